@@ -1,0 +1,2 @@
+//! Started in its own issue; see README.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `codexrun` command.
+fn main() {}

@@ -1,0 +1,53 @@
+//! A bundle: a spec and the root file system it names, in memory or on disk.
+
+use oci_spec::runtime::Spec;
+use std::path::PathBuf;
+
+/// A spec and its root file system.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bundle {
+    /// config.json.
+    pub spec: Spec,
+    /// What `root.path` is.
+    pub rootfs: Rootfs,
+}
+
+/// Where the container's root comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rootfs {
+    /// A directory of the host, absolute.
+    Dir(PathBuf),
+    /// Made in memory at launch, so that `codexrun sandbox` writes nothing to disk.
+    Skeleton(Skeleton),
+}
+
+/// The empty directories, empty files and symbolic links that mounts land on; parents before children.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Skeleton {
+    /// Sorted by path.
+    pub entries: Vec<Node>,
+}
+
+/// One entry of a [`Skeleton`]; paths are absolute inside the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// An empty directory with this mode.
+    Dir {
+        /// Where.
+        path: PathBuf,
+        /// Permission bits, e.g. 0o755; 0 for a host directory that the caller may not enter.
+        mode: u32,
+    },
+    /// An empty file, to bind a file over.
+    File {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A symbolic link, as the host has it (`/bin` → `usr/bin`).
+    Symlink {
+        /// Where.
+        path: PathBuf,
+        /// Its text.
+        target: PathBuf,
+    },
+}

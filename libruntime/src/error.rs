@@ -1,0 +1,68 @@
+//! The one error type: made where the facts are, printed once, in `main`.
+
+use std::fmt;
+
+/// What went wrong, where in the user's file, and what to do about it.
+///
+/// `Display` gives one line, `PLACE: WHAT: CAUSE (HINT)`; the parts that are absent leave no trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// File, line and column, or the path inside it: `policy.json:3:14`, `config.json: mounts[3].source`.
+    pub place: Option<String>,
+    /// One clause, lower case, no final period, literals in backticks.
+    pub what: String,
+    /// The source: an errno and the call that gave it.
+    pub cause: Option<String>,
+    /// What the user can do.
+    pub hint: Option<String>,
+    /// Exit code that `main` leaves with; 1 unless the command itself could not be executed (126, 127).
+    pub code: u8,
+}
+
+/// `Result` with the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error that says only what.
+    pub fn new(what: impl Into<String>) -> Self {
+        Error { place: None, what: what.into(), cause: None, hint: None, code: 1 }
+    }
+    /// Names the place in the user's file.
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+    /// Adds the source, e.g. an errno.
+    pub fn cause(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+    /// Adds a remedy.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+    /// Sets the exit code.
+    pub fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.what)?;
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, " (hint: {hint})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

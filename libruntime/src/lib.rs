@@ -1,0 +1,18 @@
+//! One straight pipeline: policy → [`Spec`](oci_spec::runtime::Spec) → [`plan::Plan`] → process → [`state::Record`].
+//!
+//! Every noun is a type that can be printed; every arrow is one function; no arrow goes back.
+#![deny(unsafe_code)]
+
+pub mod annotation;
+pub mod bpf;
+pub mod bundle;
+pub mod error;
+pub mod host;
+pub mod plan;
+pub mod policy;
+pub mod run;
+pub mod state;
+#[allow(unsafe_code)]
+pub mod sys;
+
+pub use error::{Error, Result};

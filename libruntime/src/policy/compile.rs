@@ -1,0 +1,1 @@
+//! compile(policy, view) → bundle.

@@ -1,0 +1,1 @@
+//! Every written form of a policy → [`Policy`].

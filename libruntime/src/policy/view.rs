@@ -1,0 +1,47 @@
+//! What compile may know of the host: asked through one trait, so that the same policy and view give the same bytes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The kind of a directory entry, as lstat(2) sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Dir,
+    /// Anything that is neither directory nor symbolic link.
+    File,
+    /// A symbolic link, not followed.
+    Symlink,
+}
+
+/// What compile asks of a host. Two implementations: the disk, and a recorded view (`--view FILE`) with which a bundle
+/// is compiled for another machine and the golden examples are made.
+pub trait View {
+    /// Effective user and group of the caller.
+    fn ids(&self) -> (u32, u32);
+    /// The caller's capabilities (bit n = capability n), which `danger-full-access` passes on.
+    fn capabilities(&self) -> u64;
+    /// `$HOME`, else the password entry; absolute.
+    fn home(&self) -> Option<PathBuf>;
+    /// `$TMPDIR` as set, also when relative, empty or missing on disk: compile decides.
+    fn tmpdir(&self) -> Option<PathBuf>;
+    /// lstat(2); `NotFound` when missing.
+    fn kind(&self, path: &Path) -> io::Result<Kind>;
+    /// readlink(2).
+    fn link(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Every symbolic link resolved; `NotFound` when missing.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
+    /// The entries of a directory, sorted by bytes.
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// At most 64 KiB of a file.
+    fn read(&self, path: &Path) -> io::Result<String>;
+    /// Whether the caller may read and enter a directory (or read a file): faccessat(2) with effective ids.
+    fn readable(&self, path: &Path) -> bool;
+    /// Whether the caller may create entries in a directory.
+    fn writable(&self, path: &Path) -> bool;
+    /// Whether `path` is a placeholder of codexrun: an empty directory of mode 01555 (see `run::keeper`), which counts
+    /// as missing.
+    fn placeholder(&self, path: &Path) -> bool;
+    /// The codexrun executable, for the hook that removes placeholders under other runtimes.
+    fn exe(&self) -> PathBuf;
+}
