@@ -111,3 +111,114 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
             .collect::<Map<_, _>>(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::parse::{Base, Format, parse, preset};
+    use std::num::NonZeroUsize;
+
+    fn targets() -> Vec<Target> {
+        let mut places = vec![
+            Special::Root,
+            Special::Minimal,
+            Special::Tmpdir,
+            Special::SlashTmp,
+        ];
+        for subpath in [None, Some("x/ü \"q\"")] {
+            places.push(Special::ProjectRoots {
+                subpath: subpath.map(Into::into),
+            });
+            places.push(Special::Unknown {
+                path: ":next".into(),
+                subpath: subpath.map(Into::into),
+            });
+        }
+        let paths = ["/", "/a b/\n", "/~"].map(|path| Target::Path(path.into()));
+        places
+            .into_iter()
+            .map(Target::Special)
+            .chain(paths)
+            .collect()
+    }
+
+    fn entries() -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for target in targets() {
+            for access in [Access::Read, Access::Write, Access::Deny] {
+                let entry = |skip_missing| Entry {
+                    target: target.clone(),
+                    access,
+                    skip_missing,
+                };
+                entries.extend([false, true].map(entry));
+            }
+        }
+        for glob in ["/r/**/*.env", "codex-project-roots://*.pem"] {
+            entries.push(Entry {
+                target: Target::Glob(glob.into()),
+                access: Access::Deny,
+                skip_missing: false,
+            });
+        }
+        entries
+    }
+
+    /// Every kind of file system and network, and every run of entries.
+    fn policies() -> Vec<Policy> {
+        let entries = entries();
+        let mut systems = vec![FileSystem::Unrestricted, FileSystem::External];
+        for start in 0..entries.len() {
+            for depth in [None, NonZeroUsize::new(start)] {
+                let entries = entries
+                    .iter()
+                    .skip(start)
+                    .step_by(1 + start % 5)
+                    .cloned()
+                    .collect();
+                systems.push(FileSystem::Restricted(Restricted {
+                    entries,
+                    glob_scan_max_depth: depth,
+                }));
+            }
+        }
+        let networks = [Network::Restricted, Network::Enabled];
+        let all = |file_system: FileSystem| {
+            networks.map(|network| Policy {
+                file_system: file_system.clone(),
+                network,
+            })
+        };
+        systems.into_iter().flat_map(all).collect()
+    }
+
+    #[test]
+    fn the_canonical_form_parses_back_to_the_same_policy() {
+        let base = Base {
+            cwd: Path::new("/repo"),
+            home: None,
+        };
+        for policy in policies() {
+            let text = policy.canonical_json().to_string();
+            assert_eq!(
+                parse("p", &text, Format::Json, &base).unwrap().policy,
+                policy,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_digest_is_the_sha256_of_the_compact_text() {
+        let policy = preset("read-only").unwrap();
+        assert_eq!(
+            policy.canonical_json().to_string(),
+            r#"{"file_system":{"entries":[{"access":"read","path":{"type":"special","value":{"kind":"root"}}}],"type":"restricted"},"network":"restricted","type":"managed"}"#
+        );
+        assert_eq!(
+            policy.digest(),
+            "8ec711db351b3fe07d5a50d61330540e69f08cb8ed6a563848a211a5722912bf"
+        );
+        assert_ne!(policy.digest(), preset("workspace").unwrap().digest());
+    }
+}

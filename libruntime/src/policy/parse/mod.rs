@@ -3,6 +3,7 @@
 
 mod config;
 mod cursor;
+mod filesystem;
 mod form;
 mod json;
 mod legacy;
@@ -60,10 +61,8 @@ pub struct Parsed {
 
 /// `text` → policy. `name` is what errors call the file; `-` reads `<stdin>` there.
 pub fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Parsed> {
+    refuse_excess(name, text.len())?;
     let source = Source::new(name, text, format, base);
-    if text.len() > MAX_BYTES {
-        return Err(source.error(0, "", format!("policy is larger than {MAX_BYTES} bytes")));
-    }
     let document = match format {
         Format::Json => json::read(&source)?,
         Format::Toml => toml::read(&source)?,
@@ -96,13 +95,25 @@ pub fn load(arg: &str, base: &Base) -> Result<Parsed> {
             preset::known(":")
         )));
     }
-    let text = decode(arg, bytes(arg)?)?;
+    let bytes = bytes(arg)?;
+    refuse_excess(arg, bytes.len())?;
+    let text = decode(arg, bytes)?;
     parse(arg, &text, format(arg, &text), base)
+}
+
+fn refuse_excess(name: &str, length: usize) -> Result<()> {
+    if length <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(
+        Error::new(format!("the policy is larger than {MAX_BYTES} bytes"))
+            .at(source::place(name, "", 0)),
+    )
 }
 
 fn bytes(arg: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // One byte more than permitted, so that `parse` sees the excess without reading /dev/zero to its end.
+    // One byte more than permitted, so that the excess is seen without reading /dev/zero to its end.
     let limit = MAX_BYTES as u64 + 1;
     let read = match arg {
         "-" => io::stdin().lock().take(limit).read_to_end(&mut bytes),
@@ -124,7 +135,7 @@ fn bytes(arg: &str) -> Result<Vec<u8>> {
 fn decode(arg: &str, bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| {
         let good = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]);
-        Error::new("policy is not UTF-8").at(source::place(arg, &good, good.len()))
+        Error::new("the policy is not UTF-8").at(source::place(arg, &good, good.len()))
     })
 }
 

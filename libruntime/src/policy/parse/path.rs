@@ -10,7 +10,7 @@ pub(super) const WORKSPACE_GLOB: &str = "codex-project-roots://";
 
 /// `/…`, `~` or `~/…`.
 pub(super) fn absolute(text: &Text) -> Result<PathBuf> {
-    Ok(clean(Path::new(&rooted(text)?)))
+    Ok(clean(Path::new(&rooted(text, str::to_owned)?)))
 }
 
 /// As [`absolute`], and a relative path begins at the policy's working directory.
@@ -23,15 +23,45 @@ pub(super) fn workspace_root(text: &Text) -> Result<PathBuf> {
     Ok(clean(&Path::new(cwd).join(text.str)))
 }
 
-/// A pattern is absolute too, but only its beginning can be made so: `..` behind a `*` has no lexical meaning.
+/// A pattern is absolute or relative to the workspace roots, and without `..`, which has no lexical meaning behind `*`.
 pub(super) fn pattern(text: &Text) -> Result<String> {
-    match text.str.strip_prefix(WORKSPACE_GLOB) {
-        Some(relative) => Ok(format!(
+    if let Some(relative) = text.str.strip_prefix(WORKSPACE_GLOB) {
+        return Ok(format!(
             "{WORKSPACE_GLOB}{}",
             below(&text.part(relative))?.str
-        )),
-        None => rooted(text),
+        ));
     }
+    match has_parent(text.str) {
+        true => Err(text.expected("a glob pattern without `..`")),
+        false => rooted(text, literal),
+    }
+}
+
+/// A pattern for what is below a directory.
+pub(super) fn glob_below(directory: &Path, pattern: &str) -> String {
+    format!(
+        "{}/{pattern}",
+        literal(&directory.to_string_lossy()).trim_end_matches('/')
+    )
+}
+
+/// The pattern that matches only `path`.
+fn literal(path: &str) -> String {
+    path.chars()
+        .map(|c| {
+            if matches!(c, '*' | '?' | '[') {
+                format!("[{c}]")
+            } else {
+                c.into()
+            }
+        })
+        .collect()
+}
+
+fn has_parent(path: &str) -> bool {
+    Path::new(path)
+        .components()
+        .any(|c| c == Component::ParentDir)
 }
 
 /// A path below a workspace root; `.` is the root itself.
@@ -46,11 +76,7 @@ pub(super) fn subpath(text: &Text) -> Result<Option<PathBuf>> {
 /// Relative and without `..`, which could lead out of the place it is meant to stay in.
 pub(super) fn below<'t, 'a>(text: &'t Text<'a>) -> Result<&'t Text<'a>> {
     refuse_nul(text)?;
-    let path = Path::new(text.str);
-    if text.str.is_empty()
-        || path.has_root()
-        || path.components().any(|c| c == Component::ParentDir)
-    {
+    if text.str.is_empty() || text.str.starts_with('/') || has_parent(text.str) {
         return Err(text.expected("a relative path without `..`"));
     }
     Ok(text)
@@ -60,7 +86,8 @@ pub(super) fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', ']'])
 }
 
-fn rooted(text: &Text) -> Result<String> {
+/// The text with its `~` replaced by what `write` makes of the home directory.
+fn rooted(text: &Text, write: fn(&str) -> String) -> Result<String> {
     refuse_nul(text)?;
     let rest = match text.str.strip_prefix('~') {
         None if text.str.starts_with('/') => return Ok(text.str.to_owned()),
@@ -70,10 +97,7 @@ fn rooted(text: &Text) -> Result<String> {
     let Some(home) = text.source.base.home else {
         return Err(text.error("cannot expand `~`: no home directory is known"));
     };
-    Ok(format!(
-        "{}{rest}",
-        known(text, "the home directory", home)?
-    ))
+    Ok(write(known(text, "the home directory", home)?) + rest)
 }
 
 /// A directory of the caller as text; config.json is JSON and could not name another.

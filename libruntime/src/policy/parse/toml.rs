@@ -5,7 +5,7 @@ use super::cursor::{Field, Node, Value};
 use super::source::Source;
 use crate::{Error, Result};
 use ::toml::Spanned;
-use ::toml::de::{DeInteger, DeTable, DeValue, Error as TomlError};
+use ::toml::de::{DeInteger, DeString, DeTable, DeValue, Error as TomlError};
 
 pub(super) fn read(source: &Source) -> Result<Node> {
     let document = DeTable::parse(source.text).map_err(|e| refused(source, &e))?;
@@ -25,17 +25,26 @@ fn refused(source: &Source, e: &TomlError) -> Error {
 }
 
 fn fields(source: &Source, table: &DeTable, depth: usize) -> Result<Vec<Field>> {
-    let field = |(key, value): (&Spanned<_>, &Spanned<DeValue>)| {
-        let key: &Spanned<std::borrow::Cow<str>> = key;
-        Ok(Field {
-            key: key.get_ref().to_string(),
-            offset: key.span().start,
-            node: node(source, value, depth + 1)?,
-        })
-    };
-    let mut fields = table.iter().map(field).collect::<Result<Vec<_>>>()?;
+    let fields = table
+        .iter()
+        .map(|(key, value)| field(source, key, value, depth));
+    let mut fields = fields.collect::<Result<Vec<_>>>()?;
     fields.sort_by_key(|f| f.offset); // the crate sorts by name
     Ok(fields)
+}
+
+fn field(
+    source: &Source,
+    key: &Spanned<DeString>,
+    value: &Spanned<DeValue>,
+    depth: usize,
+) -> Result<Field> {
+    let node = node(source, value, depth + 1)?;
+    Ok(Field {
+        key: key.get_ref().to_string(),
+        offset: key.span().start,
+        node,
+    })
 }
 
 fn node(source: &Source, value: &Spanned<DeValue>, depth: usize) -> Result<Node> {
