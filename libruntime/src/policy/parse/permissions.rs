@@ -163,11 +163,9 @@ fn network(at: &At) -> Result<Option<Network>> {
 
 fn override_entries(parent: &mut FileSystem, child: Restricted) {
     // What was unrestricted becomes a list that says the same, so that a child can take from it.
-    let mut merged = match std::mem::replace(parent, FileSystem::Unrestricted) {
-        FileSystem::Restricted(parent) => parent,
-        FileSystem::Unrestricted | FileSystem::External if child.entries.is_empty() => {
-            return;
-        }
+    let mut merged = match parent {
+        FileSystem::Restricted(parent) => std::mem::take(parent),
+        FileSystem::Unrestricted | FileSystem::External if child.entries.is_empty() => return,
         FileSystem::Unrestricted | FileSystem::External => Restricted {
             entries: vec![special(Special::Root, Access::Write)],
             glob_scan_max_depth: None,

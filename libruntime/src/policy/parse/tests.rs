@@ -32,7 +32,7 @@ fn show(policy: &Policy) -> String {
         .as_array()
         .cloned()
         .unwrap_or_default();
-    let mut words: Vec<String> = entries.iter().map(|e| show_entry(e)).collect();
+    let mut words: Vec<String> = entries.iter().map(show_entry).collect();
     match &policy.file_system {
         FileSystem::Unrestricted => words.push("unrestricted".into()),
         FileSystem::External => words.push("external".into()),
@@ -740,5 +740,27 @@ fn deeply_nested_toml_is_refused() {
     ] {
         let error = toml(&text).unwrap_err();
         assert!(error.place.is_some(), "{error}");
+    }
+}
+
+#[test]
+fn a_policy_may_be_as_large_as_the_limit_and_no_larger() {
+    let policy = r#"{"type":"read-only"}"#;
+    let text = |bytes: usize| policy.to_owned() + &" ".repeat(bytes - policy.len());
+    assert!(json(&text(MAX_BYTES)).is_ok());
+    assert_eq!(
+        json(&text(MAX_BYTES + 1)).unwrap_err().to_string(),
+        "p.json:1:1: the policy is larger than 1048576 bytes"
+    );
+    let entry = r#"{"path":{"type":"path","path":"/a"},"access":"read"}"#;
+    let many = MAX_BYTES / (entry.len() + 1) - 3;
+    let list = vec![entry; many].join(",");
+    match json(&format!("{{\"entries\":[{list}]}}"))
+        .unwrap()
+        .policy
+        .file_system
+    {
+        FileSystem::Restricted(r) => assert_eq!(r.entries.len(), many),
+        other => panic!("{other:?}"),
     }
 }
