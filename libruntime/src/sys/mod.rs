@@ -1,1 +1,3 @@
 //! See docs/.
+
+pub mod pidfd;
