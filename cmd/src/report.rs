@@ -80,9 +80,10 @@ pub fn warn(text: &str) {
 }
 
 fn say(text: &dyn ToString) {
-    // A path may hold a newline; a reason is one line. If stderr is closed there is nobody to tell.
-    let line = text.to_string().replace('\n', "\\n");
-    let _ = writeln!(io::stderr(), "codexrun: {line}");
+    // A path may hold a newline; a reason is one line, and one write, so that lines of several processes do not mix.
+    let line = format!("codexrun: {}\n", text.to_string().replace('\n', "\\n"));
+    // If stderr is closed there is nobody to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// What clap has to say: help on stdout, a mistake as one line on stderr.

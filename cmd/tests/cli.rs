@@ -491,6 +491,88 @@ mod sandbox {
     }
 
     #[test]
+    fn a_detached_container_is_found_killed_and_deleted() {
+        let dir = dir();
+        let line = [
+            "spec",
+            "--from-policy",
+            "read-only",
+            "--bundle",
+            "b",
+            "--",
+            "sleep",
+            "60",
+        ];
+        assert_eq!(at(dir.path(), &line).0, 0);
+        let verb = |args: &[&str]| at(dir.path(), &[&["--root", "r"], args].concat());
+        // Nothing may hold our pipes: a detached container keeps the caller's stdout.
+        let run = [
+            "--root",
+            "r",
+            "run",
+            "--detach",
+            "--bundle",
+            "b",
+            "--pid-file",
+            "pid",
+            "box",
+        ];
+        let mut run = codexrun()
+            .args(run)
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        assert!(run.wait().unwrap().success());
+        let state = || serde_json::from_str::<Value>(&verb(&["state", "box"]).1).unwrap();
+        assert_eq!(state()["status"], "running");
+        // Digits and nothing else: engines' parsers trip over a newline.
+        assert_eq!(
+            fs::read_to_string(dir.path().join("pid")).unwrap(),
+            state()["pid"].to_string()
+        );
+        refused(
+            &verb(&["run", "--bundle", "b", "box"]),
+            "container with given ID already exists",
+        );
+        assert_eq!(verb(&["kill", "box", "KILL"]).0, 0);
+        while state()["status"] != "stopped" {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(verb(&["delete", "box"]).0, 0);
+        assert_eq!(verb(&["list", "-q"]), (0, String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_foreground_container_is_recorded_while_it_lives() {
+        let dir = dir();
+        let line = [
+            "spec",
+            "--from-policy",
+            "read-only",
+            "--bundle",
+            "b",
+            "--",
+            "cat",
+        ];
+        assert_eq!(at(dir.path(), &line).0, 0);
+        let run = ["--root", "r", "run", "--bundle", "b", "box"];
+        let mut run = codexrun()
+            .args(run)
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let listed = || at(dir.path(), &["--root", "r", "list", "-q"]).1;
+        while run.try_wait().unwrap().is_none() && listed() != "box\n" {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        drop(run.stdin.take());
+        assert_eq!(run.wait().unwrap().code(), Some(0));
+        assert_eq!(listed(), "");
+    }
+
+    #[test]
     fn the_plan_is_printed_without_being_done() {
         let dir = dir();
         let (code, out, err) = at(

@@ -57,14 +57,16 @@ fn cause(e: &std::io::Error) -> String {
 }
 
 fn parse(file: &Path, text: &[u8]) -> Result<Spec> {
-    // The path of the field costs a wrapper around every value, so it is only looked for once there is an error.
-    serde_json::from_slice(text).or_else(|plain| {
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let path = serde_path_to_error::deserialize::<_, Spec>(&mut json)
-            .err()
-            .map(|e| e.path().to_string());
-        Err(malformed(file, &plain, path.as_deref().unwrap_or(".")))
-    })
+    serde_json::from_slice(text)
+        .map_err(|e| malformed(file, &e, field(text).as_deref().unwrap_or(".")))
+}
+
+/// Which field is wrong. Costs a wrapper around every value, so it is only asked once there is an error.
+fn field(text: &[u8]) -> Option<String> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    serde_path_to_error::deserialize::<_, Spec>(&mut json)
+        .err()
+        .map(|e| e.path().to_string())
 }
 
 fn malformed(file: &Path, e: &serde_json::Error, path: &str) -> Error {

@@ -280,11 +280,33 @@ impl Reserved {
 
     /// Removes everything that is kept of the container; content if it is gone already.
     pub fn remove(self) -> Result<()> {
-        match fs::remove_dir_all(&self.dir) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("remove", &self.dir, &e)),
+        match empty(&self.dir) {
+            // Whoever was waiting for the lock may have taken the name the moment the file went: it is theirs now.
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                Err(failed("remove", &self.dir, &e))
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// The lock last, since without it the rest is anybody's; a crash before leaves a directory that can be reserved again.
+fn empty(dir: &Path) -> io::Result<()> {
+    fs::remove_file(dir.join(STATE)).or_else(|e| {
+        if e.kind() == ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(e)
+        }
+    })?;
+    for entry in fs::read_dir(dir)?
+        .flatten()
+        .filter(|entry| entry.file_name() != LOCK)
+    {
+        fs::remove_file(entry.path())?;
+    }
+    fs::remove_file(dir.join(LOCK))?;
+    fs::remove_dir(dir)
 }
 
 impl Drop for Reserved {
@@ -386,6 +408,26 @@ mod tests {
                 .count()
         });
         assert_eq!(won, 1);
+    }
+
+    #[test]
+    fn names_that_come_and_go_are_never_held_twice() {
+        let (_dir, store) = store();
+        let holders = std::sync::atomic::AtomicUsize::new(0);
+        let order = std::sync::atomic::Ordering::SeqCst;
+        let round = || {
+            let Ok(held) = store.reserve(&id("a")) else {
+                return;
+            };
+            assert_eq!(holders.fetch_add(1, order), 0);
+            fs::write(held.dir.join(STATE), "x").unwrap();
+            holders.fetch_sub(1, order);
+            held.remove().unwrap();
+        };
+        std::thread::scope(|s| {
+            (0..4).for_each(|_| drop(s.spawn(|| (0..500).for_each(|_| round()))))
+        });
+        assert!(!store.dir(&id("a")).exists());
     }
 
     #[test]
