@@ -25,7 +25,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error that says only what.
     pub fn new(what: impl Into<String>) -> Self {
-        Error { place: None, what: what.into(), cause: None, hint: None, code: 1 }
+        Error {
+            place: None,
+            what: what.into(),
+            cause: None,
+            hint: None,
+            code: 1,
+        }
     }
     /// Names the place in the user's file.
     pub fn at(mut self, place: impl Into<String>) -> Self {
@@ -41,6 +47,10 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+    /// Says it on standard error as a warning: for what must not stop anything.
+    pub fn warn(&self) {
+        eprintln!("codexrun: warning: {self}");
     }
     /// Sets the exit code.
     pub fn code(mut self, code: u8) -> Self {

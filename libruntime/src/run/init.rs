@@ -40,7 +40,7 @@ fn attend(command: Pid) -> Option<Ended> {
 /// To the group once the command leads one (setsid comes right after the fork), else to the command.
 fn forward(command: Pid, signal: i32) {
     if process::kill(-command, signal).is_err() {
-        drop(process::kill(command, signal));
+        let _ = process::kill(command, signal);
     }
 }
 

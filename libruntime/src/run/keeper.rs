@@ -82,10 +82,7 @@ struct Kept {
 
 /// `None`: something real has come to stand there meanwhile. It is mounted over all the same, and is not ours to remove.
 fn reserve(path: &Path) -> Result<Option<Kept>> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::EINVAL) };
-    let c = |p: &Path| c_path(p).map_err(|_| Errno::EINVAL);
-    let (parent, name) = (c(parent)?, c(Path::new(name))?);
-    let parent = file::open_in(file::cwd(), &parent, libc::O_PATH | libc::O_DIRECTORY, Resolve::HostNoLinks)?;
+    let (parent, name) = split(path)?;
     loop {
         let made = match file::mkdir_at(parent.as_fd(), &name, MODE) {
             Ok(()) => true,
@@ -101,6 +98,21 @@ fn reserve(path: &Path) -> Result<Option<Kept>> {
             return Ok(Some(Kept { parent, name, dir, made }));
         }
     }
+}
+
+/// The directory that a name lies in, reached without crossing a symbolic link, and its last component.
+fn split(path: &Path) -> Result<(OwnedFd, CString)> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::EINVAL) };
+    let c = |p: &Path| c_path(p).map_err(|_| Errno::EINVAL);
+    let parent = file::open_in(file::cwd(), &c(parent)?, libc::O_PATH | libc::O_DIRECTORY, Resolve::HostNoLinks)?;
+    Ok((parent, c(Path::new(name))?))
+}
+
+/// What is there already, of a keeper that is no more.
+fn existing(path: &Path) -> Option<Kept> {
+    let (parent, name) = split(path).ok()?;
+    let dir = open(parent.as_fd(), &name).ok().flatten()?;
+    Some(Kept { parent, name, dir, made: false })
 }
 
 /// Opens a placeholder; `None` when the name is gone or is something else.
@@ -132,8 +144,7 @@ fn release(kept: Vec<Kept>) -> Vec<Kept> {
 
 /// Does the keeper's last duty for one that was killed.
 pub(super) fn release_all(paths: &[PathBuf]) {
-    let kept = paths.iter().filter_map(|path| reserve_existing(path).ok().flatten());
-    drop(release(kept.collect()));
+    drop(release(paths.iter().filter_map(|path| existing(path)).collect()));
 }
 
 /// Stays, in the background, until the others have ended; the parent waits only for the first of the two processes.
@@ -155,7 +166,7 @@ impl Kept {
     fn remove(&self) {
         let same = |dir: OwnedFd| Some(file::stat(dir.as_fd()).ok()?.id == file::stat(self.dir.as_fd()).ok()?.id);
         if open(self.parent.as_fd(), &self.name).ok().flatten().and_then(same) == Some(true) {
-            drop(file::rmdir_at(self.parent.as_fd(), &self.name));
+            let _ = file::rmdir_at(self.parent.as_fd(), &self.name);
         }
     }
 }
@@ -171,15 +182,12 @@ pub fn sweep(paths: &[PathBuf]) -> crate::Result<()> {
 }
 
 fn sweep_one(path: &Path, mounted: &[PathBuf]) {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let (Ok(parent), Ok(name)) = (c_path(parent), c_path(Path::new(name))) else { return };
-    let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let Ok(parent) = file::open_in(file::cwd(), &parent, flags, Resolve::HostNoLinks) else { return };
+    let Ok((parent, name)) = split(path) else { return };
     let Ok(dir) = file::open_at(parent.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) else { return };
     let unused = file::flock(dir.as_fd(), libc::LOCK_EX | libc::LOCK_NB).is_ok();
     if unused && !mounted.iter().any(|m| m == path) {
         // Fails when it is not empty: then it is somebody's.
-        drop(file::rmdir_at(parent.as_fd(), &name));
+        let _ = file::rmdir_at(parent.as_fd(), &name);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::bundle::Bundle;
 use crate::plan::op::{HookKind, Op, ParentOp, Sync};
 use crate::plan::{Plan, mount_slots};
 use crate::state::{Record, Reserved};
+use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::process::{self, Cloned, Ended, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, signal};
 use crate::{Error, Result};
@@ -173,7 +174,7 @@ impl Launch<'_> {
             libc::SIGCHLD => container.keeper_failed(),
             libc::SIGWINCH if relay.is_some() => Ok(relay.map_or((), Relay::resize)),
             // A container that has just ended needs no signal.
-            number => Ok(drop(process::pidfd_kill(container.pidfd.as_fd(), number))),
+            number => Ok(pidfd_send_signal(container.pidfd.as_fd(), number).unwrap_or(())),
         }
     }
 
@@ -286,7 +287,7 @@ impl Container {
     fn end(&mut self, kill: bool) -> SysResult<Ended> {
         if kill {
             // ESRCH: it has ended by itself.
-            drop(process::pidfd_kill(self.pidfd.as_fd(), libc::SIGKILL));
+            let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         }
         process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
     }

@@ -21,7 +21,7 @@ impl Relay {
             let mut raw = cooked.clone();
             termios::cfmakeraw(&mut raw);
             // A terminal that cannot be raw still shows what the container says.
-            drop(termios::tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &raw));
+            let _ = termios::tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &raw);
         }
         let relay = Relay { master, cooked, input_ended: false };
         relay.resize();
@@ -36,7 +36,7 @@ impl Relay {
     /// SIGWINCH: our terminal's size is the container's.
     pub fn resize(&self) {
         if let Ok((rows, columns)) = tty::size(file::stdin()) {
-            drop(tty::set_size(self.master.as_fd(), rows, columns));
+            let _ = tty::set_size(self.master.as_fd(), rows, columns);
         }
     }
 
@@ -72,7 +72,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         while let (Ok([true]), Ok(true)) = (file::poll([Some(self.master.as_fd())]), self.output()) {}
         if let Some(cooked) = &self.cooked {
-            drop(termios::tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, cooked));
+            let _ = termios::tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, cooked);
         }
     }
 }

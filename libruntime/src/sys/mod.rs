@@ -5,6 +5,7 @@ pub mod cred;
 pub mod file;
 pub mod mount;
 pub mod net;
+pub mod pidfd;
 pub mod process;
 pub mod signal;
 pub mod tty;

@@ -2,7 +2,7 @@
 
 use super::{Errno, Result, check, done, owned};
 use std::ffi::{CStr, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 
 #[repr(C)]
 #[derive(Default)]
@@ -115,12 +115,6 @@ pub fn wait(pid: Pid, flags: i32) -> Result<Option<(Pid, Ended)>> {
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: takes no pointers.
     done(unsafe { libc::kill(pid, signal) }.into())
-}
-
-/// pidfd_send_signal(2).
-pub fn pidfd_kill(pidfd: BorrowedFd, signal: i32) -> Result<()> {
-    // SAFETY: a null siginfo asks for what kill(2) would send.
-    done(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0) })
 }
 
 fn prctl(option: i32, a: libc::c_ulong, b: libc::c_ulong) -> Result<libc::c_int> {
