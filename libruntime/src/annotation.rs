@@ -17,13 +17,6 @@ pub const RESOLVE: &str = "dev.codexrun.resolve";
 pub const PLACEHOLDERS: &str = "dev.codexrun.placeholders";
 
 /// Every key above; an annotation with the prefix that is not listed is refused by name.
-pub const ALL: &[&str] = &[
-    POLICY_SHA256,
-    INIT,
-    SESSION,
-    DIE_WITH_PARENT,
-    RESOLVE,
-    PLACEHOLDERS,
-];
+pub const ALL: &[&str] = &[POLICY_SHA256, INIT, SESSION, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS];
 /// The prefix of them all.
 pub const PREFIX: &str = "dev.codexrun.";

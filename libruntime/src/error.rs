@@ -25,13 +25,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error that says only what.
     pub fn new(what: impl Into<String>) -> Self {
-        Error {
-            place: None,
-            what: what.into(),
-            cause: None,
-            hint: None,
-            code: 1,
-        }
+        Error { place: None, what: what.into(), cause: None, hint: None, code: 1 }
     }
     /// Names the place in the user's file.
     pub fn at(mut self, place: impl Into<String>) -> Self {

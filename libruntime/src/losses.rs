@@ -1,4 +1,5 @@
-//! What another runtime would not enforce of a spec, or would refuse. Each line was seen with runc 1.1.5 or crun 1.8.1.
+//! What another runtime would not enforce of a spec, or would refuse, as found with runc 1.1.5 and crun 1.8.1. Both bring
+//! `lo` up and begin a new session, so neither of these is a loss.
 
 use crate::annotation;
 use oci_spec::runtime::Spec;
@@ -44,36 +45,34 @@ pub fn losses(spec: &Spec, other: Other) -> Vec<Loss> {
     losses
 }
 
-/// (annotation, value that asks for something, or any; clause, consequence). Not here: `session`, because runc and crun
+/// (annotation, the value that asks for something, clause, consequence). Not here: `session`, because runc and crun
 /// always begin a session; `policy.sha256`, which asks for nothing; `placeholders`, which depends on the hooks.
-const ANNOTATIONS: &[(&str, Option<&str>, &str, &str)] = &[
+const ANNOTATIONS: &[(&str, &str, &str, &str)] = &[
     (
         annotation::INIT,
-        Some("reaper"),
+        "reaper",
         "an init that reaps and forwards signals",
         "the command itself is PID 1: a signal for which it has no handler is ignored, and nobody reaps orphans",
     ),
     (
         annotation::DIE_WITH_PARENT,
-        Some("true"),
+        "true",
         "death with the process that started it",
         "the container goes on when the runtime is killed",
     ),
     (
         annotation::RESOLVE,
-        Some("nofollow"),
+        "nofollow",
         "no symbolic link is crossed when mounts are resolved",
         "a path that becomes a link after the bundle was made redirects the mount, and with it the protection",
     ),
 ];
 
 fn annotations(spec: &Spec) -> Vec<Loss> {
-    let set = |key: &str| spec.annotations().as_ref()?.get(key).cloned();
-    let asked =
-        |key, value: Option<&str>| set(key).is_some_and(|v| value.is_none_or(|wanted| v == wanted));
+    let set = |key: &str| spec.annotations().as_ref()?.get(key);
     ANNOTATIONS
         .iter()
-        .filter(|(key, value, ..)| asked(key, *value))
+        .filter(|(key, value, ..)| set(key).is_some_and(|v| v == value))
         .map(|(key, _, clause, consequence)| Loss {
             place: annotated(key),
             clause,
@@ -86,7 +85,7 @@ fn annotated(key: &str) -> String {
     format!("annotations[\"{key}\"]")
 }
 
-/// Fields that a runtime passes over without a word: (JSON pointer, clause, consequence, who).
+/// Fields that a runtime is too old to know: (JSON pointer, clause, consequence, who).
 type Field = (&'static str, &'static str, &'static str, &'static [Other]);
 
 const FIELDS: &[Field] = &[
@@ -107,12 +106,6 @@ const FIELDS: &[Field] = &[
         "clocks of its own",
         "refused before runc 1.2",
         &[Other::Runc],
-    ),
-    (
-        "/linux/landlock",
-        "Landlock rules",
-        "ignored",
-        &[Other::Runc, Other::Crun],
     ),
     (
         "/linux/netDevices",
