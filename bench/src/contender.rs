@@ -46,7 +46,7 @@ impl Shape {
     pub fn peer(self) -> &'static str {
         match self {
             Shape::Sandbox => EQUAL,
-            Shape::Run => "crun",
+            Shape::Run => BARE_CRUN,
         }
     }
 
@@ -64,6 +64,8 @@ pub const OURS: &str = "codexrun";
 /// The lower bound's name.
 pub const FLOOR: &str = "floor";
 const EQUAL: &str = "bwrap, same mounts";
+/// The bundle asks for no cgroup, so crun's own cgroup is left out where we are judged: the harder comparison.
+const BARE_CRUN: &str = "crun, no cgroup";
 
 /// All that can be named; whether each can run is seen when it is tried.
 pub fn all(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<Vec<Contender>> {
@@ -148,7 +150,7 @@ fn runs(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<Vec<Cont
         .into_iter()
         .chain([
             run("crun", crun.0, crun.1),
-            run("crun, no cgroup", uncontrolled.0, uncontrolled.1),
+            run(BARE_CRUN, uncontrolled.0, uncontrolled.1),
             run("runc", runc.0, runc.1),
             run(
                 FLOOR,

@@ -103,13 +103,6 @@ fn one_identity(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Pat
 
 fn measure(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<Report> {
     let (mut rows, mut skipped) = (Vec::new(), Vec::new());
-    if codexrun.is_none() {
-        let why = "no binary beside this program; build it or name one by --codexrun";
-        skipped.extend(
-            [contender::Shape::Sandbox, contender::Shape::Run]
-                .map(|s| (s, contender::OURS.into(), why.into())),
-        );
-    }
     for contender in contender::all(place, codexrun, floor)? {
         let (shape, name) = (contender.shape, contender.name.to_owned());
         match measure::try_out(contender, floor, &place.at("state")) {
@@ -120,9 +113,30 @@ fn measure(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Path) ->
     measure::rounds(&mut rows, args.runs)?;
     Ok(Report {
         identity: identity(),
+        setting: setting(args.runs, &place.at("repo")),
         rows,
         skipped,
     })
+}
+
+fn setting(runs: usize, cwd: &Path) -> String {
+    let first_word = |path: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace()
+            .next()
+            .unwrap_or("unknown")
+            .to_owned()
+    };
+    let roots: Vec<String> = shape::writable_roots(cwd)
+        .iter()
+        .map(|root| root.display().to_string())
+        .collect();
+    format!(
+        "{runs} rounds, Linux {}, load {}; writable: {}",
+        first_word("/proc/sys/kernel/osrelease"),
+        first_word("/proc/loadavg"),
+        roots.join(" ")
+    )
 }
 
 fn identity() -> String {

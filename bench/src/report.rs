@@ -12,6 +12,8 @@ use crate::stats::{median, quantile, ratio};
 pub struct Report {
     /// `root` or a name.
     pub identity: String,
+    /// Kernel, load, rounds, writable roots.
+    pub setting: String,
     /// What ran.
     pub rows: Vec<Row>,
     /// What did not: shape, name, reason.
@@ -20,10 +22,20 @@ pub struct Report {
 
 /// A target and how it went.
 pub struct Verdict {
-    /// The target, with the figure.
-    pub text: String,
-    /// None: could not be judged.
-    pub passed: Option<bool>,
+    /// What is asked.
+    pub target: String,
+    /// What came out.
+    pub outcome: Outcome,
+}
+
+/// How a target went, each with its figure or its reason.
+pub enum Outcome {
+    /// Reached.
+    Passed(String),
+    /// Missed.
+    Failed(String),
+    /// Could not be judged.
+    Skipped(String),
 }
 
 const SHAPES: [Shape; 2] = [Shape::Sandbox, Shape::Run];
@@ -48,7 +60,7 @@ impl Report {
 
     /// The table, for people.
     pub fn table(&self) -> String {
-        let mut lines = vec![format!("== as {} ==", self.identity)];
+        let mut lines = vec![format!("as {}; {}", self.identity, self.setting)];
         for shape in SHAPES {
             lines.push(format!("\n{} (peer: {})", shape.name(), shape.peer()));
             lines.push(format!(
@@ -97,11 +109,8 @@ impl Report {
             .iter()
             .map(|(s, name, why)| json!({"shape": s.name(), "name": name, "reason": why}))
             .collect();
-        let verdicts: Vec<Value> = verdicts
-            .iter()
-            .map(|v| json!({"target": v.text, "passed": v.passed}))
-            .collect();
-        json!({"identity": self.identity, "rows": rows, "skipped": skipped, "verdicts": verdicts})
+        let verdicts: Vec<Value> = verdicts.iter().map(json_verdict).collect();
+        json!({"identity": self.identity, "setting": self.setting, "rows": rows, "skipped": skipped, "verdicts": verdicts})
     }
 
     fn json_row(&self, row: &Row) -> Value {
@@ -114,81 +123,111 @@ impl Report {
         })
     }
 
-    /// Every target of the issue, judged.
+    /// Every target, judged.
     pub fn verdicts(&self, codexrun: Option<&Path>) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = SHAPES
             .iter()
             .flat_map(|s| [self.time(*s), self.memory(*s)])
             .collect();
-        verdicts.push(is_static(codexrun));
+        verdicts.push(Verdict {
+            target: "the binary is static".into(),
+            outcome: codexrun.map_or(Outcome::absent(), linkage),
+        });
         verdicts
     }
 
     fn time(&self, shape: Shape) -> Verdict {
-        let figure = self
-            .row(shape, OURS)
-            .and_then(|r| self.ratio(r, shape.peer()));
-        let target = format!(
-            "{}: at most {} of {}",
-            shape.name(),
-            shape.target(),
-            shape.peer()
-        );
-        judge(
-            target,
-            figure.map(|f| (format!("{f:.2}"), f <= shape.target())),
-        )
+        let outcome = match (self.row(shape, OURS), self.row(shape, shape.peer())) {
+            (None, _) => self.why_not(shape),
+            (_, None) => Outcome::Skipped(format!("{} did not run", shape.peer())),
+            (Some(ours), Some(peer)) => {
+                let figure = ratio(&ours.wall, &peer.wall);
+                Outcome::of(figure <= shape.target(), format!("{figure:.2}"))
+            }
+        };
+        Verdict {
+            target: format!(
+                "{}: at most {} of {}",
+                shape.name(),
+                shape.target(),
+                shape.peer()
+            ),
+            outcome,
+        }
     }
 
     fn memory(&self, shape: Shape) -> Verdict {
-        let figure = self.row(shape, OURS).map(|r| r.peak);
-        judge(
-            format!("{}: peak below {PEAK_KIB} KiB", shape.name()),
-            figure.map(|f| (f.to_string(), f < PEAK_KIB)),
-        )
+        let outcome = match self.row(shape, OURS) {
+            Some(ours) => Outcome::of(ours.peak < PEAK_KIB, format!("{} KiB", ours.peak)),
+            None => self.why_not(shape),
+        };
+        Verdict {
+            target: format!("{}: peak below {PEAK_KIB} KiB", shape.name()),
+            outcome,
+        }
+    }
+
+    /// Ours was there and failed, which is a miss, or was not there at all.
+    fn why_not(&self, shape: Shape) -> Outcome {
+        match self
+            .skipped
+            .iter()
+            .find(|(s, name, _)| *s == shape && name == OURS)
+        {
+            Some((_, _, why)) => Outcome::Failed(format!("did not run: {why}")),
+            None => Outcome::absent(),
+        }
     }
 }
 
-fn is_static(codexrun: Option<&Path>) -> Verdict {
-    let answer = codexrun.map(elf::is_static).and_then(Result::ok);
-    judge(
-        "the binary is static".into(),
-        answer.map(|is| (if is { "yes" } else { "no" }.into(), is)),
-    )
+fn json_verdict(verdict: &Verdict) -> Value {
+    let (word, why) = verdict.outcome.parts();
+    json!({"target": verdict.target, "outcome": word.to_lowercase(), "figure": why})
 }
 
-fn judge(target: String, figure: Option<(String, bool)>) -> Verdict {
-    match figure {
-        Some((figure, passed)) => Verdict {
-            text: format!("{target}: {figure}"),
-            passed: Some(passed),
-        },
-        None => Verdict {
-            text: format!("{target}: not measured"),
-            passed: None,
-        },
+fn linkage(binary: &Path) -> Outcome {
+    match elf::is_static(binary) {
+        Ok(is) => Outcome::of(is, if is { "yes" } else { "no" }.into()),
+        Err(e) => Outcome::Failed(e.to_string()),
+    }
+}
+
+impl Outcome {
+    fn of(passed: bool, figure: String) -> Outcome {
+        if passed {
+            Outcome::Passed(figure)
+        } else {
+            Outcome::Failed(figure)
+        }
+    }
+
+    fn absent() -> Outcome {
+        Outcome::Skipped("no codexrun: build it, or name it by --codexrun".into())
+    }
+
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Outcome::Passed(why) => ("pass", why),
+            Outcome::Failed(why) => ("FAIL", why),
+            Outcome::Skipped(why) => ("skip", why),
+        }
     }
 }
 
 /// One line per verdict and the sum; true if none failed.
 pub fn conclude(verdicts: &[Verdict]) -> (String, bool) {
-    let count = |of| verdicts.iter().filter(|v| v.passed == of).count();
-    let word = |v: &Verdict| match v.passed {
-        Some(true) => "pass",
-        Some(false) => "FAIL",
-        None => "skip",
-    };
-    let mut lines: Vec<String> = verdicts
-        .iter()
-        .map(|v| format!("{}  {}", word(v), v.text))
+    let parts = || verdicts.iter().map(|v| (&v.target, v.outcome.parts()));
+    let count = |word| parts().filter(|(_, (w, _))| *w == word).count();
+    let mut lines: Vec<String> = parts()
+        .map(|(target, (word, why))| format!("{word}  {target}: {why}"))
         .collect();
-    let failed = count(Some(false));
     lines.push(format!(
-        "{} passed, {failed} failed, {} skipped",
-        count(Some(true)),
-        count(None)
+        "{} passed, {} failed, {} skipped",
+        count("pass"),
+        count("FAIL"),
+        count("skip")
     ));
-    (lines.join("\n"), failed == 0)
+    (lines.join("\n"), count("FAIL") == 0)
 }
 
 /// What the columns mean.
@@ -200,16 +239,33 @@ pub fn legend() -> &'static str {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_missing_peer_is_a_skip_and_no_failure() {
-        let report = Report {
+    fn report(skipped: Vec<(Shape, String, String)>) -> Report {
+        Report {
             identity: "root".into(),
+            setting: String::new(),
             rows: Vec::new(),
-            skipped: Vec::new(),
-        };
-        let (text, good) = conclude(&report.verdicts(None));
+            skipped,
+        }
+    }
+
+    #[test]
+    fn without_codexrun_nothing_is_judged() {
+        let (text, good) = conclude(&report(Vec::new()).verdicts(None));
         assert!(
             good && text.ends_with("0 passed, 0 failed, 5 skipped"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_codexrun_that_does_not_start_is_a_miss() {
+        let report = report(vec![(Shape::Run, OURS.into(), "exit status: 1".into())]);
+        let (text, good) = conclude(&report.verdicts(None));
+        assert!(
+            !good
+                && text.contains(
+                    "FAIL  run, minimal bundle: peak below 4096 KiB: did not run: exit status: 1"
+                ),
             "{text}"
         );
     }
