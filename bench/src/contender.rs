@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Result;
 use std::path::{Path, PathBuf};
 
-use crate::place::{Payload, Place};
+use crate::place::Place;
 use crate::shape::{self, Base, words};
 use crate::sys;
 
@@ -67,6 +67,10 @@ const EQUAL: &str = "bwrap, same mounts";
 /// The bundle asks for no cgroup, so crun's own cgroup is left out where we are judged: the harder comparison.
 const BARE_CRUN: &str = "crun, no cgroup";
 
+const QUIET: &str = "/bin/true";
+/// Shows its mounts, then waits to be looked at.
+const PROBE: &str = "/bin/cat /proc/self/mountinfo -";
+
 /// All that can be named; whether each can run is seen when it is tried.
 pub fn all(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<Vec<Contender>> {
     let mut all = sandboxes(place, codexrun, floor);
@@ -76,89 +80,108 @@ pub fn all(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<Vec<C
 
 fn sandboxes(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Vec<Contender> {
     let cwd = place.at("repo");
-    let (same, whole) = (
-        shape::workspace_write(&cwd, Base::PerDirectory),
-        shape::workspace_write(&cwd, Base::Whole),
-    );
+    let same = shape::workspace_write(&cwd, Base::PerDirectory);
+    let whole = shape::workspace_write(&cwd, Base::Whole);
     let sandbox = |name, program: &Path, options: Vec<OsString>| Contender {
         shape: Shape::Sandbox,
         name,
-        argv: [vec![program.into()], options.clone(), words("/bin/true")].concat(),
-        probe: [
-            vec![program.into()],
-            options,
-            words("/bin/cat /proc/self/mountinfo -"),
-        ]
-        .concat(),
+        argv: [vec![program.into()], options.clone(), words(QUIET)].concat(),
+        probe: [vec![program.into()], options, words(PROBE)].concat(),
         cwd: cwd.clone(),
         placeholders: shape::placeholders(&same),
     };
     let bwrap = Path::new("bwrap");
-    codexrun
-        .map(|path| sandbox(OURS, path, words("sandbox --policy workspace-write --")))
-        .into_iter()
-        .chain([
-            sandbox(EQUAL, bwrap, shape::bwrap(&same)),
-            sandbox(
-                "bwrap, as Codex: one bind of /",
-                bwrap,
-                shape::bwrap(&whole),
-            ),
-            sandbox(FLOOR, floor, shape::floor(&same, &cwd, sys::uid())),
-        ])
-        .collect()
+    let ours =
+        codexrun.map(|path| sandbox(OURS, path, words("sandbox --policy workspace-write --")));
+    let mut all = Vec::from_iter(ours);
+    all.push(sandbox(EQUAL, bwrap, shape::bwrap(&same)));
+    all.push(sandbox(
+        "bwrap, as Codex: one bind of /",
+        bwrap,
+        shape::bwrap(&whole),
+    ));
+    all.push(sandbox(FLOOR, floor, shape::floor(&same, &cwd, sys::uid())));
+    all
 }
 
 fn runs(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<Vec<Contender>> {
-    let rootfs = place.rootfs()?;
-    let (bundle, probe) = (
-        place.bundle(&rootfs, Payload::True)?,
-        place.bundle(&rootfs, Payload::Probe)?,
-    );
-    let (cwd, state) = (place.at("repo"), place.at("state"));
-    let run = |name, argv, probe| Contender {
-        shape: Shape::Run,
-        name,
-        argv,
-        probe,
-        cwd: cwd.clone(),
-        placeholders: Vec::new(),
-    };
-    let oci = |name: &'static str, options: &str| {
-        let line = |bundle: &Path| {
-            let mut line = words(name);
-            line.extend(["--root".into(), state.join(name).into()]);
-            line.extend(words(options));
-            line.extend([bundle.into(), "codexrun-bench".into()]);
-            line
+    let on = Bundles::new(place)?;
+    let ours = codexrun.map(|path| {
+        on.run(OURS, |bundle| {
+            vec![path.into(), "run".into(), bundle.into()]
+        })
+    });
+    let mut all = Vec::from_iter(ours);
+    all.push(on.run("crun", |bundle| on.oci("crun", "", bundle)));
+    all.push(on.run(BARE_CRUN, |bundle| {
+        on.oci("crun", "--cgroup-manager disabled", bundle)
+    }));
+    all.push(on.run("runc", |bundle| on.oci("runc", "", bundle)));
+    all.push(on.bare(floor));
+    Ok(all)
+}
+
+/// One root file system, a bundle of it per payload.
+struct Bundles {
+    cwd: PathBuf,
+    state: PathBuf,
+    rootfs: PathBuf,
+    quiet: PathBuf,
+    probe: PathBuf,
+}
+
+impl Bundles {
+    fn new(place: &Place) -> Result<Bundles> {
+        let rootfs = place.rootfs()?;
+        let quiet = place.bundle("bundle-quiet", &rootfs, QUIET)?;
+        let probe = place.bundle("bundle-probe", &rootfs, PROBE)?;
+        Ok(Bundles {
+            cwd: place.at("repo"),
+            state: place.at("state"),
+            rootfs,
+            quiet,
+            probe,
+        })
+    }
+
+    fn run(&self, name: &'static str, line: impl Fn(&Path) -> Vec<OsString>) -> Contender {
+        let (argv, probe) = (line(&self.quiet), line(&self.probe));
+        Contender {
+            shape: Shape::Run,
+            name,
+            argv,
+            probe,
+            cwd: self.cwd.clone(),
+            placeholders: Vec::new(),
+        }
+    }
+
+    fn oci(&self, runtime: &str, options: &str, bundle: &Path) -> Vec<OsString> {
+        let mut line = words(runtime);
+        line.extend(["--root".into(), self.state.join(runtime).into()]);
+        line.extend(words(options));
+        line.extend([
+            "run".into(),
+            "--bundle".into(),
+            bundle.into(),
+            "codexrun-bench".into(),
+        ]);
+        line
+    }
+
+    fn bare(&self, floor: &Path) -> Contender {
+        let line = |payload| {
+            [
+                vec![floor.into()],
+                floor_run(&self.rootfs, sys::uid()),
+                words(payload),
+            ]
+            .concat()
         };
-        (line(&bundle), line(&probe))
-    };
-    let ours = |path: &Path, bundle: &Path| vec![path.into(), "run".into(), bundle.into()];
-    let bare = |payload: &str| {
-        [
-            vec![floor.into()],
-            floor_run(&rootfs, sys::uid()),
-            words(payload),
-        ]
-        .concat()
-    };
-    let (crun, runc) = (oci("crun", "run --bundle"), oci("runc", "run --bundle"));
-    let uncontrolled = oci("crun", "--cgroup-manager disabled run --bundle");
-    Ok(codexrun
-        .map(|path| run(OURS, ours(path, &bundle), ours(path, &probe)))
-        .into_iter()
-        .chain([
-            run("crun", crun.0, crun.1),
-            run(BARE_CRUN, uncontrolled.0, uncontrolled.1),
-            run("runc", runc.0, runc.1),
-            run(
-                FLOOR,
-                bare("/bin/true"),
-                bare("/bin/cat /proc/self/mountinfo -"),
-            ),
-        ])
-        .collect())
+        let mut bare = self.run(FLOOR, |_| line(QUIET));
+        bare.probe = line(PROBE);
+        bare
+    }
 }
 
 fn floor_run(rootfs: &Path, uid: u32) -> Vec<OsString> {

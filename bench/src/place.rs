@@ -16,14 +16,6 @@ pub struct Place {
     dir: TempDir,
 }
 
-/// What a bundle's process does.
-pub enum Payload {
-    /// `/bin/true`.
-    True,
-    /// `cat /proc/self/mountinfo -`: shows its mounts, then waits to be looked at.
-    Probe,
-}
-
 const BUSYBOX: &str = "/bin/busybox";
 /// Not below /tmp: that is a writable root of its own.
 const PARENT: &str = "/var/tmp";
@@ -79,19 +71,11 @@ impl Place {
     }
 
     /// A bundle of that root file system.
-    pub fn bundle(&self, rootfs: &Path, payload: Payload) -> Result<PathBuf> {
-        let (name, args) = match payload {
-            Payload::True => ("bundle-true", json!(["/bin/true"])),
-            Payload::Probe => (
-                "bundle-probe",
-                json!(["/bin/cat", "/proc/self/mountinfo", "-"]),
-            ),
-        };
+    pub fn bundle(&self, name: &str, rootfs: &Path, command: &str) -> Result<PathBuf> {
+        let args: Vec<&str> = command.split_whitespace().collect();
         fs::create_dir(self.at(name))?;
-        fs::write(
-            self.at(name).join("config.json"),
-            format!("{:#}\n", config(rootfs, args, sys::uid())),
-        )?;
+        let config = config(rootfs, json!(args), sys::uid());
+        fs::write(self.at(name).join("config.json"), format!("{config:#}\n"))?;
         Ok(self.at(name))
     }
 }
