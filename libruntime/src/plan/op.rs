@@ -20,6 +20,8 @@ pub enum Op {
     MapSelf(SelfMap),
     /// unshare(CLONE_NEWUSER), then [`Op::MapSelf`].
     NestUser(SelfMap),
+    /// unshare(2) of these CLONE_NEW* flags.
+    Unshare(u64),
     /// setresgid and setresuid to 0 of the new user namespace, so that what is created while mounting has a mapped owner.
     BecomeRoot,
     /// Brings `lo` up.

@@ -7,6 +7,8 @@ pub enum Stage {
     Guard,
     /// Everything after needs an id in the new user namespace.
     UserMap,
+    /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
+    Namespaces,
     /// Exact modes for what is made; the caller's umask comes back at `Umask`.
     Modes,
     /// Needs CAP_NET_ADMIN over the network namespace, which `Capabilities` takes away.
@@ -77,6 +79,7 @@ impl Stage {
         match self {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
+            Stage::Namespaces => "namespaces",
             Stage::Modes | Stage::Umask => "umask",
             Stage::Network => "network",
             Stage::Propagation => "propagation",

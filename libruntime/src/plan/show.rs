@@ -41,6 +41,7 @@ impl fmt::Display for Op {
             Op::Tell(sync) => write!(f, "tell {sync}"),
             Op::MapSelf(map) => write!(f, "map uid {} gid {}", line(&map.uid), line(&map.gid)),
             Op::NestUser(map) => write!(f, "unshare user; map uid {} gid {}", line(&map.uid), line(&map.gid)),
+            Op::Unshare(flags) => write!(f, "unshare{}", namespaces(*flags)),
             Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
             Op::Loopback => write!(f, "bring lo up"),
             Op::Propagation(flag) => write!(f, "propagation {}", propagation(*flag)),

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the operations hand to one another: descriptors, and what was prepared before the clone.
 pub(super) struct Child<'a> {
+    /// The list.
+    pub plan: &'a Plan,
     /// The socket to the parent.
     pub gate: OwnedFd,
     /// Where a fault goes.
@@ -33,6 +35,10 @@ pub(super) struct Child<'a> {
     pub kept: [Option<OwnedFd>; mount_slots()],
     /// The terminal.
     pub tty: Option<OwnedFd>,
+    /// Where init tells the keeper that nobody is left.
+    pub ended: Option<OwnedFd>,
+    /// For the command's process, until it executes.
+    pub stack: Vec<u8>,
     /// The step that is being performed.
     pub step: u16,
 }
@@ -50,13 +56,14 @@ impl Child<'_> {
         self.kept = [const { None }; mount_slots()];
     }
 
-    /// Walks the list.
-    pub fn walk(mut self, plan: &Plan) -> ! {
-        for (i, step) in plan.child.iter().enumerate() {
-            self.step = i as u16;
-            if let Err(errno) = super::op::run(&step.op, &mut self) {
+    /// Walks the list from the current step on.
+    pub fn walk(&mut self) -> ! {
+        let plan = self.plan;
+        while let Some(step) = plan.child.get(usize::from(self.step)) {
+            if let Err(errno) = super::op::run(&step.op, self) {
                 self.fail(errno);
             }
+            self.step += 1;
         }
         self.fail(Errno::ENOEXEC)
     }

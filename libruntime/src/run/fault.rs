@@ -111,7 +111,7 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         }
         (_, Errno::ENOSPC) => Some("is /proc/sys/fs/mount-max (or a limit under /proc/sys/user) reached?"),
         (Op::MapSelf(_) | Op::NestUser(_), Errno::EPERM | Errno::EACCES) => Some(USERNS),
-        (Op::Loopback, Errno::EPERM) => Some(USERNS),
+        (Op::Loopback | Op::Unshare(_), Errno::EPERM) => Some(USERNS),
         (Op::Chdir(_), Errno::EACCES | Errno::ENOENT) => Some("the working directory must be visible inside the sandbox"),
         _ => None,
     }

@@ -29,6 +29,8 @@ pub(super) struct Keeper<'a> {
     pub gate: OwnedFd,
     /// Where a fault goes.
     pub faults: OwnedFd,
+    /// Init's word that nobody is left in the sandbox but itself.
+    pub ended: Option<OwnedFd>,
 }
 
 impl Keeper<'_> {
@@ -40,7 +42,7 @@ impl Keeper<'_> {
         };
         // Nobody must wait for the end of what only we still hold open.
         drop((self.gate, self.faults));
-        if file::poll([Some(self.container.as_fd())]).is_err() {
+        if await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd)).is_err() {
             process::exit(1);
         }
         outlast(release(kept))
@@ -49,7 +51,8 @@ impl Keeper<'_> {
     /// Holds nothing of the caller's open, and is out of reach of the signals that are meant for it.
     fn prepare(&self) -> Result<()> {
         let keep = [&self.container, &self.faults, &self.gate].map(AsRawFd::as_raw_fd);
-        file::close_all_but([keep[0], keep[1], keep[2], -1])?;
+        let ended = self.ended.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        file::close_all_but([keep[0], keep[1], keep[2], ended])?;
         signal::set_mask(&signal::Set::all_but(&[]))?;
         process::setsid()
     }
@@ -70,6 +73,17 @@ impl Keeper<'_> {
         file::write_all(self.gate.as_fd(), &[Sync::Placeholders as u8])?;
         Ok(kept)
     }
+}
+
+/// Until init says so, or until PID 1 is dead. An `ended` that closes without a word says nothing: init was killed, and others may
+/// live a moment longer.
+fn await_end(container: BorrowedFd, ended: Option<BorrowedFd>) -> Result<()> {
+    if let ([_, true], Some(ended)) = (file::poll([Some(container), ended])?, ended)
+        && file::read(ended, &mut [0])? == 1
+    {
+        return Ok(());
+    }
+    file::poll([Some(container)]).map(drop)
 }
 
 /// A placeholder, with a lock on it.

@@ -39,6 +39,9 @@ const OURS: &[i32] = &[
     libc::SIGSYS,
 ];
 
+/// Bytes of stack for the command's process between its clone and its execve(2).
+const STACK: usize = 64 * 1024;
+
 /// What the parent holds while the container lives.
 struct Container {
     pid: Pid,
@@ -47,6 +50,8 @@ struct Container {
     faults: OwnedFd,
     /// Only until the keeper has been forked: the pipe must end with the last who can fail.
     fault_writer: Option<OwnedFd>,
+    /// For the keeper.
+    ended: Option<OwnedFd>,
     keeper: Option<KeeperProcess>,
     master: Option<OwnedFd>,
 }
@@ -97,14 +102,32 @@ impl Launch<'_> {
         let (gate, child_gate) = file::socketpair().map_err(sockets)?;
         let (faults, fault_writer) = file::pipe().map_err(sockets)?;
         let (args, env) = (Strings::new(&exec.args), Strings::new(&exec.env));
+        let (hears, says) = if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
+        // Touched only by the command's process, a few pages of it.
+        let stack = vec![0; STACK];
         match process::clone(namespaces).map_err(|e| not_cloned(e, namespaces))? {
             Cloned::Child => {
                 // An end of the parent's that stayed open here would hide its death from us.
-                drop((gate, faults));
-                let none = [const { None }; mount_slots()];
-                let (gate, faults) = (child_gate, fault_writer);
-                let (root, dev, proc_self, null, empty, tty) = (None, None, None, None, None, None);
-                Child { gate, faults, mask, args, env, root, dev, proc_self, null, empty, kept: none, tty, step: 0 }.walk(self.plan)
+                drop((gate, faults, hears));
+                let mut child = Child {
+                    plan: self.plan,
+                    gate: child_gate,
+                    faults: fault_writer,
+                    ended: says,
+                    mask,
+                    args,
+                    env,
+                    stack,
+                    root: None,
+                    dev: None,
+                    proc_self: None,
+                    null: None,
+                    empty: None,
+                    kept: [const { None }; mount_slots()],
+                    tty: None,
+                    step: 0,
+                };
+                child.walk()
             }
             Cloned::Parent(pid, pidfd) => Ok(Container {
                 pid,
@@ -112,6 +135,7 @@ impl Launch<'_> {
                 gate,
                 faults,
                 fault_writer: Some(fault_writer),
+                ended: hears,
                 keeper: None,
                 master: None,
             }),
@@ -141,7 +165,7 @@ impl Launch<'_> {
     fn keep(&self, container: &mut Container, paths: &[PathBuf]) -> SysResult<()> {
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
         let faults = copy(container.fault_writer.as_ref().ok_or(Errno::EBADF)?)?;
-        let keeper = Keeper { paths, container: copy(&container.pidfd)?, gate: copy(&container.gate)?, faults };
+        let keeper = Keeper { paths, container: copy(&container.pidfd)?, gate: copy(&container.gate)?, faults, ended: container.ended.take() };
         match process::clone(0)? {
             Cloned::Child => keeper.run(),
             Cloned::Parent(pid, _) => container.keeper = Some(KeeperProcess { pid, paths: paths.to_vec(), ended: false }),
