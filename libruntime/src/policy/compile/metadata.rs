@@ -2,7 +2,7 @@
 //! outside the sandbox (git, a hook, the next agent) trusts it.
 
 use super::Findings;
-use super::roots::{Ground, crosses};
+use super::roots::{Ground, crosses, unenforceable};
 use super::tree::Spot;
 use super::walk::{End, Walk};
 use crate::policy::Access;
@@ -53,8 +53,8 @@ fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut 
     }
     match walk.kind(&path) {
         Ok(Kind::Symlink) => found.errors.push(crosses(Access::Read, &path, &path)),
-        Ok(Kind::Dir) if ground.placeholders.contains(&path) => {}
         Ok(Kind::Dir) if walk.view.placeholder(&path) => {
+            ground.tree.take(&path);
             ground.placeholders.insert(path);
         }
         Ok(Kind::Dir) => ground.tree.put(
@@ -77,13 +77,9 @@ fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut 
             );
         }
         Err(std::io::ErrorKind::NotFound) => ground.hold(&path, walk),
-        Err(cause) => found.errors.push(
-            crate::Error::new(format!(
-                "cannot enforce sandbox read-only path `{}`",
-                path.display()
-            ))
-            .cause(cause),
-        ),
+        Err(cause) => found
+            .errors
+            .push(unenforceable(Access::Read, &path).cause(cause)),
     }
 }
 

@@ -103,11 +103,19 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
                 warnings: found.warnings,
             })
         }
-        _ => {
-            found.errors.dedup();
-            Err(found.errors)
+        _ => Err(distinct(found.errors)),
+    }
+}
+
+/// Two entries may fail for the same reason; it is said once.
+fn distinct(errors: Vec<Error>) -> Vec<Error> {
+    let mut out: Vec<Error> = Vec::new();
+    for error in errors {
+        if !out.contains(&error) {
+            out.push(error);
         }
     }
+    out
 }
 
 /// The decided places of a policy, and who makes `/proc` and `/dev`.
@@ -121,8 +129,9 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
     };
     match (whole, request.policy.network) {
         (Some(wishes), _) => {
-            let mut ground = roots::land(&wishes, walk, found);
+            let (mut ground, traced) = roots::land(&wishes, walk, found);
             metadata::protect(&mut ground, walk, found);
+            roots::judge(&traced, walk, &mut ground, found);
             (Style::Sandbox, ground)
         }
         (None, Network::Enabled) => (Style::Host, everything()),
@@ -189,3 +198,6 @@ fn portable(layers: &mounts::Layers, ground: &Ground, cwd: &Path, found: &mut Fi
         )));
     }
 }
+
+#[cfg(test)]
+mod tests;

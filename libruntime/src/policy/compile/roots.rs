@@ -18,26 +18,46 @@ pub(super) struct Ground {
     pub links: Vec<Link>,
 }
 
-/// Puts every wish on the ground.
-pub(super) fn land(wishes: &Wishes, walk: &Walk, found: &mut Findings) -> Ground {
-    let traced: Vec<(&Path, Wish, Trace)> = wishes
+/// A wish and where its path leads.
+#[derive(Debug)]
+pub(super) struct Traced<'a> {
+    path: &'a Path,
+    wish: Wish,
+    trace: Trace,
+}
+
+/// Follows every wish and puts what exists on the ground.
+pub(super) fn land<'a>(
+    wishes: &'a Wishes,
+    walk: &Walk,
+    found: &mut Findings,
+) -> (Ground, Vec<Traced<'a>>) {
+    let wanted = wishes
         .iter()
-        .filter(|(path, wish)| !kernel_made(path, wish, found))
-        .map(|(path, wish)| (path.as_path(), *wish, walk.trace(path)))
+        .filter(|(path, wish)| !kernel_made(path, wish, found));
+    let traced: Vec<Traced> = wanted
+        .map(|(path, wish)| Traced {
+            path,
+            wish: *wish,
+            trace: walk.trace(path),
+        })
         .collect();
     let mut ground = Ground::default();
-    for (_, wish, trace) in &traced {
-        plant(&mut ground.tree, wish.access, trace);
-    }
-    // Links and missing places can only be judged when every writable root is known.
-    for (path, wish, trace) in &traced {
-        judge(path, *wish, trace, walk, &mut ground, found);
+    for one in &traced {
+        plant(&mut ground.tree, one.wish.access, &one.trace);
     }
     let seen = traced
-        .into_iter()
-        .filter(|(_, wish, trace)| wish.access != Access::Deny && trace.found());
-    ground.links = seen.flat_map(|(_, _, trace)| trace.links).collect();
-    ground
+        .iter()
+        .filter(|one| one.wish.access != Access::Deny && one.trace.found());
+    ground.links = seen.flat_map(|one| one.trace.links.clone()).collect();
+    (ground, traced)
+}
+
+/// Judges links and missing places, which is possible only when everything writable and everything protected is known.
+pub(super) fn judge(traced: &[Traced], walk: &Walk, ground: &mut Ground, found: &mut Findings) {
+    for one in traced {
+        judge_one(one, walk, ground, found);
+    }
 }
 
 /// What a fresh `/dev` holds in every sandbox.
@@ -78,83 +98,64 @@ fn plant(tree: &mut Tree, access: Access, trace: &Trace) {
     }
 }
 
-fn judge(
-    path: &Path,
-    wish: Wish,
-    trace: &Trace,
-    walk: &Walk,
-    ground: &mut Ground,
-    found: &mut Findings,
-) {
-    let crossed = trace
+fn judge_one(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Findings) {
+    let crossed = one
+        .trace
         .links
         .iter()
         .find(|link| ground.tree.replaceable(&link.at));
-    match (wish.access, crossed) {
+    match (one.wish.access, crossed) {
         (Access::Write, Some(link)) => found.warnings.push(format!(
             "writable root `{}` lies behind `{}`, a symbolic link that the sandbox can replace",
-            path.display(),
+            one.path.display(),
             link.at.display()
         )),
         (Access::Write, None) => {} // a missing writable root is skipped
-        (access, Some(link)) => found.errors.push(crosses(access, path, &link.at)),
-        (access, None) => close(
-            access,
-            wish.skip_missing,
-            path,
-            &trace.end,
-            walk,
-            ground,
-            found,
-        ),
+        (access @ (Access::Read | Access::Deny), Some(link)) => {
+            found.errors.push(crosses(access, one.path, &link.at))
+        }
+        (Access::Read | Access::Deny, None) => close(one, walk, ground, found),
     }
 }
 
 /// The sentence of Codex, which people know to search for.
 pub(super) fn crosses(access: Access, path: &Path, link: &Path) -> Error {
-    let kind = if access == Access::Deny {
-        "deny-read"
-    } else {
-        "read-only"
-    };
-    let (path, link) = (path.display(), link.display());
-    Error::new(format!(
-        "cannot enforce sandbox {kind} path `{path}` because it crosses writable symlink `{link}`"
-    ))
-    .hint("name the target of the link instead, or remove the link")
+    let mut error = unenforceable(access, path);
+    error.what += &format!(" because it crosses writable symlink `{}`", link.display());
+    error.hint("name the target of the link instead, or remove the link")
 }
 
 /// A protected path that does not exist (yet) inside a writable place.
-fn close(
-    access: Access,
-    skip: bool,
-    path: &Path,
-    end: &End,
-    walk: &Walk,
-    ground: &mut Ground,
-    found: &mut Findings,
-) {
-    match end {
+fn close(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Findings) {
+    match &one.trace.end {
         End::Dir(at) if ground.tree.replaceable(at) && walk.view.placeholder(at) => {
             ground.tree.take(at);
             ground.placeholders.insert(at.clone());
         }
         End::Dir(_) | End::File(_) => {}
-        End::Missing(at) if !skip => ground.hold(at, walk),
+        End::Missing(at) if !one.wish.skip_missing => ground.hold(at, walk),
         End::Missing(_) => {}
         End::Barred(at) if ground.tree.access(at) == Some(Access::Write) => {
-            let kind = if access == Access::Deny {
-                "deny-read"
-            } else {
-                "read-only"
-            };
-            let what = format!("cannot enforce sandbox {kind} path `{}`", path.display());
+            let error = unenforceable(one.wish.access, one.path);
             found
                 .errors
-                .push(Error::new(what).cause(format!("`{}` cannot be entered", at.display())));
+                .push(error.cause(format!("`{}` cannot be entered", at.display())));
         }
         End::Barred(_) => {} // neither can the sandbox go there
     }
+}
+
+/// The beginning of every sentence that fails closed.
+pub(super) fn unenforceable(access: Access, path: &Path) -> Error {
+    let kind = if access == Access::Deny {
+        "deny-read"
+    } else {
+        "read-only"
+    };
+    Error::new(format!(
+        "cannot enforce sandbox {kind} path `{}`",
+        path.display()
+    ))
 }
 
 impl Ground {

@@ -3,7 +3,7 @@
 use super::Findings;
 use super::roots::Ground;
 use super::tree::Spot;
-use super::walk::Walk;
+use super::walk::{Link, Walk};
 use crate::Error;
 use crate::policy::Access;
 use crate::policy::view::Kind;
@@ -46,9 +46,12 @@ pub(super) fn expand(
             continue;
         }
         match walk.kind(&path) {
-            Ok(Kind::Symlink) => ground
-                .links
-                .extend(walk.trace(&path).links.into_iter().take(1)),
+            Ok(Kind::Symlink) => {
+                let target = walk.view.link(&path);
+                ground
+                    .links
+                    .extend(target.ok().map(|target| Link { at: path, target }));
+            }
             Ok(Kind::Dir) if !enterable(&path, style, walk) => barred.push(path),
             Ok(kind) => ground.tree.put(
                 path,

@@ -1,4 +1,5 @@
-//! The view of the machine that codexrun runs on. One system call per question; nothing is remembered.
+//! The view of the machine that codexrun runs on. One system call per question; only the ids are
+//! remembered.
 
 use super::{Kind, View};
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -14,19 +15,31 @@ const READ_MAX: u64 = 64 * 1024;
 const PLACEHOLDER_MODE: u32 = 0o1555;
 
 /// The real host.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Disk;
+#[derive(Debug, Clone, Copy)]
+pub struct Disk {
+    uid: u32,
+    gid: u32,
+}
 
 impl Disk {
     /// The host, as the caller sees it.
     pub fn new() -> Self {
-        Disk
+        Disk {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+        }
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl View for Disk {
     fn ids(&self) -> (u32, u32) {
-        (geteuid().as_raw(), getegid().as_raw())
+        (self.uid, self.gid)
     }
 
     fn capabilities(&self) -> u64 {
@@ -38,7 +51,7 @@ impl View for Disk {
 
     fn home(&self) -> Option<PathBuf> {
         let var = std::env::var_os("HOME").map(PathBuf::from);
-        var.or_else(|| password_home(geteuid().as_raw()))
+        var.or_else(|| password_home(self.uid))
             .filter(|path| path.is_absolute())
     }
 
@@ -74,11 +87,11 @@ impl View for Disk {
     }
 
     fn readable(&self, path: &Path) -> bool {
-        let (uid, gid) = self.ids();
-        if uid == 0 {
-            return fs::metadata(path).is_ok_and(|meta| open_to(&meta, uid, gid));
+        if self.uid == 0 {
+            return fs::metadata(path).is_ok_and(|meta| open_to(&meta, self.uid, self.gid));
         }
-        may(path, AccessFlags::R_OK) && (may(path, AccessFlags::X_OK) || !path.is_dir())
+        may(path, AccessFlags::R_OK | AccessFlags::X_OK)
+            || (may(path, AccessFlags::R_OK) && !path.is_dir())
     }
 
     fn writable(&self, path: &Path) -> bool {
@@ -174,7 +187,7 @@ mod tests {
     #[test]
     fn an_unreadable_directory_is_unreadable_to_root_as_well() {
         let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
         assert!(!Disk::new().readable(dir.path()));
     }
 }

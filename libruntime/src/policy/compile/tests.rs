@@ -1,0 +1,672 @@
+//! Policies over recorded views: each table line is a rule.
+
+use super::testing::*;
+use super::*;
+use crate::annotation;
+use crate::bundle::{Node, Skeleton};
+use crate::policy::view::Recorded;
+use crate::policy::{Entry, Restricted, Special, Target};
+use oci_spec::runtime::{LinuxNamespaceType, Mount};
+
+/// An ordinary machine; `extra` are more lines of `paths`.
+fn host(extra: &str) -> Recorded {
+    let base = r#""/bin": {"link": "usr/bin"}, "/usr/bin": "dir", "/etc/passwd": "file", "/tmp": "dir", "/proc": "dir",
+        "/dev/shm": "dir", "/opt": "dir", "/lost+found": {"dir": "unreadable"}, "/file": "file", "/w": "dir""#;
+    let comma = if extra.is_empty() { "" } else { "," };
+    let text = format!(
+        r#"{{"uid": 1000, "gid": 100, "home": "/home/u", "paths": {{{base}{comma}{extra}}}}}"#
+    );
+    Recorded::parse(&text).unwrap()
+}
+
+fn restricted(entries: Vec<Entry>) -> Policy {
+    let file_system = FileSystem::Restricted(Restricted {
+        entries,
+        glob_scan_max_depth: None,
+    });
+    Policy {
+        file_system,
+        network: Network::Restricted,
+    }
+}
+
+fn request(policy: &Policy) -> Request<'_> {
+    Request {
+        policy,
+        digest: "00".into(),
+        cwd: "/w".into(),
+        args: vec!["true".into()],
+        env: vec!["PATH=/usr/bin".into(), "PWD=/elsewhere".into()],
+        identity: Identity::Keep,
+        proc: Proc::Fresh,
+        terminal: false,
+    }
+}
+
+fn made(entries: Vec<Entry>, extra: &str) -> Compiled {
+    compile(&request(&restricted(entries)), &host(extra)).unwrap()
+}
+
+fn refused(entries: Vec<Entry>, extra: &str) -> Vec<String> {
+    let errors = compile(&request(&restricted(entries)), &host(extra)).unwrap_err();
+    errors.into_iter().map(|e| e.what).collect()
+}
+
+fn mounts(compiled: &Compiled) -> &[Mount] {
+    compiled.bundle.spec.mounts().as_deref().unwrap()
+}
+
+fn line(mount: &Mount) -> String {
+    let source = mount.source().as_ref().unwrap().display();
+    format!(
+        "{source} {} {}",
+        mount.destination().display(),
+        mount.options().as_ref().unwrap().join(",")
+    )
+}
+
+/// The mounts that a policy adds to those of every sandbox and of the entries of `/`.
+fn own(compiled: &Compiled) -> Vec<String> {
+    let common = [
+        "/proc", "/dev", "/dev/pts", "/dev/shm", "/usr", "/etc", "/opt", "/file", "/home",
+    ];
+    let common = |m: &&Mount| common.iter().any(|at| m.destination() == Path::new(at));
+    mounts(compiled)
+        .iter()
+        .filter(|m| !common(m))
+        .map(line)
+        .collect()
+}
+
+fn skeleton(compiled: &Compiled) -> &Skeleton {
+    match &compiled.bundle.rootfs {
+        Rootfs::Skeleton(skeleton) => skeleton,
+        Rootfs::Dir(_) => panic!("compile makes skeletons"),
+    }
+}
+
+fn nodes(compiled: &Compiled) -> Vec<String> {
+    let show = |node: &Node| match node {
+        Node::Dir { path, mode } => format!("{} {mode:o}", path.display()),
+        Node::File { path } => format!("{} file", path.display()),
+        Node::Symlink { path, target } => format!("{} -> {}", path.display(), target.display()),
+    };
+    skeleton(compiled).entries.iter().map(show).collect()
+}
+
+fn placeholders(compiled: &Compiled) -> Vec<PathBuf> {
+    let all = compiled.bundle.spec.annotations().as_ref().unwrap();
+    all.get(annotation::PLACEHOLDERS)
+        .map(|json| serde_json::from_str(json).unwrap())
+        .unwrap_or_default()
+}
+
+const RO: &str = "rbind,rro,rnosuid,rnodev";
+const RW: &str = "rbind,rw,rnosuid,rnodev";
+const HELD: &str = "ro,nosuid,nodev,noexec,mode=0555,size=4k";
+use Access::{Deny, Read, Write};
+
+#[test]
+fn read_only_is_one_bind_per_entry_of_the_root() {
+    let c = made(vec![root(Read)], "");
+    let all: Vec<String> = mounts(&c).iter().map(line).collect();
+    let want = [
+        "proc /proc nosuid,noexec,nodev".into(),
+        "tmpfs /dev nosuid,strictatime,mode=755,size=65536k".into(),
+        format!("/etc /etc {RO}"),
+        "/file /file bind,ro,nosuid,nodev".into(),
+        format!("/opt /opt {RO}"),
+        format!("/tmp /tmp {RO}"),
+        format!("/usr /usr {RO}"),
+        format!("/w /w {RO}"),
+        "devpts /dev/pts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620".into(),
+        "shm /dev/shm nosuid,noexec,nodev,mode=1777,size=65536k".into(),
+    ];
+    assert_eq!(all, want);
+    let want = [
+        "/bin -> usr/bin",
+        "/dev 755",
+        "/etc 755",
+        "/file file",
+        "/lost+found 0",
+        "/opt 755",
+        "/proc 755",
+        "/tmp 755",
+        "/usr 755",
+        "/w 755",
+    ];
+    assert_eq!(nodes(&c), want);
+    assert_eq!(c.bundle.spec.version(), "1.1.0");
+    assert!(c.bundle.spec.hooks().is_none());
+}
+
+#[test]
+fn a_writable_root_replaces_the_bind_of_its_directory_and_protects_its_metadata() {
+    let c = made(
+        vec![root(Read), project(Write), tmp()],
+        r#""/w/.git/config": "file", "/w/.codex": "file""#,
+    );
+    let want = [
+        format!("/tmp /tmp {RW}"),
+        format!("/w /w {RW}"),
+        "/w/.codex /w/.codex bind,ro,nosuid,nodev".into(),
+        format!("/w/.git /w/.git {RO}"),
+        format!("tmpfs /tmp/.agents {HELD}"),
+        format!("tmpfs /tmp/.codex {HELD}"),
+        format!("tmpfs /tmp/.git {HELD}"),
+        format!("tmpfs /w/.agents {HELD}"),
+    ];
+    assert_eq!(own(&c), want);
+    let held = ["/tmp/.agents", "/tmp/.codex", "/tmp/.git", "/w/.agents"].map(PathBuf::from);
+    assert_eq!(placeholders(&c), held);
+    let hook = &c
+        .bundle
+        .spec
+        .hooks()
+        .as_ref()
+        .unwrap()
+        .poststop()
+        .as_ref()
+        .unwrap()[0];
+    assert_eq!(hook.path(), Path::new("/usr/bin/codexrun"));
+    let args = [
+        "codexrun",
+        "sweep",
+        "--",
+        "/tmp/.agents",
+        "/tmp/.codex",
+        "/tmp/.git",
+        "/w/.agents",
+    ];
+    assert_eq!(hook.args().as_ref().unwrap(), &args);
+}
+
+#[test]
+fn one_line_per_rule_of_a_writable_root() {
+    let git = r#""/w/.git": "dir", "/w/.agents": "dir", "/w/.codex": "dir""#;
+    let meta = |root: &str| {
+        [".agents", ".codex", ".git"]
+            .map(|n| format!("{root}/{n} {root}/{n} {RO}"))
+            .to_vec()
+    };
+    let with = |lines: &[String]| {
+        let mut all = vec![format!("/tmp /tmp {RO}")];
+        all.extend_from_slice(lines);
+        all
+    };
+    let cases: Vec<(&str, Vec<Entry>, String, Vec<String>)> = vec![
+        (
+            "an explicit grant of .git lifts its protection",
+            vec![root(Read), project(Write), sub(".git", Write)],
+            git.into(),
+            with(&[&[format!("/w /w {RW}")], &meta("/w")[..2]].concat()),
+        ),
+        (
+            "a grant below .codex re-opens only that place",
+            vec![root(Read), project(Write), sub(".codex/mem", Write)],
+            r#""/w/.git": "dir", "/w/.agents": "dir", "/w/.codex/mem/.git": "dir", "/w/.codex/mem/.agents": "dir",
+               "/w/.codex/mem/.codex": "dir""#
+                .into(),
+            with(
+                &[
+                    &[format!("/w /w {RW}")],
+                    &meta("/w")[..],
+                    &[format!("/w/.codex/mem /w/.codex/mem {RW}")],
+                    &meta("/w/.codex/mem")[..],
+                ]
+                .concat(),
+            ),
+        ),
+        (
+            "a writable root behind a link is bound at its target, with its protections",
+            vec![root(Read), path("/opt/link", Write)],
+            format!(r#""/opt/link": {{"link": "/w"}}, {git}"#),
+            with(&[&[format!("/w /w {RW}")], &meta("/w")[..]].concat()),
+        ),
+        (
+            "a missing writable root is skipped",
+            vec![root(Read), path("/opt/none", Write)],
+            git.into(),
+            with(&[format!("/w /w {RO}")]),
+        ),
+        (
+            "a file can be a root",
+            vec![root(Read), path("/etc/passwd", Write)],
+            git.into(),
+            with(&[format!("/w /w {RO}"), "/etc/passwd /etc/passwd bind,rw,nosuid,nodev".into()]),
+        ),
+        (
+            "a read entry below a root is bound read-only, a file too",
+            vec![root(Read), project(Write), sub("d", Read), sub("f", Read)],
+            format!(r#"{git}, "/w/d": "dir", "/w/f": "file""#),
+            with(
+                &[
+                    &[format!("/w /w {RW}")],
+                    &meta("/w")[..],
+                    &[format!("/w/d /w/d {RO}"), "/w/f /w/f bind,ro,nosuid,nodev".into()],
+                ]
+                .concat(),
+            ),
+        ),
+        (
+            "denied directories and files are covered, and what is granted below them is bound on the cover",
+            vec![root(Read), project(Write), sub("d", Deny), sub("d/in/ok", Read), sub("f", Deny), sub("e", Deny)],
+            format!(r#"{git}, "/w/d/in/ok": "dir", "/w/f": "file", "/w/e": "dir""#),
+            with(
+                &[
+                    &[format!("/w /w {RW}")],
+                    &meta("/w")[..],
+                    &[
+                        "ramfs /w/d nosuid,nodev,noexec,mode=0111".into(),
+                        "ramfs /w/e ro,nosuid,nodev,noexec,mode=0000".into(),
+                        "/dev/null /w/f bind,ro,nosuid,nodev,noexec".into(),
+                        format!("/w/d/in/ok /w/d/in/ok {RO}"),
+                        "ramfs /w/d remount,ro,nosuid,nodev,noexec,mode=0111".into(),
+                    ],
+                ]
+                .concat(),
+            ),
+        ),
+        (
+            "a missing protected path is held at its first missing component",
+            vec![root(Read), project(Write), sub("a/b", Deny), sub("a/c", Read), path("/opt/x", Deny)],
+            git.into(),
+            with(&[&[format!("/w /w {RW}")], &meta("/w")[..], &[format!("tmpfs /w/a {HELD}")]].concat()),
+        ),
+    ];
+    for (rule, entries, extra, want) in cases {
+        let c = made(entries, &extra);
+        assert_eq!(own(&c), want, "{rule}");
+    }
+}
+
+#[test]
+fn a_placeholder_of_another_sandbox_counts_as_missing() {
+    let held = |name: &str| format!(r#""/w/{name}": {{"dir": "placeholder"}}"#);
+    let extra = [held(".git"), held(".agents"), held(".codex"), held("a")].join(",");
+    let c = made(
+        vec![
+            root(Read),
+            project(Write),
+            sub("a/b", Read),
+            sub(".git", Read),
+        ],
+        &extra,
+    );
+    let want = ["/w/.agents", "/w/.codex", "/w/.git", "/w/a"].map(PathBuf::from);
+    assert_eq!(placeholders(&c), want);
+    let c = made(
+        vec![root(Read), project(Write)],
+        r#""/w": {"dir": "unwritable"}"#,
+    );
+    assert!(placeholders(&c).is_empty(), "nothing can be created there");
+}
+
+#[test]
+fn a_pointer_file_protects_what_it_points_to() {
+    let rest = r#""/w/.agents": "dir", "/w/.codex": "dir", "/w/m/.git/worktrees/x": "dir", "/w/m/.git/hooks": "dir",
+        "/home/u/g": "dir", "/opt/g": "dir""#;
+    let cases = [
+        (
+            "gitdir: m/.git/worktrees/x\n",
+            vec!["/w/m/.git/worktrees/x"],
+        ),
+        ("gitdir:/opt/g", vec![]),
+        ("gitdir: none", vec![]),
+        ("gitdir: ~/g", vec![]),
+    ];
+    for (text, want) in cases {
+        let pointer = format!(
+            r#"{rest}, "/w/.git": {{"file": {}}}"#,
+            serde_json::to_string(text).unwrap()
+        );
+        let c = made(vec![root(Read), project(Write)], &pointer);
+        let lines = own(&c);
+        assert!(
+            lines.contains(&"/w/.git /w/.git bind,ro,nosuid,nodev".into()),
+            "{text}"
+        );
+        for path in &want {
+            assert!(
+                lines.contains(&format!("{path} {path} {RO}")),
+                "{text}: {lines:?}"
+            );
+        }
+        assert_eq!(lines.len(), 5 + want.len(), "{text}: {lines:?}");
+        assert!(c.warnings.is_empty(), "{text}");
+    }
+    let common = r#""/w/.git": {"file": "gitdir: m/.git/worktrees/x"}, "/w/m/.git/worktrees/x/commondir": {"file": "../.."}"#;
+    let c = made(
+        vec![root(Read), project(Write)],
+        &format!("{rest},{common}"),
+    );
+    assert!(
+        own(&c).contains(&format!("/w/m/.git /w/m/.git {RO}")),
+        "hooks of the shared repository"
+    );
+    let c = made(
+        vec![root(Read), project(Write)],
+        r#""/w/.git": {"file": "hello"}"#,
+    );
+    assert_eq!(
+        c.warnings,
+        ["`/w/.git` is no `gitdir: PATH` pointer; only it is protected"]
+    );
+}
+
+#[test]
+fn protections_behind_replaceable_links_are_refused_all_at_once() {
+    let extra =
+        r#""/w/.git": {"link": "/opt"}, "/w/l": {"link": "/opt"}, "/w/.codex": {"link": "none"}"#;
+    let entries = vec![
+        root(Read),
+        project(Write),
+        sub("l/x", Deny),
+        sub(".git", Read),
+    ];
+    let read = |p: &str| {
+        format!(
+            "cannot enforce sandbox read-only path `/w/{p}` because it crosses writable symlink `/w/{p}`"
+        )
+    };
+    let deny =
+        "cannot enforce sandbox deny-read path `/w/l/x` because it crosses writable symlink `/w/l`";
+    assert_eq!(
+        refused(entries, extra),
+        [read(".git"), read(".codex"), deny.into()]
+    );
+}
+
+#[test]
+fn a_link_that_the_sandbox_cannot_replace_is_followed() {
+    let c = made(
+        vec![root(Read), path("/opt/l/x", Deny)],
+        r#""/opt/l": {"link": "real"}, "/opt/real/x": "dir""#,
+    );
+    assert!(own(&c).contains(&"ramfs /opt/real/x ro,nosuid,nodev,noexec,mode=0000".into()));
+}
+
+#[test]
+fn a_nested_root_is_bound_before_the_protections_of_both() {
+    let c = made(
+        vec![
+            root(Read),
+            project(Write),
+            sub("a", Read),
+            sub("a/b", Write),
+        ],
+        r#""/w/a/b": "dir""#,
+    );
+    let at: Vec<String> = own(&c)
+        .iter()
+        .map(|l| l.split(' ').nth(1).unwrap().to_string())
+        .collect();
+    let place = |p: &str| at.iter().position(|a| a == p).unwrap();
+    assert!(
+        place("/w") < place("/w/a")
+            && place("/w/a") < place("/w/a/b")
+            && place("/w/a/b") < place("/w/a/b/.git")
+    );
+}
+
+#[test]
+fn restricted_read_shows_only_what_is_granted() {
+    let grant = vec![
+        special(Special::Minimal, Read),
+        project(Write),
+        path("/home/u/l/x", Read),
+    ];
+    let c = made(
+        grant,
+        r#""/home/u/l": {"link": "r"}, "/home/u/r/x": "file", "/home/u/secret": "file""#,
+    );
+    let want = [
+        "/bin -> usr/bin",
+        "/dev 755",
+        "/etc 755",
+        "/home 755",
+        "/home/u 755",
+        "/home/u/l -> r",
+        "/home/u/r 755",
+        "/home/u/r/x file",
+        "/proc 755",
+        "/usr 755",
+        "/w 755",
+    ];
+    assert_eq!(nodes(&c), want);
+    assert!(
+        !mounts(&c)
+            .iter()
+            .any(|m| m.destination() == Path::new("/opt"))
+    );
+    let only = vec![path("/usr", Read)];
+    assert_eq!(
+        refused(only, ""),
+        ["the policy hides the working directory `/w`"]
+    );
+}
+
+#[test]
+fn everything_writable_but_one_place_keeps_a_fresh_dev() {
+    let c = made(vec![root(Write), path("/opt", Deny)], r#""/w/.git": "dir""#);
+    let all: Vec<String> = mounts(&c).iter().map(line).collect();
+    assert!(
+        all.contains(&format!("/etc /etc {RW}"))
+            && all.contains(&"tmpfs /dev nosuid,strictatime,mode=755,size=65536k".into())
+    );
+    assert!(
+        nodes(&c).contains(&"/opt 0".into()),
+        "a denied entry of `/` needs no mount"
+    );
+}
+
+#[test]
+fn places_below_dev_and_proc() {
+    let c = made(
+        vec![root(Read), path("/dev/shm", Write), path("/dev/dri", Read)],
+        r#""/dev/dri": "dir""#,
+    );
+    let all: Vec<String> = mounts(&c).iter().map(line).collect();
+    assert!(
+        all.contains(&"/dev/shm /dev/shm rbind,rw,rnosuid".into())
+            && !all.iter().any(|l| l.starts_with("shm "))
+    );
+    assert!(
+        all.contains(&"/dev/dri /dev/dri rbind,rro,rnosuid".into()),
+        "a device on a nodev mount is useless"
+    );
+    for (entry, count) in [
+        (path("/dev/null", Write), 0),
+        (path("/dev", Read), 0),
+        (path("/proc", Read), 0),
+        (path("/proc/sys", Write), 1),
+        (path("/dev/null", Deny), 1),
+        (path("/proc", Deny), 1),
+    ] {
+        let policy = restricted(vec![root(Read), entry.clone()]);
+        let errors = compile(&request(&policy), &host("")).map_or_else(|e| e.len(), |_| 0);
+        assert_eq!(errors, count, "{entry:?}");
+    }
+}
+
+#[test]
+fn full_access_takes_nothing_away() {
+    let policy = Policy {
+        file_system: FileSystem::Unrestricted,
+        network: Network::Enabled,
+    };
+    let spec = compile(&request(&policy), &host("")).unwrap().bundle.spec;
+    let types = |spec: &oci_spec::runtime::Spec| -> Vec<LinuxNamespaceType> {
+        spec.linux()
+            .as_ref()
+            .unwrap()
+            .namespaces()
+            .as_ref()
+            .unwrap()
+            .iter()
+            .map(|n| n.typ())
+            .collect()
+    };
+    assert_eq!(
+        types(&spec),
+        [LinuxNamespaceType::User, LinuxNamespaceType::Mount]
+    );
+    let process = spec.process().as_ref().unwrap();
+    assert_eq!(
+        process.env().as_ref().unwrap(),
+        &["PATH=/usr/bin", "PWD=/w"]
+    );
+    assert_eq!(process.no_new_privileges(), Some(false));
+    assert!(spec.linux().as_ref().unwrap().seccomp().is_none());
+    assert_eq!(spec.version(), "1.0.0");
+    let all: Vec<String> = spec.mounts().as_ref().unwrap().iter().map(line).collect();
+    assert!(
+        all.contains(&"/proc /proc rbind,rw".into()) && all.contains(&"/dev /dev rbind,rw".into())
+    );
+    let root = Recorded::parse(r#"{"capabilities": 5, "paths": {"/w": "dir"}}"#).unwrap();
+    let spec = compile(&request(&policy), &root).unwrap().bundle.spec;
+    assert_eq!(types(&spec), [LinuxNamespaceType::Mount]);
+    let caps = spec
+        .process()
+        .as_ref()
+        .unwrap()
+        .capabilities()
+        .as_ref()
+        .unwrap();
+    assert_eq!(caps.effective().as_ref().unwrap().len(), 2);
+    assert!(caps.ambient().as_ref().unwrap().is_empty());
+}
+
+#[test]
+fn a_sandbox_has_no_capability_and_says_what_it_is() {
+    let c = made(vec![root(Read)], "");
+    let process = c.bundle.spec.process().as_ref().unwrap();
+    let want = [
+        "PATH=/usr/bin",
+        "PWD=/w",
+        "CODEX_SANDBOX_NETWORK_DISABLED=1",
+        "CODEX_SANDBOX=codexrun",
+    ];
+    assert_eq!(process.env().as_ref().unwrap(), &want);
+    assert_eq!((process.user().uid(), process.user().gid()), (1000, 100));
+    let caps = process.capabilities().as_ref().unwrap();
+    for set in [
+        caps.bounding(),
+        caps.effective(),
+        caps.permitted(),
+        caps.inheritable(),
+        caps.ambient(),
+    ] {
+        assert!(set.as_ref().unwrap().is_empty());
+    }
+    let all = c.bundle.spec.annotations().as_ref().unwrap();
+    for (key, value) in [
+        (annotation::INIT, "reaper"),
+        (annotation::SESSION, "new"),
+        (annotation::DIE_WITH_PARENT, "true"),
+        (annotation::RESOLVE, "nofollow"),
+        (annotation::POLICY_SHA256, "00"),
+    ] {
+        assert_eq!(all.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    let policy = restricted(vec![root(Read)]);
+    let mapped = Request {
+        identity: Identity::Root,
+        proc: Proc::Outer,
+        ..request(&policy)
+    };
+    let spec = compile(&mapped, &host("")).unwrap().bundle.spec;
+    let linux = spec.linux().as_ref().unwrap();
+    let map = linux.uid_mappings().as_ref().unwrap()[0];
+    assert_eq!(
+        (map.container_id(), map.host_id(), map.size()),
+        (0, 1000, 1)
+    );
+    assert!(linux.masked_paths().is_none() && linux.readonly_paths().is_none());
+}
+
+#[test]
+fn the_same_request_gives_the_same_bytes() {
+    let text = |_| {
+        let c = made(
+            vec![root(Read), project(Write), tmp(), sub("x", Deny)],
+            r#""/w/x": "dir""#,
+        );
+        serde_json::to_value(&c.bundle.spec).unwrap().to_string()
+    };
+    let all: Vec<String> = (0..5).map(text).collect();
+    assert!(all.iter().all(|one| *one == all[0]));
+}
+
+/// Small and repeatable: Marsaglia's xorshift.
+struct Dice(u64);
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+#[test]
+fn random_policies_keep_the_order_and_hide_no_protection() {
+    const NAMES: &[&str] = &["w", "opt", "a", "b", ".git", "c"];
+    let tree: Vec<String> = NAMES[..4]
+        .iter()
+        .flat_map(|a| {
+            NAMES.iter().flat_map(move |b| {
+                NAMES[2..5]
+                    .iter()
+                    .map(move |c| format!(r#""/{a}/{b}/{c}": "dir""#))
+            })
+        })
+        .collect();
+    let view = host(&tree.join(","));
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..2000 {
+        let mut entries = vec![root(Read), path("/w", [Read, Write][dice.roll(2)])];
+        for _ in 0..dice.roll(6) {
+            let parts: Vec<&str> = (0..=dice.roll(3))
+                .map(|_| NAMES[dice.roll(NAMES.len())])
+                .collect();
+            let access = [Read, Write, Deny][dice.roll(3)];
+            entries.push(entry(
+                Target::Path(format!("/{}", parts.join("/")).into()),
+                access,
+            ));
+        }
+        let policy = restricted(entries.clone());
+        if let Ok(c) = compile(&request(&policy), &view) {
+            check(&c, &entries);
+        }
+    }
+}
+
+fn check(c: &Compiled, entries: &[Entry]) {
+    let all = mounts(c);
+    let closes = |m: &Mount| m.options().as_ref().unwrap().iter().any(|o| o == "remount");
+    let opens: Vec<&Mount> = all.iter().filter(|m| !closes(m)).collect();
+    for (n, later) in opens.iter().enumerate() {
+        for earlier in &opens[..n] {
+            assert!(
+                !earlier.destination().starts_with(later.destination()),
+                "{entries:?}: {}",
+                line(later)
+            );
+        }
+    }
+    for held in placeholders(c) {
+        let above = opens
+            .iter()
+            .filter(|m| held.starts_with(m.destination()) && *m.destination() != held);
+        let above = above
+            .max_by_key(|m| m.destination().components().count())
+            .unwrap();
+        assert!(
+            line(above).ends_with(RW),
+            "{entries:?}: {held:?} below {}",
+            line(above)
+        );
+    }
+}
