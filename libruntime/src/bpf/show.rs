@@ -91,6 +91,7 @@ fn field(offset: u32) -> String {
 fn operand(k: u32, known: Known) -> String {
     let mut text = if known.word == Some(NR) && k < arch::X32_BIT { k.to_string() } else { format!("{k:#x}") };
     let name = match (known.word, known.audit) {
+        (Some(NR), _) if k == arch::X32_BIT => Some("x32"),
         (Some(NR), Some(audit)) => arch::of(audit, k).and_then(|abi| names::name(abi.column, k & !abi.marker)),
         (Some(ARCH), _) => arch::of(k, 0).map(arch::Abi::name),
         _ => None,
