@@ -82,7 +82,7 @@ pub(super) fn selected(listed: &[Arch], native: Native) -> Vec<&'static Abi> {
 /// The interface of a call, for listings.
 pub(super) fn of(audit: u32, number: u32) -> Option<&'static Abi> {
     let all = [Native::X86_64, Native::Aarch64].into_iter().flat_map(Native::abis);
-    let marker = if audit == AUDIT_X86_64 { number & X32_BIT } else { 0 };
+    let marker = if audit == AUDIT_X86_64 && number >= X32_BIT { X32_BIT } else { 0 };
     all.into_iter().find(|abi| abi.audit == audit && abi.marker == marker)
 }
 
@@ -118,7 +118,6 @@ const IPC: &[(&str, u64)] = &[
 
 /// The carrier of a call and the call's number in it.
 pub(super) fn carrier(name: &str) -> Option<(&'static Carrier, u64)> {
-
     CARRIERS.iter().find_map(|carrier| {
         let (_, call) = carrier.calls.iter().find(|(called, _)| *called == name)?;
         Some((carrier, *call))

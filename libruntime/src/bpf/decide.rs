@@ -1,7 +1,6 @@
 //! What one binary interface does with each system call number.
 
 use super::arch::{self, Abi};
-use super::names::NO;
 use super::rules::{Cond, Profile, Rule, Test};
 use crate::Error;
 
@@ -20,11 +19,16 @@ struct Line<'a> {
     rule: &'a Rule<'a>,
     name: &'a str,
     conds: Vec<Cond>,
+    /// By `socketcall` or `ipc`.
+    carried: bool,
 }
 
 /// Every number that a rule speaks of, ascending.
 pub(super) fn decide(abi: &Abi, profile: &Profile<'_>) -> Result<Vec<(u32, Decision)>, Vec<Error>> {
-    let mut lines: Vec<Line<'_>> = profile.rules.iter().flat_map(|rule| expand(abi, rule)).collect();
+    let mut lines = Vec::new();
+    for rule in &profile.rules {
+        expand(abi, rule, &mut lines);
+    }
     lines.sort_by_key(|line| line.number); // stable: what was written first stays first
     let mut errors = Vec::new();
     let mut decisions = Vec::with_capacity(lines.len());
@@ -37,24 +41,29 @@ pub(super) fn decide(abi: &Abi, profile: &Profile<'_>) -> Result<Vec<(u32, Decis
     if errors.is_empty() { Ok(decisions) } else { Err(errors) }
 }
 
-fn expand<'a>(abi: &'a Abi, rule: &'a Rule<'a>) -> impl Iterator<Item = Line<'a>> {
-    rule.calls.iter().flat_map(move |&(name, numbers)| {
-        rule.alternatives.iter().flat_map(move |conds| {
-            let direct = u32::try_from(numbers[abi.column]).ok().filter(|_| numbers[abi.column] != NO);
-            let direct = direct.map(|number| (number | abi.marker, conds.clone()));
-            let carried = abi.multiplexed.then(|| carried(name, conds)).flatten();
-            [direct, carried].into_iter().flatten().map(move |(number, conds)| Line {
-                number,
-                rule,
-                name,
-                conds: if abi.narrow { narrow(conds) } else { drop_empty(conds) },
-            })
-        })
-    })
+/// Adds what a rule means on this interface.
+fn expand<'a>(abi: &Abi, rule: &'a Rule<'a>, lines: &mut Vec<Line<'a>>) {
+    for (name, numbers) in &rule.calls {
+        for conds in &rule.alternatives {
+            let mut push = |number, conds, carried| {
+                let conds = if abi.narrow { narrow(conds) } else { drop_empty(conds) };
+                lines.push(Line { number, rule, name, conds, carried });
+            };
+            if let Ok(number) = u32::try_from(numbers[abi.column]) {
+                push(number | abi.marker, conds.clone(), false);
+            }
+            if abi.multiplexed
+                && let Some((number, conds)) = carried(name, conds)
+            {
+                push(number, conds, true);
+            }
+        }
+    }
 }
 
 /// The same rule for i386's `socketcall` or `ipc`: the first argument is the number of the call, whatever the rule says
-/// of it, since BPF cannot follow the pointer to the real arguments. Conditions on the others stay, as in libseccomp.
+/// of it, since BPF cannot follow the pointer to the real arguments. Conditions on the others stay, as in libseccomp,
+/// though they see that pointer: who must filter such arguments leaves `SCMP_ARCH_X86` out.
 fn carried(name: &str, conds: &[Cond]) -> Option<(u32, Vec<Cond>)> {
     let (carrier, call) = arch::carrier(name)?;
     let mut carried = vec![Cond { arg: 0, test: Test::Masked { mask: carrier.mask, value: call } }];
@@ -101,9 +110,13 @@ fn decision(lines: &[Line<'_>]) -> Result<Decision, Error> {
 }
 
 fn conflict(first: &Line<'_>, second: &Line<'_>) -> Error {
-    let what = format!(
-        "`{}` under the same conditions has another action in linux.seccomp.syscalls[{}]",
-        second.name, first.rule.index
-    );
-    Error::new(what).at(format!("linux.seccomp.syscalls[{}]", second.rule.index))
+    let (name, index) = (second.name, first.rule.index);
+    let error = Error::new(format!("`{name}` under the same conditions has another action in linux.seccomp.syscalls[{index}]"))
+        .at(format!("linux.seccomp.syscalls[{}]", second.rule.index));
+    if !second.carried {
+        return error;
+    }
+    error.hint(
+        "i386 programs pass these arguments in memory, where no filter sees them: leave out `SCMP_ARCH_X86`, or use one action",
+    )
 }

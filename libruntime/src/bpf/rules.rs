@@ -81,8 +81,7 @@ fn refuse(errors: &mut Vec<Error>, place: String, what: String) -> u32 {
 fn rule<'a>(index: usize, call: &'a LinuxSyscall, warnings: &mut Vec<Error>) -> Result<Rule<'a>, Vec<Error>> {
     let here = |rest: &str| format!("linux.seccomp.syscalls[{index}].{rest}");
     let mut errors = Vec::new();
-    let action = action(call.action(), call.errno_ret())
-        .unwrap_or_else(|what| refuse(&mut errors, here("errnoRet"), what));
+    let action = action(call.action(), call.errno_ret()).unwrap_or_else(|what| refuse(&mut errors, here("errnoRet"), what));
     if call.names().is_empty() {
         errors.push(Error::new("a rule needs at least one name").at(here("names")));
     }

@@ -81,7 +81,7 @@ fn field(offset: u32) -> String {
     match offset {
         NR => "nr".to_owned(),
         ARCH => "arch".to_owned(),
-        _ if offset < 16 || offset >= 64 => format!("[{offset}]"),
+        _ if !(16..64).contains(&offset) => format!("[{offset}]"),
         _ if offset == low(arg) => format!("args[{arg}].low"),
         _ if offset == high(arg) => format!("args[{arg}].high"),
         _ => format!("[{offset}]"),

@@ -148,9 +148,7 @@ fn masked_equality_has_the_mask_first() {
         deny(&[], json!([{"names": ["clone"], "action": "SCMP_ACT_ERRNO", "args": args}]))
     };
     let program = masked(0xf0_0000_00f0, Some(0x10_0000_0fff));
-    for (arg, answer) in
-        [(0x10_0000_00f0, errno(1)), (0x1f_1234_56ff, errno(1)), (0x10_0000_0000, ALLOW), (0xf0, ALLOW)]
-    {
+    for (arg, answer) in [(0x10_0000_00f0, errno(1)), (0x1f_1234_56ff, errno(1)), (0x10_0000_0000, ALLOW), (0xf0, ALLOW)] {
         assert_eq!(ask(&program, X86_64, 56, &[arg]), answer, "{arg:#x}");
     }
     assert_eq!(ask(&masked(0x80, None), X86_64, 56, &[0x7f]), errno(1), "valueTwo defaults to 0");
@@ -235,10 +233,7 @@ fn i386_sockets_and_ipc_are_also_reached_through_their_carriers() {
 fn unknown_names_are_told_and_skipped() {
     let program = deny(&[], json!([{"names": ["read", "nosuch", "_llseek"], "action": "SCMP_ACT_ERRNO"}]));
     let warnings: Vec<String> = program.warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        warnings,
-        ["linux.seccomp.syscalls[0].names[1]: no architecture has a system call `nosuch`: skipped"]
-    );
+    assert_eq!(warnings, ["linux.seccomp.syscalls[0].names[1]: no architecture has a system call `nosuch`: skipped"]);
     assert_eq!(ask(&program, X86_64, 0, &[]), errno(1));
 }
 
@@ -274,6 +269,23 @@ fn the_same_conditions_with_two_actions_are_refused() {
 }
 
 #[test]
+fn two_actions_that_i386_cannot_tell_apart_are_refused_with_a_remedy() {
+    let rule = |value: u64, errno: u32| {
+        let args = json!([{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]);
+        json!({"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": args})
+    };
+    let json =
+        |archs: &[&str]| json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": archs, "syscalls": [rule(1, 1), rule(2, 2)]});
+    assert_eq!(ask(&program(json(&[])), X86_64, 41, &[2]), errno(2));
+    let reasons = refused(json(&["SCMP_ARCH_X86"]));
+    assert_eq!(reasons.len(), 1);
+    assert!(
+        reasons[0].starts_with("linux.seccomp.syscalls[1]: ") && reasons[0].contains("leave out `SCMP_ARCH_X86`"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
 fn flags_become_bits_where_they_have_an_effect() {
     let flags = |action: &str, flags: &[&str]| {
         let rules = json!([{"names": ["mkdir"], "action": action}]);
@@ -293,16 +305,31 @@ fn flags_become_bits_where_they_have_an_effect() {
 
 /// A rule per value: `personality` is asked about each of them.
 fn many(count: u64, op: &str) -> Value {
-    let rule = |n: u64| json!({"names": ["personality"], "action": "SCMP_ACT_ERRNO", "errnoRet": n % 4000,
-        "args": [{"index": 0, "value": n << 20, "op": op}]});
+    let rule = |n: u64| {
+        json!({"names": ["personality"], "action": "SCMP_ACT_ERRNO", "errnoRet": n % 4000,
+        "args": [{"index": 0, "value": n << 20, "op": op}]})
+    };
     json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86"],
         "syscalls": (0..count).map(rule).collect::<Vec<_>>()})
+}
+
+/// Whether the kernel would take it (`bpf_check_classic`, `seccomp_check_filter`), which looks at every instruction.
+fn loadable(program: &[Insn]) -> bool {
+    let inside = |at: usize, insn: &Insn| match insn.code {
+        emit::LD => insn.k.is_multiple_of(4) && insn.k < 64,
+        emit::JA => at + 1 + (insn.k as usize) < program.len(),
+        emit::JEQ | emit::JGT | emit::JGE => at + 1 + usize::from(insn.jt.max(insn.jf)) < program.len(),
+        emit::AND | emit::RET => true,
+        _ => false,
+    };
+    let ends = program.last().is_some_and(|insn| insn.code == emit::RET);
+    ends && program.len() <= MOST && program.iter().enumerate().all(|(at, insn)| inside(at, insn))
 }
 
 #[test]
 fn far_jumps_arrive() {
     let program = program(many(500, "SCMP_CMP_EQ"));
-    assert!(program.insns.len() > 2000);
+    assert!(program.insns.len() > 2000 && loadable(&program.insns));
     for n in 0..500u64 {
         assert_eq!(ask(&program, X86_64, 135, &[n << 20]), errno(n as u32));
         assert_eq!(ask(&program, X86, 136, &[n << 20]), errno(n as u32));
@@ -332,6 +359,7 @@ fn a_listing_names_what_it_tests() {
     assert_eq!(show(&program.insns).join("\n"), expected.trim_end());
 }
 
+/// moby's profiles/seccomp/default.json (00f3d189) for amd64 and Docker's default capabilities, as it stands in config.json.
 fn docker() -> LinuxSeccomp {
     serde_json::from_str(include_str!("testdata/docker.json")).unwrap()
 }
@@ -420,15 +448,8 @@ const NAMES: &[&str] = &[
 ];
 const VALUES: &[u64] =
     &[0, 1, 2, 7, 40, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 32, (1 << 32) + 1, (2 << 32) + 7, 1 << 63, u64::MAX];
-const OPERATORS: &[&str] = &[
-    "SCMP_CMP_EQ",
-    "SCMP_CMP_NE",
-    "SCMP_CMP_GT",
-    "SCMP_CMP_GE",
-    "SCMP_CMP_LT",
-    "SCMP_CMP_LE",
-    "SCMP_CMP_MASKED_EQ",
-];
+const OPERATORS: &[&str] =
+    &["SCMP_CMP_EQ", "SCMP_CMP_NE", "SCMP_CMP_GT", "SCMP_CMP_GE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_MASKED_EQ"];
 const ACTIONS: &[&str] = &[
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
@@ -475,7 +496,7 @@ fn any_rule(random: &mut Random) -> Value {
 /// wrong where it joins tests for order of the same argument.
 fn orderless_rule(random: &mut Random) -> Value {
     let name = random.below(NAMES.len());
-    let once = name % 2 == 0;
+    let once = name.is_multiple_of(2);
     let mut args = random_args(random, if once { OPERATORS } else { &["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"] });
     if once {
         args.sort_by_key(|arg| arg["index"].as_u64());
@@ -563,6 +584,7 @@ fn random_profiles_mean_what_they_say() {
         let profile = random_profile(&mut random, any_rule);
         let native = random.pick(&[Native::X86_64, Native::Aarch64]);
         let Ok(program) = compile(&profile, native) else { continue };
+        assert!(loadable(&program.insns), "{}", shown(&profile));
         let listed = profile.architectures().as_deref().unwrap_or_default();
         let abis = arch::selected(listed, native);
         for _ in 0..40 {
