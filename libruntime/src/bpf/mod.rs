@@ -56,8 +56,8 @@ pub struct Program {
     pub insns: Vec<Insn>,
     /// `SECCOMP_FILTER_FLAG_*`; `NEW_LISTENER` among them if the filter can answer `USER_NOTIF`.
     pub flags: u32,
-    /// What the profile says in vain: system calls that no architecture has.
-    pub warnings: Vec<Error>,
+    /// What the profile says in vain, and where: system calls that no architecture has.
+    pub warnings: Vec<String>,
 }
 
 /// `BPF_MAXINSNS`.

@@ -14,7 +14,7 @@ pub(super) struct Profile<'a> {
     /// In the order written; entries that say the same as the default are gone, as in runc.
     pub rules: Vec<Rule<'a>>,
     /// Names that no architecture here knows, and where they stand.
-    pub warnings: Vec<Error>,
+    pub warnings: Vec<String>,
 }
 
 /// One entry of `syscalls`.
@@ -78,7 +78,7 @@ fn refuse(errors: &mut Vec<Error>, place: String, what: String) -> u32 {
     RET_KILL_PROCESS
 }
 
-fn rule<'a>(index: usize, call: &'a LinuxSyscall, warnings: &mut Vec<Error>) -> Result<Rule<'a>, Vec<Error>> {
+fn rule<'a>(index: usize, call: &'a LinuxSyscall, warnings: &mut Vec<String>) -> Result<Rule<'a>, Vec<Error>> {
     let here = |rest: &str| format!("linux.seccomp.syscalls[{index}].{rest}");
     let mut errors = Vec::new();
     let action = action(call.action(), call.errno_ret()).unwrap_or_else(|what| refuse(&mut errors, here("errnoRet"), what));
@@ -90,7 +90,9 @@ fn rule<'a>(index: usize, call: &'a LinuxSyscall, warnings: &mut Vec<Error>) -> 
         match names::numbers(name) {
             Some(numbers) => calls.push((name.as_str(), numbers)),
             None if name.is_empty() => errors.push(Error::new("a name is empty").at(here(&format!("names[{n}]")))),
-            None => warnings.push(unknown(name).at(here(&format!("names[{n}]")))),
+            None => {
+                warnings.push(format!("{}: no architecture has a system call `{name}`: skipped", here(&format!("names[{n}]"))))
+            }
         }
     }
     let mut conds = Vec::new();
@@ -101,10 +103,6 @@ fn rule<'a>(index: usize, call: &'a LinuxSyscall, warnings: &mut Vec<Error>) -> 
         }
     }
     if errors.is_empty() { Ok(Rule { index, action, calls, alternatives: alternatives(conds) }) } else { Err(errors) }
-}
-
-fn unknown(name: &str) -> Error {
-    Error::new(format!("no architecture has a system call `{name}`: skipped"))
 }
 
 /// All conditions must hold, unless two speak of the same argument: then any one suffices, each being a rule of its own.
