@@ -1,2 +1,191 @@
-//! Started in its own issue; see README.
-fn main() {}
+//! Side-by-side measurements of codexrun, bubblewrap, crun, runc and the bare kernel floor, in one run.
+
+mod contender;
+mod elf;
+mod measure;
+mod place;
+mod report;
+mod shape;
+mod stats;
+mod sys;
+mod trace;
+mod view;
+
+use clap::Parser;
+use std::io::{Error, Result};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use place::Place;
+use report::Report;
+
+/// Measures codexrun against bubblewrap, crun, runc and the least that the kernel allows
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// Rounds; in each, every contender runs once
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    runs: usize,
+    /// The binary to measure [default: `codexrun` beside this program]
+    #[arg(long, value_name = "PATH")]
+    codexrun: Option<PathBuf>,
+    /// Print one JSON object per identity
+    #[arg(long)]
+    json: bool,
+    /// Judge the targets; exit 1 if one is missed
+    #[arg(long)]
+    assert: bool,
+    /// Measure once more as this ordinary user (root only)
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Take the view of the host as it is
+    #[arg(long, hide = true)]
+    inherit_view: bool,
+}
+
+fn main() -> ExitCode {
+    match bench(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("bench: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &Args) -> Result<bool> {
+    let place = Place::new()?;
+    let floor = place.adopt(&place::beside("floor")?, "floor")?;
+    let codexrun = adopt_codexrun(args, &place)?;
+    if sys::uid() == 0 && !args.inherit_view {
+        view::enter()?;
+        view::cover_tmp(&place.at("tmp"))?;
+    }
+    let good = one_identity(args, &place, codexrun.as_deref(), &floor)?;
+    match &args.user {
+        Some(name) => Ok(as_user(args, &place, name, codexrun.as_deref())? && good),
+        None => Ok(good),
+    }
+}
+
+fn adopt_codexrun(args: &Args, place: &Place) -> Result<Option<PathBuf>> {
+    let path = match &args.codexrun {
+        Some(path) => path.clone(),
+        None => place::beside("codexrun")?,
+    };
+    match (path.is_file(), &args.codexrun) {
+        (true, _) => place.adopt(&path, "codexrun").map(Some),
+        (false, Some(path)) => Err(Error::other(format!("no such file: {}", path.display()))),
+        (false, None) => Ok(None),
+    }
+}
+
+fn one_identity(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<bool> {
+    let report = measure(args, place, codexrun, floor)?;
+    let verdicts = if args.assert {
+        report.verdicts(codexrun)
+    } else {
+        Vec::new()
+    };
+    let (text, good) = report::conclude(&verdicts);
+    if args.json {
+        println!("{}", report.json(&verdicts));
+        return Ok(good);
+    }
+    println!("{}\n\n{}", report.table(), report::legend());
+    if args.assert {
+        println!("\n{text}");
+    }
+    Ok(good)
+}
+
+fn measure(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<Report> {
+    let (mut rows, mut skipped) = (Vec::new(), Vec::new());
+    for contender in contender::all(place, codexrun, floor)? {
+        let (shape, name) = (contender.shape, contender.name.to_owned());
+        match measure::try_out(contender, floor, &place.at("state")) {
+            Ok(row) => rows.push(row),
+            Err(why) => skipped.push((shape, name, why)),
+        }
+    }
+    measure::rounds(&mut rows, args.runs)?;
+    Ok(Report {
+        identity: identity(),
+        setting: setting(args.runs, &place.at("repo")),
+        rows,
+        skipped,
+    })
+}
+
+fn setting(runs: usize, cwd: &Path) -> String {
+    let first_word = |path: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace()
+            .next()
+            .unwrap_or("unknown")
+            .to_owned()
+    };
+    let roots: Vec<String> = shape::writable_roots(cwd)
+        .iter()
+        .map(|root| root.display().to_string())
+        .collect();
+    format!(
+        "{runs} rounds, Linux {}, load {}; writable: {}",
+        first_word("/proc/sys/kernel/osrelease"),
+        first_word("/proc/loadavg"),
+        roots.join(" ")
+    )
+}
+
+fn identity() -> String {
+    match sys::uid() {
+        0 => "root".into(),
+        uid => format!("uid {uid}"),
+    }
+}
+
+/// Starts over as `name`, from copies that it can reach, in the view already made.
+fn as_user(args: &Args, place: &Place, name: &str, codexrun: Option<&Path>) -> Result<bool> {
+    let user = user(name)?;
+    let program = place.adopt(&std::env::current_exe()?, "bench")?;
+    let mut again = Command::new(program);
+    again
+        .arg("--inherit-view")
+        .args(["--runs", &args.runs.to_string()]);
+    again
+        .args(args.json.then_some("--json"))
+        .args(args.assert.then_some("--assert"));
+    if let Some(path) = codexrun {
+        again.arg("--codexrun").arg(path);
+    }
+    again
+        .uid(user.uid)
+        .gid(user.gid)
+        .current_dir("/")
+        .env("HOME", user.home)
+        .env_remove("XDG_RUNTIME_DIR");
+    Ok(again.status()?.success())
+}
+
+struct User {
+    uid: u32,
+    gid: u32,
+    home: String,
+}
+
+fn user(name: &str) -> Result<User> {
+    let passwd = std::fs::read_to_string("/etc/passwd")?;
+    let found = passwd
+        .lines()
+        .find_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
+            [n, _, uid, gid, _, home, _] if n == name => Some(User {
+                uid: uid.parse().ok()?,
+                gid: gid.parse().ok()?,
+                home: home.into(),
+            }),
+            _ => None,
+        });
+    found.ok_or_else(|| Error::other(format!("no user {name}")))
+}

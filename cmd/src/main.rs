@@ -1,2 +1,61 @@
-//! The `codexrun` command.
-fn main() {}
+//! The `codexrun` command: words in, words and an exit code out. Every decision is libruntime's.
+
+mod delete;
+mod environment;
+mod grammar;
+mod kill;
+mod list;
+mod make;
+mod output;
+mod plan;
+mod report;
+mod run;
+mod sandbox;
+mod spec;
+mod state;
+mod sweep;
+
+use clap::Parser;
+use grammar::{Cli, Verb};
+use report::Failure;
+use std::process::ExitCode;
+
+/// The newest version of the runtime specification whose fields are known.
+const SPEC: &str = "1.2.1";
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return report::usage(&e),
+    };
+    match dispatch(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(&cli.global),
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<u8, Failure> {
+    if cli.version {
+        return version();
+    }
+    match cli.verb.as_ref().ok_or_else(grammar::no_verb)? {
+        Verb::Spec(verb) => verb.run(),
+        Verb::Run(verb) => verb.run(&cli.global),
+        Verb::Sandbox(verb) => verb.run(),
+        Verb::Plan(verb) => verb.run(),
+        Verb::State(verb) => verb.run(&cli.global),
+        Verb::List(verb) => verb.run(&cli.global),
+        Verb::Kill(verb) => verb.run(&cli.global),
+        Verb::Delete(verb) => verb.run(&cli.global),
+        Verb::Sweep(verb) => verb.run(),
+    }
+}
+
+/// In the form that docker and podman parse.
+fn version() -> Result<u8, Failure> {
+    let commit = option_env!("CODEXRUN_COMMIT").unwrap_or("unknown");
+    let version = env!("CARGO_PKG_VERSION");
+    output::print(&format!(
+        "codexrun version {version}\ncommit: {commit}\nspec: {SPEC}\n"
+    ))
+}

@@ -42,6 +42,10 @@ impl Error {
         self.hint = Some(hint.into());
         self
     }
+    /// Says it on standard error as a warning: for what must not stop anything.
+    pub fn warn(&self) {
+        eprintln!("codexrun: warning: {self}");
+    }
     /// Sets the exit code.
     pub fn code(mut self, code: u8) -> Self {
         self.code = code;

@@ -1,1 +1,54 @@
-//! See docs/.
+//! Facts of this machine and of the calling process, probed once, so that the plan need not look.
+
+use crate::sys::{cred, mount, process};
+
+/// What the plan depends on besides the spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The caller's effective user id.
+    pub uid: u32,
+    /// The caller's effective group id.
+    pub gid: u32,
+    /// Whether the caller may write id maps of more than itself and set its groups (CAP_SETUID and CAP_SETGID).
+    pub privileged: bool,
+    /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
+    pub last_capability: u32,
+    /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
+    pub open_tree_attr: bool,
+    /// The caller's umask, which the process gets unless `process.user.umask` says otherwise.
+    pub umask: u32,
+    /// The architecture that seccomp programs are made for.
+    pub native: crate::bpf::Native,
+}
+
+const CAP_SETGID: u64 = 1 << 6;
+const CAP_SETUID: u64 = 1 << 7;
+
+impl Host {
+    /// Asks the kernel; needs no privilege and changes nothing.
+    pub fn probe() -> Self {
+        let effective = cred::capabilities().map_or(0, |c| c.effective);
+        Host {
+            uid: cred::euid(),
+            gid: cred::egid(),
+            privileged: effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID,
+            last_capability: process::last_capability(),
+            open_tree_attr: mount::has_open_tree_attr(),
+            umask: process::umask_of_caller(),
+            native: crate::bpf::Native::host(),
+        }
+    }
+
+    /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
+    pub fn recorded(uid: u32, gid: u32) -> Self {
+        Host {
+            uid,
+            gid,
+            privileged: uid == 0,
+            last_capability: 40,
+            open_tree_attr: true,
+            umask: 0o022,
+            native: crate::bpf::Native::X86_64,
+        }
+    }
+}

@@ -8,11 +8,13 @@ pub mod bpf;
 pub mod bundle;
 pub mod error;
 pub mod host;
+pub mod losses;
 pub mod plan;
 pub mod policy;
 pub mod run;
 pub mod state;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod template;
 
 pub use error::{Error, Result};

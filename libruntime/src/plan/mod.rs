@@ -1,1 +1,193 @@
-//! See docs/.
+//! Spec + host → [`Plan`]: the ordered list of kernel operations, complete before the first of them. Pure: never looks at
+//! the disk, never calls the kernel.
+
+mod check;
+mod device;
+pub mod hook;
+mod identity;
+mod mask;
+mod mount;
+mod namespace;
+pub mod op;
+pub mod options;
+pub mod order;
+pub mod place;
+mod process;
+mod seccomp;
+mod show;
+
+use crate::bundle::{Bundle, Rootfs};
+use crate::host::Host;
+use crate::sys::file::Resolve;
+use crate::{Error, annotation};
+use oci_spec::runtime::Spec;
+use op::{Op, ParentOp, Sync};
+use order::Stage;
+use std::path::PathBuf;
+
+/// What a launch will do, in order: the parent's column and the child's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Outside of the container.
+    pub parent: Vec<ParentStep>,
+    /// Inside, from the first instruction after clone3(2) to execve(2).
+    pub child: Vec<Step>,
+    /// Whether PID 1 is codexrun's init.
+    pub init: bool,
+    /// Whether the process has a terminal.
+    pub terminal: bool,
+    /// System call names of `linux.seccomp` that no architecture of it knows; the filter says nothing of them.
+    pub warnings: Vec<String>,
+    /// Hooks after the process has started, and after it has ended.
+    pub after: Vec<ParentStep>,
+}
+
+/// An operation of the child and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// When.
+    pub stage: Stage,
+    /// What.
+    pub op: Op,
+    /// Where in config.json, e.g. `mounts[3]`.
+    pub origin: String,
+}
+
+/// An operation of the parent and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentStep {
+    /// What.
+    pub op: ParentOp,
+    /// Where in config.json.
+    pub origin: String,
+}
+
+/// What the command line adds to the spec.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The container outlives the command (`run --detach`).
+    pub detach: bool,
+    /// The container is recorded in the state directory before its process starts.
+    pub record: bool,
+    /// Descriptors from 3 on that the process keeps.
+    pub preserve_fds: u32,
+    /// Relative sources of binds are relative to it.
+    pub bundle_dir: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Decides everything, or says everything that is wrong with the spec.
+    pub fn new(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
+        let spec = &bundle.spec;
+        let mut draft = Draft::new(bundle, host, options);
+        check::unsupported(&mut draft, spec);
+        let maps = namespace::plan(&mut draft, spec);
+        mount::plan(&mut draft, spec, &bundle.rootfs);
+        device::plan(&mut draft, spec);
+        mask::plan(&mut draft, spec);
+        identity::plan(&mut draft, spec, &maps);
+        process::plan(&mut draft, spec);
+        let warnings = seccomp::plan(&mut draft, spec);
+        hook::plan(&mut draft, spec);
+        draft.finish(spec, warnings)
+    }
+}
+
+/// A plan in the making: steps in any order, and every reason to refuse.
+struct Draft<'a> {
+    host: &'a Host,
+    options: &'a Options,
+    child: Vec<Step>,
+    before: Vec<ParentStep>,
+    parent: Vec<ParentStep>,
+    after: Vec<ParentStep>,
+    errors: Vec<Error>,
+    /// How symbolic links inside the root are treated.
+    resolve: Resolve,
+    /// The root is made in memory from what the plan says.
+    own_root: bool,
+    user_namespace: bool,
+    init: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(bundle: &Bundle, host: &'a Host, options: &'a Options) -> Self {
+        let says = |key, value| annotation_of(&bundle.spec, key) == Some(value);
+        let nofollow = says(annotation::RESOLVE, "nofollow");
+        Draft {
+            host,
+            options,
+            child: Vec::new(),
+            before: Vec::new(),
+            parent: Vec::new(),
+            after: Vec::new(),
+            errors: Vec::new(),
+            resolve: if nofollow { Resolve::NoLinks } else { Resolve::InRoot },
+            own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
+            user_namespace: false,
+            init: says(annotation::INIT, "reaper"),
+        }
+    }
+
+    fn step(&mut self, stage: Stage, op: Op, origin: impl Into<String>) {
+        self.child.push(Step { stage, op, origin: origin.into() });
+    }
+
+    fn refuse(&mut self, place: impl Into<String>, what: impl Into<String>) {
+        self.errors.push(Error::new(what).at(place));
+    }
+
+    /// Takes a value, or notes why there is none.
+    fn take<T>(&mut self, place: &str, value: crate::Result<T>) -> Option<T> {
+        value.map_err(|e| self.errors.push(e.at(place))).ok()
+    }
+
+    /// A place inside the container, resolved as the spec's annotation says.
+    fn at(&mut self, place: &str, path: &std::path::Path) -> Option<place::At> {
+        let at = place::At::new(path, self.resolve, self.own_root);
+        self.take(place, at)
+    }
+
+    fn finish(mut self, spec: &Spec, warnings: Vec<String>) -> Result<Plan, Vec<Error>> {
+        self.lifecycle(spec);
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        self.child.sort_by_key(|step| step.stage);
+        let parent = self.before.into_iter().chain(self.parent).collect();
+        let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. }));
+        Ok(Plan { parent, child: self.child, init: self.init, terminal, warnings, after: self.after })
+    }
+
+    /// Death with the parent, init, and the hand-over before the process starts.
+    fn lifecycle(&mut self, spec: &Spec) {
+        self.step(Stage::Modes, Op::Umask(0), "root");
+        if annotation_of(spec, annotation::DIE_WITH_PARENT) == Some("true") && !self.options.detach {
+            let origin = format!("annotations[{}]", annotation::DIE_WITH_PARENT);
+            self.step(Stage::Guard, Op::DieWithParent, &origin);
+            self.step(Stage::GuardAgain, Op::DieWithParent, origin);
+        }
+        if self.init {
+            let origin = format!("annotations[{}]", annotation::INIT);
+            self.step(Stage::Descriptors, Op::Undumpable, &origin);
+            self.step(Stage::Init, Op::Init, origin);
+        }
+        if self.options.record {
+            self.step(Stage::Ready, Op::Tell(Sync::Ready), "run");
+            self.step(Stage::Ready, Op::Wait(Sync::Start), "run");
+            for op in [ParentOp::Wait(Sync::Ready), ParentOp::Record, ParentOp::Tell(Sync::Start)] {
+                self.parent.push(ParentStep { op, origin: "run".to_owned() });
+            }
+        }
+    }
+}
+
+/// The value of one annotation.
+pub fn annotation_of<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
+    spec.annotations().as_ref()?.get(key).map(String::as_str)
+}
+
+/// How many different empty read-only file systems a plan may ask the child to remember.
+pub const fn mount_slots() -> usize {
+    mount::SLOTS
+}

@@ -2,6 +2,7 @@
 //! → bundle. Never launches anything.
 
 pub mod compile;
+pub mod digest;
 pub mod parse;
 pub mod view;
 

@@ -1,5 +1,11 @@
 //! What compile may know of the host: asked through one trait, so that the same policy and view give the same bytes.
 
+mod disk;
+mod recorded;
+
+pub use disk::Disk;
+pub use recorded::Recorded;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -29,13 +35,12 @@ pub trait View {
     fn kind(&self, path: &Path) -> io::Result<Kind>;
     /// readlink(2).
     fn link(&self, path: &Path) -> io::Result<PathBuf>;
-    /// Every symbolic link resolved; `NotFound` when missing.
-    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
     /// The entries of a directory, sorted by bytes.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
     /// At most 64 KiB of a file.
     fn read(&self, path: &Path) -> io::Result<String>;
-    /// Whether the caller may read and enter a directory (or read a file): faccessat(2) with effective ids.
+    /// Whether the caller could read and enter a directory (or read a file) with no capability left, as inside the
+    /// sandbox: for root the mode counts too.
     fn readable(&self, path: &Path) -> bool;
     /// Whether the caller may create entries in a directory.
     fn writable(&self, path: &Path) -> bool;
@@ -44,4 +49,6 @@ pub trait View {
     fn placeholder(&self, path: &Path) -> bool;
     /// The codexrun executable, for the hook that removes placeholders under other runtimes.
     fn exe(&self) -> PathBuf;
+    /// The machine's architecture, as `std::env::consts::ARCH` names it: which system calls a filter speaks of.
+    fn arch(&self) -> &str;
 }

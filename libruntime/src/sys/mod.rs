@@ -1,1 +1,35 @@
-//! See docs/.
+//! The only `unsafe` of the crate: one thin, typed function per system call. Nothing here allocates, locks or formats,
+//! so that all of it may be called between `clone` and `execve`.
+
+pub mod cred;
+pub mod file;
+pub mod mount;
+pub mod net;
+pub mod pidfd;
+pub mod process;
+pub mod signal;
+pub mod tty;
+
+pub use nix::errno::Errno;
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// What every call here returns.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+/// -1 becomes the errno that the libc wrapper left.
+fn check(ret: libc::c_long) -> Result<libc::c_long> {
+    if ret == -1 { Err(Errno::last()) } else { Ok(ret) }
+}
+
+/// As [`check`], for calls that return nothing of interest.
+fn done(ret: libc::c_long) -> Result<()> {
+    check(ret).map(drop)
+}
+
+/// A descriptor that the call has just made and that nobody else owns.
+fn owned(ret: libc::c_long) -> Result<OwnedFd> {
+    let fd = check(ret)?;
+    // SAFETY: the kernel has just returned this descriptor to us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}

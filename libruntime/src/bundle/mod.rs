@@ -1,7 +1,15 @@
 //! A bundle: a spec and the root file system it names, in memory or on disk.
 
+mod read;
+mod write;
+
 use oci_spec::runtime::Spec;
 use std::path::PathBuf;
+
+/// The file that makes a directory a bundle.
+pub const CONFIG: &str = "config.json";
+/// The directory, inside a bundle, that a [`Skeleton`] is written to.
+pub const ROOTFS: &str = "rootfs";
 
 /// A spec and its root file system.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,272 @@
+//! What is printed: the table or its JSON, and the verdicts on the issue's targets.
+
+use serde_json::{Value, json};
+use std::path::Path;
+
+use crate::contender::{FLOOR, OURS, Shape};
+use crate::elf;
+use crate::measure::Row;
+use crate::stats::{median, quantile, ratio};
+
+/// All that one identity measured.
+pub struct Report {
+    /// `root` or a name.
+    pub identity: String,
+    /// Kernel, load, rounds, writable roots.
+    pub setting: String,
+    /// What ran.
+    pub rows: Vec<Row>,
+    /// What did not: shape, name, reason.
+    pub skipped: Vec<(Shape, String, String)>,
+}
+
+/// A target and how it went.
+pub struct Verdict {
+    /// What is asked.
+    pub target: String,
+    /// What came out.
+    pub outcome: Outcome,
+}
+
+/// How a target went, each with its figure or its reason.
+pub enum Outcome {
+    /// Reached.
+    Passed(String),
+    /// Missed.
+    Failed(String),
+    /// Could not be judged.
+    Skipped(String),
+}
+
+const SHAPES: [Shape; 2] = [Shape::Sandbox, Shape::Run];
+/// The most that any process may hold.
+const PEAK_KIB: i64 = 4096;
+
+const LEGEND: &str = "\
+wall: spawn to reaped, ms   x peer, x floor: median of the ratios of neighbouring runs
+peak: largest process of the tree, payload included, KiB (wait4 ru_maxrss)   own: the same without the payload (VmHWM)
+calls: system calls of all processes up to the payload's execve / in total (strace -f)   mounts: what the payload sees";
+
+impl Report {
+    fn row(&self, shape: Shape, name: &str) -> Option<&Row> {
+        self.rows
+            .iter()
+            .find(|r| r.contender.shape == shape && r.contender.name == name)
+    }
+
+    fn ratio(&self, row: &Row, name: &str) -> Option<f64> {
+        Some(ratio(&row.wall, &self.row(row.contender.shape, name)?.wall))
+    }
+
+    /// The table, for people.
+    pub fn table(&self) -> String {
+        let mut lines = vec![format!("as {}; {}", self.identity, self.setting)];
+        for shape in SHAPES {
+            lines.push(format!("\n{} (peer: {})", shape.name(), shape.peer()));
+            lines.push(format!(
+                "  {:<32}{:>8}{:>8}{:>8}{:>9}{:>8}{:>8}{:>12}{:>8}",
+                "", "median", "p99", "x peer", "x floor", "peak", "own", "calls", "mounts"
+            ));
+            lines.extend(
+                self.rows
+                    .iter()
+                    .filter(|r| r.contender.shape == shape)
+                    .map(|r| self.line(r)),
+            );
+            let skipped = self.skipped.iter().filter(|s| s.0 == shape);
+            lines.extend(skipped.map(|(_, name, why)| format!("  {name:<32}skipped: {why}")));
+        }
+        lines.join("\n")
+    }
+
+    fn line(&self, row: &Row) -> String {
+        let times = |name| {
+            self.ratio(row, name)
+                .map_or("-".into(), |r| format!("{r:.2}"))
+        };
+        let calls = row
+            .calls
+            .map_or("-".into(), |c| format!("{}/{}", c.before, c.total));
+        format!(
+            "  {:<32}{:>8.2}{:>8.2}{:>8}{:>9}{:>8}{:>8}{:>12}{:>8}",
+            row.contender.name,
+            median(&row.wall),
+            quantile(&row.wall, 0.99),
+            times(row.contender.shape.peer()),
+            times(FLOOR),
+            row.peak,
+            row.own,
+            calls,
+            row.mounts
+        )
+    }
+
+    /// The same for programs.
+    pub fn json(&self, verdicts: &[Verdict]) -> Value {
+        let rows: Vec<Value> = self.rows.iter().map(|r| self.json_row(r)).collect();
+        let skipped: Vec<Value> = self
+            .skipped
+            .iter()
+            .map(|(s, name, why)| json!({"shape": s.name(), "name": name, "reason": why}))
+            .collect();
+        let verdicts: Vec<Value> = verdicts.iter().map(json_verdict).collect();
+        json!({"identity": self.identity, "setting": self.setting, "rows": rows, "skipped": skipped, "verdicts": verdicts})
+    }
+
+    fn json_row(&self, row: &Row) -> Value {
+        json!({
+            "shape": row.contender.shape.name(), "name": row.contender.name, "runs": row.wall.len(),
+            "median_ms": median(&row.wall), "p99_ms": quantile(&row.wall, 0.99),
+            "ratio_peer": self.ratio(row, row.contender.shape.peer()), "ratio_floor": self.ratio(row, FLOOR),
+            "peak_kib": row.peak, "own_kib": row.own, "mounts": row.mounts,
+            "calls_before_payload": row.calls.map(|c| c.before), "calls_total": row.calls.map(|c| c.total),
+        })
+    }
+
+    /// Every target, judged.
+    pub fn verdicts(&self, codexrun: Option<&Path>) -> Vec<Verdict> {
+        let mut verdicts: Vec<Verdict> = SHAPES
+            .iter()
+            .flat_map(|s| [self.time(*s), self.memory(*s)])
+            .collect();
+        verdicts.push(Verdict {
+            target: "the binary is static".into(),
+            outcome: codexrun.map_or(Outcome::absent(), linkage),
+        });
+        verdicts
+    }
+
+    fn time(&self, shape: Shape) -> Verdict {
+        let outcome = match (self.row(shape, OURS), self.row(shape, shape.peer())) {
+            (None, _) => self.why_not(shape),
+            (_, None) => Outcome::Skipped(format!("{} did not run", shape.peer())),
+            (Some(ours), Some(peer)) => {
+                let figure = ratio(&ours.wall, &peer.wall);
+                Outcome::of(figure <= shape.target(), format!("{figure:.2}"))
+            }
+        };
+        Verdict {
+            target: format!(
+                "{}: at most {} of {}",
+                shape.name(),
+                shape.target(),
+                shape.peer()
+            ),
+            outcome,
+        }
+    }
+
+    fn memory(&self, shape: Shape) -> Verdict {
+        let outcome = match self.row(shape, OURS) {
+            Some(ours) => Outcome::of(ours.peak < PEAK_KIB, format!("{} KiB", ours.peak)),
+            None => self.why_not(shape),
+        };
+        Verdict {
+            target: format!("{}: peak below {PEAK_KIB} KiB", shape.name()),
+            outcome,
+        }
+    }
+
+    /// Ours was there and failed, which is a miss, or was not there at all.
+    fn why_not(&self, shape: Shape) -> Outcome {
+        match self
+            .skipped
+            .iter()
+            .find(|(s, name, _)| *s == shape && name == OURS)
+        {
+            Some((_, _, why)) => Outcome::Failed(format!("did not run: {why}")),
+            None => Outcome::absent(),
+        }
+    }
+}
+
+fn json_verdict(verdict: &Verdict) -> Value {
+    let (word, why) = verdict.outcome.parts();
+    json!({"target": verdict.target, "outcome": word.to_lowercase(), "figure": why})
+}
+
+fn linkage(binary: &Path) -> Outcome {
+    match elf::is_static(binary) {
+        Ok(is) => Outcome::of(is, if is { "yes" } else { "no" }.into()),
+        Err(e) => Outcome::Failed(e.to_string()),
+    }
+}
+
+impl Outcome {
+    fn of(passed: bool, figure: String) -> Outcome {
+        if passed {
+            Outcome::Passed(figure)
+        } else {
+            Outcome::Failed(figure)
+        }
+    }
+
+    fn absent() -> Outcome {
+        Outcome::Skipped("no codexrun: build it, or name it by --codexrun".into())
+    }
+
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Outcome::Passed(why) => ("pass", why),
+            Outcome::Failed(why) => ("FAIL", why),
+            Outcome::Skipped(why) => ("skip", why),
+        }
+    }
+}
+
+/// One line per verdict and the sum; true if none failed.
+pub fn conclude(verdicts: &[Verdict]) -> (String, bool) {
+    let parts = || verdicts.iter().map(|v| (&v.target, v.outcome.parts()));
+    let count = |word| parts().filter(|(_, (w, _))| *w == word).count();
+    let mut lines: Vec<String> = parts()
+        .map(|(target, (word, why))| format!("{word}  {target}: {why}"))
+        .collect();
+    lines.push(format!(
+        "{} passed, {} failed, {} skipped",
+        count("pass"),
+        count("FAIL"),
+        count("skip")
+    ));
+    (lines.join("\n"), count("FAIL") == 0)
+}
+
+/// What the columns mean.
+pub fn legend() -> &'static str {
+    LEGEND
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(skipped: Vec<(Shape, String, String)>) -> Report {
+        Report {
+            identity: "root".into(),
+            setting: String::new(),
+            rows: Vec::new(),
+            skipped,
+        }
+    }
+
+    #[test]
+    fn without_codexrun_nothing_is_judged() {
+        let (text, good) = conclude(&report(Vec::new()).verdicts(None));
+        assert!(
+            good && text.ends_with("0 passed, 0 failed, 5 skipped"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_codexrun_that_does_not_start_is_a_miss() {
+        let report = report(vec![(Shape::Run, OURS.into(), "exit status: 1".into())]);
+        let (text, good) = conclude(&report.verdicts(None));
+        assert!(
+            !good
+                && text.contains(
+                    "FAIL  run, minimal bundle: peak below 4096 KiB: did not run: exit status: 1"
+                ),
+            "{text}"
+        );
+    }
+}

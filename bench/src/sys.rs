@@ -1,0 +1,58 @@
+//! The few system calls of the bench that std has no function for. The only `unsafe` of this binary.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io::{Error, Result};
+
+/// geteuid(2).
+pub fn uid() -> u32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// getegid(2).
+pub fn gid() -> u32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::getegid() }
+}
+
+/// A mount namespace of our own, from which nothing travels back.
+pub fn private_mounts() -> Result<()> {
+    // SAFETY: flags only; the bench has one thread.
+    done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE)
+}
+
+/// mount(2) without a type: binds and changes of propagation.
+pub fn mount(from: &CStr, to: &CStr, flags: libc::c_ulong) -> Result<()> {
+    // SAFETY: strings are NUL-terminated; type and data are not read for these flags.
+    done(unsafe {
+        libc::mount(
+            from.as_ptr(),
+            to.as_ptr(),
+            std::ptr::null(),
+            flags,
+            std::ptr::null(),
+        )
+    })
+}
+
+/// umount2(2), lazy.
+pub fn umount(at: &CStr) -> Result<()> {
+    // SAFETY: `at` is NUL-terminated.
+    done(unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) })
+}
+
+/// access(2) with our real ids.
+pub fn enterable(path: &CStr) -> bool {
+    // SAFETY: `path` is NUL-terminated.
+    unsafe { libc::access(path.as_ptr(), libc::R_OK | libc::X_OK) == 0 }
+}
+
+fn done(result: i32) -> Result<()> {
+    if result < 0 {
+        Err(Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

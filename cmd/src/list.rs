@@ -1,0 +1,112 @@
+//! `codexrun list`: every container of this state root.
+
+use crate::grammar::Global;
+use crate::output;
+use crate::report::Failure;
+use clap::{Args, ValueEnum};
+use libruntime::state::Record;
+use serde_json::Value;
+
+/// List containers
+#[derive(Debug, Args)]
+pub struct List {
+    /// A table, or an array of OCI states
+    #[arg(short, long, value_enum, default_value_t)]
+    format: Format,
+    /// Print the ids only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+const COLUMNS: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+
+impl List {
+    pub fn run(&self, global: &Global) -> Result<u8, Failure> {
+        let (records, garbled) = split(global.store()?.list()?);
+        output::print(&self.text(&records))?;
+        // The good ones are shown; the others are named, and the command says that something is wrong.
+        if garbled.is_empty() {
+            Ok(0)
+        } else {
+            Err(garbled.into())
+        }
+    }
+
+    fn text(&self, records: &[Record]) -> String {
+        match self.format {
+            _ if self.quiet => records.iter().map(|r| format!("{}\n", r.id)).collect(),
+            Format::Json => format!(
+                "{}\n",
+                Value::from_iter(records.iter().map(Record::oci_state))
+            ),
+            Format::Table => table(records.iter().map(row)),
+        }
+    }
+}
+
+fn split(all: Vec<libruntime::Result<Record>>) -> (Vec<Record>, Vec<libruntime::Error>) {
+    let (mut records, mut garbled) = (Vec::new(), Vec::new());
+    for one in all {
+        match one {
+            Ok(record) => records.push(record),
+            Err(e) => garbled.push(e),
+        }
+    }
+    (records, garbled)
+}
+
+fn row(record: &Record) -> [String; 6] {
+    let state = record.oci_state();
+    ["id", "pid", "status", "bundle", "created", "owner"].map(|key| match &state[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    })
+}
+
+fn table(rows: impl Iterator<Item = [String; 6]>) -> String {
+    let rows: Vec<_> = std::iter::once(COLUMNS.map(String::from))
+        .chain(rows)
+        .collect();
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |row: &[String; 6]| {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let row = ["long-name", "7", "running", "/b", "then", "root"].map(String::from);
+        let text = table([row].into_iter());
+        assert_eq!(
+            text,
+            "ID         PID  STATUS   BUNDLE  CREATED  OWNER\nlong-name  7    running  /b      then     root\n"
+        );
+        assert_eq!(
+            table(std::iter::empty()),
+            "ID  PID  STATUS  BUNDLE  CREATED  OWNER\n"
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! The first arrow on the command line: a policy and the flags that go with it → a bundle in memory.
+
+use crate::environment::{Environment, not_text};
+use crate::report::{Failure, warn};
+use clap::{Args, ValueEnum};
+use libruntime::bundle::Bundle;
+use libruntime::policy::compile::{self, Request};
+use libruntime::policy::parse::{self, Base};
+use libruntime::policy::view::View;
+use libruntime::{Error, Result};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The flags that `spec --from-policy`, `sandbox` and `plan --policy` share.
+#[derive(Debug, Args)]
+pub struct Make {
+    /// The directory that the policy calls the workspace, and in which the command starts [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Who the command is: the caller, or root of the sandbox [default: keep]
+    #[arg(long, value_enum)]
+    pub identity: Option<Identity>,
+    /// Whether /proc shows the sandbox alone, or is the outer one [default: fresh]
+    #[arg(long, value_enum)]
+    pub proc: Option<Proc>,
+    /// Set a variable, or copy it from the caller; may be repeated
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<OsString>,
+    /// What to run
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Identity {
+    Keep,
+    Root,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Proc {
+    Fresh,
+    Outer,
+}
+
+impl Make {
+    /// Whether any of the flags was given.
+    pub fn is_given(&self) -> bool {
+        let Make {
+            cwd,
+            identity,
+            proc,
+            env,
+            command,
+        } = self;
+        cwd.is_some()
+            || identity.is_some()
+            || proc.is_some()
+            || !env.is_empty()
+            || !command.is_empty()
+    }
+
+    /// Parses and compiles; what is worth knowing goes to stderr.
+    pub fn bundle(
+        &self,
+        policy: &str,
+        view: &dyn View,
+        mut env: Environment,
+        terminal: bool,
+    ) -> Result<Bundle, Failure> {
+        let cwd = self.cwd()?;
+        let parsed = parse::load(
+            policy,
+            &Base {
+                cwd: &cwd,
+                home: view.home().as_deref(),
+            },
+        )?;
+        env.apply(&self.env)?;
+        let request = Request {
+            policy: &parsed.policy,
+            digest: parsed.policy.digest(),
+            cwd,
+            args: self.args()?,
+            env: env.pairs,
+            identity: self.identity(),
+            proc: self.proc(),
+            terminal,
+        };
+        let compiled = compile::compile(&request, view)?;
+        [env.warnings, parsed.warnings, compiled.warnings]
+            .concat()
+            .iter()
+            .for_each(|w| warn(w));
+        Ok(compiled.bundle)
+    }
+
+    fn cwd(&self) -> Result<PathBuf> {
+        match &self.cwd {
+            Some(dir) => absolute(dir),
+            None => std::env::current_dir()
+                .map_err(|e| Error::new("the current directory cannot be found").cause(e)),
+        }
+    }
+
+    fn args(&self) -> Result<Vec<String>> {
+        if self.command.is_empty() {
+            return Ok(vec!["sh".into()]);
+        }
+        let text = |(at, arg): (usize, &OsString)| {
+            arg.to_str()
+                .map(str::to_owned)
+                .ok_or_else(|| not_text(&format!("word {} of the command", at + 1)))
+        };
+        self.command.iter().enumerate().map(text).collect()
+    }
+
+    fn identity(&self) -> compile::Identity {
+        match self.identity {
+            None | Some(Identity::Keep) => compile::Identity::Keep,
+            Some(Identity::Root) => compile::Identity::Root,
+        }
+    }
+
+    fn proc(&self) -> compile::Proc {
+        match self.proc {
+            None | Some(Proc::Fresh) => compile::Proc::Fresh,
+            Some(Proc::Outer) => compile::Proc::Outer,
+        }
+    }
+}
+
+/// Absolute by words alone: the path need not exist.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|e| Error::new(format!("no absolute path for `{}`", path.display())).cause(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn make(command: Vec<OsString>) -> Make {
+        Make {
+            cwd: None,
+            identity: None,
+            proc: None,
+            env: vec![],
+            command,
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_not_text_is_refused_by_number() {
+        let words = vec!["ls".into(), OsString::from_vec(vec![0xff])];
+        let said = make(words).args().unwrap_err().to_string();
+        assert_eq!(
+            said,
+            "word 2 of the command is not UTF-8, which config.json cannot carry"
+        );
+    }
+
+    #[test]
+    fn the_default_command_is_sh() {
+        assert_eq!(make(vec![]).args().unwrap(), ["sh"]);
+        assert!(!make(vec![]).is_given() && make(vec!["ls".into()]).is_given());
+    }
+}

@@ -1,0 +1,163 @@
+//! How a failure is said: on stderr a line per reason, each beginning with `codexrun: `, and in the log one record.
+
+use crate::grammar::{Global, LogFormat};
+use clap::error::ErrorKind;
+use libruntime::Error;
+use libruntime::state::rfc3339;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// Every reason why a command failed; never empty.
+#[derive(Debug)]
+pub struct Failure(Vec<Error>);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure(vec![error])
+    }
+}
+
+impl From<Vec<Error>> for Failure {
+    fn from(errors: Vec<Error>) -> Failure {
+        Failure(errors)
+    }
+}
+
+impl Failure {
+    /// Says it, and gives the code to leave with.
+    pub fn report(&self, global: &Global) -> ExitCode {
+        self.0.iter().for_each(|e| say(e));
+        if let Some(file) = &global.log
+            && let Err(e) = append(file, &self.record(global.log_format))
+        {
+            say(&format!("cannot write the log `{}`: {e}", file.display()));
+        }
+        ExitCode::from(self.code())
+    }
+
+    /// The one that is not 1, if there is one: 126 and 127 tell more.
+    fn code(&self) -> u8 {
+        self.0
+            .iter()
+            .map(|e| e.code)
+            .find(|&code| code != 1)
+            .unwrap_or(1)
+    }
+
+    /// One record whatever the number of reasons: podman reads the whole file as one JSON object.
+    fn record(&self, format: LogFormat) -> String {
+        let msg = self
+            .0
+            .iter()
+            .map(Error::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
+        let time = rfc3339(SystemTime::now());
+        match format {
+            LogFormat::Json => format!(
+                "{}\n",
+                serde_json::json!({ "level": "error", "msg": msg, "time": time })
+            ),
+            LogFormat::Text => format!("time=\"{time}\" level=error msg={msg:?}\n"),
+        }
+    }
+}
+
+fn append(file: &Path, record: &str) -> io::Result<()> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)?
+        .write_all(record.as_bytes())
+}
+
+/// Something the user should know, though the command goes on.
+pub fn warn(text: &str) {
+    say(&format!("warning: {text}"));
+}
+
+fn say(text: &dyn ToString) {
+    // A path may hold a newline; a reason is one line, and one write, so that lines of several processes do not mix.
+    let line = format!("codexrun: {}\n", text.to_string().replace('\n', "\\n"));
+    // If stderr is closed there is nobody to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// What clap has to say: help on stdout, a mistake as one line on stderr.
+pub fn usage(e: &clap::Error) -> ExitCode {
+    if e.kind() == ErrorKind::DisplayHelp {
+        let _ = write!(io::stdout(), "{e}");
+        return ExitCode::SUCCESS;
+    }
+    say(&one_line(&e.to_string()));
+    ExitCode::FAILURE
+}
+
+/// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`.
+fn one_line(text: &str) -> String {
+    let said = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut all = String::new();
+    for line in said.filter(|line| !line.is_empty()) {
+        match line.strip_prefix("error: ") {
+            Some(what) => all.push_str(what),
+            None if line.starts_with("tip:") || line.starts_with('[') => {
+                all.push_str(&format!(" ({line})"))
+            }
+            None => all.push_str(&format!(" {line}")),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grammar::Cli;
+    use clap::Parser;
+
+    fn said(line: &[&str]) -> String {
+        let all = [&["codexrun"], line].concat();
+        one_line(&Cli::try_parse_from(all).unwrap_err().to_string())
+    }
+
+    #[test]
+    fn a_mistake_is_one_line() {
+        let wrong = said(&["delete", "--forse", "a"]);
+        assert!(
+            wrong.starts_with("unexpected argument '--forse' found (tip: ")
+                && wrong.contains("'--force'"),
+            "{wrong}"
+        );
+        let missing = said(&["kill"]);
+        assert_eq!(
+            missing,
+            "the following required arguments were not provided: <ID>"
+        );
+        let value = said(&["--log-format", "x", "list"]);
+        assert_eq!(
+            value,
+            "invalid value 'x' for '--log-format <FORMAT>' ([possible values: text, json])"
+        );
+    }
+
+    #[test]
+    fn several_reasons_are_one_record() {
+        let failure = Failure(vec![Error::new("a \"b\""), Error::new("c").code(127)]);
+        let json: serde_json::Value =
+            serde_json::from_str(&failure.record(LogFormat::Json)).unwrap();
+        assert_eq!(json["level"], "error");
+        assert_eq!(json["msg"], "a \"b\"; c");
+        assert!(
+            failure
+                .record(LogFormat::Text)
+                .ends_with(" level=error msg=\"a \\\"b\\\"; c\"\n")
+        );
+        assert_eq!(failure.code(), 127);
+    }
+}

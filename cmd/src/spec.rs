@@ -1,0 +1,110 @@
+//! `codexrun spec`: writes a bundle.
+
+use crate::environment::Environment;
+use crate::make::Make;
+use crate::output;
+use crate::report::Failure;
+use clap::{Args, ValueEnum};
+use libruntime::bundle::{Bundle, ROOTFS, Rootfs};
+use libruntime::losses::{self, losses};
+use libruntime::policy::view::{Disk, Recorded, View};
+use libruntime::template::{self, Runner};
+use libruntime::{Error, Result};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Write a bundle: from a policy, or a default config.json to edit
+///
+/// With `--from-policy`, writes config.json and a skeleton `rootfs/`; the same policy, directory, host and command give
+/// the same bytes. Without it, writes what `runc spec` writes. Nothing is overwritten.
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// read-only, workspace-write, danger-full-access, a file (JSON or TOML), or `-`
+    #[arg(long = "from-policy", value_name = "POLICY")]
+    policy: Option<String>,
+    /// Where to write
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+    /// The default config.json for an ordinary user
+    #[arg(long, conflicts_with = "policy")]
+    rootless: bool,
+    /// Give the command a terminal
+    #[arg(long, requires = "policy")]
+    terminal: bool,
+    /// Compile for the host that this file describes
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    view: Option<PathBuf>,
+    /// Also print what this runtime would not enforce, one loss a line
+    #[arg(long, value_name = "RUNTIME", value_enum)]
+    portable_to: Option<Other>,
+    #[command(flatten)]
+    make: Make,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Other {
+    Runc,
+    Crun,
+}
+
+impl Spec {
+    pub fn run(&self) -> Result<u8, Failure> {
+        let bundle = match &self.policy {
+            Some(policy) => self.compiled(policy)?,
+            None => self.template()?,
+        };
+        bundle.write(&self.bundle)?;
+        match self.portable_to {
+            Some(other) => output::print(&list(&bundle, other)),
+            None => Ok(0),
+        }
+    }
+
+    fn compiled(&self, policy: &str) -> Result<Bundle, Failure> {
+        let view = self.host()?;
+        let env = Environment::fixed(&*view, self.terminal)?;
+        self.make.bundle(policy, &*view, env, self.terminal)
+    }
+
+    fn host(&self) -> Result<Box<dyn View>> {
+        Ok(match &self.view {
+            Some(file) => Box::new(Recorded::load(file)?),
+            None => Box::new(Disk::new()),
+        })
+    }
+
+    fn template(&self) -> Result<Bundle> {
+        if self.make.is_given() {
+            return Err(Error::new(
+                "`--cwd`, `--identity`, `--proc`, `--env` and a command need `--from-policy`",
+            ));
+        }
+        let (uid, gid) = Disk::new().ids();
+        let runner = if self.rootless {
+            Runner::Rootless { uid, gid }
+        } else {
+            Runner::Root
+        };
+        // Like runc, it leaves the root file system to the user.
+        Ok(Bundle {
+            spec: template::spec(runner)?,
+            rootfs: Rootfs::Dir(ROOTFS.into()),
+        })
+    }
+}
+
+fn list(bundle: &Bundle, other: Other) -> String {
+    let other = match other {
+        Other::Runc => losses::Other::Runc,
+        Other::Crun => losses::Other::Crun,
+    };
+    let losses = losses(&bundle.spec, other);
+    if losses.is_empty() {
+        return "no losses\n".into();
+    }
+    losses.iter().fold(String::new(), |mut text, loss| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{loss}");
+        text
+    })
+}

@@ -1,0 +1,189 @@
+//! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
+
+use super::{Bundle, CONFIG, Rootfs};
+use crate::{Error, Result};
+use oci_spec::runtime::Spec;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// A larger config.json is a mistake or an attack; the largest seen in practice are a few hundred KiB.
+const LIMIT: u64 = 16 << 20;
+
+impl Bundle {
+    /// Reads `DIR/config.json` and finds the root file system that it names.
+    pub fn read(dir: &Path) -> Result<Bundle> {
+        let dir = std::path::absolute(dir).map_err(|e| unreadable(dir, &e))?;
+        let file = dir.join(CONFIG);
+        let spec = parse(&file, &text(&file)?)?;
+        let rootfs = rootfs(&dir, &file, &spec)?;
+        Ok(Bundle {
+            spec,
+            rootfs: Rootfs::Dir(rootfs),
+        })
+    }
+}
+
+fn text(file: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let opened = File::open(file).map_err(|e| unreadable(file, &e))?;
+    opened
+        .take(LIMIT + 1)
+        .read_to_end(&mut text)
+        .map_err(|e| unreadable(file, &e))?;
+    if text.len() as u64 > LIMIT {
+        return Err(Error::new("larger than 16 MiB").at(file.display().to_string()));
+    }
+    Ok(text)
+}
+
+fn unreadable(file: &Path, e: &std::io::Error) -> Error {
+    let error = Error::new("cannot be read")
+        .at(file.display().to_string())
+        .cause(cause(e));
+    match e.kind() {
+        ErrorKind::NotFound => error
+            .hint("a bundle is a directory that holds a `config.json`; `codexrun spec` writes one"),
+        _ => error,
+    }
+}
+
+/// `no such file or directory` instead of `No such file or directory (os error 2)`: engines look for the words.
+fn cause(e: &std::io::Error) -> String {
+    match e.raw_os_error() {
+        Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_lowercase(),
+        None => e.to_string(),
+    }
+}
+
+fn parse(file: &Path, text: &[u8]) -> Result<Spec> {
+    serde_json::from_slice(text)
+        .map_err(|e| malformed(file, &e, field(text).as_deref().unwrap_or(".")))
+}
+
+/// Which field is wrong. Costs a wrapper around every value, so it is only asked once there is an error.
+fn field(text: &[u8]) -> Option<String> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    serde_path_to_error::deserialize::<_, Spec>(&mut json)
+        .err()
+        .map(|e| e.path().to_string())
+}
+
+fn malformed(file: &Path, e: &serde_json::Error, path: &str) -> Error {
+    let (line, column) = (e.line(), e.column());
+    let said = e.to_string();
+    let what = said
+        .strip_suffix(&format!(" at line {line} column {column}"))
+        .unwrap_or(&said);
+    let place = format!("{}:{line}:{column}", file.display());
+    match path {
+        "." | "?" => Error::new(what).at(place),
+        path => Error::new(what).at(format!("{place}: {path}")),
+    }
+}
+
+fn rootfs(dir: &Path, file: &Path, spec: &Spec) -> Result<PathBuf> {
+    let wrong =
+        |place: &str, what: String| Error::new(what).at(format!("{}: {place}", file.display()));
+    let root = spec
+        .root()
+        .as_ref()
+        .ok_or_else(|| wrong("root", "missing: a bundle needs a root file system".into()))?;
+    if root.path().as_os_str().is_empty() {
+        return Err(wrong("root.path", "empty".into()));
+    }
+    let path = dir.join(root.path());
+    let shown = path.display();
+    match std::fs::metadata(&path) {
+        Ok(meta) if meta.is_dir() => Ok(path),
+        Ok(_) => Err(wrong("root.path", format!("`{shown}` is not a directory"))),
+        Err(e) => Err(wrong("root.path", format!("`{shown}` cannot be used")).cause(cause(&e))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn refusal(config: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(CONFIG), config).unwrap();
+        let error = Bundle::read(dir.path()).unwrap_err().to_string();
+        error.replace(&dir.path().display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_line_column_and_path() {
+        let config =
+            "{\n  \"ociVersion\": \"1.0.2\",\n  \"mounts\": [\n    {\"destination\": 7}\n  ]\n}";
+        let said = refusal(config);
+        assert!(said.starts_with("DIR/config.json:4:"), "{said}");
+        assert!(
+            said.contains(": mounts[0].destination: invalid type"),
+            "{said}"
+        );
+        assert!(!said.contains("at line"), "{said}");
+    }
+
+    #[test]
+    fn broken_json_is_named_by_line_and_column() {
+        assert!(refusal("{\n \"a\": }").starts_with("DIR/config.json:2:7: a: expected value"));
+        assert!(refusal("").starts_with("DIR/config.json:1:0: EOF"));
+        assert!(refusal("{} {}").contains("trailing characters"));
+    }
+
+    #[test]
+    fn a_repeated_field_is_refused() {
+        let said = refusal("{\"root\": {\"path\": \"a\"}, \"root\": {\"path\": \"b\"}}");
+        assert!(said.contains("duplicate field `root`"), "{said}");
+    }
+
+    #[test]
+    fn a_missing_root_is_refused() {
+        assert!(refusal("{\"ociVersion\": \"1.0.2\"}").contains("config.json: root: missing"));
+        assert!(refusal("{\"root\": {\"path\": \"\"}}").contains("root.path: empty"));
+        let said = refusal("{\"root\": {\"path\": \"nowhere\"}}");
+        assert!(
+            said.contains("root.path: `DIR/nowhere` cannot be used: no such file or directory"),
+            "{said}"
+        );
+        assert!(refusal("{\"root\": {\"path\": \"config.json\"}}").contains("is not a directory"));
+    }
+
+    #[test]
+    fn a_directory_without_config_json_is_not_a_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = Bundle::read(dir.path()).unwrap_err().to_string();
+        assert!(
+            said.contains("config.json: cannot be read: no such file or directory"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn an_endless_config_json_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join(CONFIG)).unwrap();
+        assert!(
+            Bundle::read(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("larger than 16 MiB")
+        );
+    }
+
+    #[test]
+    fn root_path_is_relative_to_the_bundle_or_absolute() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("r")).unwrap();
+        for (path, found) in [("r", dir.path().join("r")), ("/tmp", PathBuf::from("/tmp"))] {
+            fs::write(
+                dir.path().join(CONFIG),
+                format!("{{\"root\": {{\"path\": \"{path}\"}}}}"),
+            )
+            .unwrap();
+            assert_eq!(Bundle::read(dir.path()).unwrap().rootfs, Rootfs::Dir(found));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Refuses, by name, every field that this version does not apply. Nothing is dropped in silence.
+
+use super::Draft;
+use crate::annotation;
+use oci_spec::runtime::{Linux, Process, Spec};
+
+/// Values that the known annotations may have; `None` is any.
+const VALUES: &[(&str, Option<&str>)] = &[
+    (annotation::POLICY_SHA256, None),
+    (annotation::INIT, Some("reaper")),
+    (annotation::SESSION, Some("new")),
+    (annotation::DIE_WITH_PARENT, Some("true")),
+    (annotation::RESOLVE, Some("nofollow")),
+    (annotation::PLACEHOLDERS, None),
+];
+
+pub(super) fn unsupported(draft: &mut Draft, spec: &Spec) {
+    version(draft, spec.version());
+    for (present, name) in [(spec.windows().is_some(), "windows"), (spec.solaris().is_some(), "solaris"), (spec.vm().is_some(), "vm")] {
+        refuse_if(draft, present, name, "belongs to another platform");
+    }
+    if let Some(process) = spec.process() {
+        unsupported_process(draft, process);
+    }
+    if let Some(linux) = spec.linux() {
+        unsupported_linux(draft, linux);
+    }
+    annotations(draft, spec);
+}
+
+/// runtime-spec 1.x only; what a later minor version adds is caught field by field.
+fn version(draft: &mut Draft, version: &str) {
+    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Ok(1)), Some(Ok(_)), Some(Ok(_))) => {}
+        _ => draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification")),
+    }
+}
+
+fn unsupported_process(draft: &mut Draft, p: &Process) {
+    let fields = [
+        (p.apparmor_profile().as_ref().is_some_and(|s| !s.is_empty()), "process.apparmorProfile"),
+        (p.selinux_label().as_ref().is_some_and(|s| !s.is_empty()), "process.selinuxLabel"),
+        (p.io_priority().is_some(), "process.ioPriority"),
+        (p.scheduler().is_some(), "process.scheduler"),
+        (p.exec_cpu_affinity().is_some(), "process.execCPUAffinity"),
+        (p.command_line().is_some(), "process.commandLine"),
+        (p.user().username().is_some(), "process.user.username"),
+    ];
+    for (present, name) in fields {
+        refuse_if(draft, present, name, "is not supported yet");
+    }
+}
+
+fn unsupported_linux(draft: &mut Draft, l: &Linux) {
+    let some = |list: bool, name: &'static str| (list, name);
+    let fields = [
+        some(l.resources().is_some(), "linux.resources"),
+        some(l.cgroups_path().is_some(), "linux.cgroupsPath"),
+        some(l.devices().as_ref().is_some_and(|d| !d.is_empty()), "linux.devices"),
+        some(l.sysctl().as_ref().is_some_and(|s| !s.is_empty()), "linux.sysctl"),
+        some(l.mount_label().as_ref().is_some_and(|s| !s.is_empty()), "linux.mountLabel"),
+        some(l.intel_rdt().is_some(), "linux.intelRdt"),
+        some(l.memory_policy().is_some(), "linux.memoryPolicy"),
+        some(l.personality().is_some(), "linux.personality"),
+        some(l.time_offsets().as_ref().is_some_and(|t| !t.is_empty()), "linux.timeOffsets"),
+        some(l.net_devices().as_ref().is_some_and(|n| !n.is_empty()), "linux.netDevices"),
+    ];
+    for (present, name) in fields {
+        refuse_if(draft, present, name, "is not supported yet");
+    }
+}
+
+fn refuse_if(draft: &mut Draft, present: bool, name: &str, why: &str) {
+    if present {
+        draft.refuse(name, why);
+    }
+}
+
+/// Under our prefix everything means something: a misspelt key must not be a protection that is missing.
+fn annotations(draft: &mut Draft, spec: &Spec) {
+    let all = spec.annotations().iter().flatten();
+    let mut ours: Vec<_> = all.filter(|(key, _)| key.starts_with(annotation::PREFIX)).collect();
+    ours.sort();
+    for (key, value) in ours {
+        let place = format!("annotations[{key}]");
+        match VALUES.iter().find(|(known, _)| known == key) {
+            None => draft.refuse(place, format!("is not known; known are {}", annotation::ALL.join(", "))),
+            Some((_, Some(only))) if only != value => draft.refuse(place, format!("`{value}` is not `{only}`")),
+            Some(_) => {}
+        }
+    }
+}

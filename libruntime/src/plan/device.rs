@@ -1,0 +1,63 @@
+//! The default devices and links of `/dev` (config-linux.md, "Default Devices"; runtime-linux.md, "Dev symbolic links").
+
+use super::Draft;
+use super::op::Op;
+use super::order::Stage;
+use super::place::{At, c_string};
+use oci_spec::runtime::Spec;
+use std::path::Path;
+
+/// Name, major, minor.
+const NODES: &[(&str, u32, u32)] =
+    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
+    let mounts = || spec.mounts().iter().flatten();
+    // A `/dev` that is bound from the host is the host's: nothing may be made in it.
+    let is_bind = |m: &&oci_spec::runtime::Mount| {
+        m.options().iter().flatten().any(|o| o == "bind" || o == "rbind") || m.typ().as_deref() == Some("bind")
+    };
+    let dev = Path::new("/dev");
+    if mounts().any(|m| m.destination() == dev && is_bind(&m)) {
+        return;
+    }
+    let Some(at) = draft.at("linux.devices", dev) else { return };
+    draft.step(Stage::Devices, Op::OpenDev(at), "default devices");
+    for (name, major, minor) in NODES {
+        let path = format!("/dev/{name}");
+        let (Ok(name), Ok(source)) = (c_string(name.as_bytes()), c_string(path.as_bytes())) else { continue };
+        let op = if draft.user_namespace {
+            Op::BindNode { name, source }
+        } else {
+            Op::Node { name, device: libc::makedev(*major, *minor) }
+        };
+        draft.step(Stage::Devices, op, "default devices");
+    }
+    for (name, target) in LINKS {
+        if let (Ok(name), Ok(target)) = (c_string(name.as_bytes()), c_string(target.as_bytes())) {
+            draft.step(Stage::Devices, Op::Link { name, target }, "default devices");
+        }
+    }
+    console(draft, spec);
+}
+
+fn console(draft: &mut Draft, spec: &Spec) {
+    let Some(process) = spec.process().as_ref().filter(|p| p.terminal() == Some(true)) else { return };
+    let has_devpts = spec.mounts().iter().flatten().any(|m| m.typ().as_deref() == Some("devpts"));
+    if !has_devpts {
+        return draft.refuse("process.terminal", "needs a `devpts` mount on `/dev/pts`");
+    }
+    let size = process.console_size().and_then(|s| Some((s.height().try_into().ok()?, s.width().try_into().ok()?)));
+    let place = |path| At::new(Path::new(path), draft.resolve, false);
+    if let (Ok(ptmx), Ok(console)) = (place("/dev/pts/ptmx"), place("/dev/console")) {
+        draft.step(Stage::Console, Op::Console { ptmx, console, size }, "process.terminal");
+    }
+}

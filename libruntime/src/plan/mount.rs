@@ -1,0 +1,172 @@
+//! `root` and `mounts`: the new root, and what is mounted on it in the order of the file.
+
+use super::op::{Bind, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::options::Options;
+use super::order::Stage;
+use super::place::{At, c_path, c_string};
+use super::{Draft, ParentStep, annotation_of};
+use crate::annotation;
+use crate::bundle::{Node, Rootfs, Skeleton};
+use crate::sys::file::Resolve;
+use crate::sys::mount::{MountAttr, attr};
+use oci_spec::runtime::{Mount, Spec};
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
+    root(draft, rootfs);
+    let mut kept: Vec<(Parameters, MountAttr)> = Vec::new();
+    for (i, mount) in spec.mounts().iter().flatten().enumerate() {
+        one(draft, &format!("mounts[{i}]"), mount, &mut kept);
+    }
+    if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
+        let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+        draft.step(Stage::RootAttr, Op::RootAttr(attr), "root.readonly");
+    }
+    draft.step(Stage::Pivot, Op::Pivot, "root.path");
+    placeholders(draft, spec);
+}
+
+fn root(draft: &mut Draft, rootfs: &Rootfs) {
+    match rootfs {
+        Rootfs::Dir(path) => {
+            if let Some(path) = draft.take("root.path", c_path(path)) {
+                draft.step(Stage::Rootfs, Op::Root(Root::Dir(path)), "root.path");
+            }
+        }
+        Rootfs::Skeleton(skeleton) => {
+            draft.step(Stage::Rootfs, Op::Root(Root::Memory), "root.path");
+            self::skeleton(draft, skeleton);
+        }
+    }
+}
+
+fn skeleton(draft: &mut Draft, skeleton: &Skeleton) {
+    for node in &skeleton.entries {
+        let (Node::Dir { path, .. } | Node::File { path } | Node::Symlink { path, .. }) = node;
+        // Nothing but the plan has put anything there, but one of its own links may stand in the way.
+        let Some(at) = draft.take("root.path", At::new(path, Resolve::NoLinks, true)) else { continue };
+        let op = match node {
+            Node::Dir { mode, .. } => Some(Op::Mkdir { at, mode: *mode }),
+            Node::File { .. } => Some(Op::Touch(at)),
+            Node::Symlink { target, .. } => draft.take("root.path", c_path(target)).map(|target| Op::Symlink { at, target }),
+        };
+        if let Some(op) = op {
+            draft.step(Stage::Rootfs, op, "root.path");
+        }
+    }
+}
+
+fn one(draft: &mut Draft, place: &str, mount: &Mount, kept: &mut Vec<(Parameters, MountAttr)>) {
+    for (list, name) in [(mount.uid_mappings(), "uidMappings"), (mount.gid_mappings(), "gidMappings")] {
+        if list.as_ref().is_some_and(|l| !l.is_empty()) {
+            draft.refuse(format!("{place}.{name}"), "id-mapped mounts are not supported yet");
+        }
+    }
+    let options = Options::parse(mount.options().as_deref().unwrap_or_default());
+    let options = draft.take(&format!("{place}.options"), options);
+    let at = draft.at(&format!("{place}.destination"), mount.destination());
+    let (Some(options), Some(at)) = (options, at) else { return };
+    match options.bind.or((mount.typ().as_deref() == Some("bind")).then_some(false)) {
+        _ if options.remount => draft.step(Stage::Mounts, Op::Remount { at, attrs: options.attrs }, place),
+        Some(recursive) => bind(draft, place, mount, options, recursive, at),
+        None => new_fs(draft, place, mount, options, at, kept),
+    }
+}
+
+fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursive: bool, at: At) {
+    if let Some((key, _)) = options.data.first() {
+        draft.refuse(format!("{place}.options"), format!("`{key}` means nothing to a bind mount"));
+    }
+    let Some(source) = mount.source() else {
+        return draft.refuse(format!("{place}.source"), "is missing: what is to be bound?");
+    };
+    let Some(path) = absolute(draft, place, source) else { return };
+    let Some(source) = draft.take(&format!("{place}.source"), c_path(&path)) else { return };
+    let follow = match (draft.resolve, path.components().count()) {
+        (Resolve::InRoot, _) => Follow::All,
+        (_, 0..=2) => Follow::NoneOfOne,
+        _ => Follow::None,
+    };
+    let mut attrs = options.attrs;
+    attrs.one_call = draft.host.open_tree_attr && recursive && follow != Follow::None && !attrs.tree.is_empty();
+    draft.step(Stage::Mounts, Op::Bind(Bind { source, follow, recursive, attrs, at }), place);
+}
+
+fn absolute(draft: &mut Draft, place: &str, source: &Path) -> Option<PathBuf> {
+    if source.is_absolute() {
+        return Some(source.to_owned());
+    }
+    match &draft.options.bundle_dir {
+        Some(dir) => Some(dir.join(source)),
+        None => {
+            draft.refuse(format!("{place}.source"), format!("`{}` is relative, and there is no bundle directory", source.display()));
+            None
+        }
+    }
+}
+
+type Parameters = (CString, Vec<(CString, Option<CString>)>);
+
+/// Types that need more than fsopen(2), or a controller that this version does not set up.
+const REFUSED: &[&str] = &["cgroup", "cgroup2"];
+
+fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: At, kept: &mut Vec<(Parameters, MountAttr)>) {
+    let Some(typ) = mount.typ().as_deref().filter(|t| !t.is_empty()) else {
+        return draft.refuse(format!("{place}.type"), "is missing, and the options do not say `bind`");
+    };
+    if REFUSED.contains(&typ) {
+        return draft.refuse(format!("{place}.type"), format!("`{typ}` is not supported yet"));
+    }
+    let parameters = draft.take(&format!("{place}.options"), parameters(typ, mount, &options));
+    let Some((fstype, parameters)) = parameters else { return };
+    let mut attrs = options.attrs;
+    // A fresh file system has no mounts below it: the tree is the mount.
+    attrs.own.set |= attrs.tree.set;
+    attrs.own.clear |= attrs.tree.clear & !attrs.tree.set;
+    attrs.own.propagation |= attrs.tree.propagation;
+    attrs.tree = MountAttr::default();
+    let key = ((fstype.clone(), parameters.clone()), attrs.own);
+    let shareable = typ == "tmpfs" && attrs.own.set & attr::RDONLY != 0;
+    if let Some(slot) = kept.iter().position(|k| shareable && *k == key) {
+        return draft.step(Stage::Mounts, Op::Again { slot, at }, place);
+    }
+    let keep = (shareable && kept.len() < SLOTS).then_some(kept.len());
+    if keep.is_some() {
+        kept.push(key);
+    }
+    draft.step(Stage::Mounts, Op::Mount(NewFs { fstype, parameters, attrs, at, keep }), place);
+}
+
+/// How many different empty read-only file systems the child remembers.
+pub const SLOTS: usize = 4;
+
+fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Parameters> {
+    let mut list = Vec::new();
+    // tmpfs, proc and their like ignore the source; it is shown in mountinfo all the same.
+    if let Some(source) = mount.source() {
+        list.push((c"source".to_owned(), Some(c_path(source)?)));
+    }
+    for (key, value) in &options.data {
+        let value = value.as_ref().map(|v| c_string(v.as_bytes())).transpose()?;
+        list.push((c_string(key.as_bytes())?, value));
+    }
+    Ok((c_string(typ.as_bytes())?, list))
+}
+
+fn placeholders(draft: &mut Draft, spec: &Spec) {
+    let Some(text) = annotation_of(spec, annotation::PLACEHOLDERS) else { return };
+    let place = format!("annotations[{}]", annotation::PLACEHOLDERS);
+    let paths: Vec<PathBuf> = match serde_json::from_str(text) {
+        Ok(paths) => paths,
+        Err(e) => return draft.refuse(place, format!("is not a JSON array of paths: {e}")),
+    };
+    let clean = |p: &PathBuf| p.is_absolute() && p.file_name().is_some() && p.components().collect::<PathBuf>() == *p;
+    if let Some(bad) = paths.iter().find(|p| !clean(p) || p.components().any(|c| c == std::path::Component::ParentDir)) {
+        return draft.refuse(place, format!("`{}` is not a clean absolute path", bad.display()));
+    }
+    if !paths.is_empty() {
+        draft.parent.push(ParentStep { op: ParentOp::Keeper(paths), origin: place.clone() });
+        draft.step(Stage::Placeholders, Op::Wait(Sync::Placeholders), place);
+    }
+}

@@ -1,0 +1,188 @@
+//! `linux.namespaces`, the id maps, propagation, host name.
+
+use super::op::{Op, ParentOp, SelfMap, Sync};
+use super::order::Stage;
+use super::place::c_string;
+use super::{Draft, ParentStep};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
+
+const FLAGS: &[(Type, u64)] = &[
+    (Type::User, libc::CLONE_NEWUSER as u64),
+    (Type::Mount, libc::CLONE_NEWNS as u64),
+    (Type::Pid, libc::CLONE_NEWPID as u64),
+    (Type::Ipc, libc::CLONE_NEWIPC as u64),
+    (Type::Network, libc::CLONE_NEWNET as u64),
+    (Type::Uts, libc::CLONE_NEWUTS as u64),
+    (Type::Cgroup, libc::CLONE_NEWCGROUP as u64),
+];
+
+/// What clone3(2) must make: the others belong to this user namespace, and a pid namespace begins with a new process. The rest the
+/// child makes itself, while the parent goes on: a network namespace alone takes a fifth of a launch.
+const FIRST: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64;
+
+const PROPAGATION: &[(&str, u64)] = &[
+    ("private", 1 << 18),
+    ("rprivate", 1 << 18),
+    ("slave", 1 << 19),
+    ("rslave", 1 << 19),
+    ("shared", 1 << 20),
+    ("rshared", 1 << 20),
+    ("unbindable", 1 << 17),
+    ("runbindable", 1 << 17),
+];
+
+/// Who writes the id maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Maps {
+    /// There is no new user namespace.
+    None,
+    /// The child: only itself is mapped, as (user, group) of the container. Groups cannot be set.
+    Itself(u32, u32),
+    /// As `Itself`, while mounting as 0: devpts(5) wants id 0 to be mapped. The ids come with the nested namespace.
+    Nested(u32, u32),
+    /// The parent, which has the right to.
+    Parent,
+}
+
+pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
+    let Some(linux) = spec.linux() else {
+        draft.refuse("linux", "is missing: without namespaces nothing would be confined");
+        return Maps::None;
+    };
+    let flags = flags(draft, linux);
+    let origin = "linux.namespaces".to_owned();
+    draft.before.push(ParentStep { op: ParentOp::Clone(flags & FIRST), origin: origin.clone() });
+    if flags & !FIRST != 0 {
+        draft.step(Stage::Namespaces, Op::Unshare(flags & !FIRST), origin);
+    }
+    draft.user_namespace = flags & libc::CLONE_NEWUSER as u64 != 0;
+    if draft.init && flags & libc::CLONE_NEWPID as u64 == 0 {
+        draft.refuse(format!("annotations[{}]", crate::annotation::INIT), "needs a pid namespace");
+    }
+    let network = index(linux, Type::Network);
+    if let Some(i) = network {
+        draft.step(Stage::Network, Op::Loopback, format!("linux.namespaces[{i}]"));
+    }
+    names(draft, spec, flags);
+    propagation(draft, linux);
+    if draft.user_namespace { maps(draft, spec, linux) } else { without_maps(draft, linux) }
+}
+
+fn index(linux: &Linux, typ: Type) -> Option<usize> {
+    linux.namespaces().as_ref()?.iter().position(|n| n.typ() == typ)
+}
+
+fn flags(draft: &mut Draft, linux: &Linux) -> u64 {
+    let mut flags = 0;
+    for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
+        let place = format!("linux.namespaces[{i}]");
+        if namespace.path().is_some() {
+            draft.refuse(format!("{place}.path"), "joining a namespace is not supported yet");
+        }
+        match FLAGS.iter().find(|(typ, _)| *typ == namespace.typ()) {
+            Some((_, flag)) if flags & flag != 0 => draft.refuse(place, format!("`{}` stands there twice", namespace.typ())),
+            Some((_, flag)) => flags |= flag,
+            None => draft.refuse(place, format!("`{}` is not supported yet", namespace.typ())),
+        }
+    }
+    if flags & libc::CLONE_NEWNS as u64 == 0 {
+        draft.refuse("linux.namespaces", "a mount namespace is required");
+    }
+    flags
+}
+
+fn names(draft: &mut Draft, spec: &Spec, flags: u64) {
+    let uts = flags & libc::CLONE_NEWUTS as u64 != 0;
+    let fields: [(&str, &Option<String>, fn(Vec<u8>) -> Op); 2] =
+        [("hostname", spec.hostname(), Op::Hostname), ("domainname", spec.domainname(), Op::Domainname)];
+    for (place, name, op) in fields {
+        match name {
+            Some(name) if !name.is_empty() && !uts => draft.refuse(place, format!("`{name}` needs a uts namespace")),
+            Some(name) if !name.is_empty() => draft.step(Stage::Hostname, op(name.clone().into_bytes()), place),
+            _ => {}
+        }
+    }
+}
+
+/// The spec leaves the default open. `rprivate`: with `rslave` a file system that is mounted on the host later would appear
+/// inside, without the attributes that its place asks for.
+fn propagation(draft: &mut Draft, linux: &Linux) {
+    let word = linux.rootfs_propagation().as_deref().filter(|w| !w.is_empty()).unwrap_or("rprivate");
+    match PROPAGATION.iter().find(|(name, _)| *name == word) {
+        // pivot_root(2) refuses shared mounts, and what is shared with the host is not confined.
+        Some((_, flag)) if word.trim_start_matches('r') != "shared" => {
+            draft.step(Stage::Propagation, Op::Propagation(*flag), "linux.rootfsPropagation");
+        }
+        Some(_) => draft.refuse("linux.rootfsPropagation", format!("`{word}` is not supported yet")),
+        None => draft.refuse("linux.rootfsPropagation", format!("`{word}` is not a propagation type")),
+    }
+}
+
+fn without_maps(draft: &mut Draft, linux: &Linux) -> Maps {
+    for (list, name) in [(linux.uid_mappings(), "linux.uidMappings"), (linux.gid_mappings(), "linux.gidMappings")] {
+        if list.as_ref().is_some_and(|l| !l.is_empty()) {
+            draft.refuse(name, "needs a user namespace");
+        }
+    }
+    if !draft.host.privileged {
+        draft.refuse("linux.namespaces", format!("user {} needs a user namespace to make the others", draft.host.uid));
+    }
+    Maps::None
+}
+
+fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
+    let (uids, gids) = (linux.uid_mappings().as_deref().unwrap_or_default(), linux.gid_mappings().as_deref().unwrap_or_default());
+    for (list, name) in [(uids, "linux.uidMappings"), (gids, "linux.gidMappings")] {
+        if list.is_empty() {
+            draft.refuse(name, "is missing, but the user namespace is new");
+        }
+    }
+    let ([uid, ..], [gid, ..]) = (uids, gids) else { return Maps::Parent };
+    let (u, g) = (draft.host.uid, draft.host.gid);
+    if itself(uids, u) && itself(gids, g) {
+        return map_itself(draft, spec, (uid.container_id(), u), (gid.container_id(), g));
+    }
+    if !draft.host.privileged {
+        let what = format!("user {u} can map only itself: one entry with hostID {u} and size 1, and hostID {g} for its group");
+        draft.refuse("linux.uidMappings", what);
+    }
+    map_by_parent(draft, uids, gids);
+    Maps::Parent
+}
+
+fn itself(list: &[LinuxIdMapping], id: u32) -> bool {
+    matches!(list, [one] if one.host_id() == id && one.size() == 1)
+}
+
+fn map_itself(draft: &mut Draft, spec: &Spec, uid: (u32, u32), gid: (u32, u32)) -> Maps {
+    if draft.host.privileged {
+        draft.before.insert(0, ParentStep { op: ParentOp::DropGroups, origin: "process.user.additionalGids".to_owned() });
+    }
+    let devpts = spec.mounts().iter().flatten().any(|m| m.typ().as_deref() == Some("devpts"));
+    if devpts && (uid.0, gid.0) != (0, 0) {
+        push_map(draft, Stage::UserMap, Op::MapSelf, (0, uid.1), (0, gid.1));
+        push_map(draft, Stage::NestUser, Op::NestUser, (uid.0, 0), (gid.0, 0));
+        return Maps::Nested(uid.0, gid.0);
+    }
+    push_map(draft, Stage::UserMap, Op::MapSelf, uid, gid);
+    Maps::Itself(uid.0, gid.0)
+}
+
+fn push_map(draft: &mut Draft, stage: Stage, op: fn(SelfMap) -> Op, uid: (u32, u32), gid: (u32, u32)) {
+    let line = |(inside, outside)| c_string(format!("{inside} {outside} 1\n").as_bytes());
+    if let (Ok(uid), Ok(gid)) = (line(uid), line(gid)) {
+        draft.step(stage, op(SelfMap { uid, gid }), "linux.uidMappings");
+    }
+}
+
+fn map_by_parent(draft: &mut Draft, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) {
+    let lines = |list: &[LinuxIdMapping]| -> String {
+        list.iter().map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size())).collect()
+    };
+    let origin = "linux.uidMappings".to_owned();
+    let op = ParentOp::WriteMaps { uid: lines(uids), gid: lines(gids) };
+    draft.parent.push(ParentStep { op, origin: origin.clone() });
+    draft.parent.push(ParentStep { op: ParentOp::Tell(Sync::Maps), origin: origin.clone() });
+    draft.step(Stage::UserMap, Op::Wait(Sync::Maps), &origin);
+    draft.step(Stage::UserMap, Op::BecomeRoot, origin);
+}

@@ -1,0 +1,320 @@
+//! The kernel operations that a launch is made of: plain data, complete before the clone.
+
+use super::place::At;
+use crate::bpf::Program;
+use crate::sys::mount::MountAttr;
+use std::ffi::CString;
+
+/// One operation of the child. `run::op` has one arm for each; `plan::show` says each in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// SIGKILL when the parent dies.
+    DieWithParent,
+    /// umask(2).
+    Umask(u32),
+    /// Waits for the parent's (or the keeper's) byte.
+    Wait(Sync),
+    /// Sends a byte to the parent.
+    Tell(Sync),
+    /// Writes its own uid_map, setgroups and gid_map: one id each, the only maps that a process may write for itself.
+    MapSelf(SelfMap),
+    /// unshare(CLONE_NEWUSER), then [`Op::MapSelf`].
+    NestUser(SelfMap),
+    /// unshare(2) of these CLONE_NEW* flags.
+    Unshare(u64),
+    /// setresgid and setresuid to 0 of the new user namespace, so that what is created while mounting has a mapped owner.
+    BecomeRoot,
+    /// Brings `lo` up.
+    Loopback,
+    /// The propagation (MS_*) of every mount of the namespace.
+    Propagation(u64),
+    /// The new root, attached over `/` until the pivot.
+    Root(Root),
+    /// An empty directory of the root in memory.
+    Mkdir {
+        /// Where.
+        at: At,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// An empty file of the root in memory.
+    Touch(At),
+    /// A symbolic link of the root in memory.
+    Symlink {
+        /// Where.
+        at: At,
+        /// Its text.
+        target: CString,
+    },
+    /// A copy of a mount of the host.
+    Bind(Bind),
+    /// A new file system.
+    Mount(NewFs),
+    /// Another mount of an empty read-only file system that [`NewFs::keep`] kept: one superblock serves every mask.
+    Again {
+        /// Which of the kept ones.
+        slot: usize,
+        /// Where.
+        at: At,
+    },
+    /// Changes the attributes of the mount at this place.
+    Remount {
+        /// Where.
+        at: At,
+        /// What changes.
+        attrs: Attrs,
+    },
+    /// Opens the container's `/dev`, for the following three.
+    OpenDev(At),
+    /// mknod(2) in `/dev`.
+    Node {
+        /// One component.
+        name: CString,
+        /// makedev(3).
+        device: u64,
+    },
+    /// In a user namespace mknod(2) is refused: the host's node is bound instead.
+    BindNode {
+        /// One component.
+        name: CString,
+        /// The host's.
+        source: CString,
+    },
+    /// A link in `/dev`.
+    Link {
+        /// One component.
+        name: CString,
+        /// Its text.
+        target: CString,
+    },
+    /// A terminal: its master goes to the parent, its other end becomes `/dev/console` and the process's stdio.
+    Console {
+        /// `/dev/pts/ptmx`.
+        ptmx: At,
+        /// `/dev/console`.
+        console: At,
+        /// Rows and columns.
+        size: Option<(u16, u16)>,
+    },
+    /// Keeps the host's `/dev/null`, which [`Op::Mask`] covers files with (CVE-2025-31133: never the container's).
+    OpenNull(CString),
+    /// Covers a directory with an empty file system and a file with `/dev/null`; a missing path is left alone.
+    Mask(At),
+    /// Binds a path over itself, read-only with all below; a missing path is left alone.
+    ReadOnly(At),
+    /// Attributes of the root mount itself.
+    RootAttr(MountAttr),
+    /// pivot_root(2); the host's root goes.
+    Pivot,
+    /// sethostname(2).
+    Hostname(Vec<u8>),
+    /// setdomainname(2).
+    Domainname(Vec<u8>),
+    /// Writes /proc/self/oom_score_adj.
+    OomScore(CString),
+    /// setrlimit(2).
+    Rlimit {
+        /// RLIMIT_*.
+        resource: u32,
+        /// The limit in force.
+        soft: u64,
+        /// What it may be raised to.
+        hard: u64,
+    },
+    /// setgroups(2).
+    Groups(Vec<u32>),
+    /// PR_SET_KEEPCAPS.
+    KeepCapabilities,
+    /// setresgid(2).
+    Gid(u32),
+    /// setresuid(2).
+    Uid(u32),
+    /// Drops every capability up to `last` that is not in `keep` from the bounding set.
+    Bounding {
+        /// Bit n is capability n.
+        keep: u64,
+        /// The highest that the kernel knows.
+        last: u32,
+    },
+    /// capset(2), after which the ambient set is exactly `ambient`.
+    Capabilities {
+        /// In force.
+        effective: u64,
+        /// May be put in force.
+        permitted: u64,
+        /// Cross execve(2) with file capabilities.
+        inheritable: u64,
+        /// Cross execve(2) without.
+        ambient: u64,
+    },
+    /// PR_SET_DUMPABLE 0: the payload cannot reach init's descriptors or executable through /proc.
+    Undumpable,
+    /// chdir(2).
+    Chdir(CString),
+    /// PR_SET_NO_NEW_PRIVS.
+    NoNewPrivs,
+    /// Marks every descriptor from this number on close-on-exec.
+    CloexecFrom(u32),
+    /// Forks: the caller stays as PID 1 and reaps, the child goes on with the list.
+    Init,
+    /// setsid(2); with a [`Op::Console`] it becomes the controlling terminal and stdio.
+    Session,
+    /// The signal mask that the caller of codexrun had.
+    Signals,
+    /// seccomp(2).
+    Seccomp(Program),
+    /// execve(2) of the first candidate that exists.
+    Exec(Exec),
+}
+
+/// A point at which two processes wait for each other; the byte that crosses the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Sync {
+    /// The parent has written the id maps.
+    Maps = b'm',
+    /// The keeper has made and locked the placeholders.
+    Placeholders = b'p',
+    /// The mounts are there; the parent runs the hooks that want to see them.
+    Mounted = b'h',
+    /// Those hooks have ended well.
+    Hooked = b'H',
+    /// The master of the terminal comes along.
+    Console = b't',
+    /// All that can fail before execve has been done.
+    Ready = b'r',
+    /// The parent has recorded the container; the process may start.
+    Start = b's',
+}
+
+/// One container id and the host id it stands for, for users and for groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfMap {
+    /// The line of uid_map, e.g. `1000 1000 1\n`.
+    pub uid: CString,
+    /// The line of gid_map.
+    pub gid: CString,
+}
+
+/// What the new root is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// An empty tmpfs.
+    Memory,
+    /// A recursive copy of the mount at this directory of the host.
+    Dir(CString),
+}
+
+/// A copy of a mount of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// The host's path.
+    pub source: CString,
+    /// How its symbolic links are treated.
+    pub follow: Follow,
+    /// With the mounts below it.
+    pub recursive: bool,
+    /// Attributes of the copy.
+    pub attrs: Attrs,
+    /// Where.
+    pub at: At,
+}
+
+/// How symbolic links of a bind's source are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// As mount(8) does.
+    All,
+    /// A link anywhere is ELOOP; a path of one component, so the kernel's own flag is enough.
+    NoneOfOne,
+    /// A link anywhere is ELOOP.
+    None,
+}
+
+/// Attributes of a mount, and of the whole tree below it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attrs {
+    /// Of the mount alone (`ro`, `nosuid`, …).
+    pub own: MountAttr,
+    /// Of it and all below (`rro`, `rnosuid`, …).
+    pub tree: MountAttr,
+    /// Set `tree` by open_tree_attr(2).
+    pub one_call: bool,
+}
+
+/// A new file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFs {
+    /// `tmpfs`, `proc`, …
+    pub fstype: CString,
+    /// Parameters for fsconfig(2).
+    pub parameters: Vec<(CString, Option<CString>)>,
+    /// MOUNT_ATTR_*.
+    pub attrs: Attrs,
+    /// Where.
+    pub at: At,
+    /// Keep it in this slot for [`Op::Again`].
+    pub keep: Option<usize>,
+}
+
+/// The program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// argv.
+    pub args: Vec<CString>,
+    /// envp.
+    pub env: Vec<CString>,
+    /// What is tried, in the order of `$PATH`.
+    pub candidates: Vec<CString>,
+}
+
+/// One operation of the parent, outside of the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParentOp {
+    /// setgroups(2) to none, before the clone: inside, the group map forbids it.
+    DropGroups,
+    /// clone3(2) with these CLONE_NEW* flags.
+    Clone(u64),
+    /// Writes the child's uid_map and gid_map.
+    WriteMaps {
+        /// Lines of uid_map.
+        uid: String,
+        /// Lines of gid_map.
+        gid: String,
+    },
+    /// Forks the keeper of these placeholders.
+    Keeper(Vec<std::path::PathBuf>),
+    /// Waits for the child's byte.
+    Wait(Sync),
+    /// Sends the child a byte.
+    Tell(Sync),
+    /// Runs hooks in the runtime's namespaces.
+    Hooks(HookKind, Vec<super::hook::Hook>),
+    /// Writes the state record (and the pid file).
+    Record,
+}
+
+/// The hooks that run in the runtime's namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookKind {
+    /// Deprecated, but what docker uses.
+    Prestart,
+    /// After the namespaces, before the pivot.
+    CreateRuntime,
+    /// After the process has started.
+    Poststart,
+    /// After it has ended.
+    Poststop,
+}
+
+impl HookKind {
+    /// The name of the field.
+    pub fn name(self) -> &'static str {
+        match self {
+            HookKind::Prestart => "prestart",
+            HookKind::CreateRuntime => "createRuntime",
+            HookKind::Poststart => "poststart",
+            HookKind::Poststop => "poststop",
+        }
+    }
+}

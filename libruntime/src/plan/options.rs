@@ -1,0 +1,179 @@
+//! The option strings of config.json's mounts (config.md, "Linux mount options"; mount(8)) as a table.
+
+use super::op::Attrs;
+use crate::sys::mount::attr::*;
+use crate::{Error, Result};
+
+const PRIVATE: u64 = 1 << 18;
+const SLAVE: u64 = 1 << 19;
+const SHARED: u64 = 1 << 20;
+const UNBINDABLE: u64 = 1 << 17;
+
+#[derive(Clone, Copy)]
+enum Meaning {
+    Set(u64),
+    Clear(u64),
+    /// One of the exclusive access-time modes.
+    Atime(u64),
+    Propagate(u64),
+    Bind { recursive: bool },
+    Remount,
+    Nothing,
+    Refused,
+}
+use Meaning::*;
+
+/// Options with a recursive twin spelled with an `r` in front.
+const ATTRIBUTES: &[(&str, Meaning)] = &[
+    ("ro", Set(RDONLY)),
+    ("rw", Clear(RDONLY)),
+    ("nosuid", Set(NOSUID)),
+    ("suid", Clear(NOSUID)),
+    ("nodev", Set(NODEV)),
+    ("dev", Clear(NODEV)),
+    ("noexec", Set(NOEXEC)),
+    ("exec", Clear(NOEXEC)),
+    ("noatime", Atime(NOATIME)),
+    ("strictatime", Atime(STRICTATIME)),
+    ("relatime", Atime(0)),
+    ("atime", Atime(0)),
+    ("norelatime", Atime(STRICTATIME)),
+    ("nostrictatime", Atime(0)),
+    ("nodiratime", Set(NODIRATIME)),
+    ("diratime", Clear(NODIRATIME)),
+    ("nosymfollow", Set(NOSYMFOLLOW)),
+    ("symfollow", Clear(NOSYMFOLLOW)),
+];
+
+const WORDS: &[(&str, Meaning)] = &[
+    ("bind", Bind { recursive: false }),
+    ("rbind", Bind { recursive: true }),
+    ("remount", Remount),
+    ("defaults", Nothing),
+    ("private", Propagate(PRIVATE)),
+    ("slave", Propagate(SLAVE)),
+    ("shared", Propagate(SHARED)),
+    ("unbindable", Propagate(UNBINDABLE)),
+    ("idmap", Refused),
+    ("ridmap", Refused),
+    ("tmpcopyup", Refused),
+    ("copy-symlink", Refused),
+    ("src-nofollow", Refused),
+    ("dest-nofollow", Refused),
+];
+
+/// What the options of one mount say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `bind` (false) or `rbind` (true).
+    pub bind: Option<bool>,
+    /// `remount`.
+    pub remount: bool,
+    /// Attributes.
+    pub attrs: Attrs,
+    /// What is not in the tables is for the file system: (key, value).
+    pub data: Vec<(String, Option<String>)>,
+}
+
+impl Options {
+    /// Reads them in order; a later one overrides an earlier.
+    pub fn parse(options: &[String]) -> Result<Self> {
+        let mut out = Options::default();
+        for option in options {
+            out.add(option)?;
+        }
+        // The tree's attributes hold for the mount itself too: a second call that would add nothing is left out.
+        let (own, tree) = (&mut out.attrs.own, out.attrs.tree);
+        if own.clear == 0 && own.propagation == 0 && own.set & !tree.set == 0 {
+            *own = Default::default();
+        }
+        Ok(out)
+    }
+
+    fn add(&mut self, option: &str) -> Result<()> {
+        if let Some(meaning) = look_up(WORDS, option) {
+            return self.word(option, meaning);
+        }
+        if let Some(meaning) = look_up(ATTRIBUTES, option) {
+            // On a single mount `rw` only takes an earlier `ro` back: a bind never regains what its source lacks.
+            apply(&mut self.attrs.own, meaning, false);
+        } else if let Some(meaning) = option.strip_prefix('r').and_then(|o| look_up(ATTRIBUTES, o)) {
+            apply(&mut self.attrs.tree, meaning, true);
+        } else if let Some(Propagate(flag)) = option.strip_prefix('r').and_then(|o| look_up(WORDS, o)) {
+            self.attrs.tree.propagation = flag;
+        } else {
+            let (key, value) = option.split_once('=').map_or((option, None), |(k, v)| (k, Some(v.to_owned())));
+            self.data.push((key.to_owned(), value));
+        }
+        Ok(())
+    }
+
+    fn word(&mut self, option: &str, meaning: Meaning) -> Result<()> {
+        match meaning {
+            Bind { recursive } => self.bind = Some(recursive),
+            Remount => self.remount = true,
+            Propagate(flag) => self.attrs.own.propagation = flag,
+            Refused => return Err(Error::new(format!("mount option `{option}` is not supported"))),
+            Nothing | Set(_) | Clear(_) | Atime(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn look_up(table: &[(&str, Meaning)], option: &str) -> Option<Meaning> {
+    table.iter().find(|(name, _)| *name == option).map(|(_, meaning)| *meaning)
+}
+
+fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning, really_clear: bool) {
+    match meaning {
+        Set(flag) => (attr.set, attr.clear) = (attr.set | flag, attr.clear & !flag),
+        Clear(flag) => {
+            attr.set &= !flag;
+            attr.clear |= if really_clear { flag } else { 0 };
+        }
+        Atime(mode) => (attr.set, attr.clear) = (attr.set & !ATIME | mode, attr.clear | ATIME),
+        Propagate(_) | Bind { .. } | Remount | Nothing | Refused => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(options: &str) -> Options {
+        let words: Vec<String> = options.split(',').map(str::to_owned).collect();
+        Options::parse(&words).unwrap()
+    }
+
+    #[test]
+    fn a_recursive_read_only_bind_is_one_call_for_the_whole_tree() {
+        let o = parse("rbind,ro,nosuid,rro,rnosuid,rnodev");
+        assert_eq!(o.bind, Some(true));
+        assert_eq!(o.attrs.tree.set, RDONLY | NOSUID | NODEV);
+        assert!(o.attrs.own.is_empty());
+    }
+
+    #[test]
+    fn a_later_option_overrides_an_earlier_one() {
+        assert_eq!(parse("ro,rw").attrs.own, Default::default());
+        assert_eq!(parse("rro,rrw").attrs.tree.clear, RDONLY);
+        assert_eq!(parse("noatime,relatime").attrs.own.set, 0);
+        assert_eq!(parse("noatime,relatime").attrs.own.clear, ATIME);
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_goes_to_the_file_system() {
+        let o = parse("nosuid,mode=755,newinstance,ptmxmode=0666");
+        let data = [("mode", Some("755")), ("newinstance", None), ("ptmxmode", Some("0666"))];
+        assert_eq!(o.data, data.map(|(k, v)| (k.to_owned(), v.map(str::to_owned))));
+    }
+
+    #[test]
+    fn every_recursive_twin_is_known_and_refused_words_are_named() {
+        for (name, _) in ATTRIBUTES {
+            assert!(parse(&format!("r{name}")).data.is_empty(), "r{name}");
+        }
+        assert_eq!(parse("rslave").attrs.tree.propagation, SLAVE);
+        assert!(Options::parse(&["idmap".to_owned()]).unwrap_err().to_string().contains("`idmap`"));
+    }
+}

@@ -1,0 +1,111 @@
+//! The order of a launch, in one place. Where the spec leaves it open, each line says why it stands where it stands.
+
+/// A stage of the child's column. Steps are sorted by stage; within one stage they keep the order of the user's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Nothing may outlive a codexrun that is killed, not even a half-made container.
+    Guard,
+    /// Everything after needs an id in the new user namespace.
+    UserMap,
+    /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
+    Namespaces,
+    /// Exact modes for what is made; the caller's umask comes back at `Umask`.
+    Modes,
+    /// Needs CAP_NET_ADMIN over the network namespace, which `Capabilities` takes away.
+    Network,
+    /// Before the first mount: nothing mounted from here on may reach the host, and nothing of the host's reaches in.
+    Propagation,
+    /// Mounted over `/`, so that the host's paths stay reachable by name and the container's by descriptor.
+    Rootfs,
+    /// The keeper's directories are mount points of the next stage.
+    Placeholders,
+    /// In the order of config.json.
+    Mounts,
+    /// On top of whatever was mounted on /dev; bound nodes need the host's.
+    Devices,
+    /// Needs the container's devpts.
+    Console,
+    /// Hooks see the container's mounts and still the host's root.
+    Hooks,
+    /// After the mounts (/proc must be mounted, and be ours) and before the pivot: the host's /dev/null covers files.
+    Masks,
+    /// Last change to the root before it becomes `/`.
+    RootAttr,
+    /// From here on the host's files have no name.
+    Pivot,
+    /// CAP_SYS_ADMIN over the UTS namespace.
+    Hostname,
+    /// May need CAP_SYS_RESOURCE.
+    Limits,
+    /// Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
+    SeccompEarly,
+    /// The second user namespace: the mounts belong to the first, where the payload has no power.
+    NestUser,
+    /// The bounding set needs CAP_SETPCAP: before the user id changes.
+    Bounding,
+    /// Groups before ids: with the ids the right to set groups goes.
+    Ids,
+    /// Last use of power was `Ids`.
+    Capabilities,
+    /// A change of credentials clears the death signal (prctl(2)).
+    GuardAgain,
+    /// As the user that the process is: a directory only root may enter must fail (CVE-2024-21626: after the pivot, by path).
+    Cwd,
+    /// The process's own.
+    Umask,
+    /// All that can fail has been done; the parent records the container.
+    Ready,
+    /// Before init, which must not gain anything either.
+    NoNewPrivs,
+    /// Init and the command, when the filter lets init do its work.
+    SeccompInit,
+    /// What is inherited ends here.
+    Descriptors,
+    /// PID 1 stays behind; the rest of the list is the command's.
+    Init,
+    /// The command's own session (TIOCSTI), after the fork: a group leader cannot call setsid(2).
+    Session,
+    /// The mask that codexrun was started with.
+    Signals,
+    /// As late as possible: the filter need not permit anything of the above.
+    SeccompLate,
+    /// execve(2).
+    Exec,
+}
+
+impl Stage {
+    /// The name in a listing.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Guard | Stage::GuardAgain => "guard",
+            Stage::UserMap => "user map",
+            Stage::Namespaces => "namespaces",
+            Stage::Modes | Stage::Umask => "umask",
+            Stage::Network => "network",
+            Stage::Propagation => "propagation",
+            Stage::Rootfs => "rootfs",
+            Stage::Placeholders => "keeper",
+            Stage::Mounts => "mounts",
+            Stage::Devices => "devices",
+            Stage::Console => "console",
+            Stage::Hooks => "hooks",
+            Stage::Masks => "masks",
+            Stage::RootAttr => "root",
+            Stage::Pivot => "pivot",
+            Stage::Hostname => "hostname",
+            Stage::Limits => "limits",
+            Stage::SeccompEarly | Stage::SeccompInit | Stage::SeccompLate => "seccomp",
+            Stage::NestUser => "user",
+            Stage::Bounding | Stage::Capabilities => "capabilities",
+            Stage::Ids => "ids",
+            Stage::Cwd => "cwd",
+            Stage::Ready => "ready",
+            Stage::NoNewPrivs => "privileges",
+            Stage::Descriptors => "descriptors",
+            Stage::Init => "init",
+            Stage::Session => "session",
+            Stage::Signals => "signals",
+            Stage::Exec => "exec",
+        }
+    }
+}

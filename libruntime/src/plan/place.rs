@@ -1,0 +1,97 @@
+//! A place inside the container's root: the path, and what may have to be made on the way to it.
+
+use crate::sys::file::Resolve;
+use crate::{Error, Result};
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+/// A place inside the new root, ready for openat2(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// The whole path, absolute and lexically clean.
+    pub path: CString,
+    /// Its ancestors, shallow first, without `/` and without itself; made when they are missing.
+    pub parents: Vec<CString>,
+    /// Its last component; empty for `/`.
+    pub name: CString,
+    /// How symbolic links on the way are treated.
+    pub resolve: Resolve,
+    /// One component, in a root that holds nothing but what the plan put there: no look-up needed.
+    pub direct: bool,
+}
+
+impl At {
+    /// `path` must be absolute. `..` never climbs out: openat2(2) sees to that, and cleaning here keeps the parents right.
+    pub fn new(path: &Path, resolve: Resolve, own_root: bool) -> Result<Self> {
+        if !path.is_absolute() {
+            let what = format!("`{}` is not an absolute path", path.display());
+            return Err(Error::new(what).hint("paths inside the container begin with `/`"));
+        }
+        let mut names: Vec<&[u8]> = Vec::new();
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => names.push(name.as_bytes()),
+                Component::ParentDir => drop(names.pop()),
+                _ => {}
+            }
+        }
+        let prefix = |n: usize| [b"/".as_slice(), &names[..n].join(b"/".as_slice())].concat();
+        Ok(At {
+            path: c_string(&prefix(names.len()))?,
+            parents: (1..names.len()).map(|n| c_string(&prefix(n))).collect::<Result<_>>()?,
+            name: c_string(names.last().copied().unwrap_or_default())?,
+            resolve,
+            direct: own_root && names.len() == 1,
+        })
+    }
+
+    /// Whether it is the root itself.
+    pub fn is_root(&self) -> bool {
+        self.name.is_empty()
+    }
+
+    /// The directory it lies in, `/` for the top level.
+    pub fn parent(&self) -> &CStr {
+        self.parents.last().map_or(c"/", CString::as_c_str)
+    }
+}
+
+/// A C string, or a sentence: no kernel call can carry a NUL byte.
+pub fn c_string(bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes).map_err(|_| Error::new(format!("`{}` contains a NUL byte", String::from_utf8_lossy(bytes))))
+}
+
+/// [`c_string`] of a path.
+pub fn c_path(path: &Path) -> Result<CString> {
+    c_string(path.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &str) -> At {
+        At::new(Path::new(path), Resolve::InRoot, true).unwrap()
+    }
+
+    #[test]
+    fn parents_are_listed_shallow_first_and_dots_never_climb_out() {
+        let place = at("/../a//./b/../c/d");
+        assert_eq!(place.path.as_c_str(), c"/a/c/d");
+        assert_eq!(place.parents, [c"/a".to_owned(), c"/a/c".to_owned()]);
+        assert_eq!((place.name.as_c_str(), place.parent(), place.direct), (c"d", c"/a/c", false));
+    }
+
+    #[test]
+    fn the_root_has_no_name_and_the_top_level_is_direct() {
+        assert!(at("/").is_root() && at("/..").is_root());
+        assert!(at("/usr").direct && at("/usr").parent() == c"/");
+    }
+
+    #[test]
+    fn relative_paths_and_nul_bytes_are_refused() {
+        assert!(At::new(Path::new("a/b"), Resolve::InRoot, true).is_err());
+        assert!(At::new(Path::new("/a\0b"), Resolve::InRoot, true).is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! The rest of `process`: arguments, environment, working directory, limits, session.
+
+use super::op::{Exec, Op};
+use super::order::Stage;
+use super::place::{c_path, c_string};
+use super::{Draft, annotation_of};
+use crate::annotation;
+use oci_spec::runtime::{PosixRlimitType as Limit, Process, Spec};
+use std::ffi::CString;
+
+pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
+    let Some(process) = spec.process() else {
+        return draft.refuse("process", "is missing: there is nothing to run");
+    };
+    exec(draft, process);
+    cwd(draft, process);
+    limits(draft, process);
+    let console = process.terminal() == Some(true);
+    if console || annotation_of(spec, annotation::SESSION) == Some("new") {
+        let origin = if console { "process.terminal".to_owned() } else { format!("annotations[{}]", annotation::SESSION) };
+        draft.step(Stage::Session, Op::Session, origin);
+    }
+    draft.step(Stage::Descriptors, Op::CloexecFrom(3 + draft.options.preserve_fds), "run");
+    draft.step(Stage::Signals, Op::Signals, "run");
+}
+
+fn exec(draft: &mut Draft, process: &Process) {
+    let args = process.args().as_deref().unwrap_or_default();
+    let Some(name) = args.first().filter(|a| !a.is_empty()) else {
+        return draft.refuse("process.args", "is empty: there is nothing to run");
+    };
+    let env = process.env().as_deref().unwrap_or_default();
+    let candidates = candidates(name, env);
+    let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<crate::Result<Vec<CString>>>();
+    let args = draft.take("process.args", strings(args));
+    let candidates = draft.take("process.args[0]", strings(&candidates));
+    let env = draft.take("process.env", strings(env));
+    if let (Some(args), Some(env), Some(candidates)) = (args, env, candidates) {
+        draft.step(Stage::Exec, Op::Exec(Exec { args, env, candidates }), "process.args");
+    }
+}
+
+/// What execvp(3) would try: the name itself when it has a slash, else one path for each directory of `$PATH`.
+fn candidates(name: &str, env: &[String]) -> Vec<String> {
+    if name.contains('/') {
+        return vec![name.to_owned()];
+    }
+    let path = env.iter().rev().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("/bin:/usr/bin");
+    let join = |dir: &str| if dir.is_empty() { format!("./{name}") } else { format!("{}/{name}", dir.trim_end_matches('/')) };
+    path.split(':').map(join).collect()
+}
+
+fn cwd(draft: &mut Draft, process: &Process) {
+    let cwd = process.cwd();
+    if !cwd.is_absolute() {
+        return draft.refuse("process.cwd", format!("`{}` is not an absolute path", cwd.display()));
+    }
+    if let Some(cwd) = draft.take("process.cwd", c_path(cwd)) {
+        draft.step(Stage::Cwd, Op::Chdir(cwd), "process.cwd");
+    }
+}
+
+fn limits(draft: &mut Draft, process: &Process) {
+    for (i, limit) in process.rlimits().iter().flatten().enumerate() {
+        let op = Op::Rlimit { resource: resource(limit.typ()), soft: limit.soft(), hard: limit.hard() };
+        if limit.soft() > limit.hard() {
+            draft.refuse(format!("process.rlimits[{i}]"), "`soft` is above `hard`");
+        }
+        draft.step(Stage::Limits, op, format!("process.rlimits[{i}]"));
+    }
+    if let Some(score) = process.oom_score_adj()
+        && let Ok(text) = c_string(score.to_string().as_bytes())
+    {
+        draft.step(Stage::Network, Op::OomScore(text), "process.oomScoreAdj");
+    }
+}
+
+fn resource(limit: Limit) -> u32 {
+    match limit {
+        Limit::RlimitCpu => libc::RLIMIT_CPU,
+        Limit::RlimitFsize => libc::RLIMIT_FSIZE,
+        Limit::RlimitData => libc::RLIMIT_DATA,
+        Limit::RlimitStack => libc::RLIMIT_STACK,
+        Limit::RlimitCore => libc::RLIMIT_CORE,
+        Limit::RlimitRss => libc::RLIMIT_RSS,
+        Limit::RlimitNproc => libc::RLIMIT_NPROC,
+        Limit::RlimitNofile => libc::RLIMIT_NOFILE,
+        Limit::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        Limit::RlimitAs => libc::RLIMIT_AS,
+        Limit::RlimitLocks => libc::RLIMIT_LOCKS,
+        Limit::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        Limit::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        Limit::RlimitNice => libc::RLIMIT_NICE,
+        Limit::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        Limit::RlimitRttime => libc::RLIMIT_RTTIME,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::candidates;
+
+    #[test]
+    fn a_name_without_a_slash_is_looked_up_in_the_containers_path() {
+        let env = ["PATH=/old".to_owned(), "PATH=/a/::/b".to_owned()];
+        assert_eq!(candidates("x", &env), ["/a/x", "./x", "/b/x"]);
+        assert_eq!(candidates("./x", &env), ["./x"]);
+        assert_eq!(candidates("x", &[]), ["/bin/x", "/usr/bin/x"]);
+    }
+}

@@ -1,0 +1,50 @@
+//! `linux.seccomp`: where the filter goes.
+
+use super::Draft;
+use super::op::Op;
+use super::order::Stage;
+use crate::bpf::{self, Data, Native};
+use oci_spec::runtime::Spec;
+
+pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
+    let Some(seccomp) = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else { return Vec::new() };
+    let place = "linux.seccomp";
+    if seccomp.listener_path().is_some() {
+        draft.refuse(format!("{place}.listenerPath"), "is not supported yet");
+    }
+    if seccomp.listener_metadata().is_some() {
+        draft.refuse(format!("{place}.listenerMetadata"), "is not supported yet");
+    }
+    let program = match bpf::compile(seccomp, draft.host.native) {
+        Ok(program) => program,
+        Err(reasons) => {
+            draft.errors.extend(reasons);
+            return Vec::new();
+        }
+    };
+    let no_new_privs = spec.process().as_ref().and_then(|p| p.no_new_privileges()) == Some(true);
+    let stage = match (no_new_privs, draft.init && lets_init_work(&program.insns, draft.host.native)) {
+        (false, _) => Stage::SeccompEarly,
+        (true, true) => Stage::SeccompInit,
+        (true, false) => Stage::SeccompLate,
+    };
+    let warnings = program.warnings.clone();
+    draft.step(stage, Op::Seccomp(program), place);
+    warnings
+}
+
+const ALLOW: u32 = 0x7fff_0000;
+
+/// Whether the filter answers "allow" to all that init does after the fork, and the command until its execve(2).
+fn lets_init_work(program: &[bpf::Insn], native: Native) -> bool {
+    let (arch, numbers) = match native {
+        Native::X86_64 => (0xc000_003e, INIT_X86_64),
+        Native::Aarch64 => (0xc000_00b7, INIT_AARCH64),
+    };
+    let answer = |nr: i32| bpf::interpret(program, &Data { nr, arch, instruction_pointer: 0, args: [0; 6] });
+    numbers.iter().all(|nr| answer(*nr) == ALLOW)
+}
+
+// clone, write, close_range, kill, wait4, rt_sigtimedwait, exit_group, setsid, rt_sigprocmask, ioctl, dup2 (dup3), execve
+const INIT_X86_64: &[i32] = &[56, 1, 436, 62, 61, 128, 231, 112, 14, 16, 33, 59];
+const INIT_AARCH64: &[i32] = &[220, 64, 436, 129, 260, 137, 94, 157, 135, 29, 24, 221];

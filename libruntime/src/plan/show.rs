@@ -1,0 +1,225 @@
+//! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
+
+use super::op::{Attrs, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::place::At;
+use super::{ParentStep, Plan, Step};
+use crate::sys::mount::{MountAttr, attr};
+use std::ffi::CStr;
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "parent")?;
+        for step in &self.parent {
+            parent_line(f, step)?;
+        }
+        writeln!(f, "child")?;
+        for step in &self.child {
+            child_line(f, step)?;
+        }
+        if !self.after.is_empty() {
+            writeln!(f, "after")?;
+        }
+        self.after.iter().try_for_each(|step| parent_line(f, step))
+    }
+}
+
+fn child_line(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
+    writeln!(f, "  {:<12}  {:<76}  # {}", step.stage.name(), step.op.to_string(), step.origin)
+}
+
+fn parent_line(f: &mut fmt::Formatter<'_>, step: &ParentStep) -> fmt::Result {
+    writeln!(f, "  {:<90}  # {}", step.op.to_string(), step.origin)
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::DieWithParent => write!(f, "die with the parent"),
+            Op::Umask(mask) => write!(f, "umask {mask:03o}"),
+            Op::Wait(sync) => write!(f, "wait for {sync}"),
+            Op::Tell(sync) => write!(f, "tell {sync}"),
+            Op::MapSelf(map) => write!(f, "map uid {} gid {}", line(&map.uid), line(&map.gid)),
+            Op::NestUser(map) => write!(f, "unshare user; map uid {} gid {}", line(&map.uid), line(&map.gid)),
+            Op::Unshare(flags) => write!(f, "unshare{}", namespaces(*flags)),
+            Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
+            Op::Loopback => write!(f, "bring lo up"),
+            Op::Propagation(flag) => write!(f, "propagation {}", propagation(*flag)),
+            Op::Root(Root::Memory) => write!(f, "root in memory"),
+            Op::Root(Root::Dir(path)) => write!(f, "root {}", text(path)),
+            Op::Mkdir { at, mode } => write!(f, "mkdir {at} {mode:04o}"),
+            Op::Touch(at) => write!(f, "touch {at}"),
+            Op::Symlink { at, target } => write!(f, "symlink {at} → {}", text(target)),
+            Op::Bind(bind) => {
+                let how = if bind.recursive { "rbind" } else { "bind" };
+                let follow = if bind.follow == Follow::All { "" } else { " nofollow" };
+                write!(f, "{how} {} → {}{}{follow}", text(&bind.source), bind.at, bind.attrs)
+            }
+            Op::Mount(fs) => fs.fmt(f),
+            Op::Again { slot, at } => write!(f, "mount kept {slot} → {at}"),
+            Op::Remount { at, attrs } => write!(f, "remount {at}{attrs}"),
+            Op::OpenDev(at) => write!(f, "open {at}"),
+            Op::Node { name, device } => {
+                write!(f, "mknod {} c {}:{}", text(name), libc::major(*device), libc::minor(*device))
+            }
+            Op::BindNode { name, source } => write!(f, "bind {} → /dev/{}", text(source), text(name)),
+            Op::Link { name, target } => write!(f, "symlink /dev/{} → {}", text(name), text(target)),
+            Op::Console { console, .. } => write!(f, "new terminal → {console}, master to the parent"),
+            Op::OpenNull(path) => write!(f, "open the host's {}", text(path)),
+            Op::Mask(at) => write!(f, "mask {at}"),
+            Op::ReadOnly(at) => write!(f, "read-only {at}"),
+            Op::RootAttr(attr) => write!(f, "root{}", words(attr, "")),
+            Op::Pivot => write!(f, "pivot"),
+            Op::Hostname(name) => write!(f, "hostname {}", String::from_utf8_lossy(name)),
+            Op::Domainname(name) => write!(f, "domainname {}", String::from_utf8_lossy(name)),
+            Op::OomScore(score) => write!(f, "oom_score_adj {}", text(score)),
+            Op::Rlimit { resource, soft, hard } => write!(f, "rlimit {resource} soft {soft} hard {hard}"),
+            Op::Groups(gids) => write!(f, "groups {gids:?}"),
+            Op::KeepCapabilities => write!(f, "keep capabilities"),
+            Op::Gid(gid) => write!(f, "gid {gid}"),
+            Op::Uid(uid) => write!(f, "uid {uid}"),
+            Op::Bounding { keep, .. } => write!(f, "bounding set {keep:#x}"),
+            Op::Capabilities { effective, permitted, inheritable, ambient } => {
+                write!(f, "effective {effective:#x} permitted {permitted:#x} inheritable {inheritable:#x} ambient {ambient:#x}")
+            }
+            Op::Undumpable => write!(f, "not dumpable"),
+            Op::Chdir(path) => write!(f, "chdir {}", text(path)),
+            Op::NoNewPrivs => write!(f, "no new privileges"),
+            Op::CloexecFrom(first) => write!(f, "close-on-exec from {first}"),
+            Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
+            Op::Session => write!(f, "new session"),
+            Op::Signals => write!(f, "the caller's signal mask"),
+            Op::Seccomp(program) => write!(f, "filter of {} instructions, flags {:#x}", program.insns.len(), program.flags),
+            Op::Exec(exec) => write!(f, "exec {}", exec.args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")),
+        }
+    }
+}
+
+impl fmt::Display for ParentOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParentOp::DropGroups => write!(f, "drop supplementary groups"),
+            ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
+            ParentOp::WriteMaps { uid, gid } => {
+                write!(f, "map uid {} gid {}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
+            }
+            ParentOp::Keeper(paths) => {
+                write!(f, "keeper of")?;
+                paths.iter().try_for_each(|p| write!(f, " {}", p.display()))
+            }
+            ParentOp::Wait(sync) => write!(f, "wait for {sync}"),
+            ParentOp::Tell(sync) => write!(f, "tell {sync}"),
+            ParentOp::Hooks(kind, hooks) => {
+                write!(f, "{}", kind.name())?;
+                hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
+            }
+            ParentOp::Record => write!(f, "record the container"),
+        }
+    }
+}
+
+impl fmt::Display for Sync {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sync::Maps => "maps",
+            Sync::Placeholders => "placeholders",
+            Sync::Mounted => "mounted",
+            Sync::Hooked => "hooked",
+            Sync::Console => "console",
+            Sync::Ready => "ready",
+            Sync::Start => "start",
+        })
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text(&self.path))
+    }
+}
+
+impl fmt::Display for NewFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mount {} → {}{}", text(&self.fstype), self.at, self.attrs)?;
+        for (key, value) in self.parameters.iter().filter(|(key, _)| key.as_c_str() != c"source") {
+            write!(f, " {}", text(key))?;
+            if let Some(value) = value {
+                write!(f, "={}", text(value))?;
+            }
+        }
+        self.keep.map_or(Ok(()), |slot| write!(f, ", keep as {slot}"))
+    }
+}
+
+impl fmt::Display for Attrs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", words(&self.own, ""), words(&self.tree, "r"))?;
+        if self.one_call { write!(f, " (open_tree_attr)") } else { Ok(()) }
+    }
+}
+
+const WORDS: &[(u64, &str, &str)] = &[
+    (attr::RDONLY, "ro", "rw"),
+    (attr::NOSUID, "nosuid", "suid"),
+    (attr::NODEV, "nodev", "dev"),
+    (attr::NOEXEC, "noexec", "exec"),
+    (attr::NODIRATIME, "nodiratime", "diratime"),
+    (attr::NOSYMFOLLOW, "nosymfollow", "symfollow"),
+    (attr::NOATIME, "noatime", ""),
+    (attr::STRICTATIME, "strictatime", ""),
+];
+
+fn words(attr: &MountAttr, prefix: &str) -> String {
+    let mut out = String::new();
+    for (flag, set, clear) in WORDS {
+        if attr.set & flag != 0 {
+            out.extend([" ", prefix, set]);
+        } else if attr.clear & flag != 0 && !clear.is_empty() {
+            out.extend([" ", prefix, clear]);
+        }
+    }
+    if attr.clear & attr::ATIME != 0 && attr.set & attr::ATIME == 0 {
+        out.extend([" ", prefix, "relatime"]);
+    }
+    if attr.propagation != 0 {
+        out.extend([" ", prefix, propagation(attr.propagation)]);
+    }
+    out
+}
+
+fn propagation(flag: u64) -> &'static str {
+    match flag >> 17 {
+        1 => "unbindable",
+        2 => "private",
+        4 => "slave",
+        _ => "shared",
+    }
+}
+
+const NAMESPACES: &[(i32, &str)] = &[
+    (libc::CLONE_NEWUSER, " user"),
+    (libc::CLONE_NEWNS, " mount"),
+    (libc::CLONE_NEWPID, " pid"),
+    (libc::CLONE_NEWIPC, " ipc"),
+    (libc::CLONE_NEWNET, " network"),
+    (libc::CLONE_NEWUTS, " uts"),
+    (libc::CLONE_NEWCGROUP, " cgroup"),
+];
+
+fn namespaces(flags: u64) -> String {
+    NAMESPACES.iter().filter(|(flag, _)| flags & *flag as u64 != 0).map(|(_, name)| *name).collect()
+}
+
+fn text(s: &CStr) -> String {
+    s.to_string_lossy().escape_debug().to_string()
+}
+
+fn line(s: &CStr) -> String {
+    text(s).replace("\\n", "")
+}
+
+fn quoted(s: &CStr) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
+    let s = s.to_string_lossy();
+    if !s.is_empty() && s.chars().all(plain) { s.into_owned() } else { format!("{s:?}") }
+}

@@ -1,1 +1,0 @@
-//! compile(policy, view) → bundle.

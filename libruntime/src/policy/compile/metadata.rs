@@ -1,0 +1,157 @@
+//! `.git`, `.agents` and `.codex` at the top of every writable root: what an agent must not rewrite, because a program
+//! outside the sandbox (git, a hook, the next agent) trusts it.
+
+use super::Findings;
+use super::roots::{Ground, crosses};
+use super::tree::Spot;
+use super::walk::{End, Walk};
+use crate::policy::Access;
+use crate::policy::view::Kind;
+use std::path::{Path, PathBuf};
+
+const NAMES: &[&str] = &[
+    ".git",    // hooks and config run commands outside
+    ".agents", // instructions that the next agent obeys
+    ".codex",  // its configuration
+];
+
+/// Adds the protections of every writable root.
+pub(super) fn protect(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    for root in writable_roots(ground) {
+        for name in NAMES {
+            guard(&root, name, ground, walk, found);
+        }
+    }
+}
+
+/// An explicit grant of `R/.git` is a root, but not one that has a `.git` of its own.
+fn writable_roots(ground: &Ground) -> Vec<PathBuf> {
+    let roots = ground
+        .tree
+        .iter()
+        .filter(|(_, spot)| spot.access == Access::Write && spot.dir);
+    let plain = |path: &Path| {
+        !path
+            .file_name()
+            .is_some_and(|name| NAMES.iter().any(|n| name == *n))
+    };
+    roots
+        .map(|(path, _)| path.to_path_buf())
+        .filter(|path| plain(path))
+        .collect()
+}
+
+fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let path = root.join(name);
+    // An explicit word about the very path wins; one about a place below it re-opens only that place.
+    if ground
+        .tree
+        .get(&path)
+        .is_some_and(|spot| spot.access == Access::Write)
+    {
+        return;
+    }
+    match walk.kind(&path) {
+        Ok(Kind::Symlink) => found.errors.push(crosses(Access::Read, &path, &path)),
+        Ok(Kind::Dir) if ground.placeholders.contains(&path) => {}
+        Ok(Kind::Dir) if walk.view.placeholder(&path) => {
+            ground.placeholders.insert(path);
+        }
+        Ok(Kind::Dir) => ground.tree.put(
+            path,
+            Spot {
+                access: Access::Read,
+                dir: true,
+            },
+        ),
+        Ok(Kind::File) => {
+            if name == ".git" {
+                pointer(root, &path, ground, walk, found);
+            }
+            ground.tree.put(
+                path,
+                Spot {
+                    access: Access::Read,
+                    dir: false,
+                },
+            );
+        }
+        Err(std::io::ErrorKind::NotFound) => ground.hold(&path, walk),
+        Err(cause) => found.errors.push(
+            crate::Error::new(format!(
+                "cannot enforce sandbox read-only path `{}`",
+                path.display()
+            ))
+            .cause(cause),
+        ),
+    }
+}
+
+/// `.git` is a file in worktrees and submodules: `gitdir: PATH`, relative to where it lies.
+fn pointer(root: &Path, file: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let text = walk.view.read(file).unwrap_or_default();
+    match target(&text, root, walk) {
+        Some(gitdir) => {
+            let common = text_of(&gitdir.join("commondir"), walk).map(|text| gitdir.join(text));
+            shut(&gitdir, ground, walk, found);
+            // Hooks and config of a worktree lie in the repository that it shares.
+            if let Some(common) = common {
+                shut(&common, ground, walk, found);
+            }
+        }
+        None => found.warnings.push(format!(
+            "`{}` is no `gitdir: PATH` pointer; only it is protected",
+            file.display()
+        )),
+    }
+}
+
+fn target(text: &str, root: &Path, walk: &Walk) -> Option<PathBuf> {
+    let (key, value) = text.trim().split_once(':')?;
+    let value = value.trim();
+    if key.trim() != "gitdir" || value.is_empty() || value.contains('\n') {
+        return None;
+    }
+    match value.strip_prefix('~') {
+        Some("") => walk.view.home(),
+        Some(rest) if rest.starts_with('/') => Some(walk.view.home()?.join(&rest[1..])),
+        _ => Some(root.join(value)),
+    }
+}
+
+fn text_of(path: &Path, walk: &Walk) -> Option<String> {
+    let text = walk.view.read(path).ok()?;
+    Some(text.trim().to_string()).filter(|text| !text.is_empty())
+}
+
+/// Makes a git directory read-only where it would be writable, unless the policy grants a `.git` by name.
+fn shut(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let trace = walk.trace(gitdir);
+    if let Some(link) = trace
+        .links
+        .iter()
+        .find(|link| ground.tree.replaceable(&link.at))
+    {
+        found.errors.push(crosses(Access::Read, gitdir, &link.at));
+        return;
+    }
+    let (at, dir) = match trace.end {
+        End::Dir(at) => (at, true),
+        End::File(at) => (at, false),
+        End::Missing(_) | End::Barred(_) => return, // nothing there to protect
+    };
+    let by_name = |path: &Path| path.components().any(|c| c.as_os_str() == ".git");
+    if ground
+        .tree
+        .nearest(&at)
+        .is_some_and(|(root, spot)| spot.access == Access::Write && !by_name(root))
+    {
+        ground.tree.put(
+            at,
+            Spot {
+                access: Access::Read,
+                dir,
+            },
+        );
+    }
+}

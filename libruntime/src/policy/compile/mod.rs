@@ -1,0 +1,191 @@
+//! compile(policy, view) → bundle. Pure apart from the view: the same request and view give the same bundle.
+//!
+//! entries → wishes ([`resolve`]) → a tree of canonical paths ([`roots`], [`metadata`], [`top`]) → mounts ([`mounts`])
+//! and what they land on ([`skeleton`]) → the spec ([`spec`]).
+
+mod kernel;
+mod metadata;
+mod mounts;
+mod process;
+mod resolve;
+mod roots;
+mod seccomp;
+mod skeleton;
+mod spec;
+#[cfg(test)]
+mod testing;
+mod top;
+mod tree;
+mod walk;
+
+use super::view::View;
+use super::{Access, FileSystem, Network, Policy};
+use crate::Error;
+use crate::bundle::{Bundle, Rootfs};
+use resolve::Wishes;
+use roots::Ground;
+use std::path::{Path, PathBuf};
+use top::Style;
+use tree::Spot;
+use walk::{End, Walk};
+
+/// Who the command is inside its user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// The caller's ids.
+    Keep,
+    /// Root, which is the caller outside; rootless runc knows nothing else.
+    Root,
+}
+
+/// Where `/proc` comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proc {
+    /// A new one, which shows the sandbox's processes only.
+    Fresh,
+    /// The caller's, read-only: for an outer container that forbids a new one.
+    Outer,
+}
+
+/// Everything that a bundle depends on besides the host.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// What is permitted.
+    pub policy: &'a Policy,
+    /// SHA-256 of the policy, lower-case hex.
+    pub digest: String,
+    /// The working directory, and what `project_roots` means; absolute.
+    pub cwd: PathBuf,
+    /// The command.
+    pub args: Vec<String>,
+    /// `KEY=VALUE`; compile adds and overrides its own.
+    pub env: Vec<String>,
+    /// Who the command is.
+    pub identity: Identity,
+    /// Where `/proc` comes from.
+    pub proc: Proc,
+    /// Whether the command gets a terminal of its own.
+    pub terminal: bool,
+}
+
+/// A bundle, and what the user should know of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compiled {
+    /// With a skeleton as its root.
+    pub bundle: Bundle,
+    /// One sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// What was noticed on the way; with an error among it there is no bundle.
+#[derive(Debug, Default)]
+struct Findings {
+    warnings: Vec<String>,
+    errors: Vec<Error>,
+}
+
+/// Turns a policy into a bundle, or says every reason why it cannot.
+pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error>> {
+    let walk = Walk::new(view);
+    let mut found = Findings::default();
+    let (style, mut ground) = ground(request, &walk, &mut found);
+    let barred = top::expand(&mut ground, style, &walk, &mut found);
+    let cwd = working_directory(request, style, &ground, &walk, &mut found);
+    let layers = mounts::layers(&ground, style, request.proc);
+    portable(&layers, &ground, &cwd, &mut found);
+    let spec =
+        spec::spec(request, &cwd, style, &ground, &layers, view).map_err(|e| found.errors.push(e));
+    match spec {
+        Ok(spec) if found.errors.is_empty() => {
+            let rootfs = Rootfs::Skeleton(skeleton::skeleton(&layers, &ground.links, &barred));
+            Ok(Compiled {
+                bundle: Bundle { spec, rootfs },
+                warnings: found.warnings,
+            })
+        }
+        _ => {
+            found.errors.dedup();
+            Err(found.errors)
+        }
+    }
+}
+
+/// The decided places of a policy, and who makes `/proc` and `/dev`.
+fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Ground) {
+    let whole = match &request.policy.file_system {
+        FileSystem::Unrestricted | FileSystem::External => None,
+        FileSystem::Restricted(policy) => {
+            let wishes = resolve::resolve(policy, &request.cwd, walk, found);
+            (!writes_everything(&wishes)).then_some(wishes)
+        }
+    };
+    match (whole, request.policy.network) {
+        (Some(wishes), _) => {
+            let mut ground = roots::land(&wishes, walk, found);
+            metadata::protect(&mut ground, walk, found);
+            (Style::Sandbox, ground)
+        }
+        (None, Network::Enabled) => (Style::Host, everything()),
+        (None, Network::Restricted) => (Style::Sandbox, everything()),
+    }
+}
+
+/// `root = write` and nothing that narrows it is the same as no restriction.
+fn writes_everything(wishes: &Wishes) -> bool {
+    wishes.contains_key(Path::new("/")) && wishes.values().all(|wish| wish.access == Access::Write)
+}
+
+fn everything() -> Ground {
+    let mut ground = Ground::default();
+    ground.tree.put(
+        "/".into(),
+        Spot {
+            access: Access::Write,
+            dir: true,
+        },
+    );
+    ground
+}
+
+/// The working directory without symbolic links; it must exist inside too.
+fn working_directory(
+    request: &Request,
+    style: Style,
+    ground: &Ground,
+    walk: &Walk,
+    found: &mut Findings,
+) -> PathBuf {
+    let End::Dir(cwd) = walk.trace(&request.cwd).end else {
+        found.errors.push(Error::new(format!(
+            "working directory `{}` is no directory",
+            request.cwd.display()
+        )));
+        return request.cwd.clone();
+    };
+    let own = ["/", "/proc", "/dev", "/dev/shm"]
+        .iter()
+        .any(|path| cwd == Path::new(path));
+    let seen = matches!(ground.tree.access(&cwd), Some(Access::Read | Access::Write));
+    let seen = seen && !ground.placeholders.contains(&cwd);
+    if !seen && !own && style == Style::Sandbox {
+        let what = format!("the policy hides the working directory `{}`", cwd.display());
+        found
+            .errors
+            .push(Error::new(what).hint("grant it for reading, or choose another with --cwd"));
+    }
+    cwd
+}
+
+/// config.json is JSON: what is not UTF-8 cannot be named in it, and must not be named wrongly.
+fn portable(layers: &mounts::Layers, ground: &Ground, cwd: &Path, found: &mut Findings) {
+    let paths = layers.layers.iter().map(|layer| layer.at.as_path());
+    let paths = paths
+        .chain(ground.placeholders.iter().map(PathBuf::as_path))
+        .chain([cwd]);
+    for path in paths.filter(|path| path.to_str().is_none()) {
+        found.errors.push(Error::new(format!(
+            "`{}` is not UTF-8, so config.json cannot name it",
+            path.display()
+        )));
+    }
+}

@@ -1,0 +1,174 @@
+//! Follows the symbolic links of what the policy names and puts every existing place into the tree; fails closed where
+//! a protection would lie behind a link that the sandbox itself can replace.
+
+use super::Findings;
+use super::resolve::{Wish, Wishes};
+use super::tree::{Spot, Tree};
+use super::walk::{End, Link, Trace, Walk};
+use crate::Error;
+use crate::policy::Access;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The decided places, the missing ones that must not be created, and the links that lead to them.
+#[derive(Debug, Default)]
+pub(super) struct Ground {
+    pub tree: Tree,
+    pub placeholders: BTreeSet<PathBuf>,
+    pub links: Vec<Link>,
+}
+
+/// Puts every wish on the ground.
+pub(super) fn land(wishes: &Wishes, walk: &Walk, found: &mut Findings) -> Ground {
+    let traced: Vec<(&Path, Wish, Trace)> = wishes
+        .iter()
+        .filter(|(path, wish)| !kernel_made(path, wish, found))
+        .map(|(path, wish)| (path.as_path(), *wish, walk.trace(path)))
+        .collect();
+    let mut ground = Ground::default();
+    for (_, wish, trace) in &traced {
+        plant(&mut ground.tree, wish.access, trace);
+    }
+    // Links and missing places can only be judged when every writable root is known.
+    for (path, wish, trace) in &traced {
+        judge(path, *wish, trace, walk, &mut ground, found);
+    }
+    let seen = traced
+        .into_iter()
+        .filter(|(_, wish, trace)| wish.access != Access::Deny && trace.found());
+    ground.links = seen.flat_map(|(_, _, trace)| trace.links).collect();
+    ground
+}
+
+/// What a fresh `/dev` holds in every sandbox.
+const NODES: &[&str] = &[
+    "null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "console", "fd", "stdin",
+    "stdout", "stderr",
+];
+
+/// `/proc` and `/dev` are made afresh: a grant of what they hold adds nothing, and a program cannot do without it.
+fn kernel_made(path: &Path, wish: &Wish, found: &mut Findings) -> bool {
+    let dev = path == Path::new("/dev")
+        || NODES
+            .iter()
+            .any(|node| path.starts_with(Path::new("/dev").join(node)));
+    if !dev && !path.starts_with("/proc") {
+        return false;
+    }
+    if wish.access == Access::Deny || (wish.access == Access::Write && !dev) {
+        let word = if wish.access == Access::Deny {
+            "denied"
+        } else {
+            "granted for writing"
+        };
+        let what = format!(
+            "`{}` cannot be {word}: the sandbox has a /proc and /dev of its own",
+            path.display()
+        );
+        found.errors.push(Error::new(what));
+    }
+    true
+}
+
+fn plant(tree: &mut Tree, access: Access, trace: &Trace) {
+    match &trace.end {
+        End::Dir(at) => tree.put(at.clone(), Spot { access, dir: true }),
+        End::File(at) => tree.put(at.clone(), Spot { access, dir: false }),
+        End::Missing(_) | End::Barred(_) => {}
+    }
+}
+
+fn judge(
+    path: &Path,
+    wish: Wish,
+    trace: &Trace,
+    walk: &Walk,
+    ground: &mut Ground,
+    found: &mut Findings,
+) {
+    let crossed = trace
+        .links
+        .iter()
+        .find(|link| ground.tree.replaceable(&link.at));
+    match (wish.access, crossed) {
+        (Access::Write, Some(link)) => found.warnings.push(format!(
+            "writable root `{}` lies behind `{}`, a symbolic link that the sandbox can replace",
+            path.display(),
+            link.at.display()
+        )),
+        (Access::Write, None) => {} // a missing writable root is skipped
+        (access, Some(link)) => found.errors.push(crosses(access, path, &link.at)),
+        (access, None) => close(
+            access,
+            wish.skip_missing,
+            path,
+            &trace.end,
+            walk,
+            ground,
+            found,
+        ),
+    }
+}
+
+/// The sentence of Codex, which people know to search for.
+pub(super) fn crosses(access: Access, path: &Path, link: &Path) -> Error {
+    let kind = if access == Access::Deny {
+        "deny-read"
+    } else {
+        "read-only"
+    };
+    let (path, link) = (path.display(), link.display());
+    Error::new(format!(
+        "cannot enforce sandbox {kind} path `{path}` because it crosses writable symlink `{link}`"
+    ))
+    .hint("name the target of the link instead, or remove the link")
+}
+
+/// A protected path that does not exist (yet) inside a writable place.
+fn close(
+    access: Access,
+    skip: bool,
+    path: &Path,
+    end: &End,
+    walk: &Walk,
+    ground: &mut Ground,
+    found: &mut Findings,
+) {
+    match end {
+        End::Dir(at) if ground.tree.replaceable(at) && walk.view.placeholder(at) => {
+            ground.tree.take(at);
+            ground.placeholders.insert(at.clone());
+        }
+        End::Dir(_) | End::File(_) => {}
+        End::Missing(at) if !skip => ground.hold(at, walk),
+        End::Missing(_) => {}
+        End::Barred(at) if ground.tree.access(at) == Some(Access::Write) => {
+            let kind = if access == Access::Deny {
+                "deny-read"
+            } else {
+                "read-only"
+            };
+            let what = format!("cannot enforce sandbox {kind} path `{}`", path.display());
+            found
+                .errors
+                .push(Error::new(what).cause(format!("`{}` cannot be entered", at.display())));
+        }
+        End::Barred(_) => {} // neither can the sandbox go there
+    }
+}
+
+impl Ground {
+    /// Keeps the missing path `at` from being created, if it could be.
+    pub fn hold(&mut self, at: &Path, walk: &Walk) {
+        let Some(parent) = at.parent() else { return };
+        if !self.tree.replaceable(at) {
+            return;
+        }
+        // A placeholder of a concurrent sandbox counts as missing, so what is below it is held by the same one.
+        if walk.view.placeholder(parent) {
+            self.hold(parent, walk);
+        } else if walk.view.writable(parent) {
+            self.placeholders.insert(at.to_path_buf());
+        }
+    }
+}

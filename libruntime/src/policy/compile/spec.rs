@@ -1,0 +1,182 @@
+//! Puts the parts of a spec together: versions, namespaces, id maps, hooks, annotations.
+
+use super::mounts::Layers;
+use super::process::inside;
+use super::roots::Ground;
+use super::top::Style;
+use super::{Proc, Request, kernel, process, seccomp};
+use crate::policy::Network;
+use crate::policy::view::View;
+use crate::{Error, Result, annotation};
+use oci_spec::runtime::{
+    Hook, HookBuilder, Hooks, Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace,
+    LinuxNamespaceType, Root, Spec,
+};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The first version with recursive mount options (`rro`); crun 1.8.1 refuses 1.2.0 and above.
+const RECURSIVE: &str = "1.1.0";
+/// Enough for everything else.
+const PLAIN: &str = "1.0.0";
+/// Seconds for the hook that removes placeholders.
+const SWEEP: i64 = 10;
+
+/// The spec of a request whose mounts are known.
+pub(super) fn spec(
+    request: &Request,
+    cwd: &Path,
+    style: Style,
+    ground: &Ground,
+    layers: &Layers,
+    view: &dyn View,
+) -> Result<Spec> {
+    let placeholders = placeholders(ground);
+    let mut spec = Spec::default();
+    spec.set_version(version(layers).into())
+        .set_root(Some(root()))
+        .set_mounts(Some(
+            layers
+                .layers
+                .iter()
+                .map(|layer| layer.mount.clone())
+                .collect(),
+        ))
+        .set_process(Some(process::process(request, cwd, style, view)))
+        .set_hostname(None)
+        .set_hooks(hooks(&placeholders, view)?)
+        .set_annotations(Some(annotations(request, style, &placeholders)?))
+        .set_linux(Some(linux(request, style, view)?));
+    Ok(spec)
+}
+
+fn version(layers: &Layers) -> &'static str {
+    let mut options = layers
+        .layers
+        .iter()
+        .flat_map(|layer| layer.mount.options().iter().flatten());
+    let recursive =
+        |option: &String| matches!(option.as_str(), "rro" | "rnosuid" | "rnodev" | "rnoexec");
+    if options.any(recursive) {
+        RECURSIVE
+    } else {
+        PLAIN
+    }
+}
+
+/// Read-only: a write outside every bind fails instead of vanishing with the skeleton.
+fn root() -> Root {
+    let mut root = Root::default();
+    root.set_path("rootfs".into()).set_readonly(Some(true));
+    root
+}
+
+fn linux(request: &Request, style: Style, view: &dyn View) -> Result<Linux> {
+    let network = request.policy.network;
+    let ids = view.ids();
+    let (uid, gid) = inside(request.identity, view);
+    let sandbox = style == Style::Sandbox;
+    // Root needs no user namespace to make a mount namespace.
+    let user = sandbox || ids.0 != 0;
+    let fresh = sandbox && request.proc == Proc::Fresh;
+    let mut linux = Linux::default();
+    linux
+        .set_namespaces(Some(namespaces(sandbox, user, network)))
+        .set_uid_mappings(user.then(|| one(uid, ids.0)).transpose()?)
+        .set_gid_mappings(user.then(|| one(gid, ids.1)).transpose()?)
+        .set_readonly_paths(fresh.then(|| kernel::owned(kernel::READONLY)))
+        .set_masked_paths(fresh.then(|| kernel::owned(kernel::MASKED)))
+        .set_seccomp(
+            sandbox
+                .then(|| seccomp::filter(network, view.arch()))
+                .transpose()?,
+        )
+        .set_resources(None)
+        .set_devices(None);
+    Ok(linux)
+}
+
+fn namespaces(sandbox: bool, user: bool, network: Network) -> Vec<LinuxNamespace> {
+    use LinuxNamespaceType::{Ipc, Mount, Network as Net, Pid, User};
+    let wanted = [
+        (User, user),
+        (Pid, sandbox),
+        (Ipc, sandbox), // System V segments and message queues of the host
+        (Mount, true),
+        (Net, sandbox && network == Network::Restricted),
+    ];
+    let namespace = |typ| {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(typ);
+        namespace
+    };
+    wanted
+        .into_iter()
+        .filter(|(_, on)| *on)
+        .map(|(typ, _)| namespace(typ))
+        .collect()
+}
+
+fn one(inside: u32, outside: u32) -> Result<Vec<LinuxIdMapping>> {
+    let map = LinuxIdMappingBuilder::default()
+        .container_id(inside)
+        .host_id(outside)
+        .size(1u32)
+        .build();
+    map.map(|map| vec![map])
+        .map_err(|e| Error::new("cannot write the id maps").cause(e))
+}
+
+fn placeholders(ground: &Ground) -> Vec<String> {
+    ground
+        .placeholders
+        .iter()
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Every runtime makes missing mount points on the host; this removes them, whoever made them.
+fn hooks(placeholders: &[String], view: &dyn View) -> Result<Option<Hooks>> {
+    if placeholders.is_empty() {
+        return Ok(None);
+    }
+    let words = ["codexrun", "sweep", "--"].map(String::from).into_iter();
+    let hook: Hook = HookBuilder::default()
+        .path(view.exe())
+        .args(
+            words
+                .chain(placeholders.iter().cloned())
+                .collect::<Vec<_>>(),
+        )
+        .timeout(SWEEP)
+        .build()
+        .map_err(|e| Error::new("cannot write the poststop hook").cause(e))?;
+    let mut hooks = Hooks::default();
+    hooks.set_poststop(Some(vec![hook]));
+    Ok(Some(hooks))
+}
+
+fn annotations(
+    request: &Request,
+    style: Style,
+    placeholders: &[String],
+) -> Result<HashMap<String, String>> {
+    let mut all = vec![
+        (annotation::POLICY_SHA256, request.digest.clone()),
+        (annotation::DIE_WITH_PARENT, "true".into()),
+        (annotation::RESOLVE, "nofollow".into()),
+    ];
+    if style == Style::Sandbox {
+        all.push((annotation::INIT, "reaper".into()));
+        all.push((annotation::SESSION, "new".into()));
+    }
+    if !placeholders.is_empty() {
+        let json = serde_json::to_string(placeholders)
+            .map_err(|e| Error::new("cannot write the list of placeholders").cause(e))?;
+        all.push((annotation::PLACEHOLDERS, json));
+    }
+    Ok(all
+        .into_iter()
+        .map(|(key, value)| (key.to_string(), value))
+        .collect())
+}

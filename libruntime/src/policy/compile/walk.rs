@@ -1,0 +1,148 @@
+//! Follows a path component by component and remembers every lstat(2), so that two paths with a common parent ask the
+//! host once. Says which symbolic links were crossed and where a missing path ends; decides nothing.
+
+use crate::policy::view::{Kind, View};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+/// path_resolution(7): the kernel gives up after 40 links.
+const MAX_LINKS: usize = 40;
+
+/// A view and what it has already answered.
+pub(super) struct Walk<'a> {
+    pub view: &'a dyn View,
+    seen: RefCell<BTreeMap<PathBuf, Result<Kind, ErrorKind>>>,
+}
+
+/// A symbolic link: where it lies (its parents are no links) and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    pub at: PathBuf,
+    pub target: PathBuf,
+}
+
+/// Where a path leads, without any symbolic link in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    Dir(PathBuf),
+    File(PathBuf),
+    /// The first component that does not exist; its parent is a directory.
+    Missing(PathBuf),
+    /// The caller cannot go on here: no permission, a file on the way, a loop of links.
+    Barred(PathBuf),
+}
+
+/// A path after the walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trace {
+    pub end: End,
+    /// In the order they were crossed.
+    pub links: Vec<Link>,
+}
+
+impl Trace {
+    /// Whether the path exists and can be reached.
+    pub fn found(&self) -> bool {
+        matches!(self.end, End::Dir(_) | End::File(_))
+    }
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(view: &'a dyn View) -> Self {
+        Walk {
+            view,
+            seen: RefCell::default(),
+        }
+    }
+
+    /// lstat(2), asked at most once per path.
+    pub fn kind(&self, path: &Path) -> Result<Kind, ErrorKind> {
+        if let Some(known) = self.seen.borrow().get(path) {
+            return *known;
+        }
+        let kind = self.view.kind(path).map_err(|e| e.kind());
+        self.seen.borrow_mut().insert(path.to_path_buf(), kind);
+        kind
+    }
+
+    /// Follows an absolute path to its end.
+    pub fn trace(&self, path: &Path) -> Trace {
+        let mut links = Vec::new();
+        let end = self.follow(path, &mut links);
+        Trace { end, links }
+    }
+
+    fn follow(&self, path: &Path, links: &mut Vec<Link>) -> End {
+        let mut todo = names(path);
+        let mut here = PathBuf::from("/");
+        while let Some(name) = todo.pop_front() {
+            if name == ".." {
+                here.pop();
+                continue;
+            }
+            let next = here.join(&name);
+            match self.kind(&next) {
+                Ok(Kind::Dir) => here = next,
+                Ok(Kind::File) if todo.is_empty() => return End::File(next),
+                Ok(Kind::Symlink) if links.len() < MAX_LINKS => match self.view.link(&next) {
+                    Ok(target) => {
+                        if target.is_absolute() {
+                            here = PathBuf::from("/");
+                        }
+                        todo = names(&target).into_iter().chain(todo).collect();
+                        links.push(Link { at: next, target });
+                    }
+                    Err(_) => return End::Barred(next),
+                },
+                Err(ErrorKind::NotFound) => return End::Missing(next),
+                Ok(Kind::File | Kind::Symlink) | Err(_) => return End::Barred(next),
+            }
+        }
+        End::Dir(here)
+    }
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir))
+        .map(|c| c.as_os_str().to_os_string())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::view::Recorded;
+
+    #[test]
+    fn a_path_ends_where_its_links_lead() {
+        let view = Recorded::parse(
+            r#"{"paths": {"/a": "dir", "/a/up": {"link": "../b"}, "/b": "dir", "/b/f": {"file": ""},
+                "/loop": {"link": "loop"}, "/abs": {"link": "/a/up/f"}, "/shut": {"dir": "unreadable"}}}"#,
+        )
+        .unwrap();
+        let walk = Walk::new(&view);
+        let end = |p: &str| walk.trace(Path::new(p)).end;
+        for (path, want) in [
+            ("/", End::Dir("/".into())),
+            ("/a/up", End::Dir("/b".into())),
+            ("/abs", End::File("/b/f".into())),
+            ("/a/../b/./f", End::File("/b/f".into())),
+            ("/a/up/x/y", End::Missing("/b/x".into())),
+            ("/b/f/x", End::Barred("/b/f".into())),
+            ("/loop/x", End::Barred("/loop".into())),
+        ] {
+            assert_eq!(end(path), want, "{path}");
+        }
+        let at: Vec<PathBuf> = walk
+            .trace(Path::new("/abs"))
+            .links
+            .into_iter()
+            .map(|l| l.at)
+            .collect();
+        assert_eq!(at, [Path::new("/abs"), Path::new("/a/up")]);
+    }
+}

@@ -1,1 +1,0 @@
-//! Every written form of a policy → [`Policy`].

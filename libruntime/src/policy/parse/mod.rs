@@ -1,0 +1,149 @@
+//! Every written form of a policy → [`Policy`]. Reads the text and nothing else of the host: what a path means there is
+//! compile's question.
+
+mod config;
+mod cursor;
+mod filesystem;
+mod form;
+mod json;
+mod legacy;
+mod path;
+mod permissions;
+mod preset;
+mod profile;
+mod source;
+mod split;
+#[cfg(test)]
+mod tests;
+mod toml;
+
+pub use preset::preset;
+
+use crate::policy::{FileSystem, Policy};
+use crate::{Error, Result};
+use cursor::At;
+use source::Source;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// A policy is written by people; what is larger than this is not one.
+const MAX_BYTES: usize = 1 << 20;
+/// Depth of nested values; serde_json keeps the same limit.
+const MAX_DEPTH: usize = 128;
+
+/// What `~` and relative workspace roots resolve against.
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
+    /// The policy's working directory, absolute.
+    pub cwd: &'a Path,
+    /// The home directory, absolute; without one `~` is refused.
+    pub home: Option<&'a Path>,
+}
+
+/// The language that a policy is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Any JSON form; its keys say which.
+    Json,
+    /// Codex's config.toml.
+    Toml,
+}
+
+/// A policy, and what its reader should be told about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// What was written.
+    pub policy: Policy,
+    /// One line each, with its place.
+    pub warnings: Vec<String>,
+}
+
+/// `text` → policy. `name` is what errors call the file; `-` reads `<stdin>` there.
+pub fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Parsed> {
+    refuse_excess(name, text.len())?;
+    let source = Source::new(name, text, format, base);
+    let document = match format {
+        Format::Json => json::read(&source)?,
+        Format::Toml => toml::read(&source)?,
+    };
+    let at = At::document(&source, &document);
+    let policy = match format {
+        Format::Json => form::read(&at)?,
+        Format::Toml => config::read(&at).map_err(|e| form::read_as(e, "config.toml"))?,
+    };
+    if matches!(&policy.file_system, FileSystem::Restricted(r) if r.entries.is_empty()) {
+        at.warn("the policy has no entries, so it permits no path");
+    }
+    Ok(Parsed {
+        policy,
+        warnings: source.warnings(),
+    })
+}
+
+/// What a `--policy` argument names: a preset, a file, or `-`. A preset hides a file of the same name.
+pub fn load(arg: &str, base: &Base) -> Result<Parsed> {
+    if let Some(policy) = preset(arg) {
+        return Ok(Parsed {
+            policy,
+            warnings: Vec::new(),
+        });
+    }
+    if arg.starts_with(':') {
+        return Err(Error::new(format!(
+            "no preset `{arg}`; expected {}",
+            preset::known(":")
+        )));
+    }
+    let bytes = bytes(arg)?;
+    refuse_excess(arg, bytes.len())?;
+    let text = decode(arg, bytes)?;
+    parse(arg, &text, format(arg, &text), base)
+}
+
+fn refuse_excess(name: &str, length: usize) -> Result<()> {
+    if length <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(
+        Error::new(format!("the policy is larger than {MAX_BYTES} bytes"))
+            .at(source::place(name, "", 0)),
+    )
+}
+
+fn bytes(arg: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than permitted, so that the excess is seen without reading /dev/zero to its end.
+    let limit = MAX_BYTES as u64 + 1;
+    let read = match arg {
+        "-" => io::stdin().lock().take(limit).read_to_end(&mut bytes),
+        file => File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes)),
+    };
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(e) if arg == "-" => Err(Error::new("cannot read the policy from <stdin>").cause(e)),
+        Err(e) => {
+            let presets = preset::known("");
+            Err(Error::new(format!(
+                "`{arg}` is neither a preset ({presets}) nor a readable file"
+            ))
+            .cause(e))
+        }
+    }
+}
+
+fn decode(arg: &str, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|e| {
+        let good = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]);
+        Error::new("the policy is not UTF-8").at(source::place(arg, &good, good.len()))
+    })
+}
+
+fn format(arg: &str, text: &str) -> Format {
+    match Path::new(arg).extension().and_then(|e| e.to_str()) {
+        Some("json") => Format::Json,
+        Some("toml") => Format::Toml,
+        _ if text.trim_start().starts_with('{') => Format::Json,
+        _ => Format::Toml,
+    }
+}

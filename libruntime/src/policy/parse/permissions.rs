@@ -1,0 +1,213 @@
+//! `[permissions.NAME]`: a profile, what it extends, and the workspace roots it adds.
+
+use super::cursor::{At, Text, quote};
+use super::filesystem;
+use super::path::{WORKSPACE_GLOB, glob_below, workspace_root};
+use super::preset::{Workspace, full_access, read_only, restricted, special};
+use crate::policy::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+type Base = fn(Workspace) -> Policy;
+
+const BUILT_IN: &[(&str, Base)] = &[
+    (":read-only", |_| read_only(Network::Restricted)),
+    (":workspace", Workspace::policy),
+    (":danger-full-access", |_| full_access()),
+];
+/// Longer than any that a person wrote.
+const MAX_CHAIN: usize = 64;
+
+const PROFILE: &[&str] = &[
+    "extends",
+    "description",
+    "workspace_roots",
+    "filesystem",
+    "network",
+];
+/// Keys of the network proxy, which a policy cannot ask for yet.
+const PROXY: &[&str] = &[
+    "mode",
+    "proxy_url",
+    "socks_url",
+    "enable_socks5",
+    "enable_socks5_udp",
+    "allow_upstream_proxy",
+    "allow_local_binding",
+    "dangerously_allow_non_loopback_proxy",
+    "dangerously_allow_all_unix_sockets",
+    "domains",
+    "unix_sockets",
+];
+
+/// The profile that `default_permissions` names.
+pub(super) fn read(config: &At, name: &Text, workspace: Workspace) -> Result<Policy> {
+    let (base, profiles) = chain(&named(config)?, name)?;
+    let mut policy = base(workspace);
+    let mut roots = Vec::new();
+    for profile in profiles.iter().rev() {
+        overlay(&mut policy, &mut roots, profile)?;
+    }
+    if let FileSystem::Restricted(r) = &mut policy.file_system {
+        r.entries = in_every_root(&r.entries, &roots);
+    }
+    Ok(policy)
+}
+
+/// Every profile of the file.
+fn named<'a>(config: &At<'a>) -> Result<Vec<At<'a>>> {
+    let Some(table) = config.get("permissions") else {
+        return Ok(Vec::new());
+    };
+    let profiles = table.items()?;
+    match profiles
+        .iter()
+        .find(|profile| profile.name().str.starts_with(':'))
+    {
+        None => Ok(profiles),
+        Some(mine) => Err(mine
+            .name()
+            .error("only the built-in profiles have names that begin with `:`")),
+    }
+}
+
+/// What the oldest parent of `name` begins with, and the profiles from `name` up to that parent.
+fn chain<'a>(named: &[At<'a>], name: &Text<'a>) -> Result<(Base, Vec<At<'a>>)> {
+    let (mut name, mut names, mut profiles) = (name.clone(), Vec::new(), Vec::new());
+    loop {
+        let again = names.len() == MAX_CHAIN || names.contains(&name.str);
+        names.push(name.str);
+        if again {
+            return Err(name.error(format!("`extends` has no end: {}", arrows(&names))));
+        }
+        if name.str.starts_with(':') {
+            return Ok((name.word(BUILT_IN)?, profiles));
+        }
+        let profile = named.iter().find(|profile| profile.name().str == name.str);
+        let profile = profile.ok_or_else(|| absent(&name, &names))?;
+        profile.only("a permission profile", PROFILE)?;
+        profiles.push(profile.clone());
+        match profile.get("extends") {
+            Some(parent) => name = parent.text("the name of a permission profile")?,
+            None => return Ok((|_| restricted(Vec::new(), Network::Restricted), profiles)),
+        }
+    }
+}
+
+fn absent(name: &Text, names: &[&str]) -> Error {
+    let by = if names.len() > 1 {
+        format!(": {}", arrows(names))
+    } else {
+        String::new()
+    };
+    name.error(format!(
+        "no profile {} in `[permissions]`{by}",
+        quote(name.str)
+    ))
+}
+
+fn arrows(names: &[&str]) -> String {
+    names
+        .iter()
+        .map(|name| quote(name))
+        .collect::<Vec<_>>()
+        .join(" → ")
+}
+
+/// A child's keys over those of its parent.
+fn overlay(policy: &mut Policy, roots: &mut Vec<(PathBuf, bool)>, profile: &At) -> Result<()> {
+    if let Some(text) = profile.get("description") {
+        text.text("a string")?;
+    }
+    if let Some(table) = profile.get("workspace_roots") {
+        override_roots(roots, &table)?;
+    }
+    if let Some(table) = profile.get("network") {
+        policy.network = network(&table)?.unwrap_or(policy.network);
+    }
+    if let Some(table) = profile.get("filesystem") {
+        override_entries(&mut policy.file_system, filesystem::read(&table)?);
+    }
+    Ok(())
+}
+
+fn override_roots(roots: &mut Vec<(PathBuf, bool)>, table: &At) -> Result<()> {
+    for item in table.items()? {
+        let (root, enabled) = (workspace_root(&item.name())?, item.bool()?);
+        roots.retain(|(known, _)| *known != root);
+        roots.push((root, enabled));
+    }
+    Ok(())
+}
+
+fn network(at: &At) -> Result<Option<Network>> {
+    if let Some(key) = at
+        .items()?
+        .into_iter()
+        .find(|item| PROXY.contains(&item.name().str))
+    {
+        return Err(key
+            .name()
+            .error(format!("`{}` is not supported yet", key.name().str)));
+    }
+    at.only("a profile's network", &["enabled"])?;
+    let enabled = at.get("enabled").map(|on| on.bool()).transpose()?;
+    Ok(enabled.map(|on| {
+        if on {
+            Network::Enabled
+        } else {
+            Network::Restricted
+        }
+    }))
+}
+
+fn override_entries(parent: &mut FileSystem, child: Restricted) {
+    // What was unrestricted becomes a list that says the same, so that a child can take from it.
+    let mut merged = match parent {
+        FileSystem::Restricted(parent) => std::mem::take(parent),
+        FileSystem::Unrestricted | FileSystem::External if child.entries.is_empty() => return,
+        FileSystem::Unrestricted | FileSystem::External => Restricted {
+            entries: vec![special(Special::Root, Access::Write)],
+            glob_scan_max_depth: None,
+        },
+    };
+    merged
+        .entries
+        .retain(|old| !child.entries.iter().any(|new| new.target == old.target));
+    merged.entries.extend(child.entries);
+    merged.glob_scan_max_depth = child.glob_scan_max_depth.or(merged.glob_scan_max_depth);
+    *parent = FileSystem::Restricted(merged);
+}
+
+/// Entries of the workspace hold in every workspace root: the working directory, by symbol, and the added ones, by name.
+fn in_every_root(entries: &[Entry], roots: &[(PathBuf, bool)]) -> Vec<Entry> {
+    let mut all = Vec::new();
+    for entry in entries {
+        all.push(entry.clone());
+        let added = roots
+            .iter()
+            .filter(|(_, enabled)| *enabled)
+            .filter_map(|(root, _)| rooted(&entry.target, root));
+        all.extend(added.map(|target| Entry {
+            target,
+            ..entry.clone()
+        }));
+    }
+    all
+}
+
+fn rooted(target: &Target, root: &Path) -> Option<Target> {
+    match target {
+        Target::Special(Special::ProjectRoots { subpath: None }) => {
+            Some(Target::Path(root.to_owned()))
+        }
+        Target::Special(Special::ProjectRoots { subpath: Some(sub) }) => {
+            Some(Target::Path(root.join(sub)))
+        }
+        Target::Glob(glob) => {
+            let below = glob.strip_prefix(WORKSPACE_GLOB)?;
+            Some(Target::Glob(glob_below(root, below)))
+        }
+        Target::Path(_) | Target::Special(_) => None,
+    }
+}

@@ -1,0 +1,180 @@
+//! The view of the machine that codexrun runs on. One system call per question; nothing is remembered.
+
+use super::{Kind, View};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat, getegid, geteuid};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// See the trait; enough for any `gitdir:` pointer.
+const READ_MAX: u64 = 64 * 1024;
+/// What `run::keeper` gives a placeholder: readable, not writable, and sticky, which nobody gives to such a directory.
+const PLACEHOLDER_MODE: u32 = 0o1555;
+
+/// The real host.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl Disk {
+    /// The host, as the caller sees it.
+    pub fn new() -> Self {
+        Disk
+    }
+}
+
+impl View for Disk {
+    fn ids(&self) -> (u32, u32) {
+        (geteuid().as_raw(), getegid().as_raw())
+    }
+
+    fn capabilities(&self) -> u64 {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+            .unwrap_or(0)
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        let var = std::env::var_os("HOME").map(PathBuf::from);
+        var.or_else(|| password_home(geteuid().as_raw()))
+            .filter(|path| path.is_absolute())
+    }
+
+    fn tmpdir(&self) -> Option<PathBuf> {
+        std::env::var_os("TMPDIR").map(PathBuf::from)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Kind> {
+        let kind = fs::symlink_metadata(path)?.file_type();
+        Ok(match () {
+            () if kind.is_dir() => Kind::Dir,
+            () if kind.is_symlink() => Kind::Symlink,
+            () => Kind::File,
+        })
+    }
+
+    fn link(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut paths = fs::read_dir(path)?
+            .map(|e| Ok(e?.path()))
+            .collect::<io::Result<Vec<_>>>()?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let mut text = String::new();
+        File::open(path)?.take(READ_MAX).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    fn readable(&self, path: &Path) -> bool {
+        let (uid, gid) = self.ids();
+        if uid == 0 {
+            return fs::metadata(path).is_ok_and(|meta| open_to(&meta, uid, gid));
+        }
+        may(path, AccessFlags::R_OK) && (may(path, AccessFlags::X_OK) || !path.is_dir())
+    }
+
+    fn writable(&self, path: &Path) -> bool {
+        may(path, AccessFlags::W_OK | AccessFlags::X_OK)
+    }
+
+    fn placeholder(&self, path: &Path) -> bool {
+        let ours = |meta: Metadata| meta.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE;
+        fs::symlink_metadata(path).is_ok_and(ours)
+            && fs::read_dir(path).is_ok_and(|mut list| list.next().is_none())
+    }
+
+    fn exe(&self) -> PathBuf {
+        std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())
+    }
+
+    fn arch(&self) -> &str {
+        std::env::consts::ARCH
+    }
+}
+
+fn may(path: &Path, how: AccessFlags) -> bool {
+    faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS).is_ok()
+}
+
+/// faccessat(2) says yes to root's capabilities, which the sandbox does not have.
+fn open_to(meta: &Metadata, uid: u32, gid: u32) -> bool {
+    let shift = match () {
+        () if meta.uid() == uid => 6,
+        () if meta.gid() == gid => 3,
+        () => 0,
+    };
+    let need = if meta.is_dir() { 0o5 } else { 0o4 };
+    (meta.mode() >> shift) & need == need
+}
+
+/// Reads the file itself: getpwuid(3) loads NSS modules, which a static binary cannot.
+fn password_home(uid: u32) -> Option<PathBuf> {
+    let text = fs::read_to_string("/etc/passwd").ok()?;
+    let mine = |line: &&str| line.split(':').nth(2) == Some(uid.to_string().as_str());
+    text.lines()
+        .find(mine)?
+        .split(':')
+        .nth(5)
+        .map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn the_disk_answers_without_following_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        symlink("file", at("link")).unwrap();
+        let disk = Disk::new();
+        assert_eq!(disk.kind(dir.path()).unwrap(), Kind::Dir);
+        assert_eq!(disk.kind(&at("file")).unwrap(), Kind::File);
+        assert_eq!(disk.kind(&at("link")).unwrap(), Kind::Symlink);
+        assert_eq!(
+            disk.kind(&at("none")).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(disk.link(&at("link")).unwrap(), Path::new("file"));
+        assert_eq!(disk.read(&at("link")).unwrap(), "text");
+        assert_eq!(disk.list(dir.path()).unwrap(), [at("file"), at("link")]);
+        assert!(
+            disk.writable(dir.path()) && disk.readable(dir.path()) && disk.readable(&at("file"))
+        );
+    }
+
+    #[test]
+    fn a_placeholder_is_empty_and_of_mode_01555() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".git");
+        fs::create_dir(&path).unwrap();
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let disk = Disk::new();
+        assert!(!disk.placeholder(&path));
+        mode(0o1755);
+        fs::create_dir(path.join("x")).unwrap();
+        mode(0o1555);
+        assert!(!disk.placeholder(&path));
+        mode(0o1755);
+        fs::remove_dir(path.join("x")).unwrap();
+        mode(0o1555);
+        assert!(disk.placeholder(&path));
+    }
+
+    #[test]
+    fn an_unreadable_directory_is_unreadable_to_root_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0)).unwrap();
+        assert!(!Disk::new().readable(dir.path()));
+    }
+}

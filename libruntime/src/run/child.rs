@@ -1,0 +1,76 @@
+//! The loop of the child: it walks the list and leaves by execve(2) or `_exit`.
+
+use super::fault::{Column, Fault};
+use crate::plan::Plan;
+use crate::plan::mount_slots;
+use crate::sys::process::{self, Strings};
+use crate::sys::{Errno, Result, signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What the operations hand to one another: descriptors, and what was prepared before the clone.
+pub(super) struct Child<'a> {
+    /// The list.
+    pub plan: &'a Plan,
+    /// The socket to the parent.
+    pub gate: OwnedFd,
+    /// Where a fault goes.
+    pub faults: OwnedFd,
+    /// The signal mask that codexrun was started with.
+    pub mask: signal::Set,
+    /// argv of the command.
+    pub args: Strings<'a>,
+    /// envp of the command.
+    pub env: Strings<'a>,
+    /// The new root.
+    pub root: Option<OwnedFd>,
+    /// Its `/dev`.
+    pub dev: Option<OwnedFd>,
+    /// `/proc/self` of the host's procfs.
+    pub proc_self: Option<OwnedFd>,
+    /// The host's `/dev/null`.
+    pub null: Option<OwnedFd>,
+    /// An empty read-only file system.
+    pub empty: Option<OwnedFd>,
+    /// File systems that are mounted more than once.
+    pub kept: [Option<OwnedFd>; mount_slots()],
+    /// The terminal.
+    pub tty: Option<OwnedFd>,
+    /// Where init tells the keeper that nobody is left.
+    pub ended: Option<OwnedFd>,
+    /// For the command's process, until it executes.
+    pub stack: Vec<u8>,
+    /// The step that is being performed.
+    pub step: u16,
+}
+
+impl Child<'_> {
+    /// The new root; without one the plan is not in order.
+    pub fn root(&self) -> Result<BorrowedFd<'_>> {
+        self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::EBADF)
+    }
+
+    /// After the pivot nothing that belongs to the host may stay open (CVE-2024-21626). `proc_self` stays: the nested user
+    /// namespace is mapped through it, and init and execve(2) close it before anybody else runs.
+    pub fn forget_host(&mut self) {
+        (self.root, self.dev, self.null, self.empty) = (None, None, None, None);
+        self.kept = [const { None }; mount_slots()];
+    }
+
+    /// Walks the list from the current step on.
+    pub fn walk(&mut self) -> ! {
+        let plan = self.plan;
+        while let Some(step) = plan.child.get(usize::from(self.step)) {
+            if let Err(errno) = super::op::run(&step.op, self) {
+                self.fail(errno);
+            }
+            self.step += 1;
+        }
+        self.fail(Errno::ENOEXEC)
+    }
+
+    /// Says which step failed, and leaves.
+    pub fn fail(&self, errno: Errno) -> ! {
+        Fault { column: Column::Child, step: self.step, errno: errno as i32 }.send(self.faults.as_fd());
+        process::exit(1)
+    }
+}

@@ -1,0 +1,123 @@
+//! What a failed step tells the parent, and the sentence that the parent makes of it.
+
+use crate::plan::Plan;
+use crate::plan::op::{Op, ParentOp};
+use crate::sys::{Errno, Result as SysResult, file};
+use crate::{Error, annotation};
+use std::os::fd::BorrowedFd;
+
+/// Eight bytes: who failed, at which step, with which errno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Whose column.
+    pub column: Column,
+    /// Index of the step; for the keeper, of the placeholder.
+    pub step: u16,
+    /// errno(3).
+    pub errno: i32,
+}
+
+/// The processes that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Everything between clone and execve.
+    Child,
+    /// The keeper of placeholders.
+    Keeper,
+}
+
+impl Fault {
+    /// Sends it; allocates nothing. There is nobody to tell if even that fails.
+    pub fn send(self, pipe: BorrowedFd) {
+        let mut bytes = [0; 8];
+        bytes[0] = self.column as u8;
+        bytes[2..4].copy_from_slice(&self.step.to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.errno.to_ne_bytes());
+        if file::write_all(pipe, &bytes).is_err() {
+            crate::sys::process::exit(1);
+        }
+    }
+
+    /// The fault in the pipe; `None` at its end: nobody failed.
+    pub fn receive(pipe: BorrowedFd) -> SysResult<Option<Fault>> {
+        let mut b = [0; 8];
+        if file::read(pipe, &mut b)? < b.len() {
+            return Ok(None);
+        }
+        let column = if b[0] == Column::Keeper as u8 { Column::Keeper } else { Column::Child };
+        let (step, errno) = (u16::from_ne_bytes([b[2], b[3]]), i32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
+        Ok(Some(Fault { column, step, errno }))
+    }
+
+    /// What to tell the user.
+    pub fn explain(self, plan: &Plan) -> Error {
+        match self.column {
+            Column::Child => self.child(plan),
+            Column::Keeper => self.keeper(plan),
+        }
+    }
+
+    fn child(self, plan: &Plan) -> Error {
+        let errno = Errno::from_raw(self.errno);
+        let Some(step) = plan.child.get(usize::from(self.step)) else {
+            return Error::new("the container's process failed at an unknown step").cause(errno.desc());
+        };
+        if let Op::Exec(exec) = &step.op {
+            return not_executed(&exec.args[0].to_string_lossy(), errno);
+        }
+        let error = Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(describe(errno));
+        match hint(&step.op, errno) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    fn keeper(self, plan: &Plan) -> Error {
+        let paths = plan.parent.iter().find_map(|s| if let ParentOp::Keeper(paths) = &s.op { Some(paths) } else { None });
+        let path = paths.and_then(|p| p.get(usize::from(self.step))).map(|p| p.display().to_string()).unwrap_or_default();
+        let what = format!("cannot reserve `{path}`, which is missing and must not be created in the sandbox");
+        let place = format!("config.json: annotations[{}]", annotation::PLACEHOLDERS);
+        Error::new(what).at(place).cause(describe(Errno::from_raw(self.errno)))
+    }
+}
+
+/// An errno as people look it up: `EPERM (Operation not permitted)`.
+pub fn describe(errno: Errno) -> String {
+    format!("{errno:?} ({})", errno.desc())
+}
+
+/// The texts and exit codes of a shell, and the words that engines look for.
+fn not_executed(name: &str, errno: Errno) -> Error {
+    let error = match errno {
+        Errno::ENOENT if name.contains('/') => Error::new(format!("exec: \"{name}\": stat {name}: no such file or directory")),
+        Errno::ENOENT => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
+        Errno::EACCES => Error::new(format!("exec: \"{name}\": permission denied")),
+        errno => Error::new(format!("exec: \"{name}\"")).cause(describe(errno)),
+    };
+    error.code(if errno == Errno::ENOENT { 127 } else { 126 })
+}
+
+fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
+    match (op, errno) {
+        (Op::Mount(fs), Errno::EPERM | Errno::EACCES) if fs.fstype.as_c_str() == c"proc" => Some(
+            "an outer container that covers parts of its own /proc forbids a fresh one; `--proc outer` binds the outer /proc instead",
+        ),
+        (Op::Mount(fs), Errno::EPERM | Errno::EACCES) if fs.fstype.as_c_str() == c"sysfs" => {
+            Some("sysfs needs a network namespace of the container's own user namespace")
+        }
+        (Op::Bind(_), Errno::ENOENT) => Some("the source does not exist on the host"),
+        (Op::Bind(_) | Op::Again { .. } | Op::Mount(_), Errno::ELOOP) => {
+            Some("a symbolic link lies on the way; it was not there when the policy was compiled")
+        }
+        (_, Errno::ENOSPC) => Some("is /proc/sys/fs/mount-max (or a limit under /proc/sys/user) reached?"),
+        (Op::MapSelf(_) | Op::NestUser(_), Errno::EPERM | Errno::EACCES) => Some(USERNS),
+        (Op::Loopback | Op::Unshare(_), Errno::EPERM) => Some(USERNS),
+        (Op::Chdir(_), Errno::EACCES | Errno::ENOENT) => Some("the working directory must be visible inside the sandbox"),
+        _ => None,
+    }
+}
+
+/// Why a distribution would refuse what every kernel permits.
+pub const USERNS: &str = "user namespaces are restricted here: see /proc/sys/user/max_user_namespaces, \
+/proc/sys/kernel/unprivileged_userns_clone and, on Ubuntu, /proc/sys/kernel/apparmor_restrict_unprivileged_userns, which an AppArmor \
+profile for codexrun lifts; a container needs a seccomp profile that permits clone(2) with CLONE_NEWUSER";

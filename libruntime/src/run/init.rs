@@ -1,0 +1,75 @@
+//! PID 1 of a sandbox: runs the command as its child, forwards signals to it, reaps, and with its own end ends the rest.
+
+use super::child::Child;
+use crate::sys::process::{self, Ended, Pid};
+use crate::sys::{Result, file, signal};
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Starts the command's process, which goes on with the list. It borrows our memory until it executes, and we sleep; PID 1 never
+/// comes back.
+pub(super) fn fork(child: &mut Child) -> Result<()> {
+    let mut stack = std::mem::take(&mut child.stack);
+    let command = process::clone_shared(&mut stack, go_on, child)?;
+    init(child, command)
+}
+
+fn go_on(child: &mut Child) -> i32 {
+    child.step += 1;
+    child.walk()
+}
+
+/// No descriptor of the host or of the caller stays open in PID 1: not even standard output, which would keep a reader waiting.
+fn init(child: &Child, command: Pid) -> ! {
+    let ended = child.ended.as_ref();
+    if file::close_all_but([ended.map_or(-1, |fd| fd.as_raw_fd()), -1, -1, -1]).is_err() {
+        process::exit(1);
+    }
+    let code = attend(command).map_or(1, |ended| ended.code().into());
+    if let Some(ended) = ended {
+        end_the_rest();
+        // A keeper that was killed does not listen.
+        let _ = file::write_all(ended.as_fd(), b"e");
+    }
+    // With PID 1 the kernel ends whatever else still runs in the namespace (pid_namespaces(7)).
+    process::exit(code)
+}
+
+/// So that the keeper can do its part while the kernel takes the namespaces down.
+fn end_the_rest() {
+    let _ = process::kill(-1, libc::SIGKILL);
+    while let Ok(Some(_)) = process::wait(-1, 0) {}
+}
+
+/// Forwards every signal to the command's process group and reaps whatever ends, until the command does.
+fn attend(command: Pid) -> Option<Ended> {
+    // All are blocked since before the clone, so none that was sent meanwhile is lost.
+    let all = signal::Set::all_but(&[]);
+    loop {
+        match signal::wait(&all) {
+            Ok(libc::SIGCHLD) => {
+                if let Some(ended) = reap(command) {
+                    return Some(ended);
+                }
+            }
+            Ok(signal) => forward(command, signal),
+            Err(_) => return None,
+        }
+    }
+}
+
+/// To the group once the command leads one (setsid comes right after the fork), else to the command.
+fn forward(command: Pid, signal: i32) {
+    if process::kill(-command, signal).is_err() {
+        let _ = process::kill(command, signal);
+    }
+}
+
+fn reap(command: Pid) -> Option<Ended> {
+    let mut found = None;
+    while let Ok(Some((pid, ended))) = process::wait(-1, libc::WNOHANG) {
+        if pid == command {
+            found = Some(ended);
+        }
+    }
+    found
+}

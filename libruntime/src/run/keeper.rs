@@ -1,0 +1,314 @@
+//! The keeper of placeholders: a process of its own that makes an empty directory for every protected name that is missing, so
+//! that it can be mounted over, and removes it when the sandbox has ended, however codexrun ended.
+//!
+//! A placeholder is an empty directory of mode 01555, which nobody makes by hand. Every sandbox that mounts over it holds a
+//! shared flock(2) on it, and it is removed only under an exclusive one: rmdir(2) of a mount point detaches the mounts that other
+//! mount namespaces have on it, so a concurrent sandbox would lose its protection. The kernel drops a lock with its holder, so
+//! that no registry can be stale; a placeholder whose keeper was killed is taken over by the next sandbox.
+
+use super::fault::{Column, Fault};
+use crate::plan::op::Sync;
+use crate::plan::place::c_path;
+use crate::sys::file::{self, Resolve, Stat};
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Errno, Result, signal};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Permission bits of a placeholder.
+pub const MODE: u32 = 0o1555;
+
+/// What the keeper of one sandbox needs.
+pub(super) struct Keeper<'a> {
+    /// The names.
+    pub paths: &'a [PathBuf],
+    /// PID 1 of the sandbox: when it is dead, so is everybody in it; a codexrun that is killed takes it along (PDEATHSIG).
+    pub container: OwnedFd,
+    /// The parent's end of the child's socket: the child waits for [`Sync::Placeholders`].
+    pub gate: OwnedFd,
+    /// Where a fault goes.
+    pub faults: OwnedFd,
+    /// Init's word that nobody is left in the sandbox but itself.
+    pub ended: Option<OwnedFd>,
+}
+
+impl Keeper<'_> {
+    /// The life of the keeper. When it exits, everything is removed or somebody else's to remove.
+    pub fn run(self) -> ! {
+        let kept = match self.prepare().and_then(|()| self.reserve()) {
+            Ok(kept) => kept,
+            Err(_) => process::exit(1),
+        };
+        // Nobody must wait for the end of what only we still hold open.
+        drop((self.gate, self.faults));
+        if await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd)).is_err() {
+            process::exit(1);
+        }
+        outlast(release(kept))
+    }
+
+    /// Holds nothing of the caller's open, and is out of reach of the signals that are meant for it.
+    fn prepare(&self) -> Result<()> {
+        let keep = [&self.container, &self.faults, &self.gate].map(AsRawFd::as_raw_fd);
+        let ended = self.ended.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        file::close_all_but([keep[0], keep[1], keep[2], ended])?;
+        signal::set_mask(&signal::Set::all_but(&[]))?;
+        process::setsid()
+    }
+
+    fn reserve(&self) -> Result<Vec<Kept>> {
+        let mut kept = Vec::new();
+        for (i, path) in self.paths.iter().enumerate() {
+            match reserve(path) {
+                Ok(Some(one)) => kept.push(one),
+                Ok(None) => {}
+                Err(errno) => {
+                    Fault { column: Column::Keeper, step: i as u16, errno: errno as i32 }.send(self.faults.as_fd());
+                    drop(release(kept));
+                    return Err(errno);
+                }
+            }
+        }
+        file::write_all(self.gate.as_fd(), &[Sync::Placeholders as u8])?;
+        Ok(kept)
+    }
+}
+
+/// Until init says so, or until PID 1 is dead. An `ended` that closes without a word says nothing: init was killed, and others may
+/// live a moment longer.
+fn await_end(container: BorrowedFd, ended: Option<BorrowedFd>) -> Result<()> {
+    if let ([_, true], Some(ended)) = (file::poll([Some(container), ended])?, ended)
+        && file::read(ended, &mut [0])? == 1
+    {
+        return Ok(());
+    }
+    file::poll([Some(container)]).map(drop)
+}
+
+/// A placeholder, with a lock on it.
+struct Kept {
+    parent: OwnedFd,
+    name: CString,
+    dir: OwnedFd,
+    made: bool,
+}
+
+/// `None`: something real has come to stand there meanwhile. It is mounted over all the same, and is not ours to remove.
+fn reserve(path: &Path) -> Result<Option<Kept>> {
+    let (parent, name) = split(path)?;
+    loop {
+        let made = match file::mkdir_at(parent.as_fd(), &name, MODE) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
+            Err(errno) => return Err(errno),
+        };
+        let Some(dir) = open(parent.as_fd(), &name)? else {
+            if made { continue } else { return Ok(None) }
+        };
+        file::flock(dir.as_fd(), libc::LOCK_SH)?;
+        // Between the open and the lock another keeper may have removed it; then it has no name any more.
+        if file::stat(dir.as_fd())?.links > 0 {
+            return Ok(Some(Kept { parent, name, dir, made }));
+        }
+    }
+}
+
+/// The directory that a name lies in, reached without crossing a symbolic link, and its last component.
+fn split(path: &Path) -> Result<(OwnedFd, CString)> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::EINVAL) };
+    let c = |p: &Path| c_path(p).map_err(|_| Errno::EINVAL);
+    let parent = file::open_in(file::cwd(), &c(parent)?, libc::O_PATH | libc::O_DIRECTORY, Resolve::HostNoLinks)?;
+    Ok((parent, c(Path::new(name))?))
+}
+
+/// What is there already, of a keeper that is no more.
+fn existing(path: &Path) -> Option<Kept> {
+    let (parent, name) = split(path).ok()?;
+    let dir = open(parent.as_fd(), &name).ok().flatten()?;
+    Some(Kept { parent, name, dir, made: false })
+}
+
+/// Opens a placeholder; `None` when the name is gone or is something else.
+fn open(parent: BorrowedFd, name: &CString) -> Result<Option<OwnedFd>> {
+    match file::open_at(parent, name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) {
+        Ok(dir) if is_placeholder(&file::stat(dir.as_fd())?) => Ok(Some(dir)),
+        Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is_placeholder(stat: &Stat) -> bool {
+    stat.is_dir() && stat.mode & 0o7777 == MODE
+}
+
+/// Removes every placeholder that nobody else holds; those that we made and somebody else still holds.
+fn release(kept: Vec<Kept>) -> Vec<Kept> {
+    let mut contended = Vec::new();
+    for one in kept {
+        match file::flock(one.dir.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
+            Ok(()) => one.remove(),
+            // Whoever holds it removes it, unless the directory is sticky and we alone may.
+            Err(_) if one.made => contended.push(one),
+            Err(_) => {}
+        }
+    }
+    contended
+}
+
+/// Does the keeper's last duty for one that was killed.
+pub(super) fn release_all(paths: &[PathBuf]) {
+    drop(release(paths.iter().filter_map(|path| existing(path)).collect()));
+}
+
+/// Stays, in the background, until the others have ended; the parent waits only for the first of the two processes.
+fn outlast(contended: Vec<Kept>) -> ! {
+    if !contended.is_empty() && matches!(process::clone(0), Ok(Cloned::Child)) {
+        contended.into_iter().for_each(Kept::outlast);
+    }
+    process::exit(0)
+}
+
+impl Kept {
+    fn outlast(self) {
+        if file::flock(self.dir.as_fd(), libc::LOCK_EX).is_ok() {
+            self.remove();
+        }
+    }
+
+    /// Under the exclusive lock. Fails when it is no longer empty or no longer ours: then it is not a placeholder any more.
+    fn remove(&self) {
+        let same = |dir: OwnedFd| Some(file::stat(dir.as_fd()).ok()?.id == file::stat(self.dir.as_fd()).ok()?.id);
+        if open(self.parent.as_fd(), &self.name).ok().flatten().and_then(same) == Some(true) {
+            let _ = file::rmdir_at(self.parent.as_fd(), &self.name);
+        }
+    }
+}
+
+/// Removes what a sandbox left behind whose keeper was killed, and what another runtime made of the names (mode 0755): only empty
+/// directories, and only where no other mount namespace has something mounted.
+pub fn sweep(paths: &[PathBuf]) -> crate::Result<()> {
+    let mounted = mounted_elsewhere();
+    for path in paths {
+        sweep_one(path, &mounted);
+    }
+    Ok(())
+}
+
+fn sweep_one(path: &Path, mounted: &[PathBuf]) {
+    let Ok((parent, name)) = split(path) else { return };
+    let Ok(dir) = file::open_at(parent.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) else { return };
+    let unused = file::flock(dir.as_fd(), libc::LOCK_EX | libc::LOCK_NB).is_ok();
+    if unused && !mounted.iter().any(|m| m == path) {
+        // Fails when it is not empty: then it is somebody's.
+        let _ = file::rmdir_at(parent.as_fd(), &name);
+    }
+}
+
+/// Mount points of every process that can be looked at (proc_pid_mountinfo(5), field 5), each mount namespace once.
+fn mounted_elsewhere() -> Vec<PathBuf> {
+    let mut seen = std::collections::HashSet::new();
+    let mut points = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(namespace) = std::fs::read_link(entry.path().join("ns/mnt")) else { continue };
+        if !seen.insert(namespace) {
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+        points.extend(text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape));
+    }
+    points
+}
+
+/// Spaces and the like are written as three octal digits.
+fn unescape(field: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let (mut out, mut rest) = (Vec::new(), field.as_bytes());
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok());
+        match (first, octal) {
+            (b'\\', Some(byte)) => (out.push(byte), rest = &tail[3..]).1,
+            _ => (out.push(*first), rest = tail).1,
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn dir() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join(".codex");
+        (dir, path)
+    }
+
+    #[test]
+    fn a_placeholder_is_made_kept_and_removed() {
+        let (_dir, path) = dir();
+        let kept = reserve(&path).unwrap().unwrap();
+        assert!(kept.made);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, MODE & !0o022 | MODE & 0o1555);
+        assert!(release(vec![kept]).is_empty());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_last_of_two_keepers_removes_it() {
+        let (_dir, path) = dir();
+        let (first, second) = (reserve(&path).unwrap().unwrap(), reserve(&path).unwrap().unwrap());
+        assert!(!second.made);
+        let contended = release(vec![first]);
+        assert!(path.exists(), "a concurrent sandbox keeps its protection");
+        release(vec![second]);
+        assert_eq!(path.exists(), false);
+        contended.into_iter().for_each(Kept::outlast);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_keeper_left_is_taken_over() {
+        let (_dir, path) = dir();
+        std::mem::drop(reserve(&path).unwrap());
+        assert!(path.exists());
+        let kept = reserve(&path).unwrap().unwrap();
+        assert!(!kept.made);
+        release(vec![kept]);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_a_placeholder_is_left_alone() {
+        let (_dir, path) = dir();
+        std::fs::create_dir(&path).unwrap();
+        assert!(reserve(&path).unwrap().is_none());
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn what_somebody_put_into_a_placeholder_stays() {
+        let (_dir, path) = dir();
+        let kept = reserve(&path).unwrap().unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::write(path.join("config.toml"), "x").unwrap();
+        release(vec![kept]);
+        assert!(path.join("config.toml").exists());
+    }
+
+    #[test]
+    fn a_symbolic_link_on_the_way_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        assert_eq!(reserve(&root.join("link/.git")).err(), Some(Errno::ELOOP));
+        assert!(!root.join("real/.git").exists());
+    }
+
+    #[test]
+    fn mountinfo_escapes_are_undone() {
+        assert_eq!(unescape("/a\\040b\\134c"), PathBuf::from("/a b\\c"));
+    }
+}

@@ -1,0 +1,218 @@
+//! What is remembered of a container between two calls. Small, written whole or not at all; whether it runs is derived
+//! from pid and start time, never remembered.
+
+mod id;
+mod process;
+mod signal;
+mod store;
+mod time;
+
+pub use id::ContainerId;
+pub use signal::Signal;
+pub use store::{Reserved, Store};
+pub use time::rfc3339;
+
+use crate::{Error, Result};
+use nix::errno::Errno;
+use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// One container, as `state.json` keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Unique in its [`Store`].
+    pub id: ContainerId,
+    /// Of the bundle's config.json.
+    pub oci_version: String,
+    /// The bundle's directory, absolute.
+    pub bundle: PathBuf,
+    /// The container's first process, as this PID namespace numbers it.
+    pub pid: i32,
+    /// When that process began, in clock ticks since boot (field 22 of `/proc/PID/stat`); tells it from a later process
+    /// with the same number.
+    pub start_time: u64,
+    /// RFC 3339, UTC.
+    pub created: String,
+    /// Who made it: a name of /etc/passwd, or `#UID`.
+    pub owner: String,
+    /// Of config.json.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// The container's root directory on the host.
+    pub rootfs: PathBuf,
+}
+
+/// The OCI statuses that a container started by `run` can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Its first process lives.
+    Running,
+    /// Its first process is gone, or a zombie.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+impl Record {
+    /// The record of a process that has just been started from `bundle`.
+    pub fn new(
+        id: ContainerId,
+        pid: i32,
+        bundle: &Path,
+        rootfs: &Path,
+        spec: &Spec,
+    ) -> Result<Record> {
+        let stat = process::Stat::of(pid)
+            .ok_or_else(|| Error::new(format!("process {pid} ended before it was recorded")))?;
+        Ok(Record {
+            id,
+            oci_version: spec.version().clone(),
+            bundle: bundle.to_owned(),
+            pid,
+            start_time: stat.start_time,
+            created: rfc3339(std::time::SystemTime::now()),
+            owner: process::owner(),
+            annotations: spec
+                .annotations()
+                .iter()
+                .flatten()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+            rootfs: rootfs.to_owned(),
+        })
+    }
+
+    /// Asks the kernel.
+    pub fn status(&self) -> Status {
+        match process::Stat::of(self.pid) {
+            Some(stat) if stat.start_time == self.start_time && stat.alive => Status::Running,
+            _ => Status::Stopped,
+        }
+    }
+
+    /// Signals the first process; never a stranger that was given its number.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        let gone = || Error::new("container not running");
+        let refused = |e: Errno| match e {
+            Errno::ESRCH => gone(),
+            e => Error::new(format!("cannot signal container `{}`", self.id)).cause(e.desc()),
+        };
+        let process = process::open(self.pid).map_err(refused)?;
+        // Looked at after the descriptor was opened: if our process lives now, it is the one the descriptor holds.
+        match self.status() {
+            Status::Running => process.signal(signal).map_err(refused),
+            Status::Stopped => Err(gone()),
+        }
+    }
+
+    /// The OCI state, as `codexrun state` prints it and hooks read it.
+    pub fn oci_state(&self) -> Value {
+        let status = self.status();
+        let pid = match status {
+            Status::Running => self.pid,
+            // runc's way of saying that there is none.
+            Status::Stopped => 0,
+        };
+        json!({
+            "ociVersion": self.oci_version, "id": self.id, "pid": pid, "status": status.to_string(),
+            "bundle": self.bundle, "rootfs": self.rootfs, "created": self.created, "annotations": self.annotations,
+            "owner": self.owner,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command};
+
+    pub(super) fn sleeper() -> Child {
+        Command::new("sleep").arg("60").spawn().unwrap()
+    }
+
+    pub(super) fn record(id: &str, child: &Child) -> Record {
+        let pid = i32::try_from(child.id()).unwrap();
+        Record::new(
+            id.parse().unwrap(),
+            pid,
+            Path::new("/b"),
+            Path::new("/b/rootfs"),
+            &Spec::default(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_live_process_is_running_and_a_zombie_is_stopped() {
+        let mut child = sleeper();
+        let record = record("a", &child);
+        assert_eq!(record.status(), Status::Running);
+        child.kill().unwrap();
+        while process::Stat::of(record.pid).is_some_and(|s| s.alive) {
+            std::thread::yield_now();
+        }
+        assert!(process::Stat::of(record.pid).is_some(), "not reaped yet");
+        assert_eq!(record.status(), Status::Stopped);
+        child.wait().unwrap();
+        assert_eq!(record.status(), Status::Stopped);
+        assert_eq!(record.oci_state()["pid"], 0);
+    }
+
+    #[test]
+    fn kill_reaches_the_process() {
+        let mut child = sleeper();
+        record("a", &child).kill("USR1".parse().unwrap()).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(10));
+    }
+
+    #[test]
+    fn a_reused_pid_is_not_signalled() {
+        let mut child = sleeper();
+        let mut stale = record("a", &child);
+        stale.start_time -= 1;
+        assert_eq!(
+            stale.kill(Signal::KILL).unwrap_err().to_string(),
+            "container not running"
+        );
+        assert_eq!(child.try_wait().unwrap(), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_reaped_process_is_not_running() {
+        let mut child = sleeper();
+        let record = record("a", &child);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(
+            record.kill(Signal::TERM).unwrap_err().to_string(),
+            "container not running"
+        );
+    }
+
+    #[test]
+    fn a_nonsense_pid_is_never_signalled() {
+        let mut child = sleeper();
+        let mut record = record("a", &child);
+        for pid in [0, -1, 1, i32::MAX] {
+            record.pid = pid;
+            assert!(record.kill(Signal::KILL).is_err(), "{pid}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

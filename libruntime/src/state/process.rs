@@ -1,0 +1,86 @@
+//! What the kernel says of one process, and a handle to signal it by.
+
+use super::Signal;
+use crate::sys::pidfd;
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The two facts of `/proc/PID/stat` that a status is derived from.
+pub(super) struct Stat {
+    /// Neither a zombie nor on its way out.
+    pub alive: bool,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+}
+
+impl Stat {
+    /// `None`: there is no such process.
+    pub fn of(pid: i32) -> Option<Stat> {
+        Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// proc_pid_stat(5). The second field is the command's name in parentheses and may hold anything, `)` and spaces too:
+    /// the fields are counted from the last `)`.
+    fn parse(text: &[u8]) -> Option<Stat> {
+        let after = text.iter().rposition(|&b| b == b')')? + 1;
+        let rest = std::str::from_utf8(&text[after..]).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?;
+        // The state is field 3 and taken; field 22 is the nineteenth from there.
+        let start_time = fields.nth(18)?.parse().ok()?;
+        Some(Stat {
+            alive: !matches!(state, "Z" | "X" | "x"),
+            start_time,
+        })
+    }
+}
+
+/// A process that stays the same one, whatever becomes of its number.
+pub(super) struct Process(OwnedFd);
+
+pub(super) fn open(pid: i32) -> Result<Process, Errno> {
+    pidfd::pidfd_open(Pid::from_raw(pid)).map(Process)
+}
+
+impl Process {
+    pub fn signal(&self, signal: Signal) -> Result<(), Errno> {
+        pidfd::pidfd_send_signal(self.0.as_fd(), signal.number())
+    }
+}
+
+/// The caller's name, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
+pub(super) fn owner() -> String {
+    let uid = nix::unistd::geteuid().to_string();
+    let name = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        (fields.nth(1)? == uid).then_some(name)
+    };
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    passwd.lines().find_map(name).unwrap_or(format!("#{uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = |state: &str| {
+            format!("7 (a) Z 1 (b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 99\n")
+        };
+        let found = Stat::parse(stat("S").as_bytes()).unwrap();
+        assert!(found.alive && found.start_time == 4242);
+        assert!(!Stat::parse(stat("Z").as_bytes()).unwrap().alive);
+        assert!(Stat::parse(b"7 (a) S 1 2").is_none() && Stat::parse(b"").is_none());
+    }
+
+    #[test]
+    fn start_time_is_the_kernels() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(Stat::of(own).is_some_and(|s| s.alive && s.start_time > 0));
+        assert!(Stat::of(-1).is_none());
+    }
+}

@@ -1,0 +1,507 @@
+//! Where records live: `ROOT/ID/state.json`, next to `ROOT/ID/lock`, which whoever makes or removes the directory holds.
+//! A crash at any point leaves a directory that `reserve` takes over or `delete` removes.
+
+use super::{ContainerId, Record, Signal, Status};
+use crate::{Error, Result};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const STATE: &str = "state.json";
+const LOCK: &str = "lock";
+/// How long `delete --force` waits for a killed process, and `delete` for another codexrun to let go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The directory that holds one directory per container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    root: PathBuf,
+    /// Below /tmp, where anybody could have made it first.
+    public: bool,
+}
+
+/// A container's directory, held exclusively until dropped; other processes cannot make or remove it meanwhile.
+#[derive(Debug)]
+pub struct Reserved {
+    dir: PathBuf,
+    lock: File,
+}
+
+impl Default for Store {
+    /// Where every codexrun of this user looks, engines' included: they pass no `--root`.
+    fn default() -> Store {
+        let uid = nix::unistd::geteuid();
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute());
+        match runtime_dir {
+            // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
+            _ if uid.is_root() && initial_user_namespace() => Store::at("/run/codexrun"),
+            Some(dir) => Store::at(dir.join("codexrun")),
+            None => Store {
+                root: format!("/tmp/codexrun-{uid}").into(),
+                public: true,
+            },
+        }
+    }
+}
+
+/// user_namespaces(7): only the initial one maps every id to itself.
+fn initial_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.is_empty() || map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+impl Store {
+    /// `--root DIR`.
+    pub fn at(root: impl Into<PathBuf>) -> Store {
+        Store {
+            root: root.into(),
+            public: false,
+        }
+    }
+
+    /// Takes `id` for a new container.
+    pub fn reserve(&self, id: &ContainerId) -> Result<Reserved> {
+        let taken = || Error::new("container with given ID already exists");
+        self.make_root()?;
+        let dir = self.dir(id);
+        loop {
+            make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
+            match hold(&dir)? {
+                Held::Yes(reserved) if !reserved.dir.join(STATE).exists() => return Ok(reserved),
+                Held::Yes(_) | Held::Elsewhere => return Err(taken()),
+                // Removed by its owner between the two calls: the name is free again.
+                Held::Gone => continue,
+            }
+        }
+    }
+
+    /// The record of `id`.
+    pub fn load(&self, id: &ContainerId) -> Result<Record> {
+        self.trust()?;
+        let file = self.dir(id).join(STATE);
+        let text = fs::read(&file).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Error::new("container does not exist"),
+            _ => failed("read", &file, &e),
+        })?;
+        let garbled = |why: String| {
+            let hint = format!("`codexrun delete {id}` removes it");
+            Error::new("garbled record")
+                .at(file.display().to_string())
+                .cause(why)
+                .hint(hint)
+        };
+        let record: Record = serde_json::from_slice(&text).map_err(|e| garbled(e.to_string()))?;
+        match record.id == *id {
+            true => Ok(record),
+            false => Err(garbled(format!("it is of container `{}`", record.id))),
+        }
+    }
+
+    /// Every container, sorted by id; a record that cannot be read is an error in its place.
+    pub fn list(&self) -> Result<Vec<Result<Record>>> {
+        self.trust()?;
+        let entries = match fs::read_dir(&self.root) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|e| failed("read", &self.root, &e))?,
+        };
+        let mut ids: Vec<ContainerId> = entries
+            .flatten()
+            .filter_map(|e| e.file_name().to_str()?.parse().ok())
+            .collect();
+        ids.sort();
+        // Without a record it is about to be made, or was abandoned: nothing to show.
+        ids.retain(|id| self.dir(id).join(STATE).exists());
+        Ok(ids.iter().map(|id| self.load(id)).collect())
+    }
+
+    /// Removes what is kept of a stopped container; `force` kills it first, and is content if there is none.
+    pub fn delete(&self, id: &ContainerId, force: bool) -> Result<()> {
+        self.trust()?;
+        if !self.dir(id).exists() {
+            return if force {
+                Ok(())
+            } else {
+                Err(Error::new("container does not exist"))
+            };
+        }
+        // A garbled record names no process: there is nobody to wait for.
+        if let Ok(record) = self.load(id) {
+            stop(&record, force)?;
+        }
+        self.remove(id)
+    }
+
+    fn remove(&self, id: &ContainerId) -> Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match hold(&self.dir(id))? {
+                Held::Yes(reserved) => return reserved.remove(),
+                // The codexrun that ran it in the foreground has removed it.
+                Held::Gone => return Ok(()),
+                Held::Elsewhere if Instant::now() > give_up => break,
+                Held::Elsewhere => pause(),
+            }
+        }
+        Err(
+            Error::new(format!("container `{id}` is in use by another codexrun"))
+                .hint("try again when it has ended"),
+        )
+    }
+
+    fn dir(&self, id: &ContainerId) -> PathBuf {
+        self.root.join(id.as_str())
+    }
+
+    fn make_root(&self) -> Result<()> {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root);
+        made.map_err(|e| failed("create", &self.root, &e))?;
+        self.trust()
+    }
+
+    /// A record says which process to kill: one that another user can write must not be believed.
+    fn trust(&self) -> Result<()> {
+        let meta = match fs::symlink_metadata(&self.root) {
+            Ok(meta) if self.public => meta,
+            _ => return Ok(()),
+        };
+        let ours = meta.is_dir()
+            && meta.uid() == nix::unistd::geteuid().as_raw()
+            && meta.mode() & 0o077 == 0;
+        ours.then_some(()).ok_or_else(|| {
+            let what = format!(
+                "`{}` is not a directory that only you can enter",
+                self.root.display()
+            );
+            Error::new(what).hint("remove it, or set XDG_RUNTIME_DIR or --root")
+        })
+    }
+}
+
+fn stop(record: &Record, force: bool) -> Result<()> {
+    match record.status() {
+        Status::Stopped => return Ok(()),
+        Status::Running if force => {}
+        status => {
+            return Err(Error::new(format!(
+                "cannot delete container {} that is not stopped: {status}",
+                record.id
+            )));
+        }
+    }
+    match record.kill(Signal::KILL) {
+        // Ended by itself between the look and the signal.
+        Err(_) if record.status() == Status::Stopped => return Ok(()),
+        killed => killed?,
+    }
+    let give_up = Instant::now() + PATIENCE;
+    while record.status() == Status::Running {
+        if Instant::now() > give_up {
+            return Err(Error::new(format!(
+                "container {} is still running 10 seconds after SIGKILL",
+                record.id
+            )));
+        }
+        pause();
+    }
+    Ok(())
+}
+
+fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
+}
+
+enum Held {
+    Yes(Reserved),
+    /// Another process holds it.
+    Elsewhere,
+    /// The directory was removed.
+    Gone,
+}
+
+fn hold(dir: &Path) -> Result<Held> {
+    let path = dir.join(LOCK);
+    let open = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
+    let lock = match open {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Gone),
+        lock => lock.map_err(|e| failed("open", &path, &e))?,
+    };
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Ok(Held::Elsewhere),
+        Err(fs::TryLockError::Error(e)) => return Err(failed("lock", &path, &e)),
+    }
+    // The file may have been unlinked, and the directory made anew, while we waited: then this lock guards nothing.
+    let held = lock.metadata().map_err(|e| failed("read", &path, &e))?;
+    match fs::symlink_metadata(&path) {
+        Ok(now) if (now.dev(), now.ino()) == (held.dev(), held.ino()) => Ok(Held::Yes(Reserved {
+            dir: dir.to_owned(),
+            lock,
+        })),
+        _ => Ok(Held::Gone),
+    }
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+impl Reserved {
+    /// Writes the record, whole or not at all. No fsync: after a power loss there is no container either.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        let (file, new) = (self.dir.join(STATE), self.dir.join("state.json.new"));
+        let text = serde_json::to_vec(record)
+            .map_err(|e| Error::new("cannot write the state").cause(e))?;
+        let open = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new);
+        let written = open
+            .and_then(|mut f| f.write_all(&text))
+            .and_then(|()| fs::rename(&new, &file));
+        written.map_err(|e| failed("write", &file, &e))
+    }
+
+    /// Removes everything that is kept of the container; content if it is gone already.
+    pub fn remove(self) -> Result<()> {
+        match empty(&self.dir) {
+            // Whoever was waiting for the lock may have taken the name the moment the file went: it is theirs now.
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                Err(failed("remove", &self.dir, &e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The lock last, since without it the rest is anybody's; a crash before leaves a directory that can be reserved again.
+fn empty(dir: &Path) -> io::Result<()> {
+    fs::remove_file(dir.join(STATE)).or_else(|e| {
+        if e.kind() == ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(e)
+        }
+    })?;
+    for entry in fs::read_dir(dir)?
+        .flatten()
+        .filter(|entry| entry.file_name() != LOCK)
+    {
+        fs::remove_file(entry.path())?;
+    }
+    fs::remove_file(dir.join(LOCK))?;
+    fs::remove_dir(dir)
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // Said aloud: a child that was forked without exec shares the lock, and closing our descriptor would not end it.
+        let _ = self.lock.unlock();
+    }
+}
+
+fn failed(call: &str, path: &Path, e: &io::Error) -> Error {
+    Error::new(format!("cannot {call} `{}`", path.display())).cause(e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{record, sleeper};
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().join("deep/root"));
+        (dir, store)
+    }
+
+    fn id(text: &str) -> ContainerId {
+        text.parse().unwrap()
+    }
+
+    fn said<T>(result: Result<T>) -> String {
+        result.err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_record_is_saved_and_found_again() {
+        let (_dir, store) = store();
+        assert_eq!(store.list().unwrap(), []);
+        let mut child = sleeper();
+        let first = record("a", &child);
+        store.reserve(&id("a")).unwrap().save(&first).unwrap();
+        assert_eq!(store.load(&id("a")).unwrap(), first);
+        assert_eq!(store.list().unwrap(), [Ok(first)]);
+        let file = store.dir(&id("a")).join(STATE);
+        assert_eq!(
+            fs::metadata(file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+        store.delete(&id("a"), false).unwrap();
+        assert_eq!(said(store.load(&id("a"))), "container does not exist");
+        assert!(!store.dir(&id("a")).exists());
+    }
+
+    #[test]
+    fn an_id_is_taken_once() {
+        let (_dir, store) = store();
+        let mut child = sleeper();
+        let held = store.reserve(&id("a")).unwrap();
+        assert_eq!(
+            said(store.reserve(&id("a"))),
+            "container with given ID already exists"
+        );
+        held.save(&record("a", &child)).unwrap();
+        drop(held);
+        assert_eq!(
+            said(store.reserve(&id("a"))),
+            "container with given ID already exists"
+        );
+        store.reserve(&id("b")).unwrap();
+        store.delete(&id("a"), true).unwrap();
+        store.reserve(&id("a")).unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_reservation_that_was_abandoned_is_free_again() {
+        let (_dir, store) = store();
+        drop(store.reserve(&id("a")).unwrap());
+        assert_eq!(said(store.load(&id("a"))), "container does not exist");
+        assert_eq!(store.list().unwrap(), []);
+        store.reserve(&id("a")).unwrap().remove().unwrap();
+        assert!(!store.dir(&id("a")).exists());
+    }
+
+    #[test]
+    fn many_at_once_get_one_reservation() {
+        let (_dir, store) = store();
+        let won = std::thread::scope(|s| {
+            let tries: Vec<_> = (0..8)
+                .map(|_| s.spawn(|| store.reserve(&id("a")).ok()))
+                .collect();
+            tries
+                .into_iter()
+                .map(|t| t.join().unwrap())
+                .collect::<Vec<_>>()
+                .iter()
+                .flatten()
+                .count()
+        });
+        assert_eq!(won, 1);
+    }
+
+    #[test]
+    fn names_that_come_and_go_are_never_held_twice() {
+        let (_dir, store) = store();
+        let holders = std::sync::atomic::AtomicUsize::new(0);
+        let order = std::sync::atomic::Ordering::SeqCst;
+        let round = || {
+            let Ok(held) = store.reserve(&id("a")) else {
+                return;
+            };
+            assert_eq!(holders.fetch_add(1, order), 0);
+            fs::write(held.dir.join(STATE), "x").unwrap();
+            holders.fetch_sub(1, order);
+            held.remove().unwrap();
+        };
+        std::thread::scope(|s| {
+            (0..4).for_each(|_| drop(s.spawn(|| (0..500).for_each(|_| round()))))
+        });
+        assert!(!store.dir(&id("a")).exists());
+    }
+
+    #[test]
+    fn a_running_container_is_deleted_only_by_force() {
+        let (_dir, store) = store();
+        let mut child = sleeper();
+        store
+            .reserve(&id("a"))
+            .unwrap()
+            .save(&record("a", &child))
+            .unwrap();
+        assert_eq!(
+            said(store.delete(&id("a"), false)),
+            "cannot delete container a that is not stopped: running"
+        );
+        store.delete(&id("a"), true).unwrap();
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(
+            said(store.delete(&id("a"), false)),
+            "container does not exist"
+        );
+        store.delete(&id("a"), true).unwrap();
+    }
+
+    #[test]
+    fn a_garbled_record_is_named_and_can_be_deleted() {
+        let (_dir, store) = store();
+        let dir = store.dir(&id("a"));
+        fs::create_dir_all(&dir).unwrap();
+        for text in ["", "{", "{\"id\":\"../b\"}", "null"] {
+            fs::write(dir.join(STATE), text).unwrap();
+            let error = said(store.load(&id("a")));
+            assert!(error.contains("/a/state.json: garbled record: "), "{error}");
+            assert!(store.list().unwrap()[0].is_err());
+        }
+        store.delete(&id("a"), false).unwrap();
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_record_of_another_container_is_not_believed() {
+        let (_dir, store) = store();
+        let mut child = sleeper();
+        store
+            .reserve(&id("a"))
+            .unwrap()
+            .save(&record("b", &child))
+            .unwrap();
+        assert!(said(store.load(&id("a"))).contains("it is of container `b`"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_public_root_that_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("r");
+        let store = Store {
+            root: root.clone(),
+            public: true,
+        };
+        store.reserve(&id("a")).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(said(store.load(&id("a"))).contains("only you can enter"));
+        assert!(said(store.reserve(&id("b"))).contains("only you can enter"));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(
+            Store {
+                root: link,
+                public: true
+            }
+            .list()
+            .is_err()
+        );
+    }
+}

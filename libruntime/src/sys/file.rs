@@ -1,0 +1,296 @@
+//! Files and directories, always by descriptor and never through a link that was not meant.
+
+use super::{Result, check, done, owned};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// How openat2(2) treats what it meets on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolve {
+    /// RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS: `dir` is the root, for `/`, `..` and every symbolic link.
+    InRoot,
+    /// The same, and a symbolic link anywhere is ELOOP.
+    NoLinks,
+    /// A path of the host, on which a symbolic link anywhere is ELOOP.
+    HostNoLinks,
+}
+
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// openat2(2) of `path` below `dir`, close-on-exec.
+pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Result<OwnedFd> {
+    let resolve = match resolve {
+        Resolve::InRoot => 0x10 | 0x02,
+        Resolve::NoLinks => 0x10 | 0x02 | 0x04,
+        Resolve::HostNoLinks => 0x02 | 0x04,
+    };
+    let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: 0, resolve };
+    // SAFETY: `path` is NUL-terminated; `how` is a live struct open_how of the size given.
+    owned(unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>()) })
+}
+
+/// The current directory, as `dir` of the calls here (AT_FDCWD).
+pub fn cwd() -> BorrowedFd<'static> {
+    // SAFETY: AT_FDCWD is a constant that no close can invalidate.
+    unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }
+}
+
+/// openat(2), close-on-exec.
+pub fn open_at(dir: BorrowedFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC) }.into())
+}
+
+/// mkdirat(2).
+pub fn mkdir_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    done(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) }.into())
+}
+
+/// unlinkat(2) with AT_REMOVEDIR.
+pub fn rmdir_at(dir: BorrowedFd, name: &CStr) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    done(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) }.into())
+}
+
+/// symlinkat(2): `name` below `dir` says `target`.
+pub fn symlink_at(target: &CStr, dir: BorrowedFd, name: &CStr) -> Result<()> {
+    // SAFETY: both strings are NUL-terminated and outlive the call.
+    done(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) }.into())
+}
+
+/// mknodat(2); with `S_IFREG` an empty file.
+pub fn mknod_at(dir: BorrowedFd, name: &CStr, mode: u32, device: u64) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    done(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) }.into())
+}
+
+/// fchmodat(2) of a name that is known not to be a link.
+pub fn chmod_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    done(unsafe { libc::fchmodat(dir.as_raw_fd(), name.as_ptr(), mode, 0) }.into())
+}
+
+/// What stat(2) says of a file, as far as anybody here asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Device of the file system and inode on it: the file's identity.
+    pub id: (u64, u64),
+    /// Device, when the file is one.
+    pub device: u64,
+    /// Names it has; 0 once it has been removed.
+    pub links: u64,
+}
+
+impl Stat {
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+}
+
+/// fstat(2).
+pub fn stat(fd: BorrowedFd) -> Result<Stat> {
+    // SAFETY: `struct stat` is plain data, valid when zeroed.
+    let mut st: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `st` is a live `struct stat` that the kernel fills.
+    done(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut st) }.into())?;
+    Ok(Stat { mode: st.st_mode, id: (st.st_dev, st.st_ino), device: st.st_rdev, links: st.st_nlink as u64 })
+}
+
+/// flock(2), e.g. `LOCK_SH`, `LOCK_EX | LOCK_NB`.
+pub fn flock(fd: BorrowedFd, operation: i32) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::flock(fd.as_raw_fd(), operation) }.into())
+}
+
+/// write(2), all of it.
+pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        // SAFETY: the buffer is live and as long as said.
+        match check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as libc::c_long) {
+            Ok(n) => bytes = &bytes[n as usize..],
+            Err(super::Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// One write(2): what the files of /proc need.
+pub fn write_once(fd: BorrowedFd, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the buffer is live and as long as said.
+    let n = check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as libc::c_long)?;
+    if n as usize == bytes.len() { Ok(()) } else { Err(super::Errno::EIO) }
+}
+
+/// read(2), restarted when interrupted; 0 is end of file.
+pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
+    loop {
+        // SAFETY: the buffer is live, writable and as long as said.
+        match check(unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) } as libc::c_long) {
+            Ok(n) => return Ok(n as usize),
+            Err(super::Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// fchdir(2).
+pub fn fchdir(fd: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::fchdir(fd.as_raw_fd()) }.into())
+}
+
+/// chdir(2).
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { libc::chdir(path.as_ptr()) }.into())
+}
+
+/// pipe2(2), close-on-exec: (read end, write end).
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for the two descriptors that the kernel writes.
+    done(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
+    Ok((owned(fds[0].into())?, owned(fds[1].into())?))
+}
+
+/// socketpair(2), AF_UNIX stream, close-on-exec.
+pub fn socketpair() -> Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: `fds` has room for the two descriptors that the kernel writes.
+    done(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) }.into())?;
+    Ok((owned(fds[0].into())?, owned(fds[1].into())?))
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC: nothing from `first` on crosses execve(2).
+pub fn cloexec_from(first: u32) -> Result<()> {
+    // SAFETY: takes no pointers; only sets a flag.
+    done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 4) })
+}
+
+/// close_range(2): everything but `keep` is closed. Only for a process that owns nothing else, as it invalidates every other
+/// descriptor: the keeper and init, which leave by `_exit`.
+pub fn close_all_but(mut keep: [RawFd; 4]) -> Result<()> {
+    keep.sort_unstable();
+    let mut first = 0;
+    for fd in keep.into_iter().filter(|fd| *fd >= 0) {
+        close_range(first, fd - 1)?;
+        first = fd + 1;
+    }
+    close_range(first, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    if last < first {
+        return Ok(());
+    }
+    // SAFETY: see `close_all_but`, the only caller: nobody uses these descriptors any more.
+    done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+}
+
+/// dup2(2) of `fd` onto standard input, output and error.
+pub fn become_stdio(fd: BorrowedFd) -> Result<()> {
+    for n in 0..=2 {
+        // SAFETY: takes no pointers; 0 to 2 are not owned by any Rust value.
+        check(unsafe { libc::dup2(fd.as_raw_fd(), n) }.into())?;
+    }
+    Ok(())
+}
+
+/// A control message that carries exactly one descriptor (cmsg(3)); aligned as `struct cmsghdr` asks.
+#[repr(C)]
+struct OneFd {
+    header: libc::cmsghdr,
+    fd: RawFd,
+    padding: u32,
+}
+
+const ONE_FD: usize = size_of::<libc::cmsghdr>() + size_of::<RawFd>();
+
+fn one_fd(fd: RawFd) -> OneFd {
+    let header = libc::cmsghdr { cmsg_len: ONE_FD as _, cmsg_level: libc::SOL_SOCKET, cmsg_type: libc::SCM_RIGHTS };
+    OneFd { header, fd, padding: 0 }
+}
+
+/// Sends one byte and one descriptor (SCM_RIGHTS, unix(7)).
+pub fn send_fd(socket: BorrowedFd, fd: BorrowedFd, mut byte: u8) -> Result<()> {
+    let (mut control, mut data) = (one_fd(fd.as_raw_fd()), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
+    let message = message(&mut data, &mut control);
+    // SAFETY: `message` refers to live buffers of the lengths given.
+    done(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)
+}
+
+/// Receives one byte, and the descriptor that came with it; `None` at end of file.
+pub fn receive(socket: BorrowedFd) -> Result<Option<(u8, Option<OwnedFd>)>> {
+    let mut byte = 0u8;
+    let (mut control, mut data) = (one_fd(-1), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
+    let mut message = message(&mut data, &mut control);
+    // SAFETY: `message` refers to live, writable buffers of the lengths given.
+    let n = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) } as libc::c_long)?;
+    let has_fd = message.msg_controllen >= ONE_FD as _ && control.header.cmsg_type == libc::SCM_RIGHTS && control.fd >= 0;
+    let fd = if has_fd { Some(owned(control.fd.into())?) } else { None };
+    Ok((n == 1).then_some((byte, fd)))
+}
+
+fn message(data: &mut libc::iovec, control: &mut OneFd) -> libc::msghdr {
+    // SAFETY: `struct msghdr` is plain data, valid when zeroed.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = data;
+    message.msg_iovlen = 1;
+    message.msg_control = ptr::from_mut(control).cast();
+    message.msg_controllen = size_of::<OneFd>() as _;
+    message
+}
+
+/// poll(2) for input or hang-up on each descriptor; which of them are ready.
+pub fn poll<const N: usize>(fds: [Option<BorrowedFd>; N]) -> Result<[bool; N]> {
+    let mut set = fds.map(|fd| libc::pollfd {
+        fd: fd.map_or(-1, |fd| fd.as_fd().as_raw_fd()),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    loop {
+        // SAFETY: `set` is live and has N entries.
+        match done(unsafe { libc::poll(set.as_mut_ptr(), N as libc::nfds_t, -1) }.into()) {
+            Err(super::Errno::EINTR) => {}
+            other => return other.map(|()| set.map(|p| p.revents != 0)),
+        }
+    }
+}
+
+/// Whether the other end of a socket has been closed; does not wait, and leaves what is there to be read.
+pub fn hung_up(socket: BorrowedFd) -> Result<bool> {
+    let mut set = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: `set` is one live struct pollfd.
+    done(unsafe { libc::poll(&raw mut set, 1, 0) }.into())?;
+    Ok(set.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0)
+}
+
+/// Standard input, borrowed: nobody in this crate closes it.
+pub fn stdin() -> BorrowedFd<'static> {
+    // SAFETY: 0 is never owned by a Rust value here, so it stays what it is.
+    unsafe { BorrowedFd::borrow_raw(0) }
+}
+
+/// Standard output, borrowed likewise.
+pub fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: as for `stdin`.
+    unsafe { BorrowedFd::borrow_raw(1) }
+}
+
+/// Makes reads return EAGAIN rather than wait.
+pub fn set_nonblocking(fd: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }.into())
+}

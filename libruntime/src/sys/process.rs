@@ -1,0 +1,256 @@
+//! Processes: clone3(2), wait, prctl(2), execve(2).
+
+use super::{Errno, Result, check, done, owned};
+use std::ffi::{CStr, c_char};
+use std::os::fd::{OwnedFd, RawFd};
+
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// What clone3(2) returned, in the two processes that it returns to.
+pub enum Cloned {
+    /// The new process. It shares no memory with its parent and must leave by [`exit`] or [`exec`].
+    Child,
+    /// The caller: the new process's pid and a pidfd for it.
+    Parent(Pid, OwnedFd),
+}
+
+/// A process id of this namespace.
+pub type Pid = libc::pid_t;
+
+/// clone3(2) with CLONE_PIDFD and SIGCHLD, as fork(2): `namespaces` are CLONE_NEW* flags.
+///
+/// The caller must be single-threaded: only the calling thread exists in the child, so a lock that another thread
+/// held would stay locked for ever.
+pub fn clone(namespaces: u64) -> Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let args = CloneArgs {
+        flags: namespaces | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
+    if pid == 0 {
+        return Ok(Cloned::Child);
+    }
+    Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
+}
+
+/// What [`clone_shared`] hands to the new process.
+struct Start<'a, T> {
+    run: fn(&mut T) -> libc::c_int,
+    with: &'a mut T,
+}
+
+/// clone(2) with CLONE_VM and CLONE_VFORK: the new process runs `run` in our memory, on a stack of its own, while we sleep until it
+/// executes a program or exits. As vfork(2), and without a copy of the page tables.
+pub fn clone_shared<T>(stack: &mut [u8], run: fn(&mut T) -> libc::c_int, with: &mut T) -> Result<Pid> {
+    extern "C" fn start<T>(start: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `clone_shared` passes a pointer to its own `Start<T>`, which lives until the new process is done with our memory.
+        let start = unsafe { &mut *start.cast::<Start<T>>() };
+        (start.run)(start.with)
+    }
+    let mut with = Start { run, with };
+    let end = stack.as_mut_ptr_range().end as usize & !15;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is ours, aligned, and outlives the call; CLONE_VFORK keeps us from touching it meanwhile.
+    let pid = unsafe { libc::clone(start::<T>, end as *mut libc::c_void, flags, (&raw mut with).cast()) };
+    check(pid.into()).map(|pid| pid as Pid)
+}
+
+/// `_exit(2)`: no destructor, no atexit handler.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// NULL-terminated pointers to strings that live as long as this does: argv or envp, ready for execve(2).
+pub struct Strings<'a>(Vec<*const c_char>, std::marker::PhantomData<&'a CStr>);
+
+impl<'a> Strings<'a> {
+    /// Allocates: to be made before the clone.
+    pub fn new<T: AsRef<CStr>>(strings: &'a [T]) -> Self {
+        let pointers = strings.iter().map(|s| s.as_ref().as_ptr());
+        Strings(pointers.chain([std::ptr::null()]).collect(), std::marker::PhantomData)
+    }
+}
+
+/// execve(2); returns only when it failed.
+pub fn exec(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
+    // SAFETY: the path is NUL-terminated, both arrays are NULL-terminated and their strings live.
+    unsafe { libc::execve(path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
+    Errno::last()
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By `_exit`, with this code.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+}
+
+impl Ended {
+    fn of(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) { Ended::Killed(libc::WTERMSIG(status)) } else { Ended::Exited(libc::WEXITSTATUS(status)) }
+    }
+    /// The shell's convention: the code, or 128+n for signal n.
+    pub fn code(self) -> u8 {
+        match self {
+            Ended::Exited(code) => code as u8,
+            Ended::Killed(signal) => 128 + signal as u8,
+        }
+    }
+}
+
+/// waitpid(2) for a child that has ended; `None` when WNOHANG finds none.
+pub fn wait(pid: Pid, flags: i32) -> Result<Option<(Pid, Ended)>> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is a live int.
+        match check(unsafe { libc::waitpid(pid, &raw mut status, flags) }.into()) {
+            Ok(0) => return Ok(None),
+            Ok(pid) => return Ok(Some((pid as Pid, Ended::of(status)))),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// kill(2).
+pub fn kill(pid: Pid, signal: i32) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::kill(pid, signal) }.into())
+}
+
+fn prctl(option: i32, a: libc::c_ulong, b: libc::c_ulong) -> Result<libc::c_int> {
+    // SAFETY: only options that take integers are passed by this module.
+    check(unsafe { libc::prctl(option, a, b, 0, 0) }.into()).map(|r| r as libc::c_int)
+}
+
+/// PR_SET_PDEATHSIG: this signal when the parent thread dies.
+pub fn set_death_signal(signal: i32) -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0).map(drop)
+}
+
+/// PR_SET_DUMPABLE 0: nobody without CAP_SYS_PTRACE reads our memory, descriptors or executable through /proc (CVE-2016-9962,
+/// CVE-2019-5736).
+pub fn set_undumpable() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+}
+
+/// PR_SET_NO_NEW_PRIVS.
+pub fn set_no_new_privs() -> Result<()> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
+}
+
+/// PR_CAPBSET_DROP.
+pub fn drop_bounding(capability: u32) -> Result<()> {
+    prctl(libc::PR_CAPBSET_DROP, capability.into(), 0).map(drop)
+}
+
+/// PR_CAP_AMBIENT_CLEAR_ALL.
+pub fn clear_ambient() -> Result<()> {
+    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0).map(drop)
+}
+
+/// PR_CAP_AMBIENT_RAISE.
+pub fn raise_ambient(capability: u32) -> Result<()> {
+    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, capability.into()).map(drop)
+}
+
+/// PR_SET_KEEPCAPS: permitted capabilities survive the change of user id.
+pub fn set_keep_capabilities(keep: bool) -> Result<()> {
+    prctl(libc::PR_SET_KEEPCAPS, keep.into(), 0).map(drop)
+}
+
+/// setsid(2).
+pub fn setsid() -> Result<()> {
+    // SAFETY: takes no arguments.
+    done(unsafe { libc::setsid() }.into())
+}
+
+/// umask(2), which cannot fail.
+pub fn umask(mask: u32) {
+    // SAFETY: takes no pointers.
+    unsafe { libc::umask(mask) };
+}
+
+/// sethostname(2).
+pub fn sethostname(name: &[u8]) -> Result<()> {
+    // SAFETY: the buffer is live and as long as said.
+    done(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into())
+}
+
+/// setdomainname(2).
+pub fn setdomainname(name: &[u8]) -> Result<()> {
+    // SAFETY: the buffer is live and as long as said.
+    done(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())
+}
+
+/// setrlimit(2).
+pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` is a live struct rlimit.
+    done(unsafe { libc::setrlimit(resource, &raw const limit) }.into())
+}
+
+/// unshare(2).
+pub fn unshare(namespaces: u64) -> Result<()> {
+    // SAFETY: takes no pointers; CLONE_NEW* flags only change what this process refers to.
+    done(unsafe { libc::unshare(namespaces as i32) }.into())
+}
+
+/// One instruction of classic BPF, `struct sock_filter`.
+#[repr(C)]
+struct FilterProgram {
+    length: u16,
+    instructions: *const crate::bpf::Insn,
+}
+
+/// seccomp(2), SECCOMP_SET_MODE_FILTER. Needs no_new_privs or CAP_SYS_ADMIN.
+pub fn seccomp(program: &[crate::bpf::Insn], flags: u32) -> Result<()> {
+    let program = FilterProgram { length: program.len() as u16, instructions: program.as_ptr() };
+    // SAFETY: `program` is a live struct sock_fprog; the kernel copies the instructions and checks them.
+    done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, &raw const program) })
+}
+
+/// The caller's umask; umask(2) can only be read by setting it.
+pub fn umask_of_caller() -> u32 {
+    // SAFETY: takes no pointers; the old mask is put back at once, and there is one thread.
+    unsafe {
+        let mask = libc::umask(0o077);
+        libc::umask(mask);
+        mask
+    }
+}
+
+/// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)).
+pub fn last_capability() -> u32 {
+    let knows = |cap: u32| prctl(libc::PR_CAPBSET_READ, cap.into(), 0).is_ok();
+    let (mut low, mut high) = (37, 64); // CAP_AUDIT_READ, 3.16; the sets have 64 bits
+    if knows(40) && !knows(41) {
+        return 40;
+    }
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if knows(middle) { low = middle } else { high = middle }
+    }
+    low
+}

@@ -1,0 +1,68 @@
+//! Signal masks, signalfd(2) and waiting for signals.
+
+use super::{Errno, Result, check, done, owned};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct Set(libc::sigset_t);
+
+impl Set {
+    /// Every signal but these.
+    pub fn all_but(signals: &[i32]) -> Self {
+        // SAFETY: `sigset_t` is plain data; the calls write only into it.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        unsafe { libc::sigfillset(&raw mut set) };
+        for signal in signals {
+            // SAFETY: as above.
+            unsafe { libc::sigdelset(&raw mut set, *signal) };
+        }
+        Set(set)
+    }
+}
+
+/// Blocks exactly `set`; the mask that was in force before.
+pub fn set_mask(set: &Set) -> Result<Set> {
+    let mut old = *set;
+    // SAFETY: both sets are live.
+    done(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set.0, &raw mut old.0) }.into())?;
+    Ok(old)
+}
+
+/// Sets the disposition of `signal` to the default.
+pub fn set_default(signal: i32) -> Result<()> {
+    // SAFETY: SIG_DFL installs no handler.
+    if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// signalfd(2) for `set`, which must be blocked.
+pub fn signalfd(set: &Set) -> Result<OwnedFd> {
+    // SAFETY: the set is live.
+    owned(unsafe { libc::signalfd(-1, &raw const set.0, libc::SFD_CLOEXEC) }.into())
+}
+
+/// The number of the next signal of a signalfd.
+pub fn next(fd: BorrowedFd) -> Result<i32> {
+    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+    super::file::read(fd, &mut info)?;
+    Ok(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
+}
+
+/// sigwaitinfo(2): the next signal of `set`, which must be blocked.
+pub fn wait(set: &Set) -> Result<i32> {
+    loop {
+        // SAFETY: the set is live; no siginfo is asked for.
+        match check(unsafe { libc::sigwaitinfo(&raw const set.0, std::ptr::null_mut()) }.into()) {
+            Ok(signal) => return Ok(signal as i32),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Whether `fd` is a terminal.
+pub fn is_terminal(fd: BorrowedFd) -> bool {
+    // SAFETY: takes no pointers.
+    unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+}
