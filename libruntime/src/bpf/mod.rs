@@ -9,8 +9,8 @@
 //! differ, on purpose:
 //!
 //! * an interface that the profile does not list, x32 among them, gets `KILL_PROCESS` (runc: `KILL_THREAD`);
-//! * a rule for `shmat` and the like also stops `ipc(0x10015, …)` on i386 (see [`arch::Carrier`]);
-//! * rules with different actions whose conditions overlap apply in the order written (see [`decide`]);
+//! * a rule for `shmat` and the like also stops `ipc(0x10015, …)` on i386 (see `arch::Carrier`);
+//! * rules with different actions whose conditions overlap apply in the order written (see `decide`);
 //! * an `errnoRet` that cannot be returned is refused, not cut off or ignored, as the specification demands;
 //! * an architecture that this machine cannot execute is passed over, whatever its byte order;
 //! * no flags are set that the profile does not name (runc adds `SPEC_ALLOW` when `flags` is absent).
