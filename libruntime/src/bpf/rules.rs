@@ -1,0 +1,187 @@
+//! Reads `linux.seccomp` into rules that cannot be wrong, or says everything that is wrong with it.
+
+use super::names::{self, Numbers};
+use crate::Error;
+use oci_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
+    LinuxSeccompOperator as Operator, LinuxSyscall,
+};
+
+/// A profile, understood.
+pub(super) struct Profile<'a> {
+    /// What a call gets that no rule speaks of: a `SECCOMP_RET_*` value.
+    pub default: u32,
+    /// In the order written; entries that say the same as the default are gone, as in runc.
+    pub rules: Vec<Rule<'a>>,
+    /// Names that no architecture here knows, and where they stand.
+    pub warnings: Vec<String>,
+}
+
+/// One entry of `syscalls`.
+pub(super) struct Rule<'a> {
+    /// Its index there.
+    pub index: usize,
+    /// What it decides: a `SECCOMP_RET_*` value.
+    pub action: u32,
+    /// The calls it speaks of.
+    pub calls: Vec<(&'a str, &'static Numbers)>,
+    /// It applies when all conditions of one of these hold; none at all is `[[]]`.
+    pub alternatives: Vec<Vec<Cond>>,
+}
+
+/// A test of one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cond {
+    /// 0 to 5.
+    pub arg: u8,
+    /// What it is compared with.
+    pub test: Test,
+}
+
+/// `SCMP_CMP_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Test {
+    /// Equal, or not if `false`.
+    Is(bool, u64),
+    /// Greater, or not if `false`.
+    Above(bool, u64),
+    /// Greater or equal, or not if `false`.
+    AtLeast(bool, u64),
+    /// Equal in the bits of the mask; `value` has no others.
+    Masked {
+        /// OCI `value`.
+        mask: u64,
+        /// OCI `valueTwo`.
+        value: u64,
+    },
+}
+
+/// The whole profile, or every reason why not.
+pub(super) fn read(seccomp: &LinuxSeccomp) -> Result<Profile<'_>, Vec<Error>> {
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    let default = action(seccomp.default_action(), seccomp.default_errno_ret())
+        .unwrap_or_else(|what| refuse(&mut errors, "linux.seccomp.defaultErrnoRet".into(), what));
+    let mut rules = Vec::new();
+    for (index, call) in seccomp.syscalls().iter().flatten().enumerate() {
+        match rule(index, call, &mut warnings) {
+            Ok(rule) if rule.action != default => rules.push(rule),
+            Ok(_) => {}
+            Err(more) => errors.extend(more),
+        }
+    }
+    if errors.is_empty() { Ok(Profile { default, rules, warnings }) } else { Err(errors) }
+}
+
+fn refuse(errors: &mut Vec<Error>, place: String, what: String) -> u32 {
+    errors.push(Error::new(what).at(place));
+    RET_KILL_PROCESS
+}
+
+fn rule<'a>(index: usize, call: &'a LinuxSyscall, warnings: &mut Vec<String>) -> Result<Rule<'a>, Vec<Error>> {
+    let here = |rest: &str| format!("linux.seccomp.syscalls[{index}].{rest}");
+    let mut errors = Vec::new();
+    let action = action(call.action(), call.errno_ret()).unwrap_or_else(|what| refuse(&mut errors, here("errnoRet"), what));
+    if call.names().is_empty() {
+        errors.push(Error::new("a rule needs at least one name").at(here("names")));
+    }
+    let mut calls = Vec::with_capacity(call.names().len());
+    for (n, name) in call.names().iter().enumerate() {
+        match names::numbers(name) {
+            Some(numbers) => calls.push((name.as_str(), numbers)),
+            None if name.is_empty() => errors.push(Error::new("a name is empty").at(here(&format!("names[{n}]")))),
+            None => {
+                warnings.push(format!("{}: no architecture has a system call `{name}`: skipped", here(&format!("names[{n}]"))))
+            }
+        }
+    }
+    let mut conds = Vec::new();
+    for (n, arg) in call.args().iter().flatten().enumerate() {
+        match cond(arg) {
+            Ok(cond) => conds.push(cond),
+            Err(error) => errors.push(error.at(here(&format!("args[{n}].index")))),
+        }
+    }
+    if errors.is_empty() { Ok(Rule { index, action, calls, alternatives: alternatives(conds) }) } else { Err(errors) }
+}
+
+/// All conditions must hold, unless two speak of the same argument: then any one suffices, each being a rule of its own.
+/// The specification is silent; runc and crun have always done so, and profiles count on it.
+fn alternatives(mut conds: Vec<Cond>) -> Vec<Vec<Cond>> {
+    let mut args: Vec<u8> = conds.iter().map(|cond| cond.arg).collect();
+    args.sort_unstable();
+    if args.windows(2).any(|pair| pair[0] == pair[1]) {
+        return conds.into_iter().map(|cond| vec![cond]).collect();
+    }
+    conds.sort_by_key(|cond| cond.arg);
+    vec![conds]
+}
+
+fn cond(arg: &LinuxSeccompArg) -> Result<Cond, Error> {
+    let value = arg.value();
+    let test = match arg.op() {
+        Operator::ScmpCmpEq => Test::Is(true, value),
+        Operator::ScmpCmpNe => Test::Is(false, value),
+        Operator::ScmpCmpGt => Test::Above(true, value),
+        Operator::ScmpCmpLe => Test::Above(false, value),
+        Operator::ScmpCmpGe => Test::AtLeast(true, value),
+        Operator::ScmpCmpLt => Test::AtLeast(false, value),
+        // libseccomp's convention: the first datum is the mask.
+        Operator::ScmpCmpMaskedEq => Test::Masked { mask: value, value: value & arg.value_two().unwrap_or(0) },
+    };
+    match u8::try_from(arg.index()) {
+        Ok(arg @ 0..=5) => Ok(Cond { arg, test }),
+        _ => Err(Error::new(format!("argument {} does not exist: a system call has 0 to 5", arg.index()))),
+    }
+}
+
+/// `SECCOMP_RET_KILL_PROCESS`.
+pub(super) const RET_KILL_PROCESS: u32 = 0x8000_0000;
+/// `SECCOMP_RET_USER_NOTIF`.
+pub(super) const RET_NOTIFY: u32 = 0x7fc0_0000;
+
+const EPERM: u32 = 1;
+/// `MAX_ERRNO`: the kernel silently lowers a greater one to this.
+const MAX_ERRNO: u32 = 4095;
+
+/// The `SECCOMP_RET_*` value of an action. An `errnoRet` that the action cannot return is refused, as the
+/// specification demands.
+fn action(action: Action, errno: Option<u32>) -> Result<u32, String> {
+    let (code, most) = match action {
+        Action::ScmpActKill | Action::ScmpActKillThread => (0, None),
+        Action::ScmpActKillProcess => (RET_KILL_PROCESS, None),
+        Action::ScmpActTrap => (0x0003_0000, None),
+        Action::ScmpActErrno => (0x0005_0000, Some(MAX_ERRNO)),
+        Action::ScmpActNotify => (RET_NOTIFY, None),
+        Action::ScmpActTrace => (0x7ff0_0000, Some(0xffff)),
+        Action::ScmpActLog => (0x7ffc_0000, None),
+        Action::ScmpActAllow => (0x7fff_0000, None),
+    };
+    match (most, errno) {
+        (None, None) => Ok(code),
+        (None, Some(_)) => Err(format!("`{action}` returns no errno")),
+        (Some(most), Some(errno)) if errno > most => Err(format!("{errno} is greater than {most}")),
+        (Some(_), errno) => Ok(code | errno.unwrap_or(EPERM)),
+    }
+}
+
+/// The flags as bits of seccomp(2). `notify` says whether the program can answer `SECCOMP_RET_USER_NOTIF`.
+pub(super) fn flags(flags: &[Flag], notify: bool) -> u32 {
+    let listener = if notify { NEW_LISTENER } else { 0 };
+    flags.iter().fold(listener, |bits, flag| bits | bit(*flag, notify))
+}
+
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+const NEW_LISTENER: u32 = 1 << 3;
+
+fn bit(flag: Flag, notify: bool) -> u32 {
+    match flag {
+        // The filter is loaded by a process of one thread: nothing to synchronise, and the kernel refuses TSYNC
+        // together with a listener.
+        Flag::SeccompFilterFlagTsync => 0,
+        Flag::SeccompFilterFlagLog => 1 << 1,
+        Flag::SeccompFilterFlagSpecAllow => 1 << 2,
+        // Says how to wait for a listener; EINVAL where there is none.
+        Flag::SeccompFilterFlagWaitKillableRecv => u32::from(notify) << 5,
+    }
+}
