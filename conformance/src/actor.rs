@@ -65,18 +65,10 @@ impl Actor {
 }
 
 fn from(user: nix::Result<Option<User>>, name: &str) -> Result<Actor, String> {
-    let user = user
-        .map_err(|e| format!("account `{name}`: {e}"))?
-        .ok_or(format!("no account `{name}`"))?;
+    let user = user.map_err(|e| format!("account `{name}`: {e}"))?.ok_or(format!("no account `{name}`"))?;
     let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
     let label = if uid == 0 { "root" } else { "user" };
-    Ok(Actor {
-        label,
-        name: user.name,
-        uid,
-        gid,
-        home: user.dir,
-    })
+    Ok(Actor { label, name: user.name, uid, gid, home: user.dir })
 }
 
 /// Makes the account when it is missing; it stays, as the accounts of packages do.
@@ -84,9 +76,7 @@ fn make_account(name: &str) -> Result<(), String> {
     if matches!(User::from_name(name), Ok(Some(_))) {
         return Ok(());
     }
-    let status = Command::new("useradd")
-        .args(["--create-home", "--shell", "/bin/sh", name])
-        .status();
+    let status = Command::new("useradd").args(["--create-home", "--shell", "/bin/sh", name]).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("useradd {name}: {status}")),

@@ -36,11 +36,7 @@ impl Args {
         let mut args = Args::default();
         let mut words = words;
         while let Some(word) = words.next() {
-            let mut value = || {
-                words
-                    .next()
-                    .ok_or_else(|| format!("`{word}` needs a value"))
-            };
+            let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value"));
             match word.as_str() {
                 "--runtime" => args.runtimes.push(value()?.into()),
                 "--codexrun" => args.codexrun = Some(value()?.into()),
@@ -66,17 +62,7 @@ mod tests {
 
     #[test]
     fn runtimes_add_up_and_a_missing_value_is_named() {
-        assert_eq!(
-            parse(&["--runtime", "a", "--runtime", "b"])
-                .unwrap()
-                .runtimes
-                .len(),
-            2
-        );
-        assert!(
-            parse(&["--user"])
-                .unwrap_err()
-                .contains("`--user` needs a value")
-        );
+        assert_eq!(parse(&["--runtime", "a", "--runtime", "b"]).unwrap().runtimes.len(), 2);
+        assert!(parse(&["--user"]).unwrap_err().contains("`--user` needs a value"));
     }
 }

@@ -62,45 +62,23 @@ impl Launch {
     /// A command in `dir` with nothing to read.
     pub fn new(argv: &[&str], dir: &Path) -> Launch {
         let argv = argv.iter().map(|a| a.to_string()).collect();
-        Launch {
-            argv,
-            env: Vec::new(),
-            dir: dir.into(),
-            stdin: String::new(),
-            keeps_root: false,
-        }
+        Launch { argv, env: Vec::new(), dir: dir.into(), stdin: String::new(), keeps_root: false }
     }
 
     /// Starts it in a process group of its own; output goes to files, so that no pipe can be held open.
     pub fn start(&self, actor: &Actor) -> std::io::Result<Running> {
         let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
         let mut command = Command::new(&self.argv[0]);
-        command
-            .args(&self.argv[1..])
-            .current_dir(&self.dir)
-            .process_group(0);
-        command
-            .env_clear()
-            .env("PATH", PATH)
-            .env("LANG", "C.UTF-8")
-            .env("HOME", &actor.home);
+        command.args(&self.argv[1..]).current_dir(&self.dir).process_group(0);
+        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", &actor.home);
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
-        command
-            .stdin(input(&self.stdin)?)
-            .stdout(out.try_clone()?)
-            .stderr(err.try_clone()?);
+        command.stdin(input(&self.stdin)?).stdout(out.try_clone()?).stderr(err.try_clone()?);
         if Uid::effective().is_root() && !self.keeps_root {
             command.uid(actor.uid).gid(actor.gid);
         }
         let child = command.spawn()?;
         let known = Known::new(child.id());
-        Ok(Running {
-            child,
-            line: self.line(actor),
-            out,
-            err,
-            _known: known,
-        })
+        Ok(Running { child, line: self.line(actor), out, err, _known: known })
     }
 
     /// Starts it and waits for its end.
@@ -110,12 +88,7 @@ impl Launch {
 
     fn line(&self, actor: &Actor) -> String {
         let words: Vec<String> = self.argv.iter().map(|w| quoted(w)).collect();
-        format!(
-            "[{} in {}] {}",
-            actor.name,
-            self.dir.display(),
-            words.join(" ")
-        )
+        format!("[{} in {}] {}", actor.name, self.dir.display(), words.join(" "))
     }
 }
 
@@ -132,11 +105,7 @@ fn input(text: &str) -> std::io::Result<Stdio> {
 /// A word as a shell would need it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 impl Running {
@@ -160,22 +129,9 @@ impl Running {
     /// The same while another command is running, whose orphans are not to be touched.
     pub fn finish_beside_others(mut self) -> std::io::Result<Ran> {
         let (status, timed_out) = self.wait()?;
-        let code = status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-        let (line, out, err) = (
-            self.line.clone(),
-            text(&mut self.out)?,
-            text(&mut self.err)?,
-        );
-        Ok(Ran {
-            line,
-            code,
-            out,
-            err,
-            left: Vec::new(),
-            timed_out,
-        })
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        let (line, out, err) = (self.line.clone(), text(&mut self.out)?, text(&mut self.err)?);
+        Ok(Ran { line, code, out, err, left: Vec::new(), timed_out })
     }
 
     fn wait(&mut self) -> std::io::Result<(ExitStatus, bool)> {
@@ -225,10 +181,7 @@ pub fn orphans_end(grace: Duration) -> Vec<String> {
             return Vec::new();
         }
         if Instant::now() > end {
-            return living
-                .into_iter()
-                .map(|(pid, name)| put_down(pid, name))
-                .collect();
+            return living.into_iter().map(|(pid, name)| put_down(pid, name)).collect();
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -239,11 +192,7 @@ fn put_down(pid: Pid, name: String) -> String {
     let _ = waitpid(pid, None);
     // Its own children are ours now.
     let below = orphans_end(Duration::ZERO);
-    if below.is_empty() {
-        name
-    } else {
-        format!("{name} [{}]", below.join(", "))
-    }
+    if below.is_empty() { name } else { format!("{name} [{}]", below.join(", ")) }
 }
 
 /// Our living children that nobody here started; those are waited for by their [`Running`]. Dead ones are collected on
@@ -255,8 +204,7 @@ fn orphans() -> Vec<(Pid, String)> {
         if parent != own || known(pid) {
             continue;
         }
-        let dead =
-            waitpid(pid, Some(WaitPidFlag::WNOHANG)) != Ok(nix::sys::wait::WaitStatus::StillAlive);
+        let dead = waitpid(pid, Some(WaitPidFlag::WNOHANG)) != Ok(nix::sys::wait::WaitStatus::StillAlive);
         if !dead {
             found.push((pid, name));
         }
@@ -284,9 +232,7 @@ impl Drop for Known {
 }
 
 fn known_list() -> std::sync::MutexGuard<'static, Vec<i32>> {
-    KNOWN
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn known(pid: Pid) -> bool {
@@ -298,10 +244,7 @@ pub fn processes() -> Vec<(Pid, Pid, String)> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter_map(|e| process(&e.path()))
-        .collect()
+    entries.flatten().filter_map(|e| process(&e.path())).collect()
 }
 
 fn process(dir: &Path) -> Option<(Pid, Pid, String)> {
@@ -311,9 +254,5 @@ fn process(dir: &Path) -> Option<(Pid, Pid, String)> {
     let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
     let line = std::fs::read(dir.join("cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    Some((
-        Pid::from_raw(pid),
-        Pid::from_raw(parent),
-        format!("{pid}: {}", line.trim()),
-    ))
+    Some((Pid::from_raw(pid), Pid::from_raw(parent), format!("{pid}: {}", line.trim())))
 }

@@ -35,25 +35,17 @@ fn main() -> ExitCode {
 fn suite(args: &Args) -> Result<Report, String> {
     let mut report = Report::default();
     if args.list {
-        matrix::rows()
-            .into_iter()
-            .chain(case::rows())
-            .for_each(|row| println!("{row}"));
+        matrix::rows().into_iter().chain(case::rows()).for_each(|row| println!("{row}"));
         return Ok(report);
     }
     in_private_mounts()?;
     launch::adopt_orphans().map_err(|e| format!("prctl(PR_SET_CHILD_SUBREAPER): {e}"))?;
     let actors = Actor::all(args.user.as_deref())?;
-    let stage =
-        Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
+    let stage = Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
     private_tmp()?;
     for column in columns(args, &stage, &actors) {
         eprintln!("conformance: {}", column.name());
-        let wanted = |row: &str| {
-            args.filter
-                .as_ref()
-                .is_none_or(|f| row.contains(f) || column.name().contains(f))
-        };
+        let wanted = |row: &str| args.filter.as_ref().is_none_or(|f| row.contains(f) || column.name().contains(f));
         matrix::run(&stage, &column, &wanted, &mut report);
         case::run(&stage, &column, &wanted, &mut report);
     }
@@ -64,29 +56,16 @@ fn suite(args: &Args) -> Result<Report, String> {
 /// Every runtime for every user. A filter that names a column drops the others.
 fn columns(args: &Args, stage: &Stage, actors: &[Actor]) -> Vec<Column> {
     let runtimes = runtimes(args, stage);
-    let all = runtimes.iter().flat_map(|r| {
-        actors.iter().map(|a| Column {
-            runtime: r.clone(),
-            actor: a.clone(),
-        })
-    });
+    let all = runtimes.iter().flat_map(|r| actors.iter().map(|a| Column { runtime: r.clone(), actor: a.clone() }));
     let all: Vec<Column> = all.collect();
     let filter = args.filter.clone().unwrap_or_default();
-    let named: Vec<Column> = all
-        .iter()
-        .filter(|c| !filter.is_empty() && c.name().contains(&filter))
-        .cloned()
-        .collect();
+    let named: Vec<Column> = all.iter().filter(|c| !filter.is_empty() && c.name().contains(&filter)).cloned().collect();
     if named.is_empty() { all } else { named }
 }
 
 /// `codexrun sandbox` and `codexrun run` for codexrun itself; every other runtime by its path.
 fn runtimes(args: &Args, stage: &Stage) -> Vec<Runtime> {
-    let named = if args.runtimes.is_empty() {
-        found()
-    } else {
-        args.runtimes.clone()
-    };
+    let named = if args.runtimes.is_empty() { found() } else { args.runtimes.clone() };
     let ours = args.runtimes.is_empty() || named.iter().any(|p| p.ends_with("codexrun"));
     let mut runtimes = Vec::new();
     if ours {
@@ -99,64 +78,32 @@ fn runtimes(args: &Args, stage: &Stage) -> Vec<Runtime> {
 }
 
 fn found() -> Vec<PathBuf> {
-    ["runc", "crun"]
-        .iter()
-        .filter_map(|name| on_path(name))
-        .collect()
+    ["runc", "crun"].iter().filter_map(|name| on_path(name)).collect()
 }
 
 /// A program on PATH.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|p| p.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file())
 }
 
 /// `--codexrun`, else a runtime of that name, else the newest that cargo has built beside us.
 fn codexrun(args: &Args) -> Result<PathBuf, String> {
-    let named = args.codexrun.clone().or_else(|| {
-        args.runtimes
-            .iter()
-            .find(|p| p.ends_with("codexrun"))
-            .cloned()
-    });
+    let named = args.codexrun.clone().or_else(|| args.runtimes.iter().find(|p| p.ends_with("codexrun")).cloned());
     if let Some(path) = named {
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            Err(format!("no file {}", path.display()))
-        };
+        return if path.is_file() { Ok(path) } else { Err(format!("no file {}", path.display())) };
     }
     let us = std::env::current_exe().map_err(|e| e.to_string())?;
-    let profiles = us
-        .parent()
-        .and_then(Path::parent)
-        .map(Path::to_path_buf)
-        .unwrap_or_default();
-    let built = ["debug", "release"]
-        .iter()
-        .map(|p| profiles.join(p).join("codexrun"));
-    let newest = built
-        .filter_map(|p| Some((p.metadata().ok()?.modified().ok()?, p)))
-        .max();
-    newest.map(|(_, path)| path).ok_or(format!(
-        "no codexrun in {}; build it or name it by --codexrun",
-        profiles.display()
-    ))
+    let profiles = us.parent().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
+    let built = ["debug", "release"].iter().map(|p| profiles.join(p).join("codexrun"));
+    let newest = built.filter_map(|p| Some((p.metadata().ok()?.modified().ok()?, p))).max();
+    newest.map(|(_, path)| path).ok_or(format!("no codexrun in {}; build it or name it by --codexrun", profiles.display()))
 }
 
 fn beside_us(name: &str) -> Result<PathBuf, String> {
     let us = std::env::current_exe().map_err(|e| e.to_string())?;
     let path = us.with_file_name(name);
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(format!(
-            "{} is missing: `cargo build -p conformance`",
-            path.display()
-        ))
-    }
+    if path.is_file() { Ok(path) } else { Err(format!("{} is missing: `cargo build -p conformance`", path.display())) }
 }
 
 const PRIVATE: &str = "CODEXRUN_CONFORMANCE_PRIVATE";
@@ -169,11 +116,7 @@ fn in_private_mounts() -> Result<(), String> {
     }
     let us = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut again = Command::new("unshare");
-    again
-        .args(["--mount", "--propagation", "private"])
-        .arg(us)
-        .args(std::env::args().skip(1))
-        .env(PRIVATE, "1");
+    again.args(["--mount", "--propagation", "private"]).arg(us).args(std::env::args().skip(1)).env(PRIVATE, "1");
     Err(format!("unshare: {}", again.exec()))
 }
 
@@ -182,10 +125,6 @@ fn private_tmp() -> Result<(), String> {
     if std::env::var_os(PRIVATE).is_none() {
         return Ok(());
     }
-    let (flags, data) = (
-        nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV,
-        Some("mode=1777"),
-    );
-    nix::mount::mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, data)
-        .map_err(|e| format!("tmpfs on /tmp: {e}"))
+    let (flags, data) = (nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV, Some("mode=1777"));
+    nix::mount::mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, data).map_err(|e| format!("tmpfs on /tmp: {e}"))
 }

@@ -40,16 +40,9 @@ type Listener = (&'static str, Box<dyn Fn() -> bool + Send>);
 impl Outside {
     /// Opens the listeners and starts the bystander.
     pub fn new(scene: &Scene, actor: &Actor) -> io::Result<Outside> {
-        let (tcp, udp) = (
-            TcpListener::bind("127.0.0.1:0")?,
-            UdpSocket::bind("127.0.0.1:0")?,
-        );
+        let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
         let (tcp_at, udp_at) = (tcp.local_addr()?.to_string(), udp.local_addr()?.to_string());
-        let tag = format!(
-            "codexrun-test-{}-{}",
-            std::process::id(),
-            tcp.local_addr()?.port()
-        );
+        let tag = format!("codexrun-test-{}-{}", std::process::id(), tcp.local_addr()?.port());
         let tmp = PathBuf::from("/tmp").join(&tag);
         std::fs::write(tmp.with_extension("txt"), "host\n")?;
         let unix = |path: PathBuf| open_to_all(UnixListener::bind(&path), &path);
@@ -57,43 +50,17 @@ impl Outside {
         let listeners: Vec<Listener> = vec![
             ("tcp", tcp_look(tcp)?),
             ("udp", udp_look(udp)?),
-            (
-                "unix in the workspace",
-                unix_look(unix(scene.w().join("host.sock"))?)?,
-            ),
-            (
-                "unix in /tmp",
-                unix_look(unix(tmp.with_extension("sock"))?)?,
-            ),
-            (
-                "unix abstract",
-                unix_look(UnixListener::bind_addr(&SocketAddr::from_abstract_name(
-                    &tag,
-                )?)?)?,
-            ),
-            (
-                "datagram in the workspace",
-                dgram_look(dgram(scene.w().join("host.dgram"))?)?,
-            ),
-            (
-                "datagram in /tmp",
-                dgram_look(dgram(tmp.with_extension("dgram"))?)?,
-            ),
+            ("unix in the workspace", unix_look(unix(scene.w().join("host.sock"))?)?),
+            ("unix in /tmp", unix_look(unix(tmp.with_extension("sock"))?)?),
+            ("unix abstract", unix_look(UnixListener::bind_addr(&SocketAddr::from_abstract_name(&tag)?)?)?),
+            ("datagram in the workspace", dgram_look(dgram(scene.w().join("host.dgram"))?)?),
+            ("datagram in /tmp", dgram_look(dgram(tmp.with_extension("dgram"))?)?),
         ];
         let bystander = Launch::new(&["/bin/sleep", "600"], Path::new("/")).start(actor)?;
         let (calls, stop) = (Calls::default(), Arc::new(AtomicBool::new(false)));
         let thread = watch(listeners, calls.clone(), stop.clone());
         let thread = Some(thread);
-        Ok(Outside {
-            tcp: tcp_at,
-            udp: udp_at,
-            name: tag,
-            tmp,
-            bystander,
-            calls,
-            stop,
-            thread,
-        })
+        Ok(Outside { tcp: tcp_at, udp: udp_at, name: tag, tmp, bystander, calls, stop, thread })
     }
 
     /// A process of the host that belongs to the caller.
@@ -103,15 +70,8 @@ impl Outside {
 
     /// Who was called, in words; empty when nobody was.
     pub fn called(&self) -> String {
-        let calls = self
-            .calls
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        calls
-            .iter()
-            .map(|(name, n)| format!("{name} ×{n}"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let calls = self.calls.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        calls.iter().map(|(name, n)| format!("{name} ×{n}")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -141,11 +101,7 @@ fn watch(listeners: Vec<Listener>, calls: Calls, stop: Arc<AtomicBool>) -> JoinH
             let last = stop.load(Ordering::Relaxed);
             for (name, look) in &listeners {
                 while look() {
-                    *calls
-                        .lock()
-                        .unwrap_or_else(|poisoned| poisoned.into_inner())
-                        .entry(name)
-                        .or_default() += 1;
+                    *calls.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).entry(name).or_default() += 1;
                 }
             }
             if last {

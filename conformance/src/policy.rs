@@ -28,48 +28,13 @@ pub enum Text {
 
 /// In the order of the table's columns.
 pub const POLICIES: [Policy; COUNT] = [
-    Policy {
-        name: "read-only",
-        restricted: true,
-        confined: true,
-        text: |_| Text::Preset("read-only"),
-    },
-    Policy {
-        name: "workspace-write",
-        restricted: true,
-        confined: true,
-        text: |s| Text::Json(workspace(s, false)),
-    },
-    Policy {
-        name: "workspace-write+network",
-        restricted: false,
-        confined: true,
-        text: |s| Text::Json(workspace(s, true)),
-    },
-    Policy {
-        name: "restricted read, :minimal",
-        restricted: true,
-        confined: true,
-        text: |_| Text::Json(scoped(true)),
-    },
-    Policy {
-        name: "restricted read",
-        restricted: true,
-        confined: true,
-        text: |_| Text::Json(scoped(false)),
-    },
-    Policy {
-        name: "split with deny",
-        restricted: true,
-        confined: true,
-        text: |s| Text::Json(split(s)),
-    },
-    Policy {
-        name: "danger-full-access",
-        restricted: false,
-        confined: false,
-        text: |_| Text::Preset("danger-full-access"),
-    },
+    Policy { name: "read-only", restricted: true, confined: true, text: |_| Text::Preset("read-only") },
+    Policy { name: "workspace-write", restricted: true, confined: true, text: |s| Text::Json(workspace(s, false)) },
+    Policy { name: "workspace-write+network", restricted: false, confined: true, text: |s| Text::Json(workspace(s, true)) },
+    Policy { name: "restricted read, :minimal", restricted: true, confined: true, text: |_| Text::Json(scoped(true)) },
+    Policy { name: "restricted read", restricted: true, confined: true, text: |_| Text::Json(scoped(false)) },
+    Policy { name: "split with deny", restricted: true, confined: true, text: |s| Text::Json(split(s)) },
+    Policy { name: "danger-full-access", restricted: false, confined: false, text: |_| Text::Preset("danger-full-access") },
 ];
 
 impl Policy {
@@ -77,10 +42,7 @@ impl Policy {
     pub fn word(&self, scene: &Scene) -> std::io::Result<String> {
         match (self.text)(scene) {
             Text::Preset(name) => Ok(name.into()),
-            Text::Json(value) => Ok(scene
-                .put("policy.json", &format!("{value:#}\n"))?
-                .display()
-                .to_string()),
+            Text::Json(value) => Ok(scene.put("policy.json", &format!("{value:#}\n"))?.display().to_string()),
         }
     }
 }
@@ -110,8 +72,7 @@ fn scoped(minimal: bool) -> Value {
     if !minimal {
         return pair(vec![workspace]);
     }
-    let file_system =
-        json!({"type": "restricted", "entries": [special("minimal", "read"), workspace]});
+    let file_system = json!({"type": "restricted", "entries": [special("minimal", "read"), workspace]});
     json!({"type": "managed", "file_system": file_system, "network": "restricted"})
 }
 

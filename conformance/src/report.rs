@@ -23,16 +23,8 @@ pub enum No {
 pub type Verdict = Result<(), No>;
 
 /// A failure with its three lines.
-pub fn fail<T>(
-    command: impl ToString,
-    expected: impl ToString,
-    got: impl ToString,
-) -> Result<T, No> {
-    Err(No::Fail {
-        command: command.to_string(),
-        expected: expected.to_string(),
-        got: got.to_string(),
-    })
+pub fn fail<T>(command: impl ToString, expected: impl ToString, got: impl ToString) -> Result<T, No> {
+    Err(No::Fail { command: command.to_string(), expected: expected.to_string(), got: got.to_string() })
 }
 
 /// A cell that cannot be asked.
@@ -43,22 +35,14 @@ pub fn skip<T>(reason: impl ToString) -> Result<T, No> {
 impl From<std::io::Error> for No {
     /// The suite's own trouble is a failure: a case that could not be set up has proved nothing.
     fn from(e: std::io::Error) -> Self {
-        No::Fail {
-            command: "(the suite itself)".into(),
-            expected: "no error".into(),
-            got: e.to_string(),
-        }
+        No::Fail { command: "(the suite itself)".into(), expected: "no error".into(), got: e.to_string() }
     }
 }
 
 impl Ran {
     /// Fails unless `holds`, and says what the command did.
     pub fn must(&self, expected: &str, holds: bool) -> Verdict {
-        if holds && !self.timed_out && self.left.is_empty() {
-            Ok(())
-        } else {
-            fail(&self.line, expected, self.summary())
-        }
+        if holds && !self.timed_out && self.left.is_empty() { Ok(()) } else { fail(&self.line, expected, self.summary()) }
     }
 
     /// The exit code, the time-out, what stayed, and the ends of both outputs.
@@ -101,12 +85,7 @@ struct Cell {
 impl Report {
     /// Adds a cell.
     pub fn add(&mut self, row: &str, column: &str, under: &str, verdict: Verdict) {
-        self.cells.push(Cell {
-            row: row.into(),
-            column: column.into(),
-            under: under.into(),
-            verdict,
-        });
+        self.cells.push(Cell { row: row.into(), column: column.into(), under: under.into(), verdict });
     }
 
     /// Whether any cell failed.
@@ -131,41 +110,21 @@ impl Report {
 
     fn print_matrix(&self, verbose: bool) {
         let name = |c: &Cell| {
-            if verbose && !c.under.is_empty() {
-                format!("{} [{}]", c.row, c.under)
-            } else {
-                c.row.clone()
-            }
+            if verbose && !c.under.is_empty() { format!("{} [{}]", c.row, c.under) } else { c.row.clone() }
         };
         let columns = unique(self.cells.iter().map(|c| c.column.clone()));
         let mut rows: BTreeMap<String, BTreeMap<&str, Tally>> = BTreeMap::new();
         for cell in &self.cells {
-            rows.entry(name(cell))
-                .or_default()
-                .entry(&cell.column)
-                .or_default()
-                .add(&cell.verdict);
+            rows.entry(name(cell)).or_default().entry(&cell.column).or_default().add(&cell.verdict);
         }
         let width = rows.keys().map(|r| r.chars().count()).max().unwrap_or(0);
         let line = |first: &str, rest: Vec<String>| {
-            let cells: Vec<String> = rest
-                .iter()
-                .zip(&columns)
-                .map(|(r, c)| format!("{r:<w$}", w = c.len().max(7)))
-                .collect();
-            println!(
-                "{}",
-                format!("{first:<width$}  {}", cells.join("  ")).trim_end()
-            );
+            let cells: Vec<String> = rest.iter().zip(&columns).map(|(r, c)| format!("{r:<w$}", w = c.len().max(7))).collect();
+            println!("{}", format!("{first:<width$}  {}", cells.join("  ")).trim_end());
         };
         line("", columns.clone());
         for row in unique(self.cells.iter().map(name)) {
-            let cells = columns.iter().map(|c| {
-                rows[&row]
-                    .get(c.as_str())
-                    .map(Tally::word)
-                    .unwrap_or_default()
-            });
+            let cells = columns.iter().map(|c| rows[&row].get(c.as_str()).map(Tally::word).unwrap_or_default());
             line(&row, cells.collect());
         }
     }
@@ -174,45 +133,46 @@ impl Report {
         let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for cell in &self.cells {
             if let Err(No::Skip(reason)) = &cell.verdict {
-                reasons
-                    .entry(reason)
-                    .or_default()
-                    .push(format!("{} ({})", cell.row, cell.column));
+                reasons.entry(reason).or_default().push(format!("{} ({})", cell.row, cell.column));
             }
         }
         for (reason, cells) in reasons {
             let cells = unique(cells.into_iter());
             let shown = cells.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-            let more = if cells.len() > 3 {
-                format!(" and {} more", cells.len() - 3)
-            } else {
-                String::new()
-            };
+            let more = if cells.len() > 3 { format!(" and {} more", cells.len() - 3) } else { String::new() };
             println!("\nskip: {reason}\n  {shown}{more}");
         }
         println!();
     }
 
+    /// One paragraph per failure; rows that failed for one and the same reason (no bundle, no answer) share it.
     fn print_failures(&self) {
-        for cell in &self.cells {
-            if let Err(No::Fail {
-                command,
-                expected,
-                got,
-            }) = &cell.verdict
-            {
-                let under = if cell.under.is_empty() {
-                    String::new()
-                } else {
-                    format!(" under {}", cell.under)
-                };
-                println!("FAIL {} on {}{under}", cell.row, cell.column);
-                println!(
-                    "  command:  {command}\n  expected: {expected}\n  got:      {}\n",
-                    got.replace('\n', "\n            ")
-                );
+        let mut same: Vec<(&Cell, Vec<&str>)> = Vec::new();
+        for cell in self.cells.iter().filter(|c| matches!(c.verdict, Err(No::Fail { .. }))) {
+            match same.iter_mut().find(|(first, _)| first.fails_like(cell)) {
+                Some((_, rows)) => rows.push(&cell.row),
+                None => same.push((cell, vec![&cell.row])),
             }
         }
+        same.iter().for_each(|(cell, rows)| cell.print_failure(rows));
+    }
+}
+
+impl Cell {
+    fn fails_like(&self, other: &Cell) -> bool {
+        let facts = |c: &Cell| match &c.verdict {
+            Err(No::Fail { command, expected, got }) => Some(format!("{command}\n{expected}\n{got}")),
+            _ => None,
+        };
+        self.column == other.column && self.under == other.under && facts(self) == facts(other)
+    }
+
+    fn print_failure(&self, rows: &[&str]) {
+        let Err(No::Fail { command, expected, got }) = &self.verdict else { return };
+        let under = if self.under.is_empty() { String::new() } else { format!(" under {}", self.under) };
+        let more = if rows.len() > 1 { format!(" (and {} more rows)", rows.len() - 1) } else { String::new() };
+        println!("FAIL {}{more} on {}{under}", self.row, self.column);
+        println!("  command:  {command}\n  expected: {expected}\n  got:      {}\n", got.replace('\n', "\n            "));
     }
 }
 
@@ -260,13 +220,6 @@ mod tests {
         assert_eq!(tally.word(), "ok");
         tally.add(&fail("c", "e", "g"));
         assert_eq!(tally.word(), "FAIL 1/2");
-        assert_eq!(
-            Tally {
-                skipped: 1,
-                ..Tally::default()
-            }
-            .word(),
-            "skip"
-        );
+        assert_eq!(Tally { skipped: 1, ..Tally::default() }.word(), "skip");
     }
 }

@@ -66,14 +66,7 @@ impl Job {
     /// A command under a policy, in the scene's workspace.
     pub fn new(policy: impl ToString, scene: &Scene, argv: &[&str]) -> Job {
         let argv = argv.iter().map(|a| a.to_string()).collect();
-        Job {
-            policy: policy.to_string(),
-            cwd: scene.w(),
-            argv,
-            env: vec![],
-            stdin: String::new(),
-            leak: false,
-        }
+        Job { policy: policy.to_string(), cwd: scene.w(), argv, env: vec![], stdin: String::new(), leak: false }
     }
 
     /// A shell script under a policy.
@@ -85,38 +78,20 @@ impl Job {
 impl Runtime {
     /// Recognises a runtime by the name of its file.
     pub fn oci(path: &Path, codexrun: &Path) -> Runtime {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_string();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_string();
         let kind = match name.as_str() {
             "codexrun" => Kind::Codexrun,
             "runc" => Kind::Runc,
             "crun" => Kind::Crun,
             _ => Kind::Other,
         };
-        let label = if kind == Kind::Codexrun {
-            "run".into()
-        } else {
-            name
-        };
-        Runtime {
-            label,
-            path: path.into(),
-            kind,
-            codexrun: codexrun.into(),
-        }
+        let label = if kind == Kind::Codexrun { "run".into() } else { name };
+        Runtime { label, path: path.into(), kind, codexrun: codexrun.into() }
     }
 
     /// `codexrun sandbox`.
     pub fn sandbox(codexrun: &Path) -> Runtime {
-        Runtime {
-            label: "sandbox".into(),
-            path: codexrun.into(),
-            kind: Kind::Sandbox,
-            codexrun: codexrun.into(),
-        }
+        Runtime { label: "sandbox".into(), path: codexrun.into(), kind: Kind::Sandbox, codexrun: codexrun.into() }
     }
 
     /// Whether the runtime reads codexrun's annotations.
@@ -134,16 +109,9 @@ impl Column {
     /// Why nothing at all can run in this column here.
     pub fn obstacle(&self) -> Option<String> {
         if !self.actor.may_execute(&self.runtime.path) {
-            return Some(format!(
-                "{} cannot execute {}",
-                self.actor.name,
-                self.runtime.path.display()
-            ));
+            return Some(format!("{} cannot execute {}", self.actor.name, self.runtime.path.display()));
         }
-        if self.runtime.kind == Kind::Crun
-            && hybrid_cgroup().is_some()
-            && !nix::unistd::Uid::effective().is_root()
-        {
+        if self.runtime.kind == Kind::Crun && hybrid_cgroup().is_some() && !nix::unistd::Uid::effective().is_root() {
             return Some("crun refuses a hybrid cgroup host; started as root, the suite gives it a pure v1 view".into());
         }
         None
@@ -177,10 +145,7 @@ impl Column {
     fn prepare(&self, scene: &Scene, job: &Job) -> Result<Prepared, No> {
         if self.runtime.kind == Kind::Sandbox {
             let argv = [self.tool("sandbox", "--policy", job), job.argv.clone()].concat();
-            return Ok(Prepared::Ready(
-                self.launch(scene, argv, job),
-                String::new(),
-            ));
+            return Ok(Prepared::Ready(self.launch(scene, argv, job), String::new()));
         }
         let bundle = scene.bundle(&self.actor)?;
         let made = self.spec(scene, &bundle, job)?;
@@ -203,11 +168,7 @@ impl Column {
         }
         argv.splice(at..at, options);
         argv.extend(job.argv.clone());
-        let launch = Launch {
-            argv,
-            env: self.env(scene, job),
-            ..Launch::new(&[], &scene.dir)
-        };
+        let launch = Launch { argv, env: self.env(scene, job), ..Launch::new(&[], &scene.dir) };
         Ok(launch.run(&self.actor)?)
     }
 
@@ -217,13 +178,8 @@ impl Column {
     }
 
     fn tool(&self, verb: &str, policy: &str, job: &Job) -> Vec<String> {
-        let (exe, cwd) = (
-            self.runtime.codexrun.display().to_string(),
-            job.cwd.display().to_string(),
-        );
-        [&exe, verb, policy, &job.policy, "--cwd", &cwd, "--"]
-            .map(str::to_string)
-            .to_vec()
+        let (exe, cwd) = (self.runtime.codexrun.display().to_string(), job.cwd.display().to_string());
+        [&exe, verb, policy, &job.policy, "--cwd", &cwd, "--"].map(str::to_string).to_vec()
     }
 
     /// Another verb of the runtime (`state`, `kill`, `delete`), with this column's state directory.
@@ -232,9 +188,13 @@ impl Column {
             return skip("`codexrun sandbox` leaves nothing that has a state");
         }
         let job = Job::new("", scene, &[]);
-        Ok(self
-            .launch(scene, self.argv(scene, words), &job)
-            .run(&self.actor)?)
+        Ok(self.launch(scene, self.argv(scene, words), &job).run(&self.actor)?)
+    }
+
+    /// A verb that is started only: the caller decides how to wait for it.
+    pub fn begin(&self, scene: &Scene, words: &[&str]) -> Result<Running, No> {
+        let job = Job::new("", scene, &[]);
+        Ok(self.launch(scene, self.argv(scene, words), &job).start(&self.actor)?)
     }
 
     fn argv(&self, scene: &Scene, words: &[&str]) -> Vec<String> {
@@ -254,24 +214,15 @@ impl Column {
     }
 
     fn env(&self, scene: &Scene, job: &Job) -> Vec<(String, String)> {
-        let runtime_dir = (
-            "XDG_RUNTIME_DIR".to_string(),
-            scene.run().display().to_string(),
-        );
-        std::iter::once(runtime_dir)
-            .chain(job.env.clone())
-            .collect()
+        let runtime_dir = ("XDG_RUNTIME_DIR".to_string(), scene.run().display().to_string());
+        std::iter::once(runtime_dir).chain(job.env.clone()).collect()
     }
 
     /// Adds the wrappers: open descriptors, and crun's view of the cgroups.
     fn launch(&self, scene: &Scene, mut argv: Vec<String>, job: &Job) -> Launch {
         if job.leak {
             let secret = scene.out().join("file.txt");
-            let script = format!(
-                "exec 7<'{}' 9<'{}'; exec \"$0\" \"$@\"",
-                secret.display(),
-                scene.out().display()
-            );
+            let script = format!("exec 7<'{}' 9<'{}'; exec \"$0\" \"$@\"", secret.display(), scene.out().display());
             argv.splice(0..0, ["/bin/sh".into(), "-c".into(), script]);
         }
         let view = hybrid_cgroup().filter(|_| self.runtime.kind == Kind::Crun);
@@ -279,13 +230,7 @@ impl Column {
         if let Some(mount) = view {
             argv = [pure_v1(&mount, &self.actor), argv].concat();
         }
-        Launch {
-            argv,
-            env: self.env(scene, job),
-            dir: job.cwd.clone(),
-            stdin: job.stdin.clone(),
-            keeps_root,
-        }
+        Launch { argv, env: self.env(scene, job), dir: job.cwd.clone(), stdin: job.stdin.clone(), keeps_root }
     }
 }
 
@@ -298,31 +243,15 @@ enum Prepared {
 /// cgroup2 mount beside v1 holds controllers.
 fn pure_v1(mount: &str, actor: &Actor) -> Vec<String> {
     let (uid, gid) = (actor.uid, actor.gid);
-    let script = format!(
-        "umount '{mount}' && exec setpriv --reuid {uid} --regid {gid} --clear-groups -- \"$@\""
-    );
-    [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "/bin/sh",
-        "-c",
-        &script,
-        "sh",
-    ]
-    .map(str::to_string)
-    .to_vec()
+    let script = format!("umount '{mount}' && exec setpriv --reuid {uid} --regid {gid} --clear-groups -- \"$@\"");
+    ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", &script, "sh"].map(str::to_string).to_vec()
 }
 
 /// Where a cgroup2 hierarchy that has controllers is mounted beside v1 ones.
 fn hybrid_cgroup() -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     let of = |kind: &str| {
-        let line = text.lines().find(|l| {
-            l.split_once(" - ")
-                .is_some_and(|(_, tail)| tail.starts_with(kind))
-        })?;
+        let line = text.lines().find(|l| l.split_once(" - ").is_some_and(|(_, tail)| tail.starts_with(kind)))?;
         line.split(' ').nth(4).map(str::to_string)
     };
     of("cgroup ")?;
@@ -333,9 +262,5 @@ fn hybrid_cgroup() -> Option<String> {
 
 fn fresh_id() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "conformance-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("conformance-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -28,9 +28,7 @@ pub struct Scene {
 impl Stage {
     /// Makes the directory and copies the programs into it.
     pub fn new(codexrun: &Path, probe: &Path) -> io::Result<Stage> {
-        let dir = tempfile::Builder::new()
-            .prefix("codexrun-test-")
-            .tempdir_in("/var/tmp")?;
+        let dir = tempfile::Builder::new().prefix("codexrun-test-").tempdir_in("/var/tmp")?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let copy = |from: &Path, name: &str| {
             let to = dir.path().join(name);
@@ -38,20 +36,13 @@ impl Stage {
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).map(|()| to)
         };
         let (codexrun, probe) = (copy(codexrun, "codexrun")?, copy(probe, "probe")?);
-        Ok(Stage {
-            dir,
-            next: AtomicU32::new(0),
-            codexrun,
-            probe,
-        })
+        Ok(Stage { dir, next: AtomicU32::new(0), codexrun, probe })
     }
 
     /// A fresh scene that belongs to `actor`.
     pub fn scene(&self, actor: &Actor) -> io::Result<Scene> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
-        let scene = Scene {
-            dir: self.dir.path().join(n.to_string()),
-        };
+        let scene = Scene { dir: self.dir.path().join(n.to_string()) };
         for dir in DIRS {
             fs::create_dir_all(scene.dir.join(dir))?;
         }
@@ -143,9 +134,7 @@ impl Scene {
     /// A new, empty bundle directory.
     pub fn bundle(&self, actor: &Actor) -> io::Result<PathBuf> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let dir = self
-            .dir
-            .join(format!("bundles/{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let dir = self.dir.join(format!("bundles/{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&dir)?;
         actor.own(&dir)?;
         Ok(dir)
@@ -177,12 +166,7 @@ fn look(path: &Path, seen: &mut BTreeMap<PathBuf, String>) {
     let Ok(meta) = path.symlink_metadata() else {
         return;
     };
-    let mut fact = format!(
-        "mode {:o}, owner {}:{}",
-        meta.mode(),
-        meta.uid(),
-        meta.gid()
-    );
+    let mut fact = format!("mode {:o}, owner {}:{}", meta.mode(), meta.uid(), meta.gid());
     if meta.is_file() {
         fact += &format!(", {:?}", fs::read_to_string(path).unwrap_or_default());
     }
@@ -191,33 +175,16 @@ fn look(path: &Path, seen: &mut BTreeMap<PathBuf, String>) {
     }
     seen.insert(path.into(), fact);
     if meta.is_dir() {
-        fs::read_dir(path)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .for_each(|e| look(&e.path(), seen));
+        fs::read_dir(path).into_iter().flatten().flatten().for_each(|e| look(&e.path(), seen));
     }
 }
 
 /// The first difference between two snapshots, in words.
-pub fn difference(
-    before: &BTreeMap<PathBuf, String>,
-    after: &BTreeMap<PathBuf, String>,
-) -> Option<String> {
-    let gone = before
-        .iter()
-        .find(|(p, _)| !after.contains_key(*p))
-        .map(|(p, _)| format!("{} is gone", p.display()));
-    let new = || {
-        after
-            .iter()
-            .find(|(p, _)| !before.contains_key(*p))
-            .map(|(p, f)| format!("{} is new: {f}", p.display()))
-    };
+pub fn difference(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) -> Option<String> {
+    let gone = before.iter().find(|(p, _)| !after.contains_key(*p)).map(|(p, _)| format!("{} is gone", p.display()));
+    let new = || after.iter().find(|(p, _)| !before.contains_key(*p)).map(|(p, f)| format!("{} is new: {f}", p.display()));
     let other = || {
-        let (path, was) = before
-            .iter()
-            .find(|(p, f)| after.get(*p).is_some_and(|now| now != *f))?;
+        let (path, was) = before.iter().find(|(p, f)| after.get(*p).is_some_and(|now| now != *f))?;
         Some(format!("{}: was {was}, is {}", path.display(), after[path]))
     };
     gone.or_else(new).or_else(other)

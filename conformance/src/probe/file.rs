@@ -14,18 +14,8 @@ pub const VERBS: &[Verb] = &[
     ("list", |a| list(a[0])),
     ("stat", |a| Ok(format!("{:o}", fs::metadata(a[0])?.mode()))),
     ("write", |a| write(a[0])),
-    ("open-write", |a| {
-        done(OpenOptions::new().write(true).open(a[0]).map(drop))
-    }),
-    ("truncate", |a| {
-        done(
-            OpenOptions::new()
-                .write(true)
-                .truncate(true)
-                .open(a[0])
-                .map(drop),
-        )
-    }),
+    ("open-write", |a| done(OpenOptions::new().write(true).open(a[0]).map(drop))),
+    ("truncate", |a| done(OpenOptions::new().write(true).truncate(true).open(a[0]).map(drop))),
     ("create", |a| create(a[0])),
     ("mkdir", |a| done(fs::create_dir(a[0]))),
     ("rmdir", |a| done(fs::remove_dir(a[0]))),
@@ -35,21 +25,11 @@ pub const VERBS: &[Verb] = &[
     ("rename-new-file", |a| rename_new(a[0], a[1], false)),
     ("rename-new-dir", |a| rename_new(a[0], a[1], true)),
     ("link", |a| done(fs::hard_link(a[0], a[1]))),
-    ("link-write", |a| {
-        fs::hard_link(a[0], a[1])
-            .map_err(Into::into)
-            .and_then(|()| write(a[1]))
-    }),
+    ("link-write", |a| fs::hard_link(a[0], a[1]).map_err(Into::into).and_then(|()| write(a[1]))),
     ("symlink", |a| done(symlink(a[0], a[1]))),
-    ("symlink-write", |a| {
-        symlink(a[0], a[1])
-            .map_err(Into::into)
-            .and_then(|()| write(a[1]))
-    }),
+    ("symlink-write", |a| symlink(a[0], a[1]).map_err(Into::into).and_then(|()| write(a[1]))),
     ("swap-write", |a| swap_write(a[0], a[1], a[2])),
-    ("chmod", |a| {
-        done(fs::set_permissions(a[0], fs::Permissions::from_mode(0o777)))
-    }),
+    ("chmod", |a| done(fs::set_permissions(a[0], fs::Permissions::from_mode(0o777)))),
     ("chown", |a| chown(a[0])),
     ("xattr", |a| xattr(a[0])),
     ("utime", |a| utime(a[0])),
@@ -82,37 +62,17 @@ fn list(path: &str) -> Outcome {
 }
 
 fn write(path: &str) -> Outcome {
-    done(
-        OpenOptions::new()
-            .append(true)
-            .open(path)?
-            .write_all(b"written by the probe\n"),
-    )
+    done(OpenOptions::new().append(true).open(path)?.write_all(b"written by the probe\n"))
 }
 
 fn create(path: &str) -> Outcome {
-    done(
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)?
-            .write_all(b"made by the probe\n"),
-    )
+    done(OpenOptions::new().write(true).create_new(true).open(path)?.write_all(b"made by the probe\n"))
 }
 
 fn exchange(a: &str, b: &str) -> Outcome {
     let (at, from, to) = (i64::from(libc::AT_FDCWD), text(a), text(b));
     let flags = Arg::Int(libc::RENAME_EXCHANGE.into());
-    call(
-        libc::SYS_renameat2,
-        [
-            Arg::Int(at),
-            Arg::Text(&from),
-            Arg::Int(at),
-            Arg::Text(&to),
-            flags,
-        ],
-    )?;
+    call(libc::SYS_renameat2, [Arg::Int(at), Arg::Text(&from), Arg::Int(at), Arg::Text(&to), flags])?;
     Ok(String::new())
 }
 
@@ -135,34 +95,19 @@ fn swap_write(dir: &str, target: &str, file: &str) -> Outcome {
 
 fn chown(path: &str) -> Outcome {
     let meta = fs::metadata(path)?;
-    done(std::os::unix::fs::chown(
-        path,
-        Some(meta.uid()),
-        Some(meta.gid()),
-    ))
+    done(std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid())))
 }
 
 fn xattr(path: &str) -> Outcome {
     let (path, name) = (text(path), text("user.codexrun-test"));
-    let args = [
-        Arg::Text(&path),
-        Arg::Text(&name),
-        Arg::In(b"x"),
-        Arg::Int(1),
-        Arg::Int(0),
-    ];
+    let args = [Arg::Text(&path), Arg::Text(&name), Arg::In(b"x"), Arg::Int(1), Arg::Int(0)];
     call(libc::SYS_setxattr, args)?;
     Ok(String::new())
 }
 
 fn utime(path: &str) -> Outcome {
     let path = text(path);
-    let args = [
-        Arg::Int(libc::AT_FDCWD.into()),
-        Arg::Text(&path),
-        Arg::Null,
-        Arg::Int(0),
-    ];
+    let args = [Arg::Int(libc::AT_FDCWD.into()), Arg::Text(&path), Arg::Null, Arg::Int(0)];
     call(libc::SYS_utimensat, args)?;
     Ok(String::new())
 }
@@ -170,24 +115,12 @@ fn utime(path: &str) -> Outcome {
 fn mknod(path: &str, kind: u32, device: i64) -> Outcome {
     let path = text(path);
     let mode = Arg::Int((kind | 0o600).into());
-    call(
-        libc::SYS_mknodat,
-        [
-            Arg::Int(libc::AT_FDCWD.into()),
-            Arg::Text(&path),
-            mode,
-            Arg::Int(device),
-        ],
-    )?;
+    call(libc::SYS_mknodat, [Arg::Int(libc::AT_FDCWD.into()), Arg::Text(&path), mode, Arg::Int(device)])?;
     Ok(String::new())
 }
 
 fn exec(path: &str) -> Outcome {
-    let status = Command::new(path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()?;
+    let status = Command::new(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     Ok(status.to_string())
 }
 
@@ -208,39 +141,12 @@ fn chardev(path: &str, expected: &str) -> Outcome {
 
 /// A new pseudo-terminal: the other end must be in this sandbox's own devpts.
 fn pty() -> Outcome {
-    let master = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/ptmx")?;
-    let (fd, mut unlock, mut number) = (
-        i64::from(std::os::fd::AsRawFd::as_raw_fd(&master)),
-        [0; 4],
-        [0; 4],
-    );
-    call(
-        libc::SYS_ioctl,
-        [
-            Arg::Int(fd),
-            Arg::Int(libc::TIOCSPTLCK as i64),
-            Arg::Out(&mut unlock),
-        ],
-    )?;
-    call(
-        libc::SYS_ioctl,
-        [
-            Arg::Int(fd),
-            Arg::Int(libc::TIOCGPTN as i64),
-            Arg::Out(&mut number),
-        ],
-    )?;
+    let master = OpenOptions::new().read(true).write(true).open("/dev/ptmx")?;
+    let (fd, mut unlock, mut number) = (i64::from(std::os::fd::AsRawFd::as_raw_fd(&master)), [0; 4], [0; 4]);
+    call(libc::SYS_ioctl, [Arg::Int(fd), Arg::Int(libc::TIOCSPTLCK as i64), Arg::Out(&mut unlock)])?;
+    call(libc::SYS_ioctl, [Arg::Int(fd), Arg::Int(libc::TIOCGPTN as i64), Arg::Out(&mut number)])?;
     let path = format!("/dev/pts/{}", u32::from_ne_bytes(number));
-    drop(
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags_noctty()
-            .open(&path)?,
-    );
+    drop(OpenOptions::new().read(true).write(true).custom_flags_noctty().open(&path)?);
     Ok(path)
 }
 

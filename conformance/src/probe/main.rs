@@ -46,10 +46,7 @@ fn apart(line: &str) {
         }
         Ok(pid) => {
             if let Some(signal) = syscall::wait(pid) {
-                say(
-                    name,
-                    &Err(Fail::Word(format!("SIG{signal}"), "killed".into())),
-                );
+                say(name, &Err(Fail::Word(format!("SIG{signal}"), "killed".into())));
             }
         }
         Err(errno) => say(name, &Err(Fail::Errno(errno))),

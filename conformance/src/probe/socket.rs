@@ -18,25 +18,11 @@ pub const VERBS: &[Verb] = &[
     ("unix-sendto", |a| dgram(libc::SYS_sendto, a[0])),
     ("unix-sendmsg", |a| dgram(libc::SYS_sendmsg, a[0])),
     ("unix-sendmmsg", |a| dgram(libc::SYS_sendmmsg, a[0])),
-    ("unix-dgram-connect", |a| {
-        dgram_connect(socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0)?, a[0])
-    }),
-    ("pair-dgram-connect", |a| {
-        dgram_connect(pair(libc::SOCK_DGRAM)?, a[0])
-    }),
-    ("pair-dgram-sendto", |a| {
-        send(libc::SYS_sendto, pair(libc::SOCK_DGRAM)?, a[0])
-    }),
-    ("pair-seqpacket-connect", |a| {
-        dgram_connect(pair(libc::SOCK_SEQPACKET)?, a[0])
-    }),
-    ("socket", |a| {
-        numbers(a).and_then(|n| {
-            socket(n[0], n[1], n[2])
-                .map(|_| String::new())
-                .map_err(Fail::Errno)
-        })
-    }),
+    ("unix-dgram-connect", |a| dgram_connect(socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0)?, a[0])),
+    ("pair-dgram-connect", |a| dgram_connect(pair(libc::SOCK_DGRAM)?, a[0])),
+    ("pair-dgram-sendto", |a| send(libc::SYS_sendto, pair(libc::SOCK_DGRAM)?, a[0])),
+    ("pair-seqpacket-connect", |a| dgram_connect(pair(libc::SOCK_SEQPACKET)?, a[0])),
+    ("socket", |a| numbers(a).and_then(|n| socket(n[0], n[1], n[2]).map(|_| String::new()).map_err(Fail::Errno))),
     ("lo-down", |_| lo_down()),
     ("tcp-self", |_| tcp_self("127.0.0.1:0")),
     ("tcp-self-v6", |_| tcp_self("[::1]:0")),
@@ -51,12 +37,7 @@ pub const VERBS: &[Verb] = &[
 const PATIENCE: Duration = Duration::from_millis(400);
 
 fn numbers(args: &[&str]) -> Result<Vec<i32>, Fail> {
-    args.iter()
-        .map(|a| {
-            a.parse()
-                .map_err(|e| Fail::Word("bad-argument".into(), format!("{a}: {e}")))
-        })
-        .collect()
+    args.iter().map(|a| a.parse().map_err(|e| Fail::Word("bad-argument".into(), format!("{a}: {e}")))).collect()
 }
 
 fn owned(ret: Ret) -> Result<OwnedFd, i32> {
@@ -66,28 +47,13 @@ fn owned(ret: Ret) -> Result<OwnedFd, i32> {
 }
 
 fn socket(domain: i32, kind: i32, protocol: i32) -> Result<OwnedFd, i32> {
-    owned(call(
-        libc::SYS_socket,
-        [
-            Arg::Int(domain.into()),
-            Arg::Int(kind.into()),
-            Arg::Int(protocol.into()),
-        ],
-    ))
+    owned(call(libc::SYS_socket, [Arg::Int(domain.into()), Arg::Int(kind.into()), Arg::Int(protocol.into())]))
 }
 
 fn pair(kind: i32) -> Result<OwnedFd, i32> {
     let mut fds = [0; 8];
     let domain = Arg::Int(libc::AF_UNIX.into());
-    call(
-        libc::SYS_socketpair,
-        [
-            domain,
-            Arg::Int(kind.into()),
-            Arg::Int(0),
-            Arg::Out(&mut fds),
-        ],
-    )?;
+    call(libc::SYS_socketpair, [domain, Arg::Int(kind.into()), Arg::Int(0), Arg::Out(&mut fds)])?;
     let [a, b, c, d, e, f, g, h] = fds;
     let other = owned(Ok(i32::from_ne_bytes([e, f, g, h]).into()))?;
     // Kept open: a send to a closed peer would fail for the wrong reason.
@@ -112,9 +78,7 @@ fn greeted(mut stream: impl Read + Write) -> Outcome {
 }
 
 fn tcp(address: &str) -> Outcome {
-    let address = address
-        .parse()
-        .map_err(|e| Fail::Word("bad-argument".into(), format!("{e}")))?;
+    let address = address.parse().map_err(|e| Fail::Word("bad-argument".into(), format!("{e}")))?;
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     greeted(stream)
@@ -142,25 +106,10 @@ fn dgram(nr: i64, path: &str) -> Outcome {
 fn send(nr: i64, from: OwnedFd, path: &str) -> Outcome {
     let (fd, to, data) = (Arg::Int(from.as_raw_fd().into()), address(path), b"probe");
     let iov = words(&[data.as_ptr() as u64, 5]);
-    let header = words(&[
-        to.as_ptr() as u64,
-        to.len() as u64,
-        iov.as_ptr() as u64,
-        1,
-        0,
-        0,
-        0,
-        0,
-    ]);
+    let header = words(&[to.as_ptr() as u64, to.len() as u64, iov.as_ptr() as u64, 1, 0, 0, 0, 0]);
     let sent = match nr {
         libc::SYS_sendto => {
-            let rest = [
-                Arg::In(data),
-                Arg::Int(5),
-                Arg::Int(0),
-                Arg::In(&to),
-                Arg::Int(to.len() as i64),
-            ];
+            let rest = [Arg::In(data), Arg::Int(5), Arg::Int(0), Arg::In(&to), Arg::Int(to.len() as i64)];
             let [a, b, c, d, e] = rest;
             call(nr, [fd, a, b, c, d, e])
         }
@@ -177,14 +126,7 @@ fn words(words: &[u64]) -> Vec<u8> {
 /// connect(2), then plain write(2), which no filter can look into.
 fn dgram_connect(from: OwnedFd, path: &str) -> Outcome {
     let to = address(path);
-    call(
-        libc::SYS_connect,
-        [
-            Arg::Int(from.as_raw_fd().into()),
-            Arg::In(&to),
-            Arg::Int(to.len() as i64),
-        ],
-    )?;
+    call(libc::SYS_connect, [Arg::Int(from.as_raw_fd().into()), Arg::In(&to), Arg::Int(to.len() as i64)])?;
     UnixDatagram::from(from).send(b"probe")?;
     Ok(String::new())
 }
@@ -195,10 +137,7 @@ fn lo_down() -> Outcome {
     let mut request = [0; 40];
     request[..2].copy_from_slice(b"lo");
     let fd = Arg::Int(socket.as_raw_fd().into());
-    call(
-        libc::SYS_ioctl,
-        [fd, Arg::Int(libc::SIOCSIFFLAGS as i64), Arg::In(&request)],
-    )?;
+    call(libc::SYS_ioctl, [fd, Arg::Int(libc::SIOCSIFFLAGS as i64), Arg::In(&request)])?;
     Ok(String::new())
 }
 
@@ -213,27 +152,16 @@ fn tcp_self(address: &str) -> Outcome {
     client.shutdown(std::net::Shutdown::Write)?;
     let mut text = String::new();
     peer.read_to_string(&mut text)?;
-    if text == "hello" {
-        Ok(from.to_string())
-    } else {
-        word("differs", text)
-    }
+    if text == "hello" { Ok(from.to_string()) } else { word("differs", text) }
 }
 
 fn udp_self() -> Outcome {
-    let (a, b) = (
-        UdpSocket::bind("127.0.0.1:0")?,
-        UdpSocket::bind("127.0.0.1:0")?,
-    );
+    let (a, b) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
     b.set_read_timeout(Some(PATIENCE))?;
     a.send_to(b"hello", b.local_addr()?)?;
     let mut text = [0; 5];
     b.recv_from(&mut text)?;
-    if &text == b"hello" {
-        Ok(String::new())
-    } else {
-        word("differs", "")
-    }
+    if &text == b"hello" { Ok(String::new()) } else { word("differs", "") }
 }
 
 /// Node's spawnSync: a stream pair, one side shut down (codex#41175).
@@ -244,11 +172,7 @@ fn pair_stream() -> Outcome {
     let mut text = String::new();
     b.read_to_string(&mut text)?;
     b.peer_addr()?;
-    if text == "hello" {
-        Ok(String::new())
-    } else {
-        word("differs", text)
-    }
+    if text == "hello" { Ok(String::new()) } else { word("differs", text) }
 }
 
 /// A named socket of the sandbox's own (tsx, Gradle, multiprocessing managers: codex#8343).
@@ -262,11 +186,7 @@ fn unix_self(path: &str) -> Outcome {
 /// socket(2) by its x32 number; a filter that compares numbers alone lets it through where the kernel has x32.
 fn x32() -> Outcome {
     const X32: i64 = 0x4000_0000;
-    let args = [
-        Arg::Int(libc::AF_UNIX.into()),
-        Arg::Int(libc::SOCK_DGRAM.into()),
-        Arg::Int(0),
-    ];
+    let args = [Arg::Int(libc::AF_UNIX.into()), Arg::Int(libc::SOCK_DGRAM.into()), Arg::Int(0)];
     call(X32 + 41, args)?;
     Ok(String::new())
 }
@@ -277,14 +197,7 @@ fn i386_sendto(path: &str) -> Outcome {
     const SENDTO: u32 = 11;
     let fd = socketcall(1, &[libc::AF_UNIX as u32, libc::SOCK_DGRAM as u32, 0])?;
     let to = address(path);
-    let args = [
-        fd as u32,
-        low_page(b"probe")?,
-        5,
-        0,
-        low_page(&to)?,
-        to.len() as u32,
-    ];
+    let args = [fd as u32, low_page(b"probe")?, 5, 0, low_page(&to)?, to.len() as u32];
     Ok(socketcall(SENDTO, &args)?.to_string())
 }
 

@@ -37,11 +37,7 @@ pub fn call<const N: usize>(number: i64, mut args: [Arg; N]) -> Ret {
     // SAFETY: every pointer comes from a borrow in `args`, which outlives the call; callers give lengths that are those
     // of the slices. Nothing here relies on memory that a probe could unmap, and each probe is a process of its own.
     let ret = unsafe { libc::syscall(number, w[0], w[1], w[2], w[3], w[4], w[5]) };
-    if ret == -1 {
-        Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
-    } else {
-        Ok(ret)
-    }
+    if ret == -1 { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(ret) }
 }
 
 /// A path or name for the kernel; an inner NUL ends it.
@@ -53,21 +49,13 @@ pub fn text(s: &str) -> CString {
 pub fn fork() -> Ret {
     // SAFETY: one thread; see above.
     let pid = unsafe { libc::fork() };
-    if pid < 0 {
-        Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
-    } else {
-        Ok(pid.into())
-    }
+    if pid < 0 { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(pid.into()) }
 }
 
 /// Waits for a child; the signal that killed it, if one did.
 pub fn wait(pid: i64) -> Option<i32> {
     let mut status = [0; 4];
-    call(
-        libc::SYS_wait4,
-        [Arg::Int(pid), Arg::Out(&mut status), Arg::Int(0), Arg::Null],
-    )
-    .ok()?;
+    call(libc::SYS_wait4, [Arg::Int(pid), Arg::Out(&mut status), Arg::Int(0), Arg::Null]).ok()?;
     let status = i32::from_ne_bytes(status);
     libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status))
 }
@@ -84,17 +72,7 @@ pub fn alarm(seconds: i64) {
 pub fn low_page(bytes: &[u8]) -> Result<u32, i32> {
     let prot = Arg::Int((libc::PROT_READ | libc::PROT_WRITE).into());
     let flags = Arg::Int((libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT).into());
-    let page = call(
-        libc::SYS_mmap,
-        [
-            Arg::Null,
-            Arg::Int(4096),
-            prot,
-            flags,
-            Arg::Int(-1),
-            Arg::Int(0),
-        ],
-    )?;
+    let page = call(libc::SYS_mmap, [Arg::Null, Arg::Int(4096), prot, flags, Arg::Int(-1), Arg::Int(0)])?;
     let n = bytes.len().min(4096);
     // SAFETY: the page was just mapped, is writable, 4096 bytes long, and nobody else knows it.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), page as *mut u8, n) };
@@ -118,9 +96,5 @@ pub fn int80(number: u32, args: [u32; 3]) -> Ret {
         );
     }
     let ret = i64::from(ret as i32);
-    if (-4095..0).contains(&ret) {
-        Err(-ret as i32)
-    } else {
-        Ok(ret)
-    }
+    if (-4095..0).contains(&ret) { Err(-ret as i32) } else { Ok(ret) }
 }
