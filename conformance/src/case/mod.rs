@@ -10,10 +10,11 @@ mod signal;
 mod state;
 
 use crate::launch::Ran;
+use crate::matrix::gone;
 use crate::report::{No, Report, Verdict, fail, skip};
 use crate::runtime::{Column, Job, Kind};
 use crate::scene::{Scene, Stage};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Which columns a case is for.
@@ -77,8 +78,21 @@ fn one(stage: &Stage, column: &Column, case: &Case) -> Verdict {
         On::Codexrun if !column.runtime.is_codexrun() => skip("only codexrun promises it"),
         On::Sandbox if kind != Kind::Sandbox => skip("about `codexrun sandbox` and `spec`, asked in the sandbox columns"),
         On::Bundle if kind == Kind::Sandbox => skip("`codexrun sandbox` has no bundle and no state"),
-        _ => (case.run)(&Play { column, scene: stage.scene(&column.actor)? }),
+        _ => played(&Play { column, scene: stage.scene(&column.actor)? }, case),
     }
+}
+
+/// The case's own verdict; and whatever it was about, /tmp must be as it was.
+fn played(play: &Play, case: &Case) -> Verdict {
+    let there: Vec<PathBuf> = slash_tmp().into_iter().filter(|p| p.exists()).collect();
+    let verdict = (case.run)(play);
+    let new: Vec<PathBuf> = slash_tmp().into_iter().filter(|p| !there.contains(p)).collect();
+    let clean = gone(&new, "(after the case)");
+    verdict.and(clean)
+}
+
+fn slash_tmp() -> Vec<PathBuf> {
+    [".git", ".agents", ".codex"].map(|n| Path::new("/tmp").join(n)).to_vec()
 }
 
 /// What a case plays with.
