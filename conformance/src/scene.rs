@@ -19,6 +19,22 @@ pub struct Stage {
     pub probe: PathBuf,
 }
 
+const PLACE: &str = "/var/tmp";
+const PREFIX: &str = "codexrun-test-";
+/// Holds the process id of the suite that a stage belongs to.
+const OWNER: &str = "owner";
+
+/// Removes the stages of suites that were killed.
+fn sweep() {
+    let dead = |dir: &Path| {
+        let owner = fs::read_to_string(dir.join(OWNER)).unwrap_or_default();
+        !owner.is_empty() && !Path::new("/proc").join(owner).exists()
+    };
+    let all = fs::read_dir(PLACE).into_iter().flatten().flatten().map(|e| e.path());
+    let stages = all.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PREFIX)));
+    stages.filter(|p| dead(p)).for_each(|p| drop(fs::remove_dir_all(p)));
+}
+
 /// One scene. Removed when dropped.
 pub struct Scene {
     /// Its top.
@@ -28,7 +44,9 @@ pub struct Scene {
 impl Stage {
     /// Makes the directory and copies the programs into it.
     pub fn new(codexrun: &Path, probe: &Path) -> io::Result<Stage> {
-        let dir = tempfile::Builder::new().prefix("codexrun-test-").tempdir_in("/var/tmp")?;
+        sweep();
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(PLACE)?;
+        fs::write(dir.path().join(OWNER), std::process::id().to_string())?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let copy = |from: &Path, name: &str| {
             let to = dir.path().join(name);

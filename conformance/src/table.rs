@@ -252,7 +252,7 @@ pub const LINES: &[Line] = &[
     line("dev", "chardev /dev/random 1:8",                  "ok ok ok ok ok ok ok"),
     line("dev", "chardev /dev/urandom 1:9",                 "ok ok ok ok ok ok ok"),
     line("dev", "chardev /dev/tty 5:0",                     "ok ok ok ok ok ok ok"),
-    line("dev", "pty",                                      "ok ok ok ok ok ok ok"),
+    line("dev", "pty",                                      "ok ok ok ok ok ok -"),
     line("dev", "through /dev/stdin",                       "ok ok ok ok ok ok ok"),
     line("dev", "through /dev/stdout",                      "ok ok ok ok ok ok ok"),
     line("dev", "through /dev/stderr",                      "ok ok ok ok ok ok ok"),

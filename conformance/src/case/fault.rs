@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
 
 pub const CASES: &[Case] = &[
-    case("a .codex that is a symlink fails closed (#20716)", On::Sandbox, symlinked_metadata),
+    case("a .codex that is a symlink fails closed (#20716)", On::Sandbox, |p| symlinked_metadata(p, ".codex")),
+    case("an .agents that is a symlink fails closed", On::Sandbox, |p| symlinked_metadata(p, ".agents")),
+    case("a .git that is a symlink fails closed", On::Sandbox, |p| symlinked_metadata(p, ".git")),
+    case("a .codex that is a dangling symlink fails closed", On::Sandbox, dangling_metadata),
     case("a deny path that is a symlink below a root fails closed", On::Sandbox, symlinked_deny),
     case("many denied files (#43929, #22889)", On::Every, many_denied),
     case("nested writable roots (#43516)", On::Every, nested_roots),
@@ -30,13 +33,24 @@ fn with(play: &Play, policy: &Value, script: &str) -> Result<crate::launch::Ran,
     play.sh(file.display(), script)
 }
 
-/// Denied: the sentence names the link, and the target was not opened for the command.
-fn symlinked_metadata(play: &Play) -> Verdict {
+/// The sentence names the link, and nothing is started.
+fn symlinked_metadata(play: &Play, name: &str) -> Verdict {
+    let link = play.scene.w().join(name);
+    let _ = std::fs::remove_dir_all(&link);
     play.dir(&play.scene.w().join("decoy"))?;
-    symlink("decoy", play.scene.w().join(".codex"))?;
-    let ran = play.write("echo x > .codex/config.toml; echo started")?;
-    let says = ran.err.starts_with("codexrun: ") && ran.err.contains(".codex");
-    ran.must("exit 1 and a sentence about .codex, nothing started", ran.code == 1 && says && ran.out.is_empty())
+    symlink("decoy", &link)?;
+    closed(play, name)
+}
+
+fn dangling_metadata(play: &Play) -> Verdict {
+    symlink("../out/later", play.scene.w().join(".codex"))?;
+    closed(play, ".codex")
+}
+
+fn closed(play: &Play, name: &str) -> Verdict {
+    let ran = play.write(&format!("echo x > {name}/config; echo started"))?;
+    let says = ran.err.starts_with("codexrun: ") && ran.err.contains(name) && !ran.err.contains("panicked");
+    ran.must(&format!("exit 1 and a sentence about {name}, nothing started"), ran.code == 1 && says && ran.out.is_empty())
 }
 
 fn symlinked_deny(play: &Play) -> Verdict {

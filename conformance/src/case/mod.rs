@@ -78,21 +78,22 @@ fn one(stage: &Stage, column: &Column, case: &Case) -> Verdict {
         On::Codexrun if !column.runtime.is_codexrun() => skip("only codexrun promises it"),
         On::Sandbox if kind != Kind::Sandbox => skip("about `codexrun sandbox` and `spec`, asked in the sandbox columns"),
         On::Bundle if kind == Kind::Sandbox => skip("`codexrun sandbox` has no bundle and no state"),
-        _ => played(&Play { column, scene: stage.scene(&column.actor)? }, case),
+        _ => played(&Play { column, scene: stage.scene(&column.actor)?, there: slash_tmp() }, case),
     }
 }
 
 /// The case's own verdict; and whatever it was about, /tmp must be as it was.
 fn played(play: &Play, case: &Case) -> Verdict {
-    let there: Vec<PathBuf> = slash_tmp().into_iter().filter(|p| p.exists()).collect();
     let verdict = (case.run)(play);
-    let new: Vec<PathBuf> = slash_tmp().into_iter().filter(|p| !there.contains(p)).collect();
+    let new: Vec<PathBuf> = slash_tmp().into_iter().filter(|p| !play.there.contains(p)).collect();
     let clean = gone(&new, "(after the case)");
     verdict.and(clean)
 }
 
+/// The protected names that /tmp has.
 fn slash_tmp() -> Vec<PathBuf> {
-    [".git", ".agents", ".codex"].map(|n| Path::new("/tmp").join(n)).to_vec()
+    let names = [".git", ".agents", ".codex"].map(|n| Path::new("/tmp").join(n));
+    names.into_iter().filter(|p| p.exists()).collect()
 }
 
 /// What a case plays with.
@@ -101,6 +102,8 @@ pub struct Play<'a> {
     pub column: &'a Column,
     /// Where.
     pub scene: Scene,
+    /// Protected names that /tmp had before the case: somebody else's.
+    pub there: Vec<PathBuf>,
 }
 
 impl Play<'_> {

@@ -79,9 +79,9 @@ fn running_refused(play: &Play) -> Verdict {
 
 fn unknown(play: &Play) -> Verdict {
     let ran = play.column.verb(&play.scene, &["state", "no-such-container"])?;
-    // runc says only that the container does not exist.
-    let named = ran.err.contains("no-such-container") || !play.column.runtime.is_codexrun();
-    ran.must("a failure that names the id", ran.code != 0 && named)
+    // Engines look for runc's words.
+    let says = ran.err.contains("does not exist");
+    ran.must("a failure, `does not exist`", ran.code != 0 && says)
 }
 
 fn taken(play: &Play) -> Verdict {
