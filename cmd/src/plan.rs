@@ -34,13 +34,10 @@ impl Plan {
 
     fn bundle(&self) -> Result<Bundle, Failure> {
         match &self.policy {
-            Some(policy) => self
-                .make
-                .bundle(policy, &Disk::new(), Environment::inherited(), false),
-            None if self.make.is_given() => Err(Error::new(
-                "`--cwd`, `--identity`, `--proc`, `--env` and a command need `--policy`",
-            )
-            .into()),
+            Some(policy) => self.make.bundle(policy, &Disk::new(), Environment::inherited(), false),
+            None if self.make.is_given() => {
+                Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env` and a command need `--policy`").into())
+            }
             None => Ok(Bundle::read(&self.bundle)?),
         }
     }
