@@ -128,6 +128,7 @@ impl Launch<'_> {
                     tty: None,
                     step: 0,
                 };
+                process::become_child();
                 child.walk()
             }
             Cloned::Parent(pid, pidfd) => Ok(Container {
