@@ -7,6 +7,7 @@ use super::top::Style;
 use super::tree::{Spot, Tree};
 use crate::policy::Access;
 use oci_spec::runtime::Mount;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A mount and what it needs to land on.
@@ -115,11 +116,40 @@ pub(super) fn layers(ground: &Ground, style: Style, proc: Proc) -> Layers {
             .iter()
             .map(|at| layer(at, true, "tmpfs", Path::new("tmpfs"), PLACEHOLDER)),
     );
+    if style == Style::Sandbox {
+        let pinned = pinned(ground, &out.layers);
+        out.layers.extend(
+            pinned
+                .iter()
+                .map(|at| layer(at, true, "none", at, WRITE_DIR)),
+        );
+    }
     out.layers
         .sort_by_cached_key(|layer| layer.at.components().count());
     let closing: Vec<Layer> = out.layers.iter().filter_map(close).collect();
     out.layers.extend(closing); // when everything inside has its mount point
     out
+}
+
+/// Directories between a protected name and the mount that makes it writable. A mount point cannot be renamed, but a
+/// directory above it can, and then the name is free: `mv /tmp/work /tmp/x; mkdir -p /tmp/work/.git`. So these become
+/// mount points too.
+fn pinned(ground: &Ground, layers: &[Layer]) -> BTreeSet<PathBuf> {
+    let read = ground
+        .tree
+        .iter()
+        .filter(|(_, spot)| spot.access == Access::Read);
+    let protected = read
+        .map(|(path, _)| path)
+        .chain(ground.placeholders.iter().map(PathBuf::as_path));
+    protected
+        .flat_map(|path| path.ancestors().skip(1))
+        .filter(|up| {
+            ground.tree.access(up) == Some(Access::Write)
+                && layers.iter().all(|layer| layer.at != *up)
+        })
+        .map(PathBuf::from)
+        .collect()
 }
 
 fn system(tree: &Tree, proc: Proc, out: &mut Layers) {
