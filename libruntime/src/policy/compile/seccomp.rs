@@ -120,6 +120,9 @@ const MOUNTS: &[Rule] = &[
     call("fsmount"),
 ];
 
+/// Session keyrings are inherited through every namespace: the caller's tickets and secrets could be read and changed.
+const KEYS: &[Rule] = &[call("keyctl"), call("add_key"), call("request_key")];
+
 /// The filter of a sandbox.
 pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
     let rules = match network {
@@ -135,7 +138,7 @@ pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
         .iter()
         .find(|(name, _)| *name == arch)
         .ok_or_else(missing)?;
-    let syscalls = rules.iter().chain(MOUNTS).map(syscall).collect::<Result<_, _>>();
+    let syscalls = rules.iter().chain(MOUNTS).chain(KEYS).map(syscall).collect::<Result<_, _>>();
     let mut seccomp = LinuxSeccomp::default();
     seccomp
         .set_default_action(LinuxSeccompAction::ScmpActAllow)
