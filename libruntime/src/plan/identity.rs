@@ -45,6 +45,12 @@ fn mapped(draft: &mut Draft, process: &Process, uid: u32, gid: u32) {
 fn set_ids(draft: &mut Draft, process: &Process, sets: &Sets) {
     let user = process.user();
     let groups = user.additional_gids().clone().unwrap_or_default();
+    // To the kernel, -1 means: leave it as it is.
+    for (place, id) in [("process.user.uid", user.uid()), ("process.user.gid", user.gid())] {
+        if id == u32::MAX {
+            draft.refuse(place, format!("{id} is not an id"));
+        }
+    }
     draft.step(Stage::Ids, Op::Groups(groups), "process.user.additionalGids");
     draft.step(Stage::Ids, Op::Gid(user.gid()), "process.user.gid");
     if user.uid() != 0 && sets.any() {

@@ -92,6 +92,9 @@ fn not_executed(name: &str, errno: Errno) -> Error {
         Errno::ENOENT if name.contains('/') => Error::new(format!("exec: \"{name}\": stat {name}: no such file or directory")),
         Errno::ENOENT => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
         Errno::EACCES => Error::new(format!("exec: \"{name}\": permission denied")),
+        Errno::ELOOP => {
+            Error::new(format!("exec: \"{name}\": leads through a link of /proc, e.g. to codexrun's own file, or in a circle"))
+        }
         errno => Error::new(format!("exec: \"{name}\"")).cause(describe(errno)),
     };
     error.code(if errno == Errno::ENOENT { 127 } else { 126 })

@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd};
 /// Starts the command's process, which goes on with the list. It borrows our memory until it executes, and we sleep; PID 1 never
 /// comes back.
 pub(super) fn fork(child: &mut Child) -> Result<()> {
+    // What the terminal sends to its foreground group (Ctrl-C) reaches codexrun, which forwards it: not us a second time.
+    process::setsid()?;
     let mut stack = std::mem::take(&mut child.stack);
     let command = process::clone_shared(&mut stack, go_on, child)?;
     init(child, command)

@@ -70,7 +70,11 @@ impl Keeper<'_> {
                 }
             }
         }
-        file::write_all(self.gate.as_fd(), &[Sync::Placeholders as u8])?;
+        if let Err(errno) = file::write_all(self.gate.as_fd(), &[Sync::Placeholders as u8]) {
+            // The sandbox died meanwhile.
+            drop(release(kept));
+            return Err(errno);
+        }
         Ok(kept)
     }
 }
@@ -104,12 +108,23 @@ fn reserve(path: &Path) -> Result<Option<Kept>> {
             Err(errno) => return Err(errno),
         };
         let Some(dir) = open(parent.as_fd(), &name)? else { if made { continue } else { return Ok(None) } };
-        file::flock(dir.as_fd(), libc::LOCK_SH)?;
+        lock_shared(dir.as_fd())?;
         // Between the open and the lock another keeper may have removed it; then it has no name any more.
         if file::stat(dir.as_fd())?.links > 0 {
             return Ok(Some(Kept { parent, name, dir, made }));
         }
     }
+}
+
+/// A keeper holds the exclusive lock for an instant only. Who holds it longer is nobody of ours, and would stop us for ever.
+fn lock_shared(dir: BorrowedFd) -> Result<()> {
+    for _ in 0..200 {
+        match file::flock(dir, libc::LOCK_SH | libc::LOCK_NB) {
+            Err(Errno::EWOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(5)),
+            other => return other,
+        }
+    }
+    Err(Errno::EWOULDBLOCK)
 }
 
 /// The directory that a name lies in, reached without crossing a symbolic link, and its last component.
@@ -310,6 +325,26 @@ mod tests {
         std::fs::write(path.join("config.toml"), "x").unwrap();
         release(vec![kept]);
         assert!(path.join("config.toml").exists());
+    }
+
+    #[test]
+    fn a_stranger_that_holds_the_lock_does_not_stop_us_for_ever() {
+        let (_dir, path) = dir();
+        let kept = reserve(&path).unwrap().unwrap();
+        file::flock(kept.dir.as_fd(), libc::LOCK_EX).unwrap();
+        assert_eq!(reserve(&path).err(), Some(Errno::EWOULDBLOCK));
+    }
+
+    #[test]
+    fn a_sandbox_that_dies_before_the_placeholders_are_made_leaves_none() {
+        let (_dir, path) = dir();
+        let (gate, other) = file::socketpair().unwrap();
+        let (_, faults) = file::pipe().unwrap();
+        drop(other);
+        let (container, _) = file::pipe().unwrap();
+        let keeper = Keeper { paths: std::slice::from_ref(&path), container, gate, faults, ended: None };
+        assert_eq!(keeper.reserve().err(), Some(Errno::EPIPE));
+        assert!(!path.exists());
     }
 
     #[test]

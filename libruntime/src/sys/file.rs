@@ -14,6 +14,8 @@ pub enum Resolve {
     NoLinks,
     /// A path of the host, on which a symbolic link anywhere is ELOOP.
     HostNoLinks,
+    /// A path as execve(2) takes it; only a link of /proc that is no path (RESOLVE_NO_MAGICLINKS) is ELOOP.
+    NoMagicLinks,
 }
 
 #[repr(C)]
@@ -29,6 +31,7 @@ pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Re
         Resolve::InRoot => 0x10 | 0x02,
         Resolve::NoLinks => 0x10 | 0x02 | 0x04,
         Resolve::HostNoLinks => 0x02 | 0x04,
+        Resolve::NoMagicLinks => 0x02,
     };
     let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: 0, resolve };
     // SAFETY: `path` is NUL-terminated; `how` is a live struct open_how of the size given.
@@ -162,6 +165,12 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     // SAFETY: `fds` has room for the two descriptors that the kernel writes.
     done(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
     Ok((owned(fds[0].into())?, owned(fds[1].into())?))
+}
+
+/// memfd_create(2), close-on-exec: a file that has no name.
+pub fn memory(name: &CStr) -> Result<OwnedFd> {
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    owned(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }.into())
 }
 
 /// socketpair(2), AF_UNIX stream, close-on-exec.

@@ -105,6 +105,23 @@ const ARCHES: &[(&str, &[Arch])] = &[
     ("riscv64", &[Arch::ScmpArchRiscv64]),
 ];
 
+/// In a user namespace of its own a program may make a mount namespace that lacks our mounts (pivot_root(2), then umount(2) of the
+/// old root). Nothing there keeps it from renaming `.git` away, through a directory that it opened before, as a mount point is
+/// protected only where it is mounted. The last two make a namespace in one call (OPEN_TREE_NAMESPACE, FSMOUNT_NAMESPACE).
+const MOUNTS: &[Rule] = &[
+    call("pivot_root"),
+    call("umount"), // i386
+    call("umount2"),
+    call("mount"),
+    call("move_mount"),
+    call("open_tree"),
+    call("open_tree_attr"),
+    call("fsmount"),
+];
+
+/// Session keyrings are inherited through every namespace: the caller's tickets and secrets could be read and changed.
+const KEYS: &[Rule] = &[call("keyctl"), call("add_key"), call("request_key")];
+
 /// The filter of a sandbox.
 pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
     let rules = match network {
@@ -113,7 +130,7 @@ pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
     };
     let missing = || Error::new(format!("there is no system-call filter for the architecture `{arch}` yet"));
     let (_, arches) = ARCHES.iter().find(|(name, _)| *name == arch).ok_or_else(missing)?;
-    let syscalls = rules.iter().map(syscall).collect::<Result<_, _>>();
+    let syscalls = rules.iter().chain(MOUNTS).chain(KEYS).map(syscall).collect::<Result<_, _>>();
     let mut seccomp = LinuxSeccomp::default();
     seccomp
         .set_default_action(LinuxSeccompAction::ScmpActAllow)
@@ -190,7 +207,7 @@ mod tests {
 
     #[test]
     fn no_rule_has_two_conditions_on_one_argument() {
-        for rule in RESTRICTED.iter().chain(ENABLED) {
+        for rule in RESTRICTED.iter().chain(ENABLED).chain(MOUNTS) {
             let mut seen: Vec<usize> = rule.when.iter().map(|w| arg(w).unwrap().index()).collect();
             seen.dedup();
             assert_eq!(seen.len(), rule.when.len(), "{}", rule.call);

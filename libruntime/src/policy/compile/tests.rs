@@ -249,6 +249,15 @@ fn a_placeholder_of_another_sandbox_counts_as_missing() {
 }
 
 #[test]
+fn no_directory_above_a_protected_name_can_be_renamed() {
+    let c = made(vec![root(Read), project(Write), sub("a/b/ro", Read)], r#""/w/a/b/ro": "dir""#);
+    let at: Vec<_> = mounts(&c).iter().map(Mount::destination).collect();
+    for dir in ["/w", "/w/a", "/w/a/b", "/w/a/b/ro"] {
+        assert!(at.iter().any(|at| *at == Path::new(dir)), "{dir}: {at:?}");
+    }
+}
+
+#[test]
 fn a_pointer_file_protects_what_it_points_to() {
     let rest = r#""/w/.agents": "dir", "/w/.codex": "dir", "/w/m/.git/worktrees/x": "dir", "/w/m/.git/hooks": "dir",
         "/home/u/g": "dir", "/opt/g": "dir""#;

@@ -7,7 +7,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// See the trait; enough for any `gitdir:` pointer.
@@ -78,7 +78,12 @@ impl View for Disk {
 
     fn read(&self, path: &Path) -> io::Result<String> {
         let mut text = String::new();
-        File::open(path)?.take(READ_MAX).read_to_string(&mut text)?;
+        // Whoever can write there may have made it a FIFO, which open(2) would wait for.
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        file.take(READ_MAX).read_to_string(&mut text)?;
         Ok(text)
     }
 
@@ -169,6 +174,14 @@ mod tests {
         fs::remove_dir(path.join("x")).unwrap();
         mode(0o1555);
         assert_eq!(disk.kind(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_fifo_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".git");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(Disk::new().read(&path).is_err());
     }
 
     #[test]
