@@ -1,6 +1,9 @@
 //! The `codexrun` command: words in, words and an exit code out. Every decision is libruntime's.
+#![cfg_attr(not(test), no_main)]
 
 mod delete;
+#[cfg(not(test))]
+mod entry;
 mod environment;
 mod grammar;
 mod kill;
@@ -18,20 +21,17 @@ mod sweep;
 use clap::Parser;
 use grammar::{Cli, Verb};
 use report::Failure;
-use std::process::ExitCode;
 
 /// The newest version of the runtime specification whose fields are known.
 const SPEC: &str = "1.2.1";
 
-fn main() -> ExitCode {
+/// The exit code.
+fn start() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return report::usage(&e),
     };
-    match dispatch(&cli) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(&cli.global),
-    }
+    dispatch(&cli).unwrap_or_else(|failure| failure.report(&cli.global))
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {

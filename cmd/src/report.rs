@@ -7,7 +7,6 @@ use libruntime::state::rfc3339;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::SystemTime;
 
 /// Every reason why a command failed; never empty.
@@ -28,14 +27,14 @@ impl From<Vec<Error>> for Failure {
 
 impl Failure {
     /// Says it, and gives the code to leave with.
-    pub fn report(&self, global: &Global) -> ExitCode {
+    pub fn report(&self, global: &Global) -> u8 {
         self.0.iter().for_each(|e| say(e));
         if let Some(file) = &global.log
             && let Err(e) = append(file, &self.record(global.log_format))
         {
             say(&format!("cannot write the log `{}`: {e}", file.display()));
         }
-        ExitCode::from(self.code())
+        self.code()
     }
 
     /// The one that is not 1, if there is one: 126 and 127 tell more.
@@ -87,13 +86,13 @@ fn say(text: &dyn ToString) {
 }
 
 /// What clap has to say: help on stdout, a mistake as one line on stderr.
-pub fn usage(e: &clap::Error) -> ExitCode {
+pub fn usage(e: &clap::Error) -> u8 {
     if e.kind() == ErrorKind::DisplayHelp {
         let _ = write!(io::stdout(), "{e}");
-        return ExitCode::SUCCESS;
+        return 0;
     }
     say(&one_line(&e.to_string()));
-    ExitCode::FAILURE
+    1
 }
 
 /// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`.

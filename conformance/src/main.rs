@@ -1,2 +1,130 @@
-//! Started in its own issue; see README.
-fn main() {}
+//! Black-box cases for any OCI runtime: a matrix of cases × (runtime, user), and one last line that counts.
+
+mod actor;
+mod args;
+mod case;
+mod launch;
+mod matrix;
+mod outside;
+mod policy;
+mod report;
+mod runtime;
+mod scene;
+mod table;
+
+use actor::Actor;
+use args::Args;
+use report::Report;
+use runtime::{Column, Runtime};
+use scene::Stage;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    match Args::parse(std::env::args().skip(1)).and_then(|args| suite(&args)) {
+        Ok(report) if !report.failed() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(sentence) => {
+            eprintln!("conformance: {sentence}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn suite(args: &Args) -> Result<Report, String> {
+    let mut report = Report::default();
+    if args.list {
+        matrix::rows().into_iter().chain(case::rows()).for_each(|row| println!("{row}"));
+        return Ok(report);
+    }
+    in_private_mounts()?;
+    launch::adopt_orphans().map_err(|e| format!("prctl(PR_SET_CHILD_SUBREAPER): {e}"))?;
+    let actors = Actor::all(args.user.as_deref())?;
+    let stage = Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
+    private_tmp()?;
+    for column in columns(args, &stage, &actors) {
+        eprintln!("conformance: {}", column.name());
+        let wanted = |row: &str| args.filter.as_ref().is_none_or(|f| row.contains(f) || column.name().contains(f));
+        matrix::run(&stage, &column, &wanted, &mut report);
+        case::run(&stage, &column, &wanted, &mut report);
+    }
+    report.print(args.verbose);
+    Ok(report)
+}
+
+/// Every runtime for every user. A filter that names a column drops the others.
+fn columns(args: &Args, stage: &Stage, actors: &[Actor]) -> Vec<Column> {
+    let runtimes = runtimes(args, stage);
+    let all = runtimes.iter().flat_map(|r| actors.iter().map(|a| Column { runtime: r.clone(), actor: a.clone() }));
+    let all: Vec<Column> = all.collect();
+    let filter = args.filter.clone().unwrap_or_default();
+    let named: Vec<Column> = all.iter().filter(|c| !filter.is_empty() && c.name().contains(&filter)).cloned().collect();
+    if named.is_empty() { all } else { named }
+}
+
+/// `codexrun sandbox` and `codexrun run` for codexrun itself; every other runtime by its path.
+fn runtimes(args: &Args, stage: &Stage) -> Vec<Runtime> {
+    let named = if args.runtimes.is_empty() { found() } else { args.runtimes.clone() };
+    let ours = args.runtimes.is_empty() || named.iter().any(|p| p.ends_with("codexrun"));
+    let mut runtimes = Vec::new();
+    if ours {
+        runtimes.push(Runtime::sandbox(&stage.codexrun));
+        runtimes.push(Runtime::oci(&stage.codexrun, &stage.codexrun));
+    }
+    let others = named.iter().filter(|p| !p.ends_with("codexrun"));
+    runtimes.extend(others.map(|p| Runtime::oci(p, &stage.codexrun)));
+    runtimes
+}
+
+fn found() -> Vec<PathBuf> {
+    ["runc", "crun"].iter().filter_map(|name| on_path(name)).collect()
+}
+
+/// A program on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file())
+}
+
+/// `--codexrun`, else a runtime of that name, else the newest that cargo has built beside us.
+fn codexrun(args: &Args) -> Result<PathBuf, String> {
+    let named = args.codexrun.clone().or_else(|| args.runtimes.iter().find(|p| p.ends_with("codexrun")).cloned());
+    if let Some(path) = named {
+        return if path.is_file() { Ok(path) } else { Err(format!("no file {}", path.display())) };
+    }
+    let us = std::env::current_exe().map_err(|e| e.to_string())?;
+    let profiles = us.parent().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
+    let built = ["debug", "release"].iter().map(|p| profiles.join(p).join("codexrun"));
+    let newest = built.filter_map(|p| Some((p.metadata().ok()?.modified().ok()?, p))).max();
+    newest.map(|(_, path)| path).ok_or(format!("no codexrun in {}; build it or name it by --codexrun", profiles.display()))
+}
+
+fn beside_us(name: &str) -> Result<PathBuf, String> {
+    let us = std::env::current_exe().map_err(|e| e.to_string())?;
+    let path = us.with_file_name(name);
+    if path.is_file() { Ok(path) } else { Err(format!("{} is missing: `cargo build -p conformance`", path.display())) }
+}
+
+const PRIVATE: &str = "CODEXRUN_CONFORMANCE_PRIVATE";
+
+/// Starts the suite again in a mount namespace of its own: mounts that a broken runtime leaves die with it, and no other
+/// sandbox on this machine sees our /tmp. Only root can.
+fn in_private_mounts() -> Result<(), String> {
+    if !nix::unistd::Uid::effective().is_root() || std::env::var_os(PRIVATE).is_some() {
+        return Ok(());
+    }
+    let us = std::env::current_exe().map_err(|e| e.to_string())?;
+    let mut again = Command::new("unshare");
+    again.args(["--mount", "--propagation", "private"]).arg(us).args(std::env::args().skip(1)).env(PRIVATE, "1");
+    Err(format!("unshare: {}", again.exec()))
+}
+
+/// An empty /tmp, after everything that may come from the host's has been copied.
+fn private_tmp() -> Result<(), String> {
+    if std::env::var_os(PRIVATE).is_none() {
+        return Ok(());
+    }
+    let (flags, data) = (nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV, Some("mode=1777"));
+    nix::mount::mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, data).map_err(|e| format!("tmpfs on /tmp: {e}"))
+}

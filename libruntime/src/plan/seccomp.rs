@@ -22,6 +22,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
             return Vec::new();
         }
     };
+    if program.flags & NEW_LISTENER != 0 {
+        // The descriptor that seccomp(2) returns would stay in the container: whoever holds it answers for the supervisor.
+        draft.refuse(place, "has SCMP_ACT_NOTIFY, but no listener is supported yet");
+    }
     let no_new_privs = spec.process().as_ref().and_then(|p| p.no_new_privileges()) == Some(true);
     let stage = match (no_new_privs, draft.init && lets_init_work(&program.insns, draft.host.native)) {
         (false, _) => Stage::SeccompEarly,
@@ -33,6 +37,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     warnings
 }
 
+const NEW_LISTENER: u32 = 1 << 3;
 const ALLOW: u32 = 0x7fff_0000;
 
 /// Whether the filter answers "allow" to all that init does after the fork, and the command until its execve(2).

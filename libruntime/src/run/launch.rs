@@ -304,8 +304,12 @@ impl Container {
         let Some(keeper) = self.keeper.as_mut().filter(|k| !k.ended) else { return Ok(()) };
         let Ok(Some((_, how))) = process::wait(keeper.pid, libc::WNOHANG) else { return Ok(()) };
         keeper.ended = true;
-        // With the placeholders made, their protection holds until the container ends; before, it would wait for ever.
-        Err(Error::new(format!("the keeper of placeholders was ended ({how:?})")))
+        match how {
+            // Init has told it that the sandbox has ended, a moment before we hear of it.
+            Ended::Exited(0) => Ok(()),
+            // Without one the placeholders' locks are gone, and with them the protection.
+            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
+        }
     }
 
     fn end(&mut self, kill: bool) -> SysResult<Ended> {

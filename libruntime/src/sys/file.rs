@@ -294,3 +294,17 @@ pub fn set_nonblocking(fd: BorrowedFd) -> Result<()> {
     // SAFETY: takes no pointers.
     done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }.into())
 }
+
+/// Opens `/dev/null` for whichever of standard input, output and error is closed: otherwise the next descriptor that we make would
+/// take its number, and the command would read or write it.
+pub fn ensure_stdio() -> Result<()> {
+    let mut set = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: `set` is live and has three entries.
+    done(unsafe { libc::poll(set.as_mut_ptr(), 3, 0) }.into())?;
+    for _ in set.iter().filter(|p| p.revents & libc::POLLNVAL != 0) {
+        // The lowest free number, in order; it stays open across execve(2), as the others do.
+        // SAFETY: the path is static and NUL-terminated.
+        check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) }.into())?;
+    }
+    Ok(())
+}

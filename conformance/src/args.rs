@@ -1,0 +1,68 @@
+//! The command line of the suite.
+
+use std::path::PathBuf;
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub struct Args {
+    /// OCI runtimes named by hand; empty: whatever is found.
+    pub runtimes: Vec<PathBuf>,
+    /// The codexrun that makes the bundles; default: the one that cargo built.
+    pub codexrun: Option<PathBuf>,
+    /// Only rows (`group: name`) or columns that contain this word.
+    pub filter: Option<String>,
+    /// Print the rows and stop.
+    pub list: bool,
+    /// The ordinary account.
+    pub user: Option<String>,
+    /// One line per row and policy.
+    pub verbose: bool,
+}
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--list] [--user NAME] [-v]
+
+  --runtime PATH   an OCI runtime to test (again for more); default: codexrun, and runc and crun when on PATH
+  --codexrun PATH  the codexrun that makes the bundles; default: the newest in the workspace's target directory
+  --filter WORD    only rows or columns whose name contains WORD (`files`, `io-uring`, `crun/user`, ...)
+  --list           print the rows and stop
+  --user NAME      the ordinary account; default codexrun-test, made with useradd when missing
+  -v               one line per row and policy instead of one per row";
+
+impl Args {
+    /// Reads the words after the program's name; the error is the sentence to print.
+    pub fn parse(words: impl Iterator<Item = String>) -> Result<Args, String> {
+        let mut args = Args::default();
+        let mut words = words;
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value"));
+            match word.as_str() {
+                "--runtime" => args.runtimes.push(value()?.into()),
+                "--codexrun" => args.codexrun = Some(value()?.into()),
+                "--filter" => args.filter = Some(value()?),
+                "--user" => args.user = Some(value()?),
+                "--list" => args.list = true,
+                "-v" | "--verbose" => args.verbose = true,
+                "-h" | "--help" => return Err(USAGE.into()),
+                other => return Err(format!("unknown argument `{other}`\n{USAGE}")),
+            }
+        }
+        Ok(args)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Args, String> {
+        Args::parse(words.iter().map(|w| w.to_string()))
+    }
+
+    #[test]
+    fn runtimes_add_up_and_a_missing_value_is_named() {
+        assert_eq!(parse(&["--runtime", "a", "--runtime", "b"]).unwrap().runtimes.len(), 2);
+        assert!(parse(&["--user"]).unwrap_err().contains("`--user` needs a value"));
+    }
+}

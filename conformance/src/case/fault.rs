@@ -1,0 +1,165 @@
+//! Faults that other sandboxes have or had; each name says what must hold instead. Numbers are issues of openai/codex.
+
+use super::{Case, On, Play, case, unchanged};
+use crate::matrix::gone;
+use crate::policy::{pair, path, special};
+use crate::report::{No, Verdict};
+use crate::runtime::Job;
+use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
+
+pub const CASES: &[Case] = &[
+    case("a .codex that is a symlink fails closed (#20716)", On::Sandbox, |p| symlinked_metadata(p, ".codex")),
+    case("an .agents that is a symlink fails closed", On::Sandbox, |p| symlinked_metadata(p, ".agents")),
+    case("a .git that is a symlink fails closed", On::Sandbox, |p| symlinked_metadata(p, ".git")),
+    case("a .codex that is a dangling symlink fails closed", On::Sandbox, dangling_metadata),
+    case("a deny path that is a symlink below a root fails closed", On::Sandbox, symlinked_deny),
+    case("many denied files (#43929, #22889)", On::Every, many_denied),
+    case("nested writable roots (#43516)", On::Every, nested_roots),
+    case("a missing writable root is ignored", On::Every, missing_root),
+    case("a writable root below a denied directory", On::Every, reopened),
+    case("root = write with a deny keeps /dev/null (#16451)", On::Every, root_write),
+    case("$TMPDIR is writable", On::Sandbox, tmpdir),
+    case("$TMPDIR and /tmp can be excluded", On::Sandbox, excluded),
+    case("a workspace with blanks and quotes in its name", On::Every, odd_name),
+    case("a symlinked working directory", On::Sandbox, symlinked_cwd),
+    case("/dev/shm of the host can be a root", On::Every, shm),
+    case("links between two roots of one file system or EXDEV, never a hang (#24796)", On::Every, cross_link),
+    case("semaphores: /dev/shm is private and writable (#7251)", On::Every, private_shm),
+];
+
+fn with(play: &Play, policy: &Value, script: &str) -> Result<crate::launch::Ran, No> {
+    let file = play.scene.put("policy.json", &policy.to_string())?;
+    play.sh(file.display(), script)
+}
+
+/// The sentence names the link, and nothing is started.
+fn symlinked_metadata(play: &Play, name: &str) -> Verdict {
+    let link = play.scene.w().join(name);
+    let _ = std::fs::remove_dir_all(&link);
+    play.dir(&play.scene.w().join("decoy"))?;
+    symlink("decoy", &link)?;
+    closed(play, name)
+}
+
+fn dangling_metadata(play: &Play) -> Verdict {
+    symlink("../out/later", play.scene.w().join(".codex"))?;
+    closed(play, ".codex")
+}
+
+fn closed(play: &Play, name: &str) -> Verdict {
+    let ran = play.write(&format!("echo x > {name}/config; echo started"))?;
+    let says = ran.err.starts_with("codexrun: ") && ran.err.contains(name) && !ran.err.contains("panicked");
+    ran.must(&format!("exit 1 and a sentence about {name}, nothing started"), ran.code == 1 && says && ran.out.is_empty())
+}
+
+fn symlinked_deny(play: &Play) -> Verdict {
+    symlink("secret", play.scene.w().join("alias"))?;
+    let entries =
+        vec![special("root", "read"), special("project_roots", "write"), path(play.scene.w().join("alias/key.txt"), "deny")];
+    let ran = with(play, &pair(entries), "rm alias; echo started; cat secret/key.txt")?;
+    let closed = ran.code == 1 && ran.err.starts_with("codexrun: ") && ran.out.is_empty();
+    ran.must("exit 1 and a sentence about the link", closed && ran.err.contains("alias"))
+}
+
+fn many_denied(play: &Play) -> Verdict {
+    let dir = play.scene.w().join("many");
+    play.dir(&dir)?;
+    let files: Vec<_> = (0..60).map(|n| dir.join(format!("{n}.env"))).collect();
+    files.iter().try_for_each(|f| std::fs::write(f, "secret\n"))?;
+    play.dir(&dir)?;
+    let mut entries = vec![special("root", "read"), special("project_roots", "write")];
+    entries.extend(files.iter().map(|f| path(f, "deny")));
+    let ran = with(play, &pair(entries), "cat many/*.env 2>/dev/null; ls many | wc -l")?;
+    ran.must("60 names, no content", ran.code == 0 && ran.out == "60\n")
+}
+
+fn nested_roots(play: &Play) -> Verdict {
+    let inner = play.scene.w().join("sub");
+    let policy = json!({"type": "workspace-write", "writable_roots": [inner]});
+    let ran = with(play, &policy, "touch sub/made made && ! mkdir sub/.codex 2>/dev/null && ! mkdir .codex 2>/dev/null")?;
+    ran.code_is(0)?;
+    gone(&[inner.join(".codex"), inner.join(".git"), inner.join(".agents"), play.scene.w().join(".codex")], &ran.line)
+}
+
+fn missing_root(play: &Play) -> Verdict {
+    let missing = play.scene.dir.join("no-such-root");
+    let ran = with(play, &json!({"type": "workspace-write", "writable_roots": [missing]}), "touch made")?;
+    ran.code_is(0)?;
+    gone(&[missing], &ran.line)
+}
+
+fn reopened(play: &Play) -> Verdict {
+    let (blocked, open) = (play.scene.out(), play.scene.out().join("dir"));
+    let entries = vec![special("root", "read"), special("project_roots", "write"), path(&blocked, "deny"), path(&open, "write")];
+    let script = format!(
+        "cat '{0}/file.txt' 2>/dev/null && exit 8; touch '{0}/new' 2>/dev/null && exit 9; cat '{1}/inner.txt' && touch '{1}/new'",
+        blocked.display(),
+        open.display()
+    );
+    let ran = with(play, &pair(entries), &script)?;
+    ran.must("`inner`, and nothing of the denied directory", ran.code == 0 && ran.out == "inner\n")
+}
+
+fn root_write(play: &Play) -> Verdict {
+    let entries = vec![special("root", "write"), path(play.scene.w().join("secret"), "deny")];
+    let ran = with(play, &pair(entries), "echo x > /dev/null && ! cat secret/key.txt 2>/dev/null && touch made")?;
+    ran.code_is(0)
+}
+
+fn tmpdir(play: &Play) -> Verdict {
+    let job = Job::sh("workspace-write", &play.scene, "touch \"$TMPDIR/made\" && ! mkdir \"$TMPDIR/.git\" 2>/dev/null");
+    let job = Job { env: vec![("TMPDIR".into(), play.scene.x().display().to_string())], ..job };
+    play.column.run(&play.scene, &job)?.code_is(0)
+}
+
+fn excluded(play: &Play) -> Verdict {
+    let policy = json!({"type": "workspace-write", "exclude_tmpdir_env_var": true, "exclude_slash_tmp": true});
+    let file = play.scene.put("policy.json", &policy.to_string())?;
+    let script = "touch made && ! touch \"$TMPDIR/made\" 2>/dev/null && ! touch /tmp/codexrun-test-made 2>/dev/null";
+    let env = vec![("TMPDIR".into(), play.scene.x().display().to_string())];
+    let job = Job { env, ..Job::sh(file.display(), &play.scene, script) };
+    play.column.run(&play.scene, &job)?.code_is(0)
+}
+
+fn odd_name(play: &Play) -> Verdict {
+    let dir = play.scene.dir.join("a b'\"\\ ü,:");
+    play.dir(&dir)?;
+    let job = Job { cwd: dir.clone(), ..Job::sh("workspace-write", &play.scene, "touch made && ! mkdir .codex 2>/dev/null") };
+    let ran = play.column.run(&play.scene, &job)?;
+    ran.code_is(0)?;
+    unchanged(&dir.join("made"), "")
+}
+
+fn symlinked_cwd(play: &Play) -> Verdict {
+    let link = play.scene.dir.join("link");
+    symlink("w", &link)?;
+    let job = Job { cwd: link, ..Job::sh("workspace-write", &play.scene, "touch made && ! touch .git/made 2>/dev/null") };
+    play.column.run(&play.scene, &job)?.code_is(0)?;
+    unchanged(&play.scene.w().join("made"), "")
+}
+
+fn shm(play: &Play) -> Verdict {
+    let name = format!("codexrun-test-{}", std::process::id());
+    let policy = json!({"type": "workspace-write", "writable_roots": ["/dev/shm"]});
+    let ran = with(play, &policy, &format!("echo shared > /dev/shm/{name}"))?;
+    let text = std::fs::read_to_string(format!("/dev/shm/{name}")).unwrap_or_default();
+    let _ = std::fs::remove_file(format!("/dev/shm/{name}"));
+    ran.must("the host's file says `shared`", ran.code == 0 && text == "shared\n")
+}
+
+fn cross_link(play: &Play) -> Verdict {
+    let x = play.scene.x();
+    let policy = json!({"type": "workspace-write", "writable_roots": [x]});
+    let ran =
+        with(play, &policy, &format!("cp -l plain.txt '{0}/linked' 2>/dev/null || cp plain.txt '{0}/linked'", x.display()))?;
+    ran.code_is(0)?;
+    unchanged(&x.join("linked"), "plain\n")
+}
+
+fn private_shm(play: &Play) -> Verdict {
+    let name = format!("codexrun-test-private-{}", std::process::id());
+    let ran = play.write(&format!("echo x > /dev/shm/{name}"))?;
+    ran.code_is(0)?;
+    gone(&[format!("/dev/shm/{name}").into()], &ran.line)
+}

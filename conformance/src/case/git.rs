@@ -1,0 +1,122 @@
+//! A real repository with a worktree and a submodule: reading it works, its metadata cannot be written.
+
+use super::{Case, On, Play, WRITE, case, unchanged};
+use crate::launch::{Launch, Ran};
+use crate::matrix::gone;
+use crate::on_path;
+use crate::report::{No, Verdict, skip};
+use crate::runtime::Job;
+use std::path::PathBuf;
+
+pub const CASES: &[Case] = &[
+    case("status, diff and log work", On::Every, |p| reads(p, p.scene.w())),
+    case("metadata is read-only, a file is not", On::Every, protected),
+    case("a commit fails and changes nothing", On::Every, commit),
+    case("a worktree: status, diff and log work", On::Every, |p| reads(p, p.scene.dir.join("tree"))),
+    case("a worktree: its gitdir and its pointer are read-only", On::Every, worktree),
+    case("a worktree beside its repository, both writable", On::Every, both),
+    case("a submodule: status, diff and log work", On::Every, |p| reads(p, p.scene.w().join("mod"))),
+    case("a submodule: its gitdir and its pointer are read-only", On::Every, submodule),
+    case("a directory below a repository finds it and leaves nothing", On::Every, below),
+    case("git init is refused where .git is missing", On::Every, init),
+];
+
+const SETUP: &str = "
+set -e
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+rm -rf w/.git w/store x/.git x/.codex x/.agents w/escape w/escapedir
+git init -q -b main x && git -C x add . && git -C x commit -qm x
+git init -q -b main w && cd w
+printf 'bin\\nlist.txt\\nmade*\\n' > .gitignore
+git -c protocol.file.allow=always submodule --quiet add ../x mod
+git add . && git commit -qm first
+git worktree add -q -b side ../tree
+echo changed >> plain.txt; echo changed >> mod/plain.txt; echo changed >> ../tree/plain.txt
+";
+
+/// Makes the repositories as the column's user, outside any sandbox.
+fn repository(play: &Play) -> Verdict {
+    if on_path("git").is_none() {
+        return skip("git is not on PATH");
+    }
+    let made = Launch::new(&["/bin/sh", "-c", SETUP], &play.scene.dir).run(&play.column.actor)?;
+    made.must("a repository with a worktree and a submodule", made.code == 0)
+}
+
+fn at(play: &Play, cwd: PathBuf, script: &str) -> Result<Ran, No> {
+    play.column.run(&play.scene, &Job { cwd, ..Job::sh(WRITE, &play.scene, script) })
+}
+
+fn reads(play: &Play, cwd: PathBuf) -> Verdict {
+    repository(play)?;
+    let ran = at(play, cwd, "git status --short && git diff && git log --oneline")?;
+    let all = ran.out.contains(" M plain.txt") && ran.out.contains("+changed") && ran.out.lines().count() > 5;
+    ran.must("` M plain.txt`, a diff with `+changed`, a log, no `.codex`", ran.code == 0 && all && !ran.out.contains(".codex"))
+}
+
+/// Each place refuses with the words that people know.
+fn read_only(play: &Play, cwd: PathBuf, places: &[&str]) -> Verdict {
+    for place in places {
+        let ran = at(play, cwd.clone(), &format!("echo x >> {place} 2>&1; echo end"))?;
+        let refused = ran.err.contains("Read-only file system") || ran.out.contains("Read-only file system");
+        ran.must(&format!("{place}: Read-only file system"), refused)?;
+    }
+    Ok(())
+}
+
+fn protected(play: &Play) -> Verdict {
+    repository(play)?;
+    let places = [".git/config", ".git/hooks/pre-commit", ".git/index.lock", ".codex/config.toml"];
+    read_only(play, play.scene.w(), &places)?;
+    play.write("echo fine > made")?.code_is(0)?;
+    unchanged(&play.scene.w().join("made"), "fine\n")
+}
+
+fn commit(play: &Play) -> Verdict {
+    repository(play)?;
+    let ran = play.write("git -c user.name=a -c user.email=a@b commit -qam no; git log --oneline | wc -l")?;
+    ran.must("Read-only file system, one commit", ran.err.contains("Read-only file system") && ran.out.trim() == "1")
+}
+
+fn worktree(play: &Play) -> Verdict {
+    repository(play)?;
+    let gitdir = play.scene.w().join(".git/worktrees/tree/index.lock").display().to_string();
+    read_only(play, play.scene.dir.join("tree"), &[&gitdir, ".git", ".codex/config.toml"])?;
+    at(play, play.scene.dir.join("tree"), "echo fine > made")?.code_is(0)
+}
+
+/// The worktree's gitdir lies in the repository, which is a root here: the pointer's target is still read-only.
+fn both(play: &Play) -> Verdict {
+    repository(play)?;
+    let policy = serde_json::json!({"type": "workspace-write", "writable_roots": [play.scene.dir.join("tree")]});
+    let file = play.scene.put("policy.json", &policy.to_string())?;
+    let script = "echo x >> .git/worktrees/tree/HEAD; echo x >> ../tree/.git; echo x > .git/config; git -C ../tree status --short; echo fine > ../tree/made";
+    let ran = play.sh(file.display(), script)?;
+    let refused = ran.err.matches("Read-only file system").count() == 3;
+    ran.must("three times Read-only file system, ` M plain.txt`", refused && ran.code == 0 && ran.out.contains(" M plain.txt"))
+}
+
+fn submodule(play: &Play) -> Verdict {
+    repository(play)?;
+    let gitdir = play.scene.w().join(".git/modules/mod/config").display().to_string();
+    read_only(play, play.scene.w().join("mod"), &[&gitdir, ".git", ".codex/config.toml"])
+}
+
+fn below(play: &Play) -> Verdict {
+    repository(play)?;
+    let sub = play.scene.w().join("sub");
+    let ran = at(play, sub.clone(), "git rev-parse --show-toplevel && git status --short .")?;
+    let top = play.scene.w().display().to_string();
+    ran.must(&format!("{top} and a clean status"), ran.code == 0 && ran.out.trim() == top)?;
+    gone(&[".git", ".codex", ".agents"].map(|n| sub.join(n)), &ran.line)
+}
+
+fn init(play: &Play) -> Verdict {
+    if on_path("git").is_none() {
+        return skip("git is not on PATH");
+    }
+    let sub = play.scene.w().join("sub");
+    let ran = at(play, sub.clone(), "git init -q")?;
+    ran.must("a failure", ran.code != 0)?;
+    gone(&[sub.join(".git")], &ran.line)
+}

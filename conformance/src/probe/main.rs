@@ -1,0 +1,72 @@
+//! Runs inside the sandbox: reads a list of probes (`name TAB verb TAB argument…`), tries each in a child of its own, and
+//! prints `name TAB result TAB detail`. A result is `ok`, the name of an errno, or a word that the verb defines.
+
+mod fact;
+mod file;
+mod kernel;
+mod outcome;
+mod socket;
+mod syscall;
+
+use outcome::{Fail, Outcome};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// One verb: its name and what it does with its arguments.
+type Verb = (&'static str, fn(&[&str]) -> Outcome);
+
+/// Long enough for a loaded machine, far below the suite's own limit for a launch.
+const SECONDS: i64 = 8;
+
+fn main() -> ExitCode {
+    let Some(list) = std::env::args().nth(1) else {
+        eprintln!("usage: probe LIST");
+        return ExitCode::from(2);
+    };
+    let text = match std::fs::read_to_string(&list) {
+        Ok(text) => text,
+        Err(e) => {
+            eprintln!("probe: {list}: {e}");
+            return ExitCode::from(2);
+        }
+    };
+    text.lines().for_each(apart);
+    println!("end\tok\t");
+    ExitCode::SUCCESS
+}
+
+/// One probe in a child: a probe that blocks, unshares or is killed by a filter takes nothing else with it.
+fn apart(line: &str) {
+    let name = line.split('\t').next().unwrap_or_default();
+    match syscall::fork() {
+        Ok(0) => {
+            syscall::alarm(SECONDS);
+            say(name, &attempt(line));
+            std::process::exit(0)
+        }
+        Ok(pid) => {
+            if let Some(signal) = syscall::wait(pid) {
+                say(name, &Err(Fail::Word(format!("SIG{signal}"), "killed".into())));
+            }
+        }
+        Err(errno) => say(name, &Err(Fail::Errno(errno))),
+    }
+}
+
+fn attempt(line: &str) -> Outcome {
+    let mut words = line.split('\t').skip(1);
+    let verb = words.next().unwrap_or_default();
+    let args: Vec<&str> = words.collect();
+    let verbs = [file::VERBS, kernel::VERBS, socket::VERBS, fact::VERBS];
+    match verbs.into_iter().flatten().find(|(name, _)| *name == verb) {
+        Some((_, run)) => run(&args),
+        None => Err(Fail::Word("unknown-verb".into(), verb.into())),
+    }
+}
+
+fn say(name: &str, outcome: &Outcome) {
+    let (result, detail) = outcome::words(outcome);
+    let detail = detail.replace(['\n', '\t'], " ");
+    // One write: the child may be killed between two.
+    let _ = std::io::stdout().write_all(format!("{name}\t{result}\t{detail}\n").as_bytes());
+}
