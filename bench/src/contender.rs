@@ -91,31 +91,20 @@ fn sandboxes(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Vec<Conten
         placeholders: shape::placeholders(&same),
     };
     let bwrap = Path::new("bwrap");
-    let ours =
-        codexrun.map(|path| sandbox(OURS, path, words("sandbox --policy workspace-write --")));
+    let ours = codexrun.map(|path| sandbox(OURS, path, words("sandbox --policy workspace-write --")));
     let mut all = Vec::from_iter(ours);
     all.push(sandbox(EQUAL, bwrap, shape::bwrap(&same)));
-    all.push(sandbox(
-        "bwrap, as Codex: one bind of /",
-        bwrap,
-        shape::bwrap(&whole),
-    ));
+    all.push(sandbox("bwrap, as Codex: one bind of /", bwrap, shape::bwrap(&whole)));
     all.push(sandbox(FLOOR, floor, shape::floor(&same, &cwd, sys::uid())));
     all
 }
 
 fn runs(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<Vec<Contender>> {
     let on = Bundles::new(place)?;
-    let ours = codexrun.map(|path| {
-        on.run(OURS, |bundle| {
-            vec![path.into(), "run".into(), bundle.into()]
-        })
-    });
+    let ours = codexrun.map(|path| on.run(OURS, |bundle| vec![path.into(), "run".into(), bundle.into()]));
     let mut all = Vec::from_iter(ours);
     all.push(on.run("crun", |bundle| on.oci("crun", "", bundle)));
-    all.push(on.run(BARE_CRUN, |bundle| {
-        on.oci("crun", "--cgroup-manager disabled", bundle)
-    }));
+    all.push(on.run(BARE_CRUN, |bundle| on.oci("crun", "--cgroup-manager disabled", bundle)));
     all.push(on.run("runc", |bundle| on.oci("runc", "", bundle)));
     all.push(on.bare(floor));
     Ok(all)
@@ -135,49 +124,24 @@ impl Bundles {
         let rootfs = place.rootfs()?;
         let quiet = place.bundle("bundle-quiet", &rootfs, QUIET)?;
         let probe = place.bundle("bundle-probe", &rootfs, PROBE)?;
-        Ok(Bundles {
-            cwd: place.at("repo"),
-            state: place.at("state"),
-            rootfs,
-            quiet,
-            probe,
-        })
+        Ok(Bundles { cwd: place.at("repo"), state: place.at("state"), rootfs, quiet, probe })
     }
 
     fn run(&self, name: &'static str, line: impl Fn(&Path) -> Vec<OsString>) -> Contender {
         let (argv, probe) = (line(&self.quiet), line(&self.probe));
-        Contender {
-            shape: Shape::Run,
-            name,
-            argv,
-            probe,
-            cwd: self.cwd.clone(),
-            placeholders: Vec::new(),
-        }
+        Contender { shape: Shape::Run, name, argv, probe, cwd: self.cwd.clone(), placeholders: Vec::new() }
     }
 
     fn oci(&self, runtime: &str, options: &str, bundle: &Path) -> Vec<OsString> {
         let mut line = words(runtime);
         line.extend(["--root".into(), self.state.join(runtime).into()]);
         line.extend(words(options));
-        line.extend([
-            "run".into(),
-            "--bundle".into(),
-            bundle.into(),
-            "codexrun-bench".into(),
-        ]);
+        line.extend(["run".into(), "--bundle".into(), bundle.into(), "codexrun-bench".into()]);
         line
     }
 
     fn bare(&self, floor: &Path) -> Contender {
-        let line = |payload| {
-            [
-                vec![floor.into()],
-                floor_run(&self.rootfs, sys::uid()),
-                words(payload),
-            ]
-            .concat()
-        };
+        let line = |payload| [vec![floor.into()], floor_run(&self.rootfs, sys::uid()), words(payload)].concat();
         let mut bare = self.run(FLOOR, |_| line(QUIET));
         bare.probe = line(PROBE);
         bare
@@ -193,17 +157,9 @@ fn floor_run(rootfs: &Path, uid: u32) -> Vec<OsString> {
     line.push(rootfs.into());
     line.extend(words("mount proc proc 14 -"));
     line.extend(words(shape::FLOOR_DEV));
-    line.extend(words(if uid == 0 {
-        shape::FLOOR_MADE_NODES
-    } else {
-        shape::FLOOR_BOUND_NODES
-    }));
+    line.extend(words(if uid == 0 { shape::FLOOR_MADE_NODES } else { shape::FLOOR_BOUND_NODES }));
     line.extend(words("dir dev/shm mount tmpfs dev/shm 14 mode=1777"));
-    line.extend(words(if uid == 0 {
-        "mount sysfs sys 15 -"
-    } else {
-        "ro /sys sys"
-    }));
+    line.extend(words(if uid == 0 { "mount sysfs sys 15 -" } else { "ro /sys sys" }));
     line.extend(words("pivot cd / --"));
     line
 }

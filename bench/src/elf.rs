@@ -8,12 +8,7 @@ const PT_INTERP: u32 = 3;
 /// Whether the 64-bit little-endian ELF file at `path` needs no dynamic loader.
 pub fn is_static(path: &Path) -> Result<bool> {
     let types = segment_types(&std::fs::read(path)?);
-    let types = types.ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidData,
-            "not a 64-bit little-endian ELF file",
-        )
-    })?;
+    let types = types.ok_or_else(|| Error::new(ErrorKind::InvalidData, "not a 64-bit little-endian ELF file"))?;
     Ok(!types.contains(&PT_INTERP))
 }
 
@@ -22,14 +17,9 @@ fn segment_types(elf: &[u8]) -> Option<Vec<u32>> {
         return None;
     }
     let table = u64::from_le_bytes(bytes(elf, 32)?) as usize;
-    let (size, count) = (
-        u16::from_le_bytes(bytes(elf, 54)?),
-        u16::from_le_bytes(bytes(elf, 56)?),
-    );
+    let (size, count) = (u16::from_le_bytes(bytes(elf, 54)?), u16::from_le_bytes(bytes(elf, 56)?));
     let at = |i| table.checked_add(usize::from(size) * i);
-    (0..usize::from(count))
-        .map(|i| Some(u32::from_le_bytes(bytes(elf, at(i)?)?)))
-        .collect()
+    (0..usize::from(count)).map(|i| Some(u32::from_le_bytes(bytes(elf, at(i)?)?))).collect()
 }
 
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {

@@ -84,11 +84,7 @@ fn adopt_codexrun(args: &Args, place: &Place) -> Result<Option<PathBuf>> {
 
 fn one_identity(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<bool> {
     let report = measure(args, place, codexrun, floor)?;
-    let verdicts = if args.assert {
-        report.verdicts(codexrun)
-    } else {
-        Vec::new()
-    };
+    let verdicts = if args.assert { report.verdicts(codexrun) } else { Vec::new() };
     let (text, good) = report::conclude(&verdicts);
     if args.json {
         println!("{}", report.json(&verdicts));
@@ -111,26 +107,15 @@ fn measure(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Path) ->
         }
     }
     measure::rounds(&mut rows, args.runs)?;
-    Ok(Report {
-        identity: identity(),
-        setting: setting(args.runs, &place.at("repo")),
-        rows,
-        skipped,
-    })
+    Ok(Report { identity: identity(), setting: setting(args.runs, &place.at("repo")), rows, skipped })
 }
 
 fn setting(runs: usize, cwd: &Path) -> String {
     let first_word = |path: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.split_whitespace()
-            .next()
-            .unwrap_or("unknown")
-            .to_owned()
+        text.split_whitespace().next().unwrap_or("unknown").to_owned()
     };
-    let roots: Vec<String> = shape::writable_roots(cwd)
-        .iter()
-        .map(|root| root.display().to_string())
-        .collect();
+    let roots: Vec<String> = shape::writable_roots(cwd).iter().map(|root| root.display().to_string()).collect();
     format!(
         "{runs} rounds, Linux {}, load {}; writable: {}",
         first_word("/proc/sys/kernel/osrelease"),
@@ -151,21 +136,12 @@ fn as_user(args: &Args, place: &Place, name: &str, codexrun: Option<&Path>) -> R
     let user = user(name)?;
     let program = place.adopt(&std::env::current_exe()?, "bench")?;
     let mut again = Command::new(program);
-    again
-        .arg("--inherit-view")
-        .args(["--runs", &args.runs.to_string()]);
-    again
-        .args(args.json.then_some("--json"))
-        .args(args.assert.then_some("--assert"));
+    again.arg("--inherit-view").args(["--runs", &args.runs.to_string()]);
+    again.args(args.json.then_some("--json")).args(args.assert.then_some("--assert"));
     if let Some(path) = codexrun {
         again.arg("--codexrun").arg(path);
     }
-    again
-        .uid(user.uid)
-        .gid(user.gid)
-        .current_dir("/")
-        .env("HOME", user.home)
-        .env_remove("XDG_RUNTIME_DIR");
+    again.uid(user.uid).gid(user.gid).current_dir("/").env("HOME", user.home).env_remove("XDG_RUNTIME_DIR");
     Ok(again.status()?.success())
 }
 
@@ -177,15 +153,11 @@ struct User {
 
 fn user(name: &str) -> Result<User> {
     let passwd = std::fs::read_to_string("/etc/passwd")?;
-    let found = passwd
-        .lines()
-        .find_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
-            [n, _, uid, gid, _, home, _] if n == name => Some(User {
-                uid: uid.parse().ok()?,
-                gid: gid.parse().ok()?,
-                home: home.into(),
-            }),
-            _ => None,
-        });
+    let found = passwd.lines().find_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
+        [n, _, uid, gid, _, home, _] if n == name => {
+            Some(User { uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: home.into() })
+        }
+        _ => None,
+    });
     found.ok_or_else(|| Error::other(format!("no user {name}")))
 }

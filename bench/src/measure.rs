@@ -48,36 +48,20 @@ pub fn rounds(rows: &mut [Row], runs: usize) -> Result<()> {
 }
 
 /// The row of a contender before its rounds, or the reason why it cannot run here.
-pub fn try_out(
-    contender: Contender,
-    floor: &Path,
-    scratch: &Path,
-) -> std::result::Result<Row, String> {
+pub fn try_out(contender: Contender, floor: &Path, scratch: &Path) -> std::result::Result<Row, String> {
     runs_at_all(&contender)?;
     let probed = probe(&contender).map_err(|e| format!("the probe failed: {e}"))?;
     let peak = peak(&contender, floor, scratch).map_err(|e| format!("no peak memory: {e}"))?;
     tidy(&contender);
     let calls = trace::count(&contender, scratch);
     tidy(&contender);
-    Ok(Row {
-        contender,
-        wall: Vec::new(),
-        peak,
-        own: probed.own,
-        mounts: probed.mounts,
-        calls,
-    })
+    Ok(Row { contender, wall: Vec::new(), peak, own: probed.own, mounts: probed.mounts, calls })
 }
 
 // std starts the child by posix_spawn, since nothing here asks for more.
 fn command(argv: &[std::ffi::OsString], cwd: &Path) -> Command {
     let mut command = Command::new(&argv[0]);
-    command
-        .args(&argv[1..])
-        .current_dir(cwd)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(&argv[1..]).current_dir(cwd).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -89,11 +73,7 @@ fn once(contender: &Contender) -> Result<f64> {
     tidy(contender);
     match status.success() {
         true => Ok(wall),
-        false => Err(Error::other(format!(
-            "{}, {}: {status}",
-            contender.shape.name(),
-            contender.name
-        ))),
+        false => Err(Error::other(format!("{}, {}: {status}", contender.shape.name(), contender.name))),
     }
 }
 
@@ -105,18 +85,11 @@ fn tidy(contender: &Contender) {
 }
 
 fn runs_at_all(contender: &Contender) -> std::result::Result<(), String> {
-    let output = command(&contender.argv, &contender.cwd)
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|e| e.to_string())?;
+    let output = command(&contender.argv, &contender.cwd).stderr(Stdio::piped()).output().map_err(|e| e.to_string())?;
     tidy(contender);
     let said = String::from_utf8_lossy(&output.stderr);
     let line = said.lines().next().unwrap_or("and says nothing");
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("{}: {line}", output.status))
-    }
+    if output.status.success() { Ok(()) } else { Err(format!("{}: {line}", output.status)) }
 }
 
 struct Probed {
@@ -125,19 +98,13 @@ struct Probed {
 }
 
 fn probe(contender: &Contender) -> Result<Probed> {
-    let mut child = command(&contender.probe, &contender.cwd)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = command(&contender.probe, &contender.cwd).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mounts = mounts_shown(&mut child);
     let own = largest_below(child.id());
     drop(child.stdin.take());
     child.wait()?;
     tidy(contender);
-    Ok(Probed {
-        own,
-        mounts: mounts?,
-    })
+    Ok(Probed { own, mounts: mounts? })
 }
 
 /// Lines until our own comes back: then the payload has certainly been executed.
@@ -156,23 +123,14 @@ fn mounts_shown(child: &mut Child) -> Result<usize> {
 
 /// The largest VmHWM of a process and its descendants, except the payload, `cat`.
 fn largest_below(pid: u32) -> i64 {
-    let children =
-        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let below = children
-        .split_whitespace()
-        .filter_map(|c| c.parse().ok())
-        .map(largest_below);
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let below = children.split_whitespace().filter_map(|c| c.parse().ok()).map(largest_below);
     below.chain([resident(pid)]).max().unwrap_or(0)
 }
 
 fn resident(pid: u32) -> i64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|l| l.strip_prefix(name))
-            .map(str::trim)
-    };
+    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
     let payload = matches!(field("Name:"), Some("cat"));
     let high = field("VmHWM:").and_then(|v| v.trim_end_matches(" kB").parse().ok());
     if payload { 0 } else { high.unwrap_or(0) }
@@ -183,8 +141,7 @@ fn peak(contender: &Contender, floor: &Path, scratch: &Path) -> Result<i64> {
     let file = scratch.join("peak");
     let mut highest = 0;
     for _ in 0..PEAK_RUNS {
-        let mut argv: Vec<std::ffi::OsString> =
-            vec![floor.into(), "-r".into(), file.clone().into(), "--".into()];
+        let mut argv: Vec<std::ffi::OsString> = vec![floor.into(), "-r".into(), file.clone().into(), "--".into()];
         argv.extend(path_of(&contender.argv[0]));
         argv.extend_from_slice(&contender.argv[1..]);
         File::create(&file)?;
@@ -198,8 +155,6 @@ fn peak(contender: &Contender, floor: &Path, scratch: &Path) -> Result<i64> {
 // The floor does not search.
 fn path_of(program: &std::ffi::OsStr) -> Option<std::ffi::OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file());
+    let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file());
     found.map(Into::into)
 }

@@ -23,17 +23,10 @@ const PARENT: &str = "/var/tmp";
 impl Place {
     /// Makes the directory and all that lies in it but the bundles.
     pub fn new() -> Result<Place> {
-        let dir = tempfile::Builder::new()
-            .prefix("codexrun-bench.")
-            .tempdir_in(PARENT)?;
+        let dir = tempfile::Builder::new().prefix("codexrun-bench.").tempdir_in(PARENT)?;
         let place = Place { dir };
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755))?;
-        for (name, mode) in [
-            ("repo", 0o755),
-            ("bin", 0o755),
-            ("state", 0o700),
-            ("tmp", 0o1777),
-        ] {
+        for (name, mode) in [("repo", 0o755), ("bin", 0o755), ("state", 0o700), ("tmp", 0o1777)] {
             fs::create_dir(place.at(name))?;
             fs::set_permissions(place.at(name), fs::Permissions::from_mode(mode))?;
         }
@@ -82,39 +75,20 @@ impl Place {
 
 fn git_init(repo: &Path) -> Result<()> {
     let git = |args: &[&str]| {
-        let status = Command::new("git")
-            .args(args)
-            .current_dir(repo)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let status = Command::new("git").args(args).current_dir(repo).stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.ok().is_some_and(|s| s.success())
     };
     fs::write(repo.join("README"), "a repository to be protected\n")?;
     let committed = git(&["init", "-q"])
         && git(&["add", "."])
-        && git(&[
-            "-c",
-            "user.name=bench",
-            "-c",
-            "user.email=bench@localhost",
-            "commit",
-            "-qm",
-            "first",
-        ]);
-    if committed {
-        Ok(())
-    } else {
-        Err(Error::other("git init failed: is git installed?"))
-    }
+        && git(&["-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "-qm", "first"]);
+    if committed { Ok(()) } else { Err(Error::other("git init failed: is git installed?")) }
 }
 
 /// The minimal bundle. An ordinary user gets a user namespace, and the host's /sys, since only the owner of a network
 /// namespace may mount a sysfs.
 fn config(rootfs: &Path, args: Value, uid: u32) -> Value {
-    let kinds = ["pid", "ipc", "uts", "mount"]
-        .into_iter()
-        .chain((uid != 0).then_some("user"));
+    let kinds = ["pid", "ipc", "uts", "mount"].into_iter().chain((uid != 0).then_some("user"));
     let namespaces: Vec<Value> = kinds.map(|kind| json!({"type": kind})).collect();
     let sys = match uid {
         0 => {

@@ -49,9 +49,7 @@ calls: system calls of all processes up to the payload's execve / in total (stra
 
 impl Report {
     fn row(&self, shape: Shape, name: &str) -> Option<&Row> {
-        self.rows
-            .iter()
-            .find(|r| r.contender.shape == shape && r.contender.name == name)
+        self.rows.iter().find(|r| r.contender.shape == shape && r.contender.name == name)
     }
 
     fn ratio(&self, row: &Row, name: &str) -> Option<f64> {
@@ -67,12 +65,7 @@ impl Report {
                 "  {:<32}{:>8}{:>8}{:>8}{:>9}{:>8}{:>8}{:>12}{:>8}",
                 "", "median", "p99", "x peer", "x floor", "peak", "own", "calls", "mounts"
             ));
-            lines.extend(
-                self.rows
-                    .iter()
-                    .filter(|r| r.contender.shape == shape)
-                    .map(|r| self.line(r)),
-            );
+            lines.extend(self.rows.iter().filter(|r| r.contender.shape == shape).map(|r| self.line(r)));
             let skipped = self.skipped.iter().filter(|s| s.0 == shape);
             lines.extend(skipped.map(|(_, name, why)| format!("  {name:<32}skipped: {why}")));
         }
@@ -80,13 +73,8 @@ impl Report {
     }
 
     fn line(&self, row: &Row) -> String {
-        let times = |name| {
-            self.ratio(row, name)
-                .map_or("-".into(), |r| format!("{r:.2}"))
-        };
-        let calls = row
-            .calls
-            .map_or("-".into(), |c| format!("{}/{}", c.before, c.total));
+        let times = |name| self.ratio(row, name).map_or("-".into(), |r| format!("{r:.2}"));
+        let calls = row.calls.map_or("-".into(), |c| format!("{}/{}", c.before, c.total));
         format!(
             "  {:<32}{:>8.2}{:>8.2}{:>8}{:>9}{:>8}{:>8}{:>12}{:>8}",
             row.contender.name,
@@ -104,11 +92,8 @@ impl Report {
     /// The same for programs.
     pub fn json(&self, verdicts: &[Verdict]) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(|r| self.json_row(r)).collect();
-        let skipped: Vec<Value> = self
-            .skipped
-            .iter()
-            .map(|(s, name, why)| json!({"shape": s.name(), "name": name, "reason": why}))
-            .collect();
+        let skipped: Vec<Value> =
+            self.skipped.iter().map(|(s, name, why)| json!({"shape": s.name(), "name": name, "reason": why})).collect();
         let verdicts: Vec<Value> = verdicts.iter().map(json_verdict).collect();
         json!({"identity": self.identity, "setting": self.setting, "rows": rows, "skipped": skipped, "verdicts": verdicts})
     }
@@ -125,14 +110,8 @@ impl Report {
 
     /// Every target, judged.
     pub fn verdicts(&self, codexrun: Option<&Path>) -> Vec<Verdict> {
-        let mut verdicts: Vec<Verdict> = SHAPES
-            .iter()
-            .flat_map(|s| [self.time(*s), self.memory(*s)])
-            .collect();
-        verdicts.push(Verdict {
-            target: "the binary is static".into(),
-            outcome: codexrun.map_or(Outcome::absent(), linkage),
-        });
+        let mut verdicts: Vec<Verdict> = SHAPES.iter().flat_map(|s| [self.time(*s), self.memory(*s)]).collect();
+        verdicts.push(Verdict { target: "the binary is static".into(), outcome: codexrun.map_or(Outcome::absent(), linkage) });
         verdicts
     }
 
@@ -145,15 +124,7 @@ impl Report {
                 Outcome::of(figure <= shape.target(), format!("{figure:.2}"))
             }
         };
-        Verdict {
-            target: format!(
-                "{}: at most {} of {}",
-                shape.name(),
-                shape.target(),
-                shape.peer()
-            ),
-            outcome,
-        }
+        Verdict { target: format!("{}: at most {} of {}", shape.name(), shape.target(), shape.peer()), outcome }
     }
 
     fn memory(&self, shape: Shape) -> Verdict {
@@ -161,19 +132,12 @@ impl Report {
             Some(ours) => Outcome::of(ours.peak < PEAK_KIB, format!("{} KiB", ours.peak)),
             None => self.why_not(shape),
         };
-        Verdict {
-            target: format!("{}: peak below {PEAK_KIB} KiB", shape.name()),
-            outcome,
-        }
+        Verdict { target: format!("{}: peak below {PEAK_KIB} KiB", shape.name()), outcome }
     }
 
     /// Ours was there and failed, which is a miss, or was not there at all.
     fn why_not(&self, shape: Shape) -> Outcome {
-        match self
-            .skipped
-            .iter()
-            .find(|(s, name, _)| *s == shape && name == OURS)
-        {
+        match self.skipped.iter().find(|(s, name, _)| *s == shape && name == OURS) {
             Some((_, _, why)) => Outcome::Failed(format!("did not run: {why}")),
             None => Outcome::absent(),
         }
@@ -194,11 +158,7 @@ fn linkage(binary: &Path) -> Outcome {
 
 impl Outcome {
     fn of(passed: bool, figure: String) -> Outcome {
-        if passed {
-            Outcome::Passed(figure)
-        } else {
-            Outcome::Failed(figure)
-        }
+        if passed { Outcome::Passed(figure) } else { Outcome::Failed(figure) }
     }
 
     fn absent() -> Outcome {
@@ -218,15 +178,8 @@ impl Outcome {
 pub fn conclude(verdicts: &[Verdict]) -> (String, bool) {
     let parts = || verdicts.iter().map(|v| (&v.target, v.outcome.parts()));
     let count = |word| parts().filter(|(_, (w, _))| *w == word).count();
-    let mut lines: Vec<String> = parts()
-        .map(|(target, (word, why))| format!("{word}  {target}: {why}"))
-        .collect();
-    lines.push(format!(
-        "{} passed, {} failed, {} skipped",
-        count("pass"),
-        count("FAIL"),
-        count("skip")
-    ));
+    let mut lines: Vec<String> = parts().map(|(target, (word, why))| format!("{word}  {target}: {why}")).collect();
+    lines.push(format!("{} passed, {} failed, {} skipped", count("pass"), count("FAIL"), count("skip")));
     (lines.join("\n"), count("FAIL") == 0)
 }
 
@@ -240,33 +193,19 @@ mod tests {
     use super::*;
 
     fn report(skipped: Vec<(Shape, String, String)>) -> Report {
-        Report {
-            identity: "root".into(),
-            setting: String::new(),
-            rows: Vec::new(),
-            skipped,
-        }
+        Report { identity: "root".into(), setting: String::new(), rows: Vec::new(), skipped }
     }
 
     #[test]
     fn without_codexrun_nothing_is_judged() {
         let (text, good) = conclude(&report(Vec::new()).verdicts(None));
-        assert!(
-            good && text.ends_with("0 passed, 0 failed, 5 skipped"),
-            "{text}"
-        );
+        assert!(good && text.ends_with("0 passed, 0 failed, 5 skipped"), "{text}");
     }
 
     #[test]
     fn a_codexrun_that_does_not_start_is_a_miss() {
         let report = report(vec![(Shape::Run, OURS.into(), "exit status: 1".into())]);
         let (text, good) = conclude(&report.verdicts(None));
-        assert!(
-            !good
-                && text.contains(
-                    "FAIL  run, minimal bundle: peak below 4096 KiB: did not run: exit status: 1"
-                ),
-            "{text}"
-        );
+        assert!(!good && text.contains("FAIL  run, minimal bundle: peak below 4096 KiB: did not run: exit status: 1"), "{text}");
     }
 }

@@ -38,13 +38,8 @@ const FRESH: &[&str] = &["/dev", "/proc"];
 
 /// The policy's writable roots that exist, outermost first.
 pub fn writable_roots(cwd: &Path) -> Vec<PathBuf> {
-    let tmpdir = env::var_os("TMPDIR")
-        .filter(|t| !t.is_empty())
-        .map(PathBuf::from);
-    let mut roots: Vec<_> = [Some(cwd.to_path_buf()), Some("/tmp".into()), tmpdir]
-        .into_iter()
-        .flatten()
-        .collect();
+    let tmpdir = env::var_os("TMPDIR").filter(|t| !t.is_empty()).map(PathBuf::from);
+    let mut roots: Vec<_> = [Some(cwd.to_path_buf()), Some("/tmp".into()), tmpdir].into_iter().flatten().collect();
     roots.retain(|root| root.is_dir());
     roots.sort_by_key(|root| root.components().count());
     roots.dedup();
@@ -66,24 +61,14 @@ pub fn workspace_write(cwd: &Path, base: Base) -> Vec<Item> {
 }
 
 fn protect(path: PathBuf) -> Item {
-    if path.exists() {
-        Item::ReadOnly(path)
-    } else {
-        Item::Missing(path)
-    }
+    if path.exists() { Item::ReadOnly(path) } else { Item::Missing(path) }
 }
 
 fn top_level() -> Vec<Item> {
     let entries = fs::read_dir("/").into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| !is_fresh(path))
-        .collect();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| !is_fresh(path)).collect();
     paths.sort();
-    paths
-        .into_iter()
-        .filter_map(|path| link(&path).or_else(|| directory(path)))
-        .collect()
+    paths.into_iter().filter_map(|path| link(&path).or_else(|| directory(path))).collect()
 }
 
 fn is_fresh(path: &Path) -> bool {
@@ -128,18 +113,14 @@ pub fn bwrap(items: &[Item]) -> Vec<OsString> {
     if !items.contains(&Item::ReadOnly("/".into())) {
         line.add(&["--remount-ro", "/"], &[]);
     }
-    line.0.extend(words(
-        "--unshare-user --unshare-pid --unshare-ipc --unshare-net --cap-drop ALL --",
-    ));
+    line.0.extend(words("--unshare-user --unshare-pid --unshare-ipc --unshare-net --cap-drop ALL --"));
     line.0
 }
 
 /// The floor's words for the same.
 pub fn floor(items: &[Item], cwd: &Path, uid: u32) -> Vec<OsString> {
     // devpts wants a uid 0 in its user namespace, so an ordinary user is root inside.
-    let mut line = Line(words(&format!(
-        "user mnt pid ipc net map 0 {uid} lo scratch"
-    )));
+    let mut line = Line(words(&format!("user mnt pid ipc net map 0 {uid} lo scratch")));
     for item in items {
         match item {
             Item::ReadOnly(path) if is_top_level(path) => {
@@ -154,9 +135,7 @@ pub fn floor(items: &[Item], cwd: &Path, uid: u32) -> Vec<OsString> {
                 line.add(&["7", "mode=555", "rmdir"], &[path]);
             }
             Item::Link(text, path) => line.add(&["link"], &[text, inside(path)]),
-            Item::Dev => line.0.extend(words(&format!(
-                "{FLOOR_DEV} {FLOOR_BOUND_NODES} dir dev/shm"
-            ))),
+            Item::Dev => line.0.extend(words(&format!("{FLOOR_DEV} {FLOOR_BOUND_NODES} dir dev/shm"))),
             Item::Proc => line.0.extend(floor_proc()),
         }
     }
@@ -176,16 +155,14 @@ pub const FLOOR_BOUND_NODES: &str = "file dev/null dev /dev/null dev/null file d
     file dev/full dev /dev/full dev/full file dev/random dev /dev/random dev/random \
     file dev/urandom dev /dev/urandom dev/urandom file dev/tty dev /dev/tty dev/tty";
 /// The same six, made.
-pub const FLOOR_MADE_NODES: &str = "node dev/null 3 node dev/zero 5 node dev/full 7 node dev/random 8 node dev/urandom 9 node dev/tty 0";
+pub const FLOOR_MADE_NODES: &str =
+    "node dev/null 3 node dev/zero 5 node dev/full 7 node dev/random 8 node dev/urandom 9 node dev/tty 0";
 /// The kernel's own, whatever the namespace, and real root owns them: read-only. Not every kernel has each.
 const KERNEL_WIDE: &[&str] = &["sys", "sysrq-trigger", "irq", "bus"];
 
 fn floor_proc() -> Vec<OsString> {
     let mut line = words("dir proc mount proc proc 14 -");
-    for name in KERNEL_WIDE
-        .iter()
-        .filter(|name| Path::new("/proc").join(name).exists())
-    {
+    for name in KERNEL_WIDE.iter().filter(|name| Path::new("/proc").join(name).exists()) {
         line.extend(words(&format!("cover proc/{name}")));
     }
     line
@@ -218,41 +195,30 @@ mod tests {
     use super::*;
 
     fn line(words: &[OsString]) -> String {
-        words
-            .iter()
-            .map(|w| w.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ")
+        words.iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn a_missing_name_is_an_empty_read_only_directory_for_both() {
         let items = [Item::Missing("/w/.codex".into())];
+        assert!(line(&bwrap(&items)).contains("--perms 555 --tmpfs /w/.codex --remount-ro /w/.codex"));
         assert!(
-            line(&bwrap(&items)).contains("--perms 555 --tmpfs /w/.codex --remount-ro /w/.codex")
-        );
-        assert!(
-            line(&floor(&items, Path::new("/w"), 0))
-                .contains("dir w/.codex mount tmpfs w/.codex 7 mode=555 rmdir /w/.codex")
+            line(&floor(&items, Path::new("/w"), 0)).contains("dir w/.codex mount tmpfs w/.codex 7 mode=555 rmdir /w/.codex")
         );
     }
 
     #[test]
     fn codex_binds_the_whole_root_and_never_remounts_it() {
         let line = line(&bwrap(&[Item::ReadOnly("/".into()), Item::Dev, Item::Proc]));
-        assert!(
-            line.contains("--ro-bind / / --dev /dev --proc /proc --unshare-user"),
-            "{line}"
-        );
+        assert!(line.contains("--ro-bind / / --dev /dev --proc /proc --unshare-user"), "{line}");
     }
 
     #[test]
     fn every_writable_root_protects_three_names() {
         let dir = std::env::temp_dir();
         let items = workspace_write(&dir, Base::Whole);
-        let protected = items.iter().filter(|i| {
-            matches!(i, Item::Missing(_)) || matches!(i, Item::ReadOnly(p) if p != Path::new("/"))
-        });
+        let protected =
+            items.iter().filter(|i| matches!(i, Item::Missing(_)) || matches!(i, Item::ReadOnly(p) if p != Path::new("/")));
         assert_eq!(protected.count(), 3 * writable_roots(&dir).len());
     }
 }

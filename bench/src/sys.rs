@@ -26,15 +26,7 @@ pub fn private_mounts() -> Result<()> {
 /// mount(2) without a type: binds and changes of propagation.
 pub fn mount(from: &CStr, to: &CStr, flags: libc::c_ulong) -> Result<()> {
     // SAFETY: strings are NUL-terminated; type and data are not read for these flags.
-    done(unsafe {
-        libc::mount(
-            from.as_ptr(),
-            to.as_ptr(),
-            std::ptr::null(),
-            flags,
-            std::ptr::null(),
-        )
-    })
+    done(unsafe { libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), flags, std::ptr::null()) })
 }
 
 /// umount2(2), lazy.
@@ -50,9 +42,5 @@ pub fn enterable(path: &CStr) -> bool {
 }
 
 fn done(result: i32) -> Result<()> {
-    if result < 0 {
-        Err(Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }

@@ -17,15 +17,8 @@ pub struct Calls {
 pub fn count(contender: &Contender, scratch: &Path) -> Option<Calls> {
     let log = scratch.join("strace");
     let mut traced = Command::new("strace");
-    traced
-        .args(["-f", "-qq", "-s", "0", "-e", "signal=none", "-o"])
-        .arg(&log)
-        .args(&contender.argv);
-    traced
-        .current_dir(&contender.cwd)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    traced.args(["-f", "-qq", "-s", "0", "-e", "signal=none", "-o"]).arg(&log).args(&contender.argv);
+    traced.current_dir(&contender.cwd).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     traced.status().ok().filter(|s| s.success())?;
     Some(read(&std::fs::read_to_string(&log).ok()?))
 }
@@ -34,9 +27,7 @@ pub fn count(contender: &Contender, scratch: &Path) -> Option<Calls> {
 fn read(log: &str) -> Calls {
     let (mut total, mut before) = (0, 0);
     for line in log.lines() {
-        let call = line
-            .split_once(' ')
-            .map_or("", |(_pid, call)| call.trim_start());
+        let call = line.split_once(' ').map_or("", |(_pid, call)| call.trim_start());
         if is_call(call) {
             total += 1;
         }
@@ -52,9 +43,7 @@ fn read(log: &str) -> Calls {
 /// Not a resumed half, not a signal (`---`), not an end (`+++`).
 fn is_call(text: &str) -> bool {
     let name = text.split('(').next().unwrap_or_default();
-    text.contains('(')
-        && !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    text.contains('(') && !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 #[cfg(test)]
@@ -66,24 +55,12 @@ mod tests {
         let log = "7 execve(\"\", [], 0x7ffe) = 0\n7 clone3({}, 88) = 8\n8 execve(\"\"..., [] <unfinished ...>\n\
                    7 wait4(8,  <unfinished ...>\n8 <... execve resumed>) = 0\n8 brk(NULL) = 0x1\n8 +++ exited with 0 +++\n\
                    7 <... wait4 resumed>) = 8\n7 --- SIGCHLD {} ---\n7 exit_group(0) = ?\n";
-        assert_eq!(
-            read(log),
-            Calls {
-                before: 4,
-                total: 6
-            }
-        );
+        assert_eq!(read(log), Calls { before: 4, total: 6 });
     }
 
     #[test]
     fn a_failed_execve_is_not_the_payload() {
         let log = "7 execve(\"\", [], 0x7ffe) = 0\n7 brk(NULL) = 0x1\n7 execve(\"\", [], 0x7ffe) = -1 ENOENT (No such file)\n";
-        assert_eq!(
-            read(log),
-            Calls {
-                before: 1,
-                total: 3
-            }
-        );
+        assert_eq!(read(log), Calls { before: 1, total: 3 });
     }
 }

@@ -49,10 +49,7 @@ mod tests {
 
     #[test]
     fn cgroup2_goes_only_when_v1_is_there() {
-        assert_eq!(
-            hybrid_mounts(&format!("{V1}{V2}")),
-            ["/sys/fs/cgroup/unified"]
-        );
+        assert_eq!(hybrid_mounts(&format!("{V1}{V2}")), ["/sys/fs/cgroup/unified"]);
         assert!(hybrid_mounts(V2).is_empty());
     }
 }

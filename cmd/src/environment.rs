@@ -17,10 +17,7 @@ pub struct Environment {
 impl Environment {
     /// For a bundle: nothing of the caller's but what the view says, so that the same view gives the same bytes.
     pub fn fixed(view: &dyn View, terminal: bool) -> Result<Environment> {
-        let mut env = Environment {
-            pairs: vec![PATH.into(), "LANG=C.UTF-8".into()],
-            warnings: Vec::new(),
-        };
+        let mut env = Environment { pairs: vec![PATH.into(), "LANG=C.UTF-8".into()], warnings: Vec::new() };
         env.set_path("HOME", view.home())?;
         env.set_path("TMPDIR", view.tmpdir())?;
         if terminal {
@@ -47,13 +44,9 @@ impl Environment {
     }
 
     fn apply_one(&mut self, arg: &OsString) -> Result<()> {
-        let text = arg
-            .to_str()
-            .ok_or_else(|| not_text(&format!("`--env {}`", arg.display())))?;
+        let text = arg.to_str().ok_or_else(|| not_text(&format!("`--env {}`", arg.display())))?;
         match text.split_once('=') {
-            _ if text.is_empty() || text.starts_with('=') => {
-                Err(Error::new(format!("`--env {text}` names no variable")))
-            }
+            _ if text.is_empty() || text.starts_with('=') => Err(Error::new(format!("`--env {text}` names no variable"))),
             Some((name, value)) => {
                 self.set(name, value);
                 Ok(())
@@ -66,8 +59,7 @@ impl Environment {
         match std::env::var(name) {
             Ok(value) => self.set(name, &value),
             Err(std::env::VarError::NotPresent) => {
-                self.warnings
-                    .push(format!("`--env {name}`: the caller has no such variable"));
+                self.warnings.push(format!("`--env {name}`: the caller has no such variable"));
             }
             Err(std::env::VarError::NotUnicode(_)) => {
                 return Err(not_text(&format!("the value of `{name}`")));
@@ -78,11 +70,7 @@ impl Environment {
 
     fn set(&mut self, name: &str, value: &str) {
         let pair = format!("{name}={value}");
-        match self
-            .pairs
-            .iter_mut()
-            .find(|p| p.split_once('=').is_some_and(|(n, _)| n == name))
-        {
+        match self.pairs.iter_mut().find(|p| p.split_once('=').is_some_and(|(n, _)| n == name)) {
             Some(old) => *old = pair,
             None => self.pairs.push(pair),
         }
@@ -92,9 +80,7 @@ impl Environment {
         let Some(path) = path.filter(|p| !p.as_os_str().is_empty()) else {
             return Ok(());
         };
-        let value = path
-            .to_str()
-            .ok_or_else(|| not_text(&format!("`{name}`")))?;
+        let value = path.to_str().ok_or_else(|| not_text(&format!("`{name}`")))?;
         self.set(name, value);
         Ok(())
     }
@@ -102,16 +88,12 @@ impl Environment {
 
 fn not_passed_on(name: std::result::Result<String, OsString>) -> String {
     let name = name.unwrap_or_else(|name| name.display().to_string());
-    format!(
-        "the variable `{name}` is not passed on: it is not UTF-8, which config.json cannot carry"
-    )
+    format!("the variable `{name}` is not passed on: it is not UTF-8, which config.json cannot carry")
 }
 
 /// OCI's config.json is JSON, and JSON has no other text.
 pub fn not_text(what: &str) -> Error {
-    Error::new(format!(
-        "{what} is not UTF-8, which config.json cannot carry"
-    ))
+    Error::new(format!("{what} is not UTF-8, which config.json cannot carry"))
 }
 
 #[cfg(test)]
@@ -121,17 +103,8 @@ mod tests {
 
     #[test]
     fn env_replaces_appends_and_copies() {
-        let mut env = Environment {
-            pairs: vec!["A=1".into(), "AB=2".into()],
-            warnings: vec![],
-        };
-        env.apply(&[
-            "A=x=y".into(),
-            "C=".into(),
-            "PATH".into(),
-            "NO_SUCH_VARIABLE_".into(),
-        ])
-        .unwrap();
+        let mut env = Environment { pairs: vec!["A=1".into(), "AB=2".into()], warnings: vec![] };
+        env.apply(&["A=x=y".into(), "C=".into(), "PATH".into(), "NO_SUCH_VARIABLE_".into()]).unwrap();
         let path = format!("PATH={}", std::env::var("PATH").unwrap());
         assert_eq!(env.pairs, ["A=x=y", "AB=2", "C=", &path]);
         assert_eq!(env.warnings.len(), 1);
@@ -140,11 +113,7 @@ mod tests {
     #[test]
     fn a_variable_needs_a_name_and_text() {
         let mut env = Environment::default();
-        for bad in [
-            OsString::from(""),
-            "=x".into(),
-            OsString::from_vec(b"A=\xff".to_vec()),
-        ] {
+        for bad in [OsString::from(""), "=x".into(), OsString::from_vec(b"A=\xff".to_vec())] {
             assert!(env.apply(&[bad]).is_err());
         }
     }

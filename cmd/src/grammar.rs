@@ -85,9 +85,7 @@ mod tests {
     #[test]
     fn both_forms_of_a_value_are_accepted() {
         for log in [&["--log", "f"][..], &["--log=f"]] {
-            let cli =
-                Cli::try_parse_from([&["codexrun"], log, &["--log-format=json", "list"]].concat())
-                    .unwrap();
+            let cli = Cli::try_parse_from([&["codexrun"], log, &["--log-format=json", "list"]].concat()).unwrap();
             assert_eq!(cli.global.log, Some("f".into()));
             assert!(matches!(cli.global.log_format, LogFormat::Json));
         }
@@ -95,12 +93,8 @@ mod tests {
 
     #[test]
     fn a_command_keeps_its_own_flags() {
-        let line = [
-            "codexrun", "sandbox", "--cwd", "/w", "--", "ls", "--help", "--", "-v",
-        ];
-        let Some(Verb::Sandbox(sandbox)) = Cli::try_parse_from(line).unwrap().verb else {
-            panic!()
-        };
+        let line = ["codexrun", "sandbox", "--cwd", "/w", "--", "ls", "--help", "--", "-v"];
+        let Some(Verb::Sandbox(sandbox)) = Cli::try_parse_from(line).unwrap().verb else { panic!() };
         assert_eq!(sandbox.make.command, ["ls", "--help", "--", "-v"]);
     }
 }

@@ -32,20 +32,13 @@ impl List {
         let (records, garbled) = split(global.store()?.list()?);
         output::print(&self.text(&records))?;
         // The good ones are shown; the others are named, and the command says that something is wrong.
-        if garbled.is_empty() {
-            Ok(0)
-        } else {
-            Err(garbled.into())
-        }
+        if garbled.is_empty() { Ok(0) } else { Err(garbled.into()) }
     }
 
     fn text(&self, records: &[Record]) -> String {
         match self.format {
             _ if self.quiet => records.iter().map(|r| format!("{}\n", r.id)).collect(),
-            Format::Json => format!(
-                "{}\n",
-                Value::from_iter(records.iter().map(Record::oci_state))
-            ),
+            Format::Json => format!("{}\n", Value::from_iter(records.iter().map(Record::oci_state))),
             Format::Table => table(records.iter().map(row)),
         }
     }
@@ -71,22 +64,11 @@ fn row(record: &Record) -> [String; 6] {
 }
 
 fn table(rows: impl Iterator<Item = [String; 6]>) -> String {
-    let rows: Vec<_> = std::iter::once(COLUMNS.map(String::from))
-        .chain(rows)
-        .collect();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let rows: Vec<_> = std::iter::once(COLUMNS.map(String::from)).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 6] = std::array::from_fn(width);
     let line = |row: &[String; 6]| {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
     rows.iter().map(line).collect()
@@ -100,13 +82,7 @@ mod tests {
     fn columns_line_up() {
         let row = ["long-name", "7", "running", "/b", "then", "root"].map(String::from);
         let text = table([row].into_iter());
-        assert_eq!(
-            text,
-            "ID         PID  STATUS   BUNDLE  CREATED  OWNER\nlong-name  7    running  /b      then     root\n"
-        );
-        assert_eq!(
-            table(std::iter::empty()),
-            "ID  PID  STATUS  BUNDLE  CREATED  OWNER\n"
-        );
+        assert_eq!(text, "ID         PID  STATUS   BUNDLE  CREATED  OWNER\nlong-name  7    running  /b      then     root\n");
+        assert_eq!(table(std::iter::empty()), "ID  PID  STATUS  BUNDLE  CREATED  OWNER\n");
     }
 }

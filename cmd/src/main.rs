@@ -55,7 +55,5 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
 fn version() -> Result<u8, Failure> {
     let commit = option_env!("CODEXRUN_COMMIT").unwrap_or("unknown");
     let version = env!("CARGO_PKG_VERSION");
-    output::print(&format!(
-        "codexrun version {version}\ncommit: {commit}\nspec: {SPEC}\n"
-    ))
+    output::print(&format!("codexrun version {version}\ncommit: {commit}\nspec: {SPEC}\n"))
 }

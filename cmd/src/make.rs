@@ -46,36 +46,14 @@ pub enum Proc {
 impl Make {
     /// Whether any of the flags was given.
     pub fn is_given(&self) -> bool {
-        let Make {
-            cwd,
-            identity,
-            proc,
-            env,
-            command,
-        } = self;
-        cwd.is_some()
-            || identity.is_some()
-            || proc.is_some()
-            || !env.is_empty()
-            || !command.is_empty()
+        let Make { cwd, identity, proc, env, command } = self;
+        cwd.is_some() || identity.is_some() || proc.is_some() || !env.is_empty() || !command.is_empty()
     }
 
     /// Parses and compiles; what is worth knowing goes to stderr.
-    pub fn bundle(
-        &self,
-        policy: &str,
-        view: &dyn View,
-        mut env: Environment,
-        terminal: bool,
-    ) -> Result<Bundle, Failure> {
+    pub fn bundle(&self, policy: &str, view: &dyn View, mut env: Environment, terminal: bool) -> Result<Bundle, Failure> {
         let cwd = self.cwd()?;
-        let parsed = parse::load(
-            policy,
-            &Base {
-                cwd: &cwd,
-                home: view.home().as_deref(),
-            },
-        )?;
+        let parsed = parse::load(policy, &Base { cwd: &cwd, home: view.home().as_deref() })?;
         env.apply(&self.env)?;
         let request = Request {
             policy: &parsed.policy,
@@ -88,18 +66,14 @@ impl Make {
             terminal,
         };
         let compiled = compile::compile(&request, view)?;
-        [env.warnings, parsed.warnings, compiled.warnings]
-            .concat()
-            .iter()
-            .for_each(|w| warn(w));
+        [env.warnings, parsed.warnings, compiled.warnings].concat().iter().for_each(|w| warn(w));
         Ok(compiled.bundle)
     }
 
     fn cwd(&self) -> Result<PathBuf> {
         match &self.cwd {
             Some(dir) => absolute(dir),
-            None => std::env::current_dir()
-                .map_err(|e| Error::new("the current directory cannot be found").cause(e)),
+            None => std::env::current_dir().map_err(|e| Error::new("the current directory cannot be found").cause(e)),
         }
     }
 
@@ -108,9 +82,7 @@ impl Make {
             return Ok(vec!["sh".into()]);
         }
         let text = |(at, arg): (usize, &OsString)| {
-            arg.to_str()
-                .map(str::to_owned)
-                .ok_or_else(|| not_text(&format!("word {} of the command", at + 1)))
+            arg.to_str().map(str::to_owned).ok_or_else(|| not_text(&format!("word {} of the command", at + 1)))
         };
         self.command.iter().enumerate().map(text).collect()
     }
@@ -132,8 +104,7 @@ impl Make {
 
 /// Absolute by words alone: the path need not exist.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path)
-        .map_err(|e| Error::new(format!("no absolute path for `{}`", path.display())).cause(e))
+    std::path::absolute(path).map_err(|e| Error::new(format!("no absolute path for `{}`", path.display())).cause(e))
 }
 
 #[cfg(test)]
@@ -142,23 +113,14 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     fn make(command: Vec<OsString>) -> Make {
-        Make {
-            cwd: None,
-            identity: None,
-            proc: None,
-            env: vec![],
-            command,
-        }
+        Make { cwd: None, identity: None, proc: None, env: vec![], command }
     }
 
     #[test]
     fn a_word_that_is_not_text_is_refused_by_number() {
         let words = vec!["ls".into(), OsString::from_vec(vec![0xff])];
         let said = make(words).args().unwrap_err().to_string();
-        assert_eq!(
-            said,
-            "word 2 of the command is not UTF-8, which config.json cannot carry"
-        );
+        assert_eq!(said, "word 2 of the command is not UTF-8, which config.json cannot carry");
     }
 
     #[test]

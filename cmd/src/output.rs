@@ -7,13 +7,8 @@ use std::io::{self, ErrorKind, Write};
 /// Prints; a reader that has gone away (`| head`) is no failure.
 pub fn print(text: &str) -> Result<u8, Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::new("cannot write to stdout").cause(e).into())
-        }
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::new("cannot write to stdout").cause(e).into()),
         _ => Ok(0),
     }
 }

@@ -39,38 +39,22 @@ impl Failure {
 
     /// The one that is not 1, if there is one: 126 and 127 tell more.
     fn code(&self) -> u8 {
-        self.0
-            .iter()
-            .map(|e| e.code)
-            .find(|&code| code != 1)
-            .unwrap_or(1)
+        self.0.iter().map(|e| e.code).find(|&code| code != 1).unwrap_or(1)
     }
 
     /// One record whatever the number of reasons: podman reads the whole file as one JSON object.
     fn record(&self, format: LogFormat) -> String {
-        let msg = self
-            .0
-            .iter()
-            .map(Error::to_string)
-            .collect::<Vec<_>>()
-            .join("; ");
+        let msg = self.0.iter().map(Error::to_string).collect::<Vec<_>>().join("; ");
         let time = rfc3339(SystemTime::now());
         match format {
-            LogFormat::Json => format!(
-                "{}\n",
-                serde_json::json!({ "level": "error", "msg": msg, "time": time })
-            ),
+            LogFormat::Json => format!("{}\n", serde_json::json!({ "level": "error", "msg": msg, "time": time })),
             LogFormat::Text => format!("time=\"{time}\" level=error msg={msg:?}\n"),
         }
     }
 }
 
 fn append(file: &Path, record: &str) -> io::Result<()> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(file)?
-        .write_all(record.as_bytes())
+    OpenOptions::new().append(true).create(true).open(file)?.write_all(record.as_bytes())
 }
 
 /// Something the user should know, though the command goes on.
@@ -97,17 +81,12 @@ pub fn usage(e: &clap::Error) -> u8 {
 
 /// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`.
 fn one_line(text: &str) -> String {
-    let said = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let mut all = String::new();
     for line in said.filter(|line| !line.is_empty()) {
         match line.strip_prefix("error: ") {
             Some(what) => all.push_str(what),
-            None if line.starts_with("tip:") || line.starts_with('[') => {
-                all.push_str(&format!(" ({line})"))
-            }
+            None if line.starts_with("tip:") || line.starts_with('[') => all.push_str(&format!(" ({line})")),
             None => all.push_str(&format!(" {line}")),
         }
     }
@@ -128,35 +107,20 @@ mod tests {
     #[test]
     fn a_mistake_is_one_line() {
         let wrong = said(&["delete", "--forse", "a"]);
-        assert!(
-            wrong.starts_with("unexpected argument '--forse' found (tip: ")
-                && wrong.contains("'--force'"),
-            "{wrong}"
-        );
+        assert!(wrong.starts_with("unexpected argument '--forse' found (tip: ") && wrong.contains("'--force'"), "{wrong}");
         let missing = said(&["kill"]);
-        assert_eq!(
-            missing,
-            "the following required arguments were not provided: <ID>"
-        );
+        assert_eq!(missing, "the following required arguments were not provided: <ID>");
         let value = said(&["--log-format", "x", "list"]);
-        assert_eq!(
-            value,
-            "invalid value 'x' for '--log-format <FORMAT>' ([possible values: text, json])"
-        );
+        assert_eq!(value, "invalid value 'x' for '--log-format <FORMAT>' ([possible values: text, json])");
     }
 
     #[test]
     fn several_reasons_are_one_record() {
         let failure = Failure(vec![Error::new("a \"b\""), Error::new("c").code(127)]);
-        let json: serde_json::Value =
-            serde_json::from_str(&failure.record(LogFormat::Json)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&failure.record(LogFormat::Json)).unwrap();
         assert_eq!(json["level"], "error");
         assert_eq!(json["msg"], "a \"b\"; c");
-        assert!(
-            failure
-                .record(LogFormat::Text)
-                .ends_with(" level=error msg=\"a \\\"b\\\"; c\"\n")
-        );
+        assert!(failure.record(LogFormat::Text).ends_with(" level=error msg=\"a \\\"b\\\"; c\"\n"));
         assert_eq!(failure.code(), 127);
     }
 }

@@ -44,19 +44,12 @@ pub struct Run {
 impl Run {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         if self.no_pivot {
-            return Err(Error::new(
-                "`--no-pivot` is refused: without pivot_root(2) a container can leave its root",
-            )
-            .into());
+            return Err(Error::new("`--no-pivot` is refused: without pivot_root(2) a container can leave its root").into());
         }
         let (dir, id) = self.target()?;
         if self.detach && id.is_none() {
             let hint = format!("`codexrun run --detach --bundle {} ID`", dir.display());
-            return Err(
-                Error::new("`--detach` needs an id to find the container by")
-                    .hint(hint)
-                    .into(),
-            );
+            return Err(Error::new("`--detach` needs an id to find the container by").hint(hint).into());
         }
         let dir = absolute(&dir)?;
         let bundle = Bundle::read(&dir)?;
@@ -68,26 +61,15 @@ impl Run {
         let id = |what: &str| what.parse::<ContainerId>().map(Some);
         match &self.bundle {
             Some(dir) => Ok((dir.clone(), id(&self.what)?)),
-            None if Path::new(&self.what).join(CONFIG).exists() => {
-                Ok((PathBuf::from(&self.what), None))
-            }
+            None if Path::new(&self.what).join(CONFIG).exists() => Ok((PathBuf::from(&self.what), None)),
             None => {
-                let hint =
-                    "a directory that holds a `config.json` is a bundle, anything else is an id";
-                Ok((
-                    PathBuf::from("."),
-                    id(&self.what).map_err(|e| e.hint(hint))?,
-                ))
+                let hint = "a directory that holds a `config.json` is a bundle, anything else is an id";
+                Ok((PathBuf::from("."), id(&self.what).map_err(|e| e.hint(hint))?))
             }
         }
     }
 
-    fn options(
-        &self,
-        id: Option<ContainerId>,
-        bundle: PathBuf,
-        global: &Global,
-    ) -> Result<Options> {
+    fn options(&self, id: Option<ContainerId>, bundle: PathBuf, global: &Global) -> Result<Options> {
         Ok(Options {
             // Without an id there is nothing to record it under.
             store: id.is_some().then(|| global.store()).transpose()?,
@@ -122,22 +104,11 @@ mod tests {
     fn a_directory_with_a_config_json_is_a_bundle_and_anything_else_an_id() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().to_str().unwrap();
-        assert!(
-            target(at, None)
-                .unwrap_err()
-                .to_string()
-                .contains("anything else is an id")
-        );
+        assert!(target(at, None).unwrap_err().to_string().contains("anything else is an id"));
         std::fs::write(dir.path().join(CONFIG), "").unwrap();
         assert_eq!(target(at, None).unwrap(), (dir.path().into(), None));
-        assert_eq!(
-            target("box", None).unwrap(),
-            (".".into(), Some("box".into()))
-        );
-        assert_eq!(
-            target("box", Some(dir.path())).unwrap(),
-            (dir.path().into(), Some("box".into()))
-        );
+        assert_eq!(target("box", None).unwrap(), (".".into(), Some("box".into())));
+        assert_eq!(target("box", Some(dir.path())).unwrap(), (dir.path().into(), Some("box".into())));
         assert!(target(at, Some(dir.path())).is_err());
     }
 }

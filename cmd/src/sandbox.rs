@@ -28,13 +28,9 @@ pub struct Sandbox {
 impl Sandbox {
     pub fn run(&self) -> Result<u8, Failure> {
         if self.make.command.is_empty() {
-            return Err(Error::new("no command given")
-                .hint("`codexrun sandbox -- CMD…`")
-                .into());
+            return Err(Error::new("no command given").hint("`codexrun sandbox -- CMD…`").into());
         }
-        let bundle =
-            self.make
-                .bundle(&self.policy, &Disk::new(), Environment::inherited(), false)?;
+        let bundle = self.make.bundle(&self.policy, &Disk::new(), Environment::inherited(), false)?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;
@@ -45,13 +41,5 @@ impl Sandbox {
 
 /// In the foreground, and not recorded: it ends with the caller.
 fn options(bundle_dir: Option<PathBuf>) -> Options {
-    Options {
-        id: None,
-        store: None,
-        detach: false,
-        pid_file: None,
-        preserve_fds: 0,
-        bundle_dir,
-        console_socket: None,
-    }
+    Options { id: None, store: None, detach: false, pid_file: None, preserve_fds: 0, bundle_dir, console_socket: None }
 }

@@ -75,21 +75,12 @@ impl Spec {
 
     fn template(&self) -> Result<Bundle> {
         if self.make.is_given() {
-            return Err(Error::new(
-                "`--cwd`, `--identity`, `--proc`, `--env` and a command need `--from-policy`",
-            ));
+            return Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env` and a command need `--from-policy`"));
         }
         let (uid, gid) = Disk::new().ids();
-        let runner = if self.rootless {
-            Runner::Rootless { uid, gid }
-        } else {
-            Runner::Root
-        };
+        let runner = if self.rootless { Runner::Rootless { uid, gid } } else { Runner::Root };
         // Like runc, it leaves the root file system to the user.
-        Ok(Bundle {
-            spec: template::spec(runner)?,
-            rootfs: Rootfs::Dir(ROOTFS.into()),
-        })
+        Ok(Bundle { spec: template::spec(runner)?, rootfs: Rootfs::Dir(ROOTFS.into()) })
     }
 }
 

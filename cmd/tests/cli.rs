@@ -23,11 +23,7 @@ fn at(dir: &Path, args: &[&str]) -> (i32, String, String) {
 
 fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
 fn dir() -> TempDir {
@@ -35,10 +31,7 @@ fn dir() -> TempDir {
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -51,10 +44,7 @@ fn config(bundle: &Path) -> Value {
 fn refused(result: &(i32, String, String), about: &str) {
     let (code, out, err) = result;
     assert_eq!((*code, out.as_str()), (1, ""), "{err}");
-    assert!(
-        err.starts_with("codexrun: ") && err.contains(about),
-        "{err}"
-    );
+    assert!(err.starts_with("codexrun: ") && err.contains(about), "{err}");
     assert_eq!(err.matches('\n').count(), 1, "{err}");
 }
 
@@ -68,22 +58,11 @@ mod spec {
         for policy in ["read-only", ":workspace-write", "danger-full-access"] {
             let write = |name: &str| {
                 let bundle = out.path().join(format!("{policy}{name}"));
-                let flags = [
-                    "spec",
-                    "--from-policy",
-                    policy,
-                    "--cwd",
-                    cwd,
-                    "--bundle",
-                    bundle.to_str().unwrap(),
-                ];
+                let flags = ["spec", "--from-policy", policy, "--cwd", cwd, "--bundle", bundle.to_str().unwrap()];
                 let (code, out, err) = at(work.path(), &[&flags[..], &["--", "ls", "-l"]].concat());
                 assert_eq!((code, out.as_str()), (0, ""), "{err}");
                 assert_eq!(names(&bundle), ["config.json", "rootfs"]);
-                assert_eq!(
-                    config(&bundle)["process"]["args"],
-                    serde_json::json!(["ls", "-l"])
-                );
+                assert_eq!(config(&bundle)["process"]["args"], serde_json::json!(["ls", "-l"]));
                 fs::read(bundle.join("config.json")).unwrap()
             };
             assert!(write("1") == write("2"), "{policy}");
@@ -98,10 +77,7 @@ mod spec {
             let line = [&["spec"], policy].concat();
             assert_eq!(at(dir.path(), &line).0, 0);
             let before = fs::read(dir.path().join("config.json")).unwrap();
-            refused(
-                &at(dir.path(), &line),
-                "File config.json exists. Remove it first",
-            );
+            refused(&at(dir.path(), &line), "File config.json exists. Remove it first");
             assert_eq!(fs::read(dir.path().join("config.json")).unwrap(), before);
         }
     }
@@ -109,18 +85,11 @@ mod spec {
     #[test]
     fn a_bad_policy_is_named_by_place_and_leaves_nothing() {
         let dir = dir();
-        fs::write(
-            dir.path().join("p.json"),
-            "{\"type\": \"read-only\",\n \"netwrok\": 1}",
-        )
-        .unwrap();
+        fs::write(dir.path().join("p.json"), "{\"type\": \"read-only\",\n \"netwrok\": 1}").unwrap();
         let line = ["spec", "--from-policy", "p.json", "--bundle", "b"];
         refused(&at(dir.path(), &line), "p.json:2:");
         assert_eq!(names(dir.path()), ["p.json"]);
-        refused(
-            &at(dir.path(), &["spec", "--from-policy", "nowhere.json"]),
-            "nowhere.json",
-        );
+        refused(&at(dir.path(), &["spec", "--from-policy", "nowhere.json"]), "nowhere.json");
     }
 
     #[test]
@@ -132,12 +101,7 @@ mod spec {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(b"{\"type\": \"read-only\"}")
-            .unwrap();
+        child.stdin.take().unwrap().write_all(b"{\"type\": \"read-only\"}").unwrap();
         assert!(child.wait().unwrap().success());
         assert_eq!(names(dir.path()), ["b"]);
     }
@@ -147,24 +111,13 @@ mod spec {
         let dir = dir();
         let flags = ["--env", "A=1", "--env", "FROM_CALLER", "--env", "LANG=tlh"];
         let line = [&["spec", "--from-policy", "read-only"], &flags[..]].concat();
-        let output = codexrun()
-            .args(line)
-            .current_dir(dir.path())
-            .env("FROM_CALLER", "x y")
-            .output()
-            .unwrap();
+        let output = codexrun().args(line).current_dir(dir.path()).env("FROM_CALLER", "x y").output().unwrap();
         assert_eq!(said(&output).0, 0);
-        let env = config(dir.path())["process"]["env"]
-            .as_array()
-            .unwrap()
-            .clone();
+        let env = config(dir.path())["process"]["env"].as_array().unwrap().clone();
         for pair in ["A=1", "FROM_CALLER=x y", "LANG=tlh"] {
             assert!(env.contains(&pair.into()), "{env:?}");
         }
-        assert!(
-            !env.contains(&"LANG=C.UTF-8".into())
-                && !env.iter().any(|e| e.as_str().unwrap().starts_with("TERM="))
-        );
+        assert!(!env.contains(&"LANG=C.UTF-8".into()) && !env.iter().any(|e| e.as_str().unwrap().starts_with("TERM=")));
     }
 
     #[test]
@@ -172,12 +125,7 @@ mod spec {
         let dir = dir();
         let bad = OsStr::from_bytes(b"\xff");
         let line = ["spec", "--from-policy", "read-only", "--", "ls"];
-        let output = codexrun()
-            .args(line)
-            .arg(bad)
-            .current_dir(dir.path())
-            .output()
-            .unwrap();
+        let output = codexrun().args(line).arg(bad).current_dir(dir.path()).output().unwrap();
         refused(&said(&output), "word 2 of the command is not UTF-8");
         assert!(names(dir.path()).is_empty());
     }
@@ -185,26 +133,12 @@ mod spec {
     #[test]
     fn what_another_runtime_would_lose_is_listed() {
         let dir = dir();
-        let (code, out, err) = at(
-            dir.path(),
-            &["spec", "--portable-to", "runc", "--bundle", "plain"],
-        );
+        let (code, out, err) = at(dir.path(), &["spec", "--portable-to", "runc", "--bundle", "plain"]);
         assert_eq!((code, out.as_str()), (0, "no losses\n"), "{err}");
-        let line = [
-            "spec",
-            "--from-policy",
-            "workspace-write",
-            "--bundle",
-            "b",
-            "--portable-to",
-            "crun",
-        ];
+        let line = ["spec", "--from-policy", "workspace-write", "--bundle", "b", "--portable-to", "crun"];
         let (code, out, err) = at(dir.path(), &line);
         assert_eq!(code, 0, "{err}");
-        assert!(
-            out.contains("annotations[\"dev.codexrun.init\"]: "),
-            "{out}"
-        );
+        assert!(out.contains("annotations[\"dev.codexrun.init\"]: "), "{out}");
     }
 
     /// The default spec is runc's, less what has to do with cgroups.
@@ -213,28 +147,18 @@ mod spec {
         for rootless in [&[][..], &["--rootless"]] {
             let (ours, theirs) = (dir(), dir());
             assert_eq!(at(ours.path(), &[&["spec"], rootless].concat()).0, 0);
-            let runc = Command::new("runc")
-                .arg("spec")
-                .args(rootless)
-                .current_dir(theirs.path())
-                .status();
+            let runc = Command::new("runc").arg("spec").args(rootless).current_dir(theirs.path()).status();
             if !runc.is_ok_and(|status| status.success()) {
                 return eprintln!("skipped: `runc spec` does not run here");
             }
             let (ours, mut theirs) = (config(ours.path()), config(theirs.path()));
             theirs["ociVersion"] = "1.0.2".into();
             theirs["hostname"] = "codexrun".into();
-            theirs["mounts"]
-                .as_array_mut()
-                .unwrap()
-                .retain(|m| m["type"] != "cgroup" && m["destination"] != "/sys/fs/cgroup");
+            theirs["mounts"].as_array_mut().unwrap().retain(|m| m["type"] != "cgroup" && m["destination"] != "/sys/fs/cgroup");
             theirs["linux"].as_object_mut().unwrap().remove("resources");
             if !rootless.is_empty() {
                 // runc puts `rbind` first; the order of options says nothing.
-                assert_eq!(
-                    sorted(&ours["mounts"][5]["options"]),
-                    sorted(&theirs["mounts"][5]["options"])
-                );
+                assert_eq!(sorted(&ours["mounts"][5]["options"]), sorted(&theirs["mounts"][5]["options"]));
                 theirs["mounts"][5]["options"] = ours["mounts"][5]["options"].clone();
             }
             assert_eq!(ours, theirs);
@@ -242,12 +166,7 @@ mod spec {
     }
 
     fn sorted(options: &Value) -> Vec<String> {
-        let mut options: Vec<_> = options
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(Value::to_string)
-            .collect();
+        let mut options: Vec<_> = options.as_array().unwrap().iter().map(Value::to_string).collect();
         options.sort();
         options
     }
@@ -265,10 +184,7 @@ mod usage {
             (&["list", "--frob"], "unexpected argument '--frob'"),
             (&["run"], "required arguments"),
             (&["run", "--no-pivot", "x"], "`--no-pivot` is refused"),
-            (
-                &["run", "a/b"],
-                "a directory that holds a `config.json` is a bundle, anything else is an id",
-            ),
+            (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
             (&["sandbox"], "no command given"),
             (&["spec", "--cwd", "/"], "need `--from-policy`"),
             (&["kill", "x", "NOPE"], "unknown signal `NOPE`"),
@@ -283,60 +199,31 @@ mod usage {
         let dir = dir();
         let (code, out, err) = at(dir.path(), &["--version"]);
         assert_eq!((code, err.as_str()), (0, ""));
-        assert!(
-            out.starts_with("codexrun version ")
-                && out.contains("\ncommit: ")
-                && out.contains("\nspec: ")
-        );
+        assert!(out.starts_with("codexrun version ") && out.contains("\ncommit: ") && out.contains("\nspec: "));
         let (code, out, _) = at(dir.path(), &["run", "--help"]);
-        assert!(
-            code == 0
-                && out.contains(
-                    "a directory that holds a config.json is a bundle, anything else is an id"
-                )
-        );
+        assert!(code == 0 && out.contains("a directory that holds a config.json is a bundle, anything else is an id"));
         assert!(!at(dir.path(), &["--help"]).1.contains("sweep"));
     }
 
     #[test]
     fn a_failure_is_one_record_appended_to_the_log() {
         let dir = dir();
-        let line = [
-            "--log-format=json",
-            "--log",
-            "log.json",
-            "--root",
-            "r",
-            "state",
-            "nobody",
-        ];
+        let line = ["--log-format=json", "--log", "log.json", "--root", "r", "state", "nobody"];
         for _ in 0..2 {
             refused(&at(dir.path(), &line), "container does not exist");
         }
         let log = fs::read_to_string(dir.path().join("log.json")).unwrap();
-        let records: Vec<Value> = log
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.len(), 2);
-        assert!(records.iter().all(|r| r["level"] == "error"
-            && r["msg"] == "container does not exist"
-            && r["time"].is_string()));
+        assert!(records.iter().all(|r| r["level"] == "error" && r["msg"] == "container does not exist" && r["time"].is_string()));
     }
 
     #[test]
     fn a_broken_bundle_is_named_by_line_column_and_path() {
         let dir = dir();
-        fs::write(
-            dir.path().join("config.json"),
-            "{\n\t\"ociVersion\": 1\n}\n",
-        )
-        .unwrap();
+        fs::write(dir.path().join("config.json"), "{\n\t\"ociVersion\": 1\n}\n").unwrap();
         for verb in ["run", "plan"] {
-            refused(
-                &at(dir.path(), &[verb, "."]),
-                "config.json:2:16: ociVersion: invalid type",
-            );
+            refused(&at(dir.path(), &[verb, "."]), "config.json:2:16: ociVersion: invalid type");
         }
     }
 }
@@ -350,9 +237,7 @@ mod lifecycle {
         let spec = libruntime::template::spec(libruntime::template::Runner::Root).unwrap();
         let (id, pid) = (id.parse().unwrap(), i32::try_from(child.id()).unwrap());
         let reserved = Store::at(root).reserve(&id).unwrap();
-        reserved
-            .save(&Record::new(id, pid, Path::new("/b"), Path::new("/b/rootfs"), &spec).unwrap())
-            .unwrap();
+        reserved.save(&Record::new(id, pid, Path::new("/b"), Path::new("/b/rootfs"), &spec).unwrap()).unwrap();
         child
     }
 
@@ -368,39 +253,17 @@ mod lifecycle {
         let mut child = container(&dir.path().join("r"), "box");
         assert_eq!(status(dir.path()), "running");
         let (_, table, _) = at(dir.path(), &["--root", "r", "list"]);
-        assert!(
-            table
-                .lines()
-                .nth(1)
-                .unwrap()
-                .starts_with(&format!("box  {}", child.id())),
-            "{table}"
-        );
+        assert!(table.lines().nth(1).unwrap().starts_with(&format!("box  {}", child.id())), "{table}");
         assert_eq!(at(dir.path(), &["--root=r", "list", "-q"]).1, "box\n");
         let refusal = "cannot delete container box that is not stopped: running";
         refused(&at(dir.path(), &["--root", "r", "delete", "box"]), refusal);
-        assert_eq!(
-            at(dir.path(), &["--root", "r", "kill", "box", "9"]),
-            (0, String::new(), String::new())
-        );
+        assert_eq!(at(dir.path(), &["--root", "r", "kill", "box", "9"]), (0, String::new(), String::new()));
         child.wait().unwrap();
         assert_eq!(status(dir.path()), "stopped");
-        refused(
-            &at(dir.path(), &["--root", "r", "kill", "box", "KILL"]),
-            "container not running",
-        );
-        assert_eq!(
-            at(dir.path(), &["--root", "r", "delete", "box"]),
-            (0, String::new(), String::new())
-        );
-        refused(
-            &at(dir.path(), &["--root", "r", "state", "box"]),
-            "container does not exist",
-        );
-        assert_eq!(
-            at(dir.path(), &["--root", "r", "delete", "--force", "box"]),
-            (0, String::new(), String::new())
-        );
+        refused(&at(dir.path(), &["--root", "r", "kill", "box", "KILL"]), "container not running");
+        assert_eq!(at(dir.path(), &["--root", "r", "delete", "box"]), (0, String::new(), String::new()));
+        refused(&at(dir.path(), &["--root", "r", "state", "box"]), "container does not exist");
+        assert_eq!(at(dir.path(), &["--root", "r", "delete", "--force", "box"]), (0, String::new(), String::new()));
     }
 
     #[test]
@@ -421,36 +284,17 @@ mod sandbox {
     use super::*;
 
     fn run(dir: &Path, policy: &str, command: &[&str]) -> (i32, String, String) {
-        at(
-            dir,
-            &[&["sandbox", "--policy", policy, "--"], command].concat(),
-        )
+        at(dir, &[&["sandbox", "--policy", policy, "--"], command].concat())
     }
 
     #[test]
     fn the_code_is_the_commands_own() {
         let dir = dir();
         for policy in ["read-only", "workspace-write", "danger-full-access"] {
-            assert_eq!(
-                run(dir.path(), policy, &["true"]),
-                (0, String::new(), String::new()),
-                "{policy}"
-            );
-            assert_eq!(
-                run(dir.path(), policy, &["sh", "-c", "exit 7"]).0,
-                7,
-                "{policy}"
-            );
-            assert_eq!(
-                run(dir.path(), policy, &["sh", "-c", "kill -9 $$"]).0,
-                137,
-                "{policy}"
-            );
-            assert_eq!(
-                run(dir.path(), policy, &["no-such-command"]).0,
-                127,
-                "{policy}"
-            );
+            assert_eq!(run(dir.path(), policy, &["true"]), (0, String::new(), String::new()), "{policy}");
+            assert_eq!(run(dir.path(), policy, &["sh", "-c", "exit 7"]).0, 7, "{policy}");
+            assert_eq!(run(dir.path(), policy, &["sh", "-c", "kill -9 $$"]).0, 137, "{policy}");
+            assert_eq!(run(dir.path(), policy, &["no-such-command"]).0, 127, "{policy}");
             assert_eq!(run(dir.path(), policy, &["/etc/passwd"]).0, 126, "{policy}");
         }
     }
@@ -459,15 +303,7 @@ mod sandbox {
     fn a_bundle_is_kept_only_on_demand_and_runs_again() {
         let (dir, keep) = (dir(), dir());
         let kept = keep.path().join("b");
-        let line = [
-            "sandbox",
-            "--keep-bundle",
-            kept.to_str().unwrap(),
-            "--",
-            "sh",
-            "-c",
-            "echo hi; exit 3",
-        ];
+        let line = ["sandbox", "--keep-bundle", kept.to_str().unwrap(), "--", "sh", "-c", "echo hi; exit 3"];
         let (code, out, err) = at(dir.path(), &line);
         assert_eq!((code, out.as_str()), (3, "hi\n"), "{err}");
         assert!(names(dir.path()).is_empty());
@@ -478,63 +314,25 @@ mod sandbox {
     #[test]
     fn a_closed_pipe_ends_the_command_as_it_would_outside() {
         let dir = dir();
-        let (code, _, err) = run(
-            dir.path(),
-            "read-only",
-            &[
-                "bash",
-                "-c",
-                "yes | head -1 >/dev/null; exit ${PIPESTATUS[0]}",
-            ],
-        );
+        let (code, _, err) = run(dir.path(), "read-only", &["bash", "-c", "yes | head -1 >/dev/null; exit ${PIPESTATUS[0]}"]);
         assert_eq!(code, 141, "{err}");
     }
 
     #[test]
     fn a_detached_container_is_found_killed_and_deleted() {
         let dir = dir();
-        let line = [
-            "spec",
-            "--from-policy",
-            "read-only",
-            "--bundle",
-            "b",
-            "--",
-            "sleep",
-            "60",
-        ];
+        let line = ["spec", "--from-policy", "read-only", "--bundle", "b", "--", "sleep", "60"];
         assert_eq!(at(dir.path(), &line).0, 0);
         let verb = |args: &[&str]| at(dir.path(), &[&["--root", "r"], args].concat());
         // Nothing may hold our pipes: a detached container keeps the caller's stdout.
-        let run = [
-            "--root",
-            "r",
-            "run",
-            "--detach",
-            "--bundle",
-            "b",
-            "--pid-file",
-            "pid",
-            "box",
-        ];
-        let mut run = codexrun()
-            .args(run)
-            .current_dir(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let run = ["--root", "r", "run", "--detach", "--bundle", "b", "--pid-file", "pid", "box"];
+        let mut run = codexrun().args(run).current_dir(dir.path()).stdout(Stdio::null()).spawn().unwrap();
         assert!(run.wait().unwrap().success());
         let state = || serde_json::from_str::<Value>(&verb(&["state", "box"]).1).unwrap();
         assert_eq!(state()["status"], "running");
         // Digits and nothing else: engines' parsers trip over a newline.
-        assert_eq!(
-            fs::read_to_string(dir.path().join("pid")).unwrap(),
-            state()["pid"].to_string()
-        );
-        refused(
-            &verb(&["run", "--bundle", "b", "box"]),
-            "container with given ID already exists",
-        );
+        assert_eq!(fs::read_to_string(dir.path().join("pid")).unwrap(), state()["pid"].to_string());
+        refused(&verb(&["run", "--bundle", "b", "box"]), "container with given ID already exists");
         assert_eq!(verb(&["kill", "box", "KILL"]).0, 0);
         while state()["status"] != "stopped" {
             std::thread::sleep(std::time::Duration::from_millis(5));
@@ -546,23 +344,10 @@ mod sandbox {
     #[test]
     fn a_foreground_container_is_recorded_while_it_lives() {
         let dir = dir();
-        let line = [
-            "spec",
-            "--from-policy",
-            "read-only",
-            "--bundle",
-            "b",
-            "--",
-            "cat",
-        ];
+        let line = ["spec", "--from-policy", "read-only", "--bundle", "b", "--", "cat"];
         assert_eq!(at(dir.path(), &line).0, 0);
         let run = ["--root", "r", "run", "--bundle", "b", "box"];
-        let mut run = codexrun()
-            .args(run)
-            .current_dir(dir.path())
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut run = codexrun().args(run).current_dir(dir.path()).stdin(Stdio::piped()).spawn().unwrap();
         let listed = || at(dir.path(), &["--root", "r", "list", "-q"]).1;
         while run.try_wait().unwrap().is_none() && listed() != "box\n" {
             std::thread::sleep(std::time::Duration::from_millis(5));
@@ -575,10 +360,7 @@ mod sandbox {
     #[test]
     fn the_plan_is_printed_without_being_done() {
         let dir = dir();
-        let (code, out, err) = at(
-            dir.path(),
-            &["plan", "--policy", "workspace-write", "--", "touch", "made"],
-        );
+        let (code, out, err) = at(dir.path(), &["plan", "--policy", "workspace-write", "--", "touch", "made"]);
         assert_eq!(code, 0, "{err}");
         assert!(out.lines().count() > 10, "{out}");
         assert!(names(dir.path()).is_empty());

@@ -73,11 +73,7 @@ fn annotations(spec: &Spec) -> Vec<Loss> {
     ANNOTATIONS
         .iter()
         .filter(|(key, value, ..)| set(key).is_some_and(|v| v == value))
-        .map(|(key, _, clause, consequence)| Loss {
-            place: annotated(key),
-            clause,
-            consequence,
-        })
+        .map(|(key, _, clause, consequence)| Loss { place: annotated(key), clause, consequence })
         .collect()
 }
 
@@ -89,72 +85,27 @@ fn annotated(key: &str) -> String {
 type Field = (&'static str, &'static str, &'static str, &'static [Other]);
 
 const FIELDS: &[Field] = &[
-    (
-        "/domainname",
-        "NIS domain name",
-        "keeps the host's",
-        &[Other::Runc],
-    ),
-    (
-        "/linux/personality",
-        "execution domain",
-        "keeps the caller's",
-        &[Other::Runc],
-    ),
-    (
-        "/linux/timeOffsets",
-        "clocks of its own",
-        "refused before runc 1.2",
-        &[Other::Runc],
-    ),
-    (
-        "/linux/netDevices",
-        "network devices to move in",
-        "ignored",
-        &[Other::Runc, Other::Crun],
-    ),
-    (
-        "/process/ioPriority",
-        "I/O priority",
-        "keeps the caller's",
-        &[Other::Runc, Other::Crun],
-    ),
-    (
-        "/process/scheduler",
-        "scheduling policy",
-        "keeps the caller's",
-        &[Other::Runc, Other::Crun],
-    ),
-    (
-        "/process/execCPUAffinity",
-        "CPU affinity of the process",
-        "ignored",
-        &[Other::Runc, Other::Crun],
-    ),
+    ("/domainname", "NIS domain name", "keeps the host's", &[Other::Runc]),
+    ("/linux/personality", "execution domain", "keeps the caller's", &[Other::Runc]),
+    ("/linux/timeOffsets", "clocks of its own", "refused before runc 1.2", &[Other::Runc]),
+    ("/linux/netDevices", "network devices to move in", "ignored", &[Other::Runc, Other::Crun]),
+    ("/process/ioPriority", "I/O priority", "keeps the caller's", &[Other::Runc, Other::Crun]),
+    ("/process/scheduler", "scheduling policy", "keeps the caller's", &[Other::Runc, Other::Crun]),
+    ("/process/execCPUAffinity", "CPU affinity of the process", "ignored", &[Other::Runc, Other::Crun]),
 ];
 
 fn fields(spec: &Value, other: Other) -> Vec<Loss> {
     FIELDS
         .iter()
-        .filter(|(pointer, _, _, who)| {
-            who.contains(&other) && spec.pointer(pointer).is_some_and(|v| !v.is_null())
-        })
-        .map(|(pointer, clause, consequence, _)| Loss {
-            place: pointer[1..].replace('/', "."),
-            clause,
-            consequence,
-        })
+        .filter(|(pointer, _, _, who)| who.contains(&other) && spec.pointer(pointer).is_some_and(|v| !v.is_null()))
+        .map(|(pointer, clause, consequence, _)| Loss { place: pointer[1..].replace('/', "."), clause, consequence })
         .collect()
 }
 
 /// A missing path that must stay missing: other runtimes make the mount point on the host; only a hook takes it away.
 fn placeholders_by_hand(spec: &Spec) -> Option<Loss> {
     let paths = spec.annotations().as_ref()?.get(annotation::PLACEHOLDERS)?;
-    let swept = spec
-        .hooks()
-        .as_ref()
-        .and_then(|h| h.poststop().as_ref())
-        .is_some_and(|hooks| !hooks.is_empty());
+    let swept = spec.hooks().as_ref().and_then(|h| h.poststop().as_ref()).is_some_and(|hooks| !hooks.is_empty());
     let consequence = match swept {
         _ if paths.trim() == "[]" => return None,
         true => {
@@ -164,19 +115,12 @@ fn placeholders_by_hand(spec: &Spec) -> Option<Loss> {
         false => "the runtime makes them on the host, and they stay there",
     };
     let clause = "placeholders for missing paths, held while the container lives";
-    Some(Loss {
-        place: annotated(annotation::PLACEHOLDERS),
-        clause,
-        consequence,
-    })
+    Some(Loss { place: annotated(annotation::PLACEHOLDERS), clause, consequence })
 }
 
 /// crun 1.8.1: "unknown version specified".
 fn version(spec: &Spec, other: Other) -> Option<Loss> {
-    let mut parts = spec
-        .version()
-        .split(['.', '-'])
-        .map_while(|part| part.parse::<u32>().ok());
+    let mut parts = spec.version().split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let newer = (parts.next()?, parts.next()?) >= (1, 2);
     (other == Other::Crun && newer).then(|| Loss {
         place: "ociVersion".into(),
@@ -198,24 +142,14 @@ fn no_root_id(spec: &Spec, other: Other) -> Option<Loss> {
 
 fn root_itself(spec: &Spec) -> Option<Loss> {
     let root = spec.root().as_ref()?.path().as_os_str() == "/";
-    root.then(|| Loss {
-        place: "root.path".into(),
-        clause: "the host's `/`",
-        consequence: "pivot_root fails: EBUSY",
-    })
+    root.then(|| Loss { place: "root.path".into(), clause: "the host's `/`", consequence: "pivot_root fails: EBUSY" })
 }
 
 fn root_on_root(spec: &Value, other: Other) -> Option<Loss> {
     let mounts = spec.get("mounts")?.as_array()?;
-    let at = mounts
-        .iter()
-        .position(|m| m["destination"] == "/" && m["source"] == "/")?;
+    let at = mounts.iter().position(|m| m["destination"] == "/" && m["source"] == "/")?;
     let clause = "the host's `/` bound over the root";
-    (other == Other::Crun).then(|| Loss {
-        place: format!("mounts[{at}]"),
-        clause,
-        consequence: "refused",
-    })
+    (other == Other::Crun).then(|| Loss { place: format!("mounts[{at}]"), clause, consequence: "refused" })
 }
 
 #[cfg(test)]
@@ -225,10 +159,7 @@ mod tests {
 
     fn lost(spec: Value, other: Other) -> Vec<String> {
         let spec: Spec = serde_json::from_value(spec).unwrap();
-        losses(&spec, other)
-            .into_iter()
-            .map(|loss| loss.place)
-            .collect()
+        losses(&spec, other).into_iter().map(|loss| loss.place).collect()
     }
 
     #[test]
@@ -236,15 +167,8 @@ mod tests {
         for other in [Other::Runc, Other::Crun] {
             let plain = crate::template::spec(crate::template::Runner::Root).unwrap();
             assert_eq!(losses(&plain, other), []);
-            let annotations =
-                json!({ annotation::POLICY_SHA256: "00", annotation::SESSION: "new", "x": "y" });
-            assert_eq!(
-                lost(
-                    json!({ "ociVersion": "1.0.0", "annotations": annotations }),
-                    other
-                ),
-                [""; 0]
-            );
+            let annotations = json!({ annotation::POLICY_SHA256: "00", annotation::SESSION: "new", "x": "y" });
+            assert_eq!(lost(json!({ "ociVersion": "1.0.0", "annotations": annotations }), other), [""; 0]);
         }
     }
 
@@ -255,15 +179,9 @@ mod tests {
             annotation::PLACEHOLDERS: "[\"/w/.git\"]",
         });
         for other in [Other::Runc, Other::Crun] {
-            let places = lost(
-                json!({ "ociVersion": "1.0.2", "annotations": annotations }),
-                other,
-            );
+            let places = lost(json!({ "ociVersion": "1.0.2", "annotations": annotations }), other);
             let keys = ["init", "die-with-parent", "resolve", "placeholders"];
-            assert_eq!(
-                places,
-                keys.map(|key| format!("annotations[\"dev.codexrun.{key}\"]"))
-            );
+            assert_eq!(places, keys.map(|key| format!("annotations[\"dev.codexrun.{key}\"]")));
         }
     }
 
@@ -275,9 +193,7 @@ mod tests {
             losses(&serde_json::from_value(spec).unwrap(), Other::Runc)[0].consequence
         };
         assert!(with(json!({})).ends_with("they stay there"));
-        assert!(
-            with(json!({ "poststop": [{ "path": "/x" }] })).contains("when the runtime is killed")
-        );
+        assert!(with(json!({ "poststop": [{ "path": "/x" }] })).contains("when the runtime is killed"));
     }
 
     #[test]
@@ -289,20 +205,8 @@ mod tests {
             "linux": { "uidMappings": [{ "containerID": 1000, "hostID": 1000, "size": 1 }] },
             "mounts": [{ "destination": "/", "source": "/", "options": ["rbind"] }],
         });
-        assert_eq!(
-            lost(spec.clone(), Other::Runc),
-            ["domainname", "process.ioPriority", "linux.uidMappings"]
-        );
-        assert_eq!(
-            lost(spec, Other::Crun),
-            ["process.ioPriority", "ociVersion", "mounts[0]"]
-        );
-        assert_eq!(
-            lost(
-                json!({ "ociVersion": "x", "root": { "path": "/" } }),
-                Other::Crun
-            ),
-            ["root.path"]
-        );
+        assert_eq!(lost(spec.clone(), Other::Runc), ["domainname", "process.ioPriority", "linux.uidMappings"]);
+        assert_eq!(lost(spec, Other::Crun), ["process.ioPriority", "ociVersion", "mounts[0]"]);
+        assert_eq!(lost(json!({ "ociVersion": "x", "root": { "path": "/" } }), Other::Crun), ["root.path"]);
     }
 }

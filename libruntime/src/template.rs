@@ -47,34 +47,11 @@ fn process() -> Value {
 }
 
 fn mounts(runner: Runner) -> Value {
-    let pts = [
-        "nosuid",
-        "noexec",
-        "newinstance",
-        "ptmxmode=0666",
-        "mode=0620",
-        "gid=5",
-    ];
+    let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     let (pts, sys) = match runner {
-        Runner::Root => (
-            &pts[..],
-            mount(
-                "/sys",
-                "sysfs",
-                "sysfs",
-                &["nosuid", "noexec", "nodev", "ro"],
-            ),
-        ),
+        Runner::Root => (&pts[..], mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])),
         // A user namespace with one group has no `tty` (5), and without a network namespace of its own no sysfs.
-        Runner::Rootless { .. } => (
-            &pts[..5],
-            mount(
-                "/sys",
-                "none",
-                "/sys",
-                &["rbind", "nosuid", "noexec", "nodev", "ro"],
-            ),
-        ),
+        Runner::Rootless { .. } => (&pts[..5], mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])),
     };
     json!([
         { "destination": "/proc", "type": "proc", "source": "proc" },
@@ -91,8 +68,7 @@ fn mount(at: &str, kind: &str, source: &str, options: &[&str]) -> Value {
 }
 
 fn linux(runner: Runner) -> Value {
-    let namespaces =
-        |kinds: &[&str]| Value::from_iter(kinds.iter().map(|kind| json!({ "type": kind })));
+    let namespaces = |kinds: &[&str]| Value::from_iter(kinds.iter().map(|kind| json!({ "type": kind })));
     let one = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
     let mut linux = json!({
         "namespaces": namespaces(&["pid", "network", "ipc", "uts", "mount"]),
@@ -117,14 +93,7 @@ mod tests {
     #[test]
     fn root_and_rootless_differ_as_runcs_do() {
         let root = serde_json::to_value(spec(Runner::Root).unwrap()).unwrap();
-        let own = serde_json::to_value(
-            spec(Runner::Rootless {
-                uid: 1000,
-                gid: 100,
-            })
-            .unwrap(),
-        )
-        .unwrap();
+        let own = serde_json::to_value(spec(Runner::Rootless { uid: 1000, gid: 100 }).unwrap()).unwrap();
         assert_eq!(own["linux"]["uidMappings"][0]["hostID"], 1000);
         assert_eq!(own["linux"]["gidMappings"][0]["hostID"], 100);
         assert_eq!(root["linux"].get("uidMappings"), None);
@@ -138,10 +107,7 @@ mod tests {
     fn nothing_is_lost_on_the_way_through_the_types() {
         let typed = serde_json::to_value(spec(Runner::Root).unwrap()).unwrap();
         assert_eq!(typed["mounts"], mounts(Runner::Root));
-        assert_eq!(
-            typed["linux"]["maskedPaths"],
-            linux(Runner::Root)["maskedPaths"]
-        );
+        assert_eq!(typed["linux"]["maskedPaths"], linux(Runner::Root)["maskedPaths"]);
         assert_eq!(typed["process"]["env"], process()["env"]);
     }
 }

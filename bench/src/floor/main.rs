@@ -69,15 +69,7 @@ struct Run {
 
 fn parse(args: &'static [&'static CStr]) -> Option<Run> {
     let cut = args.iter().position(|a| *a == c"--")?;
-    let (mut rest, mut run) = (
-        args[..cut].iter(),
-        Run {
-            rusage: None,
-            flags: 0,
-            steps: Vec::new(),
-            command: &args[cut + 1..],
-        },
-    );
+    let (mut rest, mut run) = (args[..cut].iter(), Run { rusage: None, flags: 0, steps: Vec::new(), command: &args[cut + 1..] });
     while let Some(&word) = rest.next() {
         if word == c"-r" {
             run.rusage = Some(rest.next()?);
@@ -104,12 +96,7 @@ fn step(word: &CStr, rest: &mut Words) -> Option<Step> {
         b"ro" => Step::Bind(arg()?, arg()?, sys::RDONLY | sys::NOSUID | sys::NODEV),
         b"rw" => Step::Bind(arg()?, arg()?, sys::NOSUID | sys::NODEV),
         b"dev" => Step::Bind(arg()?, arg()?, sys::NOSUID),
-        b"mount" => Step::Mount(
-            arg()?,
-            arg()?,
-            number(arg()?)?,
-            arg().map(|data| if data == c"-" { c"" } else { data })?,
-        ),
+        b"mount" => Step::Mount(arg()?, arg()?, number(arg()?)?, arg().map(|data| if data == c"-" { c"" } else { data })?),
         b"cover" => Step::Cover(arg()?),
         b"hostname" => Step::Hostname(arg()?),
         b"pivot" => Step::Pivot,
@@ -136,10 +123,7 @@ impl Step {
             Step::Node(path, minor) => sys::mknod(path, if minor == 0 { 5 } else { 1 }, minor),
             Step::Bind(_, to, _) => sys::attach(tree, to),
             Step::Mount(kind, at, flags, data) => sys::mount(kind, at, flags, data),
-            Step::Cover(path) => sys::attach(
-                sys::open_tree(path, sys::RDONLY | sys::NOSUID | sys::NODEV),
-                path,
-            ),
+            Step::Cover(path) => sys::attach(sys::open_tree(path, sys::RDONLY | sys::NOSUID | sys::NODEV), path),
             Step::Hostname(name) => sys::hostname(name),
             Step::Pivot => sys::pivot(),
             Step::Cd(path) => sys::chdir(path),
@@ -159,12 +143,7 @@ fn child(run: &Run, trees: &mut [c_int], argv: &[*const libc::c_char]) -> c_int 
             *tree = sys::open_tree(from, *attributes);
         }
     }
-    match run
-        .steps
-        .iter()
-        .zip(trees.iter())
-        .position(|(step, tree)| step.run(*tree) < 0)
-    {
+    match run.steps.iter().zip(trees.iter()).position(|(step, tree)| step.run(*tree) < 0) {
         Some(failed) => 102 + failed as c_int,
         None => sys::exec(argv),
     }
@@ -176,12 +155,7 @@ fn run(args: &'static [&'static CStr]) -> c_int {
         return USAGE;
     }
     let mut trees = vec![-1; run.steps.len()];
-    let argv: Vec<_> = run
-        .command
-        .iter()
-        .map(|a| a.as_ptr())
-        .chain([std::ptr::null()])
-        .collect();
+    let argv: Vec<_> = run.command.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
     let pid = sys::clone3(run.flags);
     if pid == 0 {
         sys::exit(child(&run, &mut trees, &argv));

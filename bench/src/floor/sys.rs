@@ -1,10 +1,7 @@
 //! The system calls of the floor, one or a fixed few per function; negative means failed. The only `unsafe` of this binary.
 #![allow(unsafe_code)]
 
-use libc::{
-    AT_EMPTY_PATH, AT_FDCWD, MNT_DETACH, MS_BIND, MS_REC, MS_SLAVE, O_CLOEXEC, O_CREAT, O_WRONLY,
-    c_char, c_int, c_long,
-};
+use libc::{AT_EMPTY_PATH, AT_FDCWD, MNT_DETACH, MS_BIND, MS_REC, MS_SLAVE, O_CLOEXEC, O_CREAT, O_WRONLY, c_char, c_int, c_long};
 use std::ffi::CStr;
 use std::ptr::null;
 
@@ -41,11 +38,7 @@ pub fn wait(pid: c_int) -> (c_int, c_long) {
     if unsafe { libc::wait4(pid, &mut status, 0, &mut usage) } < 0 {
         return (1, 0);
     }
-    let code = if libc::WIFEXITED(status) {
-        libc::WEXITSTATUS(status)
-    } else {
-        128 + libc::WTERMSIG(status)
-    };
+    let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
     (code, usage.ru_maxrss)
 }
 
@@ -65,9 +58,7 @@ unsafe extern "C" {
 
 pub fn map(inside: &CStr, outside: &CStr) -> c_int {
     let line = [inside.to_bytes(), b" ", outside.to_bytes(), b" 1\n"].concat();
-    write(c"/proc/self/uid_map", &line)
-        | write(c"/proc/self/setgroups", b"deny")
-        | write(c"/proc/self/gid_map", &line)
+    write(c"/proc/self/uid_map", &line) | write(c"/proc/self/setgroups", b"deny") | write(c"/proc/self/gid_map", &line)
 }
 
 fn write(path: &CStr, text: &[u8]) -> c_int {
@@ -105,41 +96,20 @@ pub fn make_slave() -> c_int {
 
 /// An empty tmpfs over /tmp, as the working directory. Sources were opened before, so nothing is hidden from us.
 pub fn scratch() -> c_int {
-    mount(
-        c"tmpfs",
-        c"/tmp",
-        libc::MS_NOSUID | libc::MS_NODEV,
-        c"mode=755",
-    );
+    mount(c"tmpfs", c"/tmp", libc::MS_NOSUID | libc::MS_NODEV, c"mode=755");
     chdir(c"/tmp")
 }
 
 /// `path` becomes a mount of its own (pivot_root(2) wants one) and the working directory.
 pub fn rootfs(path: &CStr) -> c_int {
     // SAFETY: strings are NUL-terminated.
-    unsafe {
-        libc::mount(
-            path.as_ptr(),
-            path.as_ptr(),
-            null(),
-            MS_BIND | MS_REC,
-            null(),
-        )
-    };
+    unsafe { libc::mount(path.as_ptr(), path.as_ptr(), null(), MS_BIND | MS_REC, null()) };
     chdir(path)
 }
 
 pub fn mount(kind: &CStr, at: &CStr, flags: u64, data: &CStr) -> c_int {
     // SAFETY: strings are NUL-terminated; `data` is a string for every type used here.
-    unsafe {
-        libc::mount(
-            kind.as_ptr(),
-            at.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            data.as_ptr().cast(),
-        )
-    }
+    unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) }
 }
 
 /// A detached copy of the tree at `path`, every mount of it with `attributes`.
@@ -147,37 +117,16 @@ pub fn open_tree(path: &CStr, attributes: u64) -> c_int {
     let attr = [attributes, 0, 0, 0];
     // SAFETY: `path` is NUL-terminated; `attr` has the layout and the size of `struct mount_attr`.
     unsafe {
-        let fd = libc::syscall(
-            libc::SYS_open_tree,
-            AT_FDCWD,
-            path.as_ptr(),
-            OPEN_TREE_CLONE | RECURSIVE | O_CLOEXEC,
-        ) as c_int;
+        let fd = libc::syscall(libc::SYS_open_tree, AT_FDCWD, path.as_ptr(), OPEN_TREE_CLONE | RECURSIVE | O_CLOEXEC) as c_int;
         let empty = c"".as_ptr();
-        let done = libc::syscall(
-            libc::SYS_mount_setattr,
-            fd,
-            empty,
-            AT_EMPTY_PATH | RECURSIVE,
-            &attr,
-            size_of_val(&attr),
-        );
+        let done = libc::syscall(libc::SYS_mount_setattr, fd, empty, AT_EMPTY_PATH | RECURSIVE, &attr, size_of_val(&attr));
         if done < 0 { -1 } else { fd }
     }
 }
 
 pub fn attach(tree: c_int, to: &CStr) -> c_int {
     // SAFETY: strings are NUL-terminated; a bad descriptor only makes the call fail.
-    unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            tree,
-            c"".as_ptr(),
-            AT_FDCWD,
-            to.as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH,
-        ) as c_int
-    }
+    unsafe { libc::syscall(libc::SYS_move_mount, tree, c"".as_ptr(), AT_FDCWD, to.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH) as c_int }
 }
 
 /// An existing directory is as good: a rootfs on disk keeps those of the round before.
@@ -194,13 +143,7 @@ pub fn mkfile(path: &CStr) -> c_int {
 
 pub fn mknod(path: &CStr, major: u32, minor: u32) -> c_int {
     // SAFETY: `path` is NUL-terminated.
-    unsafe {
-        libc::mknod(
-            path.as_ptr(),
-            libc::S_IFCHR | 0o666,
-            libc::makedev(major, minor),
-        )
-    }
+    unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(major, minor)) }
 }
 
 pub fn symlink(text: &CStr, path: &CStr) -> c_int {

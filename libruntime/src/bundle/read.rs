@@ -17,20 +17,14 @@ impl Bundle {
         let file = dir.join(CONFIG);
         let spec = parse(&file, &text(&file)?)?;
         let rootfs = rootfs(&dir, &file, &spec)?;
-        Ok(Bundle {
-            spec,
-            rootfs: Rootfs::Dir(rootfs),
-        })
+        Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs) })
     }
 }
 
 fn text(file: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let opened = File::open(file).map_err(|e| unreadable(file, &e))?;
-    opened
-        .take(LIMIT + 1)
-        .read_to_end(&mut text)
-        .map_err(|e| unreadable(file, &e))?;
+    opened.take(LIMIT + 1).read_to_end(&mut text).map_err(|e| unreadable(file, &e))?;
     if text.len() as u64 > LIMIT {
         return Err(Error::new("larger than 16 MiB").at(file.display().to_string()));
     }
@@ -38,12 +32,9 @@ fn text(file: &Path) -> Result<Vec<u8>> {
 }
 
 fn unreadable(file: &Path, e: &std::io::Error) -> Error {
-    let error = Error::new("cannot be read")
-        .at(file.display().to_string())
-        .cause(cause(e));
+    let error = Error::new("cannot be read").at(file.display().to_string()).cause(cause(e));
     match e.kind() {
-        ErrorKind::NotFound => error
-            .hint("a bundle is a directory that holds a `config.json`; `codexrun spec` writes one"),
+        ErrorKind::NotFound => error.hint("a bundle is a directory that holds a `config.json`; `codexrun spec` writes one"),
         _ => error,
     }
 }
@@ -57,24 +48,19 @@ fn cause(e: &std::io::Error) -> String {
 }
 
 fn parse(file: &Path, text: &[u8]) -> Result<Spec> {
-    serde_json::from_slice(text)
-        .map_err(|e| malformed(file, &e, field(text).as_deref().unwrap_or(".")))
+    serde_json::from_slice(text).map_err(|e| malformed(file, &e, field(text).as_deref().unwrap_or(".")))
 }
 
 /// Which field is wrong. Costs a wrapper around every value, so it is only asked once there is an error.
 fn field(text: &[u8]) -> Option<String> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    serde_path_to_error::deserialize::<_, Spec>(&mut json)
-        .err()
-        .map(|e| e.path().to_string())
+    serde_path_to_error::deserialize::<_, Spec>(&mut json).err().map(|e| e.path().to_string())
 }
 
 fn malformed(file: &Path, e: &serde_json::Error, path: &str) -> Error {
     let (line, column) = (e.line(), e.column());
     let said = e.to_string();
-    let what = said
-        .strip_suffix(&format!(" at line {line} column {column}"))
-        .unwrap_or(&said);
+    let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
     let place = format!("{}:{line}:{column}", file.display());
     match path {
         "." | "?" => Error::new(what).at(place),
@@ -83,12 +69,8 @@ fn malformed(file: &Path, e: &serde_json::Error, path: &str) -> Error {
 }
 
 fn rootfs(dir: &Path, file: &Path, spec: &Spec) -> Result<PathBuf> {
-    let wrong =
-        |place: &str, what: String| Error::new(what).at(format!("{}: {place}", file.display()));
-    let root = spec
-        .root()
-        .as_ref()
-        .ok_or_else(|| wrong("root", "missing: a bundle needs a root file system".into()))?;
+    let wrong = |place: &str, what: String| Error::new(what).at(format!("{}: {place}", file.display()));
+    let root = spec.root().as_ref().ok_or_else(|| wrong("root", "missing: a bundle needs a root file system".into()))?;
     if root.path().as_os_str().is_empty() {
         return Err(wrong("root.path", "empty".into()));
     }
@@ -115,14 +97,10 @@ mod tests {
 
     #[test]
     fn a_wrong_type_is_named_by_line_column_and_path() {
-        let config =
-            "{\n  \"ociVersion\": \"1.0.2\",\n  \"mounts\": [\n    {\"destination\": 7}\n  ]\n}";
+        let config = "{\n  \"ociVersion\": \"1.0.2\",\n  \"mounts\": [\n    {\"destination\": 7}\n  ]\n}";
         let said = refusal(config);
         assert!(said.starts_with("DIR/config.json:4:"), "{said}");
-        assert!(
-            said.contains(": mounts[0].destination: invalid type"),
-            "{said}"
-        );
+        assert!(said.contains(": mounts[0].destination: invalid type"), "{said}");
         assert!(!said.contains("at line"), "{said}");
     }
 
@@ -144,10 +122,7 @@ mod tests {
         assert!(refusal("{\"ociVersion\": \"1.0.2\"}").contains("config.json: root: missing"));
         assert!(refusal("{\"root\": {\"path\": \"\"}}").contains("root.path: empty"));
         let said = refusal("{\"root\": {\"path\": \"nowhere\"}}");
-        assert!(
-            said.contains("root.path: `DIR/nowhere` cannot be used: no such file or directory"),
-            "{said}"
-        );
+        assert!(said.contains("root.path: `DIR/nowhere` cannot be used: no such file or directory"), "{said}");
         assert!(refusal("{\"root\": {\"path\": \"config.json\"}}").contains("is not a directory"));
     }
 
@@ -155,22 +130,14 @@ mod tests {
     fn a_directory_without_config_json_is_not_a_bundle() {
         let dir = tempfile::tempdir().unwrap();
         let said = Bundle::read(dir.path()).unwrap_err().to_string();
-        assert!(
-            said.contains("config.json: cannot be read: no such file or directory"),
-            "{said}"
-        );
+        assert!(said.contains("config.json: cannot be read: no such file or directory"), "{said}");
     }
 
     #[test]
     fn an_endless_config_json_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/zero", dir.path().join(CONFIG)).unwrap();
-        assert!(
-            Bundle::read(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("larger than 16 MiB")
-        );
+        assert!(Bundle::read(dir.path()).unwrap_err().to_string().contains("larger than 16 MiB"));
     }
 
     #[test]
@@ -178,11 +145,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("r")).unwrap();
         for (path, found) in [("r", dir.path().join("r")), ("/tmp", PathBuf::from("/tmp"))] {
-            fs::write(
-                dir.path().join(CONFIG),
-                format!("{{\"root\": {{\"path\": \"{path}\"}}}}"),
-            )
-            .unwrap();
+            fs::write(dir.path().join(CONFIG), format!("{{\"root\": {{\"path\": \"{path}\"}}}}")).unwrap();
             assert_eq!(Bundle::read(dir.path()).unwrap().rootfs, Rootfs::Dir(found));
         }
     }

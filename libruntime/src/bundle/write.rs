@@ -18,9 +18,7 @@ impl Bundle {
         if let Rootfs::Skeleton(skeleton) = &self.rootfs {
             made.skeleton(skeleton, &dir.join(ROOTFS))?;
         }
-        config
-            .write_all(self.to_json().as_bytes())
-            .map_err(|e| failed("write", &dir.join(CONFIG), &e))?;
+        config.write_all(self.to_json().as_bytes()).map_err(|e| failed("write", &dir.join(CONFIG), &e))?;
         made.keep();
         Ok(())
     }
@@ -37,10 +35,7 @@ impl Bundle {
 
 /// oci-spec keeps capabilities in hash sets, whose order changes from run to run.
 fn sort_capabilities(spec: &mut Value) {
-    let Some(sets) = spec
-        .pointer_mut("/process/capabilities")
-        .and_then(Value::as_object_mut)
-    else {
+    let Some(sets) = spec.pointer_mut("/process/capabilities").and_then(Value::as_object_mut) else {
         return;
     };
     for set in sets.values_mut().filter_map(Value::as_array_mut) {
@@ -68,10 +63,7 @@ impl Made {
     }
 
     fn parents(&mut self, dir: &Path) -> Result<()> {
-        let missing: Vec<_> = dir
-            .ancestors()
-            .take_while(|d| !d.as_os_str().is_empty() && !d.exists())
-            .collect();
+        let missing: Vec<_> = dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.exists()).collect();
         missing.iter().rev().try_for_each(|d| self.dir(d, 0o755))
     }
 
@@ -79,8 +71,7 @@ impl Made {
     fn config(&mut self, path: &Path) -> Result<File> {
         let file = File::create_new(path).map_err(|e| match e.kind() {
             // runc's sentence.
-            ErrorKind::AlreadyExists => Error::new("File config.json exists. Remove it first")
-                .at(path.display().to_string()),
+            ErrorKind::AlreadyExists => Error::new("File config.json exists. Remove it first").at(path.display().to_string()),
             _ => failed("create", path, &e),
         })?;
         self.0.push(path.to_owned());
@@ -90,8 +81,7 @@ impl Made {
     fn skeleton(&mut self, skeleton: &Skeleton, root: &Path) -> Result<()> {
         match fs::read_dir(root).map(|mut entries| entries.next().is_some()) {
             Ok(true) => {
-                return Err(Error::new("rootfs is not empty. Remove it first")
-                    .at(root.display().to_string()));
+                return Err(Error::new("rootfs is not empty. Remove it first").at(root.display().to_string()));
             }
             Ok(false) => {}
             Err(e) if e.kind() == ErrorKind::NotFound => self.dir(root, 0o755)?,
@@ -107,8 +97,7 @@ impl Made {
         let done = match node {
             // Its own mode comes last (see `modes`): one without `w` or `x` could not be filled.
             Node::Dir { .. } => return self.dir(path, 0o700),
-            Node::File { .. } => File::create_new(path)
-                .and_then(|f| f.set_permissions(Permissions::from_mode(0o644))),
+            Node::File { .. } => File::create_new(path).and_then(|f| f.set_permissions(Permissions::from_mode(0o644))),
             Node::Symlink { target, .. } => symlink(target, path),
         };
         done.map_err(|e| failed("create", path, &e))?;
@@ -117,10 +106,7 @@ impl Made {
     }
 
     fn dir(&mut self, path: &Path, mode: u32) -> Result<()> {
-        DirBuilder::new()
-            .mode(mode)
-            .create(path)
-            .map_err(|e| failed("create", path, &e))?;
+        DirBuilder::new().mode(mode).create(path).map_err(|e| failed("create", path, &e))?;
         self.0.push(path.to_owned());
         Ok(())
     }
@@ -137,12 +123,10 @@ impl Drop for Made {
 
 /// Deepest first, so that a directory is closed only when all below it has its mode; the umask has no say.
 fn modes(skeleton: &Skeleton, root: &Path) -> Result<()> {
-    fs::set_permissions(root, Permissions::from_mode(0o755))
-        .map_err(|e| failed("chmod", root, &e))?;
+    fs::set_permissions(root, Permissions::from_mode(0o755)).map_err(|e| failed("chmod", root, &e))?;
     for (path, node) in places(skeleton, root)?.into_iter().rev() {
         if let Node::Dir { mode, .. } = node {
-            fs::set_permissions(&path, Permissions::from_mode(*mode))
-                .map_err(|e| failed("chmod", &path, &e))?;
+            fs::set_permissions(&path, Permissions::from_mode(*mode)).map_err(|e| failed("chmod", &path, &e))?;
         }
     }
     Ok(())
@@ -150,35 +134,16 @@ fn modes(skeleton: &Skeleton, root: &Path) -> Result<()> {
 
 /// Each node with its place on disk. One that would leave `root`, by `..` or through a link of the skeleton, is refused.
 fn places<'a>(skeleton: &'a Skeleton, root: &Path) -> Result<Vec<(PathBuf, &'a Node)>> {
-    let links: BTreeSet<&Path> = skeleton
-        .entries
-        .iter()
-        .filter(|n| matches!(n, Node::Symlink { .. }))
-        .map(path)
-        .collect();
+    let links: BTreeSet<&Path> = skeleton.entries.iter().filter(|n| matches!(n, Node::Symlink { .. })).map(path).collect();
     let place = |node: &'a Node| {
-        let inside = path(node)
-            .strip_prefix("/")
-            .ok()
-            .filter(|p| p.components().all(|c| matches!(c, Component::Normal(_))));
-        let through_link = path(node)
-            .ancestors()
-            .skip(1)
-            .any(|above| links.contains(above));
+        let inside = path(node).strip_prefix("/").ok().filter(|p| p.components().all(|c| matches!(c, Component::Normal(_))));
+        let through_link = path(node).ancestors().skip(1).any(|above| links.contains(above));
         match inside {
             Some(inside) if !through_link => Ok((root.join(inside), node)),
-            _ => Err(Error::new(format!(
-                "skeleton entry `{}` would leave the root file system",
-                path(node).display()
-            ))),
+            _ => Err(Error::new(format!("skeleton entry `{}` would leave the root file system", path(node).display()))),
         }
     };
-    skeleton
-        .entries
-        .iter()
-        .filter(|n| path(n) != Path::new("/"))
-        .map(place)
-        .collect()
+    skeleton.entries.iter().filter(|n| path(n) != Path::new("/")).map(place).collect()
 }
 
 fn path(node: &Node) -> &Path {
@@ -197,27 +162,16 @@ mod tests {
     use oci_spec::runtime::Spec;
 
     fn bundle() -> Bundle {
-        let dir = |path: &str, mode| Node::Dir {
-            path: path.into(),
-            mode,
-        };
+        let dir = |path: &str, mode| Node::Dir { path: path.into(), mode };
         let entries = vec![
-            Node::Symlink {
-                path: "/bin".into(),
-                target: "usr/bin".into(),
-            },
+            Node::Symlink { path: "/bin".into(), target: "usr/bin".into() },
             dir("/closed", 0),
-            Node::File {
-                path: "/file".into(),
-            },
+            Node::File { path: "/file".into() },
             dir("/tmp", 0o1777),
             dir("/usr", 0o555),
             dir("/usr/bin", 0o755),
         ];
-        Bundle {
-            spec: Spec::default(),
-            rootfs: Rootfs::Skeleton(Skeleton { entries }),
-        }
+        Bundle { spec: Spec::default(), rootfs: Rootfs::Skeleton(Skeleton { entries }) }
     }
 
     fn mode(path: &Path) -> u32 {
@@ -225,10 +179,7 @@ mod tests {
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -249,18 +200,8 @@ mod tests {
         bundle().write(dir.path()).unwrap();
         let root = dir.path().join("rootfs");
         assert_eq!(names(&root), ["bin", "closed", "file", "tmp", "usr"]);
-        assert_eq!(
-            fs::read_link(root.join("bin")).unwrap(),
-            Path::new("usr/bin")
-        );
-        let modes = [
-            ("closed", 0),
-            ("file", 0o644),
-            ("tmp", 0o1777),
-            ("usr", 0o555),
-            ("usr/bin", 0o755),
-            ("", 0o755),
-        ];
+        assert_eq!(fs::read_link(root.join("bin")).unwrap(), Path::new("usr/bin"));
+        let modes = [("closed", 0), ("file", 0o644), ("tmp", 0o1777), ("usr", 0o555), ("usr/bin", 0o755), ("", 0o755)];
         for (name, bits) in modes {
             assert_eq!(mode(&root.join(name)), bits, "{name}");
         }
@@ -271,16 +212,9 @@ mod tests {
         let first = bundle().to_json();
         assert!(first.ends_with("}\n") && first.starts_with("{\n\t\""));
         assert!((0..20).all(|_| bundle().to_json() == first));
-        let at: Vec<_> = [
-            "\"hostname\"",
-            "\"linux\"",
-            "\"mounts\"",
-            "\"ociVersion\"",
-            "\"process\"",
-            "\"root\"",
-        ]
-        .map(|key| first.find(key).unwrap())
-        .to_vec();
+        let at: Vec<_> = ["\"hostname\"", "\"linux\"", "\"mounts\"", "\"ociVersion\"", "\"process\"", "\"root\""]
+            .map(|key| first.find(key).unwrap())
+            .to_vec();
         assert!(at.is_sorted());
     }
 
@@ -289,10 +223,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(CONFIG), "mine").unwrap();
         let said = bundle().write(dir.path()).unwrap_err().to_string();
-        assert!(
-            said.contains("File config.json exists. Remove it first"),
-            "{said}"
-        );
+        assert!(said.contains("File config.json exists. Remove it first"), "{said}");
         assert_eq!(names(dir.path()), [CONFIG]);
         assert_eq!(fs::read_to_string(dir.path().join(CONFIG)).unwrap(), "mine");
     }
@@ -301,13 +232,7 @@ mod tests {
     fn a_rootfs_with_something_in_it_is_refused_and_config_json_is_not_left_behind() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("rootfs/etc")).unwrap();
-        assert!(
-            bundle()
-                .write(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("rootfs is not empty")
-        );
+        assert!(bundle().write(dir.path()).unwrap_err().to_string().contains("rootfs is not empty"));
         assert_eq!(names(dir.path()), ["rootfs"]);
     }
 
@@ -316,9 +241,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut broken = bundle();
         if let Rootfs::Skeleton(s) = &mut broken.rootfs {
-            s.entries.push(Node::File {
-                path: "/zz/parent/missing".into(),
-            });
+            s.entries.push(Node::File { path: "/zz/parent/missing".into() });
         }
         assert!(broken.write(&dir.path().join("new/bundle")).is_err());
         assert_eq!(names(dir.path()), Vec::<String>::new());
@@ -326,16 +249,10 @@ mod tests {
 
     #[test]
     fn a_skeleton_cannot_leave_its_root() {
-        let link = Node::Symlink {
-            path: "/out".into(),
-            target: "/tmp".into(),
-        };
+        let link = Node::Symlink { path: "/out".into(), target: "/tmp".into() };
         for bad in ["/../x", "relative", "/out/x"] {
             let entries = vec![link.clone(), Node::File { path: bad.into() }];
-            assert!(
-                places(&Skeleton { entries }, Path::new("/r")).is_err(),
-                "{bad}"
-            );
+            assert!(places(&Skeleton { entries }, Path::new("/r")).is_err(), "{bad}");
         }
     }
 }

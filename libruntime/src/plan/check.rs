@@ -16,7 +16,9 @@ const VALUES: &[(&str, Option<&str>)] = &[
 
 pub(super) fn unsupported(draft: &mut Draft, spec: &Spec) {
     version(draft, spec.version());
-    for (present, name) in [(spec.windows().is_some(), "windows"), (spec.solaris().is_some(), "solaris"), (spec.vm().is_some(), "vm")] {
+    for (present, name) in
+        [(spec.windows().is_some(), "windows"), (spec.solaris().is_some(), "solaris"), (spec.vm().is_some(), "vm")]
+    {
         refuse_if(draft, present, name, "belongs to another platform");
     }
     if let Some(process) = spec.process() {

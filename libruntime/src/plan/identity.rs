@@ -15,7 +15,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) {
     }
     if matches!(maps, Maps::Nested(..)) && sets.any() {
         // The mounts and namespaces belong to the outer user namespace: there the process has no power to use.
-        draft.refuse("process.capabilities", "would have no effect: the user's own id is mapped to itself; map it to 0 (`--identity root`)");
+        draft.refuse(
+            "process.capabilities",
+            "would have no effect: the user's own id is mapped to itself; map it to 0 (`--identity root`)",
+        );
     }
     capabilities(draft, &sets);
     let user = process.user();
@@ -80,7 +83,11 @@ impl Sets {
 
 fn capabilities(draft: &mut Draft, sets: &Sets) {
     let place = "process.capabilities";
-    draft.step(Stage::Bounding, Op::Bounding { keep: sets.bounding, last: draft.host.last_capability }, format!("{place}.bounding"));
+    draft.step(
+        Stage::Bounding,
+        Op::Bounding { keep: sets.bounding, last: draft.host.last_capability },
+        format!("{place}.bounding"),
+    );
     let (effective, permitted, inheritable, ambient) = (sets.effective, sets.permitted, sets.inheritable, sets.ambient);
     for (subset, of, name) in [(effective, permitted, "effective"), (ambient, permitted & inheritable, "ambient")] {
         if subset & !of != 0 {
@@ -94,10 +101,47 @@ fn capabilities(draft: &mut Draft, sets: &Sets) {
 fn number(capability: Capability) -> u32 {
     use Capability::*;
     const ORDER: &[Capability] = &[
-        Chown, DacOverride, DacReadSearch, Fowner, Fsetid, Kill, Setgid, Setuid, Setpcap, LinuxImmutable, NetBindService,
-        NetBroadcast, NetAdmin, NetRaw, IpcLock, IpcOwner, SysModule, SysRawio, SysChroot, SysPtrace, SysPacct, SysAdmin,
-        SysBoot, SysNice, SysResource, SysTime, SysTtyConfig, Mknod, Lease, AuditWrite, AuditControl, Setfcap, MacOverride,
-        MacAdmin, Syslog, WakeAlarm, BlockSuspend, AuditRead, Perfmon, Bpf, CheckpointRestore,
+        Chown,
+        DacOverride,
+        DacReadSearch,
+        Fowner,
+        Fsetid,
+        Kill,
+        Setgid,
+        Setuid,
+        Setpcap,
+        LinuxImmutable,
+        NetBindService,
+        NetBroadcast,
+        NetAdmin,
+        NetRaw,
+        IpcLock,
+        IpcOwner,
+        SysModule,
+        SysRawio,
+        SysChroot,
+        SysPtrace,
+        SysPacct,
+        SysAdmin,
+        SysBoot,
+        SysNice,
+        SysResource,
+        SysTime,
+        SysTtyConfig,
+        Mknod,
+        Lease,
+        AuditWrite,
+        AuditControl,
+        Setfcap,
+        MacOverride,
+        MacAdmin,
+        Syslog,
+        WakeAlarm,
+        BlockSuspend,
+        AuditRead,
+        Perfmon,
+        Bpf,
+        CheckpointRestore,
     ];
     ORDER.iter().position(|c| *c == capability).map_or(63, |n| n as u32)
 }

@@ -100,7 +100,10 @@ fn absolute(draft: &mut Draft, place: &str, source: &Path) -> Option<PathBuf> {
     match &draft.options.bundle_dir {
         Some(dir) => Some(dir.join(source)),
         None => {
-            draft.refuse(format!("{place}.source"), format!("`{}` is relative, and there is no bundle directory", source.display()));
+            draft.refuse(
+                format!("{place}.source"),
+                format!("`{}` is relative, and there is no bundle directory", source.display()),
+            );
             None
         }
     }

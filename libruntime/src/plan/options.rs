@@ -16,7 +16,9 @@ enum Meaning {
     /// One of the exclusive access-time modes.
     Atime(u64),
     Propagate(u64),
-    Bind { recursive: bool },
+    Bind {
+        recursive: bool,
+    },
     Remount,
     Nothing,
     Refused,

@@ -41,11 +41,7 @@ impl Policy {
 fn restricted(r: &Restricted) -> Value {
     let entries: Vec<Value> = r.entries.iter().map(entry).collect();
     let depth = r.glob_scan_max_depth.map(|depth| json!(depth.get()));
-    object([
-        ("entries", Some(json!(entries))),
-        ("glob_scan_max_depth", depth),
-        ("type", Some(json!("restricted"))),
-    ])
+    object([("entries", Some(json!(entries))), ("glob_scan_max_depth", depth), ("type", Some(json!("restricted")))])
 }
 
 fn entry(entry: &Entry) -> Value {
@@ -55,11 +51,7 @@ fn entry(entry: &Entry) -> Value {
         Access::Deny => "deny",
     };
     let missing = entry.skip_missing.then(|| json!("skip"));
-    object([
-        ("access", Some(json!(access))),
-        ("missing_path_behavior", missing),
-        ("path", Some(target(&entry.target))),
-    ])
+    object([("access", Some(json!(access))), ("missing_path_behavior", missing), ("path", Some(target(&entry.target)))])
 }
 
 fn target(target: &Target) -> Value {
@@ -77,17 +69,9 @@ fn special(place: &Special) -> Value {
         Special::Tmpdir => ("tmpdir", None, None),
         Special::SlashTmp => ("slash_tmp", None, None),
         Special::ProjectRoots { subpath } => ("project_roots", None, subpath.as_deref().map(text)),
-        Special::Unknown { path, subpath } => (
-            "unknown",
-            Some(json!(path)),
-            subpath.as_ref().map(|s| json!(s)),
-        ),
+        Special::Unknown { path, subpath } => ("unknown", Some(json!(path)), subpath.as_ref().map(|s| json!(s))),
     };
-    object([
-        ("kind", Some(json!(kind))),
-        ("path", path),
-        ("subpath", subpath),
-    ])
+    object([("kind", Some(json!(kind))), ("path", path), ("subpath", subpath)])
 }
 
 /// Parsed policies hold only UTF-8.
@@ -104,12 +88,7 @@ fn word(network: Network) -> &'static str {
 
 /// The fields that are there.
 fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    Value::Object(
-        fields
-            .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-            .collect::<Map<_, _>>(),
-    )
+    Value::Object(fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect::<Map<_, _>>())
 }
 
 #[cfg(test)]
@@ -119,47 +98,25 @@ mod tests {
     use std::num::NonZeroUsize;
 
     fn targets() -> Vec<Target> {
-        let mut places = vec![
-            Special::Root,
-            Special::Minimal,
-            Special::Tmpdir,
-            Special::SlashTmp,
-        ];
+        let mut places = vec![Special::Root, Special::Minimal, Special::Tmpdir, Special::SlashTmp];
         for subpath in [None, Some("x/ü \"q\"")] {
-            places.push(Special::ProjectRoots {
-                subpath: subpath.map(Into::into),
-            });
-            places.push(Special::Unknown {
-                path: ":next".into(),
-                subpath: subpath.map(Into::into),
-            });
+            places.push(Special::ProjectRoots { subpath: subpath.map(Into::into) });
+            places.push(Special::Unknown { path: ":next".into(), subpath: subpath.map(Into::into) });
         }
         let paths = ["/", "/a b/\n", "/~"].map(|path| Target::Path(path.into()));
-        places
-            .into_iter()
-            .map(Target::Special)
-            .chain(paths)
-            .collect()
+        places.into_iter().map(Target::Special).chain(paths).collect()
     }
 
     fn entries() -> Vec<Entry> {
         let mut entries = Vec::new();
         for target in targets() {
             for access in [Access::Read, Access::Write, Access::Deny] {
-                let entry = |skip_missing| Entry {
-                    target: target.clone(),
-                    access,
-                    skip_missing,
-                };
+                let entry = |skip_missing| Entry { target: target.clone(), access, skip_missing };
                 entries.extend([false, true].map(entry));
             }
         }
         for glob in ["/r/**/*.env", "codex-project-roots://*.pem"] {
-            entries.push(Entry {
-                target: Target::Glob(glob.into()),
-                access: Access::Deny,
-                skip_missing: false,
-            });
+            entries.push(Entry { target: Target::Glob(glob.into()), access: Access::Deny, skip_missing: false });
         }
         entries
     }
@@ -170,41 +127,21 @@ mod tests {
         let mut systems = vec![FileSystem::Unrestricted, FileSystem::External];
         for start in 0..entries.len() {
             for depth in [None, NonZeroUsize::new(start)] {
-                let entries = entries
-                    .iter()
-                    .skip(start)
-                    .step_by(1 + start % 5)
-                    .cloned()
-                    .collect();
-                systems.push(FileSystem::Restricted(Restricted {
-                    entries,
-                    glob_scan_max_depth: depth,
-                }));
+                let entries = entries.iter().skip(start).step_by(1 + start % 5).cloned().collect();
+                systems.push(FileSystem::Restricted(Restricted { entries, glob_scan_max_depth: depth }));
             }
         }
         let networks = [Network::Restricted, Network::Enabled];
-        let all = |file_system: FileSystem| {
-            networks.map(|network| Policy {
-                file_system: file_system.clone(),
-                network,
-            })
-        };
+        let all = |file_system: FileSystem| networks.map(|network| Policy { file_system: file_system.clone(), network });
         systems.into_iter().flat_map(all).collect()
     }
 
     #[test]
     fn the_canonical_form_parses_back_to_the_same_policy() {
-        let base = Base {
-            cwd: Path::new("/repo"),
-            home: None,
-        };
+        let base = Base { cwd: Path::new("/repo"), home: None };
         for policy in policies() {
             let text = policy.canonical_json().to_string();
-            assert_eq!(
-                parse("p", &text, Format::Json, &base).unwrap().policy,
-                policy,
-                "{text}"
-            );
+            assert_eq!(parse("p", &text, Format::Json, &base).unwrap().policy, policy, "{text}");
         }
     }
 
@@ -215,10 +152,7 @@ mod tests {
             policy.canonical_json().to_string(),
             r#"{"file_system":{"entries":[{"access":"read","path":{"type":"special","value":{"kind":"root"}}}],"type":"restricted"},"network":"restricted","type":"managed"}"#
         );
-        assert_eq!(
-            policy.digest(),
-            "8ec711db351b3fe07d5a50d61330540e69f08cb8ed6a563848a211a5722912bf"
-        );
+        assert_eq!(policy.digest(), "8ec711db351b3fe07d5a50d61330540e69f08cb8ed6a563848a211a5722912bf");
         assert_ne!(policy.digest(), preset("workspace").unwrap().digest());
     }
 }

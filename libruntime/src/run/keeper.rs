@@ -103,9 +103,7 @@ fn reserve(path: &Path) -> Result<Option<Kept>> {
             Err(Errno::EEXIST) => false,
             Err(errno) => return Err(errno),
         };
-        let Some(dir) = open(parent.as_fd(), &name)? else {
-            if made { continue } else { return Ok(None) }
-        };
+        let Some(dir) = open(parent.as_fd(), &name)? else { if made { continue } else { return Ok(None) } };
         file::flock(dir.as_fd(), libc::LOCK_SH)?;
         // Between the open and the lock another keeper may have removed it; then it has no name any more.
         if file::stat(dir.as_fd())?.links > 0 {

@@ -102,7 +102,8 @@ impl Launch<'_> {
         let (gate, child_gate) = file::socketpair().map_err(sockets)?;
         let (faults, fault_writer) = file::pipe().map_err(sockets)?;
         let (args, env) = (Strings::new(&exec.args), Strings::new(&exec.env));
-        let (hears, says) = if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
+        let (hears, says) =
+            if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
         let stack = vec![0; STACK];
         match process::clone(namespaces).map_err(|e| not_cloned(e, namespaces))? {
@@ -165,7 +166,13 @@ impl Launch<'_> {
     fn keep(&self, container: &mut Container, paths: &[PathBuf]) -> SysResult<()> {
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
         let faults = copy(container.fault_writer.as_ref().ok_or(Errno::EBADF)?)?;
-        let keeper = Keeper { paths, container: copy(&container.pidfd)?, gate: copy(&container.gate)?, faults, ended: container.ended.take() };
+        let keeper = Keeper {
+            paths,
+            container: copy(&container.pidfd)?,
+            gate: copy(&container.gate)?,
+            faults,
+            ended: container.ended.take(),
+        };
         match process::clone(0)? {
             Cloned::Child => keeper.run(),
             Cloned::Parent(pid, _) => container.keeper = Some(KeeperProcess { pid, paths: paths.to_vec(), ended: false }),
@@ -331,7 +338,8 @@ impl Container {
 
 fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
     for (name, lines) in [("uid_map", uid), ("gid_map", gid)] {
-        std::fs::write(format!("/proc/{pid}/{name}"), lines).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+        std::fs::write(format!("/proc/{pid}/{name}"), lines)
+            .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
     }
     Ok(())
 }

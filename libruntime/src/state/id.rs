@@ -21,19 +21,12 @@ impl FromStr for ContainerId {
     type Err = Error;
 
     fn from_str(id: &str) -> Result<Self> {
-        let refused = |why: &str| {
-            Err(Error::new(format!("invalid container id `{}`", id.escape_debug())).cause(why))
-        };
+        let refused = |why: &str| Err(Error::new(format!("invalid container id `{}`", id.escape_debug())).cause(why));
         match id {
             "" => refused("it is empty"),
             "." | ".." => refused("it names a directory"),
             id if id.len() > 1024 => refused("it is longer than 1024 bytes"),
-            id if id
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_+-.".contains(&b)) =>
-            {
-                Ok(ContainerId(id.into()))
-            }
+            id if id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-.".contains(&b)) => Ok(ContainerId(id.into())),
             _ => refused("only letters, digits, `_`, `+`, `-` and `.` are allowed"),
         }
     }

@@ -67,15 +67,8 @@ impl fmt::Display for Status {
 
 impl Record {
     /// The record of a process that has just been started from `bundle`.
-    pub fn new(
-        id: ContainerId,
-        pid: i32,
-        bundle: &Path,
-        rootfs: &Path,
-        spec: &Spec,
-    ) -> Result<Record> {
-        let stat = process::Stat::of(pid)
-            .ok_or_else(|| Error::new(format!("process {pid} ended before it was recorded")))?;
+    pub fn new(id: ContainerId, pid: i32, bundle: &Path, rootfs: &Path, spec: &Spec) -> Result<Record> {
+        let stat = process::Stat::of(pid).ok_or_else(|| Error::new(format!("process {pid} ended before it was recorded")))?;
         Ok(Record {
             id,
             oci_version: spec.version().clone(),
@@ -84,12 +77,7 @@ impl Record {
             start_time: stat.start_time,
             created: rfc3339(std::time::SystemTime::now()),
             owner: process::owner(),
-            annotations: spec
-                .annotations()
-                .iter()
-                .flatten()
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
+            annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             rootfs: rootfs.to_owned(),
         })
     }
@@ -145,14 +133,7 @@ mod tests {
 
     pub(super) fn record(id: &str, child: &Child) -> Record {
         let pid = i32::try_from(child.id()).unwrap();
-        Record::new(
-            id.parse().unwrap(),
-            pid,
-            Path::new("/b"),
-            Path::new("/b/rootfs"),
-            &Spec::default(),
-        )
-        .unwrap()
+        Record::new(id.parse().unwrap(), pid, Path::new("/b"), Path::new("/b/rootfs"), &Spec::default()).unwrap()
     }
 
     #[test]
@@ -183,10 +164,7 @@ mod tests {
         let mut child = sleeper();
         let mut stale = record("a", &child);
         stale.start_time -= 1;
-        assert_eq!(
-            stale.kill(Signal::KILL).unwrap_err().to_string(),
-            "container not running"
-        );
+        assert_eq!(stale.kill(Signal::KILL).unwrap_err().to_string(), "container not running");
         assert_eq!(child.try_wait().unwrap(), None);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -198,10 +176,7 @@ mod tests {
         let record = record("a", &child);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(
-            record.kill(Signal::TERM).unwrap_err().to_string(),
-            "container not running"
-        );
+        assert_eq!(record.kill(Signal::TERM).unwrap_err().to_string(), "container not running");
     }
 
     #[test]

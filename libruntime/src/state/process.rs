@@ -30,10 +30,7 @@ impl Stat {
         let state = fields.next()?;
         // The state is field 3 and taken; field 22 is the nineteenth from there.
         let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Stat {
-            alive: !matches!(state, "Z" | "X" | "x"),
-            start_time,
-        })
+        Some(Stat { alive: !matches!(state, "Z" | "X" | "x"), start_time })
     }
 }
 
@@ -68,9 +65,7 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let stat = |state: &str| {
-            format!("7 (a) Z 1 (b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 99\n")
-        };
+        let stat = |state: &str| format!("7 (a) Z 1 (b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 99\n");
         let found = Stat::parse(stat("S").as_bytes()).unwrap();
         assert!(found.alive && found.start_time == 4242);
         assert!(!Stat::parse(stat("Z").as_bytes()).unwrap().alive);

@@ -29,17 +29,10 @@ impl FromStr for Signal {
     fn from_str(text: &str) -> Result<Signal> {
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        let number = upper
-            .parse()
-            .ok()
-            .or_else(|| named(name))
-            .or_else(|| real_time(name));
+        let number = upper.parse().ok().or_else(|| named(name)).or_else(|| real_time(name));
         match number {
             Some(number @ 1..=RTMAX) => Ok(Signal(number)),
-            _ => Err(
-                Error::new(format!("unknown signal `{}`", text.escape_debug()))
-                    .hint("a name, or a number from 1 to 64"),
-            ),
+            _ => Err(Error::new(format!("unknown signal `{}`", text.escape_debug())).hint("a name, or a number from 1 to 64")),
         }
     }
 }
@@ -52,9 +45,7 @@ fn named(name: &str) -> Option<i32> {
         "POLL" => "IO",
         name => name,
     };
-    nix::sys::signal::Signal::from_str(&format!("SIG{name}"))
-        .ok()
-        .map(|s| s as i32)
+    nix::sys::signal::Signal::from_str(&format!("SIG{name}")).ok().map(|s| s as i32)
 }
 
 fn real_time(name: &str) -> Option<i32> {
@@ -78,35 +69,11 @@ mod tests {
 
     #[test]
     fn names_and_numbers_mean_the_same() {
-        let table = [
-            ("TERM", 15),
-            ("SIGTERM", 15),
-            ("sigterm", 15),
-            ("15", 15),
-            ("kill", 9),
-            ("CLD", 17),
-            ("64", 64),
-        ];
-        for (text, number) in
-            table
-                .into_iter()
-                .chain([("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-2", 62)])
-        {
+        let table = [("TERM", 15), ("SIGTERM", 15), ("sigterm", 15), ("15", 15), ("kill", 9), ("CLD", 17), ("64", 64)];
+        for (text, number) in table.into_iter().chain([("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-2", 62)]) {
             assert_eq!(text.parse::<Signal>().unwrap().number(), number, "{text}");
         }
-        for bad in [
-            "",
-            "0",
-            "-9",
-            "65",
-            "SIG",
-            "SIG15",
-            "NOPE",
-            "RTMIN3",
-            "RTMIN+99",
-            "RTMAX+1",
-            "SIGSIGTERM",
-        ] {
+        for bad in ["", "0", "-9", "65", "SIG", "SIG15", "NOPE", "RTMIN3", "RTMIN+99", "RTMAX+1", "SIGSIGTERM"] {
             assert!(bad.parse::<Signal>().is_err(), "{bad}");
         }
     }

@@ -33,17 +33,12 @@ impl Default for Store {
     /// Where every codexrun of this user looks, engines' included: they pass no `--root`.
     fn default() -> Store {
         let uid = nix::unistd::geteuid();
-        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR")
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute());
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
         match runtime_dir {
             // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
             _ if uid.is_root() && initial_user_namespace() => Store::at("/run/codexrun"),
             Some(dir) => Store::at(dir.join("codexrun")),
-            None => Store {
-                root: format!("/tmp/codexrun-{uid}").into(),
-                public: true,
-            },
+            None => Store { root: format!("/tmp/codexrun-{uid}").into(), public: true },
         }
     }
 }
@@ -57,10 +52,7 @@ fn initial_user_namespace() -> bool {
 impl Store {
     /// `--root DIR`.
     pub fn at(root: impl Into<PathBuf>) -> Store {
-        Store {
-            root: root.into(),
-            public: false,
-        }
+        Store { root: root.into(), public: false }
     }
 
     /// Takes `id` for a new container.
@@ -89,10 +81,7 @@ impl Store {
         })?;
         let garbled = |why: String| {
             let hint = format!("`codexrun delete {id}` removes it");
-            Error::new("garbled record")
-                .at(file.display().to_string())
-                .cause(why)
-                .hint(hint)
+            Error::new("garbled record").at(file.display().to_string()).cause(why).hint(hint)
         };
         let record: Record = serde_json::from_slice(&text).map_err(|e| garbled(e.to_string()))?;
         match record.id == *id {
@@ -108,10 +97,7 @@ impl Store {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|e| failed("read", &self.root, &e))?,
         };
-        let mut ids: Vec<ContainerId> = entries
-            .flatten()
-            .filter_map(|e| e.file_name().to_str()?.parse().ok())
-            .collect();
+        let mut ids: Vec<ContainerId> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
         ids.sort();
         // Without a record it is about to be made, or was abandoned: nothing to show.
         ids.retain(|id| self.dir(id).join(STATE).exists());
@@ -122,11 +108,7 @@ impl Store {
     pub fn delete(&self, id: &ContainerId, force: bool) -> Result<()> {
         self.trust()?;
         if !self.dir(id).exists() {
-            return if force {
-                Ok(())
-            } else {
-                Err(Error::new("container does not exist"))
-            };
+            return if force { Ok(()) } else { Err(Error::new("container does not exist")) };
         }
         // A garbled record names no process: there is nobody to wait for.
         if let Ok(record) = self.load(id) {
@@ -146,10 +128,7 @@ impl Store {
                 Held::Elsewhere => pause(),
             }
         }
-        Err(
-            Error::new(format!("container `{id}` is in use by another codexrun"))
-                .hint("try again when it has ended"),
-        )
+        Err(Error::new(format!("container `{id}` is in use by another codexrun")).hint("try again when it has ended"))
     }
 
     fn dir(&self, id: &ContainerId) -> PathBuf {
@@ -157,10 +136,7 @@ impl Store {
     }
 
     fn make_root(&self) -> Result<()> {
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.root);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
         made.map_err(|e| failed("create", &self.root, &e))?;
         self.trust()
     }
@@ -171,14 +147,9 @@ impl Store {
             Ok(meta) if self.public => meta,
             _ => return Ok(()),
         };
-        let ours = meta.is_dir()
-            && meta.uid() == nix::unistd::geteuid().as_raw()
-            && meta.mode() & 0o077 == 0;
+        let ours = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
         ours.then_some(()).ok_or_else(|| {
-            let what = format!(
-                "`{}` is not a directory that only you can enter",
-                self.root.display()
-            );
+            let what = format!("`{}` is not a directory that only you can enter", self.root.display());
             Error::new(what).hint("remove it, or set XDG_RUNTIME_DIR or --root")
         })
     }
@@ -189,10 +160,7 @@ fn stop(record: &Record, force: bool) -> Result<()> {
         Status::Stopped => return Ok(()),
         Status::Running if force => {}
         status => {
-            return Err(Error::new(format!(
-                "cannot delete container {} that is not stopped: {status}",
-                record.id
-            )));
+            return Err(Error::new(format!("cannot delete container {} that is not stopped: {status}", record.id)));
         }
     }
     match record.kill(Signal::KILL) {
@@ -203,10 +171,7 @@ fn stop(record: &Record, force: bool) -> Result<()> {
     let give_up = Instant::now() + PATIENCE;
     while record.status() == Status::Running {
         if Instant::now() > give_up {
-            return Err(Error::new(format!(
-                "container {} is still running 10 seconds after SIGKILL",
-                record.id
-            )));
+            return Err(Error::new(format!("container {} is still running 10 seconds after SIGKILL", record.id)));
         }
         pause();
     }
@@ -227,12 +192,7 @@ enum Held {
 
 fn hold(dir: &Path) -> Result<Held> {
     let path = dir.join(LOCK);
-    let open = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path);
+    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let lock = match open {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Gone),
         lock => lock.map_err(|e| failed("open", &path, &e))?,
@@ -245,10 +205,7 @@ fn hold(dir: &Path) -> Result<Held> {
     // The file may have been unlinked, and the directory made anew, while we waited: then this lock guards nothing.
     let held = lock.metadata().map_err(|e| failed("read", &path, &e))?;
     match fs::symlink_metadata(&path) {
-        Ok(now) if (now.dev(), now.ino()) == (held.dev(), held.ino()) => Ok(Held::Yes(Reserved {
-            dir: dir.to_owned(),
-            lock,
-        })),
+        Ok(now) if (now.dev(), now.ino()) == (held.dev(), held.ino()) => Ok(Held::Yes(Reserved { dir: dir.to_owned(), lock })),
         _ => Ok(Held::Gone),
     }
 }
@@ -264,17 +221,9 @@ impl Reserved {
     /// Writes the record, whole or not at all. No fsync: after a power loss there is no container either.
     pub fn save(&self, record: &Record) -> Result<()> {
         let (file, new) = (self.dir.join(STATE), self.dir.join("state.json.new"));
-        let text = serde_json::to_vec(record)
-            .map_err(|e| Error::new("cannot write the state").cause(e))?;
-        let open = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new);
-        let written = open
-            .and_then(|mut f| f.write_all(&text))
-            .and_then(|()| fs::rename(&new, &file));
+        let text = serde_json::to_vec(record).map_err(|e| Error::new("cannot write the state").cause(e))?;
+        let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+        let written = open.and_then(|mut f| f.write_all(&text)).and_then(|()| fs::rename(&new, &file));
         written.map_err(|e| failed("write", &file, &e))
     }
 
@@ -292,17 +241,8 @@ impl Reserved {
 
 /// The lock last, since without it the rest is anybody's; a crash before leaves a directory that can be reserved again.
 fn empty(dir: &Path) -> io::Result<()> {
-    fs::remove_file(dir.join(STATE)).or_else(|e| {
-        if e.kind() == ErrorKind::NotFound {
-            Ok(())
-        } else {
-            Err(e)
-        }
-    })?;
-    for entry in fs::read_dir(dir)?
-        .flatten()
-        .filter(|entry| entry.file_name() != LOCK)
-    {
+    fs::remove_file(dir.join(STATE)).or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
+    for entry in fs::read_dir(dir)?.flatten().filter(|entry| entry.file_name() != LOCK) {
         fs::remove_file(entry.path())?;
     }
     fs::remove_file(dir.join(LOCK))?;
@@ -350,10 +290,7 @@ mod tests {
         assert_eq!(store.load(&id("a")).unwrap(), first);
         assert_eq!(store.list().unwrap(), [Ok(first)]);
         let file = store.dir(&id("a")).join(STATE);
-        assert_eq!(
-            fs::metadata(file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
         child.kill().unwrap();
         child.wait().unwrap();
         store.delete(&id("a"), false).unwrap();
@@ -366,16 +303,10 @@ mod tests {
         let (_dir, store) = store();
         let mut child = sleeper();
         let held = store.reserve(&id("a")).unwrap();
-        assert_eq!(
-            said(store.reserve(&id("a"))),
-            "container with given ID already exists"
-        );
+        assert_eq!(said(store.reserve(&id("a"))), "container with given ID already exists");
         held.save(&record("a", &child)).unwrap();
         drop(held);
-        assert_eq!(
-            said(store.reserve(&id("a"))),
-            "container with given ID already exists"
-        );
+        assert_eq!(said(store.reserve(&id("a"))), "container with given ID already exists");
         store.reserve(&id("b")).unwrap();
         store.delete(&id("a"), true).unwrap();
         store.reserve(&id("a")).unwrap();
@@ -396,16 +327,8 @@ mod tests {
     fn many_at_once_get_one_reservation() {
         let (_dir, store) = store();
         let won = std::thread::scope(|s| {
-            let tries: Vec<_> = (0..8)
-                .map(|_| s.spawn(|| store.reserve(&id("a")).ok()))
-                .collect();
-            tries
-                .into_iter()
-                .map(|t| t.join().unwrap())
-                .collect::<Vec<_>>()
-                .iter()
-                .flatten()
-                .count()
+            let tries: Vec<_> = (0..8).map(|_| s.spawn(|| store.reserve(&id("a")).ok())).collect();
+            tries.into_iter().map(|t| t.join().unwrap()).collect::<Vec<_>>().iter().flatten().count()
         });
         assert_eq!(won, 1);
     }
@@ -424,9 +347,7 @@ mod tests {
             holders.fetch_sub(1, order);
             held.remove().unwrap();
         };
-        std::thread::scope(|s| {
-            (0..4).for_each(|_| drop(s.spawn(|| (0..500).for_each(|_| round()))))
-        });
+        std::thread::scope(|s| (0..4).for_each(|_| drop(s.spawn(|| (0..500).for_each(|_| round())))));
         assert!(!store.dir(&id("a")).exists());
     }
 
@@ -434,21 +355,11 @@ mod tests {
     fn a_running_container_is_deleted_only_by_force() {
         let (_dir, store) = store();
         let mut child = sleeper();
-        store
-            .reserve(&id("a"))
-            .unwrap()
-            .save(&record("a", &child))
-            .unwrap();
-        assert_eq!(
-            said(store.delete(&id("a"), false)),
-            "cannot delete container a that is not stopped: running"
-        );
+        store.reserve(&id("a")).unwrap().save(&record("a", &child)).unwrap();
+        assert_eq!(said(store.delete(&id("a"), false)), "cannot delete container a that is not stopped: running");
         store.delete(&id("a"), true).unwrap();
         assert!(!child.wait().unwrap().success());
-        assert_eq!(
-            said(store.delete(&id("a"), false)),
-            "container does not exist"
-        );
+        assert_eq!(said(store.delete(&id("a"), false)), "container does not exist");
         store.delete(&id("a"), true).unwrap();
     }
 
@@ -471,11 +382,7 @@ mod tests {
     fn a_record_of_another_container_is_not_believed() {
         let (_dir, store) = store();
         let mut child = sleeper();
-        store
-            .reserve(&id("a"))
-            .unwrap()
-            .save(&record("b", &child))
-            .unwrap();
+        store.reserve(&id("a")).unwrap().save(&record("b", &child)).unwrap();
         assert!(said(store.load(&id("a"))).contains("it is of container `b`"));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -485,23 +392,13 @@ mod tests {
     fn a_public_root_that_others_can_write_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("r");
-        let store = Store {
-            root: root.clone(),
-            public: true,
-        };
+        let store = Store { root: root.clone(), public: true };
         store.reserve(&id("a")).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(said(store.load(&id("a"))).contains("only you can enter"));
         assert!(said(store.reserve(&id("b"))).contains("only you can enter"));
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
-        assert!(
-            Store {
-                root: link,
-                public: true
-            }
-            .list()
-            .is_err()
-        );
+        assert!(Store { root: link, public: true }.list().is_err());
     }
 }

@@ -17,14 +17,6 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
 pub fn pidfd_send_signal(process: BorrowedFd, signal: i32) -> Result<(), Errno> {
     let info: *const libc::siginfo_t = std::ptr::null();
     // SAFETY: a null `info` is what the kernel expects for "fill it in as kill(2)"; no other memory is touched.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            process.as_raw_fd(),
-            signal,
-            info,
-            0,
-        )
-    };
+    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, info, 0) };
     Errno::result(done).map(drop)
 }

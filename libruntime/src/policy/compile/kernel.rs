@@ -3,13 +3,13 @@
 
 /// Writable to their owner: bound read-only over themselves. A missing one costs nothing.
 pub(super) const READONLY: &[&str] = &[
-    "/proc/sys", // sysctl(8) of the host, e.g. kernel.core_pattern: a program run by the host
+    "/proc/sys",           // sysctl(8) of the host, e.g. kernel.core_pattern: a program run by the host
     "/proc/sysrq-trigger", // reboots the host
-    "/proc/irq", // interrupt affinity
-    "/proc/bus", // PCI configuration space
-    "/proc/fs",  // knobs of ext4, xfs, nfsd
-    "/proc/acpi", // wakeup sources
-    "/proc/scsi", // adds and removes devices
+    "/proc/irq",           // interrupt affinity
+    "/proc/bus",           // PCI configuration space
+    "/proc/fs",            // knobs of ext4, xfs, nfsd
+    "/proc/acpi",          // wakeup sources
+    "/proc/scsi",          // adds and removes devices
     "/proc/dynamic_debug", // switches kernel messages
 ];
 

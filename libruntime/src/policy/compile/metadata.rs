@@ -26,29 +26,15 @@ pub(super) fn protect(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
 
 /// An explicit grant of `R/.git` is a root, but not one that has a `.git` of its own.
 fn writable_roots(ground: &Ground) -> Vec<PathBuf> {
-    let roots = ground
-        .tree
-        .iter()
-        .filter(|(_, spot)| spot.access == Access::Write && spot.dir);
-    let plain = |path: &Path| {
-        !path
-            .file_name()
-            .is_some_and(|name| NAMES.iter().any(|n| name == *n))
-    };
-    roots
-        .map(|(path, _)| path.to_path_buf())
-        .filter(|path| plain(path))
-        .collect()
+    let roots = ground.tree.iter().filter(|(_, spot)| spot.access == Access::Write && spot.dir);
+    let plain = |path: &Path| !path.file_name().is_some_and(|name| NAMES.iter().any(|n| name == *n));
+    roots.map(|(path, _)| path.to_path_buf()).filter(|path| plain(path)).collect()
 }
 
 fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
     let path = root.join(name);
     // An explicit word about the very path wins; one about a place below it re-opens only that place.
-    if ground
-        .tree
-        .get(&path)
-        .is_some_and(|spot| spot.access == Access::Write)
-    {
+    if ground.tree.get(&path).is_some_and(|spot| spot.access == Access::Write) {
         return;
     }
     match walk.kind(&path) {
@@ -57,29 +43,15 @@ fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut 
             ground.tree.take(&path);
             ground.placeholders.insert(path);
         }
-        Ok(Kind::Dir) => ground.tree.put(
-            path,
-            Spot {
-                access: Access::Read,
-                dir: true,
-            },
-        ),
+        Ok(Kind::Dir) => ground.tree.put(path, Spot { access: Access::Read, dir: true }),
         Ok(Kind::File) => {
             if name == ".git" {
                 pointer(root, &path, ground, walk, found);
             }
-            ground.tree.put(
-                path,
-                Spot {
-                    access: Access::Read,
-                    dir: false,
-                },
-            );
+            ground.tree.put(path, Spot { access: Access::Read, dir: false });
         }
         Err(std::io::ErrorKind::NotFound) => ground.hold(&path, walk),
-        Err(cause) => found
-            .errors
-            .push(unenforceable(Access::Read, &path).cause(cause)),
+        Err(cause) => found.errors.push(unenforceable(Access::Read, &path).cause(cause)),
     }
 }
 
@@ -95,10 +67,7 @@ fn pointer(root: &Path, file: &Path, ground: &mut Ground, walk: &Walk, found: &m
                 shut(&common, ground, walk, found);
             }
         }
-        None => found.warnings.push(format!(
-            "`{}` is no `gitdir: PATH` pointer; only it is protected",
-            file.display()
-        )),
+        None => found.warnings.push(format!("`{}` is no `gitdir: PATH` pointer; only it is protected", file.display())),
     }
 }
 
@@ -123,11 +92,7 @@ fn text_of(path: &Path, walk: &Walk) -> Option<String> {
 /// Makes a git directory read-only where it would be writable, unless the policy grants a `.git` by name.
 fn shut(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
     let trace = walk.trace(gitdir);
-    if let Some(link) = trace
-        .links
-        .iter()
-        .find(|link| ground.tree.replaceable(&link.at))
-    {
+    if let Some(link) = trace.links.iter().find(|link| ground.tree.replaceable(&link.at)) {
         found.errors.push(crosses(Access::Read, gitdir, &link.at));
         return;
     }
@@ -137,17 +102,7 @@ fn shut(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
         End::Missing(_) | End::Barred(_) => return, // nothing there to protect
     };
     let by_name = |path: &Path| path.components().any(|c| c.as_os_str() == ".git");
-    if ground
-        .tree
-        .nearest(&at)
-        .is_some_and(|(root, spot)| spot.access == Access::Write && !by_name(root))
-    {
-        ground.tree.put(
-            at,
-            Spot {
-                access: Access::Read,
-                dir,
-            },
-        );
+    if ground.tree.nearest(&at).is_some_and(|(root, spot)| spot.access == Access::Write && !by_name(root)) {
+        ground.tree.put(at, Spot { access: Access::Read, dir });
     }
 }

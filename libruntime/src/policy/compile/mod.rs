@@ -93,15 +93,11 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
     let cwd = working_directory(request, style, &ground, &walk, &mut found);
     let layers = mounts::layers(&ground, style, request.proc);
     portable(&layers, &ground, &cwd, &mut found);
-    let spec =
-        spec::spec(request, &cwd, style, &ground, &layers, view).map_err(|e| found.errors.push(e));
+    let spec = spec::spec(request, &cwd, style, &ground, &layers, view).map_err(|e| found.errors.push(e));
     match spec {
         Ok(spec) if found.errors.is_empty() => {
             let rootfs = Rootfs::Skeleton(skeleton::skeleton(&layers, &ground.links, &barred));
-            Ok(Compiled {
-                bundle: Bundle { spec, rootfs },
-                warnings: found.warnings,
-            })
+            Ok(Compiled { bundle: Bundle { spec, rootfs }, warnings: found.warnings })
         }
         _ => Err(distinct(found.errors)),
     }
@@ -146,41 +142,22 @@ fn writes_everything(wishes: &Wishes) -> bool {
 
 fn everything() -> Ground {
     let mut ground = Ground::default();
-    ground.tree.put(
-        "/".into(),
-        Spot {
-            access: Access::Write,
-            dir: true,
-        },
-    );
+    ground.tree.put("/".into(), Spot { access: Access::Write, dir: true });
     ground
 }
 
 /// The working directory without symbolic links; it must exist inside too.
-fn working_directory(
-    request: &Request,
-    style: Style,
-    ground: &Ground,
-    walk: &Walk,
-    found: &mut Findings,
-) -> PathBuf {
+fn working_directory(request: &Request, style: Style, ground: &Ground, walk: &Walk, found: &mut Findings) -> PathBuf {
     let End::Dir(cwd) = walk.trace(&request.cwd).end else {
-        found.errors.push(Error::new(format!(
-            "working directory `{}` is no directory",
-            request.cwd.display()
-        )));
+        found.errors.push(Error::new(format!("working directory `{}` is no directory", request.cwd.display())));
         return request.cwd.clone();
     };
-    let own = ["/", "/proc", "/dev", "/dev/shm"]
-        .iter()
-        .any(|path| cwd == Path::new(path));
+    let own = ["/", "/proc", "/dev", "/dev/shm"].iter().any(|path| cwd == Path::new(path));
     let seen = matches!(ground.tree.access(&cwd), Some(Access::Read | Access::Write));
     let seen = seen && !ground.placeholders.contains(&cwd);
     if !seen && !own && style == Style::Sandbox {
         let what = format!("the policy hides the working directory `{}`", cwd.display());
-        found
-            .errors
-            .push(Error::new(what).hint("grant it for reading, or choose another with --cwd"));
+        found.errors.push(Error::new(what).hint("grant it for reading, or choose another with --cwd"));
     }
     cwd
 }
@@ -188,14 +165,9 @@ fn working_directory(
 /// config.json is JSON: what is not UTF-8 cannot be named in it, and must not be named wrongly.
 fn portable(layers: &mounts::Layers, ground: &Ground, cwd: &Path, found: &mut Findings) {
     let paths = layers.layers.iter().map(|layer| layer.at.as_path());
-    let paths = paths
-        .chain(ground.placeholders.iter().map(PathBuf::as_path))
-        .chain([cwd]);
+    let paths = paths.chain(ground.placeholders.iter().map(PathBuf::as_path)).chain([cwd]);
     for path in paths.filter(|path| path.to_str().is_none()) {
-        found.errors.push(Error::new(format!(
-            "`{}` is not UTF-8, so config.json cannot name it",
-            path.display()
-        )));
+        found.errors.push(Error::new(format!("`{}` is not UTF-8, so config.json cannot name it", path.display())));
     }
 }
 

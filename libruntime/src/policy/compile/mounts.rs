@@ -7,6 +7,7 @@ use super::top::Style;
 use super::tree::{Spot, Tree};
 use crate::policy::Access;
 use oci_spec::runtime::Mount;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// A mount and what it needs to land on.
@@ -57,45 +58,20 @@ struct Made {
     options: Options,
 }
 
-const PROC: Made = Made {
-    at: "/proc",
-    typ: "proc",
-    source: "proc",
-    options: &["nosuid", "noexec", "nodev"],
-};
-const OUTER_PROC: Made = Made {
-    at: "/proc",
-    typ: "none",
-    source: "/proc",
-    options: &["rbind", "rro", "rnosuid", "rnodev", "rnoexec"],
-};
+const PROC: Made = Made { at: "/proc", typ: "proc", source: "proc", options: &["nosuid", "noexec", "nodev"] };
+const OUTER_PROC: Made =
+    Made { at: "/proc", typ: "none", source: "/proc", options: &["rbind", "rro", "rnosuid", "rnodev", "rnoexec"] };
 const DEV: &[Made] = &[
-    Made {
-        at: "/dev",
-        typ: "tmpfs",
-        source: "tmpfs",
-        options: &["nosuid", "strictatime", "mode=755", "size=65536k"],
-    },
+    Made { at: "/dev", typ: "tmpfs", source: "tmpfs", options: &["nosuid", "strictatime", "mode=755", "size=65536k"] },
     // No gid=5: the group is not mapped in the user namespace.
     Made {
         at: "/dev/pts",
         typ: "devpts",
         source: "devpts",
-        options: &[
-            "nosuid",
-            "noexec",
-            "newinstance",
-            "ptmxmode=0666",
-            "mode=0620",
-        ],
+        options: &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
     },
     // POSIX semaphores and shared memory, of the sandbox alone.
-    Made {
-        at: "/dev/shm",
-        typ: "tmpfs",
-        source: "shm",
-        options: &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-    },
+    Made { at: "/dev/shm", typ: "tmpfs", source: "shm", options: &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
 ];
 
 /// Every mount of a sandbox, in order.
@@ -109,17 +85,30 @@ pub(super) fn layers(ground: &Ground, style: Style, proc: Proc) -> Layers {
             place(path, spot, &ground.tree, style, &mut out);
         }
     }
-    out.layers.extend(
-        ground
-            .placeholders
-            .iter()
-            .map(|at| layer(at, true, "tmpfs", Path::new("tmpfs"), PLACEHOLDER)),
-    );
-    out.layers
-        .sort_by_cached_key(|layer| layer.at.components().count());
+    out.layers.extend(ground.placeholders.iter().map(|at| layer(at, true, "tmpfs", Path::new("tmpfs"), PLACEHOLDER)));
+    pin(&ground.tree, style, &mut out.layers);
+    out.layers.sort_by_cached_key(|layer| layer.at.components().count());
     let closing: Vec<Layer> = out.layers.iter().filter_map(close).collect();
     out.layers.extend(closing); // when everything inside has its mount point
     out
+}
+
+/// A directory that the sandbox could rename, with something protected below it, is bound on itself: rename(2) of a mount point is
+/// EBUSY. Otherwise the protected thing would move away with its directory, and another could be put where it was.
+fn pin(tree: &Tree, style: Style, layers: &mut Vec<Layer>) {
+    let mut seen: HashSet<PathBuf> = layers.iter().map(|layer| layer.at.clone()).collect();
+    let mut pins = Vec::new();
+    for layer in layers.iter() {
+        for at in layer.at.ancestors().skip(1).filter(|at| tree.replaceable(at)) {
+            if seen.insert(at.into()) {
+                pins.push(at.to_path_buf());
+            }
+        }
+    }
+    let spot = Spot { access: Access::Write, dir: true };
+    let mut out = Layers::default();
+    pins.iter().for_each(|at| place(at, &spot, tree, style, &mut out));
+    layers.append(&mut out.layers);
 }
 
 fn system(tree: &Tree, proc: Proc, out: &mut Layers) {
@@ -127,20 +116,9 @@ fn system(tree: &Tree, proc: Proc, out: &mut Layers) {
         Proc::Fresh => &PROC,
         Proc::Outer => &OUTER_PROC,
     };
-    let fresh = DEV
-        .iter()
-        .filter(|made| tree.get(Path::new(made.at)).is_none());
-    let made = |made: &Made| {
-        layer(
-            Path::new(made.at),
-            true,
-            made.typ,
-            Path::new(made.source),
-            made.options,
-        )
-    };
-    out.layers
-        .extend(std::iter::once(proc).chain(fresh).map(made));
+    let fresh = DEV.iter().filter(|made| tree.get(Path::new(made.at)).is_none());
+    let made = |made: &Made| layer(Path::new(made.at), true, made.typ, Path::new(made.source), made.options);
+    out.layers.extend(std::iter::once(proc).chain(fresh).map(made));
 }
 
 /// The mount that one spot needs, where it differs from what is around it.
@@ -155,14 +133,11 @@ fn place(path: &Path, spot: &Spot, tree: &Tree, style: Style, out: &mut Layers) 
         (Access::Write, true, Style::Sandbox) => [WRITE_DIR, WRITE_DEV_DIR][usize::from(dev)],
         (Access::Write, false, Style::Sandbox) => [WRITE_FILE, WRITE_DEV][usize::from(dev)],
     };
-    out.layers
-        .push(layer(path, spot.dir, "none", path, options));
+    out.layers.push(layer(path, spot.dir, "none", path, options));
 }
 
 fn deny(path: &Path, dir: bool, dev: bool, tree: &Tree, out: &mut Layers) {
-    let open = tree
-        .below(path)
-        .any(|(_, spot)| spot.access != Access::Deny);
+    let open = tree.below(path).any(|(_, spot)| spot.access != Access::Deny);
     let bare = tree.around(path).is_none();
     let shm = path == Path::new("/dev/shm");
     match (dir, bare && !shm) {
@@ -172,26 +147,15 @@ fn deny(path: &Path, dir: bool, dev: bool, tree: &Tree, out: &mut Layers) {
         (false, true) if path.components().count() > 2 => {}
         (true, false) => {
             let options = if open { MASK_OPEN } else { MASK_DIR };
-            out.layers
-                .push(layer(path, true, "ramfs", Path::new("ramfs"), options));
+            out.layers.push(layer(path, true, "ramfs", Path::new("ramfs"), options));
         }
-        (false, _) => out.layers.push(layer(
-            path,
-            false,
-            "none",
-            Path::new("/dev/null"),
-            MASK_FILE,
-        )),
+        (false, _) => out.layers.push(layer(path, false, "none", Path::new("/dev/null"), MASK_FILE)),
     }
 }
 
 /// The second half of a mask with something granted below it: read-only, once the mount points are made.
 fn close(mask: &Layer) -> Option<Layer> {
-    let open = mask
-        .mount
-        .options()
-        .as_ref()
-        .is_some_and(|options| options.iter().eq(MASK_OPEN));
+    let open = mask.mount.options().as_ref().is_some_and(|options| options.iter().eq(MASK_OPEN));
     open.then(|| layer(&mask.at, true, "ramfs", Path::new("ramfs"), MASK_CLOSE))
 }
 
@@ -202,9 +166,5 @@ fn layer(at: &Path, dir: bool, typ: &str, source: &Path, options: Options) -> La
         .set_typ(Some(typ.into()))
         .set_source(Some(source.into()))
         .set_options(Some(options.iter().map(ToString::to_string).collect()));
-    Layer {
-        at: at.into(),
-        dir,
-        mount,
-    }
+    Layer { at: at.into(), dir, mount }
 }

@@ -59,12 +59,7 @@ fn capabilities(style: Style, view: &dyn View) -> LinuxCapabilities {
 }
 
 fn named(bits: u64) -> Capabilities {
-    CAPABILITIES
-        .iter()
-        .enumerate()
-        .filter(|(n, _)| bits >> n & 1 == 1)
-        .map(|(_, cap)| *cap)
-        .collect()
+    CAPABILITIES.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1).map(|(_, cap)| *cap).collect()
 }
 
 /// By number, capabilities(7).
@@ -121,12 +116,7 @@ fn environment(request: &Request, cwd: &Path, style: Style) -> Vec<String> {
         Some(format!("PWD={}", cwd.display())),
     ];
     let mut env: Vec<String> = Vec::new();
-    for var in request
-        .env
-        .iter()
-        .cloned()
-        .chain(ours.into_iter().flatten())
-    {
+    for var in request.env.iter().cloned().chain(ours.into_iter().flatten()) {
         match env.iter_mut().find(|old| name(old) == name(&var)) {
             Some(old) => *old = var,
             None => env.push(var),

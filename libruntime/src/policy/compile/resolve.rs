@@ -33,35 +33,16 @@ pub(super) struct Wish {
 pub(super) type Wishes = BTreeMap<PathBuf, Wish>;
 
 /// Resolves every entry against the working directory.
-pub(super) fn resolve(
-    policy: &Restricted,
-    cwd: &Path,
-    walk: &Walk,
-    found: &mut Findings,
-) -> Wishes {
+pub(super) fn resolve(policy: &Restricted, cwd: &Path, walk: &Walk, found: &mut Findings) -> Wishes {
     let mut wishes = Wishes::new();
     for entry in &policy.entries {
         if let Some(path) = place(entry, cwd, walk, found) {
-            wish(
-                &mut wishes,
-                path,
-                Wish {
-                    access: entry.access,
-                    skip_missing: entry.skip_missing,
-                },
-            );
+            wish(&mut wishes, path, Wish { access: entry.access, skip_missing: entry.skip_missing });
         }
     }
     if policy.entries.iter().any(is_minimal) {
         for path in MINIMAL {
-            wish(
-                &mut wishes,
-                path.into(),
-                Wish {
-                    access: Access::Read,
-                    skip_missing: true,
-                },
-            );
+            wish(&mut wishes, path.into(), Wish { access: Access::Read, skip_missing: true });
         }
     }
     wishes
@@ -86,21 +67,14 @@ fn place(entry: &Entry, cwd: &Path, walk: &Walk, found: &mut Findings) -> Option
     match &entry.target {
         Target::Path(path) => Some(path.clone()),
         Target::Glob(pattern) => {
-            found.errors.push(Error::new(format!(
-                "deny globs are not supported yet: `{pattern}`"
-            )));
+            found.errors.push(Error::new(format!("deny globs are not supported yet: `{pattern}`")));
             None
         }
         Target::Special(special) => special_place(special, cwd, walk, found),
     }
 }
 
-fn special_place(
-    special: &Special,
-    cwd: &Path,
-    walk: &Walk,
-    found: &mut Findings,
-) -> Option<PathBuf> {
+fn special_place(special: &Special, cwd: &Path, walk: &Walk, found: &mut Findings) -> Option<PathBuf> {
     match special {
         Special::Root => Some("/".into()),
         Special::Minimal => None, // a list, see `resolve`
@@ -109,9 +83,7 @@ fn special_place(
         Special::SlashTmp => (walk.kind(Path::new("/tmp")) == Ok(Kind::Dir)).then(|| "/tmp".into()),
         Special::Tmpdir => tmpdir(walk, found),
         Special::Unknown { path, .. } => {
-            found
-                .warnings
-                .push(format!("unknown path `{path}` has no effect"));
+            found.warnings.push(format!("unknown path `{path}` has no effect"));
             None
         }
     }
@@ -121,10 +93,7 @@ fn special_place(
 fn tmpdir(walk: &Walk, found: &mut Findings) -> Option<PathBuf> {
     let path = walk.view.tmpdir().filter(|p| !p.as_os_str().is_empty())?;
     if path.is_relative() {
-        found.warnings.push(format!(
-            "TMPDIR is ignored because `{}` is not absolute",
-            path.display()
-        ));
+        found.warnings.push(format!("TMPDIR is ignored because `{}` is not absolute", path.display()));
         return None;
     }
     Some(path)
@@ -139,52 +108,25 @@ mod tests {
     fn paths(json: &str, entries: Vec<Entry>) -> (Vec<String>, Findings) {
         let view = Recorded::parse(json).unwrap();
         let mut found = Findings::default();
-        let policy = Restricted {
-            entries,
-            glob_scan_max_depth: None,
-        };
+        let policy = Restricted { entries, glob_scan_max_depth: None };
         let wishes = resolve(&policy, Path::new("/w"), &Walk::new(&view), &mut found);
-        (
-            wishes
-                .iter()
-                .map(|(p, w)| format!("{} {:?}", p.display(), w.access))
-                .collect(),
-            found,
-        )
+        (wishes.iter().map(|(p, w)| format!("{} {:?}", p.display(), w.access)).collect(), found)
     }
 
     #[test]
     fn special_names_are_looked_up() {
         let (paths, found) = paths(
             r#"{"tmpdir": "/scratch", "paths": {"/tmp": "dir"}}"#,
-            vec![
-                root(Access::Read),
-                project(Access::Write),
-                sub(".git", Access::Read),
-                tmp(),
-                tmpdir_entry(),
-            ],
+            vec![root(Access::Read), project(Access::Write), sub(".git", Access::Read), tmp(), tmpdir_entry()],
         );
-        assert_eq!(
-            paths,
-            [
-                "/ Read",
-                "/scratch Write",
-                "/tmp Write",
-                "/w Write",
-                "/w/.git Read"
-            ]
-        );
+        assert_eq!(paths, ["/ Read", "/scratch Write", "/tmp Write", "/w Write", "/w/.git Read"]);
         assert!(found.errors.is_empty() && found.warnings.is_empty());
     }
 
     #[test]
     fn an_unusable_tmpdir_is_ignored_and_a_relative_one_is_mentioned() {
         for (tmpdir, warnings) in [("null", 0), ("\"\"", 0), ("\"tmp\"", 1)] {
-            let (paths, found) = paths(
-                &format!(r#"{{"tmpdir": {tmpdir}, "paths": {{}}}}"#),
-                vec![tmpdir_entry()],
-            );
+            let (paths, found) = paths(&format!(r#"{{"tmpdir": {tmpdir}, "paths": {{}}}}"#), vec![tmpdir_entry()]);
             assert!(paths.is_empty(), "{tmpdir}");
             assert_eq!(found.warnings.len(), warnings, "{tmpdir}");
         }
@@ -198,25 +140,11 @@ mod tests {
 
     #[test]
     fn globs_are_refused_by_name_and_unknown_names_are_kept_quiet_but_mentioned() {
-        let glob = Entry {
-            target: Target::Glob("/w/**/*.env".into()),
-            access: Access::Deny,
-            skip_missing: false,
-        };
-        let unknown = Special::Unknown {
-            path: ":future".into(),
-            subpath: None,
-        };
-        let unknown = Entry {
-            target: Target::Special(unknown),
-            access: Access::Deny,
-            skip_missing: false,
-        };
+        let glob = Entry { target: Target::Glob("/w/**/*.env".into()), access: Access::Deny, skip_missing: false };
+        let unknown = Special::Unknown { path: ":future".into(), subpath: None };
+        let unknown = Entry { target: Target::Special(unknown), access: Access::Deny, skip_missing: false };
         let (_, found) = paths(r#"{"paths": {}}"#, vec![glob, unknown]);
-        assert_eq!(
-            found.errors[0].what,
-            "deny globs are not supported yet: `/w/**/*.env`"
-        );
+        assert_eq!(found.errors[0].what, "deny globs are not supported yet: `/w/**/*.env`");
         assert_eq!(found.warnings, ["unknown path `:future` has no effect"]);
     }
 }

@@ -27,28 +27,14 @@ pub(super) struct Traced<'a> {
 }
 
 /// Follows every wish and puts what exists on the ground.
-pub(super) fn land<'a>(
-    wishes: &'a Wishes,
-    walk: &Walk,
-    found: &mut Findings,
-) -> (Ground, Vec<Traced<'a>>) {
-    let wanted = wishes
-        .iter()
-        .filter(|(path, wish)| !kernel_made(path, wish, found));
-    let traced: Vec<Traced> = wanted
-        .map(|(path, wish)| Traced {
-            path,
-            wish: *wish,
-            trace: walk.trace(path),
-        })
-        .collect();
+pub(super) fn land<'a>(wishes: &'a Wishes, walk: &Walk, found: &mut Findings) -> (Ground, Vec<Traced<'a>>) {
+    let wanted = wishes.iter().filter(|(path, wish)| !kernel_made(path, wish, found));
+    let traced: Vec<Traced> = wanted.map(|(path, wish)| Traced { path, wish: *wish, trace: walk.trace(path) }).collect();
     let mut ground = Ground::default();
     for one in &traced {
         plant(&mut ground.tree, one.wish.access, &one.trace);
     }
-    let seen = traced
-        .iter()
-        .filter(|one| one.wish.access != Access::Deny && one.trace.found());
+    let seen = traced.iter().filter(|one| one.wish.access != Access::Deny && one.trace.found());
     ground.links = seen.flat_map(|one| one.trace.links.clone()).collect();
     (ground, traced)
 }
@@ -61,30 +47,18 @@ pub(super) fn judge(traced: &[Traced], walk: &Walk, ground: &mut Ground, found: 
 }
 
 /// What a fresh `/dev` holds in every sandbox.
-const NODES: &[&str] = &[
-    "null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "console", "fd", "stdin",
-    "stdout", "stderr",
-];
+const NODES: &[&str] =
+    &["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "console", "fd", "stdin", "stdout", "stderr"];
 
 /// `/proc` and `/dev` are made afresh: a grant of what they hold adds nothing, and a program cannot do without it.
 fn kernel_made(path: &Path, wish: &Wish, found: &mut Findings) -> bool {
-    let dev = path == Path::new("/dev")
-        || NODES
-            .iter()
-            .any(|node| path.starts_with(Path::new("/dev").join(node)));
+    let dev = path == Path::new("/dev") || NODES.iter().any(|node| path.starts_with(Path::new("/dev").join(node)));
     if !dev && !path.starts_with("/proc") {
         return false;
     }
     if wish.access == Access::Deny || (wish.access == Access::Write && !dev) {
-        let word = if wish.access == Access::Deny {
-            "denied"
-        } else {
-            "granted for writing"
-        };
-        let what = format!(
-            "`{}` cannot be {word}: the sandbox has a /proc and /dev of its own",
-            path.display()
-        );
+        let word = if wish.access == Access::Deny { "denied" } else { "granted for writing" };
+        let what = format!("`{}` cannot be {word}: the sandbox has a /proc and /dev of its own", path.display());
         found.errors.push(Error::new(what));
     }
     true
@@ -99,11 +73,7 @@ fn plant(tree: &mut Tree, access: Access, trace: &Trace) {
 }
 
 fn judge_one(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Findings) {
-    let crossed = one
-        .trace
-        .links
-        .iter()
-        .find(|link| ground.tree.replaceable(&link.at));
+    let crossed = one.trace.links.iter().find(|link| ground.tree.replaceable(&link.at));
     match (one.wish.access, crossed) {
         (Access::Write, Some(link)) => found.warnings.push(format!(
             "writable root `{}` lies behind `{}`, a symbolic link that the sandbox can replace",
@@ -111,9 +81,7 @@ fn judge_one(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Finding
             link.at.display()
         )),
         (Access::Write, None) => {} // a missing writable root is skipped
-        (access @ (Access::Read | Access::Deny), Some(link)) => {
-            found.errors.push(crosses(access, one.path, &link.at))
-        }
+        (access @ (Access::Read | Access::Deny), Some(link)) => found.errors.push(crosses(access, one.path, &link.at)),
         (Access::Read | Access::Deny, None) => close(one, walk, ground, found),
     }
 }
@@ -137,9 +105,7 @@ fn close(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Findings) {
         End::Missing(_) => {}
         End::Barred(at) if ground.tree.access(at) == Some(Access::Write) => {
             let error = unenforceable(one.wish.access, one.path);
-            found
-                .errors
-                .push(error.cause(format!("`{}` cannot be entered", at.display())));
+            found.errors.push(error.cause(format!("`{}` cannot be entered", at.display())));
         }
         End::Barred(_) => {} // neither can the sandbox go there
     }
@@ -147,15 +113,8 @@ fn close(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Findings) {
 
 /// The beginning of every sentence that fails closed.
 pub(super) fn unenforceable(access: Access, path: &Path) -> Error {
-    let kind = if access == Access::Deny {
-        "deny-read"
-    } else {
-        "read-only"
-    };
-    Error::new(format!(
-        "cannot enforce sandbox {kind} path `{}`",
-        path.display()
-    ))
+    let kind = if access == Access::Deny { "deny-read" } else { "read-only" };
+    Error::new(format!("cannot enforce sandbox {kind} path `{}`", path.display()))
 }
 
 impl Ground {

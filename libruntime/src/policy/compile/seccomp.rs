@@ -5,8 +5,7 @@ use crate::policy::Network;
 use crate::{Error, Result};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompOperator as Op, LinuxSyscall,
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompOperator as Op, LinuxSyscall,
 };
 
 /// One system call that is refused when every condition holds. The reason stands beside it.
@@ -54,7 +53,7 @@ const RESTRICTED: &[Rule] = &[
     // socket(2) may make AF_INET, AF_INET6 and AF_NETLINK only. AF_UNIX reaches the host's named sockets (docker,
     // ssh-agent), AF_VSOCK the hypervisor, AF_PACKET, AF_ALG, AF_BLUETOOTH … kernel code that needs no network.
     rule("socket", &[Less(0, AF_INET)]), // AF_UNSPEC, AF_UNIX
-    rule("socket", &[Is(0, 3)]), // one line per number between: a range needs two conditions on one argument
+    rule("socket", &[Is(0, 3)]),         // one line per number between: a range needs two conditions on one argument
     rule("socket", &[Is(0, 4)]),
     rule("socket", &[Is(0, 5)]),
     rule("socket", &[Is(0, 6)]),
@@ -112,23 +111,14 @@ pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
         Network::Restricted => RESTRICTED,
         Network::Enabled => ENABLED,
     };
-    let missing = || {
-        Error::new(format!(
-            "there is no system-call filter for the architecture `{arch}` yet"
-        ))
-    };
-    let (_, arches) = ARCHES
-        .iter()
-        .find(|(name, _)| *name == arch)
-        .ok_or_else(missing)?;
+    let missing = || Error::new(format!("there is no system-call filter for the architecture `{arch}` yet"));
+    let (_, arches) = ARCHES.iter().find(|(name, _)| *name == arch).ok_or_else(missing)?;
     let syscalls = rules.iter().map(syscall).collect::<Result<_, _>>();
     let mut seccomp = LinuxSeccomp::default();
     seccomp
         .set_default_action(LinuxSeccompAction::ScmpActAllow)
         .set_architectures(Some(arches.to_vec()))
-        .set_syscalls(Some(syscalls.map_err(|e| {
-            Error::new("cannot write the system-call filter").cause(e)
-        })?));
+        .set_syscalls(Some(syscalls.map_err(|e| Error::new("cannot write the system-call filter").cause(e))?));
     Ok(seccomp)
 }
 
@@ -143,12 +133,7 @@ fn syscall(rule: &Rule) -> Result<LinuxSyscall, OciSpecError> {
 }
 
 fn arg(when: &When) -> Result<LinuxSeccompArg, OciSpecError> {
-    let arg = |index, op, value| {
-        LinuxSeccompArgBuilder::default()
-            .index(index)
-            .op(op)
-            .value(value)
-    };
+    let arg = |index, op, value| LinuxSeccompArgBuilder::default().index(index).op(op).value(value);
     match *when {
         Less(i, v) => arg(i, Op::ScmpCmpLt, v),
         Greater(i, v) => arg(i, Op::ScmpCmpGt, v),
@@ -173,34 +158,18 @@ mod tests {
             Is(i, v) => args[i] == v,
             Masked(i, mask, v) => args[i] & mask == v,
         };
-        rules
-            .iter()
-            .any(|rule| rule.call == name && rule.when.iter().all(holds))
+        rules.iter().any(|rule| rule.call == name && rule.when.iter().all(holds))
     }
 
     #[test]
     fn a_restricted_network_has_ip_and_route_sockets_and_no_others() {
         for family in 0..64u64 {
             let open = [AF_INET, 10, AF_NETLINK].contains(&family);
-            assert_eq!(
-                refused(RESTRICTED, "socket", [family, 1, 0, 0, 0, 0]),
-                !open,
-                "{family}"
-            );
-            assert!(
-                refused(RESTRICTED, "socket", [family | 1 << 32, 1, 0, 0, 0, 0]),
-                "{family} with upper bits"
-            );
-            assert_eq!(
-                refused(RESTRICTED, "socketpair", [family, 1, 0, 0, 0, 0]),
-                family != AF_UNIX,
-                "{family}"
-            );
+            assert_eq!(refused(RESTRICTED, "socket", [family, 1, 0, 0, 0, 0]), !open, "{family}");
+            assert!(refused(RESTRICTED, "socket", [family | 1 << 32, 1, 0, 0, 0, 0]), "{family} with upper bits");
+            assert_eq!(refused(RESTRICTED, "socketpair", [family, 1, 0, 0, 0, 0]), family != AF_UNIX, "{family}");
         }
-        assert!(
-            refused(RESTRICTED, "socket", [AF_NETLINK, 3, 9, 0, 0, 0]),
-            "NETLINK_AUDIT"
-        );
+        assert!(refused(RESTRICTED, "socket", [AF_NETLINK, 3, 9, 0, 0, 0]), "NETLINK_AUDIT");
         assert!(refused(RESTRICTED, "socket", [u64::MAX, 1, 0, 0, 0, 0]));
     }
 
@@ -208,22 +177,14 @@ mod tests {
     fn pairs_are_streams_or_packets_in_order() {
         for (kind, want) in [(1, false), (2, true), (3, true), (5, false)] {
             for flags in [0, 0o2000000, 0o4000, 1 << 32] {
-                assert_eq!(
-                    refused(RESTRICTED, "socketpair", [1, kind | flags, 0, 0, 0, 0]),
-                    want,
-                    "{kind} {flags:o}"
-                );
+                assert_eq!(refused(RESTRICTED, "socketpair", [1, kind | flags, 0, 0, 0, 0]), want, "{kind} {flags:o}");
             }
         }
     }
 
     #[test]
     fn an_open_network_still_has_no_vsock() {
-        assert!(refused(
-            ENABLED,
-            "socket",
-            [AF_VSOCK | 7 << 40, 1, 0, 0, 0, 0]
-        ));
+        assert!(refused(ENABLED, "socket", [AF_VSOCK | 7 << 40, 1, 0, 0, 0, 0]));
         assert!(!refused(ENABLED, "socket", [AF_UNIX, 1, 0, 0, 0, 0]));
     }
 

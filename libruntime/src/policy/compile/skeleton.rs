@@ -8,40 +8,18 @@ use std::path::{Path, PathBuf};
 
 /// The mount points, their parents, and the host's symbolic links between them.
 pub(super) fn skeleton(layers: &Layers, links: &[Link], barred: &[PathBuf]) -> Skeleton {
-    let mounts = layers
-        .layers
-        .iter()
-        .map(|layer| layer.at.as_path())
-        .collect();
-    let mut ground = Ground {
-        mounts,
-        nodes: BTreeMap::new(),
-    };
-    for (path, mode) in barred
-        .iter()
-        .map(|path| (path, 0))
-        .chain(layers.bare.iter().map(|(p, m)| (p, *m)))
-    {
+    let mounts = layers.layers.iter().map(|layer| layer.at.as_path()).collect();
+    let mut ground = Ground { mounts, nodes: BTreeMap::new() };
+    for (path, mode) in barred.iter().map(|path| (path, 0)).chain(layers.bare.iter().map(|(p, m)| (p, *m))) {
         ground.add(path, |path| Node::Dir { path, mode });
     }
     for layer in &layers.layers {
-        ground.add(&layer.at, |path| {
-            if layer.dir {
-                directory(path)
-            } else {
-                Node::File { path }
-            }
-        });
+        ground.add(&layer.at, |path| if layer.dir { directory(path) } else { Node::File { path } });
     }
     for link in links {
-        ground.add(&link.at, |path| Node::Symlink {
-            path,
-            target: link.target.clone(),
-        });
+        ground.add(&link.at, |path| Node::Symlink { path, target: link.target.clone() });
     }
-    Skeleton {
-        entries: ground.nodes.into_values().collect(),
-    }
+    Skeleton { entries: ground.nodes.into_values().collect() }
 }
 
 struct Ground<'a> {
@@ -56,13 +34,9 @@ impl Ground<'_> {
             return; // the mount brings it along, or the runtime makes it inside
         }
         for up in path.ancestors().skip(1).filter(|up| *up != Path::new("/")) {
-            self.nodes
-                .entry(up.into())
-                .or_insert_with(|| directory(up.into()));
+            self.nodes.entry(up.into()).or_insert_with(|| directory(up.into()));
         }
-        self.nodes
-            .entry(path.into())
-            .or_insert_with(|| node(path.into()));
+        self.nodes.entry(path.into()).or_insert_with(|| node(path.into()));
     }
 }
 

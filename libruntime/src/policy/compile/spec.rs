@@ -9,8 +9,7 @@ use crate::policy::Network;
 use crate::policy::view::View;
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{
-    Hook, HookBuilder, Hooks, Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace,
-    LinuxNamespaceType, Root, Spec,
+    Hook, HookBuilder, Hooks, Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Root, Spec,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -35,13 +34,7 @@ pub(super) fn spec(
     let mut spec = Spec::default();
     spec.set_version(version(layers).into())
         .set_root(Some(root()))
-        .set_mounts(Some(
-            layers
-                .layers
-                .iter()
-                .map(|layer| layer.mount.clone())
-                .collect(),
-        ))
+        .set_mounts(Some(layers.layers.iter().map(|layer| layer.mount.clone()).collect()))
         .set_process(Some(process::process(request, cwd, style, view)))
         .set_hostname(None)
         .set_hooks(hooks(&placeholders, view)?)
@@ -51,17 +44,9 @@ pub(super) fn spec(
 }
 
 fn version(layers: &Layers) -> &'static str {
-    let mut options = layers
-        .layers
-        .iter()
-        .flat_map(|layer| layer.mount.options().iter().flatten());
-    let recursive =
-        |option: &String| matches!(option.as_str(), "rro" | "rnosuid" | "rnodev" | "rnoexec");
-    if options.any(recursive) {
-        RECURSIVE
-    } else {
-        PLAIN
-    }
+    let mut options = layers.layers.iter().flat_map(|layer| layer.mount.options().iter().flatten());
+    let recursive = |option: &String| matches!(option.as_str(), "rro" | "rnosuid" | "rnodev" | "rnoexec");
+    if options.any(recursive) { RECURSIVE } else { PLAIN }
 }
 
 /// Read-only: a write outside every bind fails instead of vanishing with the skeleton.
@@ -86,11 +71,7 @@ fn linux(request: &Request, style: Style, view: &dyn View) -> Result<Linux> {
         .set_gid_mappings(user.then(|| one(gid, ids.1)).transpose()?)
         .set_readonly_paths(fresh.then(|| kernel::owned(kernel::READONLY)))
         .set_masked_paths(fresh.then(|| kernel::owned(kernel::MASKED)))
-        .set_seccomp(
-            sandbox
-                .then(|| seccomp::filter(network, view.arch()))
-                .transpose()?,
-        )
+        .set_seccomp(sandbox.then(|| seccomp::filter(network, view.arch())).transpose()?)
         .set_resources(None)
         .set_devices(None);
     Ok(linux)
@@ -110,29 +91,16 @@ fn namespaces(sandbox: bool, user: bool, network: Network) -> Vec<LinuxNamespace
         namespace.set_typ(typ);
         namespace
     };
-    wanted
-        .into_iter()
-        .filter(|(_, on)| *on)
-        .map(|(typ, _)| namespace(typ))
-        .collect()
+    wanted.into_iter().filter(|(_, on)| *on).map(|(typ, _)| namespace(typ)).collect()
 }
 
 fn one(inside: u32, outside: u32) -> Result<Vec<LinuxIdMapping>> {
-    let map = LinuxIdMappingBuilder::default()
-        .container_id(inside)
-        .host_id(outside)
-        .size(1u32)
-        .build();
-    map.map(|map| vec![map])
-        .map_err(|e| Error::new("cannot write the id maps").cause(e))
+    let map = LinuxIdMappingBuilder::default().container_id(inside).host_id(outside).size(1u32).build();
+    map.map(|map| vec![map]).map_err(|e| Error::new("cannot write the id maps").cause(e))
 }
 
 fn placeholders(ground: &Ground) -> Vec<String> {
-    ground
-        .placeholders
-        .iter()
-        .map(|path| path.to_string_lossy().into_owned())
-        .collect()
+    ground.placeholders.iter().map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
 /// Every runtime makes missing mount points on the host; this removes them, whoever made them.
@@ -143,11 +111,7 @@ fn hooks(placeholders: &[String], view: &dyn View) -> Result<Option<Hooks>> {
     let words = ["codexrun", "sweep", "--"].map(String::from).into_iter();
     let hook: Hook = HookBuilder::default()
         .path(view.exe())
-        .args(
-            words
-                .chain(placeholders.iter().cloned())
-                .collect::<Vec<_>>(),
-        )
+        .args(words.chain(placeholders.iter().cloned()).collect::<Vec<_>>())
         .timeout(SWEEP)
         .build()
         .map_err(|e| Error::new("cannot write the poststop hook").cause(e))?;
@@ -156,11 +120,7 @@ fn hooks(placeholders: &[String], view: &dyn View) -> Result<Option<Hooks>> {
     Ok(Some(hooks))
 }
 
-fn annotations(
-    request: &Request,
-    style: Style,
-    placeholders: &[String],
-) -> Result<HashMap<String, String>> {
+fn annotations(request: &Request, style: Style, placeholders: &[String]) -> Result<HashMap<String, String>> {
     let mut all = vec![
         (annotation::POLICY_SHA256, request.digest.clone()),
         (annotation::DIE_WITH_PARENT, "true".into()),
@@ -171,12 +131,9 @@ fn annotations(
         all.push((annotation::SESSION, "new".into()));
     }
     if !placeholders.is_empty() {
-        let json = serde_json::to_string(placeholders)
-            .map_err(|e| Error::new("cannot write the list of placeholders").cause(e))?;
+        let json =
+            serde_json::to_string(placeholders).map_err(|e| Error::new("cannot write the list of placeholders").cause(e))?;
         all.push((annotation::PLACEHOLDERS, json));
     }
-    Ok(all
-        .into_iter()
-        .map(|(key, value)| (key.to_string(), value))
-        .collect())
+    Ok(all.into_iter().map(|(key, value)| (key.to_string(), value)).collect())
 }

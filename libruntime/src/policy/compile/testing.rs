@@ -3,11 +3,7 @@
 use crate::policy::{Access, Entry, Special, Target};
 
 pub fn entry(target: Target, access: Access) -> Entry {
-    Entry {
-        target,
-        access,
-        skip_missing: false,
-    }
+    Entry { target, access, skip_missing: false }
 }
 pub fn path(path: &str, access: Access) -> Entry {
     entry(Target::Path(path.into()), access)
@@ -22,12 +18,7 @@ pub fn project(access: Access) -> Entry {
     special(Special::ProjectRoots { subpath: None }, access)
 }
 pub fn sub(sub: &str, access: Access) -> Entry {
-    special(
-        Special::ProjectRoots {
-            subpath: Some(sub.into()),
-        },
-        access,
-    )
+    special(Special::ProjectRoots { subpath: Some(sub.into()) }, access)
 }
 pub fn tmp() -> Entry {
     special(Special::SlashTmp, Access::Write)

@@ -13,21 +13,13 @@ fn host(extra: &str) -> Recorded {
     let base = r#""/bin": {"link": "usr/bin"}, "/usr/bin": "dir", "/etc/passwd": "file", "/tmp": "dir", "/proc": "dir",
         "/dev/shm": "dir", "/opt": "dir", "/lost+found": {"dir": "unreadable"}, "/file": "file", "/w": "dir""#;
     let comma = if extra.is_empty() { "" } else { "," };
-    let text = format!(
-        r#"{{"uid": 1000, "gid": 100, "home": "/home/u", "paths": {{{base}{comma}{extra}}}}}"#
-    );
+    let text = format!(r#"{{"uid": 1000, "gid": 100, "home": "/home/u", "paths": {{{base}{comma}{extra}}}}}"#);
     Recorded::parse(&text).unwrap()
 }
 
 fn restricted(entries: Vec<Entry>) -> Policy {
-    let file_system = FileSystem::Restricted(Restricted {
-        entries,
-        glob_scan_max_depth: None,
-    });
-    Policy {
-        file_system,
-        network: Network::Restricted,
-    }
+    let file_system = FileSystem::Restricted(Restricted { entries, glob_scan_max_depth: None });
+    Policy { file_system, network: Network::Restricted }
 }
 
 fn request(policy: &Policy) -> Request<'_> {
@@ -58,24 +50,14 @@ fn mounts(compiled: &Compiled) -> &[Mount] {
 
 fn line(mount: &Mount) -> String {
     let source = mount.source().as_ref().unwrap().display();
-    format!(
-        "{source} {} {}",
-        mount.destination().display(),
-        mount.options().as_ref().unwrap().join(",")
-    )
+    format!("{source} {} {}", mount.destination().display(), mount.options().as_ref().unwrap().join(","))
 }
 
 /// The mounts that a policy adds to those of every sandbox and of the entries of `/`.
 fn own(compiled: &Compiled) -> Vec<String> {
-    let common = [
-        "/proc", "/dev", "/dev/pts", "/dev/shm", "/usr", "/etc", "/opt", "/file", "/home",
-    ];
+    let common = ["/proc", "/dev", "/dev/pts", "/dev/shm", "/usr", "/etc", "/opt", "/file", "/home"];
     let common = |m: &&Mount| common.iter().any(|at| m.destination() == Path::new(at));
-    mounts(compiled)
-        .iter()
-        .filter(|m| !common(m))
-        .map(line)
-        .collect()
+    mounts(compiled).iter().filter(|m| !common(m)).map(line).collect()
 }
 
 fn skeleton(compiled: &Compiled) -> &Skeleton {
@@ -96,9 +78,7 @@ fn nodes(compiled: &Compiled) -> Vec<String> {
 
 fn placeholders(compiled: &Compiled) -> Vec<PathBuf> {
     let all = compiled.bundle.spec.annotations().as_ref().unwrap();
-    all.get(annotation::PLACEHOLDERS)
-        .map(|json| serde_json::from_str(json).unwrap())
-        .unwrap_or_default()
+    all.get(annotation::PLACEHOLDERS).map(|json| serde_json::from_str(json).unwrap()).unwrap_or_default()
 }
 
 const RO: &str = "rbind,rro,rnosuid,rnodev";
@@ -142,10 +122,7 @@ fn read_only_is_one_bind_per_entry_of_the_root() {
 
 #[test]
 fn a_writable_root_replaces_the_bind_of_its_directory_and_protects_its_metadata() {
-    let c = made(
-        vec![root(Read), project(Write), tmp()],
-        r#""/w/.git/config": "file", "/w/.codex": "file""#,
-    );
+    let c = made(vec![root(Read), project(Write), tmp()], r#""/w/.git/config": "file", "/w/.codex": "file""#);
     let want = [
         format!("/tmp /tmp {RW}"),
         format!("/w /w {RW}"),
@@ -159,36 +136,16 @@ fn a_writable_root_replaces_the_bind_of_its_directory_and_protects_its_metadata(
     assert_eq!(own(&c), want);
     let held = ["/tmp/.agents", "/tmp/.codex", "/tmp/.git", "/w/.agents"].map(PathBuf::from);
     assert_eq!(placeholders(&c), held);
-    let hook = &c
-        .bundle
-        .spec
-        .hooks()
-        .as_ref()
-        .unwrap()
-        .poststop()
-        .as_ref()
-        .unwrap()[0];
+    let hook = &c.bundle.spec.hooks().as_ref().unwrap().poststop().as_ref().unwrap()[0];
     assert_eq!(hook.path(), Path::new("/usr/bin/codexrun"));
-    let args = [
-        "codexrun",
-        "sweep",
-        "--",
-        "/tmp/.agents",
-        "/tmp/.codex",
-        "/tmp/.git",
-        "/w/.agents",
-    ];
+    let args = ["codexrun", "sweep", "--", "/tmp/.agents", "/tmp/.codex", "/tmp/.git", "/w/.agents"];
     assert_eq!(hook.args().as_ref().unwrap(), &args);
 }
 
 #[test]
 fn one_line_per_rule_of_a_writable_root() {
     let git = r#""/w/.git": "dir", "/w/.agents": "dir", "/w/.codex": "dir""#;
-    let meta = |root: &str| {
-        [".agents", ".codex", ".git"]
-            .map(|n| format!("{root}/{n} {root}/{n} {RO}"))
-            .to_vec()
-    };
+    let meta = |root: &str| [".agents", ".codex", ".git"].map(|n| format!("{root}/{n} {root}/{n} {RO}")).to_vec();
     let with = |lines: &[String]| {
         let mut all = vec![format!("/tmp /tmp {RO}")];
         all.extend_from_slice(lines);
@@ -284,21 +241,10 @@ fn one_line_per_rule_of_a_writable_root() {
 fn a_placeholder_of_another_sandbox_counts_as_missing() {
     let held = |name: &str| format!(r#""/w/{name}": {{"dir": "placeholder"}}"#);
     let extra = [held(".git"), held(".agents"), held(".codex"), held("a")].join(",");
-    let c = made(
-        vec![
-            root(Read),
-            project(Write),
-            sub("a/b", Read),
-            sub(".git", Read),
-        ],
-        &extra,
-    );
+    let c = made(vec![root(Read), project(Write), sub("a/b", Read), sub(".git", Read)], &extra);
     let want = ["/w/.agents", "/w/.codex", "/w/.git", "/w/a"].map(PathBuf::from);
     assert_eq!(placeholders(&c), want);
-    let c = made(
-        vec![root(Read), project(Write)],
-        r#""/w": {"dir": "unwritable"}"#,
-    );
+    let c = made(vec![root(Read), project(Write)], r#""/w": {"dir": "unwritable"}"#);
     assert!(placeholders(&c).is_empty(), "nothing can be created there");
 }
 
@@ -307,119 +253,71 @@ fn a_pointer_file_protects_what_it_points_to() {
     let rest = r#""/w/.agents": "dir", "/w/.codex": "dir", "/w/m/.git/worktrees/x": "dir", "/w/m/.git/hooks": "dir",
         "/home/u/g": "dir", "/opt/g": "dir""#;
     let cases = [
-        (
-            "gitdir: m/.git/worktrees/x\n",
-            vec!["/w/m/.git/worktrees/x"],
-        ),
-        ("gitdir:/opt/g", vec![]),
-        ("gitdir: none", vec![]),
-        ("gitdir: ~/g", vec![]),
+        // With the three directories on the way to it, which must not be renamed.
+        ("gitdir: m/.git/worktrees/x\n", vec!["/w/m/.git/worktrees/x"], 3),
+        ("gitdir:/opt/g", vec![], 0),
+        ("gitdir: none", vec![], 0),
+        ("gitdir: ~/g", vec![], 0),
     ];
-    for (text, want) in cases {
-        let pointer = format!(
-            r#"{rest}, "/w/.git": {{"file": {}}}"#,
-            serde_json::to_string(text).unwrap()
-        );
+    for (text, want, pins) in cases {
+        let pointer = format!(r#"{rest}, "/w/.git": {{"file": {}}}"#, serde_json::to_string(text).unwrap());
         let c = made(vec![root(Read), project(Write)], &pointer);
         let lines = own(&c);
-        assert!(
-            lines.contains(&"/w/.git /w/.git bind,ro,nosuid,nodev".into()),
-            "{text}"
-        );
+        assert!(lines.contains(&"/w/.git /w/.git bind,ro,nosuid,nodev".into()), "{text}");
         for path in &want {
-            assert!(
-                lines.contains(&format!("{path} {path} {RO}")),
-                "{text}: {lines:?}"
-            );
+            assert!(lines.contains(&format!("{path} {path} {RO}")), "{text}: {lines:?}");
         }
-        assert_eq!(lines.len(), 5 + want.len(), "{text}: {lines:?}");
+        assert_eq!(lines.len(), 5 + want.len() + pins, "{text}: {lines:?}");
         assert!(c.warnings.is_empty(), "{text}");
     }
     let common = r#""/w/.git": {"file": "gitdir: m/.git/worktrees/x"}, "/w/m/.git/worktrees/x/commondir": {"file": "../.."}"#;
-    let c = made(
-        vec![root(Read), project(Write)],
-        &format!("{rest},{common}"),
-    );
-    assert!(
-        own(&c).contains(&format!("/w/m/.git /w/m/.git {RO}")),
-        "hooks of the shared repository"
-    );
-    let c = made(
-        vec![root(Read), project(Write)],
-        r#""/w/.git": {"file": "hello"}"#,
-    );
-    assert_eq!(
-        c.warnings,
-        ["`/w/.git` is no `gitdir: PATH` pointer; only it is protected"]
-    );
+    let c = made(vec![root(Read), project(Write)], &format!("{rest},{common}"));
+    assert!(own(&c).contains(&format!("/w/m/.git /w/m/.git {RO}")), "hooks of the shared repository");
+    let c = made(vec![root(Read), project(Write)], r#""/w/.git": {"file": "hello"}"#);
+    assert_eq!(c.warnings, ["`/w/.git` is no `gitdir: PATH` pointer; only it is protected"]);
+}
+
+#[test]
+fn what_lies_above_a_protection_cannot_be_renamed() {
+    let rw = "rbind,rw,rnosuid,rnodev";
+    let c = made(vec![root(Read), project(Write), sub("a/b/c", Read)], r#""/w/a/b/c": "dir""#);
+    for pin in ["/w/a", "/w/a/b"] {
+        assert!(own(&c).contains(&format!("{pin} {pin} {rw}")), "{pin}: {:?}", own(&c));
+    }
+    // A root within a root: its `.git` would move away with it.
+    let c = made(vec![root(Read), project(Write), sub("in/ner", Write)], r#""/w/in/ner": "dir""#);
+    for pin in ["/w/in", "/w/in/ner"] {
+        assert!(own(&c).contains(&format!("{pin} {pin} {rw}")), "{pin}: {:?}", own(&c));
+    }
 }
 
 #[test]
 fn protections_behind_replaceable_links_are_refused_all_at_once() {
-    let extra =
-        r#""/w/.git": {"link": "/opt"}, "/w/l": {"link": "/opt"}, "/w/.codex": {"link": "none"}"#;
-    let entries = vec![
-        root(Read),
-        project(Write),
-        sub("l/x", Deny),
-        sub(".git", Read),
-    ];
-    let read = |p: &str| {
-        format!(
-            "cannot enforce sandbox read-only path `/w/{p}` because it crosses writable symlink `/w/{p}`"
-        )
-    };
-    let deny =
-        "cannot enforce sandbox deny-read path `/w/l/x` because it crosses writable symlink `/w/l`";
-    assert_eq!(
-        refused(entries, extra),
-        [read(".git"), read(".codex"), deny.into()]
-    );
+    let extra = r#""/w/.git": {"link": "/opt"}, "/w/l": {"link": "/opt"}, "/w/.codex": {"link": "none"}"#;
+    let entries = vec![root(Read), project(Write), sub("l/x", Deny), sub(".git", Read)];
+    let read = |p: &str| format!("cannot enforce sandbox read-only path `/w/{p}` because it crosses writable symlink `/w/{p}`");
+    let deny = "cannot enforce sandbox deny-read path `/w/l/x` because it crosses writable symlink `/w/l`";
+    assert_eq!(refused(entries, extra), [read(".git"), read(".codex"), deny.into()]);
 }
 
 #[test]
 fn a_link_that_the_sandbox_cannot_replace_is_followed() {
-    let c = made(
-        vec![root(Read), path("/opt/l/x", Deny)],
-        r#""/opt/l": {"link": "real"}, "/opt/real/x": "dir""#,
-    );
+    let c = made(vec![root(Read), path("/opt/l/x", Deny)], r#""/opt/l": {"link": "real"}, "/opt/real/x": "dir""#);
     assert!(own(&c).contains(&"ramfs /opt/real/x ro,nosuid,nodev,noexec,mode=0000".into()));
 }
 
 #[test]
 fn a_nested_root_is_bound_before_the_protections_of_both() {
-    let c = made(
-        vec![
-            root(Read),
-            project(Write),
-            sub("a", Read),
-            sub("a/b", Write),
-        ],
-        r#""/w/a/b": "dir""#,
-    );
-    let at: Vec<String> = own(&c)
-        .iter()
-        .map(|l| l.split(' ').nth(1).unwrap().to_string())
-        .collect();
+    let c = made(vec![root(Read), project(Write), sub("a", Read), sub("a/b", Write)], r#""/w/a/b": "dir""#);
+    let at: Vec<String> = own(&c).iter().map(|l| l.split(' ').nth(1).unwrap().to_string()).collect();
     let place = |p: &str| at.iter().position(|a| a == p).unwrap();
-    assert!(
-        place("/w") < place("/w/a")
-            && place("/w/a") < place("/w/a/b")
-            && place("/w/a/b") < place("/w/a/b/.git")
-    );
+    assert!(place("/w") < place("/w/a") && place("/w/a") < place("/w/a/b") && place("/w/a/b") < place("/w/a/b/.git"));
 }
 
 #[test]
 fn restricted_read_shows_only_what_is_granted() {
-    let grant = vec![
-        special(Special::Minimal, Read),
-        project(Write),
-        path("/home/u/l/x", Read),
-    ];
-    let c = made(
-        grant,
-        r#""/home/u/l": {"link": "r"}, "/home/u/r/x": "file", "/home/u/secret": "file""#,
-    );
+    let grant = vec![special(Special::Minimal, Read), project(Write), path("/home/u/l/x", Read)];
+    let c = made(grant, r#""/home/u/l": {"link": "r"}, "/home/u/r/x": "file", "/home/u/secret": "file""#);
     let want = [
         "/bin -> usr/bin",
         "/dev 755",
@@ -434,16 +332,9 @@ fn restricted_read_shows_only_what_is_granted() {
         "/w 755",
     ];
     assert_eq!(nodes(&c), want);
-    assert!(
-        !mounts(&c)
-            .iter()
-            .any(|m| m.destination() == Path::new("/opt"))
-    );
+    assert!(!mounts(&c).iter().any(|m| m.destination() == Path::new("/opt")));
     let only = vec![path("/usr", Read)];
-    assert_eq!(
-        refused(only, ""),
-        ["the policy hides the working directory `/w`"]
-    );
+    assert_eq!(refused(only, ""), ["the policy hides the working directory `/w`"]);
 }
 
 #[test]
@@ -451,30 +342,17 @@ fn everything_writable_but_one_place_keeps_a_fresh_dev() {
     let c = made(vec![root(Write), path("/opt", Deny)], r#""/w/.git": "dir""#);
     let all: Vec<String> = mounts(&c).iter().map(line).collect();
     assert!(
-        all.contains(&format!("/etc /etc {RW}"))
-            && all.contains(&"tmpfs /dev nosuid,strictatime,mode=755,size=65536k".into())
+        all.contains(&format!("/etc /etc {RW}")) && all.contains(&"tmpfs /dev nosuid,strictatime,mode=755,size=65536k".into())
     );
-    assert!(
-        nodes(&c).contains(&"/opt 0".into()),
-        "a denied entry of `/` needs no mount"
-    );
+    assert!(nodes(&c).contains(&"/opt 0".into()), "a denied entry of `/` needs no mount");
 }
 
 #[test]
 fn places_below_dev_and_proc() {
-    let c = made(
-        vec![root(Read), path("/dev/shm", Write), path("/dev/dri", Read)],
-        r#""/dev/dri": "dir""#,
-    );
+    let c = made(vec![root(Read), path("/dev/shm", Write), path("/dev/dri", Read)], r#""/dev/dri": "dir""#);
     let all: Vec<String> = mounts(&c).iter().map(line).collect();
-    assert!(
-        all.contains(&"/dev/shm /dev/shm rbind,rw,rnosuid".into())
-            && !all.iter().any(|l| l.starts_with("shm "))
-    );
-    assert!(
-        all.contains(&"/dev/dri /dev/dri rbind,rro,rnosuid".into()),
-        "a device on a nodev mount is useless"
-    );
+    assert!(all.contains(&"/dev/shm /dev/shm rbind,rw,rnosuid".into()) && !all.iter().any(|l| l.starts_with("shm ")));
+    assert!(all.contains(&"/dev/dri /dev/dri rbind,rro,rnosuid".into()), "a device on a nodev mount is useless");
     for (entry, count) in [
         (path("/dev/null", Write), 0),
         (path("/dev", Read), 0),
@@ -491,48 +369,23 @@ fn places_below_dev_and_proc() {
 
 #[test]
 fn full_access_takes_nothing_away() {
-    let policy = Policy {
-        file_system: FileSystem::Unrestricted,
-        network: Network::Enabled,
-    };
+    let policy = Policy { file_system: FileSystem::Unrestricted, network: Network::Enabled };
     let spec = compile(&request(&policy), &host("")).unwrap().bundle.spec;
     let types = |spec: &oci_spec::runtime::Spec| -> Vec<LinuxNamespaceType> {
-        spec.linux()
-            .as_ref()
-            .unwrap()
-            .namespaces()
-            .as_ref()
-            .unwrap()
-            .iter()
-            .map(|n| n.typ())
-            .collect()
+        spec.linux().as_ref().unwrap().namespaces().as_ref().unwrap().iter().map(|n| n.typ()).collect()
     };
-    assert_eq!(
-        types(&spec),
-        [LinuxNamespaceType::User, LinuxNamespaceType::Mount]
-    );
+    assert_eq!(types(&spec), [LinuxNamespaceType::User, LinuxNamespaceType::Mount]);
     let process = spec.process().as_ref().unwrap();
-    assert_eq!(
-        process.env().as_ref().unwrap(),
-        &["PATH=/usr/bin", "PWD=/w"]
-    );
+    assert_eq!(process.env().as_ref().unwrap(), &["PATH=/usr/bin", "PWD=/w"]);
     assert_eq!(process.no_new_privileges(), Some(false));
     assert!(spec.linux().as_ref().unwrap().seccomp().is_none());
     assert_eq!(spec.version(), "1.0.0");
     let all: Vec<String> = spec.mounts().as_ref().unwrap().iter().map(line).collect();
-    assert!(
-        all.contains(&"/proc /proc rbind,rw".into()) && all.contains(&"/dev /dev rbind,rw".into())
-    );
+    assert!(all.contains(&"/proc /proc rbind,rw".into()) && all.contains(&"/dev /dev rbind,rw".into()));
     let root = Recorded::parse(r#"{"capabilities": 5, "paths": {"/w": "dir"}}"#).unwrap();
     let spec = compile(&request(&policy), &root).unwrap().bundle.spec;
     assert_eq!(types(&spec), [LinuxNamespaceType::Mount]);
-    let caps = spec
-        .process()
-        .as_ref()
-        .unwrap()
-        .capabilities()
-        .as_ref()
-        .unwrap();
+    let caps = spec.process().as_ref().unwrap().capabilities().as_ref().unwrap();
     assert_eq!(caps.effective().as_ref().unwrap().len(), 2);
     assert!(caps.ambient().as_ref().unwrap().is_empty());
 }
@@ -541,22 +394,11 @@ fn full_access_takes_nothing_away() {
 fn a_sandbox_has_no_capability_and_says_what_it_is() {
     let c = made(vec![root(Read)], "");
     let process = c.bundle.spec.process().as_ref().unwrap();
-    let want = [
-        "PATH=/usr/bin",
-        "PWD=/w",
-        "CODEX_SANDBOX_NETWORK_DISABLED=1",
-        "CODEX_SANDBOX=codexrun",
-    ];
+    let want = ["PATH=/usr/bin", "PWD=/w", "CODEX_SANDBOX_NETWORK_DISABLED=1", "CODEX_SANDBOX=codexrun"];
     assert_eq!(process.env().as_ref().unwrap(), &want);
     assert_eq!((process.user().uid(), process.user().gid()), (1000, 100));
     let caps = process.capabilities().as_ref().unwrap();
-    for set in [
-        caps.bounding(),
-        caps.effective(),
-        caps.permitted(),
-        caps.inheritable(),
-        caps.ambient(),
-    ] {
+    for set in [caps.bounding(), caps.effective(), caps.permitted(), caps.inheritable(), caps.ambient()] {
         assert!(set.as_ref().unwrap().is_empty());
     }
     let all = c.bundle.spec.annotations().as_ref().unwrap();
@@ -570,28 +412,18 @@ fn a_sandbox_has_no_capability_and_says_what_it_is() {
         assert_eq!(all.get(key).map(String::as_str), Some(value), "{key}");
     }
     let policy = restricted(vec![root(Read)]);
-    let mapped = Request {
-        identity: Identity::Root,
-        proc: Proc::Outer,
-        ..request(&policy)
-    };
+    let mapped = Request { identity: Identity::Root, proc: Proc::Outer, ..request(&policy) };
     let spec = compile(&mapped, &host("")).unwrap().bundle.spec;
     let linux = spec.linux().as_ref().unwrap();
     let map = linux.uid_mappings().as_ref().unwrap()[0];
-    assert_eq!(
-        (map.container_id(), map.host_id(), map.size()),
-        (0, 1000, 1)
-    );
+    assert_eq!((map.container_id(), map.host_id(), map.size()), (0, 1000, 1));
     assert!(linux.masked_paths().is_none() && linux.readonly_paths().is_none());
 }
 
 #[test]
 fn the_same_request_gives_the_same_bytes() {
     let text = |_| {
-        let c = made(
-            vec![root(Read), project(Write), tmp(), sub("x", Deny)],
-            r#""/w/x": "dir""#,
-        );
+        let c = made(vec![root(Read), project(Write), tmp(), sub("x", Deny)], r#""/w/x": "dir""#);
         serde_json::to_value(&c.bundle.spec).unwrap().to_string()
     };
     let all: Vec<String> = (0..5).map(text).collect();
@@ -614,27 +446,16 @@ fn random_policies_keep_the_order_and_hide_no_protection() {
     const NAMES: &[&str] = &["w", "opt", "a", "b", ".git", "c"];
     let tree: Vec<String> = NAMES[..4]
         .iter()
-        .flat_map(|a| {
-            NAMES.iter().flat_map(move |b| {
-                NAMES[2..5]
-                    .iter()
-                    .map(move |c| format!(r#""/{a}/{b}/{c}": "dir""#))
-            })
-        })
+        .flat_map(|a| NAMES.iter().flat_map(move |b| NAMES[2..5].iter().map(move |c| format!(r#""/{a}/{b}/{c}": "dir""#))))
         .collect();
     let view = host(&tree.join(","));
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..2000 {
         let mut entries = vec![root(Read), path("/w", [Read, Write][dice.roll(2)])];
         for _ in 0..dice.roll(6) {
-            let parts: Vec<&str> = (0..=dice.roll(3))
-                .map(|_| NAMES[dice.roll(NAMES.len())])
-                .collect();
+            let parts: Vec<&str> = (0..=dice.roll(3)).map(|_| NAMES[dice.roll(NAMES.len())]).collect();
             let access = [Read, Write, Deny][dice.roll(3)];
-            entries.push(entry(
-                Target::Path(format!("/{}", parts.join("/")).into()),
-                access,
-            ));
+            entries.push(entry(Target::Path(format!("/{}", parts.join("/")).into()), access));
         }
         let policy = restricted(entries.clone());
         if let Ok(c) = compile(&request(&policy), &view) {
@@ -649,24 +470,12 @@ fn check(c: &Compiled, entries: &[Entry]) {
     let opens: Vec<&Mount> = all.iter().filter(|m| !closes(m)).collect();
     for (n, later) in opens.iter().enumerate() {
         for earlier in &opens[..n] {
-            assert!(
-                !earlier.destination().starts_with(later.destination()),
-                "{entries:?}: {}",
-                line(later)
-            );
+            assert!(!earlier.destination().starts_with(later.destination()), "{entries:?}: {}", line(later));
         }
     }
     for held in placeholders(c) {
-        let above = opens
-            .iter()
-            .filter(|m| held.starts_with(m.destination()) && *m.destination() != held);
-        let above = above
-            .max_by_key(|m| m.destination().components().count())
-            .unwrap();
-        assert!(
-            line(above).ends_with(RW),
-            "{entries:?}: {held:?} below {}",
-            line(above)
-        );
+        let above = opens.iter().filter(|m| held.starts_with(m.destination()) && *m.destination() != held);
+        let above = above.max_by_key(|m| m.destination().components().count()).unwrap();
+        assert!(line(above).ends_with(RW), "{entries:?}: {held:?} below {}", line(above));
     }
 }

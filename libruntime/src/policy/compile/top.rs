@@ -20,24 +20,13 @@ pub(super) enum Style {
 
 /// Replaces the spot of `/` by one per entry. Answers the directories that the caller may not enter: they become
 /// skeleton directories of mode 0, the same EACCES as outside (crun cannot bind what it cannot open).
-pub(super) fn expand(
-    ground: &mut Ground,
-    style: Style,
-    walk: &Walk,
-    found: &mut Findings,
-) -> Vec<PathBuf> {
+pub(super) fn expand(ground: &mut Ground, style: Style, walk: &Walk, found: &mut Findings) -> Vec<PathBuf> {
     let root = Path::new("/");
-    let Some(Spot {
-        access: access @ (Access::Read | Access::Write),
-        ..
-    }) = ground.tree.take(root)
-    else {
+    let Some(Spot { access: access @ (Access::Read | Access::Write), .. }) = ground.tree.take(root) else {
         return Vec::new();
     };
     let entries = walk.view.list(root).unwrap_or_else(|cause| {
-        found
-            .errors
-            .push(Error::new("cannot list `/`").cause(cause));
+        found.errors.push(Error::new("cannot list `/`").cause(cause));
         Vec::new()
     });
     let mut barred = Vec::new();
@@ -48,18 +37,10 @@ pub(super) fn expand(
         match walk.kind(&path) {
             Ok(Kind::Symlink) => {
                 let target = walk.view.link(&path);
-                ground
-                    .links
-                    .extend(target.ok().map(|target| Link { at: path, target }));
+                ground.links.extend(target.ok().map(|target| Link { at: path, target }));
             }
             Ok(Kind::Dir) if !enterable(&path, style, walk) => barred.push(path),
-            Ok(kind) => ground.tree.put(
-                path,
-                Spot {
-                    access,
-                    dir: kind == Kind::Dir,
-                },
-            ),
+            Ok(kind) => ground.tree.put(path, Spot { access, dir: kind == Kind::Dir }),
             Err(_) => {} // gone since it was listed
         }
     }

@@ -36,9 +36,7 @@ impl Tree {
 
     /// The deepest spot that is `path` or above it.
     pub fn nearest(&self, path: &Path) -> Option<(&Path, &Spot)> {
-        path.ancestors()
-            .find_map(|at| self.spots.get_key_value(at))
-            .map(|(p, s)| (p.as_path(), s))
+        path.ancestors().find_map(|at| self.spots.get_key_value(at)).map(|(p, s)| (p.as_path(), s))
     }
 
     /// The access of `path`; `None`: nothing is said, so there is nothing to see.
@@ -54,8 +52,7 @@ impl Tree {
     /// Whether the sandbox can replace what lies at `path`. The root itself is a read-only skeleton, whatever the policy
     /// says of `/`.
     pub fn replaceable(&self, path: &Path) -> bool {
-        path.parent()
-            .is_some_and(|up| up != Path::new("/") && self.access(up) == Some(Access::Write))
+        path.parent().is_some_and(|up| up != Path::new("/") && self.access(up) == Some(Access::Write))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &Spot)> {
@@ -78,13 +75,7 @@ mod tests {
     fn tree(spots: &[(&str, Access)]) -> Tree {
         let mut tree = Tree::default();
         for (path, access) in spots {
-            tree.put(
-                path.into(),
-                Spot {
-                    access: *access,
-                    dir: true,
-                },
-            );
+            tree.put(path.into(), Spot { access: *access, dir: true });
         }
         tree
     }
@@ -92,14 +83,7 @@ mod tests {
     #[test]
     fn the_longest_prefix_decides_and_deny_beats_write_beats_read_on_a_tie() {
         use Access::*;
-        let t = tree(&[
-            ("/", Read),
-            ("/w", Write),
-            ("/w", Read),
-            ("/w/s", Write),
-            ("/w/s", Deny),
-            ("/w/s/ok", Read),
-        ]);
+        let t = tree(&[("/", Read), ("/w", Write), ("/w", Read), ("/w/s", Write), ("/w/s", Deny), ("/w/s/ok", Read)]);
         for (path, want) in [
             ("/", Read),
             ("/etc/passwd", Read),
@@ -116,12 +100,7 @@ mod tests {
 
     #[test]
     fn below_lists_descendants_only() {
-        let t = tree(&[
-            ("/a", Access::Read),
-            ("/a-b", Access::Read),
-            ("/a/b", Access::Read),
-            ("/b", Access::Read),
-        ]);
+        let t = tree(&[("/a", Access::Read), ("/a-b", Access::Read), ("/a/b", Access::Read), ("/b", Access::Read)]);
         let below: Vec<_> = t.below(Path::new("/a")).map(|(p, _)| p).collect();
         assert_eq!(below, [Path::new("/a/b")]);
     }

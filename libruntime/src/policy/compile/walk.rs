@@ -52,10 +52,7 @@ impl Trace {
 
 impl<'a> Walk<'a> {
     pub fn new(view: &'a dyn View) -> Self {
-        Walk {
-            view,
-            seen: RefCell::default(),
-        }
+        Walk { view, seen: RefCell::default() }
     }
 
     /// lstat(2), asked at most once per path.
@@ -137,12 +134,7 @@ mod tests {
         ] {
             assert_eq!(end(path), want, "{path}");
         }
-        let at: Vec<PathBuf> = walk
-            .trace(Path::new("/abs"))
-            .links
-            .into_iter()
-            .map(|l| l.at)
-            .collect();
+        let at: Vec<PathBuf> = walk.trace(Path::new("/abs")).links.into_iter().map(|l| l.at).collect();
         assert_eq!(at, [Path::new("/abs"), Path::new("/a/up")]);
     }
 }

@@ -15,28 +15,17 @@ enum Mode {
     DangerFullAccess,
 }
 
-const MODES: &[(&str, Mode)] = &[
-    ("read-only", Mode::ReadOnly),
-    ("workspace-write", Mode::WorkspaceWrite),
-    ("danger-full-access", Mode::DangerFullAccess),
-];
+const MODES: &[(&str, Mode)] =
+    &[("read-only", Mode::ReadOnly), ("workspace-write", Mode::WorkspaceWrite), ("danger-full-access", Mode::DangerFullAccess)];
 
 pub(super) fn read(at: &At) -> Result<Policy> {
-    let workspace = at
-        .get("sandbox_workspace_write")
-        .map_or(Ok(Workspace::default()), |table| workspace(&table))?;
+    let workspace = at.get("sandbox_workspace_write").map_or(Ok(Workspace::default()), |table| workspace(&table))?;
     let mode = at.get("sandbox_mode");
     if let Some(name) = at.get("default_permissions") {
         if let Some(mode) = mode {
-            mode.warn(
-                "`default_permissions` takes the place of `sandbox_mode`, which has no effect",
-            );
+            mode.warn("`default_permissions` takes the place of `sandbox_mode`, which has no effect");
         }
-        return permissions::read(
-            at,
-            &name.text("the name of a permission profile")?,
-            workspace,
-        );
+        return permissions::read(at, &name.text("the name of a permission profile")?, workspace);
     }
     match mode {
         Some(mode) => Ok(policy(mode.word(MODES)?, workspace)),
@@ -53,12 +42,7 @@ fn policy(mode: Mode, workspace: Workspace) -> Policy {
 }
 
 fn workspace(at: &At) -> Result<Workspace> {
-    let known = [
-        "writable_roots",
-        "network_access",
-        "exclude_tmpdir_env_var",
-        "exclude_slash_tmp",
-    ];
+    let known = ["writable_roots", "network_access", "exclude_tmpdir_env_var", "exclude_slash_tmp"];
     at.only("`[sandbox_workspace_write]`", &known)?;
     knobs(at)
 }

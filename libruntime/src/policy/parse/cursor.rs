@@ -49,13 +49,7 @@ pub(super) struct At<'a> {
 
 impl<'a> At<'a> {
     pub fn document(source: &'a Source<'a>, node: &'a Node) -> Self {
-        At {
-            source,
-            node,
-            key: "",
-            key_offset: node.offset,
-            path: String::new(),
-        }
+        At { source, node, key: "", key_offset: node.offset, path: String::new() }
     }
 
     pub fn error(&self, what: impl Into<String>) -> Error {
@@ -93,22 +87,12 @@ impl<'a> At<'a> {
 
     /// The key that the value stands under, as text with a place.
     pub fn name(&self) -> Text<'a> {
-        Text {
-            source: self.source,
-            str: self.key,
-            offset: self.key_offset,
-            path: self.path.clone(),
-        }
+        Text { source: self.source, str: self.key, offset: self.key_offset, path: self.path.clone() }
     }
 
     pub fn text(&self, what: &str) -> Result<Text<'a>> {
         match &self.node.value {
-            Value::Text(str) => Ok(Text {
-                source: self.source,
-                str,
-                offset: self.node.offset,
-                path: self.path.clone(),
-            }),
+            Value::Text(str) => Ok(Text { source: self.source, str, offset: self.node.offset, path: self.path.clone() }),
             _ => Err(self.expected(what)),
         }
     }
@@ -176,8 +160,7 @@ impl<'a> At<'a> {
     }
 
     pub fn need(&self, key: &str) -> Result<At<'a>> {
-        self.get(key)
-            .ok_or_else(|| self.error(format!("missing field `{key}`")))
+        self.get(key).ok_or_else(|| self.error(format!("missing field `{key}`")))
     }
 
     /// Refuses what is not a table, and every key of it that `owner` does not have.
@@ -192,11 +175,7 @@ impl<'a> At<'a> {
     /// The error of a key that `owner` does not have.
     pub fn unknown(&self, owner: &str, known: &[&str]) -> Error {
         let known: Vec<(&str, ())> = known.iter().map(|k| (*k, ())).collect();
-        let what = format!(
-            "unknown field {} in {owner}; expected {}",
-            quote(self.key),
-            one_of(&known)
-        );
+        let what = format!("unknown field {} in {owner}; expected {}", quote(self.key), one_of(&known));
         self.name().error(what)
     }
 
@@ -235,17 +214,12 @@ impl<'a> Text<'a> {
 
     /// A part of it, which keeps the place of the whole.
     pub fn part(&self, str: &'a str) -> Text<'a> {
-        Text {
-            str,
-            ..self.clone()
-        }
+        Text { str, ..self.clone() }
     }
 
     pub fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T> {
         let found = words.iter().find(|(word, _)| *word == self.str);
-        found
-            .map(|(_, meaning)| *meaning)
-            .ok_or_else(|| self.expected(&one_of(words)))
+        found.map(|(_, meaning)| *meaning).ok_or_else(|| self.expected(&one_of(words)))
     }
 }
 
@@ -265,11 +239,7 @@ pub(super) fn one_of<T>(words: &[(&str, T)]) -> String {
 
 /// Text of the user inside an error, which is one line and of bounded length.
 pub(super) fn quote(text: &str) -> String {
-    let mut quoted: String = text
-        .chars()
-        .take(80)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let mut quoted: String = text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(80).is_some() {
         quoted.push('…');
     }
@@ -277,14 +247,7 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     let dot = if path.is_empty() { "" } else { "." };
-    if bare {
-        format!("{path}{dot}{key}")
-    } else {
-        format!("{path}{dot}{key:?}")
-    }
+    if bare { format!("{path}{dot}{key}") } else { format!("{path}{dot}{key:?}") }
 }

@@ -38,9 +38,7 @@ fn flat(item: &At) -> Result<Entry> {
 fn refuse_relative(name: &Text) -> Result<()> {
     match name.str.starts_with(['/', '~']) {
         true => Ok(()),
-        false => {
-            Err(name.expected("an absolute path, `~/…` or a special path that begins with `:`"))
-        }
+        false => Err(name.expected("an absolute path, `~/…` or a special path that begins with `:`")),
     }
 }
 
@@ -60,41 +58,29 @@ fn nested(item: &At) -> Result<Vec<Entry>> {
     let name = item.name();
     if name.str.starts_with(':') {
         let place = place(&name);
-        return item
-            .items()?
-            .iter()
-            .map(|sub| below_place(&place, sub))
-            .collect();
+        return item.items()?.iter().map(|sub| below_place(&place, sub)).collect();
     }
     if is_glob(name.str) {
         return Err(name.error("a glob cannot hold a table; expected an exact path"));
     }
     refuse_relative(&name)?;
     let root = absolute(&name)?;
-    item.items()?
-        .iter()
-        .map(|sub| below_path(&root, sub))
-        .collect()
+    item.items()?.iter().map(|sub| below_path(&root, sub)).collect()
 }
 
 fn below_place(place: &Special, sub: &At) -> Result<Entry> {
     let (name, access) = (sub.name(), access(sub)?);
     let target = match place {
         Special::ProjectRoots { .. } => match exact(&name, access)? {
-            Some(path) => Target::Special(Special::ProjectRoots {
-                subpath: subpath(&path)?,
-            }),
+            Some(path) => Target::Special(Special::ProjectRoots { subpath: subpath(&path)? }),
             None => Target::Glob(format!("{WORKSPACE_GLOB}{}", below(&name)?.str)),
         },
         _ if name.str == "." => Target::Special(place.clone()),
-        Special::Unknown { path, .. } => Target::Special(Special::Unknown {
-            path: path.clone(),
-            subpath: Some(name.str.to_owned()),
-        }),
+        Special::Unknown { path, .. } => {
+            Target::Special(Special::Unknown { path: path.clone(), subpath: Some(name.str.to_owned()) })
+        }
         Special::Root | Special::Minimal | Special::Tmpdir | Special::SlashTmp => {
-            return Err(name.error(
-                "only `:workspace_roots` and paths can hold paths below them; expected `.`",
-            ));
+            return Err(name.error("only `:workspace_roots` and paths can hold paths below them; expected `.`"));
         }
     };
     Ok(entry(target, access))
@@ -121,8 +107,6 @@ fn exact<'a>(name: &Text<'a>, access: Access) -> Result<Option<Text<'a>>> {
         _ if !is_glob(name.str) => Ok(Some(name.clone())),
         Access::Deny => Ok(None),
         Access::Read | Access::Write if !is_glob(stem) => Ok(Some(name.part(stem))),
-        Access::Read | Access::Write => {
-            Err(name.expected("an exact path, or one that ends in `/**`"))
-        }
+        Access::Read | Access::Write => Err(name.expected("an exact path, or one that ends in `/**`")),
     }
 }

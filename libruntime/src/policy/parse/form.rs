@@ -21,10 +21,7 @@ pub(super) fn read(at: &At) -> Result<Policy> {
 /// Adds the form to an error, for the reader who meant another one.
 pub(super) fn read_as(error: Error, form: &str) -> Error {
     let form = format!("read as {form}");
-    let hint = error
-        .hint
-        .as_ref()
-        .map_or(form.clone(), |hint| format!("{hint}; {form}"));
+    let hint = error.hint.as_ref().map_or(form.clone(), |hint| format!("{hint}; {form}"));
     error.hint(hint)
 }
 
@@ -41,10 +38,7 @@ fn recognise(at: &At) -> Result<Form> {
     }
     match keys.first() {
         None => Ok(UNTAGGED),
-        Some(key) => Err(key.unknown(
-            "a policy",
-            &["type", "file_system", "network", "kind", "entries"],
-        )),
+        Some(key) => Err(key.unknown("a policy", &["type", "file_system", "network", "kind", "entries"])),
     }
 }
 
@@ -57,8 +51,5 @@ fn tagged(tag: &At) -> Result<Form> {
 
 /// A pair names its network by a word and its file system by kind; where neither is said, both forms mean the same.
 fn is_pair(at: &At) -> bool {
-    at.get("network").is_some_and(|n| n.is_text())
-        || at
-            .get("file_system")
-            .is_some_and(|fs| fs.get("kind").is_some())
+    at.get("network").is_some_and(|n| n.is_text()) || at.get("file_system").is_some_and(|fs| fs.get("kind").is_some())
 }

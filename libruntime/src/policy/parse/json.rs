@@ -16,9 +16,7 @@ pub(super) fn read(source: &Source) -> Result<Node> {
 fn refused(source: &Source, e: &serde_json::Error) -> Error {
     let text = e.to_string();
     // The place is said once, in front.
-    let cause = text
-        .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(cause, _)| cause);
+    let cause = text.rsplit_once(" at line ").map_or(text.as_str(), |(cause, _)| cause);
     let what = match cause {
         "recursion limit exceeded" => format!("nested deeper than {MAX_DEPTH} levels"),
         cause => format!("not JSON: {cause}"),
@@ -28,11 +26,7 @@ fn refused(source: &Source, e: &serde_json::Error) -> Error {
 
 /// serde_json counts lines from 1 and the bytes of a line from 1, or 0 where the line has none.
 fn offset(text: &str, line: usize, column: usize) -> usize {
-    let before: usize = text
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum();
+    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     before + column.saturating_sub(1)
 }
 
@@ -76,19 +70,13 @@ impl<'a> Walk<'a> {
         let offset = self.offset;
         let key = self.string()?;
         if !seen.insert(key.clone()) {
-            return Err(self
-                .source
-                .error(offset, "", format!("duplicate key {}", quote(&key))));
+            return Err(self.source.error(offset, "", format!("duplicate key {}", quote(&key))));
         }
         match self.next() {
             Some(b':') => self.offset += 1,
             _ => return Err(self.lost()),
         }
-        Ok(Field {
-            key,
-            offset,
-            node: self.value(depth + 1)?,
-        })
+        Ok(Field { key, offset, node: self.value(depth + 1)? })
     }
 
     fn list(&mut self, depth: usize) -> Result<Vec<Node>> {
@@ -120,15 +108,8 @@ impl<'a> Walk<'a> {
     }
 
     fn word(&mut self) -> Result<Value> {
-        let rest = self
-            .source
-            .text
-            .as_bytes()
-            .get(self.offset..)
-            .unwrap_or_default();
-        let length = rest
-            .iter()
-            .take_while(|b| !matches!(b, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r'));
+        let rest = self.source.text.as_bytes().get(self.offset..).unwrap_or_default();
+        let length = rest.iter().take_while(|b| !matches!(b, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r'));
         match self.token(self.offset + length.count()) {
             "null" => Ok(Value::Null),
             "true" => Ok(Value::Bool(true)),
@@ -156,7 +137,6 @@ impl<'a> Walk<'a> {
 
     /// serde_json has accepted the text, so this is never seen; it is an error all the same, not a panic.
     fn lost(&self) -> Error {
-        self.source
-            .error(self.offset, "", "not JSON: unexpected text")
+        self.source.error(self.offset, "", "not JSON: unexpected text")
     }
 }

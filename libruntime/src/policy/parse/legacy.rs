@@ -33,38 +33,20 @@ fn read_only(at: &At) -> Result<Policy> {
 
 fn external(at: &At) -> Result<Policy> {
     at.only("`external-sandbox`", &["type", "network_access"])?;
-    let network = at
-        .get("network_access")
-        .map_or(Ok(Network::Restricted), |n| split::network(&n))?;
-    Ok(Policy {
-        file_system: FileSystem::External,
-        network,
-    })
+    let network = at.get("network_access").map_or(Ok(Network::Restricted), |n| split::network(&n))?;
+    Ok(Policy { file_system: FileSystem::External, network })
 }
 
 fn workspace_write(at: &At) -> Result<Policy> {
-    let known = [
-        "type",
-        "writable_roots",
-        "network_access",
-        "exclude_tmpdir_env_var",
-        "exclude_slash_tmp",
-        "read_only_access",
-    ];
+    let known = ["type", "writable_roots", "network_access", "exclude_tmpdir_env_var", "exclude_slash_tmp", "read_only_access"];
     at.only("`workspace-write`", &known)?;
-    Ok(Workspace {
-        reads: reads(at.get("read_only_access"))?,
-        ..knobs(at)?
-    }
-    .policy())
+    Ok(Workspace { reads: reads(at.get("read_only_access"))?, ..knobs(at)? }.policy())
 }
 
 /// The switches that config.toml's `[sandbox_workspace_write]` has too.
 pub(super) fn knobs(at: &At) -> Result<Workspace> {
     Ok(Workspace {
-        writable_roots: at
-            .get("writable_roots")
-            .map_or(Ok(Vec::new()), |roots| paths(&roots))?,
+        writable_roots: at.get("writable_roots").map_or(Ok(Vec::new()), |roots| paths(&roots))?,
         slash_tmp: !flag(at, "exclude_slash_tmp")?,
         tmpdir: !flag(at, "exclude_tmpdir_env_var")?,
         network: switch(at)?,
@@ -74,18 +56,11 @@ pub(super) fn knobs(at: &At) -> Result<Workspace> {
 
 pub(super) fn paths(at: &At) -> Result<Vec<PathBuf>> {
     let path = |item: At| absolute(&item.text("an absolute path")?);
-    at.list("a list of absolute paths")?
-        .into_iter()
-        .map(path)
-        .collect()
+    at.list("a list of absolute paths")?.into_iter().map(path).collect()
 }
 
 fn switch(at: &At) -> Result<Network> {
-    Ok(if flag(at, "network_access")? {
-        Network::Enabled
-    } else {
-        Network::Restricted
-    })
+    Ok(if flag(at, "network_access")? { Network::Enabled } else { Network::Restricted })
 }
 
 fn flag(at: &At, key: &str) -> Result<bool> {
@@ -97,42 +72,21 @@ fn reads(access: Option<At>) -> Result<Vec<Entry>> {
     let Some(at) = access else {
         return Ok(read_all());
     };
-    at.only(
-        "a read access",
-        &["type", "include_platform_defaults", "readable_roots"],
-    )?;
-    let full = at
-        .need("type")?
-        .word(&[("full-access", true), ("restricted", false)])?;
+    at.only("a read access", &["type", "include_platform_defaults", "readable_roots"])?;
+    let full = at.need("type")?.word(&[("full-access", true), ("restricted", false)])?;
     if full {
         at.only("`full-access`", &["type"])?;
         return Ok(read_all());
     }
-    let defaults = at
-        .get("include_platform_defaults")
-        .map_or(Ok(true), |d| d.bool())?;
-    let roots = at
-        .get("readable_roots")
-        .map_or(Ok(Vec::new()), |roots| paths(&roots))?;
-    let mut entries = if defaults {
-        platform_defaults()
-    } else {
-        Vec::new()
-    };
-    entries.extend(
-        roots
-            .into_iter()
-            .map(|root| entry(Target::Path(root), Access::Read)),
-    );
+    let defaults = at.get("include_platform_defaults").map_or(Ok(true), |d| d.bool())?;
+    let roots = at.get("readable_roots").map_or(Ok(Vec::new()), |roots| paths(&roots))?;
+    let mut entries = if defaults { platform_defaults() } else { Vec::new() };
+    entries.extend(roots.into_iter().map(|root| entry(Target::Path(root), Access::Read)));
     Ok(entries)
 }
 
 /// That generation counted the working directory and /tmp among them; `:minimal` has been without since.
 fn platform_defaults() -> Vec<Entry> {
-    let places = [
-        Special::Minimal,
-        Special::ProjectRoots { subpath: None },
-        Special::SlashTmp,
-    ];
+    let places = [Special::Minimal, Special::ProjectRoots { subpath: None }, Special::SlashTmp];
     places.map(|place| special(place, Access::Read)).into()
 }

@@ -75,25 +75,16 @@ pub fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Pars
     if matches!(&policy.file_system, FileSystem::Restricted(r) if r.entries.is_empty()) {
         at.warn("the policy has no entries, so it permits no path");
     }
-    Ok(Parsed {
-        policy,
-        warnings: source.warnings(),
-    })
+    Ok(Parsed { policy, warnings: source.warnings() })
 }
 
 /// What a `--policy` argument names: a preset, a file, or `-`. A preset hides a file of the same name.
 pub fn load(arg: &str, base: &Base) -> Result<Parsed> {
     if let Some(policy) = preset(arg) {
-        return Ok(Parsed {
-            policy,
-            warnings: Vec::new(),
-        });
+        return Ok(Parsed { policy, warnings: Vec::new() });
     }
     if arg.starts_with(':') {
-        return Err(Error::new(format!(
-            "no preset `{arg}`; expected {}",
-            preset::known(":")
-        )));
+        return Err(Error::new(format!("no preset `{arg}`; expected {}", preset::known(":"))));
     }
     let bytes = bytes(arg)?;
     refuse_excess(arg, bytes.len())?;
@@ -105,10 +96,7 @@ fn refuse_excess(name: &str, length: usize) -> Result<()> {
     if length <= MAX_BYTES {
         return Ok(());
     }
-    Err(
-        Error::new(format!("the policy is larger than {MAX_BYTES} bytes"))
-            .at(source::place(name, "", 0)),
-    )
+    Err(Error::new(format!("the policy is larger than {MAX_BYTES} bytes")).at(source::place(name, "", 0)))
 }
 
 fn bytes(arg: &str) -> Result<Vec<u8>> {
@@ -124,10 +112,7 @@ fn bytes(arg: &str) -> Result<Vec<u8>> {
         Err(e) if arg == "-" => Err(Error::new("cannot read the policy from <stdin>").cause(e)),
         Err(e) => {
             let presets = preset::known("");
-            Err(Error::new(format!(
-                "`{arg}` is neither a preset ({presets}) nor a readable file"
-            ))
-            .cause(e))
+            Err(Error::new(format!("`{arg}` is neither a preset ({presets}) nor a readable file")).cause(e))
         }
     }
 }

@@ -26,10 +26,7 @@ pub(super) fn workspace_root(text: &Text) -> Result<PathBuf> {
 /// A pattern is absolute or relative to the workspace roots, and without `..`, which has no lexical meaning behind `*`.
 pub(super) fn pattern(text: &Text) -> Result<String> {
     if let Some(relative) = text.str.strip_prefix(WORKSPACE_GLOB) {
-        return Ok(format!(
-            "{WORKSPACE_GLOB}{}",
-            below(&text.part(relative))?.str
-        ));
+        return Ok(format!("{WORKSPACE_GLOB}{}", below(&text.part(relative))?.str));
     }
     match has_parent(text.str) {
         true => Err(text.expected("a glob pattern without `..`")),
@@ -39,37 +36,21 @@ pub(super) fn pattern(text: &Text) -> Result<String> {
 
 /// A pattern for what is below a directory.
 pub(super) fn glob_below(directory: &Path, pattern: &str) -> String {
-    format!(
-        "{}/{pattern}",
-        literal(&directory.to_string_lossy()).trim_end_matches('/')
-    )
+    format!("{}/{pattern}", literal(&directory.to_string_lossy()).trim_end_matches('/'))
 }
 
 /// The pattern that matches only `path`.
 fn literal(path: &str) -> String {
-    path.chars()
-        .map(|c| {
-            if matches!(c, '*' | '?' | '[') {
-                format!("[{c}]")
-            } else {
-                c.into()
-            }
-        })
-        .collect()
+    path.chars().map(|c| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.into() }).collect()
 }
 
 fn has_parent(path: &str) -> bool {
-    Path::new(path)
-        .components()
-        .any(|c| c == Component::ParentDir)
+    Path::new(path).components().any(|c| c == Component::ParentDir)
 }
 
 /// A path below a workspace root; `.` is the root itself.
 pub(super) fn subpath(text: &Text) -> Result<Option<PathBuf>> {
-    let clean: PathBuf = Path::new(below(text)?.str)
-        .components()
-        .filter(|c| *c != Component::CurDir)
-        .collect();
+    let clean: PathBuf = Path::new(below(text)?.str).components().filter(|c| *c != Component::CurDir).collect();
     Ok(Some(clean).filter(|path| !path.as_os_str().is_empty()))
 }
 
@@ -110,11 +91,7 @@ fn known<'p>(text: &Text, what: &str, path: &'p Path) -> Result<&'p str> {
 }
 
 fn refuse_nul(text: &Text) -> Result<()> {
-    if text.str.contains('\0') {
-        Err(text.error("a path cannot contain NUL"))
-    } else {
-        Ok(())
-    }
+    if text.str.contains('\0') { Err(text.error("a path cannot contain NUL")) } else { Ok(()) }
 }
 
 /// Without `.`, `..` and doubled slashes; `..` at the root stays there, as in the kernel.

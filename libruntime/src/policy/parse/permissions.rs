@@ -18,13 +18,7 @@ const BUILT_IN: &[(&str, Base)] = &[
 /// Longer than any that a person wrote.
 const MAX_CHAIN: usize = 64;
 
-const PROFILE: &[&str] = &[
-    "extends",
-    "description",
-    "workspace_roots",
-    "filesystem",
-    "network",
-];
+const PROFILE: &[&str] = &["extends", "description", "workspace_roots", "filesystem", "network"];
 /// Keys of the network proxy, which a policy cannot ask for yet.
 const PROXY: &[&str] = &[
     "mode",
@@ -60,14 +54,9 @@ fn named<'a>(config: &At<'a>) -> Result<Vec<At<'a>>> {
         return Ok(Vec::new());
     };
     let profiles = table.items()?;
-    match profiles
-        .iter()
-        .find(|profile| profile.name().str.starts_with(':'))
-    {
+    match profiles.iter().find(|profile| profile.name().str.starts_with(':')) {
         None => Ok(profiles),
-        Some(mine) => Err(mine
-            .name()
-            .error("only the built-in profiles have names that begin with `:`")),
+        Some(mine) => Err(mine.name().error("only the built-in profiles have names that begin with `:`")),
     }
 }
 
@@ -95,23 +84,12 @@ fn chain<'a>(named: &[At<'a>], name: &Text<'a>) -> Result<(Base, Vec<At<'a>>)> {
 }
 
 fn absent(name: &Text, names: &[&str]) -> Error {
-    let by = if names.len() > 1 {
-        format!(": {}", arrows(names))
-    } else {
-        String::new()
-    };
-    name.error(format!(
-        "no profile {} in `[permissions]`{by}",
-        quote(name.str)
-    ))
+    let by = if names.len() > 1 { format!(": {}", arrows(names)) } else { String::new() };
+    name.error(format!("no profile {} in `[permissions]`{by}", quote(name.str)))
 }
 
 fn arrows(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| quote(name))
-        .collect::<Vec<_>>()
-        .join(" → ")
+    names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(" → ")
 }
 
 /// A child's keys over those of its parent.
@@ -141,24 +119,12 @@ fn override_roots(roots: &mut Vec<(PathBuf, bool)>, table: &At) -> Result<()> {
 }
 
 fn network(at: &At) -> Result<Option<Network>> {
-    if let Some(key) = at
-        .items()?
-        .into_iter()
-        .find(|item| PROXY.contains(&item.name().str))
-    {
-        return Err(key
-            .name()
-            .error(format!("`{}` is not supported yet", key.name().str)));
+    if let Some(key) = at.items()?.into_iter().find(|item| PROXY.contains(&item.name().str)) {
+        return Err(key.name().error(format!("`{}` is not supported yet", key.name().str)));
     }
     at.only("a profile's network", &["enabled"])?;
     let enabled = at.get("enabled").map(|on| on.bool()).transpose()?;
-    Ok(enabled.map(|on| {
-        if on {
-            Network::Enabled
-        } else {
-            Network::Restricted
-        }
-    }))
+    Ok(enabled.map(|on| if on { Network::Enabled } else { Network::Restricted }))
 }
 
 fn override_entries(parent: &mut FileSystem, child: Restricted) {
@@ -166,14 +132,11 @@ fn override_entries(parent: &mut FileSystem, child: Restricted) {
     let mut merged = match parent {
         FileSystem::Restricted(parent) => std::mem::take(parent),
         FileSystem::Unrestricted | FileSystem::External if child.entries.is_empty() => return,
-        FileSystem::Unrestricted | FileSystem::External => Restricted {
-            entries: vec![special(Special::Root, Access::Write)],
-            glob_scan_max_depth: None,
-        },
+        FileSystem::Unrestricted | FileSystem::External => {
+            Restricted { entries: vec![special(Special::Root, Access::Write)], glob_scan_max_depth: None }
+        }
     };
-    merged
-        .entries
-        .retain(|old| !child.entries.iter().any(|new| new.target == old.target));
+    merged.entries.retain(|old| !child.entries.iter().any(|new| new.target == old.target));
     merged.entries.extend(child.entries);
     merged.glob_scan_max_depth = child.glob_scan_max_depth.or(merged.glob_scan_max_depth);
     *parent = FileSystem::Restricted(merged);
@@ -184,26 +147,16 @@ fn in_every_root(entries: &[Entry], roots: &[(PathBuf, bool)]) -> Vec<Entry> {
     let mut all = Vec::new();
     for entry in entries {
         all.push(entry.clone());
-        let added = roots
-            .iter()
-            .filter(|(_, enabled)| *enabled)
-            .filter_map(|(root, _)| rooted(&entry.target, root));
-        all.extend(added.map(|target| Entry {
-            target,
-            ..entry.clone()
-        }));
+        let added = roots.iter().filter(|(_, enabled)| *enabled).filter_map(|(root, _)| rooted(&entry.target, root));
+        all.extend(added.map(|target| Entry { target, ..entry.clone() }));
     }
     all
 }
 
 fn rooted(target: &Target, root: &Path) -> Option<Target> {
     match target {
-        Target::Special(Special::ProjectRoots { subpath: None }) => {
-            Some(Target::Path(root.to_owned()))
-        }
-        Target::Special(Special::ProjectRoots { subpath: Some(sub) }) => {
-            Some(Target::Path(root.join(sub)))
-        }
+        Target::Special(Special::ProjectRoots { subpath: None }) => Some(Target::Path(root.to_owned())),
+        Target::Special(Special::ProjectRoots { subpath: Some(sub) }) => Some(Target::Path(root.join(sub))),
         Target::Glob(glob) => {
             let below = glob.strip_prefix(WORKSPACE_GLOB)?;
             Some(Target::Glob(glob_below(root, below)))

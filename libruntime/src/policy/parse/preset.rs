@@ -20,10 +20,7 @@ const PROTECTED: [&str; 3] = [".git", ".agents", ".codex"];
 /// `read-only`, `workspace-write` (alias `workspace`) or `danger-full-access`, each also with a leading `:`.
 pub fn preset(name: &str) -> Option<Policy> {
     let name = name.strip_prefix(':').unwrap_or(name);
-    PRESETS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, policy)| policy())
+    PRESETS.iter().find(|(known, _)| *known == name).map(|(_, policy)| policy())
 }
 
 /// Their names, in a sentence.
@@ -33,10 +30,7 @@ pub(super) fn known(prefix: &str) -> String {
 }
 
 pub(super) fn full_access() -> Policy {
-    Policy {
-        file_system: FileSystem::Unrestricted,
-        network: Network::Enabled,
-    }
+    Policy { file_system: FileSystem::Unrestricted, network: Network::Enabled }
 }
 
 pub(super) fn read_only(network: Network) -> Policy {
@@ -44,13 +38,7 @@ pub(super) fn read_only(network: Network) -> Policy {
 }
 
 pub(super) fn restricted(entries: Vec<Entry>, network: Network) -> Policy {
-    Policy {
-        file_system: FileSystem::Restricted(Restricted {
-            entries,
-            glob_scan_max_depth: None,
-        }),
-        network,
-    }
+    Policy { file_system: FileSystem::Restricted(Restricted { entries, glob_scan_max_depth: None }), network }
 }
 
 /// What a legacy policy may read, unless it says otherwise.
@@ -59,11 +47,7 @@ pub(super) fn read_all() -> Vec<Entry> {
 }
 
 pub(super) fn entry(target: Target, access: Access) -> Entry {
-    Entry {
-        target,
-        access,
-        skip_missing: false,
-    }
+    Entry { target, access, skip_missing: false }
 }
 
 pub(super) fn special(special: Special, access: Access) -> Entry {
@@ -81,13 +65,7 @@ pub(super) struct Workspace {
 
 impl Default for Workspace {
     fn default() -> Self {
-        Workspace {
-            reads: read_all(),
-            writable_roots: Vec::new(),
-            slash_tmp: true,
-            tmpdir: true,
-            network: Network::Restricted,
-        }
+        Workspace { reads: read_all(), writable_roots: Vec::new(), slash_tmp: true, tmpdir: true, network: Network::Restricted }
     }
 }
 
@@ -98,22 +76,13 @@ impl Workspace {
         entries.push(write(Special::ProjectRoots { subpath: None }));
         entries.extend(self.slash_tmp.then(|| write(Special::SlashTmp)));
         entries.extend(self.tmpdir.then(|| write(Special::Tmpdir)));
-        entries.extend(
-            self.writable_roots
-                .into_iter()
-                .map(|root| entry(Target::Path(root), Access::Write)),
-        );
+        entries.extend(self.writable_roots.into_iter().map(|root| entry(Target::Path(root), Access::Write)));
         entries.extend(PROTECTED.map(protected));
         restricted(entries, self.network)
     }
 }
 
 fn protected(name: &str) -> Entry {
-    let place = Special::ProjectRoots {
-        subpath: Some(name.into()),
-    };
-    Entry {
-        skip_missing: true,
-        ..special(place, Access::Read)
-    }
+    let place = Special::ProjectRoots { subpath: Some(name.into()) };
+    Entry { skip_missing: true, ..special(place, Access::Read) }
 }

@@ -9,11 +9,7 @@ use crate::policy::{Access, FileSystem, Network, Policy, Restricted, Target};
 
 type Read = fn(&At) -> Result<Policy>;
 
-pub(super) const TYPES: &[(&str, Read)] = &[
-    ("managed", managed),
-    ("disabled", disabled),
-    ("external", external),
-];
+pub(super) const TYPES: &[(&str, Read)] = &[("managed", managed), ("disabled", disabled), ("external", external)];
 
 pub(super) fn read(at: &At) -> Result<Policy> {
     at.need("type")?.word(TYPES)?(at)
@@ -21,10 +17,7 @@ pub(super) fn read(at: &At) -> Result<Policy> {
 
 fn managed(at: &At) -> Result<Policy> {
     at.only("a managed profile", &["type", "file_system", "network"])?;
-    Ok(Policy {
-        file_system: file_system(&at.need("file_system")?)?,
-        network: network(at)?,
-    })
+    Ok(Policy { file_system: file_system(&at.need("file_system")?)?, network: network(at)? })
 }
 
 fn disabled(at: &At) -> Result<Policy> {
@@ -34,25 +27,16 @@ fn disabled(at: &At) -> Result<Policy> {
 
 fn external(at: &At) -> Result<Policy> {
     at.only("an external profile", &["type", "network"])?;
-    Ok(Policy {
-        file_system: FileSystem::External,
-        network: network(at)?,
-    })
+    Ok(Policy { file_system: FileSystem::External, network: network(at)? })
 }
 
 fn network(at: &At) -> Result<Network> {
-    at.get("network")
-        .map_or(Ok(Network::Restricted), |n| split::network(&n))
+    at.get("network").map_or(Ok(Network::Restricted), |n| split::network(&n))
 }
 
 fn file_system(at: &At) -> Result<FileSystem> {
-    at.only(
-        "a managed file system",
-        &["type", "entries", "glob_scan_max_depth"],
-    )?;
-    let restricted = at
-        .need("type")?
-        .word(&[("restricted", true), ("unrestricted", false)])?;
+    at.only("a managed file system", &["type", "entries", "glob_scan_max_depth"])?;
+    let restricted = at.need("type")?.word(&[("restricted", true), ("unrestricted", false)])?;
     let entries = split::restricted(at)?;
     if restricted {
         return Ok(FileSystem::Restricted(entries));
@@ -63,48 +47,27 @@ fn file_system(at: &At) -> Result<FileSystem> {
 /// Before the tag: every field may be absent, and what is absent is not permitted.
 pub(super) fn read_untagged(at: &At) -> Result<Policy> {
     at.only("an untagged profile", &["file_system", "network"])?;
-    let entries = at
-        .option("file_system")
-        .map_or(Ok(Restricted::default()), |fs| untagged_entries(&fs))?;
-    let network = at
-        .option("network")
-        .map_or(Ok(Network::Restricted), |n| untagged_network(&n))?;
-    Ok(Policy {
-        file_system: FileSystem::Restricted(entries),
-        network,
-    })
+    let entries = at.option("file_system").map_or(Ok(Restricted::default()), |fs| untagged_entries(&fs))?;
+    let network = at.option("network").map_or(Ok(Network::Restricted), |n| untagged_network(&n))?;
+    Ok(Policy { file_system: FileSystem::Restricted(entries), network })
 }
 
 fn untagged_network(at: &At) -> Result<Network> {
     at.only("an untagged profile's network", &["enabled"])?;
     let enabled = at.option("enabled").map_or(Ok(false), |on| on.bool())?;
-    Ok(if enabled {
-        Network::Enabled
-    } else {
-        Network::Restricted
-    })
+    Ok(if enabled { Network::Enabled } else { Network::Restricted })
 }
 
 fn untagged_entries(at: &At) -> Result<Restricted> {
     if at.get("read").is_none() && at.get("write").is_none() {
-        at.only(
-            "an untagged profile's file system",
-            &["entries", "glob_scan_max_depth", "read", "write"],
-        )?;
+        at.only("an untagged profile's file system", &["entries", "glob_scan_max_depth", "read", "write"])?;
         return split::restricted(at);
     }
     at.only("an untagged profile's lists", &["read", "write"])?;
     let mut entries = Vec::new();
     for (key, access) in [("read", Access::Read), ("write", Access::Write)] {
         let roots = at.option(key).map_or(Ok(Vec::new()), |list| paths(&list))?;
-        entries.extend(
-            roots
-                .into_iter()
-                .map(|root| entry(Target::Path(root), access)),
-        );
+        entries.extend(roots.into_iter().map(|root| entry(Target::Path(root), access)));
     }
-    Ok(Restricted {
-        entries,
-        glob_scan_max_depth: None,
-    })
+    Ok(Restricted { entries, glob_scan_max_depth: None })
 }

@@ -14,13 +14,7 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub fn new(name: &'a str, text: &'a str, format: Format, base: &'a Base<'a>) -> Self {
-        Source {
-            name,
-            text,
-            format,
-            base,
-            warnings: RefCell::default(),
-        }
+        Source { name, text, format, base, warnings: RefCell::default() }
     }
 
     /// An error at a byte offset, `path` being the keys that lead there.
@@ -29,9 +23,7 @@ impl<'a> Source<'a> {
     }
 
     pub fn warn(&self, offset: usize, path: &str, what: &str) {
-        self.warnings
-            .borrow_mut()
-            .push(format!("{}: {what}", self.place(offset, path)));
+        self.warnings.borrow_mut().push(format!("{}: {what}", self.place(offset, path)));
     }
 
     pub fn warnings(&self) -> Vec<String> {
@@ -40,26 +32,16 @@ impl<'a> Source<'a> {
 
     fn place(&self, offset: usize, path: &str) -> String {
         let place = place(self.name, self.text, offset);
-        if path.is_empty() {
-            place
-        } else {
-            format!("{place}: {path}")
-        }
+        if path.is_empty() { place } else { format!("{place}: {path}") }
     }
 }
 
 /// `FILE:LINE:COL`, both counted from 1, columns in characters as editors count them.
 pub(super) fn place(name: &str, text: &str, offset: usize) -> String {
     let name = if name == "-" { "<stdin>" } else { name };
-    let before: Vec<&[u8]> = text.as_bytes()[..offset.min(text.len())]
-        .rsplitn(2, |b| *b == b'\n')
-        .collect();
-    let column = before.first().map_or(0, |line| {
-        line.iter().filter(|b| !is_continuation(**b)).count()
-    });
-    let line = before
-        .get(1)
-        .map_or(0, |rest| 1 + rest.iter().filter(|b| **b == b'\n').count());
+    let before: Vec<&[u8]> = text.as_bytes()[..offset.min(text.len())].rsplitn(2, |b| *b == b'\n').collect();
+    let column = before.first().map_or(0, |line| line.iter().filter(|b| !is_continuation(**b)).count());
+    let line = before.get(1).map_or(0, |rest| 1 + rest.iter().filter(|b| **b == b'\n').count());
     format!("{name}:{}:{}", line + 1, column + 1)
 }
 

@@ -6,10 +6,7 @@ use crate::policy::{FileSystem, Network, Policy};
 use std::path::Path;
 
 fn base() -> Base<'static> {
-    Base {
-        cwd: Path::new("/repo/app"),
-        home: Some(Path::new("/home/u")),
-    }
+    Base { cwd: Path::new("/repo/app"), home: Some(Path::new("/home/u")) }
 }
 
 fn json(text: &str) -> Result<Parsed> {
@@ -23,22 +20,13 @@ fn toml(text: &str) -> Result<Parsed> {
 /// One line per entry, so that a table shows what a text means.
 fn show(policy: &Policy) -> String {
     let json = policy.canonical_json();
-    let network = if policy.network == Network::Enabled {
-        "+net"
-    } else {
-        "-net"
-    };
-    let entries = json["file_system"]["entries"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+    let network = if policy.network == Network::Enabled { "+net" } else { "-net" };
+    let entries = json["file_system"]["entries"].as_array().cloned().unwrap_or_default();
     let mut words: Vec<String> = entries.iter().map(show_entry).collect();
     match &policy.file_system {
         FileSystem::Unrestricted => words.push("unrestricted".into()),
         FileSystem::External => words.push("external".into()),
-        FileSystem::Restricted(r) => {
-            words.extend(r.glob_scan_max_depth.map(|d| format!("depth={d}")))
-        }
+        FileSystem::Restricted(r) => words.extend(r.glob_scan_max_depth.map(|d| format!("depth={d}"))),
     }
     words.push(network.into());
     words.join(" ")
@@ -48,43 +36,21 @@ fn show_entry(e: &serde_json::Value) -> String {
     let path = &e["path"];
     let special = &path["value"];
     let name = ["path", "pattern"].iter().find_map(|k| path[k].as_str());
-    let name = name
-        .or(special["path"].as_str())
-        .or(special["kind"].as_str())
-        .unwrap_or("?");
-    let sub = special["subpath"]
-        .as_str()
-        .map(|s| format!("[{s}]"))
-        .unwrap_or_default();
-    let glob = if path["type"] == "glob_pattern" {
-        "glob:"
-    } else {
-        ""
-    };
-    let skip = if e["missing_path_behavior"] == "skip" {
-        "?"
-    } else {
-        ""
-    };
-    format!(
-        "{glob}{name}{sub}={}{skip}",
-        e["access"].as_str().unwrap_or("?")
-    )
+    let name = name.or(special["path"].as_str()).or(special["kind"].as_str()).unwrap_or("?");
+    let sub = special["subpath"].as_str().map(|s| format!("[{s}]")).unwrap_or_default();
+    let glob = if path["type"] == "glob_pattern" { "glob:" } else { "" };
+    let skip = if e["missing_path_behavior"] == "skip" { "?" } else { "" };
+    format!("{glob}{name}{sub}={}{skip}", e["access"].as_str().unwrap_or("?"))
 }
 
-const PROTECTED: &str =
-    "project_roots[.git]=read? project_roots[.agents]=read? project_roots[.codex]=read?";
+const PROTECTED: &str = "project_roots[.git]=read? project_roots[.agents]=read? project_roots[.codex]=read?";
 
 /// `*` in an expectation stands for the three protected names.
 #[track_caller]
 fn means(read: fn(&str) -> Result<Parsed>, cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         let parsed = read(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-        assert_eq!(
-            show(&parsed.policy),
-            expected.replace(" * ", &format!(" {PROTECTED} ")),
-            "{text}"
-        );
+        assert_eq!(show(&parsed.policy), expected.replace(" * ", &format!(" {PROTECTED} ")), "{text}");
     }
 }
 
@@ -101,32 +67,17 @@ fn refuses(read: fn(&str) -> Result<Parsed>, cases: &[(&str, &str)]) {
 const LEGACY: &[(&str, &str)] = &[
     (r#"{"type":"danger-full-access"}"#, "unrestricted +net"),
     (r#"{"type":"read-only"}"#, "root=read -net"),
-    (
-        r#"{"type":"read-only","network_access":true}"#,
-        "root=read +net",
-    ),
+    (r#"{"type":"read-only","network_access":true}"#, "root=read +net"),
     (r#"{"type":"external-sandbox"}"#, "external -net"),
-    (
-        r#"{"type":"external-sandbox","network_access":"enabled"}"#,
-        "external +net",
-    ),
-    (
-        r#"{"type":"workspace-write"}"#,
-        "root=read project_roots=write slash_tmp=write tmpdir=write * -net",
-    ),
+    (r#"{"type":"external-sandbox","network_access":"enabled"}"#, "external +net"),
+    (r#"{"type":"workspace-write"}"#, "root=read project_roots=write slash_tmp=write tmpdir=write * -net"),
     (
         r#"{"type":"workspace-write","writable_roots":["/a//b/../c/.","~","~//d"],"network_access":true,
            "exclude_tmpdir_env_var":true,"exclude_slash_tmp":false}"#,
         "root=read project_roots=write slash_tmp=write /a/c=write /home/u=write /home/u/d=write * +net",
     ),
-    (
-        r#"{"type":"workspace-write","exclude_slash_tmp":true}"#,
-        "root=read project_roots=write tmpdir=write * -net",
-    ),
-    (
-        r#"{"type":"read-only","access":{"type":"full-access"}}"#,
-        "root=read -net",
-    ),
+    (r#"{"type":"workspace-write","exclude_slash_tmp":true}"#, "root=read project_roots=write tmpdir=write * -net"),
+    (r#"{"type":"read-only","access":{"type":"full-access"}}"#, "root=read -net"),
     (
         r#"{"type":"read-only","access":{"type":"restricted","readable_roots":["/srv"]}}"#,
         "minimal=read project_roots=read slash_tmp=read /srv=read -net",
@@ -157,23 +108,11 @@ const SPLIT: &[(&str, &str)] = &[
         "root=read minimal=read project_roots=write project_roots[.git]=read? slash_tmp=write tmpdir=write \
          /srv/data=deny glob:/repo/**/*.env=deny depth=3 +net",
     ),
-    (
-        r#"{"file_system":{"kind":"unrestricted","entries":[]},"network":"restricted"}"#,
-        "unrestricted -net",
-    ),
-    (
-        r#"{"file_system":{"kind":"external-sandbox"},"network":"enabled"}"#,
-        "external +net",
-    ),
-    (
-        r#"{"file_system":{"kind":"unrestricted"}}"#,
-        "unrestricted -net",
-    ),
+    (r#"{"file_system":{"kind":"unrestricted","entries":[]},"network":"restricted"}"#, "unrestricted -net"),
+    (r#"{"file_system":{"kind":"external-sandbox"},"network":"enabled"}"#, "external +net"),
+    (r#"{"file_system":{"kind":"unrestricted"}}"#, "unrestricted -net"),
     (r#"{"kind":"unrestricted"}"#, "unrestricted -net"),
-    (
-        r#"{"entries":[{"path":{"type":"path","path":"/../a"},"access":"read"}]}"#,
-        "/a=read -net",
-    ),
+    (r#"{"entries":[{"path":{"type":"path","path":"/../a"},"access":"read"}]}"#, "/a=read -net"),
     (
         r#"{"kind":"restricted","entries":[{"access":"deny","path":{"type":"glob_pattern","pattern":"codex-project-roots://**/*.env"}}]}"#,
         "glob:codex-project-roots://**/*.env=deny -net",
@@ -187,14 +126,8 @@ fn every_split_form_has_its_meaning() {
 
 const PROFILES: &[(&str, &str)] = &[
     (r#"{"type":"disabled"}"#, "unrestricted +net"),
-    (
-        r#"{"type":"external","network":"enabled"}"#,
-        "external +net",
-    ),
-    (
-        r#"{"type":"managed","file_system":{"type":"unrestricted"},"network":"restricted"}"#,
-        "unrestricted -net",
-    ),
+    (r#"{"type":"external","network":"enabled"}"#, "external +net"),
+    (r#"{"type":"managed","file_system":{"type":"unrestricted"},"network":"restricted"}"#, "unrestricted -net"),
     (
         r#"{"type":"managed","file_system":{"type":"restricted","glob_scan_max_depth":2,"entries":
            [{"path":{"type":"path","path":"/a"},"access":"write"}]},"network":"enabled"}"#,
@@ -204,14 +137,8 @@ const PROFILES: &[(&str, &str)] = &[
         r#"{"network":{"enabled":true},"file_system":{"entries":[{"path":{"type":"path","path":"/a"},"access":"read"}]}}"#,
         "/a=read +net",
     ),
-    (
-        r#"{"file_system":{"read":["/a"],"write":["/b","~/c"]}}"#,
-        "/a=read /b=write /home/u/c=write -net",
-    ),
-    (
-        r#"{"file_system":{"write":["/b"],"read":null},"network":null}"#,
-        "/b=write -net",
-    ),
+    (r#"{"file_system":{"read":["/a"],"write":["/b","~/c"]}}"#, "/a=read /b=write /home/u/c=write -net"),
+    (r#"{"file_system":{"write":["/b"],"read":null},"network":null}"#, "/b=write -net"),
     (r#"{"network":{"enabled":false}}"#, "-net"),
     (r#"{"network":{}}"#, "-net"),
     (r#"{}"#, "-net"),
@@ -240,17 +167,11 @@ fn an_unknown_special_token_is_kept_and_warned_about() {
 
 #[test]
 fn a_policy_that_permits_nothing_says_so() {
-    assert_eq!(
-        json(" {}").unwrap().warnings,
-        ["p.json:1:2: the policy has no entries, so it permits no path"]
-    );
+    assert_eq!(json(" {}").unwrap().warnings, ["p.json:1:2: the policy has no entries, so it permits no path"]);
 }
 
 const TOML: &[(&str, &str)] = &[
-    (
-        "model = 'x'\nsandbox_mode = 'read-only'\n[tools]\nweb = true",
-        "root=read -net",
-    ),
+    ("model = 'x'\nsandbox_mode = 'read-only'\n[tools]\nweb = true", "root=read -net"),
     ("sandbox_mode = 'danger-full-access'", "unrestricted +net"),
     (
         "sandbox_mode = 'workspace-write'\n[sandbox_workspace_write]\nwritable_roots = ['/x', '~/.cache']\n\
@@ -258,10 +179,7 @@ const TOML: &[(&str, &str)] = &[
         "root=read project_roots=write /x=write /home/u/.cache=write * +net",
     ),
     ("default_permissions = ':read-only'", "root=read -net"),
-    (
-        "default_permissions = ':danger-full-access'",
-        "unrestricted +net",
-    ),
+    ("default_permissions = ':danger-full-access'", "unrestricted +net"),
     (
         "default_permissions = ':workspace'\n[sandbox_workspace_write]\nexclude_slash_tmp = true",
         "root=read project_roots=write tmpdir=write * -net",
@@ -319,10 +237,7 @@ const EXTENDS: &[(&str, &str)] = &[
          permissions.b.network.enabled = true",
         "/y=read /x=deny depth=4 +net",
     ),
-    (
-        "default_permissions = 'a'\npermissions.a.extends = ':danger-full-access'",
-        "unrestricted +net",
-    ),
+    ("default_permissions = 'a'\npermissions.a.extends = ':danger-full-access'", "unrestricted +net"),
     (
         "default_permissions = 'a'\npermissions.a = { extends = ':danger-full-access', network.enabled = false, \
          filesystem.'~/.ssh' = 'deny' }",
@@ -350,13 +265,7 @@ fn a_child_profile_overrides_its_parent() {
 fn a_workspace_root_is_literal_in_the_globs_below_it() {
     let text = "default_permissions = 'a'\npermissions.a.workspace_roots = { '/w[1]*' = true }\n\
          permissions.a.filesystem.':workspace_roots' = { '*.pem' = 'deny' }";
-    means(
-        toml,
-        &[(
-            text,
-            "glob:codex-project-roots://*.pem=deny glob:/w[[]1][*]/*.pem=deny -net",
-        )],
-    );
+    means(toml, &[(text, "glob:codex-project-roots://*.pem=deny glob:/w[[]1][*]/*.pem=deny -net")]);
 }
 
 #[test]
@@ -384,19 +293,13 @@ fn json_that_is_not_json_is_refused_where_it_breaks() {
             ("{\n \"type\": ü}", "p.json:2:10: not JSON: expected value"),
             ("{\"ü\": 1,}", "p.json:1:9: not JSON: trailing comma"),
             ("{}\n{}", "p.json:2:1: not JSON: trailing characters"),
-            (
-                "{\"type\":1,\n \"type\":2}",
-                "p.json:2:2: duplicate key `type`",
-            ),
+            ("{\"type\":1,\n \"type\":2}", "p.json:2:2: duplicate key `type`"),
             ("3", "p.json:1:1: expected an object, found `3`"),
             ("[]", "p.json:1:1: expected an object, found a list"),
         ],
     );
     let deep = "[".repeat(200_000);
-    assert_eq!(
-        json(&deep).unwrap_err().to_string(),
-        "p.json:1:128: nested deeper than 128 levels"
-    );
+    assert_eq!(json(&deep).unwrap_err().to_string(), "p.json:1:128: nested deeper than 128 levels");
 }
 
 #[test]
@@ -469,10 +372,7 @@ fn a_wrong_json_policy_is_refused_with_place_and_expectation() {
                 r#"{"entries":[],"glob_scan_max_depth":0}"#,
                 "p.json:1:37: glob_scan_max_depth: expected a whole number from 1, found `0` (hint: read as a file system policy)",
             ),
-            (
-                r#"{"network":"enabled"}"#,
-                "p.json:1:1: missing field `file_system` (hint: read as a split policy)",
-            ),
+            (r#"{"network":"enabled"}"#, "p.json:1:1: missing field `file_system` (hint: read as a split policy)"),
             (
                 r#"{"network":"on","file_system":{"kind":"restricted"}}"#,
                 "p.json:1:12: network: expected `restricted` or `enabled`, found `on` (hint: read as a split policy)",
@@ -597,33 +497,21 @@ fn a_wrong_config_toml_is_refused_with_place_and_expectation() {
 
 #[test]
 fn a_tilde_without_home_is_refused() {
-    let base = Base {
-        home: None,
-        ..base()
-    };
+    let base = Base { home: None, ..base() };
     let text = r#"{"file_system":{"write":["~/x"]}}"#;
-    let error = parse("-", text, Format::Json, &base)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("<stdin>:1:26: file_system.write[0]: cannot expand `~`"),
-        "{error}"
-    );
+    let error = parse("-", text, Format::Json, &base).unwrap_err().to_string();
+    assert!(error.starts_with("<stdin>:1:26: file_system.write[0]: cannot expand `~`"), "{error}");
 }
 
 #[test]
 fn presets_are_found_with_and_without_colon() {
     let shown = |name: &str| preset(name).map(|policy| show(&policy)).unwrap_or_default();
-    let workspace =
-        format!("root=read project_roots=write slash_tmp=write tmpdir=write {PROTECTED} -net");
+    let workspace = format!("root=read project_roots=write slash_tmp=write tmpdir=write {PROTECTED} -net");
     for prefix in ["", ":"] {
         assert_eq!(shown(&format!("{prefix}read-only")), "root=read -net");
         assert_eq!(shown(&format!("{prefix}workspace-write")), workspace);
         assert_eq!(shown(&format!("{prefix}workspace")), workspace);
-        assert_eq!(
-            shown(&format!("{prefix}danger-full-access")),
-            "unrestricted +net"
-        );
+        assert_eq!(shown(&format!("{prefix}danger-full-access")), "unrestricted +net");
     }
     assert_eq!(preset("::read-only"), None);
 }
@@ -640,18 +528,9 @@ fn load_takes_presets_and_files_and_says_what_is_neither() {
     let fails = |arg: &str| load(arg, &base()).unwrap_err().to_string();
 
     assert_eq!(means(":read-only"), "root=read -net");
-    assert_eq!(
-        means(&file("a", b"\n {\"type\":\"read-only\"}")),
-        "root=read -net"
-    );
-    assert_eq!(
-        means(&file("b", b"sandbox_mode='read-only'")),
-        "root=read -net"
-    );
-    assert_eq!(
-        means(&file("c.toml", b"sandbox_mode='read-only'")),
-        "root=read -net"
-    );
+    assert_eq!(means(&file("a", b"\n {\"type\":\"read-only\"}")), "root=read -net");
+    assert_eq!(means(&file("b", b"sandbox_mode='read-only'")), "root=read -net");
+    assert_eq!(means(&file("c.toml", b"sandbox_mode='read-only'")), "root=read -net");
     assert_eq!(
         fails(":yolo"),
         "no preset `:yolo`; expected `:read-only`, `:workspace-write`, `:workspace` or `:danger-full-access`"
@@ -664,10 +543,7 @@ fn load_takes_presets_and_files_and_says_what_is_neither() {
     let bad = file("d.json", b"{\n\"\xff\"}");
     assert_eq!(fails(&bad), format!("{bad}:2:2: the policy is not UTF-8"));
     let long = file("e.json", "é".repeat(MAX_BYTES).as_bytes());
-    assert_eq!(
-        fails(&long),
-        format!("{long}:1:1: the policy is larger than 1048576 bytes")
-    );
+    assert_eq!(fails(&long), format!("{long}:1:1: the policy is larger than 1048576 bytes"));
 }
 
 #[test]
@@ -675,14 +551,9 @@ fn truncated_and_mutated_text_never_panics() {
     let json_texts = [LEGACY, SPLIT, PROFILES].concat();
     let toml_texts = [TOML, EXTENDS].concat();
     let mut random = 1u64;
-    for (read, texts) in [
-        (json as fn(&str) -> _, json_texts),
-        (toml as fn(&str) -> _, toml_texts),
-    ] {
+    for (read, texts) in [(json as fn(&str) -> _, json_texts), (toml as fn(&str) -> _, toml_texts)] {
         for (text, _) in texts {
-            (0..text.len())
-                .filter_map(|end| text.get(..end))
-                .for_each(|text| again(read(text)));
+            (0..text.len()).filter_map(|end| text.get(..end)).for_each(|text| again(read(text)));
             for _ in 0..200 {
                 again(read(&mutated(text, &mut random)));
             }
@@ -693,9 +564,7 @@ fn truncated_and_mutated_text_never_panics() {
 /// One character replaced, doubled or removed.
 fn mutated(text: &str, random: &mut u64) -> String {
     let mut next = |n: usize| {
-        *random = random
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        *random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (*random >> 33) as usize % n
     };
     let mut chars: Vec<char> = text.chars().collect();
@@ -715,11 +584,7 @@ fn again(parsed: Result<Parsed>) {
     match parsed {
         Ok(parsed) => {
             let canonical = parsed.policy.canonical_json().to_string();
-            assert_eq!(
-                json(&canonical).unwrap().policy,
-                parsed.policy,
-                "{canonical}"
-            );
+            assert_eq!(json(&canonical).unwrap().policy, parsed.policy, "{canonical}");
         }
         Err(e) => assert!(e.place.is_some() && !e.to_string().contains('\n'), "{e}"),
     }
@@ -728,16 +593,8 @@ fn again(parsed: Result<Parsed>) {
 #[test]
 fn deeply_nested_toml_is_refused() {
     let keys = vec!["a"; 79].join(".");
-    let nested = format!(
-        "{keys} = {}1{}",
-        format!("{{ {keys} = ").repeat(70),
-        " }".repeat(70)
-    );
-    for text in [
-        nested,
-        format!("a = {}", "[".repeat(100_000)),
-        vec!["a"; 100_000].join(".") + " = 1",
-    ] {
+    let nested = format!("{keys} = {}1{}", format!("{{ {keys} = ").repeat(70), " }".repeat(70));
+    for text in [nested, format!("a = {}", "[".repeat(100_000)), vec!["a"; 100_000].join(".") + " = 1"] {
         let error = toml(&text).unwrap_err();
         assert!(error.place.is_some(), "{error}");
     }
@@ -748,18 +605,11 @@ fn a_policy_may_be_as_large_as_the_limit_and_no_larger() {
     let policy = r#"{"type":"read-only"}"#;
     let text = |bytes: usize| policy.to_owned() + &" ".repeat(bytes - policy.len());
     assert!(json(&text(MAX_BYTES)).is_ok());
-    assert_eq!(
-        json(&text(MAX_BYTES + 1)).unwrap_err().to_string(),
-        "p.json:1:1: the policy is larger than 1048576 bytes"
-    );
+    assert_eq!(json(&text(MAX_BYTES + 1)).unwrap_err().to_string(), "p.json:1:1: the policy is larger than 1048576 bytes");
     let entry = r#"{"path":{"type":"path","path":"/a"},"access":"read"}"#;
     let many = MAX_BYTES / (entry.len() + 1) - 3;
     let list = vec![entry; many].join(",");
-    match json(&format!("{{\"entries\":[{list}]}}"))
-        .unwrap()
-        .policy
-        .file_system
-    {
+    match json(&format!("{{\"entries\":[{list}]}}")).unwrap().policy.file_system {
         FileSystem::Restricted(r) => assert_eq!(r.entries.len(), many),
         other => panic!("{other:?}"),
     }

@@ -24,10 +24,7 @@ pub struct Disk {
 impl Disk {
     /// The host, as the caller sees it.
     pub fn new() -> Self {
-        Disk {
-            uid: geteuid().as_raw(),
-            gid: getegid().as_raw(),
-        }
+        Disk { uid: geteuid().as_raw(), gid: getegid().as_raw() }
     }
 }
 
@@ -45,14 +42,12 @@ impl View for Disk {
     fn capabilities(&self) -> u64 {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-            .unwrap_or(0)
+        set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
     }
 
     fn home(&self) -> Option<PathBuf> {
         let var = std::env::var_os("HOME").map(PathBuf::from);
-        var.or_else(|| password_home(self.uid))
-            .filter(|path| path.is_absolute())
+        var.or_else(|| password_home(self.uid)).filter(|path| path.is_absolute())
     }
 
     fn tmpdir(&self) -> Option<PathBuf> {
@@ -73,9 +68,7 @@ impl View for Disk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut paths = fs::read_dir(path)?
-            .map(|e| Ok(e?.path()))
-            .collect::<io::Result<Vec<_>>>()?;
+        let mut paths = fs::read_dir(path)?.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
         paths.sort();
         Ok(paths)
     }
@@ -90,8 +83,7 @@ impl View for Disk {
         if self.uid == 0 {
             return fs::metadata(path).is_ok_and(|meta| open_to(&meta, self.uid, self.gid));
         }
-        may(path, AccessFlags::R_OK | AccessFlags::X_OK)
-            || (may(path, AccessFlags::R_OK) && !path.is_dir())
+        may(path, AccessFlags::R_OK | AccessFlags::X_OK) || (may(path, AccessFlags::R_OK) && !path.is_dir())
     }
 
     fn writable(&self, path: &Path) -> bool {
@@ -102,8 +94,7 @@ impl View for Disk {
 
     fn placeholder(&self, path: &Path) -> bool {
         let ours = |meta: Metadata| meta.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE;
-        fs::symlink_metadata(path).is_ok_and(ours)
-            && fs::read_dir(path).is_ok_and(|mut list| list.next().is_none())
+        fs::symlink_metadata(path).is_ok_and(ours) && fs::read_dir(path).is_ok_and(|mut list| list.next().is_none())
     }
 
     fn exe(&self) -> PathBuf {
@@ -134,11 +125,7 @@ fn open_to(meta: &Metadata, uid: u32, gid: u32) -> bool {
 fn password_home(uid: u32) -> Option<PathBuf> {
     let text = fs::read_to_string("/etc/passwd").ok()?;
     let mine = |line: &&str| line.split(':').nth(2) == Some(uid.to_string().as_str());
-    text.lines()
-        .find(mine)?
-        .split(':')
-        .nth(5)
-        .map(PathBuf::from)
+    text.lines().find(mine)?.split(':').nth(5).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -156,16 +143,11 @@ mod tests {
         assert_eq!(disk.kind(dir.path()).unwrap(), Kind::Dir);
         assert_eq!(disk.kind(&at("file")).unwrap(), Kind::File);
         assert_eq!(disk.kind(&at("link")).unwrap(), Kind::Symlink);
-        assert_eq!(
-            disk.kind(&at("none")).unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(disk.kind(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(disk.link(&at("link")).unwrap(), Path::new("file"));
         assert_eq!(disk.read(&at("link")).unwrap(), "text");
         assert_eq!(disk.list(dir.path()).unwrap(), [at("file"), at("link")]);
-        assert!(
-            disk.writable(dir.path()) && disk.readable(dir.path()) && disk.readable(&at("file"))
-        );
+        assert!(disk.writable(dir.path()) && disk.readable(dir.path()) && disk.readable(&at("file")));
     }
 
     #[test]

@@ -71,20 +71,11 @@ fn default_arch() -> String {
 impl Recorded {
     /// Reads a view from its JSON text.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut view: Recorded = serde_json::from_str(text)
-            .map_err(|e| Error::new("cannot read the recorded view").cause(e))?;
+        let mut view: Recorded = serde_json::from_str(text).map_err(|e| Error::new("cannot read the recorded view").cause(e))?;
         if let Some(path) = view.paths.keys().find(|path| !path.is_absolute()) {
-            return Err(Error::new(format!(
-                "`{}` in a recorded view is not absolute",
-                path.display()
-            )));
+            return Err(Error::new(format!("`{}` in a recorded view is not absolute", path.display())));
         }
-        let above: Vec<PathBuf> = view
-            .paths
-            .keys()
-            .flat_map(|p| p.ancestors().skip(1))
-            .map(PathBuf::from)
-            .collect();
+        let above: Vec<PathBuf> = view.paths.keys().flat_map(|p| p.ancestors().skip(1)).map(PathBuf::from).collect();
         for path in above.into_iter().chain(["/".into()]) {
             view.paths.entry(path).or_insert(Item::Plain(Plain::Dir));
         }
@@ -94,15 +85,12 @@ impl Recorded {
     /// Reads a view from a file.
     pub fn load(path: &Path) -> Result<Self> {
         let place = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::new("cannot read").at(&place).cause(e))?;
+        let text = std::fs::read_to_string(path).map_err(|e| Error::new("cannot read").at(&place).cause(e))?;
         Self::parse(&text).map_err(|e| e.at(place))
     }
 
     fn item(&self, path: &Path) -> io::Result<&Item> {
-        self.paths
-            .get(path)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.paths.get(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn marked(&self, path: &Path, mark: Mark) -> bool {
@@ -138,20 +126,13 @@ impl View for Recorded {
     fn link(&self, path: &Path) -> io::Result<PathBuf> {
         match self.item(path)? {
             Item::Link { link } => Ok(link.clone()),
-            Item::Plain(_) | Item::File { .. } | Item::Dir { .. } => {
-                Err(io::ErrorKind::InvalidInput.into())
-            }
+            Item::Plain(_) | Item::File { .. } | Item::Dir { .. } => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         self.item(path)?;
-        Ok(self
-            .paths
-            .keys()
-            .filter(|p| p.parent() == Some(path))
-            .cloned()
-            .collect())
+        Ok(self.paths.keys().filter(|p| p.parent() == Some(path)).cloned().collect())
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
@@ -168,9 +149,7 @@ impl View for Recorded {
     }
 
     fn writable(&self, path: &Path) -> bool {
-        self.paths.contains_key(path)
-            && !self.marked(path, Mark::Unwritable)
-            && !self.placeholder(path)
+        self.paths.contains_key(path) && !self.marked(path, Mark::Unwritable) && !self.placeholder(path)
     }
 
     fn placeholder(&self, path: &Path) -> bool {
@@ -198,11 +177,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(view.ids(), (7, 8));
-        assert_eq!(
-            view.kind(Path::new("/d")).unwrap(),
-            Kind::Dir,
-            "implied by /d/e"
-        );
+        assert_eq!(view.kind(Path::new("/d")).unwrap(), Kind::Dir, "implied by /d/e");
         assert_eq!(view.kind(Path::new("/f")).unwrap(), Kind::File);
         assert_eq!(view.link(Path::new("/l")).unwrap(), Path::new("d"));
         assert_eq!(view.read(Path::new("/t")).unwrap(), "x");
@@ -214,12 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_misspelt_is_refused() {
-        for text in [
-            r#"{"paths": {"/a": "dri"}}"#,
-            r#"{"paths": {"a": "dir"}}"#,
-            r#"{"uids": 1, "paths": {}}"#,
-            "{}",
-        ] {
+        for text in [r#"{"paths": {"/a": "dri"}}"#, r#"{"paths": {"a": "dir"}}"#, r#"{"uids": 1, "paths": {}}"#, "{}"] {
             assert!(Recorded::parse(text).is_err(), "{text}");
         }
     }
