@@ -14,13 +14,37 @@ const ARROWS: &[Arrow] = &[
     // The plan thinks and touches nothing: of sys it has types and numbers only.
     Arrow {
         from: &["plan/", "bpf/"],
-        never: &["std::fs", "std::env", "std::process", "std::io", "crate::sys", "crate::state", "crate::run", "crate::policy", "nix::"],
-        but: &["crate::sys::file::Resolve", "crate::sys::mount::MountAttr", "crate::sys::mount::attr", "crate::sys::mount::{MountAttr, attr}"],
+        never: &[
+            "std::fs",
+            "std::env",
+            "std::process",
+            "std::io",
+            "crate::sys",
+            "crate::state",
+            "crate::run",
+            "crate::policy",
+            "nix::",
+        ],
+        but: &[
+            "crate::sys::file::Resolve",
+            "crate::sys::mount::MountAttr",
+            "crate::sys::mount::attr",
+            "crate::sys::mount::{MountAttr, attr}",
+        ],
     },
     // Policy ends with a bundle; only the view looks at the disk, and only it and the reader of policy files may.
     Arrow {
         from: &["policy/"],
-        never: &["crate::plan", "crate::run", "crate::state", "crate::sys", "crate::bpf", "crate::host", "std::process", "std::env::"],
+        never: &[
+            "crate::plan",
+            "crate::run",
+            "crate::state",
+            "crate::sys",
+            "crate::bpf",
+            "crate::host",
+            "std::process",
+            "std::env::",
+        ],
         but: &["std::env::var_os", "std::env::consts", "std::env::current_exe"],
     },
     Arrow { from: &["policy/compile/"], never: &["std::fs", "std::env", "nix::", "libc::open"], but: &[] },
@@ -28,15 +52,37 @@ const ARROWS: &[Arrow] = &[
     Arrow {
         from: &["run/child.rs", "run/op.rs", "run/init.rs"],
         never: &[
-            "std::fs", "std::env", "std::io", "std::process", "format!", "println!", "crate::state", "crate::policy", "crate::bundle",
-            "crate::host", "crate::bpf", "oci_spec", "serde", "libc::syscall", "nix::",
+            "std::fs",
+            "std::env",
+            "std::io",
+            "std::process",
+            "format!",
+            "println!",
+            "crate::state",
+            "crate::policy",
+            "crate::bundle",
+            "crate::host",
+            "crate::bpf",
+            "oci_spec",
+            "serde",
+            "libc::syscall",
+            "nix::",
         ],
         but: &[],
     },
     // The system calls know nobody.
     Arrow {
         from: &["sys/"],
-        never: &["crate::plan", "crate::run", "crate::state", "crate::policy", "crate::bundle", "crate::bpf", "crate::host", "crate::Error"],
+        never: &[
+            "crate::plan",
+            "crate::run",
+            "crate::state",
+            "crate::policy",
+            "crate::bundle",
+            "crate::bpf",
+            "crate::host",
+            "crate::Error",
+        ],
         but: &["crate::bpf::Insn"], // what seccomp(2) takes
     },
     Arrow { from: &["state/", "bundle/", "losses.rs"], never: &["crate::plan", "crate::run", "crate::policy"], but: &[] },
@@ -89,10 +135,16 @@ fn mentions(line: &str, word: &str) -> bool {
 #[test]
 fn a_broken_arrow_is_seen() {
     let plan = &ARROWS[0];
-    for line in ["use std::fs;", "    nix::unistd::getuid()", "crate::sys::mount::attach(fd)", "use crate::sys::{mount, file::Resolve};"] {
+    for line in
+        ["use std::fs;", "    nix::unistd::getuid()", "crate::sys::mount::attach(fd)", "use crate::sys::{mount, file::Resolve};"]
+    {
         assert!(plan.broken(line).is_some(), "{line}");
     }
-    for line in ["use std::os::unix::ffi::OsStrExt;", "use crate::sys::mount::{MountAttr, attr};", "let x = crate::sys::mount::attr::RDONLY;"] {
+    for line in [
+        "use std::os::unix::ffi::OsStrExt;",
+        "use crate::sys::mount::{MountAttr, attr};",
+        "let x = crate::sys::mount::attr::RDONLY;",
+    ] {
         assert_eq!(plan.broken(line), None, "{line}");
     }
 }
@@ -123,7 +175,8 @@ fn only_sys_is_unsafe() {
     let word = |line: &str| line.contains("unsafe ") || line.contains("allow(unsafe_code)");
     let cmd = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cmd/src");
     let files = sources(&src()).into_iter().chain(sources(&cmd));
-    let outside: Vec<_> = files.filter(|(file, lines)| !file.starts_with("sys/") && lines.iter().any(|l| word(l))).map(|(file, _)| file).collect();
+    let outside: Vec<_> =
+        files.filter(|(file, lines)| !file.starts_with("sys/") && lines.iter().any(|l| word(l))).map(|(file, _)| file).collect();
     assert_eq!(outside, ["lib.rs"], "lib.rs allows it for `sys` alone");
 }
 
@@ -131,7 +184,8 @@ fn only_sys_is_unsafe() {
 fn the_command_line_makes_no_system_calls() {
     let cmd = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cmd/src");
     for (file, lines) in sources(&cmd) {
-        let kernel = ["libc::", "nix::", "libruntime::sys"].into_iter().find(|word| lines.iter().any(|line| mentions(line, word)));
+        let kernel =
+            ["libc::", "nix::", "libruntime::sys"].into_iter().find(|word| lines.iter().any(|line| mentions(line, word)));
         assert_eq!(kernel, None, "{file}");
     }
 }

@@ -22,7 +22,11 @@ fn stages(source: &str) -> Vec<Stage> {
     for line in variants.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match line.strip_prefix("///") {
             Some(text) => reason = format!("{reason} {}", text.trim()).trim().to_owned(),
-            None => stages.push(Stage { variant: line.trim_end_matches(',').to_owned(), reason: std::mem::take(&mut reason), ..Stage::default() }),
+            None => stages.push(Stage {
+                variant: line.trim_end_matches(',').to_owned(),
+                reason: std::mem::take(&mut reason),
+                ..Stage::default()
+            }),
         }
     }
     for arm in rest.lines().filter(|line| line.contains("=>")) {
