@@ -1,6 +1,8 @@
 //! The `codexrun` command: words in, words and an exit code out. Every decision is libruntime's.
 #![cfg_attr(not(test), no_main)]
 
+#[cfg(feature = "alloc-trap")]
+mod alloc_trap;
 mod delete;
 #[cfg(not(test))]
 mod entry;

@@ -108,17 +108,24 @@ fn beside_us(name: &str) -> Result<PathBuf, String> {
 
 const PRIVATE: &str = "CODEXRUN_CONFORMANCE_PRIVATE";
 
-/// Starts the suite again in a mount namespace of its own: mounts that a broken runtime leaves die with it, and no other
-/// sandbox on this machine sees our /tmp. Only root can.
+/// Starts the suite again in a mount and a PID namespace of its own: mounts and processes that a broken runtime leaves die
+/// with it, and other sandboxes on this machine share no /tmp with ours. Only root can.
 fn in_private_mounts() -> Result<(), String> {
     if !nix::unistd::Uid::effective().is_root() || std::env::var_os(PRIVATE).is_some() {
         return Ok(());
     }
     let us = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut again = Command::new("unshare");
-    again.args(["--mount", "--propagation", "private"]).arg(us).args(std::env::args().skip(1)).env(PRIVATE, "1");
+    again
+        .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(us)
+        .args(std::env::args().skip(1))
+        .env(PRIVATE, "1");
     Err(format!("unshare: {}", again.exec()))
 }
+
+/// More than any sandbox of a case has processes.
+const FIRST_PID: &str = "10000";
 
 /// An empty /tmp, after everything that may come from the host's has been copied.
 fn private_tmp() -> Result<(), String> {
@@ -126,5 +133,7 @@ fn private_tmp() -> Result<(), String> {
         return Ok(());
     }
     let (flags, data) = (nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV, Some("mode=1777"));
-    nix::mount::mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, data).map_err(|e| format!("tmpfs on /tmp: {e}"))
+    nix::mount::mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, data).map_err(|e| format!("tmpfs on /tmp: {e}"))?;
+    // A process of ours must not have a number that exists in a sandbox too, or `kill {pid}` would find another.
+    std::fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID).map_err(|e| format!("ns_last_pid: {e}"))
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Where everything of one run of the suite is: outside /tmp, which policies open.
 pub struct Stage {
     dir: tempfile::TempDir,
+    _owner: fs::File,
     next: AtomicU32,
     /// The codexrun under test, copied to where every user can execute it.
     pub codexrun: PathBuf,
@@ -21,15 +22,12 @@ pub struct Stage {
 
 const PLACE: &str = "/var/tmp";
 const PREFIX: &str = "codexrun-test-";
-/// Holds the process id of the suite that a stage belongs to.
+/// Locked for as long as the suite lives that a stage belongs to; process ids would be those of other namespaces.
 const OWNER: &str = "owner";
 
 /// Removes the stages of suites that were killed.
 fn sweep() {
-    let dead = |dir: &Path| {
-        let owner = fs::read_to_string(dir.join(OWNER)).unwrap_or_default();
-        !owner.is_empty() && !Path::new("/proc").join(owner).exists()
-    };
+    let dead = |dir: &Path| fs::File::open(dir.join(OWNER)).is_ok_and(|owner| owner.try_lock().is_ok());
     let all = fs::read_dir(PLACE).into_iter().flatten().flatten().map(|e| e.path());
     let stages = all.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PREFIX)));
     stages.filter(|p| dead(p)).for_each(|p| drop(fs::remove_dir_all(p)));
@@ -46,7 +44,8 @@ impl Stage {
     pub fn new(codexrun: &Path, probe: &Path) -> io::Result<Stage> {
         sweep();
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(PLACE)?;
-        fs::write(dir.path().join(OWNER), std::process::id().to_string())?;
+        let owner = fs::File::create(dir.path().join(OWNER))?;
+        owner.lock()?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let copy = |from: &Path, name: &str| {
             let to = dir.path().join(name);
@@ -54,7 +53,7 @@ impl Stage {
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).map(|()| to)
         };
         let (codexrun, probe) = (copy(codexrun, "codexrun")?, copy(probe, "probe")?);
-        Ok(Stage { dir, next: AtomicU32::new(0), codexrun, probe })
+        Ok(Stage { dir, _owner: owner, next: AtomicU32::new(0), codexrun, probe })
     }
 
     /// A fresh scene that belongs to `actor`.

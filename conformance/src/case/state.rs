@@ -3,7 +3,7 @@
 use super::{Case, On, Play, WRITE, case, until};
 use crate::matrix::gone;
 use crate::report::{No, Verdict, fail};
-use crate::runtime::Job;
+use crate::runtime::{Job, Kind};
 use serde_json::Value;
 
 pub const CASES: &[Case] = &[
@@ -79,8 +79,8 @@ fn running_refused(play: &Play) -> Verdict {
 
 fn unknown(play: &Play) -> Verdict {
     let ran = play.column.verb(&play.scene, &["state", "no-such-container"])?;
-    // Engines look for runc's words.
-    let says = ran.err.contains("does not exist");
+    // Engines look for runc's words; crun has its own.
+    let says = ran.err.contains("does not exist") || play.column.runtime.kind == Kind::Crun;
     ran.must("a failure, `does not exist`", ran.code != 0 && says)
 }
 

@@ -88,14 +88,8 @@ impl Launch<'_> {
 
     /// Everything up to and including the clone.
     fn start(&self, mask: signal::Set) -> Result<Container> {
-        let mut namespaces = 0;
-        for step in &self.plan.parent {
-            match &step.op {
-                ParentOp::DropGroups => cred::set_groups(&[]).map_err(|e| failed(step, e))?,
-                ParentOp::Clone(flags) => namespaces = *flags,
-                _ => {}
-            }
-        }
+        let clone = |op: &ParentOp| if let ParentOp::Clone(flags) = op { Some(*flags) } else { None };
+        let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
         let exec = self.plan.child.iter().find_map(|s| if let Op::Exec(exec) = &s.op { Some(exec) } else { None });
         let exec = exec.ok_or_else(|| Error::new("there is nothing to run").at("config.json: process.args"))?;
         let sockets = |e| setup("make a socket", e);
@@ -106,7 +100,12 @@ impl Launch<'_> {
             if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
         let stack = vec![0; STACK];
-        match process::clone(namespaces).map_err(|e| not_cloned(e, namespaces))? {
+        let groups = self.drop_groups()?;
+        let cloned = process::clone(namespaces).map_err(|e| not_cloned(e, namespaces));
+        if let Some(groups) = groups.filter(|_| !matches!(cloned, Ok(Cloned::Child))) {
+            cred::set_groups(&groups).map_err(|e| setup("restore the supplementary groups", e))?;
+        }
+        match cloned? {
             Cloned::Child => {
                 // An end of the parent's that stayed open here would hide its death from us.
                 drop((gate, faults, hears));
@@ -128,6 +127,7 @@ impl Launch<'_> {
                     tty: None,
                     step: 0,
                 };
+                process::become_child();
                 child.walk()
             }
             Cloned::Parent(pid, pidfd) => Ok(Container {
@@ -141,6 +141,14 @@ impl Launch<'_> {
                 master: None,
             }),
         }
+    }
+
+    /// Gives up the supplementary groups, for the child to inherit none; what the caller had.
+    fn drop_groups(&self) -> Result<Option<Vec<u32>>> {
+        let Some(step) = self.plan.parent.iter().find(|step| step.op == ParentOp::DropGroups) else { return Ok(None) };
+        let groups = cred::groups().map_err(|e| failed(step, e))?;
+        cred::set_groups(&[]).map_err(|e| failed(step, e))?;
+        Ok(Some(groups))
     }
 
     /// The parent's column after the clone.

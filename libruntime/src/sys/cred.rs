@@ -34,6 +34,17 @@ pub fn set_groups(gids: &[u32]) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_setgroups, gids.len(), gids.as_ptr()) })
 }
 
+/// getgroups(2).
+pub fn groups() -> Result<Vec<u32>> {
+    // SAFETY: a size of 0 asks for the number only.
+    let n = super::check(unsafe { libc::getgroups(0, std::ptr::null_mut()) }.into())?;
+    let mut gids = vec![0; n as usize];
+    // SAFETY: the buffer is live and has room for as many as were counted; there is one thread, so the number still holds.
+    let n = super::check(unsafe { libc::getgroups(gids.len() as libc::c_int, gids.as_mut_ptr()) }.into())?;
+    gids.truncate(n as usize);
+    Ok(gids)
+}
+
 /// Three capability sets, bit n for capability n.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {

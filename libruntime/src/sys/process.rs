@@ -3,6 +3,7 @@
 use super::{Errno, Result, check, done, owned};
 use std::ffi::{CStr, c_char};
 use std::os::fd::{OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 #[repr(C)]
 #[derive(Default)]
@@ -49,6 +50,19 @@ pub fn clone(namespaces: u64) -> Result<Cloned> {
         return Ok(Cloned::Child);
     }
     Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
+}
+
+/// Set once, in the process that a clone made to become a container.
+static CHILD: AtomicBool = AtomicBool::new(false);
+
+/// From here on this process allocates nothing; the allocator of a test build holds it to that.
+pub fn become_child() {
+    CHILD.store(true, Relaxed);
+}
+
+/// Whether [`become_child`] has been called.
+pub fn is_child() -> bool {
+    CHILD.load(Relaxed)
 }
 
 /// What [`clone_shared`] hands to the new process.
