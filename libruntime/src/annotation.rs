@@ -15,6 +15,9 @@ pub const RESOLVE: &str = "dev.codexrun.resolve";
 /// JSON array of absolute paths which were missing when the bundle was made and are mounted over so that they cannot
 /// be created. The keeper makes an empty directory for each, holds it while the container lives, and removes it.
 pub const PLACEHOLDERS: &str = "dev.codexrun.placeholders";
+/// Permission bits of such a directory: readable, not writable, and sticky, which nobody gives to a directory that is not writable.
+/// With them an empty directory counts as missing.
+pub const PLACEHOLDER_MODE: u32 = 0o1555;
 
 /// Every key above; an annotation with the prefix that is not listed is refused by name.
 pub const ALL: &[&str] = &[POLICY_SHA256, INIT, SESSION, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS];

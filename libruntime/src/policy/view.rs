@@ -31,7 +31,8 @@ pub trait View {
     fn home(&self) -> Option<PathBuf>;
     /// `$TMPDIR` as set, also when relative, empty or missing on disk: compile decides.
     fn tmpdir(&self) -> Option<PathBuf>;
-    /// lstat(2); `NotFound` when missing.
+    /// lstat(2); `NotFound` when missing, or when it is the placeholder of a concurrent sandbox (`run::keeper`): an empty directory
+    /// of mode 01555, which may be gone at any moment. One question, so that there is no moment between two.
     fn kind(&self, path: &Path) -> io::Result<Kind>;
     /// readlink(2).
     fn link(&self, path: &Path) -> io::Result<PathBuf>;
@@ -44,9 +45,6 @@ pub trait View {
     fn readable(&self, path: &Path) -> bool;
     /// Whether the caller may create entries in a directory.
     fn writable(&self, path: &Path) -> bool;
-    /// Whether `path` is a placeholder of codexrun: an empty directory of mode 01555 (see `run::keeper`), which counts
-    /// as missing.
-    fn placeholder(&self, path: &Path) -> bool;
     /// The codexrun executable, for the hook that removes placeholders under other runtimes.
     fn exe(&self) -> PathBuf;
     /// The machine's architecture, as `std::env::consts::ARCH` names it: which system calls a filter speaks of.

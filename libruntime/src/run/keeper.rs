@@ -7,6 +7,7 @@
 //! that no registry can be stale; a placeholder whose keeper was killed is taken over by the next sandbox.
 
 use super::fault::{Column, Fault};
+use crate::annotation::PLACEHOLDER_MODE as MODE;
 use crate::plan::op::Sync;
 use crate::plan::place::c_path;
 use crate::sys::file::{self, Resolve, Stat};
@@ -14,10 +15,8 @@ use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result, signal};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Permission bits of a placeholder.
-pub const MODE: u32 = 0o1555;
 
 /// What the keeper of one sandbox needs.
 pub(super) struct Keeper<'a> {
@@ -53,6 +52,7 @@ impl Keeper<'_> {
         let keep = [&self.container, &self.faults, &self.gate].map(AsRawFd::as_raw_fd);
         let ended = self.ended.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         file::close_all_but([keep[0], keep[1], keep[2], ended])?;
+        process::umask(0); // the mode is the mark
         signal::set_mask(&signal::Set::all_but(&[]))?;
         process::setsid()
     }
@@ -186,36 +186,53 @@ impl Kept {
 /// Removes what a sandbox left behind whose keeper was killed, and what another runtime made of the names (mode 0755): only empty
 /// directories, and only where no other mount namespace has something mounted.
 pub fn sweep(paths: &[PathBuf]) -> crate::Result<()> {
-    let mounted = mounted_elsewhere();
+    let namespaces = mount_namespaces();
     for path in paths {
-        sweep_one(path, &mounted);
+        sweep_one(path, &namespaces);
     }
     Ok(())
 }
 
-fn sweep_one(path: &Path, mounted: &[PathBuf]) {
+fn sweep_one(path: &Path, namespaces: &[Namespace]) {
     let Ok((parent, name)) = split(path) else { return };
     let Ok(dir) = file::open_at(parent.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) else { return };
     let unused = file::flock(dir.as_fd(), libc::LOCK_EX | libc::LOCK_NB).is_ok();
-    if unused && !mounted.iter().any(|m| m == path) {
+    if unused && !namespaces.iter().any(|other| other.covers(path, parent.as_fd())) {
         // Fails when it is not empty: then it is somebody's.
         let _ = file::rmdir_at(parent.as_fd(), &name);
     }
 }
 
-/// Mount points of every process that can be looked at (proc_pid_mountinfo(5), field 5), each mount namespace once.
-fn mounted_elsewhere() -> Vec<PathBuf> {
-    let mut seen = std::collections::HashSet::new();
-    let mut points = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Ok(namespace) = std::fs::read_link(entry.path().join("ns/mnt")) else { continue };
-        if !seen.insert(namespace) {
-            continue;
-        }
-        let text = std::fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
-        points.extend(text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape));
+/// A mount namespace of this machine, seen through one of its processes.
+struct Namespace {
+    process: PathBuf,
+    /// proc_pid_mountinfo(5), field 5.
+    points: Vec<PathBuf>,
+}
+
+impl Namespace {
+    /// Whether something is mounted there on `path`, in the same directory that `parent` is here and not only one of that name.
+    fn covers(&self, path: &Path, parent: BorrowedFd) -> bool {
+        let there = || std::fs::metadata(self.process.join("root").join(path.parent()?.strip_prefix("/").ok()?)).ok();
+        let same = |meta: std::fs::Metadata| file::stat(parent).is_ok_and(|here| here.id == (meta.dev(), meta.ino()));
+        // A root that cannot be looked into is no reason to take somebody's protection away.
+        self.points.iter().any(|point| point == path) && there().is_none_or(same)
     }
-    points
+}
+
+/// Every mount namespace whose processes can be looked at, once.
+fn mount_namespaces() -> Vec<Namespace> {
+    let mut seen = std::collections::HashSet::new();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let process = entry.path();
+        if std::fs::read_link(process.join("ns/mnt")).is_ok_and(|namespace| seen.insert(namespace)) {
+            let text = std::fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+            let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect();
+            found.push(Namespace { process, points });
+        }
+    }
+    found
 }
 
 /// Spaces and the like are written as three octal digits.

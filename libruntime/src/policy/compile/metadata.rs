@@ -39,10 +39,6 @@ fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut 
     }
     match walk.kind(&path) {
         Ok(Kind::Symlink) => found.errors.push(crosses(Access::Read, &path, &path)),
-        Ok(Kind::Dir) if walk.view.placeholder(&path) => {
-            ground.tree.take(&path);
-            ground.placeholders.insert(path);
-        }
         Ok(Kind::Dir) => ground.tree.put(path, Spot { access: Access::Read, dir: true }),
         Ok(Kind::File) => {
             if name == ".git" {

@@ -96,10 +96,6 @@ pub(super) fn crosses(access: Access, path: &Path, link: &Path) -> Error {
 /// A protected path that does not exist (yet) inside a writable place.
 fn close(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Findings) {
     match &one.trace.end {
-        End::Dir(at) if ground.tree.replaceable(at) && walk.view.placeholder(at) => {
-            ground.tree.take(at);
-            ground.placeholders.insert(at.clone());
-        }
         End::Dir(_) | End::File(_) => {}
         End::Missing(at) if !one.wish.skip_missing => ground.hold(at, walk),
         End::Missing(_) => {}
@@ -124,10 +120,7 @@ impl Ground {
         if !self.tree.replaceable(at) {
             return;
         }
-        // A placeholder of a concurrent sandbox counts as missing, so what is below it is held by the same one.
-        if walk.view.placeholder(parent) {
-            self.hold(parent, walk);
-        } else if walk.view.writable(parent) {
+        if walk.view.writable(parent) {
             self.placeholders.insert(at.to_path_buf());
         }
     }

@@ -2,6 +2,7 @@
 //! remembered.
 
 use super::{Kind, View};
+use crate::annotation::PLACEHOLDER_MODE;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid};
 use std::fs::{self, File, Metadata};
@@ -11,8 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// See the trait; enough for any `gitdir:` pointer.
 const READ_MAX: u64 = 64 * 1024;
-/// What `run::keeper` gives a placeholder: readable, not writable, and sticky, which nobody gives to such a directory.
-const PLACEHOLDER_MODE: u32 = 0o1555;
 
 /// The real host.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +54,11 @@ impl View for Disk {
     }
 
     fn kind(&self, path: &Path) -> io::Result<Kind> {
-        let kind = fs::symlink_metadata(path)?.file_type();
+        let meta = fs::symlink_metadata(path)?;
+        let kind = meta.file_type();
+        if kind.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE && is_empty(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         Ok(match () {
             () if kind.is_dir() => Kind::Dir,
             () if kind.is_symlink() => Kind::Symlink,
@@ -92,11 +95,6 @@ impl View for Disk {
         may(path, AccessFlags::W_OK | AccessFlags::X_OK) || owns()
     }
 
-    fn placeholder(&self, path: &Path) -> bool {
-        let ours = |meta: Metadata| meta.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE;
-        fs::symlink_metadata(path).is_ok_and(ours) && fs::read_dir(path).is_ok_and(|mut list| list.next().is_none())
-    }
-
     fn exe(&self) -> PathBuf {
         std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())
     }
@@ -104,6 +102,11 @@ impl View for Disk {
     fn arch(&self) -> &str {
         std::env::consts::ARCH
     }
+}
+
+/// Or gone meanwhile.
+fn is_empty(path: &Path) -> bool {
+    fs::read_dir(path).map_or(true, |mut list| list.next().is_none())
 }
 
 fn may(path: &Path, how: AccessFlags) -> bool {
@@ -151,21 +154,21 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_is_empty_and_of_mode_01555() {
+    fn an_empty_directory_of_mode_01555_counts_as_missing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".git");
         fs::create_dir(&path).unwrap();
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let disk = Disk::new();
-        assert!(!disk.placeholder(&path));
+        assert!(disk.kind(&path).is_ok());
         mode(0o1755);
         fs::create_dir(path.join("x")).unwrap();
         mode(0o1555);
-        assert!(!disk.placeholder(&path));
+        assert!(disk.kind(&path).is_ok());
         mode(0o1755);
         fs::remove_dir(path.join("x")).unwrap();
         mode(0o1555);
-        assert!(disk.placeholder(&path));
+        assert_eq!(disk.kind(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

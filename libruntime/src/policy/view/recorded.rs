@@ -117,6 +117,7 @@ impl View for Recorded {
 
     fn kind(&self, path: &Path) -> io::Result<Kind> {
         Ok(match self.item(path)? {
+            Item::Dir { dir: Mark::Placeholder } => return Err(io::ErrorKind::NotFound.into()),
             Item::Plain(Plain::Dir) | Item::Dir { .. } => Kind::Dir,
             Item::Plain(Plain::File) | Item::File { .. } => Kind::File,
             Item::Link { .. } => Kind::Symlink,
@@ -149,11 +150,7 @@ impl View for Recorded {
     }
 
     fn writable(&self, path: &Path) -> bool {
-        self.paths.contains_key(path) && !self.marked(path, Mark::Unwritable) && !self.placeholder(path)
-    }
-
-    fn placeholder(&self, path: &Path) -> bool {
-        self.marked(path, Mark::Placeholder)
+        self.paths.contains_key(path) && !self.marked(path, Mark::Unwritable)
     }
 
     fn exe(&self) -> PathBuf {
@@ -183,7 +180,7 @@ mod tests {
         assert_eq!(view.read(Path::new("/t")).unwrap(), "x");
         assert!(!view.readable(Path::new("/r")) && view.readable(Path::new("/w")));
         assert!(!view.writable(Path::new("/w")) && view.writable(Path::new("/d")));
-        assert!(view.placeholder(Path::new("/p")));
+        assert!(view.kind(Path::new("/p")).is_err());
         assert_eq!(view.list(Path::new("/d")).unwrap(), [Path::new("/d/e")]);
     }
 
