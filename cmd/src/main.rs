@@ -28,6 +28,7 @@ use report::Failure;
 const SPEC: &str = "1.2.1";
 
 /// The exit code.
+#[cfg_attr(test, expect(dead_code, reason = "the test harness has a `main` of its own"))]
 fn start() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -7,8 +7,8 @@ use crate::report::Failure;
 use clap::Args;
 use libruntime::bundle::Bundle;
 use libruntime::host::Host;
-use libruntime::policy::view::Disk;
-use libruntime::{Error, plan};
+use libruntime::policy::view::{Disk, Recorded, View};
+use libruntime::{Error, Result, plan};
 use std::path::PathBuf;
 
 /// Print the kernel operations that running a bundle or a policy would perform
@@ -22,23 +22,36 @@ pub struct Plan {
     /// Plan this policy as `sandbox` would run it, instead of a bundle
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
+    /// Plan for the host that this file describes: the listing is the same on every machine
+    #[arg(long, value_name = "FILE")]
+    view: Option<PathBuf>,
     #[command(flatten)]
     make: Make,
 }
 
 impl Plan {
     pub fn run(&self) -> Result<u8, Failure> {
-        let plan = plan::Plan::new(&self.bundle()?, &Host::probe(), &plan::Options::default())?;
+        let view = self.view.as_deref().map(Recorded::load).transpose()?;
+        let plan = plan::Plan::new(&self.bundle(view.as_ref())?, &host(view.as_ref()), &plan::Options::default())?;
         output::print(&plan.to_string())
     }
 
-    fn bundle(&self) -> Result<Bundle, Failure> {
-        match &self.policy {
-            Some(policy) => self.make.bundle(policy, &Disk::new(), Environment::inherited(), false),
-            None if self.make.is_given() => {
+    fn bundle(&self, view: Option<&Recorded>) -> Result<Bundle, Failure> {
+        match (&self.policy, view) {
+            (Some(policy), Some(view)) => self.make.bundle(policy, view, Environment::fixed(view, false)?, false),
+            (Some(policy), None) => self.make.bundle(policy, &Disk::new(), Environment::inherited(), false),
+            (None, _) if self.make.is_given() => {
                 Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env` and a command need `--policy`").into())
             }
-            None => Ok(Bundle::read(&self.bundle)?),
+            (None, _) => Ok(Bundle::read(&self.bundle)?),
         }
     }
+}
+
+/// With a view, what the view says of the caller, on a kernel that has everything.
+fn host(view: Option<&Recorded>) -> Host {
+    view.map_or_else(Host::probe, |view| {
+        let (uid, gid) = view.ids();
+        Host::recorded(uid, gid)
+    })
 }

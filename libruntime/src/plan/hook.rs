@@ -65,7 +65,7 @@ fn step(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<runtim
         }
     }
     let origin = format!("hooks.{}", kind.name());
-    (!hooks.is_empty()).then(|| ParentStep { op: ParentOp::Hooks(kind, hooks), origin })
+    (!hooks.is_empty()).then_some(ParentStep { op: ParentOp::Hooks(kind, hooks), origin })
 }
 
 fn one(hook: &runtime::Hook) -> Hook {

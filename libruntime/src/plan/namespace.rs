@@ -93,9 +93,10 @@ fn flags(draft: &mut Draft, linux: &Linux) -> u64 {
 
 fn names(draft: &mut Draft, spec: &Spec, flags: u64) {
     let uts = flags & libc::CLONE_NEWUTS as u64 != 0;
-    let fields: [(&str, &Option<String>, fn(Vec<u8>) -> Op); 2] =
-        [("hostname", spec.hostname(), Op::Hostname), ("domainname", spec.domainname(), Op::Domainname)];
-    for (place, name, op) in fields {
+    type Set = fn(Vec<u8>) -> Op;
+    for (place, name, op) in
+        [("hostname", spec.hostname(), Op::Hostname as Set), ("domainname", spec.domainname(), Op::Domainname)]
+    {
         match name {
             Some(name) if !name.is_empty() && !uts => draft.refuse(place, format!("`{name}` needs a uts namespace")),
             Some(name) if !name.is_empty() => draft.step(Stage::Hostname, op(name.clone().into_bytes()), place),

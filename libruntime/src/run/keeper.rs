@@ -293,7 +293,7 @@ mod tests {
         let contended = release(vec![first]);
         assert!(path.exists(), "a concurrent sandbox keeps its protection");
         release(vec![second]);
-        assert_eq!(path.exists(), false);
+        assert!(!path.exists(), "nobody holds it any more");
         contended.into_iter().for_each(Kept::outlast);
         assert!(!path.exists());
     }

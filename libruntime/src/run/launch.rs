@@ -209,12 +209,13 @@ impl Launch<'_> {
     }
 
     fn signal(&self, container: &mut Container, signals: &OwnedFd, relay: Option<&Relay>) -> Result<()> {
-        match signal::next(signals.as_fd()).map_err(|e| setup("read a signal", e))? {
-            libc::SIGCHLD => container.keeper_failed(),
-            libc::SIGWINCH if relay.is_some() => Ok(relay.map_or((), Relay::resize)),
+        match (signal::next(signals.as_fd()).map_err(|e| setup("read a signal", e))?, relay) {
+            (libc::SIGCHLD, _) => container.keeper_failed()?,
+            (libc::SIGWINCH, Some(relay)) => relay.resize(),
             // A container that has just ended needs no signal.
-            number => Ok(pidfd_send_signal(container.pidfd.as_fd(), number).unwrap_or(())),
+            (number, _) => pidfd_send_signal(container.pidfd.as_fd(), number).unwrap_or(()),
         }
+        Ok(())
     }
 
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.

@@ -16,7 +16,10 @@ const DIR: i32 = libc::O_PATH | libc::O_DIRECTORY;
 pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
     match op {
         Op::DieWithParent => die_with_parent(child),
-        Op::Umask(mask) => Ok(process::umask(*mask)),
+        Op::Umask(mask) => {
+            process::umask(*mask);
+            Ok(())
+        }
         Op::Wait(sync) => wait(child, *sync),
         Op::Tell(sync) => file::write_all(child.gate.as_fd(), &[*sync as u8]),
         Op::MapSelf(map) => map_self(map, child),
@@ -33,7 +36,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Mount(fs) => new_fs(fs, child),
         Op::Again { slot, at } => again(*slot, at, child),
         Op::Remount { at, attrs } => set_attrs(open(at, PATH, child)?.as_fd(), attrs),
-        Op::OpenDev(at) => Ok(child.dev = Some(open_or_make(at, true, child)?)),
+        Op::OpenDev(at) => open_dev(at, child),
         Op::Node { name, device } => node(child, name, *device),
         Op::BindNode { name, source } => bind_node(child, name, source),
         Op::Link { name, target } => exists_is_fine(file::symlink_at(target, dev(child)?, name)),
@@ -231,6 +234,11 @@ fn again(slot: usize, at: &At, child: &mut Child) -> Result<()> {
     let kept = child.kept.get(slot).and_then(Option::as_ref).ok_or(Errno::EBADF)?;
     let mount = mount::clone_fd(kept.as_fd(), 0)?;
     attach(mount, at, child).map(drop)
+}
+
+fn open_dev(at: &At, child: &mut Child) -> Result<()> {
+    child.dev = Some(open_or_make(at, true, child)?);
+    Ok(())
 }
 
 fn dev<'a>(child: &'a Child) -> Result<BorrowedFd<'a>> {
