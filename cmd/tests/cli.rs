@@ -154,6 +154,8 @@ mod spec {
             let (ours, mut theirs) = (config(ours.path()), config(theirs.path()));
             theirs["ociVersion"] = "1.0.2".into();
             theirs["hostname"] = "codexrun".into();
+            // An ambient capability must be inheritable (capabilities(7)), and runc gives none: its request has no effect.
+            theirs["process"]["capabilities"].as_object_mut().unwrap().remove("ambient");
             theirs["mounts"].as_array_mut().unwrap().retain(|m| m["type"] != "cgroup" && m["destination"] != "/sys/fs/cgroup");
             theirs["linux"].as_object_mut().unwrap().remove("resources");
             if !rootless.is_empty() {

@@ -5,8 +5,6 @@ pub const POLICY_SHA256: &str = "dev.codexrun.policy.sha256";
 /// `reaper`: PID 1 is codexrun's init, which runs `process.args` as its child, forwards signals, reaps, and ends the
 /// rest when the command ends. Absent: the process itself is PID 1, as OCI says.
 pub const INIT: &str = "dev.codexrun.init";
-/// `new`: the process starts in a session of its own (setsid(2)), so that it has no controlling terminal (TIOCSTI).
-pub const SESSION: &str = "dev.codexrun.session";
 /// `true`: the container is killed when the codexrun process that started it dies (not for `--detach`).
 pub const DIE_WITH_PARENT: &str = "dev.codexrun.die-with-parent";
 /// `nofollow`: no symbolic link may be crossed while a mount's source or destination is resolved; a link that appears
@@ -20,6 +18,6 @@ pub const PLACEHOLDERS: &str = "dev.codexrun.placeholders";
 pub const PLACEHOLDER_MODE: u32 = 0o1555;
 
 /// Every key above; an annotation with the prefix that is not listed is refused by name.
-pub const ALL: &[&str] = &[POLICY_SHA256, INIT, SESSION, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS];
+pub const ALL: &[&str] = &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS];
 /// The prefix of them all.
 pub const PREFIX: &str = "dev.codexrun.";

@@ -11,6 +11,8 @@ pub struct Host {
     pub gid: u32,
     /// Whether the caller may write id maps of more than itself and set its groups (CAP_SETUID and CAP_SETGID).
     pub privileged: bool,
+    /// Whether setgroups(2) is permitted; not in a user namespace whose group map was written without the right to.
+    pub setgroups: bool,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
     pub last_capability: u32,
     /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
@@ -28,10 +30,12 @@ impl Host {
     /// Asks the kernel; needs no privilege and changes nothing.
     pub fn probe() -> Self {
         let effective = cred::capabilities().map_or(0, |c| c.effective);
+        let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
         Host {
             uid: cred::euid(),
             gid: cred::egid(),
-            privileged: effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID,
+            privileged,
+            setgroups: privileged && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow"),
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
             umask: process::umask_of_caller(),
@@ -45,6 +49,7 @@ impl Host {
             uid,
             gid,
             privileged: uid == 0,
+            setgroups: uid == 0,
             last_capability: 40,
             open_tree_attr: true,
             umask: 0o022,

@@ -167,7 +167,7 @@ mod tests {
         for other in [Other::Runc, Other::Crun] {
             let plain = crate::template::spec(crate::template::Runner::Root).unwrap();
             assert_eq!(losses(&plain, other), []);
-            let annotations = json!({ annotation::POLICY_SHA256: "00", annotation::SESSION: "new", "x": "y" });
+            let annotations = json!({ annotation::POLICY_SHA256: "00", "x": "y" });
             assert_eq!(lost(json!({ "ociVersion": "1.0.0", "annotations": annotations }), other), [""; 0]);
         }
     }

@@ -8,7 +8,6 @@ use oci_spec::runtime::{Linux, Process, Spec};
 const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::POLICY_SHA256, None),
     (annotation::INIT, Some("reaper")),
-    (annotation::SESSION, Some("new")),
     (annotation::DIE_WITH_PARENT, Some("true")),
     (annotation::RESOLVE, Some("nofollow")),
     (annotation::PLACEHOLDERS, None),

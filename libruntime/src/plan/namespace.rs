@@ -156,7 +156,7 @@ fn itself(list: &[LinuxIdMapping], id: u32) -> bool {
 }
 
 fn map_itself(draft: &mut Draft, spec: &Spec, uid: (u32, u32), gid: (u32, u32)) -> Maps {
-    if draft.host.privileged {
+    if draft.host.setgroups {
         draft.before.insert(0, ParentStep { op: ParentOp::DropGroups, origin: "process.user.additionalGids".to_owned() });
     }
     let devpts = spec.mounts().iter().flatten().any(|m| m.typ().as_deref() == Some("devpts"));

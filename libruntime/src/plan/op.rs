@@ -121,6 +121,8 @@ pub enum Op {
         /// What it may be raised to.
         hard: u64,
     },
+    /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a session keyring of its own, not the caller's.
+    Keyring,
     /// setgroups(2).
     Groups(Vec<u32>),
     /// PR_SET_KEEPCAPS.

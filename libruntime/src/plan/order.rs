@@ -43,6 +43,8 @@ pub enum Stage {
     NestUser,
     /// The bounding set needs CAP_SETPCAP: before the user id changes.
     Bounding,
+    /// Keyrings cross every namespace; the new one belongs to the user who makes it.
+    Keyring,
     /// Groups before ids: with the ids the right to set groups goes.
     Ids,
     /// Last use of power was `Ids`.
@@ -97,6 +99,7 @@ impl Stage {
             Stage::SeccompEarly | Stage::SeccompInit | Stage::SeccompLate => "seccomp",
             Stage::NestUser => "user",
             Stage::Bounding | Stage::Capabilities => "capabilities",
+            Stage::Keyring => "keyring",
             Stage::Ids => "ids",
             Stage::Cwd => "cwd",
             Stage::Ready => "ready",

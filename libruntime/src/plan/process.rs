@@ -1,10 +1,9 @@
 //! The rest of `process`: arguments, environment, working directory, limits, session.
 
+use super::Draft;
 use super::op::{Exec, Op};
 use super::order::Stage;
 use super::place::{c_path, c_string};
-use super::{Draft, annotation_of};
-use crate::annotation;
 use oci_spec::runtime::{PosixRlimitType as Limit, Process, Spec};
 use std::ffi::CString;
 
@@ -15,11 +14,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     exec(draft, process);
     cwd(draft, process);
     limits(draft, process);
-    let console = process.terminal() == Some(true);
-    if console || annotation_of(spec, annotation::SESSION) == Some("new") {
-        let origin = if console { "process.terminal".to_owned() } else { format!("annotations[{}]", annotation::SESSION) };
-        draft.step(Stage::Session, Op::Session, origin);
-    }
+    // As runc and crun do: no controlling terminal but its own, into which it could push input (TIOCSTI).
+    draft.step(Stage::Session, Op::Session, "process.terminal");
     draft.step(Stage::Descriptors, Op::CloexecFrom(3 + draft.options.preserve_fds), "run");
     draft.step(Stage::Signals, Op::Signals, "run");
 }

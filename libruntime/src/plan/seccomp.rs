@@ -7,8 +7,11 @@ use crate::bpf::{self, Data, Native};
 use oci_spec::runtime::Spec;
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
-    let Some(seccomp) = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else { return Vec::new() };
     let place = "linux.seccomp";
+    let Some(seccomp) = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else {
+        draft.step(Stage::Keyring, Op::Keyring, "process");
+        return Vec::new();
+    };
     if seccomp.listener_path().is_some() {
         draft.refuse(format!("{place}.listenerPath"), "is not supported yet");
     }
@@ -32,6 +35,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
         (true, true) => Stage::SeccompInit,
         (true, false) => Stage::SeccompLate,
     };
+    // A new keyring for each launch would use up an ordinary user's quota (keyrings(7)); out of reach, the caller's may stay.
+    if answers(&program.insns, draft.host.native, keys(draft.host.native)).any(|answer| answer == ALLOW) {
+        draft.step(Stage::Keyring, Op::Keyring, "process");
+    }
     let warnings = program.warnings.clone();
     draft.step(stage, Op::Seccomp(program), place);
     warnings
@@ -42,12 +49,28 @@ const ALLOW: u32 = 0x7fff_0000;
 
 /// Whether the filter answers "allow" to all that init does after the fork, and the command until its execve(2).
 fn lets_init_work(program: &[bpf::Insn], native: Native) -> bool {
-    let (arch, numbers) = match native {
-        Native::X86_64 => (0xc000_003e, INIT_X86_64),
-        Native::Aarch64 => (0xc000_00b7, INIT_AARCH64),
+    let calls = match native {
+        Native::X86_64 => INIT_X86_64,
+        Native::Aarch64 => INIT_AARCH64,
     };
-    let answer = |nr: i32| bpf::interpret(program, &Data { nr, arch, instruction_pointer: 0, args: [0; 6] });
-    numbers.iter().all(|nr| answer(*nr) == ALLOW)
+    answers(program, native, calls).all(|answer| answer == ALLOW)
+}
+
+/// What the filter answers to these calls of the native architecture, with arguments of zero.
+fn answers(program: &[bpf::Insn], native: Native, calls: &'static [i32]) -> impl Iterator<Item = u32> {
+    let arch = match native {
+        Native::X86_64 => 0xc000_003e,
+        Native::Aarch64 => 0xc000_00b7,
+    };
+    calls.iter().map(move |nr| bpf::interpret(program, &Data { nr: *nr, arch, instruction_pointer: 0, args: [0; 6] }))
+}
+
+/// add_key, request_key, keyctl.
+fn keys(native: Native) -> &'static [i32] {
+    match native {
+        Native::X86_64 => &[248, 249, 250],
+        Native::Aarch64 => &[217, 218, 219],
+    }
 }
 
 // clone, write, close_range, kill, wait4, rt_sigtimedwait, exit_group, setsid, rt_sigprocmask, ioctl, dup2 (dup3), execve

@@ -36,7 +36,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::DieWithParent => write!(f, "die with the parent"),
-            Op::Umask(mask) => write!(f, "umask {mask:03o}"),
+            Op::Umask(mask) => write!(f, "set umask {mask:03o}"),
             Op::Wait(sync) => write!(f, "wait for {sync}"),
             Op::Tell(sync) => write!(f, "tell {sync}"),
             Op::MapSelf(map) => write!(f, "map uid {} gid {}", line(&map.uid), line(&map.gid)),
@@ -44,9 +44,9 @@ impl fmt::Display for Op {
             Op::Unshare(flags) => write!(f, "unshare{}", namespaces(*flags)),
             Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
             Op::Loopback => write!(f, "bring lo up"),
-            Op::Propagation(flag) => write!(f, "propagation {}", propagation(*flag)),
-            Op::Root(Root::Memory) => write!(f, "root in memory"),
-            Op::Root(Root::Dir(path)) => write!(f, "root {}", text(path)),
+            Op::Propagation(flag) => write!(f, "set propagation {}", propagation(*flag)),
+            Op::Root(Root::Memory) => write!(f, "make the root in memory"),
+            Op::Root(Root::Dir(path)) => write!(f, "make the root from {}", text(path)),
             Op::Mkdir { at, mode } => write!(f, "mkdir {at} {mode:04o}"),
             Op::Touch(at) => write!(f, "touch {at}"),
             Op::Symlink { at, target } => write!(f, "symlink {at} → {}", text(target)),
@@ -64,32 +64,38 @@ impl fmt::Display for Op {
             }
             Op::BindNode { name, source } => write!(f, "bind {} → /dev/{}", text(source), text(name)),
             Op::Link { name, target } => write!(f, "symlink /dev/{} → {}", text(name), text(target)),
-            Op::Console { console, .. } => write!(f, "new terminal → {console}, master to the parent"),
+            Op::Console { console, .. } => write!(f, "open a terminal → {console}, master to the parent"),
             Op::OpenNull(path) => write!(f, "open the host's {}", text(path)),
             Op::Mask(at) => write!(f, "mask {at}"),
-            Op::ReadOnly(at) => write!(f, "read-only {at}"),
-            Op::RootAttr(attr) => write!(f, "root{}", words(attr, "")),
+            Op::ReadOnly(at) => write!(f, "make read-only {at}"),
+            Op::RootAttr(attr) => write!(f, "make the root{}", words(attr, "")),
             Op::Pivot => write!(f, "pivot"),
-            Op::Hostname(name) => write!(f, "hostname {}", String::from_utf8_lossy(name)),
-            Op::Domainname(name) => write!(f, "domainname {}", String::from_utf8_lossy(name)),
-            Op::OomScore(score) => write!(f, "oom_score_adj {}", text(score)),
-            Op::Rlimit { resource, soft, hard } => write!(f, "rlimit {resource} soft {soft} hard {hard}"),
-            Op::Groups(gids) => write!(f, "groups {gids:?}"),
+            Op::Hostname(name) => write!(f, "set hostname {}", String::from_utf8_lossy(name)),
+            Op::Domainname(name) => write!(f, "set domainname {}", String::from_utf8_lossy(name)),
+            Op::OomScore(score) => write!(f, "set oom_score_adj {}", text(score)),
+            Op::Rlimit { resource, soft, hard } => write!(f, "set rlimit {resource} soft {soft} hard {hard}"),
+            Op::Keyring => write!(f, "join a new session keyring"),
+            Op::Groups(gids) => write!(f, "set groups {gids:?}"),
             Op::KeepCapabilities => write!(f, "keep capabilities"),
-            Op::Gid(gid) => write!(f, "gid {gid}"),
-            Op::Uid(uid) => write!(f, "uid {uid}"),
-            Op::Bounding { keep, .. } => write!(f, "bounding set {keep:#x}"),
+            Op::Gid(gid) => write!(f, "set gid {gid}"),
+            Op::Uid(uid) => write!(f, "set uid {uid}"),
+            Op::Bounding { keep, .. } => write!(f, "limit the bounding set to {keep:#x}"),
             Op::Capabilities { effective, permitted, inheritable, ambient } => {
-                write!(f, "effective {effective:#x} permitted {permitted:#x} inheritable {inheritable:#x} ambient {ambient:#x}")
+                write!(
+                    f,
+                    "set capabilities: effective {effective:#x} permitted {permitted:#x} inheritable {inheritable:#x} ambient {ambient:#x}"
+                )
             }
-            Op::Undumpable => write!(f, "not dumpable"),
+            Op::Undumpable => write!(f, "become undumpable"),
             Op::Chdir(path) => write!(f, "chdir {}", text(path)),
-            Op::NoNewPrivs => write!(f, "no new privileges"),
-            Op::CloexecFrom(first) => write!(f, "close-on-exec from {first}"),
+            Op::NoNewPrivs => write!(f, "set no_new_privs"),
+            Op::CloexecFrom(first) => write!(f, "set close-on-exec from {first}"),
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
-            Op::Session => write!(f, "new session"),
-            Op::Signals => write!(f, "the caller's signal mask"),
-            Op::Seccomp(program) => write!(f, "filter of {} instructions, flags {:#x}", program.insns.len(), program.flags),
+            Op::Session => write!(f, "start a new session"),
+            Op::Signals => write!(f, "restore the caller's signal mask"),
+            Op::Seccomp(program) => {
+                write!(f, "load a filter of {} instructions, flags {:#x}", program.insns.len(), program.flags)
+            }
             Op::Exec(exec) => write!(f, "exec {}", exec.args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")),
         }
     }
@@ -104,13 +110,13 @@ impl fmt::Display for ParentOp {
                 write!(f, "map uid {} gid {}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
             }
             ParentOp::Keeper(paths) => {
-                write!(f, "keeper of")?;
+                write!(f, "reserve")?;
                 paths.iter().try_for_each(|p| write!(f, " {}", p.display()))
             }
             ParentOp::Wait(sync) => write!(f, "wait for {sync}"),
             ParentOp::Tell(sync) => write!(f, "tell {sync}"),
             ParentOp::Hooks(kind, hooks) => {
-                write!(f, "{}", kind.name())?;
+                write!(f, "run {}", kind.name())?;
                 hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
             }
             ParentOp::Record => write!(f, "record the container"),

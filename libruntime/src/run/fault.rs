@@ -77,7 +77,15 @@ impl Fault {
         let path = paths.and_then(|p| p.get(usize::from(self.step))).map(|p| p.display().to_string()).unwrap_or_default();
         let what = format!("cannot reserve `{path}`, which is missing and must not be created in the sandbox");
         let place = format!("config.json: annotations[{}]", annotation::PLACEHOLDERS);
-        Error::new(what).at(place).cause(describe(Errno::from_raw(self.errno)))
+        let errno = Errno::from_raw(self.errno);
+        let error = Error::new(what).at(place).cause(describe(errno));
+        match errno {
+            Errno::EAGAIN => error.hint("another process holds a lock on it"),
+            Errno::EACCES | Errno::EPERM => {
+                error.hint("its directory is not writable; make it so, or take it from the writable roots")
+            }
+            _ => error,
+        }
     }
 }
 
@@ -113,6 +121,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
             Some("a symbolic link lies on the way; it was not there when the policy was compiled")
         }
         (_, Errno::ENOSPC) => Some("is /proc/sys/fs/mount-max (or a limit under /proc/sys/user) reached?"),
+        (Op::MapSelf(map), Errno::EPERM) if map.uid.to_bytes().ends_with(b" 0 1\n") => {
+            Some("root can map itself only with CAP_SETFCAP (user_namespaces(7)), which it has given up inside a sandbox")
+        }
         (Op::MapSelf(_) | Op::NestUser(_), Errno::EPERM | Errno::EACCES) => Some(USERNS),
         (Op::Loopback | Op::Unshare(_), Errno::EPERM) => Some(USERNS),
         (Op::Chdir(_), Errno::EACCES | Errno::ENOENT) => Some("the working directory must be visible inside the sandbox"),

@@ -50,6 +50,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Domainname(name) => process::setdomainname(name),
         Op::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),
         Op::Rlimit { resource, soft, hard } => process::setrlimit(*resource, *soft, *hard),
+        Op::Keyring => keyring(),
         Op::Groups(gids) => cred::set_groups(gids),
         Op::KeepCapabilities => process::set_keep_capabilities(true),
         Op::Gid(gid) => cred::set_gid(*gid),
@@ -246,7 +247,14 @@ fn dev<'a>(child: &'a Child) -> Result<BorrowedFd<'a>> {
 }
 
 fn node(child: &Child, name: &CStr, device: u64) -> Result<()> {
-    exists_is_fine(file::mknod_at(dev(child)?, name, libc::S_IFCHR | 0o666, device))
+    let dev = dev(child)?;
+    match file::mknod_at(dev, name, libc::S_IFCHR | 0o666, device) {
+        Err(Errno::EEXIST) => {}
+        other => return other,
+    }
+    // What an image brings along must be the device that it says it is.
+    let stat = file::stat(file::open_at(dev, name, PATH | libc::O_NOFOLLOW)?.as_fd())?;
+    if stat.mode & libc::S_IFMT == libc::S_IFCHR && stat.device == device { Ok(()) } else { Err(Errno::EEXIST) }
 }
 
 /// The last component is not followed: a link that an image left there cannot redirect it.
@@ -324,6 +332,11 @@ fn pivot(child: &mut Child) -> Result<()> {
     file::chdir(c"/")?;
     child.forget_host();
     Ok(())
+}
+
+/// A kernel without keyrings has none to hide.
+fn keyring() -> Result<()> {
+    process::join_new_keyring().or_else(|e| if e == Errno::ENOSYS { Ok(()) } else { Err(e) })
 }
 
 fn bounding(keep: u64, last: u32) -> Result<()> {

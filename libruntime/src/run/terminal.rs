@@ -52,12 +52,15 @@ impl Relay {
         let mut buffer = [0; 4096];
         // EIO: nobody has the other end open any more (pty(7)).
         let n = file::read(self.master.as_fd(), &mut buffer).unwrap_or(0);
-        file::write_all(file::stdout(), &buffer[..n]).map(|()| n > 0)
+        // A reader that has gone away does not end the container.
+        let _ = file::write_all(file::stdout(), &buffer[..n]);
+        Ok(n > 0)
     }
 
     fn input(&mut self) -> Result<()> {
         let mut buffer = [0; 4096];
-        let n = file::read(file::stdin(), &mut buffer)?;
+        // What cannot be read has nothing more to say.
+        let n = file::read(file::stdin(), &mut buffer).unwrap_or(0);
         if n == 0 {
             self.input_ended = true;
             // End of file, as a terminal says it.

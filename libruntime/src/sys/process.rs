@@ -194,6 +194,12 @@ pub fn set_keep_capabilities(keep: bool) -> Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, keep.into(), 0).map(drop)
 }
 
+/// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING without a name: a new, empty session keyring.
+pub fn join_new_keyring() -> Result<()> {
+    // SAFETY: a null name asks for an anonymous keyring.
+    done(unsafe { libc::syscall(libc::SYS_keyctl, 1, std::ptr::null::<c_char>()) })
+}
+
 /// setsid(2).
 pub fn setsid() -> Result<()> {
     // SAFETY: takes no arguments.

@@ -128,7 +128,6 @@ fn annotations(request: &Request, style: Style, placeholders: &[String]) -> Resu
     ];
     if style == Style::Sandbox {
         all.push((annotation::INIT, "reaper".into()));
-        all.push((annotation::SESSION, "new".into()));
     }
     if !placeholders.is_empty() {
         let json =

@@ -413,7 +413,6 @@ fn a_sandbox_has_no_capability_and_says_what_it_is() {
     let all = c.bundle.spec.annotations().as_ref().unwrap();
     for (key, value) in [
         (annotation::INIT, "reaper"),
-        (annotation::SESSION, "new"),
         (annotation::DIE_WITH_PARENT, "true"),
         (annotation::RESOLVE, "nofollow"),
         (annotation::POLICY_SHA256, "00"),
