@@ -86,10 +86,6 @@ const RESTRICTED: &[Rule] = &[
     call("process_vm_readv"),
     call("process_vm_writev"),
     call("pidfd_getfd"),
-    // The session keyring is the caller's, whatever the namespaces: its keys could be read, and others planted in it.
-    call("keyctl"),
-    call("add_key"),
-    call("request_key"),
 ];
 
 /// The host's network is granted; the hypervisor's is not a network that anybody means.
@@ -100,10 +96,6 @@ const ENABLED: &[Rule] = &[
     call("io_uring_setup"),
     call("io_uring_enter"),
     call("io_uring_register"),
-    // The session keyring is the caller's, whatever the namespaces: its keys could be read, and others planted in it.
-    call("keyctl"),
-    call("add_key"),
-    call("request_key"),
 ];
 
 /// Native first, then its 32-bit calls. x32 is not listed, so its calls kill.
@@ -203,15 +195,6 @@ mod tests {
         for (kind, want) in [(1, false), (2, true), (3, true), (5, false)] {
             for flags in [0, 0o2000000, 0o4000, 1 << 32] {
                 assert_eq!(refused(RESTRICTED, "socketpair", [1, kind | flags, 0, 0, 0, 0]), want, "{kind} {flags:o}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_callers_keys_are_out_of_reach() {
-        for rules in [RESTRICTED, ENABLED] {
-            for name in ["keyctl", "add_key", "request_key"] {
-                assert!(refused(rules, name, [0; 6]), "{name}");
             }
         }
     }
