@@ -302,6 +302,31 @@ mod sandbox {
     }
 
     #[test]
+    fn a_directory_of_path_that_cannot_be_searched_holds_nothing() {
+        let dir = dir();
+        let closed = dir.path().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+        let path = format!("PATH={}:/usr/bin:/bin", closed.display());
+        for (command, code) in [("no-such-command", 127), ("true", 0)] {
+            assert_eq!(at(dir.path(), &["sandbox", "--env", &path, "--", command]).0, code, "{command}");
+        }
+    }
+
+    /// CVE-2024-21626: what is below it would be reached past every mount.
+    #[test]
+    fn a_directory_as_a_standard_descriptor_is_refused() {
+        let dir = dir();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
+        command.current_dir(dir.path()).args(["sandbox", "--", "touch", "/proc/self/fd/0/x"]);
+        let out = command.stdin(std::fs::File::open("/usr").unwrap()).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("codexrun: standard input is a directory"), "{said}");
+        assert!(!Path::new("/usr/x").exists());
+    }
+
+    #[test]
     fn a_bundle_is_kept_only_on_demand_and_runs_again() {
         let (dir, keep) = (dir(), dir());
         let kept = keep.path().join("b");

@@ -13,6 +13,7 @@ use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Store};
+use crate::sys::file;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,7 @@ pub struct Options {
 /// # Errors
 /// Every reason for which the spec is refused; or the one step that failed, in which case nothing of the container is left.
 pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
-    single_threaded().map_err(|e| vec![e])?;
+    single_threaded().and_then(|()| no_directory_as_stdio()).map_err(|e| vec![e])?;
     let host = Host::probe();
     let record = options.store.is_some() || options.pid_file.is_some();
     let plan_options = plan::Options {
@@ -75,6 +76,18 @@ fn single_threaded() -> Result<()> {
     let threads = std::fs::metadata("/proc/self/task").map_or(3, |m| std::os::unix::fs::MetadataExt::nlink(&m));
     if threads > 3 {
         return Err(Error::new("the calling process has more than one thread").hint("start `codexrun` as a process of its own"));
+    }
+    Ok(())
+}
+
+/// Through a directory of the host that the command inherits, every path below it is reached past all mounts (CVE-2024-21626).
+fn no_directory_as_stdio() -> Result<()> {
+    let names = [("standard input", file::stdin()), ("standard output", file::stdout()), ("standard error", file::stderr())];
+    for (name, fd) in names {
+        if file::stat(fd).is_ok_and(|stat| stat.is_dir()) {
+            let what = format!("{name} is a directory, which would lead out of the container past every mount");
+            return Err(Error::new(what).hint("redirect it to a file, a pipe or /dev/null"));
+        }
     }
     Ok(())
 }

@@ -367,11 +367,17 @@ fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
         }
         match process::exec(path, &child.args, &child.env) {
             Errno::ENOENT | Errno::ENOTDIR => {}
-            Errno::EACCES => error = Errno::EACCES,
+            // A directory of $PATH that cannot be searched holds nothing; a file that is there is what was meant.
+            Errno::EACCES if candidates.len() == 1 || exists(path) => error = Errno::EACCES,
+            Errno::EACCES => {}
             other => return other,
         }
     }
     error
+}
+
+fn exists(path: &CStr) -> bool {
+    file::open_at(file::cwd(), path, PATH).is_ok()
 }
 
 /// CVE-2019-5736: `/proc/self/exe`, as the command or as the interpreter of a script, is codexrun's own file on the host, through

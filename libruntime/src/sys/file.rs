@@ -294,6 +294,12 @@ pub fn stdout() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(1) }
 }
 
+/// Standard error, borrowed likewise.
+pub fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: as for `stdin`.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}
+
 /// Makes reads return EAGAIN rather than wait.
 pub fn set_nonblocking(fd: BorrowedFd) -> Result<()> {
     // SAFETY: takes no pointers.
