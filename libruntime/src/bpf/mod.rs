@@ -23,6 +23,8 @@ mod names;
 #[cfg(test)]
 mod oracle;
 mod rules;
+#[cfg(test)]
+mod second;
 mod show;
 #[cfg(test)]
 mod tests;
