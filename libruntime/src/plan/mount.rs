@@ -5,26 +5,27 @@ use super::options::Options;
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
 use super::{Draft, ParentStep, annotation_of};
-use crate::annotation;
 use crate::bundle::{Node, Rootfs, Skeleton};
 use crate::sys::file::Resolve;
 use crate::sys::mount::{MountAttr, attr};
+use crate::{Error, annotation};
 use oci_spec::runtime::{Mount, Spec};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     root(draft, rootfs);
-    let mut kept: Vec<(Parameters, MountAttr)> = Vec::new();
+    let placeholders = placeholders(draft, spec);
+    let mut shared: Vec<(Parameters, MountAttr)> = Vec::new();
     for (i, mount) in spec.mounts().iter().flatten().enumerate() {
-        one(draft, &format!("mounts[{i}]"), mount, &mut kept);
+        let kept = placeholders.contains(mount.destination());
+        one(draft, &format!("mounts[{i}]"), mount, kept, &mut shared);
     }
     if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         draft.step(Stage::RootAttr, Op::RootAttr(attr), "root.readonly");
     }
     draft.step(Stage::Pivot, Op::Pivot, "root.path");
-    placeholders(draft, spec);
 }
 
 fn root(draft: &mut Draft, rootfs: &Rootfs) {
@@ -57,7 +58,7 @@ fn skeleton(draft: &mut Draft, skeleton: &Skeleton) {
     }
 }
 
-fn one(draft: &mut Draft, place: &str, mount: &Mount, kept: &mut Vec<(Parameters, MountAttr)>) {
+fn one(draft: &mut Draft, place: &str, mount: &Mount, kept: bool, shared: &mut Vec<(Parameters, MountAttr)>) {
     for (list, name) in [(mount.uid_mappings(), "uidMappings"), (mount.gid_mappings(), "gidMappings")] {
         if list.as_ref().is_some_and(|l| !l.is_empty()) {
             draft.refuse(format!("{place}.{name}"), "id-mapped mounts are not supported yet");
@@ -66,11 +67,11 @@ fn one(draft: &mut Draft, place: &str, mount: &Mount, kept: &mut Vec<(Parameters
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let options = draft.take(&format!("{place}.options"), options);
     let at = draft.at(&format!("{place}.destination"), mount.destination());
-    let (Some(options), Some(at)) = (options, at) else { return };
+    let (Some(options), Some(at)) = (options, at.map(|at| At { kept, ..at })) else { return };
     match options.bind.or((mount.typ().as_deref() == Some("bind")).then_some(false)) {
         _ if options.remount => draft.step(Stage::Mounts, Op::Remount { at, attrs: options.attrs }, place),
         Some(recursive) => bind(draft, place, mount, options, recursive, at),
-        None => new_fs(draft, place, mount, options, at, kept),
+        None => new_fs(draft, place, mount, options, at, shared),
     }
 }
 
@@ -114,7 +115,7 @@ type Parameters = (CString, Vec<(CString, Option<CString>)>);
 /// Types that need more than fsopen(2), or a controller that this version does not set up.
 const REFUSED: &[&str] = &["cgroup", "cgroup2"];
 
-fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: At, kept: &mut Vec<(Parameters, MountAttr)>) {
+fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: At, shared: &mut Vec<(Parameters, MountAttr)>) {
     let Some(typ) = mount.typ().as_deref().filter(|t| !t.is_empty()) else {
         return draft.refuse(format!("{place}.type"), "is missing, and the options do not say `bind`");
     };
@@ -131,12 +132,12 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     attrs.tree = MountAttr::default();
     let key = ((fstype.clone(), parameters.clone()), attrs.own);
     let shareable = typ == "tmpfs" && attrs.own.set & attr::RDONLY != 0;
-    if let Some(slot) = kept.iter().position(|k| shareable && *k == key) {
+    if let Some(slot) = shared.iter().position(|k| shareable && *k == key) {
         return draft.step(Stage::Mounts, Op::Again { slot, at }, place);
     }
-    let keep = (shareable && kept.len() < SLOTS).then_some(kept.len());
+    let keep = (shareable && shared.len() < SLOTS).then_some(shared.len());
     if keep.is_some() {
-        kept.push(key);
+        shared.push(key);
     }
     draft.step(Stage::Mounts, Op::Mount(NewFs { fstype, parameters, attrs, at, keep }), place);
 }
@@ -157,19 +158,18 @@ fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Para
     Ok((c_string(typ.as_bytes())?, list))
 }
 
-fn placeholders(draft: &mut Draft, spec: &Spec) {
-    let Some(text) = annotation_of(spec, annotation::PLACEHOLDERS) else { return };
+fn placeholders(draft: &mut Draft, spec: &Spec) -> Vec<PathBuf> {
+    let Some(text) = annotation_of(spec, annotation::PLACEHOLDERS) else { return Vec::new() };
     let place = format!("annotations[{}]", annotation::PLACEHOLDERS);
-    let paths: Vec<PathBuf> = match serde_json::from_str(text) {
-        Ok(paths) => paths,
-        Err(e) => return draft.refuse(place, format!("is not a JSON array of paths: {e}")),
-    };
+    let parsed = serde_json::from_str(text).map_err(|e| Error::new(format!("is not a JSON array of paths: {e}")));
+    let Some::<Vec<PathBuf>>(paths) = draft.take(&place, parsed) else { return Vec::new() };
     let clean = |p: &PathBuf| p.is_absolute() && p.file_name().is_some() && p.components().collect::<PathBuf>() == *p;
     if let Some(bad) = paths.iter().find(|p| !clean(p) || p.components().any(|c| c == std::path::Component::ParentDir)) {
-        return draft.refuse(place, format!("`{}` is not a clean absolute path", bad.display()));
+        draft.refuse(&place, format!("`{}` is not a clean absolute path", bad.display()));
     }
     if !paths.is_empty() {
-        draft.parent.push(ParentStep { op: ParentOp::Keeper(paths), origin: place.clone() });
+        draft.parent.push(ParentStep { op: ParentOp::Keeper(paths.clone()), origin: place.clone() });
         draft.step(Stage::Placeholders, Op::Wait(Sync::Placeholders), place);
     }
+    paths
 }

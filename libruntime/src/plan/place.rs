@@ -17,6 +17,8 @@ pub struct At {
     pub name: CString,
     /// How symbolic links on the way are treated.
     pub resolve: Resolve,
+    /// It is made by the keeper, or not at all: what is missing here is not made anew.
+    pub kept: bool,
     /// One component, in a root that holds nothing but what the plan put there: no look-up needed.
     pub direct: bool,
 }
@@ -42,6 +44,7 @@ impl At {
             parents: (1..names.len()).map(|n| c_string(&prefix(n))).collect::<Result<_>>()?,
             name: c_string(names.last().copied().unwrap_or_default())?,
             resolve,
+            kept: false,
             direct: own_root && names.len() == 1,
         })
     }

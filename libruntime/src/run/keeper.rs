@@ -107,7 +107,11 @@ fn reserve(path: &Path) -> Result<Option<Kept>> {
             Err(Errno::EEXIST) => false,
             Err(errno) => return Err(errno),
         };
-        let Some(dir) = open(parent.as_fd(), &name)? else { if made { continue } else { return Ok(None) } };
+        let dir = match open(parent.as_fd(), &name)? {
+            Found::Placeholder(dir) => dir,
+            Found::Nothing => continue,
+            Found::Other => return Ok(None),
+        };
         lock_shared(dir.as_fd())?;
         // Between the open and the lock another keeper may have removed it; then it has no name any more.
         if file::stat(dir.as_fd())?.links > 0 {
@@ -138,15 +142,26 @@ fn split(path: &Path) -> Result<(OwnedFd, CString)> {
 /// What is there already, of a keeper that is no more.
 fn existing(path: &Path) -> Option<Kept> {
     let (parent, name) = split(path).ok()?;
-    let dir = open(parent.as_fd(), &name).ok().flatten()?;
-    Some(Kept { parent, name, dir, made: false })
+    match open(parent.as_fd(), &name) {
+        Ok(Found::Placeholder(dir)) => Some(Kept { parent, name, dir, made: false }),
+        Ok(Found::Nothing | Found::Other) | Err(_) => None,
+    }
 }
 
-/// Opens a placeholder; `None` when the name is gone or is something else.
-fn open(parent: BorrowedFd, name: &CString) -> Result<Option<OwnedFd>> {
+/// What stands at a name.
+enum Found {
+    Placeholder(OwnedFd),
+    /// Not, or not any more.
+    Nothing,
+    /// Something that is not ours.
+    Other,
+}
+
+fn open(parent: BorrowedFd, name: &CString) -> Result<Found> {
     match file::open_at(parent, name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) {
-        Ok(dir) if is_placeholder(&file::stat(dir.as_fd())?) => Ok(Some(dir)),
-        Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => Ok(None),
+        Ok(dir) if is_placeholder(&file::stat(dir.as_fd())?) => Ok(Found::Placeholder(dir)),
+        Err(Errno::ENOENT) => Ok(Found::Nothing),
+        Ok(_) | Err(Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => Ok(Found::Other),
         Err(errno) => Err(errno),
     }
 }
@@ -191,8 +206,10 @@ impl Kept {
 
     /// Under the exclusive lock. Fails when it is no longer empty or no longer ours: then it is not a placeholder any more.
     fn remove(&self) {
-        let same = |dir: OwnedFd| Some(file::stat(dir.as_fd()).ok()?.id == file::stat(self.dir.as_fd()).ok()?.id);
-        if open(self.parent.as_fd(), &self.name).ok().flatten().and_then(same) == Some(true) {
+        let id = |dir: &OwnedFd| file::stat(dir.as_fd()).ok().map(|stat| stat.id);
+        if let Ok(Found::Placeholder(dir)) = open(self.parent.as_fd(), &self.name)
+            && id(&dir) == id(&self.dir)
+        {
             let _ = file::rmdir_at(self.parent.as_fd(), &self.name);
         }
     }
@@ -295,6 +312,23 @@ mod tests {
         release(vec![second]);
         assert!(!path.exists(), "nobody holds it any more");
         contended.into_iter().for_each(Kept::outlast);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn keepers_that_come_and_go_at_once_never_lose_it() {
+        let (_dir, path) = dir();
+        std::thread::scope(|threads| {
+            for _ in 0..8 {
+                threads.spawn(|| {
+                    for _ in 0..200 {
+                        let kept = reserve(&path).unwrap().expect("what was removed meanwhile is made again");
+                        assert!(path.exists());
+                        release(vec![kept]).into_iter().for_each(Kept::outlast);
+                    }
+                });
+            }
+        });
         assert!(!path.exists());
     }
 

@@ -183,7 +183,7 @@ fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<OwnedFd> {
         return Ok(mount);
     }
     let target = match open(at, PATH, child) {
-        Err(Errno::ENOENT) => open_or_make(at, file::stat(mount.as_fd())?.is_dir(), child)?,
+        Err(Errno::ENOENT) if !at.kept => open_or_make(at, file::stat(mount.as_fd())?.is_dir(), child)?,
         other => other?,
     };
     mount::attach(mount.as_fd(), target.as_fd())?;
