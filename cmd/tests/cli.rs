@@ -306,7 +306,7 @@ mod sandbox {
         let dir = dir();
         let closed = dir.path().join("closed");
         std::fs::create_dir(&closed).unwrap();
-        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
         let path = format!("PATH={}:/usr/bin:/bin", closed.display());
         for (command, code) in [("no-such-command", 127), ("true", 0)] {
             assert_eq!(at(dir.path(), &["sandbox", "--env", &path, "--", command]).0, code, "{command}");
