@@ -3,7 +3,7 @@
 use crate::environment::Environment;
 use crate::make::Make;
 use crate::output;
-use crate::report::Failure;
+use crate::report::{Failure, warn};
 use clap::Args;
 use libruntime::bundle::Bundle;
 use libruntime::host::Host;
@@ -33,6 +33,7 @@ impl Plan {
     pub fn run(&self) -> Result<u8, Failure> {
         let view = self.view.as_deref().map(Recorded::load).transpose()?;
         let plan = plan::Plan::new(&self.bundle(view.as_ref())?, &host(view.as_ref()), &plan::Options::default())?;
+        plan.warnings.iter().for_each(|what| warn(what));
         output::print(&plan.to_string())
     }
 

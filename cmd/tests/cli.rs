@@ -306,7 +306,7 @@ mod sandbox {
         let dir = dir();
         let closed = dir.path().join("closed");
         std::fs::create_dir(&closed).unwrap();
-        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
         let path = format!("PATH={}:/usr/bin:/bin", closed.display());
         for (command, code) in [("no-such-command", 127), ("true", 0)] {
             assert_eq!(at(dir.path(), &["sandbox", "--env", &path, "--", command]).0, code, "{command}");
@@ -336,6 +336,79 @@ mod sandbox {
         assert!(names(dir.path()).is_empty());
         let (code, out, err) = at(dir.path(), &["run", kept.to_str().unwrap()]);
         assert_eq!((code, out.as_str()), (3, "hi\n"), "{err}");
+    }
+
+    /// A bundle `b` of the policy `read-only`, changed by hand.
+    fn edited(dir: &Path, command: &[&str], edit: impl Fn(&mut Value)) {
+        let line = [&["spec", "--from-policy", "read-only", "--bundle", "b", "--"], command].concat();
+        assert_eq!(at(dir, &line).0, 0);
+        let mut spec = config(&dir.join("b"));
+        edit(&mut spec);
+        fs::write(dir.join("b/config.json"), spec.to_string()).unwrap();
+    }
+
+    #[test]
+    fn hooks_after_the_start_and_after_the_end_run_in_the_foreground() {
+        let dir = dir();
+        edited(dir.path(), &["sleep", "0.3"], |spec| {
+            let log = dir.path().join("log");
+            let script = |word: &str| format!("cat >/dev/null; echo {word} >> '{}'", log.display());
+            let hook = |word: &str| serde_json::json!([{ "path": "/bin/sh", "args": ["sh", "-c", script(word)] }]);
+            spec["hooks"] = serde_json::json!({ "poststart": hook("started"), "poststop": hook("stopped") });
+        });
+        assert_eq!(at(dir.path(), &["run", "b"]), (0, String::new(), String::new()));
+        assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "started\nstopped\n");
+        let detached = at(dir.path(), &["--root", "r", "run", "--detach", "--bundle", "b", "box"]);
+        refused(&detached, "hooks.poststop: is not supported yet for a detached container");
+    }
+
+    #[test]
+    fn a_command_that_cannot_start_has_no_poststart() {
+        let dir = dir();
+        edited(dir.path(), &["no-such-command"], |spec| {
+            let log = dir.path().join("log");
+            spec["hooks"] = serde_json::json!({ "poststart": [{ "path": "/bin/sh",
+                "args": ["sh", "-c", format!("echo started >> '{}'", log.display())] }] });
+        });
+        let (code, _, err) = at(dir.path(), &["run", "b"]);
+        assert_eq!(code, 127, "{err}");
+        assert!(err.contains("executable file not found"), "{err}");
+        assert!(!dir.path().join("log").exists());
+    }
+
+    #[test]
+    fn a_system_call_that_nobody_knows_is_mentioned() {
+        let dir = dir();
+        edited(dir.path(), &["true"], |spec| {
+            let calls = spec["linux"]["seccomp"]["syscalls"].as_array_mut().unwrap();
+            calls.insert(0, serde_json::json!({ "names": ["no_such_call"], "action": "SCMP_ACT_ERRNO" }));
+        });
+        for verb in ["run", "plan"] {
+            let (code, _, err) = at(dir.path(), &[verb, "b"]);
+            assert_eq!(code, 0, "{verb}: {err}");
+            assert!(err.starts_with("codexrun: warning: ") && err.contains("`no_such_call`"), "{verb}: {err}");
+        }
+    }
+
+    #[test]
+    fn another_platforms_fields_and_a_limit_given_twice_are_refused() {
+        let dir = dir();
+        edited(dir.path(), &["true"], |spec| spec["zos"] = serde_json::json!({}));
+        refused(&at(dir.path(), &["run", "b"]), "zos: belongs to another platform");
+        fs::remove_dir_all(dir.path().join("b")).unwrap();
+        edited(dir.path(), &["true"], |spec| {
+            let limit = |n| serde_json::json!({ "type": "RLIMIT_NOFILE", "soft": n, "hard": n });
+            spec["process"]["rlimits"] = serde_json::json!([limit(20), limit(10)]);
+        });
+        refused(&at(dir.path(), &["run", "b"]), "process.rlimits[1].type: `RLIMIT_NOFILE` stands there twice");
+    }
+
+    #[test]
+    fn a_sandbox_in_a_sandbox_is_refused_with_the_reason() {
+        let dir = dir();
+        let (code, _, err) = run(dir.path(), "workspace-write", &[env!("CARGO_BIN_EXE_codexrun"), "sandbox", "--", "true"]);
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains("inside a sandbox") || err.contains("outer sandbox"), "{err}");
     }
 
     #[test]

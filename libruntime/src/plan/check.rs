@@ -15,9 +15,13 @@ const VALUES: &[(&str, Option<&str>)] = &[
 
 pub(super) fn unsupported(draft: &mut Draft, spec: &Spec) {
     version(draft, spec.version());
-    for (present, name) in
-        [(spec.windows().is_some(), "windows"), (spec.solaris().is_some(), "solaris"), (spec.vm().is_some(), "vm")]
-    {
+    let platforms = [
+        (spec.windows().is_some(), "windows"),
+        (spec.solaris().is_some(), "solaris"),
+        (spec.vm().is_some(), "vm"),
+        (spec.zos().is_some(), "zos"),
+    ];
+    for (present, name) in platforms {
         refuse_if(draft, present, name, "belongs to another platform");
     }
     if let Some(process) = spec.process() {

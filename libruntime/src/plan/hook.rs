@@ -42,6 +42,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let late = [(HookKind::Poststart, hooks.poststart()), (HookKind::Poststop, hooks.poststop())];
     for (kind, list) in late {
         if let Some(step) = step(draft, spec, kind, list) {
+            if kind == HookKind::Poststop && draft.options.detach {
+                // Nobody of ours is left to run them when the container ends.
+                draft.refuse("hooks.poststop", "is not supported yet for a detached container");
+            }
             draft.after.push(step);
         }
     }

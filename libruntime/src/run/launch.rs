@@ -7,7 +7,7 @@ use super::terminal::Relay;
 use super::{Options, hook, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::plan::op::{HookKind, Op, ParentOp, Sync};
-use crate::plan::{Plan, mount_slots};
+use crate::plan::{ParentStep, Plan, mount_slots};
 use crate::state::{Record, Reserved};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::process::{self, Cloned, Ended, Pid, Strings};
@@ -78,7 +78,7 @@ impl Launch<'_> {
         let mut container = self.start(caller)?;
         let ended = match self.bring_up(&mut container) {
             Ok(()) if self.options.detach => return self.hand_over(container),
-            Ok(()) => self.attend(&mut container, blocked),
+            Ok(()) => self.started(&container).and_then(|()| self.attend(&mut container, blocked)),
             Err(e) => Err(e),
         };
         let code = self.finish(&mut container, ended);
@@ -185,6 +185,19 @@ impl Launch<'_> {
             Cloned::Child => keeper.run(),
             Cloned::Parent(pid, _) => container.keeper = Some(KeeperProcess { pid, paths: paths.to_vec(), ended: false }),
         }
+        Ok(())
+    }
+
+    /// In the foreground: runs the `poststart` hooks once the process has executed. Without any there is nothing to wait for.
+    fn started(&self, container: &Container) -> Result<()> {
+        let wanted = |step: &ParentStep| matches!(step.op, ParentOp::Hooks(HookKind::Poststart, _));
+        if !self.plan.after.iter().any(wanted) {
+            return Ok(());
+        }
+        if let Some(fault) = Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e))? {
+            return Err(fault.explain(self.plan));
+        }
+        self.poststart(container);
         Ok(())
     }
 
@@ -366,7 +379,7 @@ fn setup(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(fault::describe(errno))
 }
 
-fn failed(step: &crate::plan::ParentStep, errno: Errno) -> Error {
+fn failed(step: &ParentStep, errno: Errno) -> Error {
     Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 

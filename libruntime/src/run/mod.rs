@@ -55,6 +55,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
         bundle_dir: options.bundle_dir.clone(),
     };
     let plan = Plan::new(bundle, &host, &plan_options)?;
+    plan.warnings.iter().for_each(|what| Error::new(what).warn());
     if plan.terminal && options.detach && options.console_socket.is_none() {
         let error = Error::new("a detached process cannot have this terminal").at("config.json: process.terminal");
         return Err(vec![error.hint("give `--console-socket`, or set `process.terminal` to false")]);

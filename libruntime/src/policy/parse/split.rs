@@ -138,9 +138,8 @@ fn unknown(at: &At) -> Result<Special> {
     Ok(no_effect(&at.need("path")?.text("a special path's name")?, written(at)?))
 }
 
-/// A kind of a later version: kept by its name.
+/// A kind of a later version: kept by its name, whatever else it says.
 fn future(at: &At, kind: &Text) -> Result<Special> {
-    at.only("a special path of unknown kind", &["kind", "subpath"])?;
     Ok(no_effect(kind, written(at)?))
 }
 

@@ -153,7 +153,7 @@ fn every_profile_form_has_its_meaning() {
 fn an_unknown_special_token_is_kept_and_warned_about() {
     let text = r#"{"kind":"restricted","entries":[
   {"path":{"type":"special","value":{"kind":"unknown","path":":future","subpath":"x"}},"access":"read"},
-  {"path":{"type":"special","value":{"kind":"home"}},"access":"write"}]}"#;
+  {"path":{"type":"special","value":{"kind":"home","user":7}},"access":"write"}]}"#;
     let parsed = json(text).unwrap();
     assert_eq!(show(&parsed.policy), ":future[x]=read home=write -net");
     assert_eq!(
