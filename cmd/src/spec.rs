@@ -80,7 +80,7 @@ impl Spec {
         let (uid, gid) = Disk::new().ids();
         let runner = if self.rootless { Runner::Rootless { uid, gid } } else { Runner::Root };
         // Like runc, it leaves the root file system to the user.
-        Ok(Bundle { spec: template::spec(runner)?, rootfs: Rootfs::Dir(ROOTFS.into()) })
+        Ok(Bundle { spec: template::spec(runner)?, rootfs: Rootfs::Dir(ROOTFS.into()), unknown: Vec::new() })
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Bundle {
     pub spec: Spec,
     /// What `root.path` is.
     pub rootfs: Rootfs,
+    /// Fields of config.json that no version of the specification known here has, by path. The specification says that they must
+    /// not be an error; the plan mentions them, as one may be a misspelt protection.
+    pub unknown: Vec<String>,
 }
 
 /// Where the container's root comes from.

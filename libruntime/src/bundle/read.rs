@@ -15,9 +15,9 @@ impl Bundle {
     pub fn read(dir: &Path) -> Result<Bundle> {
         let dir = std::path::absolute(dir).map_err(|e| unreadable(dir, &e))?;
         let file = dir.join(CONFIG);
-        let spec = parse(&file, &text(&file)?)?;
+        let (spec, unknown) = parse(&file, &text(&file)?)?;
         let rootfs = rootfs(&dir, &file, &spec)?;
-        Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs) })
+        Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
 }
 
@@ -47,8 +47,13 @@ fn cause(e: &std::io::Error) -> String {
     }
 }
 
-fn parse(file: &Path, text: &[u8]) -> Result<Spec> {
-    serde_json::from_slice(text).map_err(|e| malformed(file, &e, field(text).as_deref().unwrap_or(".")))
+/// The spec, and the fields that it does not know.
+fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
+    let mut unknown = Vec::new();
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let spec = serde_ignored::deserialize(&mut json, |path| unknown.push(path.to_string()));
+    let spec = spec.and_then(|spec| json.end().map(|()| spec));
+    spec.map(|spec| (spec, unknown)).map_err(|e| malformed(file, &e, field(text).as_deref().unwrap_or(".")))
 }
 
 /// Which field is wrong. Costs a wrapper around every value, so it is only asked once there is an error.

@@ -171,7 +171,7 @@ mod tests {
             dir("/usr", 0o555),
             dir("/usr/bin", 0o755),
         ];
-        Bundle { spec: Spec::default(), rootfs: Rootfs::Skeleton(Skeleton { entries }) }
+        Bundle { spec: Spec::default(), rootfs: Rootfs::Skeleton(Skeleton { entries }), unknown: Vec::new() }
     }
 
     fn mode(path: &Path) -> u32 {

@@ -53,7 +53,9 @@ fn unsupported_process(draft: &mut Draft, p: &Process) {
         (p.user().username().is_some(), "process.user.username"),
     ];
     for (present, name) in fields {
-        refuse_if(draft, present, name, "is not supported yet");
+        if present {
+            draft.unsupported(name, "is not supported yet");
+        }
     }
 }
 
@@ -72,7 +74,9 @@ fn unsupported_linux(draft: &mut Draft, l: &Linux) {
         some(l.net_devices().as_ref().is_some_and(|n| !n.is_empty()), "linux.netDevices"),
     ];
     for (present, name) in fields {
-        refuse_if(draft, present, name, "is not supported yet");
+        if present {
+            draft.unsupported(name, "is not supported yet");
+        }
     }
 }
 

@@ -55,7 +55,11 @@ fn console(draft: &mut Draft, spec: &Spec) {
     if !has_devpts {
         return draft.refuse("process.terminal", "needs a `devpts` mount on `/dev/pts`");
     }
-    let size = process.console_size().and_then(|s| Some((s.height().try_into().ok()?, s.width().try_into().ok()?)));
+    let size = match process.console_size().map(|s| (u16::try_from(s.height()), u16::try_from(s.width()))) {
+        Some((Ok(rows), Ok(columns))) => Some((rows, columns)),
+        None => None,
+        Some(_) => return draft.refuse("process.consoleSize", "is above 65535, the most that a terminal can have"),
+    };
     let place = |path| At::new(Path::new(path), draft.resolve, false);
     if let (Ok(ptmx), Ok(console)) = (place("/dev/pts/ptmx"), place("/dev/console")) {
         draft.step(Stage::Console, Op::Console { ptmx, console, size }, "process.terminal");

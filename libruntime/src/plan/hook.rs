@@ -26,7 +26,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(hooks) = spec.hooks() else { return };
     for (list, name) in [(hooks.create_container(), "createContainer"), (hooks.start_container(), "startContainer")] {
         if list.as_ref().is_some_and(|l| !l.is_empty()) {
-            draft.refuse(format!("hooks.{name}"), "is not supported yet");
+            draft.unsupported(format!("hooks.{name}"), "is not supported yet");
         }
     }
     let early = [(HookKind::Prestart, hooks.prestart()), (HookKind::CreateRuntime, hooks.create_runtime())];
@@ -44,7 +44,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
         if let Some(step) = step(draft, spec, kind, list) {
             if kind == HookKind::Poststop && draft.options.detach {
                 // Nobody of ours is left to run them when the container ends.
-                draft.refuse("hooks.poststop", "is not supported yet for a detached container");
+                draft.unsupported("hooks.poststop", "is not supported yet for a detached container");
             }
             draft.after.push(step);
         }
@@ -62,6 +62,9 @@ fn step(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<runtim
         let place = format!("hooks.{}[{i}]", kind.name());
         if !hook.path().is_absolute() {
             draft.refuse(format!("{place}.path"), format!("`{}` is not an absolute path", hook.path().display()));
+        }
+        if let Some(entry) = hook.env().iter().flatten().find(|entry| !entry.contains('=')) {
+            draft.refuse(format!("{place}.env"), format!("`{entry}` is not NAME=VALUE"));
         }
         match hook.timeout() {
             Some(seconds) if seconds <= 0 => draft.refuse(format!("{place}.timeout"), format!("{seconds} is not above 0")),

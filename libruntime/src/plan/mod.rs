@@ -15,6 +15,8 @@ pub mod place;
 mod process;
 mod seccomp;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
@@ -87,7 +89,8 @@ impl Plan {
         mask::plan(&mut draft, spec);
         identity::plan(&mut draft, spec, &maps);
         process::plan(&mut draft, spec);
-        let warnings = seccomp::plan(&mut draft, spec);
+        let mut warnings = seccomp::plan(&mut draft, spec);
+        warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
         draft.finish(spec, warnings)
     }
@@ -137,6 +140,12 @@ impl<'a> Draft<'a> {
         self.errors.push(Error::new(what).at(place));
     }
 
+    /// What a later version may do.
+    fn unsupported(&mut self, place: impl Into<String>, what: impl Into<String>) {
+        let error = Error::new(what).at(place);
+        self.errors.push(error.hint("remove it, or run this bundle with a runtime that supports it"));
+    }
+
     /// Takes a value, or notes why there is none.
     fn take<T>(&mut self, place: &str, value: crate::Result<T>) -> Option<T> {
         value.map_err(|e| self.errors.push(e.at(place))).ok()
@@ -151,12 +160,25 @@ impl<'a> Draft<'a> {
     fn finish(mut self, spec: &Spec, warnings: Vec<String>) -> Result<Plan, Vec<Error>> {
         self.lifecycle(spec);
         if !self.errors.is_empty() {
-            return Err(self.errors);
+            return Err(self.located());
         }
         self.child.sort_by_key(|step| step.stage);
         let parent = self.before.into_iter().chain(self.parent).collect();
         let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. }));
         Ok(Plan { parent, child: self.child, init: self.init, terminal, warnings, after: self.after })
+    }
+
+    /// The errors, with the file in front of the place in it.
+    fn located(self) -> Vec<Error> {
+        let file = self.options.bundle_dir.as_deref().unwrap_or("".as_ref()).join("config.json");
+        let locate = |mut error: Error| {
+            error.place = Some(match error.place {
+                Some(place) => format!("{}: {place}", file.display()),
+                None => file.display().to_string(),
+            });
+            error
+        };
+        self.errors.into_iter().map(locate).collect()
     }
 
     /// Death with the parent, init, and the hand-over before the process starts.

@@ -17,9 +17,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     root(draft, rootfs);
     let placeholders = placeholders(draft, spec);
     let mut shared: Vec<(Parameters, MountAttr)> = Vec::new();
-    for (i, mount) in spec.mounts().iter().flatten().enumerate() {
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    for (i, mount) in mounts.iter().enumerate() {
         let kept = placeholders.contains(mount.destination());
-        one(draft, &format!("mounts[{i}]"), mount, kept, &mut shared);
+        one(draft, &format!("mounts[{i}]"), mount, &mounts[..i], kept, &mut shared);
     }
     if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
@@ -58,10 +59,10 @@ fn skeleton(draft: &mut Draft, skeleton: &Skeleton) {
     }
 }
 
-fn one(draft: &mut Draft, place: &str, mount: &Mount, kept: bool, shared: &mut Vec<(Parameters, MountAttr)>) {
+fn one(draft: &mut Draft, place: &str, mount: &Mount, earlier: &[Mount], kept: bool, shared: &mut Vec<(Parameters, MountAttr)>) {
     for (list, name) in [(mount.uid_mappings(), "uidMappings"), (mount.gid_mappings(), "gidMappings")] {
         if list.as_ref().is_some_and(|l| !l.is_empty()) {
-            draft.refuse(format!("{place}.{name}"), "id-mapped mounts are not supported yet");
+            draft.unsupported(format!("{place}.{name}"), "id-mapped mounts are not supported yet");
         }
     }
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
@@ -69,10 +70,21 @@ fn one(draft: &mut Draft, place: &str, mount: &Mount, kept: bool, shared: &mut V
     let at = draft.at(&format!("{place}.destination"), mount.destination());
     let (Some(options), Some(at)) = (options, at.map(|at| At { kept, ..at })) else { return };
     match options.bind.or((mount.typ().as_deref() == Some("bind")).then_some(false)) {
-        _ if options.remount => draft.step(Stage::Mounts, Op::Remount { at, attrs: options.attrs }, place),
+        _ if options.remount => remount(draft, place, mount, options, at, earlier),
         Some(recursive) => bind(draft, place, mount, options, recursive, at),
         None => new_fs(draft, place, mount, options, at, shared),
     }
+}
+
+/// Only attributes can be changed; a word for the file system may stand there as it stood when it was mounted.
+fn remount(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: At, earlier: &[Mount]) {
+    let same = earlier.iter().filter(|other| other.destination() == mount.destination());
+    let said: Vec<&String> = same.flat_map(|other| other.options().iter().flatten()).collect();
+    let word = |(key, value): &(String, Option<String>)| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}"));
+    if let Some(new) = options.data.iter().map(word).find(|word| !said.contains(&word)) {
+        draft.unsupported(format!("{place}.options"), format!("`{new}` cannot be changed by a remount yet"));
+    }
+    draft.step(Stage::Mounts, Op::Remount { at, attrs: options.attrs }, place);
 }
 
 fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursive: bool, at: At) {
@@ -120,7 +132,7 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
         return draft.refuse(format!("{place}.type"), "is missing, and the options do not say `bind`");
     };
     if REFUSED.contains(&typ) {
-        return draft.refuse(format!("{place}.type"), format!("`{typ}` is not supported yet"));
+        return draft.unsupported(format!("{place}.type"), format!("`{typ}` is not supported yet"));
     }
     let parameters = draft.take(&format!("{place}.options"), parameters(typ, mount, &options));
     let Some((fstype, parameters)) = parameters else { return };

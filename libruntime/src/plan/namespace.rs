@@ -77,12 +77,12 @@ fn flags(draft: &mut Draft, linux: &Linux) -> u64 {
     for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let place = format!("linux.namespaces[{i}]");
         if namespace.path().is_some() {
-            draft.refuse(format!("{place}.path"), "joining a namespace is not supported yet");
+            draft.unsupported(format!("{place}.path"), "joining a namespace is not supported yet");
         }
         match FLAGS.iter().find(|(typ, _)| *typ == namespace.typ()) {
             Some((_, flag)) if flags & flag != 0 => draft.refuse(place, format!("`{}` stands there twice", namespace.typ())),
             Some((_, flag)) => flags |= flag,
-            None => draft.refuse(place, format!("`{}` is not supported yet", namespace.typ())),
+            None => draft.unsupported(place, format!("`{}` is not supported yet", namespace.typ())),
         }
     }
     if flags & libc::CLONE_NEWNS as u64 == 0 {
@@ -114,7 +114,7 @@ fn propagation(draft: &mut Draft, linux: &Linux) {
         Some((_, flag)) if word.trim_start_matches('r') != "shared" => {
             draft.step(Stage::Propagation, Op::Propagation(*flag), "linux.rootfsPropagation");
         }
-        Some(_) => draft.refuse("linux.rootfsPropagation", format!("`{word}` is not supported yet")),
+        Some(_) => draft.unsupported("linux.rootfsPropagation", format!("`{word}` is not supported yet")),
         None => draft.refuse("linux.rootfsPropagation", format!("`{word}` is not a propagation type")),
     }
 }

@@ -13,10 +13,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
         return Vec::new();
     };
     if seccomp.listener_path().is_some() {
-        draft.refuse(format!("{place}.listenerPath"), "is not supported yet");
+        draft.unsupported(format!("{place}.listenerPath"), "is not supported yet");
     }
     if seccomp.listener_metadata().is_some() {
-        draft.refuse(format!("{place}.listenerMetadata"), "is not supported yet");
+        draft.unsupported(format!("{place}.listenerMetadata"), "is not supported yet");
     }
     let program = match bpf::compile(seccomp, draft.host.native) {
         Ok(program) => program,
@@ -27,7 +27,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     };
     if program.flags & NEW_LISTENER != 0 {
         // The descriptor that seccomp(2) returns would stay in the container: whoever holds it answers for the supervisor.
-        draft.refuse(place, "has SCMP_ACT_NOTIFY, but no listener is supported yet");
+        draft.unsupported(place, "has SCMP_ACT_NOTIFY, but no listener is supported yet");
     }
     let no_new_privs = spec.process().as_ref().and_then(|p| p.no_new_privileges()) == Some(true);
     let stage = match (no_new_privs, draft.init && lets_init_work(&program.insns, draft.host.native)) {

@@ -123,6 +123,11 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Bind(_) | Op::Again { .. } | Op::Mount(_), Errno::ELOOP) => {
             Some("a symbolic link lies on the way; it was not there when the policy was compiled")
         }
+        (Op::Unshare(_) | Op::NestUser(_), Errno::ENOSPC) => {
+            Some("a limit under /proc/sys/user (max_net_namespaces, …) is reached")
+        }
+        (Op::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
+        (Op::Rlimit { .. }, Errno::EPERM) => Some("raising a hard limit needs CAP_SYS_RESOURCE"),
         (_, Errno::ENOSPC) => Some("is /proc/sys/fs/mount-max (or a limit under /proc/sys/user) reached?"),
         (Op::MapSelf(map), Errno::EPERM) if map.uid.to_bytes().ends_with(b" 0 1\n") => {
             Some("root can map itself only with CAP_SETFCAP (user_namespaces(7)), which it has given up inside a sandbox")

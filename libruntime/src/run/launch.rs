@@ -255,7 +255,11 @@ impl Launch<'_> {
                 container.end_keeper();
                 Err(fault.explain(self.plan))
             }
-            Err(e) => Err(e),
+            Err(e) => {
+                container.end(true).map_err(|e| setup("end the container", e))?;
+                container.end_keeper();
+                Err(e)
+            }
         }
         .inspect(|_| self.poststart(&container))
     }

@@ -97,7 +97,7 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
     match spec {
         Ok(spec) if found.errors.is_empty() => {
             let rootfs = Rootfs::Skeleton(skeleton::skeleton(&layers, &ground.links, &barred));
-            Ok(Compiled { bundle: Bundle { spec, rootfs }, warnings: found.warnings })
+            Ok(Compiled { bundle: Bundle { spec, rootfs, unknown: Vec::new() }, warnings: found.warnings })
         }
         _ => Err(distinct(found.errors)),
     }

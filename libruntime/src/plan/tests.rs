@@ -1,0 +1,128 @@
+//! Every field that is not applied is refused by name; what is applied shows in the listing.
+
+use super::{Options, Plan};
+use crate::bundle::{Bundle, Rootfs};
+use crate::host::Host;
+use serde_json::{Value, json};
+
+fn minimal() -> Value {
+    json!({
+        "ociVersion": "1.0.2",
+        "root": {"path": "rootfs"},
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+    })
+}
+
+/// The minimal spec with one value put at a JSON pointer; a new last component is added to its object.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut spec = minimal();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    match spec.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer}")) {
+        Value::Object(object) => drop(object.insert(name.to_owned(), value)),
+        Value::Array(list) => list.push(value),
+        other => panic!("{pointer}: {other}"),
+    }
+    spec
+}
+
+fn plan(spec: Value, options: &Options) -> Result<Plan, Vec<String>> {
+    let spec = serde_json::from_value(spec).unwrap();
+    let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: vec!["hoks".into()] };
+    Plan::new(&bundle, &Host::recorded(0, 0), options).map_err(|list| list.iter().map(ToString::to_string).collect())
+}
+
+const LATER: &str = " (hint: remove it, or run this bundle with a runtime that supports it)";
+
+#[test]
+fn what_is_not_applied_is_refused_by_name() {
+    let hook = json!([{"path": "/bin/true"}]);
+    let cases = [
+        ("/linux/resources", json!({}), "linux.resources: is not supported yet"),
+        ("/linux/cgroupsPath", json!("/x"), "linux.cgroupsPath: is not supported yet"),
+        ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}), "linux.sysctl: is not supported yet"),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 1}]),
+            "linux.devices: is not supported yet",
+        ),
+        ("/linux/mountLabel", json!("x"), "linux.mountLabel: is not supported yet"),
+        ("/linux/intelRdt", json!({}), "linux.intelRdt: is not supported yet"),
+        ("/linux/personality", json!({"domain": "LINUX"}), "linux.personality: is not supported yet"),
+        ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets: is not supported yet"),
+        ("/process/apparmorProfile", json!("x"), "process.apparmorProfile: is not supported yet"),
+        ("/process/selinuxLabel", json!("x"), "process.selinuxLabel: is not supported yet"),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 1}), "process.ioPriority: is not supported yet"),
+        ("/process/scheduler", json!({"policy": "SCHED_OTHER"}), "process.scheduler: is not supported yet"),
+        ("/hooks", json!({"createContainer": hook}), "hooks.createContainer: is not supported yet"),
+        ("/hooks", json!({"startContainer": hook}), "hooks.startContainer: is not supported yet"),
+        ("/linux/namespaces/-", json!({"type": "time"}), "linux.namespaces[2]: `time` is not supported yet"),
+        ("/linux/rootfsPropagation", json!("rshared"), "linux.rootfsPropagation: `rshared` is not supported yet"),
+    ];
+    for (pointer, value, reason) in cases {
+        assert_eq!(
+            plan(with(pointer, value), &Options::default()).unwrap_err(),
+            [format!("config.json: {reason}{LATER}")],
+            "{pointer}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_is_refused_with_its_place() {
+    let mount = |options: &[&str]| json!({"destination": "/proc", "type": "proc", "options": options});
+    let cases = [
+        ("/ociVersion", json!("2.0.0"), "ociVersion: `2.0.0` is not a version 1.x.y of the runtime specification"),
+        ("/process/cwd", json!("x"), "process.cwd: `x` is not an absolute path"),
+        ("/process/args", json!([]), "process.args: is empty: there is nothing to run"),
+        ("/process/args", json!(["a", "b\0c"]), "process.args: `b\0c` contains a NUL byte"),
+        ("/hostname", json!("x"), "hostname: `x` needs a uts namespace"),
+        ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces: a mount namespace is required"),
+        ("/annotations", json!({"dev.codexrun.init": "tini"}), "annotations[dev.codexrun.init]: `tini` is not `reaper`"),
+        ("/hooks", json!({"prestart": [{"path": "x"}]}), "hooks.prestart[0].path: `x` is not an absolute path"),
+        ("/hooks", json!({"prestart": [{"path": "/x", "timeout": 0}]}), "hooks.prestart[0].timeout: 0 is not above 0"),
+        ("/hooks", json!({"prestart": [{"path": "/x", "env": ["A"]}]}), "hooks.prestart[0].env: `A` is not NAME=VALUE"),
+        (
+            "/mounts/-",
+            json!({"destination": "x", "type": "tmpfs"}),
+            "mounts[1].destination: `x` is not an absolute path (hint: paths inside the container begin with `/`)",
+        ),
+        ("/mounts/-", json!({"destination": "/x"}), "mounts[1].type: is missing, and the options do not say `bind`"),
+        ("/mounts/-", json!({"destination": "/x", "options": ["bind"]}), "mounts[1].source: is missing: what is to be bound?"),
+        ("/mounts/-", mount(&["idmap"]), "mounts[1].options: mount option `idmap` is not supported"),
+    ];
+    for (pointer, value, reason) in cases {
+        assert_eq!(plan(with(pointer, value), &Options::default()).unwrap_err(), [format!("config.json: {reason}")], "{pointer}");
+    }
+    let said = plan(with("/mounts/-", mount(&["remount", "ro", "hidepid=2"])), &Options::default()).unwrap_err();
+    assert_eq!(said, [format!("config.json: mounts[1].options: `hidepid=2` cannot be changed by a remount yet{LATER}")]);
+}
+
+#[test]
+fn every_reason_is_said_at_once_and_with_the_file() {
+    let mut spec = with("/linux/sysctl", json!({"a": "b"}));
+    spec["process"]["cwd"] = json!("x");
+    let options = Options { bundle_dir: Some("/b".into()), ..Options::default() };
+    let said = plan(spec, &options).unwrap_err();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said.iter().all(|reason| reason.starts_with("/b/config.json: ")), "{said:?}");
+}
+
+#[test]
+fn a_field_that_nobody_knows_is_mentioned() {
+    let plan = plan(minimal(), &Options::default()).unwrap();
+    assert_eq!(plan.warnings, ["config.json: `hoks` is no known field, and has no effect"]);
+}
+
+#[test]
+fn the_listing_has_each_operation_with_its_origin_in_order() {
+    let mut spec = with("/hostname", json!("box"));
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "uts"}));
+    spec["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}]);
+    let text = plan(spec, &Options::default()).unwrap().to_string();
+    let want =
+        ["# mounts[0]", "# root.path", "set hostname box", "set rlimit 7 soft 1 hard 2", "# process.user.uid", "exec true"];
+    let at: Vec<usize> = want.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
+    assert!(at[0] > at[1] && at[2..].is_sorted(), "{text}");
+}
