@@ -50,7 +50,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: &["policy/compile/"], never: &["std::fs", "std::env", "nix::", "libc::open"], but: &[] },
     // After the clone: the list and the kernel, nothing that decides, allocates by itself or looks at the user's file.
     Arrow {
-        from: &["run/child.rs", "run/op.rs", "run/init.rs"],
+        from: &["run/child.rs", "run/op/", "run/init.rs"],
         never: &[
             "std::fs",
             "std::env",

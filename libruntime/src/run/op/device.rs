@@ -1,0 +1,54 @@
+//! `/dev`: nodes, and the terminal.
+
+use super::super::child::Child;
+use super::place::{PATH, exists_is_fine, open, open_or_make, touch};
+use crate::plan::op::Sync;
+use crate::plan::place::At;
+use crate::sys::{Errno, Result, file, mount, tty};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+pub(super) fn open_dev(at: &At, child: &mut Child) -> Result<()> {
+    child.dev = Some(open_or_make(at, true, child)?);
+    Ok(())
+}
+
+fn dev<'a>(child: &'a Child) -> Result<BorrowedFd<'a>> {
+    child.dev.as_ref().map(AsFd::as_fd).ok_or(Errno::EBADF)
+}
+
+pub(super) fn link(child: &Child, name: &CStr, target: &CStr) -> Result<()> {
+    exists_is_fine(file::symlink_at(target, dev(child)?, name))
+}
+
+pub(super) fn node(child: &Child, name: &CStr, device: u64) -> Result<()> {
+    let dev = dev(child)?;
+    match file::mknod_at(dev, name, libc::S_IFCHR | 0o666, device) {
+        Err(Errno::EEXIST) => {}
+        other => return other,
+    }
+    // What an image brings along must be the device that it says it is.
+    let stat = file::stat(file::open_at(dev, name, PATH | libc::O_NOFOLLOW)?.as_fd())?;
+    if stat.mode & libc::S_IFMT == libc::S_IFCHR && stat.device == device { Ok(()) } else { Err(Errno::EEXIST) }
+}
+
+/// The last component is not followed: a link that an image left there cannot redirect it.
+pub(super) fn bind_node(child: &Child, name: &CStr, source: &CStr) -> Result<()> {
+    let dev = dev(child)?;
+    touch(dev, name)?;
+    mount::attach_at(mount::clone_path(source, 0, false)?.as_fd(), dev, name)
+}
+
+pub(super) fn console(child: &mut Child, ptmx: &At, console: &At, size: Option<(u16, u16)>) -> Result<()> {
+    let master = open(ptmx, libc::O_RDWR | libc::O_NOCTTY, child)?;
+    let peer = tty::peer(master.as_fd())?;
+    if let Some((rows, columns)) = size {
+        tty::set_size(master.as_fd(), rows, columns)?;
+    }
+    // CVE-2025-52565: what is bound is the descriptor's file, and the target is resolved inside the root.
+    let target = open_or_make(console, false, child)?;
+    mount::attach(mount::clone_fd(peer.as_fd(), 0)?.as_fd(), target.as_fd())?;
+    file::send_fd(child.gate.as_fd(), master.as_fd(), Sync::Console as u8)?;
+    child.tty = Some(peer);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The last operation: execve(2).
+
+use super::super::child::Child;
+use super::place::PATH;
+use crate::sys::file::{self, Resolve};
+use crate::sys::{Errno, process};
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+/// As execvp(3): the first candidate that is there; one that may not be executed is remembered, and the search goes on.
+pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
+    let mut error = Errno::ENOENT;
+    for path in candidates {
+        if leads_to_us(path) {
+            return Errno::ELOOP;
+        }
+        match process::exec(path, &child.args, &child.env) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            // A directory of $PATH that cannot be searched holds nothing; a file that is there is what was meant.
+            Errno::EACCES if candidates.len() == 1 || exists(path) => error = Errno::EACCES,
+            Errno::EACCES => {}
+            other => return other,
+        }
+    }
+    error
+}
+
+fn exists(path: &CStr) -> bool {
+    file::open_at(file::cwd(), path, PATH).is_ok()
+}
+
+/// CVE-2019-5736: `/proc/self/exe`, as the command or as the interpreter of a script, is codexrun's own file on the host, through
+/// a mount that the container's is not: it could be changed from inside. As deep as the kernel follows scripts.
+fn leads_to_us(path: &CStr) -> bool {
+    let mut line = [0; 256];
+    let mut copy;
+    let mut next = path;
+    for _ in 0..6 {
+        let read = match file::open_in(file::cwd(), next, libc::O_RDONLY | libc::O_NONBLOCK, Resolve::NoMagicLinks) {
+            Ok(script) => file::read(script.as_fd(), &mut line[..255]),
+            Err(Errno::ELOOP) => return true,
+            // Executable but not readable: a program, or a script whose interpreter could not read it either.
+            Err(_) => file::open_in(file::cwd(), next, PATH, Resolve::NoMagicLinks).map(|_| 0),
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(e) => return e == Errno::ELOOP,
+        };
+        let Some(interpreter) = interpreter(&line[..read]) else { return false };
+        copy = [0; 256];
+        copy[..interpreter.len()].copy_from_slice(interpreter);
+        let Ok(name) = CStr::from_bytes_until_nul(&copy) else { return true };
+        next = name;
+    }
+    false
+}
+
+/// What stands behind `#!`, as the kernel cuts it.
+fn interpreter(text: &[u8]) -> Option<&[u8]> {
+    let line = text.strip_prefix(b"#!")?.split(|b| *b == b'\n' || *b == 0).next()?;
+    let blank = |b: &u8| *b == b' ' || *b == b'\t';
+    line.split(blank).find(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_command_that_is_codexruns_own_file_is_seen_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| CString::new(dir.path().join(name).as_os_str().as_bytes()).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("plain", "#!/bin/sh\n");
+        write("direct", "#!  /proc/self/exe run\n");
+        write("nested", &format!("#!{}/direct\n", dir.path().display()));
+        std::os::unix::fs::symlink("/proc/self/exe", dir.path().join("link")).unwrap();
+        for (path, ours) in [(c"/bin/sh", false), (c"/proc/self/exe", true), (c"/nonexistent", false), (c"/etc", false)] {
+            assert_eq!(leads_to_us(path), ours, "{path:?}");
+        }
+        for (name, ours) in [("plain", false), ("direct", true), ("nested", true), ("link", true)] {
+            assert_eq!(leads_to_us(&at(name)), ours, "{name}");
+        }
+    }
+}

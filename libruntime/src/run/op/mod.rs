@@ -1,0 +1,128 @@
+//! One arm per operation, no decisions. After the clone: no allocation, no lock, no formatting, no panic.
+
+mod device;
+mod exec;
+mod mask;
+mod mounts;
+mod place;
+
+use super::child::Child;
+use crate::plan::op::{Op, SelfMap, Sync};
+use crate::sys::{Errno, Result, cred, file, mount, net, process, signal, tty};
+use place::{DIR, PATH, made, open, touch};
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+/// Performs one operation.
+pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
+    match op {
+        Op::DieWithParent => die_with_parent(child),
+        Op::Umask(mask) => {
+            process::umask(*mask);
+            Ok(())
+        }
+        Op::Wait(sync) => wait(child, *sync),
+        Op::Tell(sync) => file::write_all(child.gate.as_fd(), &[*sync as u8]),
+        Op::MapSelf(map) => map_self(map, child),
+        Op::NestUser(map) => process::unshare(libc::CLONE_NEWUSER as u64).and_then(|()| map_self(map, child)),
+        Op::Unshare(flags) => process::unshare(*flags),
+        Op::BecomeRoot => cred::set_gid(0).and_then(|()| cred::set_uid(0)),
+        Op::Loopback => net::loopback_up(),
+        Op::Propagation(flag) => mount::set_propagation(*flag),
+        Op::Root(root) => mounts::root(root, child),
+        Op::Mkdir { at, mode } => made(at, child, |dir, name| file::mkdir_at(dir, name, *mode)),
+        Op::Touch(at) => made(at, child, touch),
+        Op::Symlink { at, target } => made(at, child, |dir, name| file::symlink_at(target, dir, name)),
+        Op::Bind(bind) => mounts::bind(bind, child),
+        Op::Mount(fs) => mounts::new_fs(fs, child),
+        Op::Again { slot, at } => mounts::again(*slot, at, child),
+        Op::Remount { at, attrs } => mounts::set_attrs(open(at, PATH, child)?.as_fd(), attrs),
+        Op::OpenDev(at) => device::open_dev(at, child),
+        Op::Node { name, device } => device::node(child, name, *device),
+        Op::BindNode { name, source } => device::bind_node(child, name, source),
+        Op::Link { name, target } => device::link(child, name, target),
+        Op::Console { ptmx, console, size } => device::console(child, ptmx, console, *size),
+        Op::OpenNull(path) => mask::open_null(path, child),
+        Op::Mask(at) => mask::mask(at, child),
+        Op::ReadOnly(at) => mask::read_only(at, child),
+        Op::RootAttr(attr) => mount::setattr(child.root()?, 0, attr),
+        Op::Pivot => mounts::pivot(child),
+        Op::Hostname(name) => process::sethostname(name),
+        Op::Domainname(name) => process::setdomainname(name),
+        Op::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),
+        Op::Rlimit { resource, soft, hard } => process::setrlimit(*resource, *soft, *hard),
+        Op::Keyring => keyring(),
+        Op::Groups(gids) => cred::set_groups(gids),
+        Op::KeepCapabilities => process::set_keep_capabilities(true),
+        Op::Gid(gid) => cred::set_gid(*gid),
+        Op::Uid(uid) => cred::set_uid(*uid),
+        Op::Bounding { keep, last } => bounding(*keep, *last),
+        Op::Capabilities { effective, permitted, inheritable, ambient } => {
+            let sets = cred::Capabilities { effective: *effective, permitted: *permitted, inheritable: *inheritable };
+            capabilities(sets, *ambient)
+        }
+        Op::Undumpable => process::set_undumpable(),
+        Op::Chdir(path) => file::chdir(path),
+        Op::NoNewPrivs => process::set_no_new_privs(),
+        Op::CloexecFrom(first) => file::cloexec_from(*first),
+        Op::Init => super::init::fork(child),
+        Op::Session => session(child),
+        Op::Signals => signal::set_mask(&child.mask).map(drop),
+        Op::Seccomp(program) => process::seccomp(&program.insns, program.flags),
+        Op::Exec(exec) => Err(exec::exec(&exec.candidates, child)),
+    }
+}
+
+/// The parent may have died before the death signal was set: then its end of the gate is closed.
+fn die_with_parent(child: &Child) -> Result<()> {
+    process::set_death_signal(libc::SIGKILL)?;
+    if file::hung_up(child.gate.as_fd())? { Err(Errno::ESRCH) } else { Ok(()) }
+}
+
+fn wait(child: &Child, sync: Sync) -> Result<()> {
+    let mut byte = [0];
+    match file::read(child.gate.as_fd(), &mut byte)? {
+        1 if byte[0] == sync as u8 => Ok(()),
+        1 => Err(Errno::EPROTO),
+        _ => Err(Errno::EPIPE),
+    }
+}
+
+/// user_namespaces(7): one id each, and setgroups(2) given up first.
+fn map_self(map: &SelfMap, child: &mut Child) -> Result<()> {
+    if child.proc_self.is_none() {
+        child.proc_self = Some(file::open_at(file::cwd(), c"/proc/self", DIR)?);
+    }
+    let dir = child.proc_self.as_ref().map_or(file::cwd(), AsFd::as_fd);
+    let write = |name: &CStr, bytes: &[u8]| file::write_once(file::open_at(dir, name, libc::O_WRONLY)?.as_fd(), bytes);
+    write(c"setgroups", b"deny")?;
+    write(c"uid_map", map.uid.to_bytes())?;
+    write(c"gid_map", map.gid.to_bytes())
+}
+
+fn write_proc(path: &CStr, bytes: &[u8]) -> Result<()> {
+    file::write_once(file::open_at(file::cwd(), path, libc::O_WRONLY)?.as_fd(), bytes)
+}
+/// A kernel without keyrings has none to hide.
+fn keyring() -> Result<()> {
+    process::join_new_keyring().or_else(|e| if e == Errno::ENOSYS { Ok(()) } else { Err(e) })
+}
+
+fn bounding(keep: u64, last: u32) -> Result<()> {
+    (0..=last).filter(|cap| keep >> cap & 1 == 0).try_for_each(process::drop_bounding)
+}
+
+fn capabilities(sets: cred::Capabilities, ambient: u64) -> Result<()> {
+    process::clear_ambient()?;
+    cred::set_capabilities(sets)?;
+    (0..64).filter(|cap| ambient >> cap & 1 == 1).try_for_each(process::raise_ambient)
+}
+
+fn session(child: &Child) -> Result<()> {
+    process::setsid()?;
+    if let Some(tty) = &child.tty {
+        tty::set_controlling(tty.as_fd())?;
+        file::become_stdio(tty.as_fd())?;
+    }
+    Ok(())
+}

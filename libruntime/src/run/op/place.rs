@@ -1,0 +1,80 @@
+//! Places inside the new root: found by openat2(2) from its descriptor, made when they are missing, mounted over.
+
+use super::super::child::Child;
+use crate::plan::place::At;
+use crate::sys::{Errno, Result, file, mount};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+pub(super) const PATH: i32 = libc::O_PATH;
+pub(super) const DIR: i32 = libc::O_PATH | libc::O_DIRECTORY;
+
+/// Makes an entry of the root in memory; its parent stands earlier in the plan.
+pub(super) fn made(at: &At, child: &Child, make: impl Fn(BorrowedFd, &CStr) -> Result<()>) -> Result<()> {
+    if at.direct {
+        return make(child.root()?, &at.name);
+    }
+    let parent = file::open_in(child.root()?, at.parent(), DIR, at.resolve)?;
+    make(parent.as_fd(), &at.name)
+}
+
+pub(super) fn touch(dir: BorrowedFd, name: &CStr) -> Result<()> {
+    exists_is_fine(file::mknod_at(dir, name, libc::S_IFREG | 0o644, 0))
+}
+
+pub(super) fn exists_is_fine(result: Result<()>) -> Result<()> {
+    result.or_else(|e| if e == Errno::EEXIST { Ok(()) } else { Err(e) })
+}
+pub(super) fn open(at: &At, flags: i32, child: &Child) -> Result<OwnedFd> {
+    file::open_in(child.root()?, &at.path, flags, at.resolve)
+}
+
+/// Opens a place, making what is missing on the way: directories of mode 0755, at the end a directory or an empty file.
+pub(super) fn open_or_make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd> {
+    match open(at, PATH, child) {
+        Err(Errno::ENOENT) => make(at, dir, child).and_then(|()| open(at, PATH, child)),
+        other => other,
+    }
+}
+
+pub(super) fn make(at: &At, dir: bool, child: &Child) -> Result<()> {
+    let mut parent = file::open_in(child.root()?, c"/", DIR, at.resolve)?;
+    for ancestor in &at.parents {
+        parent = match file::open_in(child.root()?, ancestor, DIR, at.resolve) {
+            Err(Errno::ENOENT) => {
+                exists_is_fine(file::mkdir_at(parent.as_fd(), last(ancestor), 0o755))?;
+                file::open_in(child.root()?, ancestor, DIR, at.resolve)?
+            }
+            other => other?,
+        };
+    }
+    if dir { exists_is_fine(file::mkdir_at(parent.as_fd(), &at.name, 0o755)) } else { touch(parent.as_fd(), &at.name) }
+}
+
+/// The last component of an absolute, clean path.
+pub(super) fn last(path: &CStr) -> &CStr {
+    let bytes = path.to_bytes_with_nul();
+    let start = bytes.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+    CStr::from_bytes_with_nul(&bytes[start..]).unwrap_or(path)
+}
+
+/// Attaches a detached mount at a place inside the root.
+pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<OwnedFd> {
+    if at.direct {
+        match mount::attach_at(mount.as_fd(), child.root()?, &at.name) {
+            Err(Errno::ENOENT) => {}
+            other => return other.map(|()| mount),
+        }
+    }
+    if at.is_root() {
+        mount::attach_root(mount.as_fd())?;
+        child.root = Some(mount.try_clone().map_err(|_| Errno::EMFILE)?);
+        return Ok(mount);
+    }
+    let target = match open(at, PATH, child) {
+        Err(Errno::ENOENT) if !at.kept => open_or_make(at, file::stat(mount.as_fd())?.is_dir(), child)?,
+        other => other?,
+    };
+    mount::attach(mount.as_fd(), target.as_fd())?;
+    Ok(mount)
+}
