@@ -65,7 +65,8 @@ impl Make {
             proc: self.proc(),
             terminal,
         };
-        let compiled = compile::compile(&request, view)?;
+        let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
+        let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
         [env.warnings, parsed.warnings, compiled.warnings].concat().iter().for_each(|w| warn(w));
         Ok(compiled.bundle)
     }
