@@ -69,6 +69,10 @@ fn one(draft: &mut Draft, place: &str, mount: &Mount, earlier: &[Mount], kept: b
     let options = draft.take(&format!("{place}.options"), options);
     let at = draft.at(&format!("{place}.destination"), mount.destination());
     let (Some(options), Some(at)) = (options, at.map(|at| At { kept, ..at })) else { return };
+    if at.is_root() && !options.remount {
+        // umount2(".") after the pivot takes the topmost of a stack: the host's root would stay below.
+        draft.unsupported(format!("{place}.destination"), "`/` is `root.path`; a mount over it is not supported yet");
+    }
     match options.bind.or((mount.typ().as_deref() == Some("bind")).then_some(false)) {
         _ if options.remount => remount(draft, place, mount, options, at, earlier),
         Some(recursive) => bind(draft, place, mount, options, recursive, at),

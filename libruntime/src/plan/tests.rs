@@ -58,6 +58,11 @@ fn what_is_not_applied_is_refused_by_name() {
         ("/hooks", json!({"createContainer": hook}), "hooks.createContainer: is not supported yet"),
         ("/hooks", json!({"startContainer": hook}), "hooks.startContainer: is not supported yet"),
         ("/linux/namespaces/-", json!({"type": "time"}), "linux.namespaces[2]: `time` is not supported yet"),
+        (
+            "/mounts/-",
+            json!({"destination": "/a/..", "type": "tmpfs"}),
+            "mounts[1].destination: `/` is `root.path`; a mount over it is not supported yet",
+        ),
         ("/linux/rootfsPropagation", json!("rshared"), "linux.rootfsPropagation: `rshared` is not supported yet"),
     ];
     for (pointer, value, reason) in cases {

@@ -59,17 +59,12 @@ pub(super) fn last(path: &CStr) -> &CStr {
 }
 
 /// Attaches a detached mount at a place inside the root.
-pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<OwnedFd> {
+pub(super) fn attach(mount: OwnedFd, at: &At, child: &Child) -> Result<OwnedFd> {
     if at.direct {
         match mount::attach_at(mount.as_fd(), child.root()?, &at.name) {
             Err(Errno::ENOENT) => {}
             other => return other.map(|()| mount),
         }
-    }
-    if at.is_root() {
-        mount::attach_root(mount.as_fd())?;
-        child.root = Some(mount.try_clone().map_err(|_| Errno::EMFILE)?);
-        return Ok(mount);
     }
     let target = match open(at, PATH, child) {
         Err(Errno::ENOENT) if !at.kept => open_or_make(at, file::stat(mount.as_fd())?.is_dir(), child)?,
