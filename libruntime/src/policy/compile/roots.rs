@@ -75,15 +75,26 @@ fn plant(tree: &mut Tree, access: Access, trace: &Trace) {
 fn judge_one(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Findings) {
     let crossed = one.trace.links.iter().find(|link| ground.tree.replaceable(&link.at));
     match (one.wish.access, crossed) {
-        (Access::Write, Some(link)) => found.warnings.push(format!(
-            "writable root `{}` lies behind `{}`, a symbolic link that the sandbox can replace",
-            one.path.display(),
-            link.at.display()
-        )),
+        (Access::Write, Some(link)) => found.errors.extend(gains(one, link, &ground.tree)),
         (Access::Write, None) => {} // a missing writable root is skipped
         (access @ (Access::Read | Access::Deny), Some(link)) => found.errors.push(crosses(access, one.path, &link.at)),
         (Access::Read | Access::Deny, None) => close(one, walk, ground, found),
     }
+}
+
+/// What a link of the sandbox's own making leads to would be granted to the next one: `TMPDIR` that is missing, `ln -s $HOME`. It may
+/// lead to where the sandbox may write anyway.
+fn gains(one: &Traced, link: &Link, tree: &Tree) -> Option<Error> {
+    let (End::Dir(at) | End::File(at)) = &one.trace.end else { return None };
+    if tree.around(at) == Some(Access::Write) {
+        return None;
+    }
+    let what = format!(
+        "cannot grant writable root `{}` because it crosses writable symlink `{}`, which a sandbox may have made",
+        one.path.display(),
+        link.at.display()
+    );
+    Some(Error::new(what).hint("name the target of the link instead, or remove the link"))
 }
 
 /// The sentence of Codex, which people know to search for.

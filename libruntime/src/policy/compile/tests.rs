@@ -310,6 +310,16 @@ fn protections_behind_replaceable_links_are_refused_all_at_once() {
 }
 
 #[test]
+fn a_writable_root_behind_a_replaceable_link_is_refused_unless_it_gains_nothing() {
+    let entries = || vec![root(Read), project(Write), sub("out", Write)];
+    let what = "cannot grant writable root `/w/out` because it crosses writable symlink `/w/out`, which a sandbox may have made";
+    assert_eq!(refused(entries(), r#""/w/out": {"link": "/home/u"}, "/home/u": "dir""#), [what]);
+    assert_eq!(refused(entries(), r#""/w/out": {"link": "/home/u/.bashrc"}, "/home/u/.bashrc": "file""#), [what]);
+    made(entries(), r#""/w/out": {"link": "real"}, "/w/real": "dir""#);
+    made(entries(), r#""/w/out": {"link": "nowhere"}"#);
+}
+
+#[test]
 fn a_link_that_the_sandbox_cannot_replace_is_followed() {
     let c = made(vec![root(Read), path("/opt/l/x", Deny)], r#""/opt/l": {"link": "real"}, "/opt/real/x": "dir""#);
     assert!(own(&c).contains(&"ramfs /opt/real/x ro,nosuid,nodev,noexec,mode=0000".into()));
