@@ -146,6 +146,9 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     attrs.own.clear |= attrs.tree.clear & !attrs.tree.set;
     attrs.own.propagation |= attrs.tree.propagation;
     attrs.tree = MountAttr::default();
+    // CVE-2019-19921, CVE-2021-30465: a link of the image would carry it away from the masks on `/proc` and `/sys`.
+    let kernels = matches!(typ, "proc" | "sysfs");
+    let at = At { resolve: if kernels { Resolve::NoLinks } else { at.resolve }, ..at };
     let key = ((fstype.clone(), parameters.clone()), attrs.own);
     let shareable = typ == "tmpfs" && attrs.own.set & attr::RDONLY != 0;
     if let Some(slot) = shared.iter().position(|k| shareable && *k == key) {

@@ -1,8 +1,9 @@
 //! Every field that is not applied is refused by name; what is applied shows in the listing.
 
-use super::{Options, Plan};
+use super::{Op, Options, Plan};
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
+use crate::sys::file::Resolve;
 use serde_json::{Value, json};
 
 fn minimal() -> Value {
@@ -112,6 +113,15 @@ fn every_reason_is_said_at_once_and_with_the_file() {
     let said = plan(spec, &options).unwrap_err();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said.iter().all(|reason| reason.starts_with("/b/config.json: ")), "{said:?}");
+}
+
+/// CVE-2019-19921: behind a link of the image it would lie beside what is masked.
+#[test]
+fn proc_is_mounted_behind_no_link_and_other_mounts_may_be() {
+    let plan = plan(with("/mounts/-", json!({"destination": "/x", "type": "tmpfs"})), &Options::default()).unwrap();
+    let mounts = plan.child.iter().filter_map(|s| if let Op::Mount(fs) = &s.op { Some(fs) } else { None });
+    let got: Vec<_> = mounts.map(|fs| (fs.fstype.to_str().unwrap(), fs.at.resolve)).collect();
+    assert_eq!(got, [("proc", Resolve::NoLinks), ("tmpfs", Resolve::InRoot)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is covered and what is made read-only after everything is mounted.
 
 use super::super::child::Child;
-use super::place::{PATH, open};
+use super::place::{PATH, below_root, open};
 use crate::plan::place::At;
 use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
 use crate::sys::{Errno, Result, file};
@@ -22,7 +22,11 @@ pub(super) fn open_null(path: &CStr, child: &mut Child) -> Result<()> {
 pub(super) fn present(at: &At, child: &Child) -> Result<Option<OwnedFd>> {
     match open(at, PATH, child) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        other => other.map(Some),
+        other => {
+            let target = other?;
+            below_root(target.as_fd(), child)?;
+            Ok(Some(target))
+        }
     }
 }
 

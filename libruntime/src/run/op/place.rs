@@ -70,6 +70,13 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &Child) -> Result<OwnedFd> 
         Err(Errno::ENOENT) if !at.kept => open_or_make(at, file::stat(mount.as_fd())?.is_dir(), child)?,
         other => other?,
     };
+    below_root(target.as_fd(), child)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
     Ok(mount)
+}
+
+/// A link of the image that leads to `/` is no place: what is mounted there lies beside the path that was meant (masks would find
+/// nothing), and above the root, where `/..` still leads.
+pub(super) fn below_root(target: BorrowedFd, child: &Child) -> Result<()> {
+    if file::stat(target)?.id == file::stat(child.root()?)?.id { Err(Errno::ELOOP) } else { Ok(()) }
 }
