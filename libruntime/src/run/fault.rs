@@ -121,7 +121,7 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         }
         (Op::Bind(_), Errno::ENOENT) => Some("the source does not exist on the host"),
         (Op::Bind(_) | Op::Again { .. } | Op::Mount(_), Errno::ELOOP) => {
-            Some("a symbolic link lies on the way; it was not there when the policy was compiled")
+            Some("a symbolic link lies on the way where none may, or leads to the root itself")
         }
         (Op::Unshare(_) | Op::NestUser(_), Errno::ENOSPC) => {
             Some("a limit under /proc/sys/user (max_net_namespaces, …) is reached")
