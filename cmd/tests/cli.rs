@@ -282,6 +282,56 @@ mod lifecycle {
 }
 
 /// These start real sandboxes.
+/// Bundles whose root file system was made by somebody hostile.
+mod image {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// The default spec, as whoever runs the tests may run it, over a root that is nothing but what `make` puts into it.
+    fn run(make: impl Fn(&Path), edit: impl Fn(&mut Value)) -> (i32, String, String) {
+        let dir = dir();
+        let root = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap() == 0;
+        let spec = if root { &["spec"][..] } else { &["spec", "--rootless"] };
+        assert_eq!(at(dir.path(), spec).0, 0);
+        let rootfs = dir.path().join("rootfs");
+        fs::create_dir(&rootfs).unwrap();
+        make(&rootfs);
+        let mut spec = config(dir.path());
+        spec["process"]["terminal"] = false.into();
+        edit(&mut spec);
+        fs::write(dir.path().join("config.json"), spec.to_string()).unwrap();
+        at(dir.path(), &["run", "."])
+    }
+
+    /// Beside `/proc`, the masks would find nothing, and `/..` still leads to what is mounted over the root.
+    #[test]
+    fn a_link_carries_no_mount_and_no_mask_away() {
+        for target in ["/", ".", "/tmp"] {
+            let said = run(|root| symlink(target, root.join("proc")).unwrap(), |_| {});
+            refused(&said, "ELOOP");
+        }
+        for list in ["maskedPaths", "readonlyPaths"] {
+            let said =
+                run(|root| symlink("/", root.join("here")).unwrap(), |spec| spec["linux"][list] = serde_json::json!(["/here"]));
+            refused(&said, "ELOOP");
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_none_is_not_taken_for_one() {
+        let make = |root: &Path| {
+            fs::create_dir(root.join("dev")).unwrap();
+            fs::write(root.join("dev/null"), "").unwrap();
+        };
+        let no_dev = |spec: &mut Value| {
+            spec["mounts"].as_array_mut().unwrap().retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+        };
+        let (code, out, err) = run(make, no_dev);
+        // In a user namespace the host's node is bound over it; without one it is refused.
+        assert!(code != 0 && out.is_empty() && err.starts_with("codexrun: "), "{err}");
+    }
+}
+
 mod sandbox {
     use super::*;
 
