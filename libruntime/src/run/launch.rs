@@ -101,45 +101,42 @@ impl Launch<'_> {
         // Touched only by the command's process, a few pages of it.
         let stack = vec![0; STACK];
         let groups = self.drop_groups()?;
-        let cloned = process::clone(namespaces).map_err(|e| not_cloned(e, namespaces));
-        if let Some(groups) = groups.filter(|_| !matches!(cloned, Ok(Cloned::Child))) {
-            cred::set_groups(&groups).map_err(|e| setup("restore the supplementary groups", e))?;
+        let cloned = process::clone(namespaces);
+        if matches!(cloned, Ok(Cloned::Child)) {
+            // Nothing that owns memory is dropped from here on.
+            process::become_child();
+            // An end of the parent's that stayed open here would hide its death from us.
+            drop((gate, faults, hears));
+            let mut child = Child {
+                plan: self.plan,
+                gate: child_gate,
+                faults: fault_writer,
+                ended: says,
+                mask,
+                args,
+                env,
+                stack,
+                root: None,
+                dev: None,
+                proc_self: None,
+                null: None,
+                empty: None,
+                kept: [const { None }; mount_slots()],
+                tty: None,
+                step: 0,
+            };
+            child.walk()
         }
-        match cloned? {
-            Cloned::Child => {
-                // An end of the parent's that stayed open here would hide its death from us.
-                drop((gate, faults, hears));
-                let mut child = Child {
-                    plan: self.plan,
-                    gate: child_gate,
-                    faults: fault_writer,
-                    ended: says,
-                    mask,
-                    args,
-                    env,
-                    stack,
-                    root: None,
-                    dev: None,
-                    proc_self: None,
-                    null: None,
-                    empty: None,
-                    kept: [const { None }; mount_slots()],
-                    tty: None,
-                    step: 0,
-                };
-                process::become_child();
-                child.walk()
+        let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
+        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| not_cloned(e, namespaces))? else { process::exit(1) };
+        let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
+        let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master };
+        match restored {
+            Ok(()) => Ok(container),
+            Err(e) => {
+                let ended = container.end(true).map_err(|e| setup("end the container", e));
+                ended.and(Err(setup("restore the supplementary groups", e)))
             }
-            Cloned::Parent(pid, pidfd) => Ok(Container {
-                pid,
-                pidfd,
-                gate,
-                faults,
-                fault_writer: Some(fault_writer),
-                ended: hears,
-                keeper: None,
-                master: None,
-            }),
         }
     }
 
@@ -345,7 +342,7 @@ impl Container {
         }
     }
 
-    fn end(&mut self, kill: bool) -> SysResult<Ended> {
+    fn end(&self, kill: bool) -> SysResult<Ended> {
         if kill {
             // ESRCH: it has ended by itself.
             let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);

@@ -74,12 +74,6 @@ pub fn mknod_at(dir: BorrowedFd, name: &CStr, mode: u32, device: u64) -> Result<
     done(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) }.into())
 }
 
-/// fchmodat(2) of a name that is known not to be a link.
-pub fn chmod_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
-    // SAFETY: `name` is NUL-terminated and outlives the call.
-    done(unsafe { libc::fchmodat(dir.as_raw_fd(), name.as_ptr(), mode, 0) }.into())
-}
-
 /// What stat(2) says of a file, as far as anybody here asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {

@@ -1,7 +1,7 @@
 //! Signal masks, signalfd(2) and waiting for signals.
 
 use super::{Errno, Result, check, done, owned};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A set of signals.
 #[derive(Clone, Copy)]
@@ -59,10 +59,4 @@ pub fn wait(set: &Set) -> Result<i32> {
             Err(e) => return Err(e),
         }
     }
-}
-
-/// Whether `fd` is a terminal.
-pub fn is_terminal(fd: BorrowedFd) -> bool {
-    // SAFETY: takes no pointers.
-    unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
 }
