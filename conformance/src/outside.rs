@@ -122,26 +122,25 @@ const PATIENCE: Option<Duration> = Some(Duration::from_millis(300));
 
 fn tcp_look(listener: TcpListener) -> io::Result<Box<dyn Fn() -> bool + Send>> {
     listener.set_nonblocking(true)?;
-    Ok(Box::new(move || {
-        let Ok((stream, _)) = listener.accept() else {
-            return false;
-        };
+    Ok(answer(move || {
+        let (stream, _) = listener.accept()?;
         let _ = stream.set_read_timeout(PATIENCE);
-        greet(stream);
-        true
+        Ok(stream)
     }))
 }
 
 fn unix_look(listener: UnixListener) -> io::Result<Box<dyn Fn() -> bool + Send>> {
     listener.set_nonblocking(true)?;
-    Ok(Box::new(move || {
-        let Ok((stream, _)) = listener.accept() else {
-            return false;
-        };
+    Ok(answer(move || {
+        let (stream, _) = listener.accept()?;
         let _ = stream.set_read_timeout(PATIENCE);
-        greet(stream);
-        true
+        Ok(stream)
     }))
+}
+
+/// Greets whoever has connected.
+fn answer<S: Read + Write>(accept: impl Fn() -> io::Result<S> + Send + 'static) -> Box<dyn Fn() -> bool + Send> {
+    Box::new(move || accept().map(greet).is_ok())
 }
 
 fn udp_look(socket: UdpSocket) -> io::Result<Box<dyn Fn() -> bool + Send>> {

@@ -23,6 +23,8 @@ pub(super) struct Child<'a> {
     pub env: Strings<'a>,
     /// The new root.
     pub root: Option<OwnedFd>,
+    /// The identity of its `/`: no mount and no mask may land there by way of a link.
+    pub root_id: (u64, u64),
     /// Its `/dev`.
     pub dev: Option<OwnedFd>,
     /// `/proc/self` of the host's procfs.

@@ -117,6 +117,7 @@ impl Launch<'_> {
                 env,
                 stack,
                 root: None,
+                root_id: (0, 0),
                 dev: None,
                 proc_self: None,
                 null: None,
@@ -191,11 +192,17 @@ impl Launch<'_> {
         if !self.plan.after.iter().any(wanted) {
             return Ok(());
         }
-        if let Some(fault) = Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e))? {
-            return Err(fault.explain(self.plan));
-        }
+        self.executed(container)?;
         self.poststart(container);
         Ok(())
+    }
+
+    /// Waits until the process has executed: nobody who could fail has the pipe open any more.
+    fn executed(&self, container: &Container) -> Result<()> {
+        match Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e))? {
+            Some(fault) => Err(fault.explain(self.plan)),
+            None => Ok(()),
+        }
     }
 
     /// Follows the container to its end and forwards signals to it.
@@ -244,21 +251,13 @@ impl Launch<'_> {
 
     /// Detached: the process must have started; then everybody else looks after it.
     fn hand_over(&self, mut container: Container) -> Result<u8> {
-        let fault = Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e));
-        match fault {
-            Ok(None) => Ok(0),
-            Ok(Some(fault)) => {
-                container.end(true).map_err(|e| setup("end the container", e))?;
-                container.end_keeper();
-                Err(fault.explain(self.plan))
-            }
-            Err(e) => {
-                container.end(true).map_err(|e| setup("end the container", e))?;
-                container.end_keeper();
-                Err(e)
-            }
+        if let Err(e) = self.executed(&container) {
+            container.end(true).map_err(|e| setup("end the container", e))?;
+            container.end_keeper();
+            return Err(e);
         }
-        .inspect(|_| self.poststart(&container))
+        self.poststart(&container);
+        Ok(0)
     }
 
     fn record(&self, pid: Pid) -> Result<()> {

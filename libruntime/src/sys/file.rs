@@ -88,6 +88,10 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Whether it is this character device (makedev(3)).
+    pub fn is_device(&self, device: u64) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFCHR && self.device == device
+    }
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFDIR

@@ -1,22 +1,18 @@
 //! Process descriptors: a signal sent through one never reaches a process that reused the number.
 
-use nix::errno::Errno;
+use super::{Result, done, owned};
 use nix::unistd::Pid;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// pidfd_open(2): a descriptor of the process `pid`, close-on-exec.
-pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     // SAFETY: two integers go in; the kernel touches no memory of ours.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    let fd = i32::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
 }
 
 /// pidfd_send_signal(2), as kill(2) would: no `siginfo`. A number is taken because real-time signals have no name in `nix`.
-pub fn pidfd_send_signal(process: BorrowedFd, signal: i32) -> Result<(), Errno> {
+pub fn pidfd_send_signal(process: BorrowedFd, signal: i32) -> Result<()> {
     let info: *const libc::siginfo_t = std::ptr::null();
     // SAFETY: a null `info` is what the kernel expects for "fill it in as kill(2)"; no other memory is touched.
-    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, info, 0) };
-    Errno::result(done).map(drop)
+    done(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, info, 0) })
 }

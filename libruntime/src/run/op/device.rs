@@ -29,7 +29,7 @@ pub(super) fn node(child: &Child, name: &CStr, device: u64) -> Result<()> {
     }
     // What an image brings along must be the device that it says it is.
     let stat = file::stat(file::open_at(dev, name, PATH | libc::O_NOFOLLOW)?.as_fd())?;
-    if stat.mode & libc::S_IFMT == libc::S_IFCHR && stat.device == device { Ok(()) } else { Err(Errno::EEXIST) }
+    if stat.is_device(device) { Ok(()) } else { Err(Errno::EEXIST) }
 }
 
 /// The last component is not followed: a link that an image left there cannot redirect it.

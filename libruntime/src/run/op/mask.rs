@@ -1,17 +1,18 @@
 //! What is covered and what is made read-only after everything is mounted.
 
 use super::super::child::Child;
+use super::mounts::fresh;
 use super::place::{PATH, below_root, open};
 use crate::plan::place::At;
+use crate::sys::file::{self, Stat};
 use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
-use crate::sys::{Errno, Result, file};
+use crate::sys::{Errno, Result};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 pub(super) fn open_null(path: &CStr, child: &mut Child) -> Result<()> {
     let null = file::open_at(file::cwd(), path, PATH | libc::O_NOFOLLOW)?;
-    let stat = file::stat(null.as_fd())?;
-    if stat.mode & libc::S_IFMT != libc::S_IFCHR || stat.device != libc::makedev(1, 3) {
+    if !file::stat(null.as_fd())?.is_device(libc::makedev(1, 3)) {
         return Err(Errno::ENODEV);
     }
     child.null = Some(null);
@@ -19,42 +20,36 @@ pub(super) fn open_null(path: &CStr, child: &mut Child) -> Result<()> {
 }
 
 /// What is missing needs no mask: ENOENT, and ENOTDIR for something below a file.
-pub(super) fn present(at: &At, child: &Child) -> Result<Option<OwnedFd>> {
+fn present(at: &At, child: &Child) -> Result<Option<(OwnedFd, Stat)>> {
     match open(at, PATH, child) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         other => {
             let target = other?;
-            below_root(target.as_fd(), child)?;
-            Ok(Some(target))
+            let stat = below_root(target.as_fd(), child)?;
+            Ok(Some((target, stat)))
         }
     }
 }
 
 pub(super) fn mask(at: &At, child: &mut Child) -> Result<()> {
-    let Some(target) = present(at, child)? else { return Ok(()) };
-    let cover = if file::stat(target.as_fd())?.is_dir() {
-        empty(child)?
-    } else {
-        mount::clone_fd(child.null.as_ref().ok_or(Errno::EBADF)?.as_fd(), 0)?
-    };
+    let Some((target, stat)) = present(at, child)? else { return Ok(()) };
+    let cover = if stat.is_dir() { empty(child)? } else { mount::clone_fd(child.null.as_ref().ok_or(Errno::EBADF)?.as_fd(), 0)? };
     mount::attach(cover.as_fd(), target.as_fd())
 }
 
 /// A mount of the one empty file system that covers every masked directory.
-pub(super) fn empty(child: &mut Child) -> Result<OwnedFd> {
+fn empty(child: &mut Child) -> Result<OwnedFd> {
     if let Some(empty) = &child.empty {
         return mount::clone_fd(empty.as_fd(), 0);
     }
-    let fs = mount::fsopen(c"tmpfs")?;
-    mount::fsconfig(fs.as_fd(), c"mode", Some(c"0755"))?;
-    mount::fscreate(fs.as_fd())?;
-    let mount = mount::fsmount(fs.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+    let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let mount = fresh(c"tmpfs", [(c"mode", Some(c"0755"))].into_iter(), attrs)?;
     child.empty = Some(mount.try_clone().map_err(|_| Errno::EMFILE)?);
     Ok(mount)
 }
 
 pub(super) fn read_only(at: &At, child: &Child) -> Result<()> {
-    let Some(target) = present(at, child)? else { return Ok(()) };
+    let Some((target, _)) = present(at, child)? else { return Ok(()) };
     let copy = mount::clone_fd(target.as_fd(), RECURSIVE)?;
     mount::setattr(copy.as_fd(), RECURSIVE, &MountAttr { set: attr::RDONLY, ..MountAttr::default() })?;
     mount::attach(copy.as_fd(), target.as_fd())

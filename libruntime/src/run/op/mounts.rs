@@ -7,23 +7,37 @@ use crate::plan::place::At;
 use crate::sys::file::{self, Resolve};
 use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
 use crate::sys::{Errno, Result};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(super) fn root(root: &Root, child: &mut Child) -> Result<()> {
     let mount = match root {
         Root::Dir(path) => mount::clone_path(path, RECURSIVE, true)?,
         Root::Memory => {
-            let fs = mount::fsopen(c"tmpfs")?;
-            mount::fsconfig(fs.as_fd(), c"mode", Some(c"0755"))?;
-            mount::fsconfig(fs.as_fd(), c"source", Some(c"codexrun"))?;
-            mount::fscreate(fs.as_fd())?;
-            mount::fsmount(fs.as_fd(), attr::NOSUID | attr::NODEV)?
+            let parameters = [(c"mode", Some(c"0755")), (c"source", Some(c"codexrun"))];
+            fresh(c"tmpfs", parameters.into_iter(), attr::NOSUID | attr::NODEV)?
         }
     };
     mount::attach_root(mount.as_fd())?;
+    child.root_id = file::stat(mount.as_fd())?.id;
     child.root = Some(mount);
     Ok(())
 }
+
+/// A detached mount of a new file system; `attrs` are MOUNT_ATTR_*.
+pub(super) fn fresh<'a>(
+    fstype: &CStr,
+    parameters: impl Iterator<Item = (&'a CStr, Option<&'a CStr>)>,
+    attrs: u64,
+) -> Result<OwnedFd> {
+    let fs = mount::fsopen(fstype)?;
+    for (key, value) in parameters {
+        mount::fsconfig(fs.as_fd(), key, value)?;
+    }
+    mount::fscreate(fs.as_fd())?;
+    mount::fsmount(fs.as_fd(), attrs)
+}
+
 pub(super) fn bind(bind: &Bind, child: &mut Child) -> Result<()> {
     let recursive = if bind.recursive { RECURSIVE } else { 0 };
     let mount = match bind.follow {
@@ -48,12 +62,8 @@ pub(super) fn set_attrs(mount: BorrowedFd, attrs: &Attrs) -> Result<()> {
 }
 
 pub(super) fn new_fs(plan: &NewFs, child: &mut Child) -> Result<()> {
-    let fs = mount::fsopen(&plan.fstype)?;
-    for (key, value) in &plan.parameters {
-        mount::fsconfig(fs.as_fd(), key, value.as_deref())?;
-    }
-    mount::fscreate(fs.as_fd())?;
-    let mount = mount::fsmount(fs.as_fd(), plan.attrs.own.set)?;
+    let parameters = plan.parameters.iter().map(|(key, value)| (key.as_c_str(), value.as_deref()));
+    let mount = fresh(&plan.fstype, parameters, plan.attrs.own.set)?;
     if plan.attrs.own.propagation != 0 {
         let attr = MountAttr { propagation: plan.attrs.own.propagation, ..MountAttr::default() };
         mount::setattr(mount.as_fd(), 0, &attr)?;
@@ -70,6 +80,7 @@ pub(super) fn again(slot: usize, at: &At, child: &mut Child) -> Result<()> {
     let mount = mount::clone_fd(kept.as_fd(), 0)?;
     attach(mount, at, child).map(drop)
 }
+
 pub(super) fn pivot(child: &mut Child) -> Result<()> {
     file::fchdir(child.root()?)?;
     mount::pivot_to_cwd()?;

@@ -2,7 +2,8 @@
 
 use super::super::child::Child;
 use crate::plan::place::At;
-use crate::sys::{Errno, Result, file, mount};
+use crate::sys::file::{self, Stat};
+use crate::sys::{Errno, Result, mount};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -25,6 +26,7 @@ pub(super) fn touch(dir: BorrowedFd, name: &CStr) -> Result<()> {
 pub(super) fn exists_is_fine(result: Result<()>) -> Result<()> {
     result.or_else(|e| if e == Errno::EEXIST { Ok(()) } else { Err(e) })
 }
+
 pub(super) fn open(at: &At, flags: i32, child: &Child) -> Result<OwnedFd> {
     file::open_in(child.root()?, &at.path, flags, at.resolve)
 }
@@ -37,7 +39,7 @@ pub(super) fn open_or_make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd>
     }
 }
 
-pub(super) fn make(at: &At, dir: bool, child: &Child) -> Result<()> {
+fn make(at: &At, dir: bool, child: &Child) -> Result<()> {
     let mut parent = file::open_in(child.root()?, c"/", DIR, at.resolve)?;
     for ancestor in &at.parents {
         parent = match file::open_in(child.root()?, ancestor, DIR, at.resolve) {
@@ -52,7 +54,7 @@ pub(super) fn make(at: &At, dir: bool, child: &Child) -> Result<()> {
 }
 
 /// The last component of an absolute, clean path.
-pub(super) fn last(path: &CStr) -> &CStr {
+fn last(path: &CStr) -> &CStr {
     let bytes = path.to_bytes_with_nul();
     let start = bytes.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
     CStr::from_bytes_with_nul(&bytes[start..]).unwrap_or(path)
@@ -77,6 +79,7 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &Child) -> Result<OwnedFd> 
 
 /// A link of the image that leads to `/` is no place: what is mounted there lies beside the path that was meant (masks would find
 /// nothing), and above the root, where `/..` still leads.
-pub(super) fn below_root(target: BorrowedFd, child: &Child) -> Result<()> {
-    if file::stat(target)?.id == file::stat(child.root()?)?.id { Err(Errno::ELOOP) } else { Ok(()) }
+pub(super) fn below_root(target: BorrowedFd, child: &Child) -> Result<Stat> {
+    let stat = file::stat(target)?;
+    if stat.id == child.root_id { Err(Errno::ELOOP) } else { Ok(stat) }
 }
