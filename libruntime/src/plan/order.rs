@@ -7,6 +7,8 @@ pub enum Stage {
     Guard,
     /// Everything after needs an id in the new user namespace.
     UserMap,
+    /// Before anything that uses memory or forks, and before the cgroup namespace, whose root is where its maker is.
+    Cgroup,
     /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
     Namespaces,
     /// Exact modes for what is made; the caller's umask comes back at `Umask`.
@@ -81,6 +83,7 @@ impl Stage {
         match self {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
+            Stage::Cgroup => "cgroup",
             Stage::Namespaces => "namespaces",
             Stage::Modes | Stage::Umask => "umask",
             Stage::Network => "network",

@@ -6,6 +6,7 @@ use super::keeper::{self, Keeper};
 use super::terminal::Relay;
 use super::{Options, hook, rootfs_dir};
 use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
 use crate::plan::op::{HookKind, Op, ParentOp, Sync};
 use crate::plan::{ParentStep, Plan, mount_slots};
 use crate::state::{Record, Reserved};
@@ -54,6 +55,7 @@ struct Container {
     ended: Option<OwnedFd>,
     keeper: Option<KeeperProcess>,
     master: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
 }
 
 struct KeeperProcess {
@@ -100,8 +102,12 @@ impl Launch<'_> {
             if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
         let stack = vec![0; STACK];
-        let groups = self.drop_groups()?;
-        let cloned = process::clone(namespaces);
+        let cgroup = self.make_cgroup()?;
+        let dropped = self.drop_groups();
+        let (groups, cloned) = match dropped {
+            Ok(groups) => (groups, process::clone(namespaces)),
+            Err(e) => return Err(without(cgroup, e)),
+        };
         if matches!(cloned, Ok(Cloned::Child)) {
             // Nothing that owns memory is dropped from here on.
             process::become_child();
@@ -129,15 +135,28 @@ impl Launch<'_> {
             child.walk()
         }
         let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
-        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| not_cloned(e, namespaces))? else { process::exit(1) };
+        let (pid, pidfd) = match cloned {
+            Ok(Cloned::Parent(pid, pidfd)) => (pid, pidfd),
+            Ok(Cloned::Child) => process::exit(1),
+            Err(e) => return Err(without(cgroup, not_cloned(e, namespaces))),
+        };
         let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
-        let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master };
+        let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, cgroup };
         match restored {
             Ok(()) => Ok(container),
             Err(e) => {
                 let ended = container.end(true).map_err(|e| setup("end the container", e));
-                ended.and(Err(setup("restore the supplementary groups", e)))
+                ended.and(container.remove_cgroup()).and(Err(setup("restore the supplementary groups", e)))
             }
+        }
+    }
+
+    /// Made and limited before there is a process to limit.
+    fn make_cgroup(&self) -> Result<Option<Cgroup>> {
+        let wanted = |op: &'_ ParentOp| matches!(op, ParentOp::Cgroup(_));
+        match self.plan.parent.iter().find(|step| wanted(&step.op)).map(|step| &step.op) {
+            Some(ParentOp::Cgroup(plan)) => Cgroup::create(plan),
+            _ => Ok(None),
         }
     }
 
@@ -153,7 +172,8 @@ impl Launch<'_> {
     fn bring_up(&self, container: &mut Container) -> Result<()> {
         for step in &self.plan.parent {
             match &step.op {
-                ParentOp::DropGroups | ParentOp::Clone(_) => {}
+                ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Clone(_) => {}
+                ParentOp::EnterCgroup => container.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.enter(container.pid))?,
                 ParentOp::WriteMaps { uid, gid } => write_maps(container.pid, uid, gid).map_err(|e| failed(step, e))?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
@@ -238,6 +258,7 @@ impl Launch<'_> {
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
     fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<u8> {
         let ended = container.end(followed.is_err());
+        let removed = container.remove_cgroup();
         container.end_keeper();
         container.fault_writer = None;
         // A fault says more than the parent's own impression of it.
@@ -245,7 +266,7 @@ impl Launch<'_> {
         if let Ok(Some(fault)) = fault {
             return Err(fault.explain(self.plan));
         }
-        followed?;
+        followed.and(removed)?;
         Ok(ended.map_err(|e| setup("wait for the container", e))?.code())
     }
 
@@ -254,7 +275,7 @@ impl Launch<'_> {
         if let Err(e) = self.executed(&container) {
             container.end(true).map_err(|e| setup("end the container", e))?;
             container.end_keeper();
-            return Err(e);
+            return Err(without(container.cgroup.take(), e));
         }
         self.poststart(&container);
         Ok(0)
@@ -349,12 +370,25 @@ impl Container {
         process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
     }
 
+    /// After the first process has ended: those that it left behind, in a container without a pid namespace of its own, end here.
+    fn remove_cgroup(&self) -> Result<()> {
+        self.cgroup.as_ref().map_or(Ok(()), Cgroup::remove)
+    }
+
     /// The keeper sees the end by itself; what one that was killed has left is removed here.
     fn end_keeper(&mut self) {
         let Some(keeper) = self.keeper.take() else { return };
         if keeper.ended || !matches!(process::wait(keeper.pid, 0), Ok(Some((_, Ended::Exited(_))))) {
             keeper::release_all(&keeper.paths);
         }
+    }
+}
+
+/// The error; what is left of the cgroup is said with it.
+fn without(cgroup: Option<Cgroup>, error: Error) -> Error {
+    match cgroup.as_ref().map_or(Ok(()), Cgroup::remove) {
+        Ok(()) => error,
+        Err(left) => Error { cause: Some(error.cause.map_or(left.to_string(), |cause| format!("{cause}; {left}"))), ..error },
     }
 }
 

@@ -54,6 +54,15 @@ pub(super) fn bind(bind: &Bind, child: &mut Child) -> Result<()> {
     attach(mount, &bind.at, child).map(drop)
 }
 
+pub(super) fn bind_or(plan: &Bind, other: &CStr, child: &mut Child) -> Result<()> {
+    let mount = match mount::clone_path(&plan.source, 0, true) {
+        Err(Errno::ENOENT) => mount::clone_path(other, 0, true)?,
+        mount => mount?,
+    };
+    set_attrs(mount.as_fd(), &plan.attrs)?;
+    attach(mount, &plan.at, child).map(drop)
+}
+
 pub(super) fn set_attrs(mount: BorrowedFd, attrs: &Attrs) -> Result<()> {
     if !attrs.tree.is_empty() && !attrs.one_call {
         mount::setattr(mount, RECURSIVE, &attrs.tree)?;
