@@ -62,7 +62,7 @@ impl AsFd for Oom {
 
 impl Oom {
     /// Waits until the descriptor is readable: whether a process was ended; `None` when the cgroup is gone.
-    pub fn next(&mut self) -> Result<Option<bool>> {
+    pub fn wait(&mut self) -> Result<Option<bool>> {
         let mut buffer = [0; 4096];
         sys::read(self.event.as_fd(), &mut buffer).map_err(|e| Error::new("cannot listen for events").cause(e.desc()))?;
         if !self.dir.exists() {
