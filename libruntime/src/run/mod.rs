@@ -46,7 +46,6 @@ pub struct Options {
 /// Every reason for which the spec is refused; or the one step that failed, in which case nothing of the container is left.
 pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
     single_threaded().and_then(|()| no_directory_as_stdio()).map_err(|e| vec![e])?;
-    let host = Host::probe_for(&bundle.spec);
     let record = options.store.is_some() || options.pid_file.is_some();
     let plan_options = plan::Options {
         detach: options.detach,
@@ -55,6 +54,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
         id: Some(options.id.as_ref().map_or_else(|| format!("codexrun-{}", std::process::id()), ToString::to_string)),
         bundle_dir: options.bundle_dir.clone(),
     };
+    let host = Host::probe_for(&bundle.spec, &plan_options);
     let plan = Plan::new(bundle, &host, &plan_options)?;
     plan.warnings.iter().for_each(|what| Error::new(what).warn());
     if plan.terminal && options.detach && options.console_socket.is_none() {

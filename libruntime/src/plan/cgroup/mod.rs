@@ -5,6 +5,7 @@
 //!   container's id.
 //! * Zero leaves a value as it is and -1 takes a limit away, as the engines mean it; a field for which the host has no controller is
 //!   refused by name.
+//! * Without `resources.devices` a container that asks for a cgroup may use the default devices and no others, as with runc.
 //! * `resources.devices` has no effect in a user namespace, where no device can be made anyway (runc and crun do the same).
 
 mod cpu;
@@ -21,7 +22,7 @@ pub use table::{Change, limits};
 
 use super::op::{Op, ParentOp, Sync};
 use super::order::Stage;
-use super::{Draft, ParentStep};
+use super::{Draft, Options, ParentStep};
 use crate::bpf::device::Insn;
 use crate::host::cgroup::{Cgroups, Hierarchy, Version};
 use crate::{Error, Result};
@@ -117,10 +118,10 @@ impl Plan {
     }
 }
 
-/// Whether a container of this spec has a cgroup: when it asks for one, when one is mounted in it, and when only a cgroup can tell
-/// which processes are its own.
-pub fn is_wanted(spec: &Spec) -> bool {
-    is_asked(spec) || mount::is_in(spec) || !has_namespace(spec, LinuxNamespaceType::Pid)
+/// Whether a container of this spec has a cgroup: when it asks for one, when one is mounted in it, and, for a container that may be
+/// killed by its name, when only a cgroup can tell which processes are its own.
+pub fn is_wanted(spec: &Spec, options: &Options) -> bool {
+    is_asked(spec) || mount::is_in(spec) || (options.record && !has_namespace(spec, LinuxNamespaceType::Pid))
 }
 
 fn is_asked(spec: &Spec) -> bool {
@@ -141,7 +142,7 @@ fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
 
 /// Plans the cgroup and the child's wait for it; what the spec says without effect.
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
-    if !is_wanted(spec) {
+    if !is_wanted(spec, draft.options) {
         return Vec::new();
     }
     let none = Cgroups::default();
@@ -154,7 +155,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let rootless = host.uid != 0 || cgroups.user_namespace;
     let (change, mut errors) = limits(resources(spec), &groups, false);
     let Change { mut writes, warnings } = change;
-    let devices = if rootless { None } else { device::plan(resources(spec), &groups, &mut writes, &mut errors) };
+    let confined = !rootless && is_asked(spec);
+    let devices = if confined { device::plan(resources(spec), &groups, &mut writes, &mut errors) } else { None };
     draft.errors.extend(errors);
     if groups.is_empty() {
         if given.is_some() && !rootless {
