@@ -76,6 +76,8 @@ pub struct Options {
     pub preserve_fds: u32,
     /// The container's name, for its cgroup when the spec has no path for it.
     pub id: Option<String>,
+    /// No cgroup is made, and none of its limits can be had (`--cgroup-manager disabled`).
+    pub no_cgroup: bool,
     /// Relative sources of binds are relative to it.
     pub bundle_dir: Option<PathBuf>,
 }

@@ -52,6 +52,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
         record,
         preserve_fds: options.preserve_fds,
         id: Some(options.id.as_ref().map_or_else(|| format!("codexrun-{}", std::process::id()), ToString::to_string)),
+        no_cgroup: false,
         bundle_dir: options.bundle_dir.clone(),
     };
     let host = Host::probe_for(&bundle.spec, &plan_options);

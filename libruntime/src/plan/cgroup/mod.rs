@@ -112,6 +112,11 @@ impl Group {
 }
 
 impl Plan {
+    /// Nothing is limited, and the caller may be one who may make no cgroup.
+    pub fn is_lenient(&self) -> bool {
+        self.tolerant && self.writes.is_empty() && self.devices.is_none()
+    }
+
     /// The directories that may be made; to be remembered before they are, so that a runtime that is killed leaves none behind.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.groups.iter().map(Group::dir).collect()
@@ -121,7 +126,12 @@ impl Plan {
 /// Whether a container of this spec has a cgroup: when it asks for one, when one is mounted in it, and, for a container that may be
 /// killed by its name, when only a cgroup can tell which processes are its own.
 pub fn is_wanted(spec: &Spec, options: &Options) -> bool {
-    is_asked(spec) || mount::is_in(spec) || (options.record && !has_namespace(spec, LinuxNamespaceType::Pid))
+    mount::is_in(spec) || is_made(spec, options)
+}
+
+fn is_made(spec: &Spec, options: &Options) -> bool {
+    !options.no_cgroup
+        && (is_asked(spec) || mount::is_in(spec) || (options.record && !has_namespace(spec, LinuxNamespaceType::Pid)))
 }
 
 fn is_asked(spec: &Spec) -> bool {
@@ -142,7 +152,8 @@ fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
 
 /// Plans the cgroup and the child's wait for it; what the spec says without effect.
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
-    if !is_wanted(spec, draft.options) {
+    if !is_made(spec, draft.options) {
+        refuse_limits(draft, spec);
         return Vec::new();
     }
     let none = Cgroups::default();
@@ -173,6 +184,15 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     }
     draft.step(Stage::Cgroup, Op::Wait(Sync::Cgroup), origin);
     warnings
+}
+
+/// Where there will be no cgroup. Rules about devices are passed over: engines give them to every container.
+fn refuse_limits(draft: &mut Draft, spec: &Spec) {
+    let mut fields: Vec<String> = limits(resources(spec), &[], false).1.into_iter().filter_map(|e| e.place).collect();
+    fields.dedup();
+    for field in fields {
+        draft.refuse(field, "needs a cgroup, and `--cgroup-manager disabled` forbids one");
+    }
 }
 
 /// A path of names only: `..` could lead to another container's cgroup, and the root cgroup is nobody's.

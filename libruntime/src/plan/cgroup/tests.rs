@@ -429,3 +429,20 @@ fn a_writable_version_2_mount_gives_the_directory_to_the_containers_user() {
     assert_eq!(owner(linux("cgroup", json!(["ro"]))), None);
     assert_eq!(owner(linux("x", json!([]))), None);
 }
+
+#[test]
+fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_passed_over() {
+    let spec = |resources: Value| {
+        json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}], "cgroupsPath": "/a", "resources": resources},
+        })
+    };
+    let options = Options { no_cgroup: true, record: true, ..Options::default() };
+    let host = crate::host::Host::recorded(0, 0);
+    let plan =
+        plan_on(&host, spec(json!({"devices": [{"allow": false, "access": "rwm"}], "memory": {"limit": 0}})), &options).unwrap();
+    assert!(cgroup(&plan).is_none() && !plan.to_string().contains("cgroup"), "{plan}");
+    let said = plan_on(&host, spec(json!({"pids": {"limit": 3}})), &options).unwrap_err();
+    assert_eq!(said, ["config.json: linux.resources.pids.limit: needs a cgroup, and `--cgroup-manager disabled` forbids one"]);
+}
