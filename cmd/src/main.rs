@@ -3,6 +3,7 @@
 
 #[cfg(feature = "alloc-trap")]
 mod alloc_trap;
+mod argv;
 mod delete;
 #[cfg(not(test))]
 mod entry;
@@ -20,8 +21,8 @@ mod spec;
 mod state;
 mod sweep;
 
-use clap::Parser;
-use grammar::{Cli, Verb};
+use clap::{CommandFactory, FromArgMatches};
+use grammar::{Cli, Global, Verb};
 use report::Failure;
 
 /// The newest version of the runtime specification whose fields are known.
@@ -30,11 +31,19 @@ const SPEC: &str = "1.2.1";
 /// The exit code.
 #[cfg_attr(test, expect(dead_code, reason = "the test harness has a `main` of its own"))]
 fn start() -> u8 {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e) => return report::usage(&e),
+    let mut grammar = Cli::command();
+    let line = argv::normalise(std::env::args_os(), &grammar);
+    let parsed = grammar.try_get_matches_from_mut(&line.words).and_then(|matches| Cli::from_arg_matches(&matches));
+    let code = match parsed {
+        Ok(cli) => match dispatch(&cli) {
+            Ok(code) => return code,
+            Err(failure) => failure.report(&cli.global),
+        },
+        Err(e) if report::is_help(&e) => return report::help(&e),
+        Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words)),
     };
-    dispatch(&cli).unwrap_or_else(|failure| failure.report(&cli.global))
+    // So that nobody takes runc's own failure for an exit code of the command.
+    if line.verb.as_deref() == Some("exec") { 255 } else { code }
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
@@ -43,7 +52,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     }
     match cli.verb.as_ref().ok_or_else(grammar::no_verb)? {
         Verb::Spec(verb) => verb.run(),
-        Verb::Run(verb) => verb.run(&cli.global),
+        Verb::Run(verb) => cli.global.cgroups().map_err(Failure::from).and_then(|_| verb.run(&cli.global)),
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),
         Verb::State(verb) => verb.run(&cli.global),

@@ -186,6 +186,8 @@ mod usage {
             (&["list", "--frob"], "unexpected argument '--frob'"),
             (&["run"], "required arguments"),
             (&["run", "--no-pivot", "x"], "`--no-pivot` is refused"),
+            (&["run", "--systemd-cgroup", "x"], "`--systemd-cgroup` is not supported yet"),
+            (&["--rootless", "perhaps", "list"], "invalid value 'perhaps' for '--rootless <WHETHER>'"),
             (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
             (&["sandbox"], "no command given"),
             (&["spec", "--cwd", "/"], "need `--from-policy`"),
@@ -218,6 +220,28 @@ mod usage {
         let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.len(), 2);
         assert!(records.iter().all(|r| r["level"] == "error" && r["msg"] == "container does not exist" && r["time"].is_string()));
+    }
+
+    #[test]
+    fn a_mistake_is_logged_too_and_success_is_not() {
+        let dir = dir();
+        let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+        let global = ["-log", "log", "-log-format=json", "-root", "r"];
+        assert_eq!(at(dir.path(), &[&global[..], &["list", "-q"]].concat()), (0, String::new(), String::new()));
+        assert_eq!(log(), "");
+        refused(&at(dir.path(), &[&["list", "--frob"], &global[..]].concat()), "unexpected argument '--frob'");
+        // podman reads the whole file as one object.
+        let record: Value = serde_json::from_str(&log()).unwrap();
+        assert!(record["level"] == "error" && record["msg"].as_str().unwrap().contains("--frob"), "{record}");
+    }
+
+    #[test]
+    fn the_old_spellings_of_runc_are_understood() {
+        let dir = dir();
+        for line in ["-root=r list -quiet", "list --root r -q", "--debug=true --systemd-cgroup list -root r --quiet=true"] {
+            let words: Vec<_> = line.split(' ').collect();
+            assert_eq!(at(dir.path(), &words), (0, String::new(), String::new()), "{line}");
+        }
     }
 
     #[test]

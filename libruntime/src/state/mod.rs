@@ -9,6 +9,7 @@ mod time;
 
 pub use id::ContainerId;
 pub use signal::Signal;
+pub(crate) use store::initial_user_namespace;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
