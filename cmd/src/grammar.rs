@@ -1,6 +1,6 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
-use crate::{delete, kill, list, plan, run, sandbox, spec, state, sweep};
+use crate::{delete, features, kill, list, plan, run, sandbox, spec, state, sweep};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
 use libruntime::host::root_of_host;
@@ -126,6 +126,7 @@ pub enum Verb {
     List(list::List),
     Kill(kill::Kill),
     Delete(delete::Delete),
+    Features(features::Features),
     Sweep(sweep::Sweep),
 }
 
@@ -175,6 +176,7 @@ mod tests {
         for (line, name) in [("--systemd-cgroup list", "`--systemd-cgroup`"), ("--cgroup-manager=systemd list", "systemd`")] {
             assert!(made(line).unwrap_err().to_string().contains(name), "{line}");
         }
+        assert_eq!(libruntime::features::features()["linux"]["cgroup"]["systemd"], false);
     }
 
     #[test]

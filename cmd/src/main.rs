@@ -8,6 +8,7 @@ mod delete;
 #[cfg(not(test))]
 mod entry;
 mod environment;
+mod features;
 mod grammar;
 mod kill;
 mod list;
@@ -23,10 +24,8 @@ mod sweep;
 
 use clap::{CommandFactory, FromArgMatches};
 use grammar::{Cli, Global, Verb};
+use libruntime::features::NEWEST;
 use report::Failure;
-
-/// The newest version of the runtime specification whose fields are known.
-const SPEC: &str = "1.2.1";
 
 /// The exit code.
 #[cfg_attr(test, expect(dead_code, reason = "the test harness has a `main` of its own"))]
@@ -59,6 +58,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::List(verb) => verb.run(&cli.global),
         Verb::Kill(verb) => verb.run(&cli.global),
         Verb::Delete(verb) => verb.run(&cli.global),
+        Verb::Features(verb) => verb.run(),
         Verb::Sweep(verb) => verb.run(),
     }
 }
@@ -67,5 +67,5 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
 fn version() -> Result<u8, Failure> {
     let commit = option_env!("CODEXRUN_COMMIT").unwrap_or("unknown");
     let version = env!("CARGO_PKG_VERSION");
-    output::print(&format!("codexrun version {version}\ncommit: {commit}\nspec: {SPEC}\n"))
+    output::print(&format!("codexrun version {version}\ncommit: {commit}\nspec: {NEWEST}\n"))
 }

@@ -210,6 +210,19 @@ mod usage {
     }
 
     #[test]
+    fn features_are_one_object_and_the_version_is_the_newest_of_them() {
+        let dir = dir();
+        let (code, out, err) = at(dir.path(), &["features"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        let features: Value = serde_json::from_str(&out).unwrap();
+        assert!(at(dir.path(), &["-v"]).1.ends_with(&format!("\nspec: {}\n", features["ociVersionMax"].as_str().unwrap())));
+        // Compared with runc's: what every runtime has is here too.
+        for pointer in ["/linux/namespaces", "/linux/capabilities", "/linux/seccomp/operators"] {
+            assert!(features.pointer(pointer).unwrap().as_array().unwrap().len() >= 7, "{pointer}");
+        }
+    }
+
+    #[test]
     fn a_failure_is_one_record_appended_to_the_log() {
         let dir = dir();
         let line = ["--log-format=json", "--log", "log.json", "--root", "r", "state", "nobody"];
@@ -279,7 +292,7 @@ mod lifecycle {
         let mut child = container(&dir.path().join("r"), "box");
         assert_eq!(status(dir.path()), "running");
         let (_, table, _) = at(dir.path(), &["--root", "r", "list"]);
-        assert!(table.lines().nth(1).unwrap().starts_with(&format!("box  {}", child.id())), "{table}");
+        assert!(table.lines().nth(1).unwrap().starts_with(&format!("box         {} ", child.id())), "{table}");
         assert_eq!(at(dir.path(), &["--root=r", "list", "-q"]).1, "box\n");
         let refusal = "cannot delete container box that is not stopped: running";
         refused(&at(dir.path(), &["--root", "r", "delete", "box"]), refusal);
@@ -298,7 +311,7 @@ mod lifecycle {
         fs::create_dir_all(dir.path().join("r/box")).unwrap();
         fs::write(dir.path().join("r/box/state.json"), "{").unwrap();
         let (code, out, err) = at(dir.path(), &["--root", "r", "list", "--format", "json"]);
-        assert_eq!((code, out.as_str()), (1, "[]\n"));
+        assert_eq!((code, out.as_str()), (1, "null\n"));
         assert!(err.contains("r/box/state.json: garbled record"), "{err}");
         assert_eq!(at(dir.path(), &["--root", "r", "delete", "box"]).0, 0);
         assert!(names(&dir.path().join("r")).is_empty());
