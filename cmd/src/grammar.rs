@@ -1,6 +1,6 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
-use crate::{delete, features, kill, list, plan, run, sandbox, spec, state, sweep};
+use crate::{delete, features, kill, list, plan, ps, run, sandbox, spec, state, sweep};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
 use libruntime::host::root_of_host;
@@ -50,6 +50,14 @@ pub struct Global {
     /// The program that `checkpoint` and `restore` call
     #[arg(long, value_name = "PROGRAM", default_value = "criu")]
     pub criu: PathBuf,
+}
+
+/// What `list` and `ps` print.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -124,6 +132,7 @@ pub enum Verb {
     Plan(plan::Plan),
     State(state::State),
     List(list::List),
+    Ps(ps::Ps),
     Kill(kill::Kill),
     Delete(delete::Delete),
     Features(features::Features),

@@ -1,9 +1,9 @@
 //! `codexrun list`: every container of this state root.
 
-use crate::grammar::Global;
+use crate::grammar::{Format, Global};
 use crate::output;
 use crate::report::Failure;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use libruntime::state::Record;
 use serde_json::Value;
 
@@ -16,13 +16,6 @@ pub struct List {
     /// Print the ids only
     #[arg(short, long)]
     quiet: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Format {
-    #[default]
-    Table,
-    Json,
 }
 
 const COLUMNS: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];

@@ -15,6 +15,7 @@ mod list;
 mod make;
 mod output;
 mod plan;
+mod ps;
 mod report;
 mod run;
 mod sandbox;
@@ -56,6 +57,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Plan(verb) => verb.run(),
         Verb::State(verb) => verb.run(&cli.global),
         Verb::List(verb) => verb.run(&cli.global),
+        Verb::Ps(verb) => verb.run(&cli.global),
         Verb::Kill(verb) => verb.run(&cli.global),
         Verb::Delete(verb) => verb.run(&cli.global),
         Verb::Features(verb) => verb.run(),

@@ -529,6 +529,35 @@ mod sandbox {
     }
 
     #[test]
+    fn ps_shows_the_containers_processes_and_no_others() {
+        let dir = dir();
+        let line = ["spec", "--from-policy", "read-only", "--bundle", "b", "--", "sh", "-c", "sleep 60 & wait"];
+        assert_eq!(at(dir.path(), &line).0, 0);
+        let verb = |args: &[&str]| at(dir.path(), &[&["--root", "r"], args].concat());
+        let run = ["--root", "r", "run", "--detach", "--bundle", "b", "box"];
+        assert!(codexrun().args(run).current_dir(dir.path()).stdout(Stdio::null()).status().unwrap().success());
+        let pids = || serde_json::from_str::<Vec<i32>>(&verb(&["ps", "--format", "json", "box"]).1).unwrap();
+        // Init, sh, sleep.
+        while pids().len() < 3 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let table = |options: &[&str]| verb(&[&["ps", "box"], options].concat());
+        let (code, out, err) = table(&[]);
+        assert_eq!((code, out.lines().count()), (0, 4), "{out}{err}");
+        assert!(out.starts_with("UID ") && out.contains("sleep 60"), "{out}");
+        assert_eq!(table(&["-e", "-o", "pid,comm"]).1.lines().count(), 4);
+        refused(&table(&["-e", "-o", "comm"]), "has no column `PID`");
+        refused(&table(&["--no-such-option"]), "ps(1) refuses");
+        assert_eq!(verb(&["kill", "box", "KILL"]).0, 0);
+        while verb(&["state", "box"]).1.contains("running") {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        refused(&verb(&["ps", "box"]), "container not running");
+        assert_eq!(verb(&["delete", "box"]).0, 0);
+        refused(&verb(&["ps", "box"]), "container does not exist");
+    }
+
+    #[test]
     fn a_foreground_container_is_recorded_while_it_lives() {
         let dir = dir();
         let line = ["spec", "--from-policy", "read-only", "--bundle", "b", "--", "cat"];

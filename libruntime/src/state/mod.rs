@@ -2,6 +2,7 @@
 //! from pid and start time, never remembered.
 
 mod id;
+mod members;
 mod process;
 mod signal;
 mod store;
