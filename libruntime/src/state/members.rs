@@ -1,6 +1,7 @@
-//! Which processes belong to a container that has no cgroup: those of its pid namespace, and their descendants.
+//! Which processes belong to a container that has no cgroup: the first one's descendants, and whoever shares a pid
+//! namespace with one of them.
 
-use super::Record;
+use super::{Record, Status};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,39 +11,50 @@ impl Record {
     /// Every process of the container as the caller's pid namespace numbers it, ascending.
     ///
     /// # Errors
-    /// `container not running`; or its processes cannot be told from others, as it shares the caller's pid namespace.
+    /// `container not running`; or its processes cannot be told from others, as its pid namespace is not its own.
     pub fn members(&self) -> Result<Vec<i32>> {
-        let namespace = pid_namespace(&self.pid.to_string());
-        // Looked at after the namespace was: if our process lives now, the namespace was its own.
-        if self.status() == super::Status::Stopped {
+        let first = is_first(self.pid);
+        let all = processes();
+        // Looked at last: if our process lives now, what was seen before was its own.
+        if self.status() == Status::Stopped {
             return Err(Error::new("container not running"));
         }
-        let namespace =
-            namespace.ok_or_else(|| Error::new(format!("cannot look at the pid namespace of process {}", self.pid)))?;
-        if pid_namespace("self").as_ref() == Some(&namespace) {
+        if !first {
             let what = format!("container `{}` has neither a cgroup nor a pid namespace of its own", self.id);
             return Err(Error::new(what).hint("its processes cannot be told from others"));
         }
-        Ok(family(&processes(), &namespace))
+        Ok(family(&all, self.pid))
     }
+}
+
+/// Whether it is PID 1 of a namespace below the caller's. `NSpid` (proc_pid_status(5)) has one number for each namespace from the
+/// caller's down to the process's own.
+fn is_first(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<_> = numbers.split_whitespace().collect();
+    matches!(numbers[..], [_, .., "1"])
 }
 
 /// A process as /proc shows it.
 struct Seen {
     pid: i32,
     parent: i32,
-    /// None when the caller may not look.
+    /// None when the caller may not look: then it is known by its parent alone.
     namespace: Option<PathBuf>,
 }
 
-/// A process may have made a pid namespace below the container's; then its parent is in the container, or its parent's parent.
-fn family(all: &[Seen], namespace: &PathBuf) -> Vec<i32> {
-    let own = all.iter().filter(|seen| seen.namespace.as_ref() == Some(namespace));
-    let mut pids: BTreeSet<i32> = own.map(|seen| seen.pid).collect();
+/// The first process, everybody below it, and whoever came in from outside (`exec`): the namespaces of members are the container's or
+/// below it, and nobody else is in them.
+fn family(all: &[Seen], first: i32) -> Vec<i32> {
+    let mut pids = BTreeSet::from([first]);
     loop {
         let before = pids.len();
-        let children: Vec<i32> = all.iter().filter(|seen| pids.contains(&seen.parent)).map(|seen| seen.pid).collect();
-        pids.extend(children);
+        let members = all.iter().filter(|seen| pids.contains(&seen.pid));
+        let namespaces: BTreeSet<PathBuf> = members.filter_map(|seen| seen.namespace.clone()).collect();
+        let inside = |seen: &&Seen| seen.namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace));
+        let more: Vec<i32> = all.iter().filter(|s| pids.contains(&s.parent) || inside(s)).map(|seen| seen.pid).collect();
+        pids.extend(more);
         if pids.len() == before {
             return pids.into_iter().collect();
         }
@@ -72,19 +84,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_family_is_the_namespace_and_all_below() {
+    fn the_family_is_who_descends_from_the_first_or_shares_a_namespace_with_it() {
         let seen = |pid, parent, namespace: &str| Seen { pid, parent, namespace: Some(namespace.into()) };
-        let stranger = Seen { pid: 8, parent: 1, namespace: None };
+        let hidden = |pid, parent| Seen { pid, parent, namespace: None };
         let all = [
-            seen(1, 0, "host"),
+            hidden(5, 1), // the first, which nobody may look at
+            hidden(6, 5),
             seen(20, 10, "nested"),
             seen(10, 5, "box"),
-            seen(5, 1, "box"),
-            seen(30, 20, "nested"),
-            seen(7, 1, "box"),
-            stranger,
+            seen(7, 1, "box"), // came in from outside
+            seen(30, 7, "deeper"),
+            seen(1, 0, "host"),
+            seen(9, 1, "host"),
+            hidden(8, 1),
         ];
-        assert_eq!(family(&all, &"box".into()), [5, 7, 10, 20, 30]);
+        assert_eq!(family(&all, 5), [5, 6, 7, 10, 20, 30]);
     }
 
     #[test]
