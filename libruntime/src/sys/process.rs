@@ -269,6 +269,14 @@ pub fn seccomp(program: &[crate::bpf::Insn], flags: u32) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, &raw const program) })
 }
 
+/// Whether seccomp(2) knows all of `flags`: it looks at them before it looks for a program, and here there is none.
+pub fn takes_seccomp_flags(flags: u32) -> bool {
+    let none: *const FilterProgram = std::ptr::null();
+    // SAFETY: a null pointer is answered by EFAULT; nothing is installed.
+    let answer = done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, none) });
+    answer == Err(Errno::EFAULT)
+}
+
 /// The caller's umask; umask(2) can only be read by setting it.
 pub fn umask_of_caller() -> u32 {
     // SAFETY: takes no pointers; the old mask is put back at once, and there is one thread.
