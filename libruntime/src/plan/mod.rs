@@ -5,6 +5,7 @@ mod check;
 mod device;
 pub mod hook;
 mod identity;
+mod join;
 mod mask;
 mod mount;
 mod namespace;
@@ -15,8 +16,10 @@ pub mod place;
 mod process;
 mod seccomp;
 mod show;
+mod sysctl;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
@@ -84,12 +87,13 @@ impl Plan {
         let mut draft = Draft::new(bundle, host, options);
         check::unsupported(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
+        sysctl::plan(&mut draft, spec);
         mount::plan(&mut draft, spec, &bundle.rootfs);
         device::plan(&mut draft, spec);
         mask::plan(&mut draft, spec);
-        identity::plan(&mut draft, spec, &maps);
+        let mut warnings = identity::plan(&mut draft, spec, &maps);
         process::plan(&mut draft, spec);
-        let mut warnings = seccomp::plan(&mut draft, spec);
+        warnings.extend(seccomp::plan(&mut draft, spec));
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
         draft.finish(spec, warnings)
@@ -109,7 +113,8 @@ struct Draft<'a> {
     resolve: Resolve,
     /// The root is made in memory from what the plan says.
     own_root: bool,
-    user_namespace: bool,
+    /// Which namespaces are new, and which are joined.
+    spaces: join::Spaces,
     init: bool,
 }
 
@@ -127,7 +132,7 @@ impl<'a> Draft<'a> {
             errors: Vec::new(),
             resolve: if nofollow { Resolve::NoLinks } else { Resolve::InRoot },
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
-            user_namespace: false,
+            spaces: join::Spaces::default(),
             init: says(annotation::INIT, "reaper"),
         }
     }

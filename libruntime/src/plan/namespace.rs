@@ -1,5 +1,6 @@
 //! `linux.namespaces`, the id maps, propagation, host name.
 
+use super::join::Spaces;
 use super::op::{Op, ParentOp, SelfMap, Sync};
 use super::order::Stage;
 use super::place::c_string;
@@ -14,7 +15,10 @@ const FLAGS: &[(Type, u64)] = &[
     (Type::Network, libc::CLONE_NEWNET as u64),
     (Type::Uts, libc::CLONE_NEWUTS as u64),
     (Type::Cgroup, libc::CLONE_NEWCGROUP as u64),
+    (Type::Time, TIME),
 ];
+
+const TIME: u64 = libc::CLONE_NEWTIME as u64;
 
 /// What clone3(2) must make: the others belong to this user namespace, and a pid namespace begins with a new process. The rest the
 /// child makes itself, while the parent goes on: a network namespace alone takes a fifth of a launch.
@@ -34,7 +38,7 @@ const PROPAGATION: &[(&str, u64)] = &[
 /// Who writes the id maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Maps {
-    /// There is no new user namespace.
+    /// There is no user namespace.
     None,
     /// The child: only itself is mapped, as (user, group) of the container. Groups cannot be set.
     Itself(u32, u32),
@@ -42,6 +46,8 @@ pub(super) enum Maps {
     Nested(u32, u32),
     /// The parent, which has the right to.
     Parent,
+    /// Somebody else, when the namespace that is joined was made.
+    Joined,
 }
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
@@ -49,50 +55,58 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
         draft.refuse("linux", "is missing: without namespaces nothing would be confined");
         return Maps::None;
     };
-    let flags = flags(draft, linux);
-    let origin = "linux.namespaces".to_owned();
-    draft.before.push(ParentStep { op: ParentOp::Clone(flags & FIRST), origin: origin.clone() });
-    if flags & !FIRST != 0 {
-        draft.step(Stage::Namespaces, Op::Unshare(flags & !FIRST), origin);
+    draft.spaces = spaces(draft, linux);
+    let (new, origin) = (draft.spaces.new, "linux.namespaces".to_owned());
+    draft.before.push(ParentStep { op: ParentOp::Clone(new & FIRST), origin: origin.clone() });
+    if new & !FIRST & !TIME != 0 {
+        draft.step(Stage::Namespaces, Op::Unshare(new & !FIRST & !TIME), origin);
     }
-    draft.user_namespace = flags & libc::CLONE_NEWUSER as u64 != 0;
-    if draft.init && flags & libc::CLONE_NEWPID as u64 == 0 {
-        draft.refuse(format!("annotations[{}]", crate::annotation::INIT), "needs a pid namespace");
+    if draft.init && new & libc::CLONE_NEWPID as u64 == 0 {
+        draft.refuse(format!("annotations[{}]", crate::annotation::INIT), "needs a pid namespace of its own");
     }
-    let network = index(linux, Type::Network);
-    if let Some(i) = network {
+    if new & libc::CLONE_NEWNET as u64 != 0
+        && let Some(i) = index(linux, Type::Network)
+    {
         draft.step(Stage::Network, Op::Loopback, format!("linux.namespaces[{i}]"));
     }
-    names(draft, spec, flags);
+    super::time::plan(draft, linux);
+    names(draft, spec);
     propagation(draft, linux);
-    if draft.user_namespace { maps(draft, spec, linux) } else { without_maps(draft, linux) }
+    match (draft.spaces.new & libc::CLONE_NEWUSER as u64 != 0, draft.spaces.own(libc::CLONE_NEWUSER)) {
+        (true, _) => maps(draft, spec, linux),
+        (false, true) => super::join::user(draft, linux),
+        (false, false) => without_maps(draft, linux),
+    }
 }
 
 fn index(linux: &Linux, typ: Type) -> Option<usize> {
     linux.namespaces().as_ref()?.iter().position(|n| n.typ() == typ)
 }
 
-fn flags(draft: &mut Draft, linux: &Linux) -> u64 {
-    let mut flags = 0;
+fn spaces(draft: &mut Draft, linux: &Linux) -> Spaces {
+    let mut spaces = Spaces::default();
     for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let place = format!("linux.namespaces[{i}]");
-        if namespace.path().is_some() {
-            draft.unsupported(format!("{place}.path"), "joining a namespace is not supported yet");
+        let Some((_, flag)) = FLAGS.iter().find(|(typ, _)| *typ == namespace.typ()) else { continue };
+        if (spaces.new | spaces.joined) & flag != 0 {
+            draft.refuse(&place, format!("`{}` stands there twice", namespace.typ()));
         }
-        match FLAGS.iter().find(|(typ, _)| *typ == namespace.typ()) {
-            Some((_, flag)) if flags & flag != 0 => draft.refuse(place, format!("`{}` stands there twice", namespace.typ())),
-            Some((_, flag)) => flags |= flag,
-            None => draft.unsupported(place, format!("`{}` is not supported yet", namespace.typ())),
+        match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => {
+                spaces.joined |= flag;
+                super::join::plan(draft, linux, &format!("{place}.path"), *flag, path);
+            }
+            None => spaces.new |= flag,
         }
     }
-    if flags & libc::CLONE_NEWNS as u64 == 0 {
+    if !spaces.own(libc::CLONE_NEWNS) {
         draft.refuse("linux.namespaces", "a mount namespace is required");
     }
-    flags
+    spaces
 }
 
-fn names(draft: &mut Draft, spec: &Spec, flags: u64) {
-    let uts = flags & libc::CLONE_NEWUTS as u64 != 0;
+fn names(draft: &mut Draft, spec: &Spec) {
+    let uts = draft.spaces.own(libc::CLONE_NEWUTS);
     type Set = fn(Vec<u8>) -> Op;
     for (place, name, op) in
         [("hostname", spec.hostname(), Op::Hostname as Set), ("domainname", spec.domainname(), Op::Domainname)]

@@ -24,8 +24,17 @@ pub enum Op {
     Unshare(u64),
     /// setresgid and setresuid to 0 of the new user namespace, so that what is created while mounting has a mapped owner.
     BecomeRoot,
+    /// unshare(CLONE_NEWTIME), /proc/self/timens_offsets, and setns(2) into it: unshare(2) alone moves only children.
+    Time(CString),
     /// Brings `lo` up.
     Loopback,
+    /// Writes a kernel parameter.
+    Sysctl {
+        /// Below /proc/sys, e.g. `net/ipv4/ip_forward`.
+        path: CString,
+        /// What is written.
+        value: CString,
+    },
     /// The propagation (MS_*) of every mount of the namespace.
     Propagation(u64),
     /// The new root, attached over `/` until the pivot.
@@ -66,6 +75,8 @@ pub enum Op {
     },
     /// Opens the container's `/dev`, for the following three.
     OpenDev(At),
+    /// A node that `linux.devices` asks for.
+    Device(Device),
     /// mknod(2) in `/dev`.
     Node {
         /// One component.
@@ -124,7 +135,12 @@ pub enum Op {
     /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a session keyring of its own, not the caller's.
     Keyring,
     /// setgroups(2).
-    Groups(Vec<u32>),
+    Groups {
+        /// The supplementary groups.
+        gids: Vec<u32>,
+        /// The user namespace may forbid setgroups(2) for good (user_namespaces(7)): no groups are then what there are.
+        denied_is_fine: bool,
+    },
     /// PR_SET_KEEPCAPS.
     KeepCapabilities,
     /// setresgid(2).
@@ -275,6 +291,8 @@ pub struct Exec {
 pub enum ParentOp {
     /// setgroups(2) to none, before the clone: inside, the group map forbids it.
     DropGroups,
+    /// Opens a namespace, and joins it in the process that makes the container's first one.
+    Join(Join),
     /// clone3(2) with these CLONE_NEW* flags.
     Clone(u64),
     /// Writes the child's uid_map and gid_map.
@@ -294,6 +312,34 @@ pub enum ParentOp {
     Hooks(HookKind, Vec<super::hook::Hook>),
     /// Writes the state record (and the pid file).
     Record,
+}
+
+/// A device node, or a named pipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Where.
+    pub at: At,
+    /// S_IFCHR, S_IFBLK or S_IFIFO.
+    pub kind: u32,
+    /// makedev(3); 0 for a pipe.
+    pub device: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+    /// The host's node that is bound, where none can be made.
+    pub source: Option<CString>,
+}
+
+/// A namespace that exists already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// Its CLONE_NEW* flag.
+    pub flag: u64,
+    /// Where it can be opened, absolute.
+    pub path: CString,
+    /// It must not be the runtime's own: what the plan changes in it (sysctl) would be the host's.
+    pub foreign: bool,
 }
 
 /// The hooks that run in the runtime's namespaces.

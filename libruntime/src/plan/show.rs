@@ -1,6 +1,6 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Device, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::{ParentStep, Plan, Step};
 use crate::sys::mount::{MountAttr, attr};
@@ -43,6 +43,11 @@ impl fmt::Display for Op {
             Op::NestUser(map) => write!(f, "unshare user; map uid {} gid {}", line(&map.uid), line(&map.gid)),
             Op::Unshare(flags) => write!(f, "unshare{}", namespaces(*flags)),
             Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
+            Op::Time(offsets) => {
+                let offsets = offsets.to_string_lossy().trim_end().replace('\n', ", ");
+                write!(f, "unshare time{}{offsets}", if offsets.is_empty() { "" } else { "; offset " })
+            }
+            Op::Sysctl { path, value } => write!(f, "write {} to /proc/sys/{}", text(value), text(path)),
             Op::Loopback => write!(f, "bring lo up"),
             Op::Propagation(flag) => write!(f, "set propagation {}", propagation(*flag)),
             Op::Root(Root::Memory) => write!(f, "make the root in memory"),
@@ -59,6 +64,7 @@ impl fmt::Display for Op {
             Op::Again { slot, at } => write!(f, "mount kept {slot} → {at}"),
             Op::Remount { at, attrs } => write!(f, "remount {at}{attrs}"),
             Op::OpenDev(at) => write!(f, "open {at}"),
+            Op::Device(device) => device.fmt(f),
             Op::Node { name, device } => {
                 write!(f, "mknod {} c {}:{}", text(name), libc::major(*device), libc::minor(*device))
             }
@@ -75,7 +81,7 @@ impl fmt::Display for Op {
             Op::OomScore(score) => write!(f, "set oom_score_adj {}", text(score)),
             Op::Rlimit { resource, soft, hard } => write!(f, "set rlimit {resource} soft {soft} hard {hard}"),
             Op::Keyring => write!(f, "join a new session keyring"),
-            Op::Groups(gids) => write!(f, "set groups {gids:?}"),
+            Op::Groups { gids, .. } => write!(f, "set groups {gids:?}"),
             Op::KeepCapabilities => write!(f, "keep capabilities"),
             Op::Gid(gid) => write!(f, "set gid {gid}"),
             Op::Uid(uid) => write!(f, "set uid {uid}"),
@@ -105,6 +111,7 @@ impl fmt::Display for ParentOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
+            ParentOp::Join(join) => write!(f, "join{} of {}", namespaces(join.flag), text(&join.path)),
             ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
             ParentOp::WriteMaps { uid, gid } => {
                 write!(f, "map uid {} gid {}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
@@ -141,6 +148,23 @@ impl fmt::Display for Sync {
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text(&self.path))
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(source) = &self.source {
+            return write!(f, "bind {} → {}", text(source), self.at);
+        }
+        let (at, (uid, gid), mode) = (&self.at, self.owner, self.mode);
+        match self.kind {
+            libc::S_IFIFO => write!(f, "mkfifo {at} {mode:04o} {uid}:{gid}"),
+            kind => {
+                let kind = if kind == libc::S_IFBLK { 'b' } else { 'c' };
+                let (major, minor) = (libc::major(self.device), libc::minor(self.device));
+                write!(f, "mknod {at} {kind} {major}:{minor} {mode:04o} {uid}:{gid}")
+            }
+        }
     }
 }
 
@@ -210,6 +234,7 @@ const NAMESPACES: &[(i32, &str)] = &[
     (libc::CLONE_NEWNET, " network"),
     (libc::CLONE_NEWUTS, " uts"),
     (libc::CLONE_NEWCGROUP, " cgroup"),
+    (libc::CLONE_NEWTIME, " time"),
 ];
 
 fn namespaces(flags: u64) -> String {

@@ -42,23 +42,15 @@ fn what_is_not_applied_is_refused_by_name() {
     let cases = [
         ("/linux/resources", json!({}), "linux.resources: is not supported yet"),
         ("/linux/cgroupsPath", json!("/x"), "linux.cgroupsPath: is not supported yet"),
-        ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}), "linux.sysctl: is not supported yet"),
-        (
-            "/linux/devices",
-            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 1}]),
-            "linux.devices: is not supported yet",
-        ),
         ("/linux/mountLabel", json!("x"), "linux.mountLabel: is not supported yet"),
         ("/linux/intelRdt", json!({}), "linux.intelRdt: is not supported yet"),
         ("/linux/personality", json!({"domain": "LINUX"}), "linux.personality: is not supported yet"),
-        ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets: is not supported yet"),
         ("/process/apparmorProfile", json!("x"), "process.apparmorProfile: is not supported yet"),
         ("/process/selinuxLabel", json!("x"), "process.selinuxLabel: is not supported yet"),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 1}), "process.ioPriority: is not supported yet"),
         ("/process/scheduler", json!({"policy": "SCHED_OTHER"}), "process.scheduler: is not supported yet"),
         ("/hooks", json!({"createContainer": hook}), "hooks.createContainer: is not supported yet"),
         ("/hooks", json!({"startContainer": hook}), "hooks.startContainer: is not supported yet"),
-        ("/linux/namespaces/-", json!({"type": "time"}), "linux.namespaces[2]: `time` is not supported yet"),
         (
             "/mounts/-",
             json!({"destination": "/a/..", "type": "tmpfs"}),
@@ -96,6 +88,31 @@ fn what_is_wrong_is_refused_with_its_place() {
         ),
         ("/mounts/-", json!({"destination": "/x"}), "mounts[1].type: is missing, and the options do not say `bind`"),
         ("/mounts/-", json!({"destination": "/x", "options": ["bind"]}), "mounts[1].source: is missing: what is to be bound?"),
+        (
+            "/linux/sysctl",
+            json!({"net.ipv4.ip_forward": "1"}),
+            "linux.sysctl[net.ipv4.ip_forward]: belongs to the network namespace, of which the container has none of its own",
+        ),
+        (
+            "/linux/sysctl",
+            json!({"kernel.core_pattern": "x"}),
+            "linux.sysctl[kernel.core_pattern]: belongs to no namespace: it would be changed for the whole machine",
+        ),
+        ("/linux/sysctl", json!({"kernel.hostname": "x"}), "linux.sysctl[kernel.hostname]: is what `hostname` is for"),
+        ("/linux/sysctl", json!({"net/../x": "1"}), "linux.sysctl[net/../x]: is not the name of a kernel parameter"),
+        ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets: needs a new time namespace"),
+        ("/linux/namespaces/-", json!({"type": "uts", "path": "x"}), "linux.namespaces[2].path: `x` is not an absolute path"),
+        ("/linux/devices", json!([{"path": "/dev/x", "type": "a"}]), "linux.devices[0].type: `a` is no type of a device node"),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": -1}]),
+            "linux.devices[0]: 1:-1 is no device number",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "x", "type": "p"}]),
+            "linux.devices[0].path: `x` is not an absolute path (hint: paths inside the container begin with `/`)",
+        ),
         ("/mounts/-", mount(&["idmap"]), "mounts[1].options: mount option `idmap` is not supported"),
     ];
     for (pointer, value, reason) in cases {
@@ -107,7 +124,7 @@ fn what_is_wrong_is_refused_with_its_place() {
 
 #[test]
 fn every_reason_is_said_at_once_and_with_the_file() {
-    let mut spec = with("/linux/sysctl", json!({"a": "b"}));
+    let mut spec = with("/linux/sysctl", json!({"a.b": "c"}));
     spec["process"]["cwd"] = json!("x");
     let options = Options { bundle_dir: Some("/b".into()), ..Options::default() };
     let said = plan(spec, &options).unwrap_err();

@@ -4,7 +4,7 @@ use super::child::Child;
 use super::fault::{self, Fault};
 use super::keeper::{self, Keeper};
 use super::terminal::Relay;
-use super::{Options, hook, rootfs_dir};
+use super::{Options, door, hook, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::plan::op::{HookKind, Op, ParentOp, Sync};
 use crate::plan::{ParentStep, Plan, mount_slots};
@@ -100,8 +100,9 @@ impl Launch<'_> {
             if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
         let stack = vec![0; STACK];
+        let doors = door::open(&self.plan.parent)?;
         let groups = self.drop_groups()?;
-        let cloned = process::clone(namespaces);
+        let cloned = door::clone(&doors, namespaces);
         if matches!(cloned, Ok(Cloned::Child)) {
             // Nothing that owns memory is dropped from here on.
             process::become_child();
@@ -129,7 +130,7 @@ impl Launch<'_> {
             child.walk()
         }
         let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
-        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| not_cloned(e, namespaces))? else { process::exit(1) };
+        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, &doors, namespaces))? else { process::exit(1) };
         let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
         let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master };
         match restored {
@@ -153,7 +154,7 @@ impl Launch<'_> {
     fn bring_up(&self, container: &mut Container) -> Result<()> {
         for step in &self.plan.parent {
             match &step.op {
-                ParentOp::DropGroups | ParentOp::Clone(_) => {}
+                ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::Clone(_) => {}
                 ParentOp::WriteMaps { uid, gid } => write_maps(container.pid, uid, gid).map_err(|e| failed(step, e))?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
@@ -383,7 +384,7 @@ fn failed(step: &ParentStep, errno: Errno) -> Error {
     Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 
-fn not_cloned(errno: Errno, namespaces: u64) -> Error {
+pub(super) fn not_cloned(errno: Errno, namespaces: u64) -> Error {
     let error = Error::new("cannot make the namespaces").at("config.json: linux.namespaces").cause(fault::describe(errno));
     let user = namespaces & libc::CLONE_NEWUSER as u64 != 0;
     match errno {

@@ -1,6 +1,7 @@
 //! Plan → process: the parent's column, the child's loop, init, the keeper of placeholders.
 
 mod child;
+mod door;
 pub mod fault;
 mod hook;
 mod init;

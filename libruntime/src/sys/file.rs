@@ -74,6 +74,19 @@ pub fn mknod_at(dir: BorrowedFd, name: &CStr, mode: u32, device: u64) -> Result<
     done(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) }.into())
 }
 
+/// fchownat(2) of an entry, which is not followed when it is a link.
+pub fn chown_at(dir: BorrowedFd, name: &CStr, (uid, gid): (u32, u32)) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    done(unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) }.into())
+}
+
+/// readlinkat(2) of the link that `link` refers to (O_PATH | O_NOFOLLOW); how much of `buffer` it fills.
+pub fn read_link(link: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the empty string is static; the buffer is live, writable and as long as said.
+    let n = unsafe { libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    check(n as libc::c_long).map(|n| n as usize)
+}
+
 /// What stat(2) says of a file, as far as anybody here asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {

@@ -5,10 +5,12 @@ mod exec;
 mod mask;
 mod mounts;
 mod place;
+mod walk;
 
 use super::child::Child;
 use crate::plan::op::{Op, SelfMap, Sync};
-use crate::sys::{Errno, Result, cred, file, mount, net, process, signal, tty};
+use crate::sys::file::Resolve;
+use crate::sys::{Errno, Result, cred, file, mount, namespace, net, process, signal, tty};
 use place::{DIR, PATH, made, open, touch};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -27,6 +29,8 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::NestUser(map) => process::unshare(libc::CLONE_NEWUSER as u64).and_then(|()| map_self(map, child)),
         Op::Unshare(flags) => process::unshare(*flags),
         Op::BecomeRoot => cred::set_gid(0).and_then(|()| cred::set_uid(0)),
+        Op::Time(offsets) => time(offsets),
+        Op::Sysctl { path, value } => sysctl(path, value.to_bytes()),
         Op::Loopback => net::loopback_up(),
         Op::Propagation(flag) => mount::set_propagation(*flag),
         Op::Root(root) => mounts::root(root, child),
@@ -38,6 +42,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Again { slot, at } => mounts::again(*slot, at, child),
         Op::Remount { at, attrs } => mounts::set_attrs(open(at, PATH, child)?.as_fd(), attrs),
         Op::OpenDev(at) => device::open_dev(at, child),
+        Op::Device(plan) => device::device(plan, child),
         Op::Node { name, device } => device::node(child, name, *device),
         Op::BindNode { name, source } => device::bind_node(child, name, source),
         Op::Link { name, target } => device::link(child, name, target),
@@ -52,7 +57,10 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),
         Op::Rlimit { resource, soft, hard } => process::setrlimit(*resource, *soft, *hard),
         Op::Keyring => keyring(),
-        Op::Groups(gids) => cred::set_groups(gids),
+        Op::Groups { gids, denied_is_fine } => match cred::set_groups(gids) {
+            Err(Errno::EPERM) if *denied_is_fine => Ok(()),
+            other => other,
+        },
         Op::KeepCapabilities => process::set_keep_capabilities(true),
         Op::Gid(gid) => cred::set_gid(*gid),
         Op::Uid(uid) => cred::set_uid(*uid),
@@ -98,6 +106,21 @@ fn map_self(map: &SelfMap, child: &mut Child) -> Result<()> {
     write(c"setgroups", b"deny")?;
     write(c"uid_map", map.uid.to_bytes())?;
     write(c"gid_map", map.gid.to_bytes())
+}
+
+/// time_namespaces(7): the offsets can be written as long as nobody is in it.
+fn time(offsets: &CStr) -> Result<()> {
+    process::unshare(libc::CLONE_NEWTIME as u64)?;
+    if !offsets.is_empty() {
+        write_proc(c"/proc/self/timens_offsets", offsets.to_bytes())?;
+    }
+    let made = file::open_at(file::cwd(), c"/proc/self/ns/time_for_children", libc::O_RDONLY)?;
+    namespace::join(made.as_fd(), libc::CLONE_NEWTIME as u64)
+}
+
+fn sysctl(path: &CStr, value: &[u8]) -> Result<()> {
+    let dir = file::open_at(file::cwd(), c"/proc/sys", DIR)?;
+    file::write_once(file::open_in(dir.as_fd(), path, libc::O_WRONLY, Resolve::NoLinks)?.as_fd(), value)
 }
 
 fn write_proc(path: &CStr, bytes: &[u8]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Places inside the new root: found by openat2(2) from its descriptor, made when they are missing, mounted over.
 
 use super::super::child::Child;
+use super::walk::{Last, walk};
 use crate::plan::place::At;
 use crate::sys::file::{self, Stat};
 use crate::sys::{Errno, Result, mount};
@@ -34,30 +35,17 @@ pub(super) fn open(at: &At, flags: i32, child: &Child) -> Result<OwnedFd> {
 /// Opens a place, making what is missing on the way: directories of mode 0755, at the end a directory or an empty file.
 pub(super) fn open_or_make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd> {
     match open(at, PATH, child) {
-        Err(Errno::ENOENT) => make(at, dir, child).and_then(|()| open(at, PATH, child)),
+        Err(Errno::ENOENT) => walk(child.root()?, &at.path, at.resolve, if dir { Last::Dir } else { Last::File }),
         other => other,
     }
 }
 
-fn make(at: &At, dir: bool, child: &Child) -> Result<()> {
-    let mut parent = file::open_in(child.root()?, c"/", DIR, at.resolve)?;
-    for ancestor in &at.parents {
-        parent = match file::open_in(child.root()?, ancestor, DIR, at.resolve) {
-            Err(Errno::ENOENT) => {
-                exists_is_fine(file::mkdir_at(parent.as_fd(), last(ancestor), 0o755))?;
-                file::open_in(child.root()?, ancestor, DIR, at.resolve)?
-            }
-            other => other?,
-        };
+/// The directory that the last component of a place stands in, made when it is missing.
+pub(super) fn parent(at: &At, child: &Child) -> Result<OwnedFd> {
+    match file::open_in(child.root()?, at.parent(), DIR, at.resolve) {
+        Err(Errno::ENOENT) => walk(child.root()?, &at.path, at.resolve, Last::Left),
+        other => other,
     }
-    if dir { exists_is_fine(file::mkdir_at(parent.as_fd(), &at.name, 0o755)) } else { touch(parent.as_fd(), &at.name) }
-}
-
-/// The last component of an absolute, clean path.
-fn last(path: &CStr) -> &CStr {
-    let bytes = path.to_bytes_with_nul();
-    let start = bytes.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
-    CStr::from_bytes_with_nul(&bytes[start..]).unwrap_or(path)
 }
 
 /// Attaches a detached mount at a place inside the root.
