@@ -472,6 +472,233 @@ mod mounts {
     }
 }
 
+mod more_mounts {
+    use super::*;
+
+    fn tmpfs(at: &str, options: &[&str]) -> Value {
+        json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": options})
+    }
+
+    #[test]
+    fn a_tmpfs_begins_as_a_copy_of_what_it_covers() {
+        if !root() {
+            return;
+        }
+        let script = "stat -c '%n %a %u' /d /d/sub /d/sub/f /d/l | sort; cat /d/sub/f; readlink /d/l; test -w /d && echo x > /d/new; \
+                      stat -f -c %T /d";
+        let bundle = Bundle::new(script);
+        let dir = bundle.root().join("d");
+        fs::create_dir_all(dir.join("sub")).unwrap();
+        fs::write(dir.join("sub/f"), "text\n").unwrap();
+        symlink("/etc/passwd", dir.join("l")).unwrap();
+        fs::set_permissions(&dir, PermissionsExt::from_mode(0o750)).unwrap();
+        fs::set_permissions(dir.join("sub"), PermissionsExt::from_mode(0o711)).unwrap();
+        fs::set_permissions(dir.join("sub/f"), PermissionsExt::from_mode(0o640)).unwrap();
+        std::os::unix::fs::chown(dir.join("sub"), Some(7), Some(8)).unwrap();
+        let wanted = "/d 750 0\n/d/l 777 0\n/d/sub 711 7\n/d/sub/f 640 0\ntext\n/etc/passwd\ntmpfs\n";
+        let bundle = bundle.mount(tmpfs("/d", &["rw", "tmpcopyup", "size=1m"]));
+        bundle.says_as(wanted, &["runc"]);
+        assert!(!dir.join("new").exists());
+        let read_only = bundle
+            .with("/mounts/2", tmpfs("/d", &["ro", "tmpcopyup"]))
+            .with("/process/args/2", json!("cat /d/sub/f; echo x > /d/n"));
+        let said = read_only.run("codexrun");
+        assert!(said.out == "text\n" && said.err.contains("Read-only"), "{}{}", said.out, said.err);
+    }
+
+    #[test]
+    fn a_tmpfs_without_a_mode_has_that_of_the_directory() {
+        if !root() {
+            return;
+        }
+        let bundle = Bundle::new("stat -c %a /d; test -d /e && stat -c %a /e /tmp || true");
+        fs::create_dir(bundle.root().join("d")).unwrap();
+        fs::set_permissions(bundle.root().join("d"), PermissionsExt::from_mode(0o2710)).unwrap();
+        let bundle = bundle.mount(tmpfs("/d", &[]));
+        bundle.says_as("2710\n", &["runc"]);
+        let bundle = bundle.mount(tmpfs("/e", &["mode=0700"])).mount(tmpfs("/tmp", &["mode=1777"]));
+        bundle.says_as("2710\n700\n1777\n", &[]);
+    }
+
+    #[test]
+    fn a_remount_changes_attributes_and_the_file_system() {
+        if !root() {
+            return;
+        }
+        let bundle =
+            Bundle::new("grep ' /d ' /proc/self/mountinfo | grep -o size=64k; echo x > /d/x").mount(tmpfs("/d", &["size=128k"]));
+        let said = bundle.mount(tmpfs("/d", &["remount", "ro", "size=64k"])).run("codexrun");
+        assert!(said.out.is_empty() || said.out == "size=64k\n", "{}", said.out);
+        assert!(said.err.contains("/d/x: Read-only file system"), "{}", said.err);
+        let bundle = Bundle::new("awk '$5 == \"/d\" {print $NF}' /proc/self/mountinfo").mount(tmpfs("/d", &["size=128k"]));
+        let said = bundle.mount(tmpfs("/d", &["remount", "size=64k"])).run("codexrun");
+        assert!(said.out.contains("size=64k"), "{}{}", said.out, said.err);
+    }
+
+    #[test]
+    fn a_mount_over_the_root_is_the_root() {
+        if !root() {
+            return;
+        }
+        let other = Bundle::new("true");
+        fs::write(other.root().join("etc/which"), "other\n").unwrap();
+        let bundle = Bundle::new("cat /etc/which; awk '$5 == \"/\"' /proc/self/mountinfo | grep -c .; ls -d /work /proc/1");
+        fs::write(bundle.root().join("etc/which"), "first\n").unwrap();
+        let over = json!({"destination": "/", "type": "bind", "source": other.root(), "options": ["rbind"]});
+        let mut mounts = bundle.config["mounts"].as_array().unwrap().clone();
+        mounts.insert(0, over.clone());
+        mounts.insert(0, over);
+        let said = bundle.with("/mounts", mounts.into()).run("codexrun");
+        assert_eq!(said.out, "other\n1\n/proc/1\n", "{}", said.err);
+    }
+
+    #[test]
+    fn an_overlay_has_its_layers_also_when_their_names_are_long() {
+        if !root() {
+            return;
+        }
+        let layers = tempfile::tempdir().unwrap();
+        let mut lower = Vec::new();
+        for n in 0..8 {
+            let dir = layers.path().join(format!("layer-with-a-name-that-is-not-short-at-all-{n}"));
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join(format!("f{n}")), "").unwrap();
+            lower.push(dir.to_str().unwrap().to_owned());
+        }
+        for count in [2, 8] {
+            let option = format!("lowerdir={}", lower[..count].join(":"));
+            let mount = json!({"destination": "/o", "type": "overlay", "source": "overlay", "options": ["ro", "nosuid", option]});
+            let names: String = (0..count).map(|n| format!("f{n}\n")).collect();
+            Bundle::new("ls /o").mount(mount).says_as(&names, &["runc", "crun"]);
+        }
+    }
+
+    #[test]
+    fn an_id_mapped_bind_shows_other_owners() {
+        if !root() {
+            return;
+        }
+        let source = tempfile::tempdir().unwrap();
+        fs::write(source.path().join("f"), "").unwrap();
+        fs::set_permissions(source.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::os::unix::fs::chown(source.path().join("f"), Some(5), Some(6)).unwrap();
+        let map = |host: u32| json!([{"containerID": 0, "hostID": host, "size": 1000}]);
+        let bind = |options: &[&str]| {
+            json!({"destination": "/m", "type": "bind", "source": source.path(), "options": options,
+                   "uidMappings": map(2000), "gidMappings": map(3000)})
+        };
+        for options in [&["rbind", "idmap"][..], &["rbind", "ridmap", "ro"], &["bind"]] {
+            Bundle::new("stat -c %u:%g /m/f").mount(bind(options)).says_as("2005:3006\n", &[]);
+        }
+        let space = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        let own = json!({"destination": "/m", "type": "bind", "source": source.path(), "options": ["rbind", "idmap"]});
+        let bundle = Bundle::new("stat -c %u:%g /m/f").mount(own.clone()).with("/linux/namespaces/-", json!({"type": "user"}));
+        fs::create_dir(bundle.root().join("m")).unwrap();
+        bundle.with("/linux/uidMappings", space.clone()).with("/linux/gidMappings", space).says_as("5:6\n", &[]);
+        Bundle::new("true").mount(own).refused("mounts[2].uidMappings: is missing, and the container has no mappings");
+    }
+
+    #[test]
+    fn every_mount_has_the_propagation_that_it_asks_for() {
+        if !root() {
+            return;
+        }
+        let script = "awk '$5 ~ \"^/p\" && $5 != \"/proc\" {print $5, $7 ~ /shared/, $7 ~ /unbindable/}' /proc/self/mountinfo";
+        let wanted = "/private 0 0\n/pshared 1 0\n/punbindable 0 1\n";
+        let at = |word: &str| tmpfs(&format!("/p{}", word.trim_start_matches("p")), &[word]);
+        let bundle = Bundle::new(script).mount(at("private")).mount(at("shared")).mount(at("unbindable"));
+        bundle.says_as(wanted, &["runc"]);
+    }
+}
+
+/// A mount namespace of its own with a shared mount at a directory, in which a runtime runs; what is mounted there meanwhile must
+/// not reach this machine.
+mod propagation {
+    use super::*;
+
+    fn root_says(word: &str, wanted: &str, referees: &[&str]) {
+        let script = "awk '$5 == \"/\" {print $7 ~ /shared/, $7 ~ /unbindable/}' /proc/self/mountinfo";
+        let bundle = Bundle::new(script).with("/linux/rootfsPropagation", json!(word));
+        bundle.says_as(wanted, referees);
+    }
+
+    #[test]
+    fn the_root_has_the_propagation_that_it_asks_for() {
+        if !root() {
+            return;
+        }
+        root_says("private", "0 0\n", &["runc", "crun"]);
+        root_says("rslave", "0 0\n", &["runc", "crun"]);
+        root_says("shared", "1 0\n", &["crun"]);
+        root_says("rshared", "1 0\n", &["crun"]);
+        root_says("unbindable", "0 1\n", &[]);
+    }
+
+    /// Runs codexrun below `unshare -m` where DIR is a shared mount, and then `after`.
+    fn with_shared(bundle: &Bundle, dir: &Path, after: &str) -> String {
+        let inner = bundle.command("codexrun");
+        let mut command = Command::new("unshare");
+        let script = format!(
+            "mount -t tmpfs t {dir} && mount --make-shared {dir} && mkdir {dir}/in {dir}/host && \
+             mount --bind {root} {root} && mount --make-private {root} && \"$@\"; {after}",
+            dir = dir.display(),
+            root = bundle.dir.path().display(),
+        );
+        command.args(["-m", "sh", "-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+        let said = Said::of(&command.output().unwrap());
+        said.out + &said.err
+    }
+
+    #[test]
+    fn a_shared_volume_passes_mounts_to_the_host_and_the_rest_of_the_host_stays() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let caps = json!(["CAP_SYS_ADMIN"]);
+        let volume = |word: &str| json!({"destination": "/v", "type": "bind", "source": dir.path(), "options": ["rbind", word]});
+        let script = "mount -t tmpfs inside /v/in";
+        let bundle = |word: &str, volume_word: &str| {
+            let bundle = Bundle::new(script).mount(volume(volume_word)).with("/linux/rootfsPropagation", json!(word));
+            bundle.with("/process/capabilities", json!({"bounding": caps, "effective": caps, "permitted": caps}))
+        };
+        let after = format!(
+            "grep -c {}/in /proc/self/mountinfo; grep -c ' {} ' /proc/self/mountinfo",
+            dir.path().display(),
+            dir.path().display()
+        );
+        assert_eq!(with_shared(&bundle("rshared", "rshared"), dir.path(), &after), "1\n1\n");
+        assert_eq!(with_shared(&bundle("rslave", "rslave"), dir.path(), &after), "0\n1\n");
+        assert_eq!(with_shared(&bundle("rprivate", "rprivate"), dir.path(), &after), "0\n1\n");
+    }
+
+    #[test]
+    fn a_slave_volume_sees_what_the_host_mounts_later() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let volume = |word: &str| json!({"destination": "/v", "type": "bind", "source": dir.path(), "options": ["rbind", word]});
+        for (base, word, wanted) in [("rslave", "rslave", "1\n"), ("rslave", "rprivate", "0\n"), ("rprivate", "rslave", "0\n")] {
+            let script = "touch /v/ready; while ! test -e /v/go; do sleep 0.01; done; grep -c ' /v/host ' /proc/self/mountinfo";
+            let bundle = Bundle::new(script).mount(volume(word)).with("/linux/rootfsPropagation", json!(base));
+            let inner = bundle.command("codexrun");
+            let script = format!(
+                "mount -t tmpfs t {dir} && mount --make-shared {dir} && mkdir {dir}/host && \"$@\" & \
+                 while ! test -e {dir}/ready; do sleep 0.01; done; mount -t tmpfs later {dir}/host; touch {dir}/go; wait",
+                dir = dir.path().display(),
+            );
+            let mut command = Command::new("unshare");
+            command
+                .args(["-m", "bash", "-c", &script.replace("mkdir", "mkdir -p"), "sh"])
+                .arg(inner.get_program())
+                .args(inner.get_args());
+            let said = Said::of(&command.output().unwrap());
+            assert_eq!(said.out, wanted, "{base} {word}: {}", said.err);
+        }
+    }
+}
+
 mod users {
     use super::*;
 

@@ -5,6 +5,7 @@ mod check;
 mod device;
 pub mod hook;
 mod identity;
+mod idmap;
 mod join;
 mod mask;
 mod mount;
@@ -25,7 +26,7 @@ use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::sys::file::Resolve;
 use crate::{Error, annotation};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxIdMapping, Spec};
 use op::{Op, ParentOp, Sync};
 use order::Stage;
 use std::path::PathBuf;
@@ -116,6 +117,12 @@ struct Draft<'a> {
     /// Which namespaces are new, and which are joined.
     spaces: join::Spaces,
     init: bool,
+    /// The host's mounts stay shared with the host.
+    shared: bool,
+    /// How many mounts lie over the root.
+    layers: usize,
+    /// The container's id maps, of users and of groups.
+    maps: (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>),
 }
 
 impl<'a> Draft<'a> {
@@ -134,6 +141,9 @@ impl<'a> Draft<'a> {
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
             spaces: join::Spaces::default(),
             init: says(annotation::INIT, "reaper"),
+            shared: false,
+            layers: 0,
+            maps: Default::default(),
         }
     }
 

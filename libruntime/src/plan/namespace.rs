@@ -5,6 +5,7 @@ use super::op::{Op, ParentOp, SelfMap, Sync};
 use super::order::Stage;
 use super::place::c_string;
 use super::{Draft, ParentStep};
+use crate::sys::mount::MountAttr;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 
 const FLAGS: &[(Type, u64)] = &[
@@ -24,15 +25,20 @@ const TIME: u64 = libc::CLONE_NEWTIME as u64;
 /// child makes itself, while the parent goes on: a network namespace alone takes a fifth of a launch.
 const FIRST: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64;
 
+const UNBINDABLE: u64 = 1 << 17;
+const PRIVATE: u64 = 1 << 18;
+const SLAVE: u64 = 1 << 19;
+const SHARED: u64 = 1 << 20;
+
 const PROPAGATION: &[(&str, u64)] = &[
-    ("private", 1 << 18),
-    ("rprivate", 1 << 18),
-    ("slave", 1 << 19),
-    ("rslave", 1 << 19),
-    ("shared", 1 << 20),
-    ("rshared", 1 << 20),
-    ("unbindable", 1 << 17),
-    ("runbindable", 1 << 17),
+    ("private", PRIVATE),
+    ("rprivate", PRIVATE),
+    ("slave", SLAVE),
+    ("rslave", SLAVE),
+    ("shared", SHARED),
+    ("rshared", SHARED),
+    ("unbindable", UNBINDABLE),
+    ("runbindable", UNBINDABLE),
 ];
 
 /// Who writes the id maps.
@@ -120,16 +126,24 @@ fn names(draft: &mut Draft, spec: &Spec) {
 }
 
 /// The spec leaves the default open. `rprivate`: with `rslave` a file system that is mounted on the host later would appear
-/// inside, without the attributes that its place asks for.
+/// inside, without the attributes that its place asks for. What the word says of the container's own root comes after the pivot;
+/// before, it says how the host's mounts are taken over, and a mount that may not be bound (unbindable) could not be.
 fn propagation(draft: &mut Draft, linux: &Linux) {
+    let place = "linux.rootfsPropagation";
     let word = linux.rootfs_propagation().as_deref().filter(|w| !w.is_empty()).unwrap_or("rprivate");
-    match PROPAGATION.iter().find(|(name, _)| *name == word) {
-        // pivot_root(2) refuses shared mounts, and what is shared with the host is not confined.
-        Some((_, flag)) if word.trim_start_matches('r') != "shared" => {
-            draft.step(Stage::Propagation, Op::Propagation(*flag), "linux.rootfsPropagation");
-        }
-        Some(_) => draft.unsupported("linux.rootfsPropagation", format!("`{word}` is not supported yet")),
-        None => draft.refuse("linux.rootfsPropagation", format!("`{word}` is not a propagation type")),
+    let Some((_, flag)) = PROPAGATION.iter().find(|(name, _)| *name == word) else {
+        return draft.refuse(place, format!("`{word}` is not a propagation type"));
+    };
+    let taken_over = if *flag == UNBINDABLE { PRIVATE } else { *flag };
+    draft.step(Stage::Propagation, Op::Propagation { flag: taken_over, recursive: true }, place);
+    if *flag == SHARED {
+        // What is attached over a shared `/` would appear over the host's, and pivot_root(2) refuses both.
+        draft.step(Stage::Propagation, Op::Propagation { flag: PRIVATE, recursive: false }, place);
+        draft.step(Stage::Placeholders, Op::RootAttr(MountAttr { propagation: PRIVATE, ..MountAttr::default() }), place);
+        draft.shared = true;
+    }
+    if matches!(*flag, SHARED | UNBINDABLE) {
+        draft.step(Stage::RootPropagation, Op::Propagation { flag: *flag, recursive: word.starts_with('r') }, place);
     }
 }
 
@@ -152,6 +166,7 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
             draft.refuse(name, "is missing, but the user namespace is new");
         }
     }
+    draft.maps = (uids.to_vec(), gids.to_vec());
     let ([uid, ..], [gid, ..]) = (uids, gids) else { return Maps::Parent };
     let (u, g) = (draft.host.uid, draft.host.gid);
     if itself(uids, u) && itself(gids, g) {
@@ -190,10 +205,12 @@ fn push_map(draft: &mut Draft, stage: Stage, op: fn(SelfMap) -> Op, uid: (u32, u
     }
 }
 
+/// As uid_map takes them.
+pub(super) fn lines(list: &[LinuxIdMapping]) -> String {
+    list.iter().map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size())).collect()
+}
+
 fn map_by_parent(draft: &mut Draft, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) {
-    let lines = |list: &[LinuxIdMapping]| -> String {
-        list.iter().map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size())).collect()
-    };
     let origin = "linux.uidMappings".to_owned();
     let op = ParentOp::WriteMaps { uid: lines(uids), gid: lines(gids) };
     draft.parent.push(ParentStep { op, origin: origin.clone() });

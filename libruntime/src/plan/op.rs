@@ -35,8 +35,13 @@ pub enum Op {
         /// What is written.
         value: CString,
     },
-    /// The propagation (MS_*) of every mount of the namespace.
-    Propagation(u64),
+    /// The propagation of `/`.
+    Propagation {
+        /// MS_PRIVATE, MS_SLAVE, …
+        flag: u64,
+        /// Of every mount below it too.
+        recursive: bool,
+    },
     /// The new root, attached over `/` until the pivot.
     Root(Root),
     /// An empty directory of the root in memory.
@@ -72,6 +77,8 @@ pub enum Op {
         at: At,
         /// What changes.
         attrs: Attrs,
+        /// Parameters that its file system gets anew.
+        parameters: Vec<(CString, Option<CString>)>,
     },
     /// Opens the container's `/dev`, for the following three.
     OpenDev(At),
@@ -116,7 +123,12 @@ pub enum Op {
     /// Attributes of the root mount itself.
     RootAttr(MountAttr),
     /// pivot_root(2); the host's root goes.
-    Pivot,
+    Pivot {
+        /// How many mounts lie over the first root.
+        layers: usize,
+        /// The host's mounts are shared with the host: what is unmounted here must stay there.
+        shared: bool,
+    },
     /// sethostname(2).
     Hostname(Vec<u8>),
     /// setdomainname(2).
@@ -232,6 +244,8 @@ pub struct Bind {
     pub follow: Follow,
     /// With the mounts below it.
     pub recursive: bool,
+    /// The parent has made the copy already ([`ParentOp::IdMap`]); which one.
+    pub prepared: Option<usize>,
     /// Attributes of the copy.
     pub attrs: Attrs,
     /// Where.
@@ -271,6 +285,12 @@ pub struct NewFs {
     pub attrs: Attrs,
     /// Where.
     pub at: At,
+    /// A tmpfs whose options name no mode has that of the directory which it covers, as runc and crun do it.
+    pub mode_of_target: bool,
+    /// It begins as a copy of that directory (`tmpcopyup`).
+    pub copy_up: bool,
+    /// All parameters as mount(2) takes them, when one is too long for fsconfig(2).
+    pub data: Option<CString>,
     /// Keep it in this slot for [`Op::Again`].
     pub keep: Option<usize>,
 }
@@ -293,6 +313,8 @@ pub enum ParentOp {
     DropGroups,
     /// Opens a namespace, and joins it in the process that makes the container's first one.
     Join(Join),
+    /// Copies a mount and maps its ids, while there is power over its file system.
+    IdMap(IdMap),
     /// clone3(2) with these CLONE_NEW* flags.
     Clone(u64),
     /// Writes the child's uid_map and gid_map.
@@ -329,6 +351,21 @@ pub struct Device {
     pub owner: (u32, u32),
     /// The host's node that is bound, where none can be made.
     pub source: Option<CString>,
+}
+
+/// An id-mapped copy of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// The host's path.
+    pub source: CString,
+    /// The copy has the mounts below it.
+    pub tree: bool,
+    /// Those are mapped too (`ridmap`).
+    pub recursive: bool,
+    /// Lines of uid_map.
+    pub uid: String,
+    /// Lines of gid_map.
+    pub gid: String,
 }
 
 /// A namespace that exists already.

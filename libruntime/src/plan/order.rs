@@ -37,6 +37,8 @@ pub enum Stage {
     RootAttr,
     /// From here on the host's files have no name.
     Pivot,
+    /// Of the container's own `/`, which there is only now.
+    RootPropagation,
     /// CAP_SYS_ADMIN over the UTS namespace.
     Hostname,
     /// May need CAP_SYS_RESOURCE.
@@ -89,7 +91,7 @@ impl Stage {
             Stage::Modes | Stage::Umask => "umask",
             Stage::Network => "network",
             Stage::Sysctl => "sysctl",
-            Stage::Propagation => "propagation",
+            Stage::Propagation | Stage::RootPropagation => "propagation",
             Stage::Rootfs => "rootfs",
             Stage::Placeholders => "keeper",
             Stage::Mounts => "mounts",

@@ -4,7 +4,7 @@ use super::op::{Attrs, Device, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::{ParentStep, Plan, Step};
 use crate::sys::mount::{MountAttr, attr};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -49,7 +49,8 @@ impl fmt::Display for Op {
             }
             Op::Sysctl { path, value } => write!(f, "write {} to /proc/sys/{}", text(value), text(path)),
             Op::Loopback => write!(f, "bring lo up"),
-            Op::Propagation(flag) => write!(f, "set propagation {}", propagation(*flag)),
+            Op::Propagation { flag, recursive: true } => write!(f, "set propagation {}", propagation(*flag)),
+            Op::Propagation { flag, recursive: false } => write!(f, "set propagation {} of / alone", propagation(*flag)),
             Op::Root(Root::Memory) => write!(f, "make the root in memory"),
             Op::Root(Root::Dir(path)) => write!(f, "make the root from {}", text(path)),
             Op::Mkdir { at, mode } => write!(f, "mkdir {at} {mode:04o}"),
@@ -58,11 +59,15 @@ impl fmt::Display for Op {
             Op::Bind(bind) => {
                 let how = if bind.recursive { "rbind" } else { "bind" };
                 let follow = if bind.follow == Follow::All { "" } else { " nofollow" };
-                write!(f, "{how} {} → {}{}{follow}", text(&bind.source), bind.at, bind.attrs)
+                let mapped = if bind.prepared.is_some() { " id-mapped" } else { "" };
+                write!(f, "{how} {} → {}{}{follow}{mapped}", text(&bind.source), bind.at, bind.attrs)
             }
             Op::Mount(fs) => fs.fmt(f),
             Op::Again { slot, at } => write!(f, "mount kept {slot} → {at}"),
-            Op::Remount { at, attrs } => write!(f, "remount {at}{attrs}"),
+            Op::Remount { at, attrs, parameters: list } => {
+                write!(f, "remount {at}{attrs}")?;
+                self::parameters(f, list)
+            }
             Op::OpenDev(at) => write!(f, "open {at}"),
             Op::Device(device) => device.fmt(f),
             Op::Node { name, device } => {
@@ -75,7 +80,10 @@ impl fmt::Display for Op {
             Op::Mask(at) => write!(f, "mask {at}"),
             Op::ReadOnly(at) => write!(f, "make read-only {at}"),
             Op::RootAttr(attr) => write!(f, "make the root{}", words(attr, "")),
-            Op::Pivot => write!(f, "pivot"),
+            Op::Pivot { layers, .. } => {
+                write!(f, "pivot")?;
+                if *layers == 0 { Ok(()) } else { write!(f, ", detach {layers} below") }
+            }
             Op::Hostname(name) => write!(f, "set hostname {}", String::from_utf8_lossy(name)),
             Op::Domainname(name) => write!(f, "set domainname {}", String::from_utf8_lossy(name)),
             Op::OomScore(score) => write!(f, "set oom_score_adj {}", text(score)),
@@ -111,6 +119,10 @@ impl fmt::Display for ParentOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
+            ParentOp::IdMap(map) => {
+                let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
+                write!(f, "id-map {}: uid {} gid {}", text(&map.source), lines(&map.uid), lines(&map.gid))
+            }
             ParentOp::Join(join) => write!(f, "join{} of {}", namespaces(join.flag), text(&join.path)),
             ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
             ParentOp::WriteMaps { uid, gid } => {
@@ -171,14 +183,22 @@ impl fmt::Display for Device {
 impl fmt::Display for NewFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mount {} → {}{}", text(&self.fstype), self.at, self.attrs)?;
-        for (key, value) in self.parameters.iter().filter(|(key, _)| key.as_c_str() != c"source") {
-            write!(f, " {}", text(key))?;
-            if let Some(value) = value {
-                write!(f, "={}", text(value))?;
-            }
+        parameters(f, &self.parameters)?;
+        if self.copy_up {
+            write!(f, ", with a copy of what is there")?;
         }
         self.keep.map_or(Ok(()), |slot| write!(f, ", keep as {slot}"))
     }
+}
+
+fn parameters(f: &mut fmt::Formatter<'_>, list: &[(CString, Option<CString>)]) -> fmt::Result {
+    for (key, value) in list.iter().filter(|(key, _)| key.as_c_str() != c"source") {
+        write!(f, " {}", text(key))?;
+        if let Some(value) = value {
+            write!(f, "={}", text(value))?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Attrs {

@@ -35,6 +35,8 @@ pub(super) struct Child<'a> {
     pub empty: Option<OwnedFd>,
     /// File systems that are mounted more than once.
     pub kept: [Option<OwnedFd>; mount_slots()],
+    /// Mounts that the parent has made.
+    pub prepared: Vec<Option<OwnedFd>>,
     /// The terminal.
     pub tty: Option<OwnedFd>,
     /// Where init tells the keeper that nobody is left.

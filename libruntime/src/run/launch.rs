@@ -4,7 +4,7 @@ use super::child::Child;
 use super::fault::{self, Fault};
 use super::keeper::{self, Keeper};
 use super::terminal::Relay;
-use super::{Options, door, hook, rootfs_dir};
+use super::{Options, door, hook, idmap, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::plan::op::{HookKind, Op, ParentOp, Sync};
 use crate::plan::{ParentStep, Plan, mount_slots};
@@ -100,6 +100,7 @@ impl Launch<'_> {
             if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
         let stack = vec![0; STACK];
+        let prepared = idmap::prepare(&self.plan.parent)?;
         let doors = door::open(&self.plan.parent)?;
         let groups = self.drop_groups()?;
         let cloned = door::clone(&doors, namespaces);
@@ -124,6 +125,7 @@ impl Launch<'_> {
                 null: None,
                 empty: None,
                 kept: [const { None }; mount_slots()],
+                prepared,
                 tty: None,
                 step: 0,
             };
@@ -154,7 +156,7 @@ impl Launch<'_> {
     fn bring_up(&self, container: &mut Container) -> Result<()> {
         for step in &self.plan.parent {
             match &step.op {
-                ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::Clone(_) => {}
+                ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
                 ParentOp::WriteMaps { uid, gid } => write_maps(container.pid, uid, gid).map_err(|e| failed(step, e))?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
@@ -359,7 +361,7 @@ impl Container {
     }
 }
 
-fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
+pub(super) fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
     for (name, lines) in [("uid_map", uid), ("gid_map", gid)] {
         std::fs::write(format!("/proc/{pid}/{name}"), lines)
             .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;

@@ -4,6 +4,7 @@ mod child;
 mod door;
 pub mod fault;
 mod hook;
+mod idmap;
 mod init;
 pub mod keeper;
 mod launch;

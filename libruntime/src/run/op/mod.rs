@@ -1,5 +1,6 @@
 //! One arm per operation, no decisions. After the clone: no allocation, no lock, no formatting, no panic.
 
+mod copy;
 mod device;
 mod exec;
 mod mask;
@@ -11,7 +12,7 @@ use super::child::Child;
 use crate::plan::op::{Op, SelfMap, Sync};
 use crate::sys::file::Resolve;
 use crate::sys::{Errno, Result, cred, file, mount, namespace, net, process, signal, tty};
-use place::{DIR, PATH, made, open, touch};
+use place::{DIR, made, touch};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
@@ -32,7 +33,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Time(offsets) => time(offsets),
         Op::Sysctl { path, value } => sysctl(path, value.to_bytes()),
         Op::Loopback => net::loopback_up(),
-        Op::Propagation(flag) => mount::set_propagation(*flag),
+        Op::Propagation { flag, recursive } => mount::set_propagation(if *recursive { mount::RECURSIVE } else { 0 }, *flag),
         Op::Root(root) => mounts::root(root, child),
         Op::Mkdir { at, mode } => made(at, child, |dir, name| file::mkdir_at(dir, name, *mode)),
         Op::Touch(at) => made(at, child, touch),
@@ -40,7 +41,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Bind(bind) => mounts::bind(bind, child),
         Op::Mount(fs) => mounts::new_fs(fs, child),
         Op::Again { slot, at } => mounts::again(*slot, at, child),
-        Op::Remount { at, attrs } => mounts::set_attrs(open(at, PATH, child)?.as_fd(), attrs),
+        Op::Remount { at, attrs, parameters } => mounts::remount(at, attrs, parameters, child),
         Op::OpenDev(at) => device::open_dev(at, child),
         Op::Device(plan) => device::device(plan, child),
         Op::Node { name, device } => device::node(child, name, *device),
@@ -51,7 +52,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Mask(at) => mask::mask(at, child),
         Op::ReadOnly(at) => mask::read_only(at, child),
         Op::RootAttr(attr) => mount::setattr(child.root()?, 0, attr),
-        Op::Pivot => mounts::pivot(child),
+        Op::Pivot { layers, shared } => mounts::pivot(*layers, *shared, child),
         Op::Hostname(name) => process::sethostname(name),
         Op::Domainname(name) => process::setdomainname(name),
         Op::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),

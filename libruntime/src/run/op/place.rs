@@ -49,7 +49,10 @@ pub(super) fn parent(at: &At, child: &Child) -> Result<OwnedFd> {
 }
 
 /// Attaches a detached mount at a place inside the root.
-pub(super) fn attach(mount: OwnedFd, at: &At, child: &Child) -> Result<OwnedFd> {
+pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<OwnedFd> {
+    if at.is_root() {
+        return cover_root(mount, child);
+    }
     if at.direct {
         match mount::attach_at(mount.as_fd(), child.root()?, &at.name) {
             Err(Errno::ENOENT) => {}
@@ -62,6 +65,14 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &Child) -> Result<OwnedFd> 
     };
     below_root(target.as_fd(), child)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
+    Ok(mount)
+}
+
+/// What is mounted over `/` is the root from then on.
+fn cover_root(mount: OwnedFd, child: &mut Child) -> Result<OwnedFd> {
+    mount::attach(mount.as_fd(), child.root()?)?;
+    child.root_id = file::stat(mount.as_fd())?.id;
+    child.root = Some(mount.try_clone().map_err(|_| Errno::EMFILE)?);
     Ok(mount)
 }
 
