@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default)]
 pub struct Entry {
     /// Each takes a `0` from the process itself, while it has one thread.
-    pub files: Vec<OwnedFd>,
+    pub files: Vec<Option<OwnedFd>>,
     /// The version 2 directory, for clone3(2) with CLONE_INTO_CGROUP.
     pub unified: Option<OwnedFd>,
     /// Who is refused with EACCES or EPERM stays outside.
@@ -43,7 +43,7 @@ impl Cgroup {
             let opened = if unified { File::open(&path) } else { OpenOptions::new().write(true).open(&path) };
             match opened {
                 Ok(opened) if unified => entry.unified = Some(opened.into()),
-                Ok(opened) => entry.files.push(opened.into()),
+                Ok(opened) => entry.files.push(Some(opened.into())),
                 Err(e) if self.may_stay_outside(&e) => {}
                 Err(e) => return Err(Error::new(format!("cannot enter the cgroup `{}`", group.dir().display())).cause(e)),
             }

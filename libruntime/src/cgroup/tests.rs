@@ -197,8 +197,11 @@ fn who_joins_a_divided_cgroup_enters_where_its_init_is() {
     file::write(&dir, "cgroup.subtree_control", &format!("+{controller}")).unwrap();
     assert!(cgroup.0.enter(pid(&second)).unwrap_err().to_string().contains("may hold no process"));
     let entry = cgroup.0.open(Some(pid(&init)), false).unwrap();
-    std::io::Write::write_all(&mut fs::File::from(entry.files.into_iter().next().unwrap()), pid(&second).to_string().as_bytes())
-        .unwrap();
+    std::io::Write::write_all(
+        &mut fs::File::from(entry.files.into_iter().next().flatten().unwrap()),
+        pid(&second).to_string().as_bytes(),
+    )
+    .unwrap();
     assert!(file::holds(&dir.join("init"), pid(&second)));
     assert!(cgroup.0.open(None, true).unwrap().unified.is_some());
     cgroup.0.kill_all(libc::SIGKILL).unwrap();

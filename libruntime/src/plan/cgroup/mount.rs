@@ -96,7 +96,7 @@ impl Frame<'_> {
         }
         if self.attrs.own.set & attr::RDONLY != 0 {
             let attrs = Attrs { own: MountAttr { set: attr::RDONLY, ..MountAttr::default() }, ..Attrs::default() };
-            draft.step(Stage::Mounts, Op::Remount { at, attrs }, self.place);
+            draft.step(Stage::Mounts, Op::Remount { at, attrs, parameters: Vec::new() }, self.place);
         }
     }
 
@@ -120,7 +120,7 @@ impl Frame<'_> {
 
     fn new_fs(&self, fstype: CString, mut parameters: Vec<(CString, Option<CString>)>, attrs: Attrs, at: At) -> Op {
         parameters.insert(0, (c"source".to_owned(), Some(c"cgroup".to_owned())));
-        Op::Mount(NewFs { fstype, parameters, attrs, at, keep: None })
+        Op::Mount(NewFs { fstype, parameters, attrs, at, keep: None, copy_up: false, data: None, mode_of_target: false })
     }
 
     /// The container's directory; where it has none because the caller may make none, the caller's.
@@ -130,7 +130,7 @@ impl Frame<'_> {
         let dir = plan.and_then(|plan| plan.groups.get(i)).map_or_else(|| hierarchy.own.clone(), super::Group::dir);
         let mut path = |path: &PathBuf| draft.take(self.place, c_path(path));
         let (source, own) = (path(&dir)?, path(&hierarchy.own)?);
-        let bind = Bind { source, follow: Follow::All, recursive: false, attrs: self.attrs, at };
+        let bind = Bind { source, follow: Follow::All, recursive: false, attrs: self.attrs, at, prepared: None };
         Some(if tolerant { Op::BindOr { bind, other: own } } else { Op::Bind(bind) })
     }
 }
