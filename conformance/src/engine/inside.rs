@@ -37,6 +37,7 @@ impl Site {
         tmpfs(Path::new("/tmp"), "mode=1777")?;
         COVERED.iter().map(Path::new).filter(|p| p.is_dir()).try_for_each(|p| tmpfs(p, "mode=755"))?;
         OPENED.iter().filter(|d| Path::new(d.0).exists()).try_for_each(|d| open_device(&dir, d))?;
+        terminals()?;
         call("busybox", &["ip", "link", "set", "lo", "up"])?;
         let site = Site { dir, runtime, root, user };
         site.homes().map_err(|e| format!("{}: {e}", site.dir.display()))?;
@@ -90,6 +91,13 @@ fn mount_hierarchy(hierarchy: &Hierarchy) -> Result<(), String> {
 fn tmpfs(at: &Path, data: &str) -> Result<(), String> {
     let made = mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(data));
     made.map_err(|e| format!("tmpfs on {}: {e}", at.display()))
+}
+
+/// Terminals that every user may open, which the host's need not be: see devpts in filesystems(5) and pts(4).
+fn terminals() -> Result<(), String> {
+    let data = "newinstance,mode=620,gid=5,ptmxmode=666";
+    mount(Some("devpts"), "/dev/pts", Some("devpts"), MsFlags::empty(), Some(data)).map_err(|e| format!("devpts: {e}"))?;
+    mount(Some("/dev/pts/ptmx"), "/dev/ptmx", None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| format!("/dev/ptmx: {e}"))
 }
 
 /// Covers a device by a copy that everybody may open.

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look(BTreeSet<String>);
 
-/// Mounts that engines keep for themselves: podman's store and its directory of network namespaces.
-const ENGINES_OWN: &[&str] = &["/run/netns", "/store/overlay"];
+/// Mounts that engines keep for themselves: podman's store and its directory of network namespaces, docker's own network.
+const ENGINES_OWN: &[&str] = &["/run/netns", "/store/overlay", "/exec/netns/default"];
 
 impl Look {
     /// Now.

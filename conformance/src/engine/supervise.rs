@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// As many columns at once as small machines have processors.
-const AT_ONCE: usize = 2;
+/// Columns at once: much of a column's time is waiting, so one more than a small machine has processors.
+const AT_ONCE: usize = 3;
 /// Many times what a column needs.
 const LIMIT: Duration = Duration::from_secs(300);
 const ENDS: &str = "engine: the column ends by itself";

@@ -46,7 +46,6 @@ const RUN: &[Check] = &[
 
 const TASK: &[Check] = &[
     check("ls shows a running one with its pid", On::Every, listed),
-    check("create, then start", On::Every, created),
     check("kill -s USR1 reaches the trap", On::Every, |p| killed(p, "USR1", "exit 5", "STOPPED")),
     check("kill -s KILL ends it", On::Every, |p| killed(p, "KILL", ":", "STOPPED")),
     check("kill --all reaches every process", On::Every, all),
@@ -228,13 +227,6 @@ fn listed(p: &Play) -> Verdict {
     let line = std::fs::read(format!("/proc/{pid}/cmdline"))?;
     equal("status", status, "RUNNING")?;
     equal("the process is the container's", String::from_utf8_lossy(&line).starts_with("sh\0-c\0while"), true)
-}
-
-fn created(p: &Play) -> Verdict {
-    let name = p.name();
-    call(p, &["container", "create"], &[], &[image::NAME, &name, "sh", "-c", "echo out; exit 6"])?.code_is(0)?;
-    let ran = p.cli.run(&["task", "start", &name])?;
-    ran.must("`out`, exit 6", ran.code == 6 && ran.out == "out\n")
 }
 
 fn killed(p: &Play, signal: &str, trap: &str, status: &str) -> Verdict {

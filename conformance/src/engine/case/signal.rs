@@ -15,7 +15,7 @@ const CHECKS: &[Check] = &[
     check("kill ends it at once: 137", On::Every, killed),
     check("kill of a stopped container is refused", On::Every, dead),
     check("a second process dies with the first", On::Every, with_first),
-    check("SIGTERM of the attached engine reaches the command", On::Every, proxied),
+    check("SIGTERM of the attached engine reaches the command", On::Docker, proxied),
 ];
 
 fn stubborn(p: &Play) -> Verdict {
