@@ -103,8 +103,8 @@ fn capabilities(draft: &mut Draft, sets: &Sets) {
     draft.step(Stage::Capabilities, Op::Capabilities { effective, permitted, inheritable, ambient }, place);
 }
 
-/// The kernel's number of a capability, capabilities(7).
-fn number(capability: Capability) -> u32 {
+/// Every capability, in the order of the kernel's numbers (capabilities(7)).
+pub(super) fn all() -> &'static [Capability] {
     use Capability::*;
     const ORDER: &[Capability] = &[
         Chown,
@@ -149,5 +149,10 @@ fn number(capability: Capability) -> u32 {
         Bpf,
         CheckpointRestore,
     ];
-    ORDER.iter().position(|c| *c == capability).map_or(63, |n| n as u32)
+    ORDER
+}
+
+/// The kernel's number of a capability.
+fn number(capability: Capability) -> u32 {
+    all().iter().position(|c| *c == capability).map_or(63, |n| n as u32)
 }
