@@ -16,11 +16,17 @@ const GROUPS: &[Group] = &[
     life::GROUP, look::GROUP,
 ];
 
+/// Debian's own, which fits its daemon, should another come first on PATH.
+fn client() -> &'static str {
+    let debian = "/usr/bin/docker";
+    if std::path::Path::new(debian).is_file() { debian } else { "docker" }
+}
+
 fn start(site: &Site) -> Result<Started, No> {
     let archive = image::archive(&site.dir)?.display().to_string();
     let path = |name: &str| site.dir.join(name).display().to_string();
     let socket = format!("unix://{}", path("docker.sock"));
-    let cli = Cli::new(site, &site.root, &["docker", "-H", &socket]);
+    let cli = Cli::new(site, &site.root, &[client(), "-H", &socket]);
     let (data, exec, pid) = (path("data"), path("exec"), path("docker.pid"));
     let runtime = format!("tested={}", site.runtime.display());
     #[rustfmt::skip]

@@ -109,7 +109,10 @@ mod tests {
     fn a_hierarchy_is_found_by_its_controllers_and_its_mount_root() {
         let found = parse("4:memory:/a/b\n3:cpu,cpuacct:/docker/x/y\n2:name=systemd:/\n1:net_cls:/\n0::/u\n", MOUNTS);
         let own: Vec<&str> = found.iter().filter_map(|h| h.own.to_str()).collect();
-        assert_eq!(own, ["/sys/fs/cgroup/memory/a/b", "/sys/fs/cgroup/cpu,cpuacct/y", "/sys/fs/cgroup/systemd/", "/sys/fs/cgroup/unified/u"]);
+        assert_eq!(
+            own,
+            ["/sys/fs/cgroup/memory/a/b", "/sys/fs/cgroup/cpu,cpuacct/y", "/sys/fs/cgroup/systemd/", "/sys/fs/cgroup/unified/u"]
+        );
         assert!(found[3].is_unified() && found[1].has("cpuacct"));
     }
 }

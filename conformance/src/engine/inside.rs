@@ -23,7 +23,8 @@ pub struct Site {
 
 const CGROUP: &str = "/sys/fs/cgroup";
 /// Where engines write whatever they are told: covered when they exist, so that nothing of it reaches the host.
-const COVERED: &[&str] = &["/etc/docker", "/etc/cni", "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/var/lib/cni"];
+const COVERED: &[&str] =
+    &["/etc/docker", "/etc/cni", "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/var/lib/cni"];
 /// Closed to users on some machines; rootless networks and fuse-overlayfs need them.
 const OPENED: &[(&str, &str, &str)] = &[("/dev/net/tun", "10", "200"), ("/dev/fuse", "10", "229")];
 

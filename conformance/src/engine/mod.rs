@@ -89,8 +89,15 @@ pub fn suite(args: &Args, runtimes: &[PathBuf]) -> Result<Report, String> {
 }
 
 fn rows(engine: &Engine) -> impl Iterator<Item = String> {
-    let checks = engine.groups.iter().flat_map(|g| g.checks.iter().map(move |c| g.row(c)));
-    [STARTS.to_string()].into_iter().chain(checks).chain([STOPS.to_string(), LEAVES.to_string()])
+    engine.groups.iter().flat_map(|g| g.checks.iter().filter(|c| c.on.concerns(engine.name)).map(move |c| g.row(c)))
+}
+
+/// Every row once, in the order of the tables: engines share most of them.
+fn all_rows(engines: &[&Engine]) -> Vec<String> {
+    let checks = engines.iter().flat_map(|e| e.groups).flat_map(|g| g.checks.iter().map(move |c| g.row(c)));
+    let all: Vec<String> = [STARTS.to_string()].into_iter().chain(checks).chain([STOPS, LEAVES].map(String::from)).collect();
+    let mut seen = std::collections::HashSet::new();
+    all.into_iter().filter(|row| seen.insert(row.clone())).collect()
 }
 
 /// Why no engine can run here at all.

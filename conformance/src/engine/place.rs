@@ -96,7 +96,10 @@ fn sweep(hierarchies: &[Hierarchy]) {
     let places = all.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PREFIX)));
     for place in places.filter(|p| dead(p)) {
         let name = place.file_name().unwrap_or_default();
-        hierarchies.iter().filter(|h| !remove(&h.own.join(name))).for_each(|h| eprintln!("conformance: cannot remove {}", h.own.join(name).display()));
+        hierarchies
+            .iter()
+            .filter(|h| !remove(&h.own.join(name)))
+            .for_each(|h| eprintln!("conformance: cannot remove {}", h.own.join(name).display()));
         drop(fs::remove_dir_all(&place));
     }
 }

@@ -53,9 +53,11 @@ pub fn run(args: &Args, engines: &[&Engine], runtimes: &[PathBuf]) -> Result<Rep
     let columns = columns(&place, args, engines, runtimes).map_err(|e| format!("runtimes: {e}"))?;
     let order: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
     let ended = all(&place, columns.into(), &interrupts)?;
-    for name in order {
-        let verdicts = ended.iter().filter(|e| e.name == name).flat_map(|e| &e.verdicts);
-        verdicts.for_each(|(row, verdict)| report.add(row, &name, "", verdict.clone()));
+    for row in super::all_rows(engines).iter().map(String::as_str).chain([ENDS]) {
+        for name in &order {
+            let verdicts = ended.iter().filter(|e| e.name == *name).flat_map(|e| &e.verdicts);
+            verdicts.filter(|(r, _)| r == row).for_each(|(_, verdict)| report.add(row, name, "", verdict.clone()));
+        }
     }
     excuses(&mut report, runtimes);
     Ok(report)
@@ -91,7 +93,9 @@ fn all(place: &Place, mut waiting: VecDeque<Column>, interrupts: &SignalFd) -> R
     let mut running: Vec<Running> = Vec::new();
     let mut ended = Vec::new();
     while !(waiting.is_empty() && running.is_empty()) {
-        while running.len() < AT_ONCE && let Some(column) = waiting.pop_front() {
+        while running.len() < AT_ONCE
+            && let Some(column) = waiting.pop_front()
+        {
             running.push(start(place, column).map_err(|e| format!("a column: {e}"))?);
         }
         if let Ok(Some(signal)) = interrupts.read_signal() {
@@ -168,7 +172,9 @@ fn heard(line: &str) -> Option<(String, Verdict)> {
 fn excuses(report: &mut Report, runtimes: &[PathBuf]) {
     for referee in runtimes.iter().filter(|r| is_referee(r)) {
         let name = label(referee);
-        report.excuse(&format!("{name} is a referee, its failures do not fail the run"), |_, column| column.ends_with(&format!("/{name}")));
+        report.excuse(&format!("{name} is a referee, its failures do not fail the run"), |_, column| {
+            column.ends_with(&format!("/{name}"))
+        });
     }
     let same: Vec<(String, String)> = report.failures().map(|(row, column)| (row.into(), column.into())).collect();
     report.excuse("runc fails in it too on this machine", |row, column| {

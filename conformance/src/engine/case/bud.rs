@@ -12,31 +12,60 @@ const BUILDS: &[Check] = &[
     check("RUN writes into the image", On::Every, |p| built(p, "RUN echo made > /made", "cat /made", "made")),
     check("RUN as a list of words", On::Every, |p| built(p, "RUN [\"touch\", \"/a b\"]", "ls / | grep 'a b'", "a b")),
     check("a RUN that fails fails the build with its exit code", On::Every, |p| failed(p, "RUN exit 7", "7")),
-    check("a RUN whose command is not found fails the build", On::Every, |p| failed(p, "RUN [\"no-such-command\"]", "no-such-command")),
+    check("a RUN whose command is not found fails the build", On::Every, |p| {
+        failed(p, "RUN [\"no-such-command\"]", "no-such-command")
+    }),
     check("RUN's output is shown", On::Every, output),
     check("ENV and ARG reach RUN", On::Every, |p| built(p, "ARG A=1\nENV B=2\nRUN echo $A$B > /made", "cat /made", "12")),
     check("WORKDIR is where RUN runs", On::Every, |p| built(p, "WORKDIR /deep/er\nRUN pwd > /made", "cat /made", "/deep/er")),
-    check("USER is who RUN is", On::Every, |p| built(p, "USER 1000:2000\nRUN id -u > /tmp/made; id -g >> /tmp/made", "cat /tmp/made", "1000\n2000")),
-    check("SHELL is what RUN uses", On::Every, |p| built(p, "SHELL [\"/bin/ash\", \"-c\"]\nRUN tr '\\0' ' ' < /proc/$$/cmdline | cut -d' ' -f1 > /made", "cat /made", "/bin/ash")),
-    check("COPY, then RUN", On::Every, |p| built(p, "COPY Dockerfile /copied\nRUN chmod 600 /copied", "stat -c %a /copied", "600")),
+    check("USER is who RUN is", On::Every, |p| {
+        built(p, "USER 1000:2000\nRUN id -u > /tmp/made; id -g >> /tmp/made", "cat /tmp/made", "1000\n2000")
+    }),
+    check("SHELL is what RUN uses", On::Every, |p| {
+        result(
+            p,
+            &["--format=docker"],
+            "SHELL [\"/bin/ash\", \"-c\"]\nRUN tr '\\0' ' ' < /proc/$$/cmdline | cut -d' ' -f1 > /made",
+            "cat /made",
+            "/bin/ash",
+        )
+    }),
+    check("COPY, then RUN", On::Every, |p| {
+        built(p, "COPY Dockerfile /copied\nRUN chmod 600 /copied", "stat -c %a /copied", "600")
+    }),
     check("two stages", On::Every, stages),
-    check("RUN --mount=type=tmpfs", On::Every, |p| built(p, "RUN --mount=type=tmpfs,target=/t echo x > /t/x && ls /t > /made", "cat /made; ls /t", "x")),
-    check("RUN --mount=type=bind", On::Every, |p| built(p, "RUN --mount=type=bind,target=/ctx cp /ctx/Dockerfile /made", "head -c 4 /made", "FROM")),
+    check("RUN --mount=type=tmpfs", On::Every, |p| {
+        built(p, "RUN --mount=type=tmpfs,target=/t echo x > /t/x && ls /t > /made", "cat /made; ls /t", "x")
+    }),
+    check("RUN --mount=type=bind", On::Every, |p| {
+        built(p, "RUN --mount=type=bind,target=/ctx cp /ctx/Dockerfile /made", "head -c 4 /made", "FROM")
+    }),
     check("RUN --mount=type=cache keeps between builds", On::Every, cache),
-    check("--network=none has only lo", On::Every, |p| built(p, "RUN ls /sys/class/net | grep -v -e sit -e tunl > /made", "cat /made", "lo")),
-    check("a process that RUN leaves does not hold the build", On::Every, |p| built(p, "RUN sleep 300 >/dev/null 2>&1 & echo x > /made", "cat /made", "x")),
+    check("--network=none has only lo", On::Every, |p| {
+        built(p, "RUN ls /sys/class/net | grep -v -e sit -e tunl > /made", "cat /made", "lo")
+    }),
+    check("a process that RUN leaves does not hold the build", On::Every, |p| {
+        built(p, "RUN sleep 300 >/dev/null 2>&1 & echo x > /made", "cat /made", "x")
+    }),
     check("--cap-drop", On::Every, |p| capabilities(p, &["--cap-drop=all"], "0000000000000000")),
     check("--cap-add", On::Every, |p| capabilities(p, &["--cap-drop=all", "--cap-add=CHOWN"], "0000000000000001")),
     check("--ulimit", On::Every, |p| with(p, &["--ulimit=nofile=1000:1100"], "RUN ulimit -Hn > /made", "1100")),
-    check("--memory is the limit of a RUN", On::Every, |p| with(p, &["--memory=64m"], "RUN cat /sys/fs/cgroup/memory/memory.limit_in_bytes > /made", "67108864")),
-    check("--cgroup-parent", On::Every, |p| with(p, &["--cgroup-parent=/mine"], "RUN grep -c pids:/mine /proc/self/cgroup > /made", "1")),
+    check("--memory is the limit of a RUN", On::Every, |p| {
+        with(p, &["--memory=64m"], "RUN cat /sys/fs/cgroup/memory/memory.limit_in_bytes > /made", "67108864")
+    }),
+    check("--cgroup-parent", On::Every, |p| {
+        with(p, &["--cgroup-parent=/mine"], "RUN grep -c pids:/mine /proc/self/cgroup > /made", "1")
+    }),
     check("--security-opt seccomp=FILE", On::Every, seccomp),
     check("--volume", On::Every, volume),
 ];
 
 const RUNS: &[Check] = &[
     check("the exit code is the command's own", On::Every, |p| run(p, &[], "exit 5")?.code_is(5)),
-    check("a command that is not found fails", On::Every, |p| { let r = p.cli.run(&["run", &from(p)?, "no-such-command"])?; r.must("a failure", r.code != 0) }),
+    check("a command that is not found fails", On::Every, |p| {
+        let r = p.cli.run(&["run", &from(p)?, "no-such-command"])?;
+        r.must("a failure", r.code != 0)
+    }),
     check("streams stay apart", On::Every, apart),
     check("the user is changed", On::Every, |p| says(p, &["--user", "1000:2000"], "id -u; id -g", "1000\n2000")),
     check("the environment arrives", On::Every, |p| says(p, &["--env", "WORD=x"], "echo $WORD", "x")),
@@ -66,7 +95,8 @@ fn podman_build(p: &Play) -> Result<Cli, No> {
 fn result(p: &Play, options: &[&str], text: &str, script: &str, expected: &str) -> Verdict {
     let (ran, name) = build(p, options, text)?;
     ran.code_is(0)?;
-    let looked = podman_build(p)?.run(&["run", "--rm", "--network=none", "--user=0", "--workdir=/", &name, "sh", "-c", script])?;
+    let looked =
+        podman_build(p)?.run(&["run", "--rm", "--network=none", "--user=0", "--workdir=/", &name, "sh", "-c", script])?;
     podman_build(p)?.run(&["rmi", "-f", &name])?.code_is(0)?;
     looked.must(expected, looked.out.trim_end() == expected)
 }
@@ -106,7 +136,8 @@ fn cache(p: &Play) -> Verdict {
 }
 
 fn seccomp(p: &Play) -> Verdict {
-    let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    let text =
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
     let file = p.cli.put("seccomp/no-mkdir.json", text)?;
     with(p, &[&format!("--security-opt=seccomp={file}")], "RUN mkdir /d 2>&1 | grep -c 'not permitted' > /made", "1")
 }
@@ -126,7 +157,9 @@ fn from(p: &Play) -> Result<String, No> {
 
 fn run_in(p: &Play, name: &str, options: &[&str], script: &str) -> Result<Ran, No> {
     let runtime = p.site.runtime.display().to_string();
-    p.cli.run(&[&["run", "--isolation=oci", "--runtime", &runtime, "--network=none"], options, &[name, "sh", "-c", script]].concat())
+    p.cli.run(
+        &[&["run", "--isolation=oci", "--runtime", &runtime, "--network=none"], options, &[name, "sh", "-c", script]].concat(),
+    )
 }
 
 fn run(p: &Play, options: &[&str], script: &str) -> Result<Ran, No> {
@@ -145,7 +178,8 @@ fn apart(p: &Play) -> Verdict {
 
 fn terminal(p: &Play) -> Verdict {
     let (name, runtime) = (from(p)?, p.site.runtime.display().to_string());
-    let ran = p.cli.on_terminal(&["run", "--isolation=oci", "--runtime", &runtime, "-t", &name, "sh", "-c", "test -t 1 && tty"])?;
+    let ran =
+        p.cli.on_terminal(&["run", "--isolation=oci", "--runtime", &runtime, "-t", &name, "sh", "-c", "test -t 1 && tty"])?;
     ran.must("a terminal", ran.code == 0 && ran.out.contains("/dev/"))
 }
 

@@ -15,7 +15,9 @@ pub const GROUPS: &[Group] = &[
 
 const RUN: &[Check] = &[
     check("the exit code is the command's own", On::Every, |p| sh(p, &[], "exit 7")?.code_is(7)),
-    check("a command that is not found is told", On::Every, |p| refused(p, "no-such-command", "executable file not found in $PATH")),
+    check("a command that is not found is told", On::Every, |p| {
+        refused(p, "no-such-command", "executable file not found in $PATH")
+    }),
     check("a path that is not there is told", On::Every, |p| refused(p, "/no/such/path", "no such file or directory")),
     check("a file that is not executable is told", On::Every, |p| refused(p, "/plain", "permission denied")),
     check("stdout and stderr stay apart", On::Every, apart),
@@ -54,7 +56,10 @@ const TASK: &[Check] = &[
     check("ps lists the pids", On::Every, ps),
     check("metrics has memory and pids", On::Every, metrics),
     check("delete refuses a running task", On::Every, running),
-    check("delete --force removes a running task", On::Every, |p| { let n = idle(p, &[])?; p.cli.run(&["task", "rm", "-f", &n])?.must("exit 0", true) }),
+    check("delete --force removes a running task", On::Every, |p| {
+        let n = idle(p, &[])?;
+        p.cli.run(&["task", "rm", "-f", &n])?.must("exit 0", true)
+    }),
     check("a task can be made again after delete", On::Every, again),
 ];
 
@@ -66,7 +71,9 @@ const EXEC: &[Check] = &[
     check("--user", On::Every, |p| exec_says(p, &["--user=1000:2000"], "id -u; id -g", "1000\n2000")),
     check("--tty gives a terminal", On::Every, exec_terminal),
     check("--detach returns, and the command goes on", On::Every, exec_detached),
-    check("it is in the container's cgroup", On::Every, |p| exec_says(p, &[], "diff /proc/1/cgroup /proc/self/cgroup && echo same", "same")),
+    check("it is in the container's cgroup", On::Every, |p| {
+        exec_says(p, &[], "diff /proc/1/cgroup /proc/self/cgroup && echo same", "same")
+    }),
     check("ten at once all run", On::Every, exec_many),
 ];
 
@@ -154,7 +161,8 @@ fn terminal(p: &Play) -> Verdict {
     let runtime = runtime(p);
     let runtime: Vec<&str> = runtime.iter().map(String::as_str).collect();
     let script = "test -t 0 && test -t 1 && tty; exit 5";
-    let ran = p.cli.on_terminal(&[&["run", "--rm", "--tty"], &runtime[..], &[image::NAME, &p.name(), "sh", "-c", script]].concat())?;
+    let ran =
+        p.cli.on_terminal(&[&["run", "--rm", "--tty"], &runtime[..], &[image::NAME, &p.name(), "sh", "-c", script]].concat())?;
     ran.must("a terminal, exit 5", ran.code == 5 && ran.out.contains("/dev/"))
 }
 
@@ -179,7 +187,8 @@ fn privileges(p: &Play) -> Verdict {
 }
 
 fn seccomp(p: &Play) -> Verdict {
-    let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    let text =
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
     let file = p.cli.put("seccomp/no-mkdir.json", text)?;
     let ran = sh(p, &["--seccomp", "--seccomp-profile", &file], "touch /tmp/x && mkdir /tmp/d")?;
     ran.must("Operation not permitted", ran.code == 1 && ran.err.contains("not permitted"))
@@ -325,7 +334,8 @@ fn exec_apart(p: &Play) -> Verdict {
 
 fn exec_terminal(p: &Play) -> Verdict {
     let name = idle(p, &[])?;
-    let call = ["task", "exec", "--tty", "--exec-id", &p.number("e"), &name, "sh", "-c", "test -t 0 && tty; exit 4"].map(str::to_string);
+    let call =
+        ["task", "exec", "--tty", "--exec-id", &p.number("e"), &name, "sh", "-c", "test -t 0 && tty; exit 4"].map(str::to_string);
     let call: Vec<&str> = call.iter().map(String::as_str).collect();
     let ran = p.cli.on_terminal(&call)?;
     ran.must("a terminal, exit 4", ran.code == 4 && ran.out.contains("/dev/"))

@@ -20,7 +20,9 @@ const CHECKS: &[Check] = &[
     check("it is in the container's namespaces", On::Every, namespaces),
     check("it is in the container's cgroup", On::Rights, group),
     check("it has the container's capabilities", On::Every, capabilities),
-    check("it has the container's seccomp filter", On::Every, |p| says(p, &[], "grep Seccomp: /proc/self/status | tr -d '\\t'", "Seccomp:2")),
+    check("it has the container's seccomp filter", On::Every, |p| {
+        says(p, &[], "grep Seccomp: /proc/self/status | tr -d '\\t'", "Seccomp:2")
+    }),
     check("no descriptor but the first three is open", On::Every, |p| says(p, &[], "ls /proc/self/fd | tr '\\n' ' '", "0 1 2 3")),
     check("a stopped container is refused", On::Every, stopped),
     check("ten at once all run", On::Every, many),
@@ -61,7 +63,8 @@ fn detached(p: &Play) -> Verdict {
 }
 
 fn namespaces(p: &Play) -> Verdict {
-    let same = "for n in pid net ipc uts mnt cgroup; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo $n; done";
+    let same =
+        "for n in pid net ipc uts mnt cgroup; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo $n; done";
     says(p, &[], same, "")
 }
 
@@ -88,6 +91,7 @@ fn stopped(p: &Play) -> Verdict {
 
 fn many(p: &Play) -> Verdict {
     let name = p.idle(&[])?;
-    let calls: Vec<_> = (0..10).map(|n| p.cli.start(&["exec", &name, "sh", "-c", &format!("exit {n}")])).collect::<Result<_, _>>()?;
+    let calls: Vec<_> =
+        (0..10).map(|n| p.cli.start(&["exec", &name, "sh", "-c", &format!("exit {n}")])).collect::<Result<_, _>>()?;
     calls.into_iter().zip(0..).try_for_each(|(call, n)| call.finish_beside_others()?.code_is(n))
 }

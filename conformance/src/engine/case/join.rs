@@ -14,7 +14,9 @@ const CHECKS: &[Check] = &[
     check("--pid=host", On::Every, |p| host(p, "pid")),
     check("with --pid=host, what the command leaves is killed", On::Rights, leftover),
     check("--network=host", On::Every, |p| host(p, "net")),
-    check("no network but lo", On::Every, |p| p.says(&[], "ls /sys/class/net 2>/dev/null | grep -v -e lo -e dummy -e sit -e ip6tnl -e tunl; true", "")),
+    check("no network but lo", On::Every, |p| {
+        p.says(&[], "ls /sys/class/net 2>/dev/null | grep -v -e lo -e dummy -e sit -e ip6tnl -e tunl; true", "")
+    }),
     check("a bridge gives it an address", On::Podman, |p| interface(p, "--network=podman", "eth0")),
     check("docker's bridge gives it an address", On::Docker, |p| interface(p, "--network=bridge", "eth0")),
     check("slirp4netns gives it an address", On::Podmans, |p| interface(p, "--network=slirp4netns", "tap0")),
@@ -53,6 +55,8 @@ fn leftover(p: &Play) -> Verdict {
 }
 
 fn interface(p: &Play, option: &str, name: &str) -> Verdict {
-    let script = format!("i=0; until ip -4 addr show {name} 2>/dev/null | grep -q inet; do i=$((i+1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done");
+    let script = format!(
+        "i=0; until ip -4 addr show {name} 2>/dev/null | grep -q inet; do i=$((i+1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done"
+    );
     p.sh(&[option], &script)?.code_is(0)
 }

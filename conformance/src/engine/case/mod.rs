@@ -169,7 +169,9 @@ impl<'a> Play<'a> {
     /// One that has said `ready`.
     pub fn ready(&self, options: &[&str], script: &str) -> Result<String, No> {
         let name = self.background(options, script)?;
-        until("the container says it is ready", "true", || Ok(self.cli.run(&["logs", &name])?.out.contains("ready").to_string()))?;
+        until("the container says it is ready", "true", || {
+            Ok(self.cli.run(&["logs", &name])?.out.contains("ready").to_string())
+        })?;
         Ok(name)
     }
 

@@ -8,12 +8,16 @@ use crate::report::Verdict;
 pub const GROUP: Group = Group { name: "terminal", checks: CHECKS };
 
 const CHECKS: &[Check] = &[
-    check("run -t gives the command a terminal", On::Every, |p| terminal(p, &["run", "--rm", "-t", "--network=none", image::NAME])),
+    check("run -t gives the command a terminal", On::Every, |p| {
+        terminal(p, &["run", "--rm", "-t", "--network=none", image::NAME])
+    }),
     check("it is the controlling one, and /dev/console too", On::Every, controlling),
     check("it has the size of the caller's", On::Every, size),
     check("the exit code passes", On::Every, code),
     check("exec -t gives a terminal", On::Every, exec),
-    check("without -t there is none", On::Every, |p| p.says(&[], "tty", "not a tty").or_else(|_| p.sh(&[], "test -t 1")?.code_is(1))),
+    check("without -t there is none", On::Every, |p| {
+        p.says(&[], "tty", "not a tty").or_else(|_| p.sh(&[], "test -t 1")?.code_is(1))
+    }),
 ];
 
 fn terminal(p: &Play, call: &[&str]) -> Verdict {
@@ -32,7 +36,8 @@ fn controlling(p: &Play) -> Verdict {
 
 /// The engine sets the size after the start, so the script waits for it.
 fn size(p: &Play) -> Verdict {
-    let script = format!("i=0; until [ \"$(stty size)\" = '{ROWS} {COLUMNS}' ]; do i=$((i+1)); [ $i -lt 100 ] || exit 1; sleep 0.1; done");
+    let script =
+        format!("i=0; until [ \"$(stty size)\" = '{ROWS} {COLUMNS}' ]; do i=$((i+1)); [ $i -lt 100 ] || exit 1; sleep 0.1; done");
     on_terminal(p, &script)?.code_is(0)
 }
 

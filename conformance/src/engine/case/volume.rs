@@ -16,13 +16,19 @@ const CHECKS: &[Check] = &[
     check("a tmpfs with its size and options", On::Every, tmpfs),
     check("a tmpfs over a directory of the image is empty or a copy", On::Every, tmpfs_over),
     check("--read-only", On::Every, |p| p.says(&["--read-only"], "touch /new 2>/dev/null || echo refused", "refused")),
-    check("--read-only leaves a tmpfs writable", On::Every, |p| p.says(&["--read-only", "--tmpfs=/v"], "echo x > /v/x && cat /v/x", "x")),
+    check("--read-only leaves a tmpfs writable", On::Every, |p| {
+        p.says(&["--read-only", "--tmpfs=/v"], "echo x > /v/x && cat /v/x", "x")
+    }),
     check("--shm-size", On::Every, |p| p.says(&["--shm-size=1m"], "df -k /dev/shm | tail -1 | awk '{print $2}'", "1024")),
-    check("hosts, hostname and resolv.conf are files of the engine", On::Every, |p| p.says(&["--hostname=boxed"], "grep -c ' /etc/host' /proc/self/mountinfo", "2")),
+    check("hosts, hostname and resolv.conf are files of the engine", On::Every, |p| {
+        p.says(&["--hostname=boxed"], "grep -c ' /etc/host' /proc/self/mountinfo", "2")
+    }),
     check("bind-propagation=rslave passes a mount of the host in", On::Podman, propagated),
     check("/proc/kcore is masked", On::Every, |p| p.says(&[], "head -c 1 /proc/kcore | wc -c", "0")),
     check("/proc/sys is read-only", On::Every, |p| p.sh(&[], "echo 1 > /proc/sys/kernel/panic")?.code_is(1)),
-    check("/sys is read-only", On::Every, |p| p.says(&[], "awk '$5 == \"/sys\" {print substr($6, 1, 3)}' /proc/self/mountinfo | tail -1", "ro,")),
+    check("/sys is read-only", On::Every, |p| {
+        p.says(&[], "awk '$5 == \"/sys\" {print substr($6, 1, 3)}' /proc/self/mountinfo | tail -1", "ro,")
+    }),
     check("the standard devices are there", On::Every, devices),
     check("the cgroups are seen as the container's own", On::Rights, groups),
 ];
@@ -82,7 +88,11 @@ fn propagated(p: &Play) -> Verdict {
 }
 
 fn devices(p: &Play) -> Verdict {
-    p.says(&[], "cd /dev; for d in null zero full random urandom tty; do [ -c $d ] || echo $d; done; readlink fd; readlink ptmx", "/proc/self/fd\npts/ptmx")
+    p.says(
+        &[],
+        "cd /dev; for d in null zero full random urandom tty; do [ -c $d ] || echo $d; done; readlink fd; readlink ptmx",
+        "/proc/self/fd\npts/ptmx",
+    )
 }
 
 fn groups(p: &Play) -> Verdict {
