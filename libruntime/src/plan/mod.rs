@@ -6,6 +6,8 @@ mod device;
 mod exec;
 pub mod hook;
 mod identity;
+mod idmap;
+mod join;
 mod mask;
 mod mount;
 mod namespace;
@@ -16,14 +18,16 @@ pub mod place;
 mod process;
 mod seccomp;
 mod show;
+mod sysctl;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::sys::file::Resolve;
 use crate::{Error, annotation};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 use op::{Op, ParentOp, Sync};
 use order::Stage;
 use serde::{Deserialize, Serialize};
@@ -93,12 +97,13 @@ impl Plan {
         let mut draft = Draft::new(bundle, host, options);
         check::unsupported(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
+        sysctl::plan(&mut draft, spec);
         mount::plan(&mut draft, spec, &bundle.rootfs);
         device::plan(&mut draft, spec);
         mask::plan(&mut draft, spec);
-        identity::plan(&mut draft, spec, &maps);
+        let mut warnings = identity::plan(&mut draft, spec, &maps);
         process::plan(&mut draft, spec);
-        let mut warnings = seccomp::plan(&mut draft, spec);
+        warnings.extend(seccomp::plan(&mut draft, spec));
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
         draft.finish(spec, warnings)
@@ -131,10 +136,17 @@ struct Draft<'a> {
     resolve: Resolve,
     /// The root is made in memory from what the plan says.
     own_root: bool,
-    user_namespace: bool,
+    /// Which namespaces are new, and which are joined.
+    spaces: join::Spaces,
     init: bool,
     /// It joins a container that is there, and makes none.
     joins: bool,
+    /// The host's mounts stay shared with the host.
+    shared: bool,
+    /// How many mounts lie over the root.
+    layers: usize,
+    /// The container's id maps, of users and of groups.
+    maps: (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>),
 }
 
 impl<'a> Draft<'a> {
@@ -151,9 +163,12 @@ impl<'a> Draft<'a> {
             errors: Vec::new(),
             resolve: if nofollow { Resolve::NoLinks } else { Resolve::InRoot },
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
-            user_namespace: false,
             joins: false,
+            spaces: join::Spaces::default(),
             init: says(annotation::INIT, "reaper"),
+            shared: false,
+            layers: 0,
+            maps: Default::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use super::child::{Child, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::keeper::Keeper;
-use super::{Options, hook, oci_state, rootfs_dir};
+use super::{Options, door, hook, idmap, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::{ParentStep, Plan, mount_slots};
@@ -79,8 +79,10 @@ impl<'a> Launch<'a> {
             if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
         let stack = vec![0; STACK];
+        let mapped = idmap::prepare(&self.plan.parent)?;
+        let doors = door::open(&self.plan.parent)?;
         let groups = self.drop_groups()?;
-        let cloned = process::clone(namespaces);
+        let cloned = door::clone(&doors, namespaces);
         if matches!(cloned, Ok(Cloned::Child)) {
             // Nothing that owns memory is dropped from here on.
             process::become_child();
@@ -107,13 +109,14 @@ impl<'a> Launch<'a> {
                 null: None,
                 empty: None,
                 kept: [const { None }; mount_slots()],
+                mapped,
                 tty: None,
                 step: 0,
             };
             child.walk()
         }
         let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
-        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| not_cloned(e, namespaces))? else { process::exit(1) };
+        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, &doors, namespaces))? else { process::exit(1) };
         let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
         let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, console_sent: false };
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
@@ -175,7 +178,7 @@ impl<'a> Launch<'a> {
     fn bring_up(&self, container: &mut Container) -> Result<()> {
         for step in &self.plan.parent {
             match &step.op {
-                ParentOp::DropGroups | ParentOp::Clone(_) => {}
+                ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
                 ParentOp::WriteMaps { uid, gid } => write_maps(container.pid, uid, gid).map_err(|e| failed(step, e))?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
@@ -296,7 +299,7 @@ impl<'a> Launch<'a> {
     }
 }
 
-fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
+pub(super) fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
     for (name, lines) in [("uid_map", uid), ("gid_map", gid)] {
         std::fs::write(format!("/proc/{pid}/{name}"), lines)
             .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
@@ -322,7 +325,7 @@ fn failed(step: &ParentStep, errno: Errno) -> Error {
     Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 
-fn not_cloned(errno: Errno, namespaces: u64) -> Error {
+pub(super) fn not_cloned(errno: Errno, namespaces: u64) -> Error {
     let error = Error::new("cannot make the namespaces").at("config.json: linux.namespaces").cause(fault::describe(errno));
     let user = namespaces & libc::CLONE_NEWUSER as u64 != 0;
     match errno {
