@@ -15,17 +15,20 @@ pub struct Args {
     pub list: bool,
     /// The ordinary account.
     pub user: Option<String>,
+    /// Only the cases of the OCI specification and of the engines' command line.
+    pub oci: bool,
     /// One line per row and policy.
     pub verbose: bool,
 }
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
-usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--list] [--user NAME] [-v]
+usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--list] [--user NAME] [-v]
 
   --runtime PATH   an OCI runtime to test (again for more); default: codexrun, and runc and crun when on PATH
   --codexrun PATH  the codexrun that makes the bundles; default: the newest in the workspace's target directory
   --filter WORD    only rows or columns whose name contains WORD (`files`, `io-uring`, `crun/user`, ...)
+  --oci            only the cases of the OCI specification and of what engines rely on
   --list           print the rows and stop
   --user NAME      the ordinary account; default codexrun-test, made with useradd when missing
   -v               one line per row and policy instead of one per row";
@@ -42,6 +45,7 @@ impl Args {
                 "--codexrun" => args.codexrun = Some(value()?.into()),
                 "--filter" => args.filter = Some(value()?),
                 "--user" => args.user = Some(value()?),
+                "--oci" => args.oci = true,
                 "--list" => args.list = true,
                 "-v" | "--verbose" => args.verbose = true,
                 "-h" | "--help" => return Err(USAGE.into()),

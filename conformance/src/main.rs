@@ -5,6 +5,7 @@ mod args;
 mod case;
 mod launch;
 mod matrix;
+mod oci;
 mod outside;
 mod policy;
 mod report;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
 fn suite(args: &Args) -> Result<Report, String> {
     let mut report = Report::default();
     if args.list {
-        matrix::rows().into_iter().chain(case::rows()).for_each(|row| println!("{row}"));
+        matrix::rows().into_iter().chain(case::rows()).chain(oci::rows()).for_each(|row| println!("{row}"));
         return Ok(report);
     }
     in_private_mounts()?;
@@ -46,8 +47,11 @@ fn suite(args: &Args) -> Result<Report, String> {
     for column in columns(args, &stage, &actors) {
         eprintln!("conformance: {}", column.name());
         let wanted = |row: &str| args.filter.as_ref().is_none_or(|f| row.contains(f) || column.name().contains(f));
-        matrix::run(&stage, &column, &wanted, &mut report);
-        case::run(&stage, &column, &wanted, &mut report);
+        if !args.oci {
+            matrix::run(&stage, &column, &wanted, &mut report);
+            case::run(&stage, &column, &wanted, &mut report);
+        }
+        oci::run(&stage, &column, &wanted, &mut report);
     }
     report.print(args.verbose);
     Ok(report)

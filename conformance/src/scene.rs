@@ -56,6 +56,25 @@ impl Stage {
         Ok(Stage { dir, _owner: owner, next: AtomicU32::new(0), codexrun, probe })
     }
 
+    /// A fresh, empty directory, and a word that no other suite on this machine uses for anything.
+    pub fn place(&self, kind: &str) -> io::Result<(PathBuf, String)> {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let dir = self.dir.path().join(format!("{kind}-{n}"));
+        fs::create_dir(&dir)?;
+        let name = self.dir.path().file_name().unwrap_or_default().to_string_lossy();
+        Ok((dir, format!("{name}-{n}")))
+    }
+
+    /// A program of the host's, copied to where it can be linked from; once.
+    pub fn program(&self, from: &Path) -> io::Result<PathBuf> {
+        let to = self.dir.path().join(from.file_name().unwrap_or_default());
+        if !to.exists() {
+            fs::copy(from, &to)?;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(to)
+    }
+
     /// A fresh scene that belongs to `actor`.
     pub fn scene(&self, actor: &Actor) -> io::Result<Scene> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
