@@ -49,9 +49,10 @@ pub const KINDS: [Kind; 6] = [
     Kind { name: "poststop", side: Side::Runtime, during: During::Delete, status: &["stopped"] },
 ];
 
-/// A shell of the side that the hook runs on, with a script. `$T` is the directory of marks, on both sides.
+/// A shell of the side that the hook runs on, with a script. `$T` is the directory of marks, on both sides; `$S` is what
+/// came on stdin: it is read before anything else, because crun dies of SIGPIPE when nobody does.
 pub fn shell(turn: &Turn, script: &str) -> Value {
-    let marks = format!("T={}", turn.dir.join("trace").display());
+    let (marks, script) = (format!("T={}", turn.dir.join("trace").display()), format!("S=$(cat); {script}"));
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin", marks]})
 }
 

@@ -82,6 +82,7 @@ pub const CASES: &[Must] = &[
     must("config.hooks.env", "env is the hook's environment", Both, env),
     must("config.hooks.timeout.aborts", "a hook that takes longer than its timeout is ended and has failed", Both, timeout),
     must("config.hooks.timeout.positive", "a timeout that is not greater than zero is an error", Both, timeout_positive),
+    must("config.hooks.stdin-unread", "a hook need not read its stdin, however long the state is", Both, stdin_unread),
     must("config.hooks.signalled", "a hook that dies by a signal has failed", Both, signalled),
 ];
 
@@ -237,13 +238,15 @@ fn namespace(turn: &Turn, n: usize) -> Verdict {
     let life = Life::new(turn, &config)?;
     let inside = ["uts", "ipc", "mnt"].map(|n| life.container.proc(&format!("ns/{n}")).unwrap_or_default());
     life.reach(kind.during)?;
+    until(|| turn.mark("seen").lines().count() == 3)?;
     let seen: Vec<String> = turn.mark("seen").lines().map(str::to_string).collect();
     let ours =
         ["uts", "ipc"].map(|n| fs::read_link(format!("/proc/self/ns/{n}")).map(|p| p.display().to_string()).unwrap_or_default());
     let right = match kind.side {
         Side::Container => seen == inside,
         // A referee may have been given a mount namespace of its own, so that one only must not be the container's.
-        Side::Runtime => seen.len() == 3 && seen[..2] == ours && seen[2] != inside[2],
+        // After the container's end the number of its mount namespace may be another's.
+        Side::Runtime => seen.len() == 3 && seen[..2] == ours && (seen[2] != inside[2] || kind.during == During::Delete),
     };
     if right {
         Ok(())
@@ -254,7 +257,7 @@ fn namespace(turn: &Turn, n: usize) -> Verdict {
 
 /// A script whose name exists on one side only.
 fn script(at: &Path, marks: &Path) -> Result<(), No> {
-    fs::write(at, format!("#!/bin/sh\necho called >> {}/mark\n", marks.display()))?;
+    fs::write(at, format!("#!/bin/sh\ncat > /dev/null\necho called >> {}/mark\n", marks.display()))?;
     Ok(fs::set_permissions(at, fs::Permissions::from_mode(0o755))?)
 }
 
@@ -277,7 +280,7 @@ fn path_of_container(turn: &Turn) -> Verdict {
     let container = Container::create(turn, bundle, &[])?;
     container.made.must("create exits 0", container.made.code == 0)?;
     container.start()?;
-    if turn.mark("mark") == "called\n" { Ok(()) } else { fail("/work/hook.sh", "called", "not called") }
+    until(|| turn.mark("mark") == "called\n").or_else(|_| fail("/work/hook.sh", "called", "not called"))
 }
 
 fn path_relative(turn: &Turn) -> Verdict {
@@ -298,7 +301,7 @@ fn path_missing(turn: &Turn) -> Verdict {
     Ok(())
 }
 
-const PID: &str = "p=$(sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p')";
+const PID: &str = "p=$(echo \"$S\" | sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p')";
 
 fn before_pivot(turn: &Turn) -> Verdict {
     let mut config = payload(turn, "sleep 1000");
@@ -342,9 +345,10 @@ fn after_process(turn: &Turn) -> Verdict {
 fn state(turn: &Turn, n: usize) -> Verdict {
     let (kind, mut config) = (&KINDS[n], payload(turn, "sleep 1000"));
     config["annotations"] = json!({"org.example": "value"});
-    add(&mut config, kind.name, shell(turn, "cat > $T/state"));
+    add(&mut config, kind.name, shell(turn, "echo \"$S\" > $T/state"));
     let life = Life::new(turn, &config)?;
     life.reach(kind.during)?;
+    until(|| turn.mark("state").ends_with('\n'))?;
     let text = turn.mark("state");
     let state: Value = serde_json::from_str(&text).unwrap_or_default();
     let status = state["status"].as_str().is_some_and(|s| kind.status.contains(&s));
@@ -359,11 +363,12 @@ fn state(turn: &Turn, n: usize) -> Verdict {
 fn pid_in_state(turn: &Turn) -> Verdict {
     let mut config = payload(turn, "sleep 1000");
     for kind in &KINDS[..5] {
-        add(&mut config, kind.name, shell(turn, &format!("cat > $T/{}", kind.name)));
+        add(&mut config, kind.name, shell(turn, &format!("echo \"$S\" > $T/{}", kind.name)));
     }
     let life = Life::new(turn, &config)?;
     life.container.start()?;
     let pid = life.container.pid()?;
+    until(|| KINDS[..5].iter().all(|kind| turn.mark(kind.name).ends_with('\n')))?;
     for kind in &KINDS[..5] {
         let seen: Value = serde_json::from_str(&turn.mark(kind.name)).unwrap_or_default();
         let expected = if kind.side == Side::Runtime { pid } else { 1 };
@@ -421,6 +426,16 @@ fn timeout_positive(turn: &Turn) -> Verdict {
         turn.refused(&config)?;
     }
     Ok(())
+}
+
+/// The state is longer than a pipe holds.
+fn stdin_unread(turn: &Turn) -> Verdict {
+    let mut config = turn.sleeper();
+    config["annotations"] = json!({"org.example.long": "x".repeat(200_000)});
+    for kind in &KINDS {
+        add(&mut config, kind.name, json!({"path": "/bin/true"}));
+    }
+    Life::new(turn, &config)?.reach(During::Delete)
 }
 
 fn signalled(turn: &Turn) -> Verdict {
