@@ -13,6 +13,8 @@ pub struct Host {
     pub privileged: bool,
     /// Whether setgroups(2) is permitted; not in a user namespace whose group map was written without the right to.
     pub setgroups: bool,
+    /// What the caller may do itself, bit n for capability n; outside of a new user namespace nobody gets more.
+    pub permitted: u64,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
     pub last_capability: u32,
     /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
@@ -23,19 +25,26 @@ pub struct Host {
     pub native: crate::bpf::Native,
 }
 
+/// Whether the caller is user 0 of the initial user namespace; the root of another one has no right to the host's cgroups.
+pub fn root_of_host() -> bool {
+    cred::euid() == 0 && crate::state::initial_user_namespace()
+}
+
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
 
 impl Host {
     /// Asks the kernel; needs no privilege and changes nothing.
     pub fn probe() -> Self {
-        let effective = cred::capabilities().map_or(0, |c| c.effective);
+        let own = cred::capabilities().unwrap_or_default();
+        let effective = own.effective;
         let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
         Host {
             uid: cred::euid(),
             gid: cred::egid(),
             privileged,
             setgroups: privileged && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow"),
+            permitted: own.permitted,
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
             umask: process::umask_of_caller(),
@@ -50,6 +59,7 @@ impl Host {
             gid,
             privileged: uid == 0,
             setgroups: uid == 0,
+            permitted: (1 << 41) - 1,
             last_capability: 40,
             open_tree_attr: true,
             umask: 0o022,

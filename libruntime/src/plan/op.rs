@@ -24,10 +24,24 @@ pub enum Op {
     Unshare(u64),
     /// setresgid and setresuid to 0 of the new user namespace, so that what is created while mounting has a mapped owner.
     BecomeRoot,
+    /// unshare(CLONE_NEWTIME), /proc/self/timens_offsets, and setns(2) into it: unshare(2) alone moves only children.
+    Time(CString),
     /// Brings `lo` up.
     Loopback,
-    /// The propagation (MS_*) of every mount of the namespace.
-    Propagation(u64),
+    /// Writes a kernel parameter.
+    Sysctl {
+        /// Below /proc/sys, e.g. `net/ipv4/ip_forward`.
+        path: CString,
+        /// What is written.
+        value: CString,
+    },
+    /// The propagation of `/`.
+    Propagation {
+        /// MS_PRIVATE, MS_SLAVE, …
+        flag: u64,
+        /// Of every mount below it too.
+        recursive: bool,
+    },
     /// The new root, attached over `/` until the pivot.
     Root(Root),
     /// An empty directory of the root in memory.
@@ -63,9 +77,13 @@ pub enum Op {
         at: At,
         /// What changes.
         attrs: Attrs,
+        /// Parameters that its file system gets anew.
+        parameters: Vec<(CString, Option<CString>)>,
     },
     /// Opens the container's `/dev`, for the following three.
     OpenDev(At),
+    /// A node that `linux.devices` asks for.
+    Device(Device),
     /// mknod(2) in `/dev`.
     Node {
         /// One component.
@@ -105,7 +123,12 @@ pub enum Op {
     /// Attributes of the root mount itself.
     RootAttr(MountAttr),
     /// pivot_root(2); the host's root goes.
-    Pivot,
+    Pivot {
+        /// How many mounts lie over the first root.
+        layers: usize,
+        /// The host's mounts are shared with the host: what is unmounted here must stay there.
+        shared: bool,
+    },
     /// sethostname(2).
     Hostname(Vec<u8>),
     /// setdomainname(2).
@@ -124,7 +147,12 @@ pub enum Op {
     /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a session keyring of its own, not the caller's.
     Keyring,
     /// setgroups(2).
-    Groups(Vec<u32>),
+    Groups {
+        /// The supplementary groups.
+        gids: Vec<u32>,
+        /// The user namespace may forbid setgroups(2) for good (user_namespaces(7)): no groups are then what there are.
+        denied_is_fine: bool,
+    },
     /// PR_SET_KEEPCAPS.
     KeepCapabilities,
     /// setresgid(2).
@@ -157,6 +185,21 @@ pub enum Op {
     NoNewPrivs,
     /// Marks every descriptor from this number on close-on-exec.
     CloexecFrom(u32),
+    /// setns(2) of these CLONE_NEW* namespaces of the container's first process.
+    Join(u64),
+    /// Forks into the pid namespace that was joined; the caller tells the parent who the new process is, and leaves.
+    Descend,
+    /// A terminal of the container that was joined: its devpts, its master to the parent, its other end for stdio.
+    Terminal {
+        /// Rows and columns.
+        size: Option<(u16, u16)>,
+    },
+    /// Looks for the program, so that `create` says what is wrong and not `start`.
+    Find(Vec<CString>),
+    /// Waits until `start` opens the way, without anybody of ours being there meanwhile.
+    Park,
+    /// Runs one hook inside the container's namespaces, to its end.
+    Hook(ChildHook),
     /// Forks: the caller stays as PID 1 and reaps, the child goes on with the list.
     Init,
     /// setsid(2); with a [`Op::Console`] it becomes the controlling terminal and stdio.
@@ -167,6 +210,23 @@ pub enum Op {
     Seccomp(Program),
     /// execve(2) of the first candidate that exists.
     Exec(Exec),
+}
+
+/// A hook that runs in the container's namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildHook {
+    /// Its number among the hooks of the child's column.
+    pub index: usize,
+    /// Which state it reads on standard input.
+    pub kind: HookKind,
+    /// The program.
+    pub path: CString,
+    /// argv.
+    pub args: Vec<CString>,
+    /// envp.
+    pub env: Vec<CString>,
+    /// Milliseconds after which it is killed, and counts as failed; none is -1, as poll(2) has it.
+    pub timeout: i32,
 }
 
 /// A point at which two processes wait for each other; the byte that crosses the socket.
@@ -187,6 +247,8 @@ pub enum Sync {
     Ready = b'r',
     /// The parent has recorded the container; the process may start.
     Start = b's',
+    /// The process lives in the pid namespace that it joined; its number comes along.
+    Joined = b'j',
 }
 
 /// One container id and the host id it stands for, for users and for groups.
@@ -216,6 +278,8 @@ pub struct Bind {
     pub follow: Follow,
     /// With the mounts below it.
     pub recursive: bool,
+    /// The parent has made the copy already ([`ParentOp::IdMap`]); which one.
+    pub prepared: Option<usize>,
     /// Attributes of the copy.
     pub attrs: Attrs,
     /// Where.
@@ -255,6 +319,12 @@ pub struct NewFs {
     pub attrs: Attrs,
     /// Where.
     pub at: At,
+    /// A tmpfs whose options name no mode has that of the directory which it covers, as runc and crun do it.
+    pub mode_of_target: bool,
+    /// It begins as a copy of that directory (`tmpcopyup`).
+    pub copy_up: bool,
+    /// All parameters as mount(2) takes them, when one is too long for fsconfig(2).
+    pub data: Option<CString>,
     /// Keep it in this slot for [`Op::Again`].
     pub keep: Option<usize>,
 }
@@ -275,6 +345,10 @@ pub struct Exec {
 pub enum ParentOp {
     /// setgroups(2) to none, before the clone: inside, the group map forbids it.
     DropGroups,
+    /// Opens a namespace, and joins it in the process that makes the container's first one.
+    Join(Join),
+    /// Copies a mount and maps its ids, while there is power over its file system.
+    IdMap(IdMap),
     /// clone3(2) with these CLONE_NEW* flags.
     Clone(u64),
     /// Writes the child's uid_map and gid_map.
@@ -292,17 +366,66 @@ pub enum ParentOp {
     Tell(Sync),
     /// Runs hooks in the runtime's namespaces.
     Hooks(HookKind, Vec<super::hook::Hook>),
+    /// Learns which process went on in the pid namespace that was joined.
+    Joined,
     /// Writes the state record (and the pid file).
     Record,
 }
 
-/// The hooks that run in the runtime's namespaces.
+/// A device node, or a named pipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Where.
+    pub at: At,
+    /// S_IFCHR, S_IFBLK or S_IFIFO.
+    pub kind: u32,
+    /// makedev(3); 0 for a pipe.
+    pub device: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+    /// The host's node that is bound, where none can be made.
+    pub source: Option<CString>,
+}
+
+/// An id-mapped copy of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// The host's path.
+    pub source: CString,
+    /// The copy has the mounts below it.
+    pub tree: bool,
+    /// Those are mapped too (`ridmap`).
+    pub recursive: bool,
+    /// Lines of uid_map.
+    pub uid: String,
+    /// Lines of gid_map.
+    pub gid: String,
+}
+
+/// A namespace that exists already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// Its CLONE_NEW* flag.
+    pub flag: u64,
+    /// Where it can be opened, absolute.
+    pub path: CString,
+    /// It must not be the runtime's own: what the plan changes in it (sysctl) would be the host's.
+    pub foreign: bool,
+}
+
+/// The hooks, by the moment at which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookKind {
     /// Deprecated, but what docker uses.
     Prestart,
     /// After the namespaces, before the pivot.
     CreateRuntime,
+    /// In the container's namespaces, before the pivot.
+    CreateContainer,
+    /// In the container, before its process.
+    StartContainer,
     /// After the process has started.
     Poststart,
     /// After it has ended.
@@ -315,6 +438,8 @@ impl HookKind {
         match self {
             HookKind::Prestart => "prestart",
             HookKind::CreateRuntime => "createRuntime",
+            HookKind::CreateContainer => "createContainer",
+            HookKind::StartContainer => "startContainer",
             HookKind::Poststart => "poststart",
             HookKind::Poststop => "poststop",
         }

@@ -7,12 +7,18 @@ pub enum Stage {
     Guard,
     /// Everything after needs an id in the new user namespace.
     UserMap,
+    /// Only `exec`: from here on the process sees what the container sees; what the host's /proc is needed for was before.
+    Join,
     /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
     Namespaces,
+    /// Entered by this process itself: no process of another clock may see the container's.
+    Time,
     /// Exact modes for what is made; the caller's umask comes back at `Umask`.
     Modes,
     /// Needs CAP_NET_ADMIN over the network namespace, which `Capabilities` takes away.
     Network,
+    /// Through the host's /proc, which shows a writer its own namespaces; the container's may be anything (CVE-2025-52881).
+    Sysctl,
     /// Before the first mount: nothing mounted from here on may reach the host, and nothing of the host's reaches in.
     Propagation,
     /// Mounted over `/`, so that the host's paths stay reachable by name and the container's by descriptor.
@@ -33,6 +39,8 @@ pub enum Stage {
     RootAttr,
     /// From here on the host's files have no name.
     Pivot,
+    /// Of the container's own `/`, which there is only now.
+    RootPropagation,
     /// CAP_SYS_ADMIN over the UTS namespace.
     Hostname,
     /// May need CAP_SYS_RESOURCE.
@@ -71,6 +79,8 @@ pub enum Stage {
     Signals,
     /// As late as possible: the filter need not permit anything of the above.
     SeccompLate,
+    /// runtime.md: the last before the process, and confined as it is.
+    StartHooks,
     /// execve(2).
     Exec,
 }
@@ -81,16 +91,18 @@ impl Stage {
         match self {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
-            Stage::Namespaces => "namespaces",
+            Stage::Join => "join",
+            Stage::Namespaces | Stage::Time => "namespaces",
             Stage::Modes | Stage::Umask => "umask",
             Stage::Network => "network",
-            Stage::Propagation => "propagation",
+            Stage::Sysctl => "sysctl",
+            Stage::Propagation | Stage::RootPropagation => "propagation",
             Stage::Rootfs => "rootfs",
             Stage::Placeholders => "keeper",
             Stage::Mounts => "mounts",
             Stage::Devices => "devices",
             Stage::Console => "console",
-            Stage::Hooks => "hooks",
+            Stage::Hooks | Stage::StartHooks => "hooks",
             Stage::Masks => "masks",
             Stage::RootAttr => "root",
             Stage::Pivot => "pivot",

@@ -1,10 +1,10 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Device, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::{ParentStep, Plan, Step};
 use crate::sys::mount::{MountAttr, attr};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -43,8 +43,14 @@ impl fmt::Display for Op {
             Op::NestUser(map) => write!(f, "unshare user; map uid {} gid {}", line(&map.uid), line(&map.gid)),
             Op::Unshare(flags) => write!(f, "unshare{}", namespaces(*flags)),
             Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
+            Op::Time(offsets) => {
+                let offsets = offsets.to_string_lossy().trim_end().replace('\n', ", ");
+                write!(f, "unshare time{}{offsets}", if offsets.is_empty() { "" } else { "; offset " })
+            }
+            Op::Sysctl { path, value } => write!(f, "write {} to /proc/sys/{}", text(value), text(path)),
             Op::Loopback => write!(f, "bring lo up"),
-            Op::Propagation(flag) => write!(f, "set propagation {}", propagation(*flag)),
+            Op::Propagation { flag, recursive: true } => write!(f, "set propagation {}", propagation(*flag)),
+            Op::Propagation { flag, recursive: false } => write!(f, "set propagation {} of / alone", propagation(*flag)),
             Op::Root(Root::Memory) => write!(f, "make the root in memory"),
             Op::Root(Root::Dir(path)) => write!(f, "make the root from {}", text(path)),
             Op::Mkdir { at, mode } => write!(f, "mkdir {at} {mode:04o}"),
@@ -53,12 +59,17 @@ impl fmt::Display for Op {
             Op::Bind(bind) => {
                 let how = if bind.recursive { "rbind" } else { "bind" };
                 let follow = if bind.follow == Follow::All { "" } else { " nofollow" };
-                write!(f, "{how} {} → {}{}{follow}", text(&bind.source), bind.at, bind.attrs)
+                let mapped = if bind.prepared.is_some() { " id-mapped" } else { "" };
+                write!(f, "{how} {} → {}{}{follow}{mapped}", text(&bind.source), bind.at, bind.attrs)
             }
             Op::Mount(fs) => fs.fmt(f),
             Op::Again { slot, at } => write!(f, "mount kept {slot} → {at}"),
-            Op::Remount { at, attrs } => write!(f, "remount {at}{attrs}"),
+            Op::Remount { at, attrs, parameters: list } => {
+                write!(f, "remount {at}{attrs}")?;
+                self::parameters(f, list)
+            }
             Op::OpenDev(at) => write!(f, "open {at}"),
+            Op::Device(device) => device.fmt(f),
             Op::Node { name, device } => {
                 write!(f, "mknod {} c {}:{}", text(name), libc::major(*device), libc::minor(*device))
             }
@@ -69,13 +80,16 @@ impl fmt::Display for Op {
             Op::Mask(at) => write!(f, "mask {at}"),
             Op::ReadOnly(at) => write!(f, "make read-only {at}"),
             Op::RootAttr(attr) => write!(f, "make the root{}", words(attr, "")),
-            Op::Pivot => write!(f, "pivot"),
+            Op::Pivot { layers, .. } => {
+                write!(f, "pivot")?;
+                if *layers == 0 { Ok(()) } else { write!(f, ", detach {layers} below") }
+            }
             Op::Hostname(name) => write!(f, "set hostname {}", String::from_utf8_lossy(name)),
             Op::Domainname(name) => write!(f, "set domainname {}", String::from_utf8_lossy(name)),
             Op::OomScore(score) => write!(f, "set oom_score_adj {}", text(score)),
             Op::Rlimit { resource, soft, hard } => write!(f, "set rlimit {resource} soft {soft} hard {hard}"),
             Op::Keyring => write!(f, "join a new session keyring"),
-            Op::Groups(gids) => write!(f, "set groups {gids:?}"),
+            Op::Groups { gids, .. } => write!(f, "set groups {gids:?}"),
             Op::KeepCapabilities => write!(f, "keep capabilities"),
             Op::Gid(gid) => write!(f, "set gid {gid}"),
             Op::Uid(uid) => write!(f, "set uid {uid}"),
@@ -90,6 +104,12 @@ impl fmt::Display for Op {
             Op::Chdir(path) => write!(f, "chdir {}", text(path)),
             Op::NoNewPrivs => write!(f, "set no_new_privs"),
             Op::CloexecFrom(first) => write!(f, "set close-on-exec from {first}"),
+            Op::Join(flags) => write!(f, "join{}", namespaces(*flags)),
+            Op::Descend => write!(f, "fork into the pid namespace; tell the parent"),
+            Op::Terminal { .. } => write!(f, "open a terminal of the container, master to the parent"),
+            Op::Find(candidates) => write!(f, "find {}", candidates.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" or ")),
+            Op::Park => write!(f, "wait for `start`"),
+            Op::Hook(hook) => write!(f, "run {} {}", hook.kind.name(), text(&hook.path)),
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
             Op::Session => write!(f, "start a new session"),
             Op::Signals => write!(f, "restore the caller's signal mask"),
@@ -105,6 +125,11 @@ impl fmt::Display for ParentOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
+            ParentOp::IdMap(map) => {
+                let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
+                write!(f, "id-map {}: uid {} gid {}", text(&map.source), lines(&map.uid), lines(&map.gid))
+            }
+            ParentOp::Join(join) => write!(f, "join{} of {}", namespaces(join.flag), text(&join.path)),
             ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
             ParentOp::WriteMaps { uid, gid } => {
                 write!(f, "map uid {} gid {}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
@@ -119,6 +144,7 @@ impl fmt::Display for ParentOp {
                 write!(f, "run {}", kind.name())?;
                 hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
             }
+            ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
             ParentOp::Record => write!(f, "record the container"),
         }
     }
@@ -134,6 +160,7 @@ impl fmt::Display for Sync {
             Sync::Console => "console",
             Sync::Ready => "ready",
             Sync::Start => "start",
+            Sync::Joined => "joined",
         })
     }
 }
@@ -144,17 +171,42 @@ impl fmt::Display for At {
     }
 }
 
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(source) = &self.source {
+            return write!(f, "bind {} → {}", text(source), self.at);
+        }
+        let (at, (uid, gid), mode) = (&self.at, self.owner, self.mode);
+        match self.kind {
+            libc::S_IFIFO => write!(f, "mkfifo {at} {mode:04o} {uid}:{gid}"),
+            kind => {
+                let kind = if kind == libc::S_IFBLK { 'b' } else { 'c' };
+                let (major, minor) = (libc::major(self.device), libc::minor(self.device));
+                write!(f, "mknod {at} {kind} {major}:{minor} {mode:04o} {uid}:{gid}")
+            }
+        }
+    }
+}
+
 impl fmt::Display for NewFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mount {} → {}{}", text(&self.fstype), self.at, self.attrs)?;
-        for (key, value) in self.parameters.iter().filter(|(key, _)| key.as_c_str() != c"source") {
-            write!(f, " {}", text(key))?;
-            if let Some(value) = value {
-                write!(f, "={}", text(value))?;
-            }
+        parameters(f, &self.parameters)?;
+        if self.copy_up {
+            write!(f, ", with a copy of what is there")?;
         }
         self.keep.map_or(Ok(()), |slot| write!(f, ", keep as {slot}"))
     }
+}
+
+fn parameters(f: &mut fmt::Formatter<'_>, list: &[(CString, Option<CString>)]) -> fmt::Result {
+    for (key, value) in list.iter().filter(|(key, _)| key.as_c_str() != c"source") {
+        write!(f, " {}", text(key))?;
+        if let Some(value) = value {
+            write!(f, "={}", text(value))?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Attrs {
@@ -210,6 +262,7 @@ const NAMESPACES: &[(i32, &str)] = &[
     (libc::CLONE_NEWNET, " network"),
     (libc::CLONE_NEWUTS, " uts"),
     (libc::CLONE_NEWCGROUP, " cgroup"),
+    (libc::CLONE_NEWTIME, " time"),
 ];
 
 fn namespaces(flags: u64) -> String {

@@ -1,16 +1,18 @@
 //! What the kernel says of one process, and a handle to signal it by.
 
-use super::Signal;
 use crate::sys::pidfd;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
-/// The two facts of `/proc/PID/stat` that a status is derived from.
+/// The facts of `/proc/PID/stat` that a status, and a family, are derived from.
 pub(super) struct Stat {
     /// Neither a zombie nor on its way out.
     pub alive: bool,
+    /// 0 when it is outside of the caller's pid namespace.
+    pub parent: i32,
     /// Clock ticks since boot.
     pub start_time: u64,
 }
@@ -28,23 +30,27 @@ impl Stat {
         let rest = std::str::from_utf8(&text[after..]).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
-        // The state is field 3 and taken; field 22 is the nineteenth from there.
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Stat { alive: !matches!(state, "Z" | "X" | "x"), start_time })
+        let parent = fields.next()?.parse().ok()?;
+        // Fields 3 and 4 are taken; field 22 is the eighteenth from there.
+        let start_time = fields.nth(17)?.parse().ok()?;
+        Some(Stat { alive: !matches!(state, "Z" | "X" | "x"), parent, start_time })
     }
 }
 
 /// A process that stays the same one, whatever becomes of its number.
-pub(super) struct Process(OwnedFd);
-
-pub(super) fn open(pid: i32) -> Result<Process, Errno> {
-    pidfd::pidfd_open(Pid::from_raw(pid)).map(Process)
+pub(super) fn open(pid: i32) -> Result<OwnedFd, Errno> {
+    pidfd::pidfd_open(Pid::from_raw(pid))
 }
 
-impl Process {
-    pub fn signal(&self, signal: Signal) -> Result<(), Errno> {
-        pidfd::pidfd_send_signal(self.0.as_fd(), signal.number())
-    }
+/// The link of its mount namespace; `None` if the caller may not see it.
+pub(super) fn mount_namespace(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+}
+
+/// The children of its main thread (proc_tid_children(5)).
+pub(super) fn children(pid: i32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 /// The caller's name, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
@@ -67,7 +73,7 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = |state: &str| format!("7 (a) Z 1 (b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 99\n");
         let found = Stat::parse(stat("S").as_bytes()).unwrap();
-        assert!(found.alive && found.start_time == 4242);
+        assert!(found.alive && found.parent == 1 && found.start_time == 4242);
         assert!(!Stat::parse(stat("Z").as_bytes()).unwrap().alive);
         assert!(Stat::parse(b"7 (a) S 1 2").is_none() && Stat::parse(b"").is_none());
     }

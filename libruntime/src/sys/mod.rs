@@ -4,6 +4,7 @@
 pub mod cred;
 pub mod file;
 pub mod mount;
+pub mod namespace;
 pub mod net;
 pub mod pidfd;
 pub mod process;

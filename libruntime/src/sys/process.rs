@@ -2,7 +2,7 @@
 
 use super::{Errno, Result, check, done, owned};
 use std::ffi::{CStr, c_char};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 #[repr(C)]
@@ -37,19 +37,31 @@ pub type Pid = libc::pid_t;
 /// The caller must be single-threaded: only the calling thread exists in the child, so a lock that another thread
 /// held would stay locked for ever.
 pub fn clone(namespaces: u64) -> Result<Cloned> {
+    clone3(namespaces, libc::SIGCHLD as u64)
+}
+
+/// As [`clone`], with CLONE_PARENT: the new process is a child of the caller's parent, which waits for it, and the caller has its pidfd.
+pub fn clone_sibling(namespaces: u64) -> Result<Cloned> {
+    // The exit signal is the caller's own (clone(2)).
+    clone3(namespaces | libc::CLONE_PARENT as u64, 0)
+}
+
+fn clone3(flags: u64, exit_signal: u64) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
-    let args = CloneArgs {
-        flags: namespaces | libc::CLONE_PIDFD as u64,
-        pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
+    let args =
+        CloneArgs { flags: flags | libc::CLONE_PIDFD as u64, pidfd: &raw mut pidfd as u64, exit_signal, ..CloneArgs::default() };
     // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
     if pid == 0 {
         return Ok(Cloned::Child);
     }
     Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
+}
+
+/// setns(2): joins these CLONE_NEW* namespaces of the process that `pidfd` refers to, all or none.
+pub fn setns(pidfd: BorrowedFd, namespaces: u64) -> Result<()> {
+    // SAFETY: takes no pointers; flags only change what this process refers to.
+    done(unsafe { libc::setns(pidfd.as_raw_fd(), namespaces as i32) }.into())
 }
 
 /// Set once, in the process that a clone made to become a container.
@@ -85,6 +97,12 @@ pub fn clone_shared<T>(stack: &mut [u8], run: fn(&mut T) -> libc::c_int, with: &
     // SAFETY: the stack is ours, aligned, and outlives the call; CLONE_VFORK keeps us from touching it meanwhile.
     let pid = unsafe { libc::clone(start::<T>, end as *mut libc::c_void, flags, (&raw mut with).cast()) };
     check(pid.into()).map(|pid| pid as Pid)
+}
+
+/// pause(2): until a signal comes.
+pub fn pause() {
+    // SAFETY: takes no arguments.
+    unsafe { libc::pause() };
 }
 
 /// `_exit(2)`: no destructor, no atexit handler.
@@ -249,6 +267,14 @@ pub fn seccomp(program: &[crate::bpf::Insn], flags: u32) -> Result<()> {
     let program = FilterProgram { length: program.len() as u16, instructions: program.as_ptr() };
     // SAFETY: `program` is a live struct sock_fprog; the kernel copies the instructions and checks them.
     done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, &raw const program) })
+}
+
+/// Whether seccomp(2) knows all of `flags`: it looks at them before it looks for a program, and here there is none.
+pub fn takes_seccomp_flags(flags: u32) -> bool {
+    let none: *const FilterProgram = std::ptr::null();
+    // SAFETY: a null pointer is answered by EFAULT; nothing is installed.
+    let answer = done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, none) });
+    answer == Err(Errno::EFAULT)
 }
 
 /// The caller's umask; umask(2) can only be read by setting it.

@@ -1,15 +1,20 @@
 //! One arm per operation, no decisions. After the clone: no allocation, no lock, no formatting, no panic.
 
+mod copy;
 mod device;
 mod exec;
+mod hook;
+mod join;
 mod mask;
 mod mounts;
 mod place;
+mod walk;
 
 use super::child::Child;
 use crate::plan::op::{Op, SelfMap, Sync};
-use crate::sys::{Errno, Result, cred, file, mount, net, process, signal, tty};
-use place::{DIR, PATH, made, open, touch};
+use crate::sys::file::Resolve;
+use crate::sys::{Errno, Result, cred, file, mount, namespace, net, process, signal, tty};
+use place::{DIR, made, touch};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
@@ -27,8 +32,10 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::NestUser(map) => process::unshare(libc::CLONE_NEWUSER as u64).and_then(|()| map_self(map, child)),
         Op::Unshare(flags) => process::unshare(*flags),
         Op::BecomeRoot => cred::set_gid(0).and_then(|()| cred::set_uid(0)),
+        Op::Time(offsets) => time(offsets),
+        Op::Sysctl { path, value } => sysctl(path, value.to_bytes()),
         Op::Loopback => net::loopback_up(),
-        Op::Propagation(flag) => mount::set_propagation(*flag),
+        Op::Propagation { flag, recursive } => mount::set_propagation(if *recursive { mount::RECURSIVE } else { 0 }, *flag),
         Op::Root(root) => mounts::root(root, child),
         Op::Mkdir { at, mode } => made(at, child, |dir, name| file::mkdir_at(dir, name, *mode)),
         Op::Touch(at) => made(at, child, touch),
@@ -36,8 +43,9 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Bind(bind) => mounts::bind(bind, child),
         Op::Mount(fs) => mounts::new_fs(fs, child),
         Op::Again { slot, at } => mounts::again(*slot, at, child),
-        Op::Remount { at, attrs } => mounts::set_attrs(open(at, PATH, child)?.as_fd(), attrs),
+        Op::Remount { at, attrs, parameters } => mounts::remount(at, attrs, parameters, child),
         Op::OpenDev(at) => device::open_dev(at, child),
+        Op::Device(plan) => device::device(plan, child),
         Op::Node { name, device } => device::node(child, name, *device),
         Op::BindNode { name, source } => device::bind_node(child, name, source),
         Op::Link { name, target } => device::link(child, name, target),
@@ -46,13 +54,16 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Mask(at) => mask::mask(at, child),
         Op::ReadOnly(at) => mask::read_only(at, child),
         Op::RootAttr(attr) => mount::setattr(child.root()?, 0, attr),
-        Op::Pivot => mounts::pivot(child),
+        Op::Pivot { layers, shared } => mounts::pivot(*layers, *shared, child),
         Op::Hostname(name) => process::sethostname(name),
         Op::Domainname(name) => process::setdomainname(name),
         Op::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),
         Op::Rlimit { resource, soft, hard } => process::setrlimit(*resource, *soft, *hard),
         Op::Keyring => keyring(),
-        Op::Groups(gids) => cred::set_groups(gids),
+        Op::Groups { gids, denied_is_fine } => match cred::set_groups(gids) {
+            Err(Errno::EPERM) if *denied_is_fine => Ok(()),
+            other => other,
+        },
         Op::KeepCapabilities => process::set_keep_capabilities(true),
         Op::Gid(gid) => cred::set_gid(*gid),
         Op::Uid(uid) => cred::set_uid(*uid),
@@ -62,9 +73,15 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
             capabilities(sets, *ambient)
         }
         Op::Undumpable => process::set_undumpable(),
-        Op::Chdir(path) => file::chdir(path),
+        Op::Chdir(path) => chdir(path),
         Op::NoNewPrivs => process::set_no_new_privs(),
         Op::CloexecFrom(first) => file::cloexec_from(*first),
+        Op::Join(flags) => join::join(child, *flags),
+        Op::Descend => join::descend(child),
+        Op::Terminal { size } => join::terminal(child, *size),
+        Op::Find(candidates) => exec::find(candidates),
+        Op::Park => park(child),
+        Op::Hook(one) => hook::run(one, child),
         Op::Init => super::init::fork(child),
         Op::Session => session(child),
         Op::Signals => signal::set_mask(&child.mask).map(drop),
@@ -98,6 +115,37 @@ fn map_self(map: &SelfMap, child: &mut Child) -> Result<()> {
     write(c"setgroups", b"deny")?;
     write(c"uid_map", map.uid.to_bytes())?;
     write(c"gid_map", map.gid.to_bytes())
+}
+
+/// CVE-2024-21626: a path may lead through a descriptor that somebody left open to a directory outside of the root.
+fn chdir(path: &CStr) -> Result<()> {
+    file::chdir(path)?;
+    if file::cwd_is_reachable()? { Ok(()) } else { Err(Errno::EXDEV) }
+}
+
+/// Until a byte comes through the FIFO. From then on whoever has sent it is the one to tell of a fault.
+fn park(child: &mut Child) -> Result<()> {
+    let start = child.start.take().ok_or(Errno::EBADF)?;
+    match file::read(start.gate.as_fd(), &mut [0])? {
+        1 => child.faults = start.faults,
+        _ => return Err(Errno::EPIPE),
+    }
+    Ok(())
+}
+
+/// time_namespaces(7): the offsets can be written as long as nobody is in it.
+fn time(offsets: &CStr) -> Result<()> {
+    process::unshare(libc::CLONE_NEWTIME as u64)?;
+    if !offsets.is_empty() {
+        write_proc(c"/proc/self/timens_offsets", offsets.to_bytes())?;
+    }
+    let made = file::open_at(file::cwd(), c"/proc/self/ns/time_for_children", libc::O_RDONLY)?;
+    namespace::join(made.as_fd(), libc::CLONE_NEWTIME as u64)
+}
+
+fn sysctl(path: &CStr, value: &[u8]) -> Result<()> {
+    let dir = file::open_at(file::cwd(), c"/proc/sys", DIR)?;
+    file::write_once(file::open_in(dir.as_fd(), path, libc::O_WRONLY, Resolve::NoLinks)?.as_fd(), value)
 }
 
 fn write_proc(path: &CStr, bytes: &[u8]) -> Result<()> {
