@@ -34,6 +34,11 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   -v               one line per row and policy instead of one per row";
 
 impl Args {
+    /// Whether the filter lets a row pass, or the column it is asked in.
+    pub fn wants(&self, row: &str, column: &str) -> bool {
+        self.filter.as_ref().is_none_or(|f| row.contains(f) || column.contains(f))
+    }
+
     /// Reads the words after the program's name; the error is the sentence to print.
     pub fn parse(words: impl Iterator<Item = String>) -> Result<Args, String> {
         let mut args = Args::default();

@@ -24,6 +24,7 @@ mod state;
 pub mod storm;
 mod turn;
 mod user;
+pub mod worker;
 
 use crate::launch::{GRACE, orphans_end};
 use crate::report::{No, Report, Verdict, fail, skip};
@@ -85,15 +86,18 @@ fn all() -> impl Iterator<Item = &'static Must> {
     GROUPS.iter().flat_map(|(_, cases)| cases.iter())
 }
 
-/// Runs one column.
-pub fn run(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool, report: &mut Report) {
-    if column.runtime.kind == Kind::Sandbox {
-        return;
-    }
+/// Runs every column that has a runtime of its own.
+pub fn run(stage: &Stage, columns: &[Column], report: &mut Report) {
+    let columns: Vec<Column> = columns.iter().filter(|c| c.runtime.kind != Kind::Sandbox).cloned().collect();
+    worker::play(stage.programs(), &columns, report);
+}
+
+/// Runs one column for [`run`] and tells what came of it.
+pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     for must in all().filter(|must| wanted(must.name)) {
         let verdict = one(stage, column, must);
         let verdict = if column.runtime.is_codexrun() { verdict } else { verdict.map_err(No::of_a_referee) };
-        report.add(must.name, &column.name(), "", verdict);
+        worker::tell(must.name, &verdict);
     }
 }
 
