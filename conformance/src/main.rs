@@ -6,6 +6,7 @@ mod case;
 mod engine;
 mod launch;
 mod matrix;
+mod oci;
 mod outside;
 mod policy;
 mod report;
@@ -39,20 +40,22 @@ fn suite(args: &Args) -> Result<Report, String> {
     }
     let mut report = Report::default();
     if args.list {
-        matrix::rows().into_iter().chain(case::rows()).for_each(|row| println!("{row}"));
+        matrix::rows().into_iter().chain(case::rows()).chain(oci::rows()).for_each(|row| println!("{row}"));
         return Ok(report);
     }
     in_private_mounts()?;
     launch::adopt_orphans().map_err(|e| format!("prctl(PR_SET_CHILD_SUBREAPER): {e}"))?;
     let actors = Actor::all(args.user.as_deref())?;
+    if let Some((column, programs)) = oci::worker::task() {
+        return one_column(args, &actors, &column, &programs);
+    }
     let stage = Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
     private_tmp()?;
-    for column in columns(args, &stage, &actors) {
-        eprintln!("conformance: {}", column.name());
-        let wanted = |row: &str| args.filter.as_ref().is_none_or(|f| row.contains(f) || column.name().contains(f));
-        matrix::run(&stage, &column, &wanted, &mut report);
-        case::run(&stage, &column, &wanted, &mut report);
+    let columns = columns(args, &stage, &actors);
+    if !args.oci {
+        policies(args, &stage, &columns, &mut report);
     }
+    oci::run(&stage, &columns, &mut report);
     report.print(args.verbose);
     Ok(report)
 }
@@ -80,6 +83,24 @@ fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
         _ => Err(format!("no file {}", name.display())),
     };
     named.iter().map(path).collect()
+}
+
+/// The cases about policies, a column after the other.
+fn policies(args: &Args, stage: &Stage, columns: &[Column], report: &mut Report) {
+    for column in columns {
+        eprintln!("conformance: {}", column.name());
+        let wanted = |row: &str| args.wants(row, &column.name());
+        matrix::run(stage, column, &wanted, report);
+        case::run(stage, column, &wanted, report);
+    }
+}
+
+/// What another suite has started us for; its report is made there.
+fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Result<Report, String> {
+    let stage = Stage::sharing(programs).map_err(|e| format!("/var/tmp: {e}"))?;
+    let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == name).ok_or(format!("no column {name}"))?;
+    oci::run_one(&stage, &column, &|row| args.wants(row, name));
+    Ok(Report::default())
 }
 
 /// Every runtime for every user. A filter that names a column drops the others.
