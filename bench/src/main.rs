@@ -3,8 +3,10 @@
 mod contender;
 mod elf;
 mod measure;
+mod oci;
 mod place;
 mod report;
+mod round;
 mod shape;
 mod stats;
 mod sys;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(args: &Args) -> Result<bool> {
+    sys::adopt_orphans()?;
     let place = Place::new()?;
     let floor = place.adopt(&place::beside("floor")?, "floor")?;
     let codexrun = adopt_codexrun(args, &place)?;
@@ -91,7 +94,7 @@ fn one_identity(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Pat
         return Ok(good);
     }
     println!("{}\n\n{}", report.table(), report::legend());
-    if args.assert {
+    if !verdicts.is_empty() {
         println!("\n{text}");
     }
     Ok(good)

@@ -7,6 +7,7 @@ use crate::contender::{FLOOR, OURS, Shape};
 use crate::elf;
 use crate::measure::Row;
 use crate::stats::{median, quantile, ratio};
+use crate::trace::Calls;
 
 /// All that one identity measured.
 pub struct Report {
@@ -38,12 +39,11 @@ pub enum Outcome {
     Skipped(String),
 }
 
-const SHAPES: [Shape; 2] = [Shape::Sandbox, Shape::Run];
 /// The most that any process may hold.
 const PEAK_KIB: i64 = 4096;
 
 const LEGEND: &str = "\
-wall: spawn to reaped, ms   x peer, x floor: median of the ratios of neighbouring runs
+wall: spawn to reaped, ms, the sum over the runtime's own commands   x peer, x floor: median of the ratios of neighbouring runs
 peak: largest process of the tree, payload included, KiB (wait4 ru_maxrss)   own: the same without the payload (VmHWM)
 calls: system calls of all processes up to the payload's execve / in total (strace -f)   mounts: what the payload sees";
 
@@ -59,7 +59,7 @@ impl Report {
     /// The table, for people.
     pub fn table(&self) -> String {
         let mut lines = vec![format!("as {}; {}", self.identity, self.setting)];
-        for shape in SHAPES {
+        for shape in Shape::ALL {
             lines.push(format!("\n{} (peer: {})", shape.name(), shape.peer()));
             lines.push(format!(
                 "  {:<32}{:>8}{:>8}{:>8}{:>9}{:>8}{:>8}{:>12}{:>8}",
@@ -75,6 +75,7 @@ impl Report {
     fn line(&self, row: &Row) -> String {
         let times = |name| self.ratio(row, name).map_or("-".into(), |r| format!("{r:.2}"));
         let calls = row.calls.map_or("-".into(), |c| format!("{}/{}", c.before, c.total));
+        let (own, mounts) = row.probed.as_ref().map_or(("-".into(), "-".into()), |p| (p.own.to_string(), p.mounts.to_string()));
         format!(
             "  {:<32}{:>8.2}{:>8.2}{:>8}{:>9}{:>8}{:>8}{:>12}{:>8}",
             row.contender.name,
@@ -83,9 +84,9 @@ impl Report {
             times(row.contender.shape.peer()),
             times(FLOOR),
             row.peak,
-            row.own,
+            own,
             calls,
-            row.mounts
+            mounts
         )
     }
 
@@ -103,14 +104,15 @@ impl Report {
             "shape": row.contender.shape.name(), "name": row.contender.name, "runs": row.wall.len(),
             "median_ms": median(&row.wall), "p99_ms": quantile(&row.wall, 0.99),
             "ratio_peer": self.ratio(row, row.contender.shape.peer()), "ratio_floor": self.ratio(row, FLOOR),
-            "peak_kib": row.peak, "own_kib": row.own, "mounts": row.mounts,
+            "peak_kib": row.peak, "own_kib": row.probed.as_ref().map(|p| p.own), "mounts": row.probed.as_ref().map(|p| p.mounts),
             "calls_before_payload": row.calls.map(|c| c.before), "calls_total": row.calls.map(|c| c.total),
         })
     }
 
     /// Every target, judged.
     pub fn verdicts(&self, codexrun: Option<&Path>) -> Vec<Verdict> {
-        let mut verdicts: Vec<Verdict> = SHAPES.iter().flat_map(|s| [self.time(*s), self.memory(*s)]).collect();
+        let of_shape = |shape| [Some(self.time(shape)), self.calls(shape), Some(self.peak(shape))].into_iter().flatten();
+        let mut verdicts: Vec<Verdict> = Shape::ALL.into_iter().flat_map(of_shape).collect();
         verdicts.push(Verdict { target: "the binary is static".into(), outcome: codexrun.map_or(Outcome::absent(), linkage) });
         verdicts
     }
@@ -121,13 +123,23 @@ impl Report {
             (_, None) => Outcome::Skipped(format!("{} did not run", shape.peer())),
             (Some(ours), Some(peer)) => {
                 let figure = ratio(&ours.wall, &peer.wall);
-                Outcome::of(figure <= shape.target(), format!("{figure:.2}"))
+                Outcome::of(figure <= shape.time_target(), format!("{figure:.2}"))
             }
         };
-        Verdict { target: format!("{}: at most {} of {}", shape.name(), shape.target(), shape.peer()), outcome }
+        Verdict { target: format!("{}: at most {} of the time of {}", shape.name(), shape.time_target(), shape.peer()), outcome }
     }
 
-    fn memory(&self, shape: Shape) -> Verdict {
+    fn calls(&self, shape: Shape) -> Option<Verdict> {
+        let part = shape.calls_target()?;
+        let outcome = match (self.row(shape, OURS), self.row(shape, shape.peer())) {
+            (None, _) => self.why_not(shape),
+            (_, None) => Outcome::Skipped(format!("{} did not run", shape.peer())),
+            (Some(ours), Some(peer)) => share(ours.calls, peer.calls, part),
+        };
+        Some(Verdict { target: format!("{}: at most 1/{part} of the system calls of {}", shape.name(), shape.peer()), outcome })
+    }
+
+    fn peak(&self, shape: Shape) -> Verdict {
         let outcome = match self.row(shape, OURS) {
             Some(ours) => Outcome::of(ours.peak < PEAK_KIB, format!("{} KiB", ours.peak)),
             None => self.why_not(shape),
@@ -141,6 +153,15 @@ impl Report {
             Some((_, _, why)) => Outcome::Failed(format!("did not run: {why}")),
             None => Outcome::absent(),
         }
+    }
+}
+
+/// Whether ours is at most one `part`th of the peer's.
+fn share(ours: Option<Calls>, peer: Option<Calls>, part: usize) -> Outcome {
+    match (ours, peer) {
+        (Some(ours), Some(peer)) => Outcome::of(ours.total * part <= peer.total, format!("{} of {}", ours.total, peer.total)),
+        (None, Some(_)) => Outcome::Failed("did not run under strace".into()),
+        (_, None) => Outcome::Skipped("strace is missing, or may not trace".into()),
     }
 }
 
@@ -199,7 +220,16 @@ mod tests {
     #[test]
     fn without_codexrun_nothing_is_judged() {
         let (text, good) = conclude(&report(Vec::new()).verdicts(None));
-        assert!(good && text.ends_with("0 passed, 0 failed, 5 skipped"), "{text}");
+        assert!(good && text.ends_with("0 passed, 0 failed, 12 skipped"), "{text}");
+    }
+
+    #[test]
+    fn one_call_more_than_a_third_is_a_miss() {
+        let calls = |total| Some(Calls { before: 0, total });
+        assert_eq!(share(calls(200), calls(600), 3).parts(), ("pass", "200 of 600"));
+        assert_eq!(share(calls(201), calls(602), 3).parts(), ("FAIL", "201 of 602"));
+        assert_eq!(share(calls(1), None, 3).parts().0, "skip");
+        assert_eq!(share(None, calls(1), 3).parts().0, "FAIL");
     }
 
     #[test]
