@@ -38,6 +38,11 @@ pub fn contenders(place: &Place, codexrun: Option<&Path>, floor: &Path) -> Resul
     Ok(all)
 }
 
+/// Where the runtime `name` records the containers of a lifecycle; nothing else is recorded there.
+pub fn lifecycle_state(place: &Place, name: &str) -> PathBuf {
+    state(&place.at("state"), Shape::Lifecycle, name)
+}
+
 fn state(dir: &Path, shape: Shape, name: &str) -> PathBuf {
     dir.join(format!("{shape:?}")).join(name)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::contender::{FLOOR, OURS, Shape};
 use crate::elf;
 use crate::measure::Row;
+use crate::memory::Memory;
 use crate::stats::{median, quantile, ratio};
 use crate::trace::Calls;
 
@@ -19,6 +20,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// What did not: shape, name, reason.
     pub skipped: Vec<(Shape, String, String)>,
+    /// Memory over many containers, or why there is no figure; None if nobody asked.
+    pub memory: Option<Result<Memory, Outcome>>,
 }
 
 /// A target and how it went.
@@ -30,6 +33,7 @@ pub struct Verdict {
 }
 
 /// How a target went, each with its figure or its reason.
+#[derive(Clone)]
 pub enum Outcome {
     /// Reached.
     Passed(String),
@@ -48,7 +52,8 @@ peak: largest process of the tree, payload included, KiB (wait4 ru_maxrss)   own
 calls: system calls of all processes up to the payload's execve / in total (strace -f)   mounts: what the payload sees";
 
 impl Report {
-    fn row(&self, shape: Shape, name: &str) -> Option<&Row> {
+    /// The row of that name.
+    pub fn row(&self, shape: Shape, name: &str) -> Option<&Row> {
         self.rows.iter().find(|r| r.contender.shape == shape && r.contender.name == name)
     }
 
@@ -96,7 +101,11 @@ impl Report {
         let skipped: Vec<Value> =
             self.skipped.iter().map(|(s, name, why)| json!({"shape": s.name(), "name": name, "reason": why})).collect();
         let verdicts: Vec<Value> = verdicts.iter().map(json_verdict).collect();
-        json!({"identity": self.identity, "setting": self.setting, "rows": rows, "skipped": skipped, "verdicts": verdicts})
+        let memory = self.memory.as_ref().and_then(|m| m.as_ref().ok()).map(json_memory);
+        json!({
+            "identity": self.identity, "setting": self.setting, "rows": rows, "skipped": skipped, "memory": memory,
+            "verdicts": verdicts,
+        })
     }
 
     fn json_row(&self, row: &Row) -> Value {
@@ -113,8 +122,19 @@ impl Report {
     pub fn verdicts(&self, codexrun: Option<&Path>) -> Vec<Verdict> {
         let of_shape = |shape| [Some(self.time(shape)), self.calls(shape), Some(self.peak(shape))].into_iter().flatten();
         let mut verdicts: Vec<Verdict> = Shape::ALL.into_iter().flat_map(of_shape).collect();
+        verdicts.extend(self.flatness());
         verdicts.push(Verdict { target: "the binary is static".into(), outcome: codexrun.map_or(Outcome::absent(), linkage) });
         verdicts
+    }
+
+    /// Memory over many containers, judged, if it was measured.
+    pub fn flatness(&self) -> Option<Verdict> {
+        let outcome = match self.memory.as_ref()? {
+            Ok(memory) => Outcome::of(memory.is_flat(), memory.said()),
+            Err(outcome) => outcome.clone(),
+        };
+        let containers = self.memory.as_ref()?.as_ref().map_or(String::new(), |m| format!(" over {} containers", m.containers));
+        Some(Verdict { target: format!("flat memory{containers}"), outcome })
     }
 
     fn time(&self, shape: Shape) -> Verdict {
@@ -148,7 +168,7 @@ impl Report {
     }
 
     /// Ours was there and failed, which is a miss, or was not there at all.
-    fn why_not(&self, shape: Shape) -> Outcome {
+    pub fn why_not(&self, shape: Shape) -> Outcome {
         match self.skipped.iter().find(|(s, name, _)| *s == shape && name == OURS) {
             Some((_, _, why)) => Outcome::Failed(format!("did not run: {why}")),
             None => Outcome::absent(),
@@ -168,6 +188,10 @@ fn share(ours: Option<Calls>, peer: Option<Calls>, part: usize) -> Outcome {
 fn json_verdict(verdict: &Verdict) -> Value {
     let (word, why) = verdict.outcome.parts();
     json!({"target": verdict.target, "outcome": word.to_lowercase(), "figure": why})
+}
+
+fn json_memory(memory: &Memory) -> Value {
+    json!({"containers": memory.containers, "first_kib": memory.first, "last_kib": memory.last, "left": memory.left})
 }
 
 fn linkage(binary: &Path) -> Outcome {
@@ -214,7 +238,7 @@ mod tests {
     use super::*;
 
     fn report(skipped: Vec<(Shape, String, String)>) -> Report {
-        Report { identity: "root".into(), setting: String::new(), rows: Vec::new(), skipped }
+        Report { identity: "root".into(), setting: String::new(), rows: Vec::new(), skipped, memory: None }
     }
 
     #[test]
