@@ -45,7 +45,7 @@ impl Cgroup {
 
     /// What [`Cgroup::create`] will give if all goes well. To be recorded before, so that a runtime that is killed in between leaves
     /// nothing that [`Cgroup::remove`] could not find. Looks, and changes nothing.
-    pub fn planned(plan: &Plan) -> Cgroup {
+    pub fn foresee(plan: &Plan) -> Cgroup {
         let mut made = Vec::new();
         for level in plan.groups.iter().flat_map(Group::levels) {
             if !made.contains(&level) && !level.exists() {

@@ -163,10 +163,10 @@ fn what_was_there_before_is_shared_and_stays() {
 fn what_will_be_made_is_known_before() {
     let Some(groups) = groups("planned/below") else { return };
     let plan = plan(groups, json!({}));
-    let planned = Cgroup::planned(&plan);
+    let planned = Cgroup::foresee(&plan);
     let made = Cgroup::create(&plan).unwrap().unwrap();
     assert_eq!((&planned, planned.made.len()), (&made, 2 * plan.groups.len()));
-    assert!(Cgroup::planned(&plan).made.is_empty());
+    assert!(Cgroup::foresee(&plan).made.is_empty());
     planned.remove().unwrap();
     assert!(planned.made.iter().all(|dir| !dir.exists()));
     planned.remove().unwrap();

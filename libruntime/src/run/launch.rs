@@ -32,10 +32,10 @@ pub(super) struct Launch<'a> {
 /// A container that runs already.
 #[derive(Clone, Copy)]
 pub(super) struct Joined<'a> {
-    /// A process of it.
+    /// Its first process.
+    pub init: Pid,
+    /// A process of it that can be looked into.
     pub process: BorrowedFd<'a>,
-    /// Its number.
-    pub pid: Pid,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
 }
@@ -99,7 +99,7 @@ impl<'a> Launch<'a> {
         let plan = |op: &'a ParentOp| if let ParentOp::Cgroup(plan) = op { Some(plan) } else { None };
         let Some(plan) = self.plan.parent.iter().find_map(|step| plan(&step.op)) else { return Ok(None) };
         if let Some(reserved) = self.reserved {
-            reserved.save(&self.new_record(None, Some(&Cgroup::planned(plan)))?)?;
+            reserved.save(&self.new_record(None, Some(&Cgroup::foresee(plan)))?)?;
         }
         Cgroup::create(plan)
     }
@@ -119,7 +119,7 @@ impl<'a> Launch<'a> {
         let mapped = idmap::prepare(&self.plan.parent)?;
         let doors = door::open(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
-        let init = self.joined.map(|joined| joined.pid);
+        let init = self.joined.map(|joined| joined.init);
         let Entry { files, unified, lenient } = cgroup.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
         let groups = self.drop_groups()?;
         let cloned = door::clone(&doors, namespaces, unified.as_ref().map(AsFd::as_fd));
