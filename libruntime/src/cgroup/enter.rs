@@ -66,7 +66,7 @@ impl Cgroup {
 
 /// cgroups(7), "No internal processes".
 fn undivided(dir: PathBuf, init: Option<i32>) -> PathBuf {
-    let divided = |dir: &Path| file::read(dir, "cgroup.subtree_control").is_ok_and(|controllers| !controllers.is_empty());
+    let divided = |dir: &Path| file::line(dir, "cgroup.subtree_control").is_ok_and(|controllers| !controllers.is_empty());
     let inside = init.filter(|_| divided(&dir)).and_then(|init| file::tree(&dir).into_iter().find(|dir| file::holds(dir, init)));
     inside.unwrap_or(dir)
 }
