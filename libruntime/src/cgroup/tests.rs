@@ -122,6 +122,23 @@ fn limits_are_what_the_kernel_then_says_and_rise_and_fall_together() {
 }
 
 #[test]
+fn an_empty_cpuset_above_is_filled_too() {
+    let Some(groups) = groups("cpuset/below") else { return };
+    let Some(group) = groups.iter().find(|g| g.version == Version::V1 && g.controllers.iter().any(|name| name == "cpuset"))
+    else {
+        return eprintln!("left out: needs cpuset in version 1");
+    };
+    let above = group.dir().parent().unwrap().to_owned();
+    fs::create_dir(&above).unwrap();
+    let cgroup = Cgroup::create(&plan(groups, json!({}))).unwrap().unwrap();
+    let cpus = [file::read(&above, "cpuset.cpus").unwrap(), read(&cgroup, "cpuset", "cpuset.cpus")];
+    cgroup.remove().unwrap();
+    assert!(above.exists(), "somebody else made it");
+    fs::remove_dir(&above).unwrap();
+    assert!(!cpus[0].is_empty() && cpus[0] == cpus[1], "{cpus:?}");
+}
+
+#[test]
 fn a_limit_that_fails_leaves_nothing_behind_and_names_its_field() {
     let Some(groups) = groups("fails") else { return };
     let mut plan = plan(groups, json!({}));
