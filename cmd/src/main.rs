@@ -3,10 +3,12 @@
 
 #[cfg(feature = "alloc-trap")]
 mod alloc_trap;
+mod create;
 mod delete;
 #[cfg(not(test))]
 mod entry;
 mod environment;
+mod exec;
 mod grammar;
 mod kill;
 mod list;
@@ -17,6 +19,7 @@ mod report;
 mod run;
 mod sandbox;
 mod spec;
+mod start;
 mod state;
 mod sweep;
 
@@ -43,6 +46,9 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     }
     match cli.verb.as_ref().ok_or_else(grammar::no_verb)? {
         Verb::Spec(verb) => verb.run(),
+        Verb::Create(verb) => verb.run(&cli.global),
+        Verb::Start(verb) => verb.run(&cli.global),
+        Verb::Exec(verb) => verb.run(&cli.global),
         Verb::Run(verb) => verb.run(&cli.global),
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),

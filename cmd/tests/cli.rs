@@ -408,8 +408,6 @@ mod sandbox {
         });
         assert_eq!(at(dir.path(), &["run", "b"]), (0, String::new(), String::new()));
         assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "started\nstopped\n");
-        let detached = at(dir.path(), &["--root", "r", "run", "--detach", "--bundle", "b", "box"]);
-        refused(&detached, "hooks.poststop: is not supported yet for a detached container");
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub enum Stage {
     Guard,
     /// Everything after needs an id in the new user namespace.
     UserMap,
+    /// Only `exec`: from here on the process sees what the container sees; what the host's /proc is needed for was before.
+    Join,
     /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
     Namespaces,
     /// Entered by this process itself: no process of another clock may see the container's.
@@ -77,6 +79,8 @@ pub enum Stage {
     Signals,
     /// As late as possible: the filter need not permit anything of the above.
     SeccompLate,
+    /// runtime.md: the last before the process, and confined as it is.
+    StartHooks,
     /// execve(2).
     Exec,
 }
@@ -88,6 +92,7 @@ impl Stage {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
             Stage::Namespaces | Stage::Time => "namespaces",
+            Stage::Join => "join",
             Stage::Modes | Stage::Umask => "umask",
             Stage::Network => "network",
             Stage::Sysctl => "sysctl",
@@ -97,7 +102,7 @@ impl Stage {
             Stage::Mounts => "mounts",
             Stage::Devices => "devices",
             Stage::Console => "console",
-            Stage::Hooks => "hooks",
+            Stage::Hooks | Stage::StartHooks => "hooks",
             Stage::Masks => "masks",
             Stage::RootAttr => "root",
             Stage::Pivot => "pivot",

@@ -1,11 +1,11 @@
 //! What the kernel says of one process, and a handle to signal it by.
 
-use super::Signal;
 use crate::sys::pidfd;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// The two facts of `/proc/PID/stat` that a status is derived from.
 pub(super) struct Stat {
@@ -35,16 +35,19 @@ impl Stat {
 }
 
 /// A process that stays the same one, whatever becomes of its number.
-pub(super) struct Process(OwnedFd);
-
-pub(super) fn open(pid: i32) -> Result<Process, Errno> {
-    pidfd::pidfd_open(Pid::from_raw(pid)).map(Process)
+pub(super) fn open(pid: i32) -> Result<OwnedFd, Errno> {
+    pidfd::pidfd_open(Pid::from_raw(pid))
 }
 
-impl Process {
-    pub fn signal(&self, signal: Signal) -> Result<(), Errno> {
-        pidfd::pidfd_send_signal(self.0.as_fd(), signal.number())
-    }
+/// The link of its mount namespace; `None` if the caller may not see it.
+pub(super) fn mount_namespace(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+}
+
+/// The children of its main thread (proc_tid_children(5)).
+pub(super) fn children(pid: i32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 /// The caller's name, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.

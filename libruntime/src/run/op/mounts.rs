@@ -41,7 +41,7 @@ pub(super) fn fresh<'a>(
 
 pub(super) fn bind(bind: &Bind, child: &mut Child) -> Result<()> {
     let mount = match bind.prepared {
-        Some(slot) => child.prepared.get_mut(slot).and_then(Option::take).ok_or(Errno::EBADF)?,
+        Some(slot) => child.mapped.get_mut(slot).and_then(Option::take).ok_or(Errno::EBADF)?,
         None => copy_of(bind)?,
     };
     set_attrs(mount.as_fd(), &bind.attrs)?;
