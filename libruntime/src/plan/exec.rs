@@ -42,7 +42,7 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
         draft.parent.push(ParentStep { op: ParentOp::Tell(Sync::Joined), origin: origin.to_owned() });
     }
     let maps = linux.map_or(Maps::None, |linux| namespace::maps_of(linux, draft.host, &bundle.spec, flags));
-    if matches!(maps, Maps::Parent | Maps::Joined) {
+    if matches!(maps, Maps::Parent | Maps::Foreign) {
         draft.step(Stage::Join, Op::BecomeRoot, "linux.uidMappings");
     }
     maps

@@ -8,6 +8,7 @@ pub mod hook;
 mod identity;
 mod idmap;
 mod join;
+mod label;
 mod mask;
 mod mount;
 mod namespace;
@@ -16,6 +17,7 @@ pub mod options;
 pub mod order;
 pub mod place;
 mod process;
+mod schedule;
 mod seccomp;
 mod show;
 mod sysctl;
@@ -140,6 +142,8 @@ struct Draft<'a> {
     shared: bool,
     /// How many mounts lie over the root.
     layers: usize,
+    /// The SELinux context of new file systems.
+    mount_label: Option<String>,
     /// The container's id maps, of users and of groups.
     maps: (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>),
     /// It joins a container that is there, and makes none.
@@ -165,6 +169,7 @@ impl<'a> Draft<'a> {
             init: says(annotation::INIT, "reaper"),
             shared: false,
             layers: 0,
+            mount_label: None,
             maps: Default::default(),
         }
     }

@@ -45,6 +45,8 @@ pub enum Stage {
     Hostname,
     /// May need CAP_SYS_RESOURCE.
     Limits,
+    /// May need CAP_SYS_NICE; the process's own, so the last before its power goes.
+    Scheduling,
     /// Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
     SeccompEarly,
     /// The second user namespace: the mounts belong to the first, where the payload has no power.
@@ -77,6 +79,8 @@ pub enum Stage {
     Session,
     /// The mask that codexrun was started with.
     Signals,
+    /// Says what the next execve(2) of this very process brings (proc_pid_attr(5)), so after the fork.
+    Label,
     /// As late as possible: the filter need not permit anything of the above.
     SeccompLate,
     /// runtime.md: the last before the process, and confined as it is.
@@ -108,6 +112,8 @@ impl Stage {
             Stage::Pivot => "pivot",
             Stage::Hostname => "hostname",
             Stage::Limits => "limits",
+            Stage::Scheduling => "scheduling",
+            Stage::Label => "label",
             Stage::SeccompEarly | Stage::SeccompInit | Stage::SeccompLate => "seccomp",
             Stage::NestUser => "user",
             Stage::Bounding | Stage::Capabilities => "capabilities",

@@ -12,6 +12,7 @@ mod idmap;
 mod init;
 pub mod keeper;
 mod launch;
+mod maps;
 mod op;
 mod start;
 mod terminal;
