@@ -1,26 +1,29 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
-use crate::{create, delete, exec, kill, list, plan, run, sandbox, spec, start, state, sweep};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::{create, delete, exec, features, kill, list, plan, ps, run, sandbox, spec, start, state, sweep};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
+use libruntime::host::root_of_host;
 use libruntime::state::Store;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Runs an agent's sandbox policy as a standard OCI bundle.
 #[derive(Debug, Parser)]
 #[command(name = "codexrun", disable_help_subcommand = true)]
 pub struct Cli {
-    #[command(flatten)]
-    pub global: Global,
     /// Print the version
     #[arg(short, long)]
     pub version: bool,
+    #[command(flatten)]
+    pub global: Global,
     #[command(subcommand)]
     pub verb: Option<Verb>,
 }
 
-/// What may stand before any verb.
+/// What may stand before any verb, and behind it too (see [`crate::argv`]).
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Where the state of containers is kept [default: /run/codexrun for root, else $XDG_RUNTIME_DIR/codexrun, else
     /// /tmp/codexrun-UID]
@@ -35,6 +38,42 @@ pub struct Global {
     /// Accepted for runc's sake: there is nothing more to tell
     #[arg(long)]
     pub debug: bool,
+    /// Who makes the container's cgroup: codexrun, systemd (not supported yet), or nobody
+    #[arg(long, value_name = "MANAGER", value_enum, default_value_t)]
+    pub cgroup_manager: CgroupManager,
+    /// The same as `--cgroup-manager systemd`
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Whether to go on without a cgroup that the caller has no right to make; `auto`: unless the caller is root of the host
+    #[arg(long, value_name = "WHETHER", value_enum, default_value_t)]
+    pub rootless: Rootless,
+    /// The program that `checkpoint` and `restore` call
+    #[arg(long, value_name = "PROGRAM", default_value = "criu")]
+    pub criu: PathBuf,
+}
+
+/// What `list` and `ps` print.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum CgroupManager {
+    #[default]
+    Cgroupfs,
+    Systemd,
+    Disabled,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Rootless {
+    True,
+    False,
+    #[default]
+    Auto,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -44,6 +83,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// What a verb that makes a container is told of cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cgroups {
+    /// Whether to make one.
+    pub make: bool,
+    /// Whether a container without one will do, when the caller has no right to make it.
+    pub may_lack: bool,
+}
+
 impl Global {
     /// Where containers are recorded.
     pub fn store(&self) -> Result<Store, Error> {
@@ -51,6 +99,28 @@ impl Global {
             Some(root) => crate::make::absolute(root).map(Store::at),
             None => Ok(Store::default()),
         }
+    }
+
+    /// The choice of `--cgroup-manager`, `--systemd-cgroup` and `--rootless`. Only verbs that make a cgroup ask, since shims pass
+    /// `--systemd-cgroup` to every verb and `delete --force` must do its work.
+    pub fn cgroups(&self) -> Result<Cgroups, Error> {
+        if self.systemd_cgroup || self.cgroup_manager == CgroupManager::Systemd {
+            let said = if self.systemd_cgroup { "--systemd-cgroup" } else { "--cgroup-manager systemd" };
+            let error = Error::new(format!("`{said}` is not supported yet"));
+            return Err(error.hint("`--cgroup-manager cgroupfs`, and a `linux.cgroupsPath` that is a path"));
+        }
+        let may_lack = match self.rootless {
+            Rootless::True => true,
+            Rootless::False => false,
+            Rootless::Auto => !root_of_host(),
+        };
+        Ok(Cgroups { make: self.cgroup_manager == CgroupManager::Cgroupfs, may_lack })
+    }
+
+    /// What can be understood of a command line that is wrong: enough to say so in the log.
+    pub fn of_a_mistake(words: &[OsString]) -> Global {
+        let matches = Cli::command().ignore_errors(true).try_get_matches_from(words);
+        matches.and_then(|matches| Global::from_arg_matches(&matches)).unwrap_or_default()
     }
 }
 
@@ -65,8 +135,10 @@ pub enum Verb {
     Plan(plan::Plan),
     State(state::State),
     List(list::List),
+    Ps(ps::Ps),
     Kill(kill::Kill),
     Delete(delete::Delete),
+    Features(features::Features),
     Sweep(sweep::Sweep),
 }
 
@@ -78,7 +150,6 @@ pub fn no_verb() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_grammar_is_sound() {
@@ -91,6 +162,42 @@ mod tests {
             let cli = Cli::try_parse_from([&["codexrun"], log, &["--log-format=json", "list"]].concat()).unwrap();
             assert_eq!(cli.global.log, Some("f".into()));
             assert!(matches!(cli.global.log_format, LogFormat::Json));
+        }
+    }
+
+    fn global(line: &str) -> Global {
+        let argv = ["codexrun"].into_iter().chain(line.split(' ')).map(OsString::from);
+        Cli::try_parse_from(crate::argv::normalise(argv, &Cli::command()).words).unwrap().global
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_verb_and_the_id() {
+        for line in ["--root r --debug state x", "state --root r --debug x", "--debug state x --root=r"] {
+            let global = global(line);
+            assert!(global.debug && global.root == Some("r".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_cgroups_is_done_or_refused_by_name() {
+        let made = |line: &str| global(line).cgroups();
+        assert_eq!(made("--rootless=false list"), Ok(Cgroups { make: true, may_lack: false }));
+        assert_eq!(made("--rootless true list"), Ok(Cgroups { make: true, may_lack: true }));
+        assert!(!made("--cgroup-manager disabled list").unwrap().make);
+        assert_eq!(made("list").unwrap().may_lack, !root_of_host());
+        for (line, name) in [("--systemd-cgroup list", "`--systemd-cgroup`"), ("--cgroup-manager=systemd list", "systemd`")] {
+            assert!(made(line).unwrap_err().to_string().contains(name), "{line}");
+        }
+        assert_eq!(libruntime::features::features()["linux"]["cgroup"]["systemd"], false);
+    }
+
+    #[test]
+    fn a_mistake_does_not_hide_the_log() {
+        let table = ["--log l --log-format=json frob", "list --frob --log l --log-format json", "--log=l --log-format json kill"];
+        for line in table.into_iter().map(|line| format!("codexrun {line}")) {
+            let line = crate::argv::normalise(line.split(' ').map(OsString::from), &Cli::command());
+            let global = Global::of_a_mistake(&line.words);
+            assert!(global.log == Some("l".into()) && matches!(global.log_format, LogFormat::Json), "{line:?}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! `codexrun list`: every container of this state root.
 
-use crate::grammar::Global;
+use crate::grammar::{Format, Global};
 use crate::output;
 use crate::report::Failure;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use libruntime::state::Record;
 use serde_json::Value;
 
@@ -16,13 +16,6 @@ pub struct List {
     /// Print the ids only
     #[arg(short, long)]
     quiet: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Format {
-    #[default]
-    Table,
-    Json,
 }
 
 const COLUMNS: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
@@ -38,9 +31,17 @@ impl List {
     fn text(&self, records: &[Record]) -> String {
         match self.format {
             _ if self.quiet => records.iter().map(|r| format!("{}\n", r.id)).collect(),
-            Format::Json => format!("{}\n", Value::from_iter(records.iter().map(Record::oci_state))),
+            Format::Json => format!("{}\n", json(records)),
             Format::Table => table(records.iter().map(row)),
         }
+    }
+}
+
+/// `null` for none, as runc's callers are used to.
+fn json(records: &[Record]) -> Value {
+    match records {
+        [] => Value::Null,
+        records => Value::from_iter(records.iter().map(Record::oci_state)),
     }
 }
 
@@ -63,13 +64,14 @@ fn row(record: &Record) -> [String; 6] {
     })
 }
 
+/// runc's form: a column is at least 12 wide, with three spaces behind its longest word.
 fn table(rows: impl Iterator<Item = [String; 6]>) -> String {
     let rows: Vec<_> = std::iter::once(COLUMNS.map(String::from)).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let line = |row: &[String; 6]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
+    let longest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(|column| (longest(column) + 3).max(12));
+    let line = |[cells @ .., last]: &[String; 6]| {
+        let cells: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{cells}{last}\n")
     };
     rows.iter().map(line).collect()
 }
@@ -79,10 +81,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
-        let row = ["long-name", "7", "running", "/b", "then", "root"].map(String::from);
+    fn columns_are_as_wide_as_runcs() {
+        let row = ["a-long-name", "7", "running", "/b", "then", "root"].map(String::from);
         let text = table([row].into_iter());
-        assert_eq!(text, "ID         PID  STATUS   BUNDLE  CREATED  OWNER\nlong-name  7    running  /b      then     root\n");
-        assert_eq!(table(std::iter::empty()), "ID  PID  STATUS  BUNDLE  CREATED  OWNER\n");
+        let head = "ID            PID         STATUS      BUNDLE      CREATED     OWNER\n";
+        assert_eq!(text, format!("{head}a-long-name   7           running     /b          then        root\n"));
+        assert_eq!(table(std::iter::empty()), "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n");
     }
 }

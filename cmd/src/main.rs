@@ -3,18 +3,21 @@
 
 #[cfg(feature = "alloc-trap")]
 mod alloc_trap;
+mod argv;
 mod create;
 mod delete;
 #[cfg(not(test))]
 mod entry;
 mod environment;
 mod exec;
+mod features;
 mod grammar;
 mod kill;
 mod list;
 mod make;
 mod output;
 mod plan;
+mod ps;
 mod report;
 mod run;
 mod sandbox;
@@ -23,21 +26,27 @@ mod start;
 mod state;
 mod sweep;
 
-use clap::Parser;
-use grammar::{Cli, Verb};
+use clap::{CommandFactory, FromArgMatches};
+use grammar::{Cli, Global, Verb};
+use libruntime::features::NEWEST;
 use report::Failure;
-
-/// The newest version of the runtime specification whose fields are known.
-const SPEC: &str = "1.2.1";
 
 /// The exit code.
 #[cfg_attr(test, expect(dead_code, reason = "the test harness has a `main` of its own"))]
 fn start() -> u8 {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e) => return report::usage(&e),
+    let mut grammar = Cli::command();
+    let line = argv::normalise(std::env::args_os(), &grammar);
+    let parsed = grammar.try_get_matches_from_mut(&line.words).and_then(|matches| Cli::from_arg_matches(&matches));
+    let code = match parsed {
+        Ok(cli) => match dispatch(&cli) {
+            Ok(code) => return code,
+            Err(failure) => failure.report(&cli.global),
+        },
+        Err(e) if report::is_help(&e) => return report::help(&e),
+        Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words)),
     };
-    dispatch(&cli).unwrap_or_else(|failure| failure.report(&cli.global))
+    // So that nobody takes runc's own failure for an exit code of the command.
+    if line.verb.as_deref() == Some("exec") { 255 } else { code }
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
@@ -46,16 +55,18 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     }
     match cli.verb.as_ref().ok_or_else(grammar::no_verb)? {
         Verb::Spec(verb) => verb.run(),
-        Verb::Create(verb) => verb.run(&cli.global),
+        Verb::Create(verb) => cli.global.cgroups().map_err(Failure::from).and_then(|_| verb.run(&cli.global)),
         Verb::Start(verb) => verb.run(&cli.global),
         Verb::Exec(verb) => verb.run(&cli.global),
-        Verb::Run(verb) => verb.run(&cli.global),
+        Verb::Run(verb) => cli.global.cgroups().map_err(Failure::from).and_then(|_| verb.run(&cli.global)),
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),
         Verb::State(verb) => verb.run(&cli.global),
         Verb::List(verb) => verb.run(&cli.global),
+        Verb::Ps(verb) => verb.run(&cli.global),
         Verb::Kill(verb) => verb.run(&cli.global),
         Verb::Delete(verb) => verb.run(&cli.global),
+        Verb::Features(verb) => verb.run(),
         Verb::Sweep(verb) => verb.run(),
     }
 }
@@ -64,5 +75,5 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
 fn version() -> Result<u8, Failure> {
     let commit = option_env!("CODEXRUN_COMMIT").unwrap_or("unknown");
     let version = env!("CARGO_PKG_VERSION");
-    output::print(&format!("codexrun version {version}\ncommit: {commit}\nspec: {SPEC}\n"))
+    output::print(&format!("codexrun version {version}\ncommit: {commit}\nspec: {NEWEST}\n"))
 }

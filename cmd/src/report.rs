@@ -26,11 +26,6 @@ impl From<Vec<Error>> for Failure {
 }
 
 impl Failure {
-    /// The same, with `code` wherever it would have been 1.
-    pub fn code_unless_told(self, code: u8) -> Failure {
-        Failure(self.0.into_iter().map(|e| if e.code == 1 { e.code(code) } else { e }).collect())
-    }
-
     /// Says it, and gives the code to leave with.
     pub fn report(&self, global: &Global) -> u8 {
         self.0.iter().for_each(|e| say(e));
@@ -74,14 +69,21 @@ fn say(text: &dyn ToString) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// What clap has to say: help on stdout, a mistake as one line on stderr.
-pub fn usage(e: &clap::Error) -> u8 {
-    if e.kind() == ErrorKind::DisplayHelp {
-        let _ = write!(io::stdout(), "{e}");
-        return 0;
-    }
-    say(&one_line(&e.to_string()));
-    1
+/// Whether clap was asked for help, rather than given nonsense.
+pub fn is_help(e: &clap::Error) -> bool {
+    e.kind() == ErrorKind::DisplayHelp
+}
+
+/// Help is data.
+pub fn help(e: &clap::Error) -> u8 {
+    // A reader that has gone away (`| head`) has read enough.
+    let _ = write!(io::stdout(), "{e}");
+    0
+}
+
+/// A command line that the grammar does not know.
+pub fn mistake(e: &clap::Error) -> Failure {
+    Error::new(one_line(&e.to_string())).into()
 }
 
 /// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`.

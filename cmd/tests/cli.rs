@@ -186,6 +186,8 @@ mod usage {
             (&["list", "--frob"], "unexpected argument '--frob'"),
             (&["run"], "required arguments"),
             (&["run", "--no-pivot", "x"], "`--no-pivot` is refused"),
+            (&["run", "--systemd-cgroup", "x"], "`--systemd-cgroup` is not supported yet"),
+            (&["--rootless", "perhaps", "list"], "invalid value 'perhaps' for '--rootless <WHETHER>'"),
             (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
             (&["sandbox"], "no command given"),
             (&["spec", "--cwd", "/"], "need `--from-policy`"),
@@ -208,6 +210,19 @@ mod usage {
     }
 
     #[test]
+    fn features_are_one_object_and_the_version_is_the_newest_of_them() {
+        let dir = dir();
+        let (code, out, err) = at(dir.path(), &["features"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        let features: Value = serde_json::from_str(&out).unwrap();
+        assert!(at(dir.path(), &["-v"]).1.ends_with(&format!("\nspec: {}\n", features["ociVersionMax"].as_str().unwrap())));
+        // Compared with runc's: what every runtime has is here too.
+        for pointer in ["/linux/namespaces", "/linux/capabilities", "/linux/seccomp/operators"] {
+            assert!(features.pointer(pointer).unwrap().as_array().unwrap().len() >= 7, "{pointer}");
+        }
+    }
+
+    #[test]
     fn a_failure_is_one_record_appended_to_the_log() {
         let dir = dir();
         let line = ["--log-format=json", "--log", "log.json", "--root", "r", "state", "nobody"];
@@ -218,6 +233,28 @@ mod usage {
         let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.len(), 2);
         assert!(records.iter().all(|r| r["level"] == "error" && r["msg"] == "container does not exist" && r["time"].is_string()));
+    }
+
+    #[test]
+    fn a_mistake_is_logged_too_and_success_is_not() {
+        let dir = dir();
+        let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+        let global = ["-log", "log", "-log-format=json", "-root", "r"];
+        assert_eq!(at(dir.path(), &[&global[..], &["list", "-q"]].concat()), (0, String::new(), String::new()));
+        assert_eq!(log(), "");
+        refused(&at(dir.path(), &[&["list", "--frob"], &global[..]].concat()), "unexpected argument '--frob'");
+        // podman reads the whole file as one object.
+        let record: Value = serde_json::from_str(&log()).unwrap();
+        assert!(record["level"] == "error" && record["msg"].as_str().unwrap().contains("--frob"), "{record}");
+    }
+
+    #[test]
+    fn the_old_spellings_of_runc_are_understood() {
+        let dir = dir();
+        for line in ["-root=r list -quiet", "list --root r -q", "--debug=true --systemd-cgroup list -root r --quiet=true"] {
+            let words: Vec<_> = line.split(' ').collect();
+            assert_eq!(at(dir.path(), &words), (0, String::new(), String::new()), "{line}");
+        }
     }
 
     #[test]
@@ -255,7 +292,7 @@ mod lifecycle {
         let mut child = container(&dir.path().join("r"), "box");
         assert_eq!(status(dir.path()), "running");
         let (_, table, _) = at(dir.path(), &["--root", "r", "list"]);
-        assert!(table.lines().nth(1).unwrap().starts_with(&format!("box  {}", child.id())), "{table}");
+        assert!(table.lines().nth(1).unwrap().starts_with(&format!("box         {} ", child.id())), "{table}");
         assert_eq!(at(dir.path(), &["--root=r", "list", "-q"]).1, "box\n");
         let refusal = "cannot delete container box that is not stopped: running";
         refused(&at(dir.path(), &["--root", "r", "delete", "box"]), refusal);
@@ -274,7 +311,7 @@ mod lifecycle {
         fs::create_dir_all(dir.path().join("r/box")).unwrap();
         fs::write(dir.path().join("r/box/state.json"), "{").unwrap();
         let (code, out, err) = at(dir.path(), &["--root", "r", "list", "--format", "json"]);
-        assert_eq!((code, out.as_str()), (1, "[]\n"));
+        assert_eq!((code, out.as_str()), (1, "null\n"));
         assert!(err.contains("r/box/state.json: garbled record"), "{err}");
         assert_eq!(at(dir.path(), &["--root", "r", "delete", "box"]).0, 0);
         assert!(names(&dir.path().join("r")).is_empty());
@@ -487,6 +524,35 @@ mod sandbox {
         }
         assert_eq!(verb(&["delete", "box"]).0, 0);
         assert_eq!(verb(&["list", "-q"]), (0, String::new(), String::new()));
+    }
+
+    #[test]
+    fn ps_shows_the_containers_processes_and_no_others() {
+        let dir = dir();
+        let line = ["spec", "--from-policy", "read-only", "--bundle", "b", "--", "sh", "-c", "sleep 60 & wait"];
+        assert_eq!(at(dir.path(), &line).0, 0);
+        let verb = |args: &[&str]| at(dir.path(), &[&["--root", "r"], args].concat());
+        let run = ["--root", "r", "run", "--detach", "--bundle", "b", "box"];
+        assert!(codexrun().args(run).current_dir(dir.path()).stdout(Stdio::null()).status().unwrap().success());
+        let pids = || serde_json::from_str::<Vec<i32>>(&verb(&["ps", "--format", "json", "box"]).1).unwrap();
+        // Init, sh, sleep.
+        while pids().len() < 3 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let table = |options: &[&str]| verb(&[&["ps", "box"], options].concat());
+        let (code, out, err) = table(&[]);
+        assert_eq!((code, out.lines().count()), (0, 4), "{out}{err}");
+        assert!(out.starts_with("UID ") && out.contains("sleep 60"), "{out}");
+        assert_eq!(table(&["-e", "-o", "pid,comm"]).1.lines().count(), 4);
+        refused(&table(&["-e", "-o", "comm"]), "has no column `PID`");
+        refused(&table(&["--no-such-option"]), "ps(1) refuses");
+        assert_eq!(verb(&["kill", "box", "KILL"]).0, 0);
+        while verb(&["state", "box"]).1.contains("running") {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        refused(&verb(&["ps", "box"]), "container not running");
+        assert_eq!(verb(&["delete", "box"]).0, 0);
+        refused(&verb(&["ps", "box"]), "container does not exist");
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub struct Host {
     pub native: crate::bpf::Native,
 }
 
+/// Whether the caller is user 0 of the initial user namespace; the root of another one has no right to the host's cgroups.
+pub fn root_of_host() -> bool {
+    cred::euid() == 0 && crate::state::initial_user_namespace()
+}
+
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
 

@@ -7,6 +7,7 @@ pub mod annotation;
 pub mod bpf;
 pub mod bundle;
 pub mod error;
+pub mod features;
 pub mod host;
 pub mod losses;
 pub mod plan;

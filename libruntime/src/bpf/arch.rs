@@ -79,6 +79,11 @@ pub(super) fn selected(listed: &[Arch], native: Native) -> Vec<&'static Abi> {
     native.abis().iter().filter(|abi| Some(abi.arch) == first || listed.contains(&abi.arch)).collect()
 }
 
+/// Every interface that programs are made for, on whatever machine.
+pub fn architectures() -> impl Iterator<Item = Arch> {
+    [Native::X86_64, Native::Aarch64].into_iter().flat_map(Native::abis).map(|abi| abi.arch)
+}
+
 /// The interface of a call, for listings.
 pub(super) fn of(audit: u32, number: u32) -> Option<&'static Abi> {
     let all = [Native::X86_64, Native::Aarch64].into_iter().flat_map(Native::abis);

@@ -30,7 +30,7 @@ mod show;
 mod tests;
 mod tree;
 
-pub use arch::Native;
+pub use arch::{Native, architectures};
 pub use interpret::{Data, interpret};
 pub use show::{answer, show};
 

@@ -132,6 +132,11 @@ fn capabilities(draft: &mut Draft, sets: &Sets) {
     draft.step(Stage::Capabilities, Op::Capabilities { effective, permitted, inheritable, ambient }, place);
 }
 
+/// Every capability, in the order of the kernel's numbers (capabilities(7)).
+pub(super) fn all() -> &'static [Capability] {
+    ORDER
+}
+
 /// The kernel's number of a capability, capabilities(7).
 fn number(capability: Capability) -> u32 {
     ORDER.iter().position(|c| *c == capability).map_or(63, |n| n as u32)

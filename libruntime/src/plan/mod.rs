@@ -72,6 +72,9 @@ pub struct ParentStep {
     pub origin: String,
 }
 
+/// The hint of every refusal of something that OCI has and codexrun does not do yet.
+pub const LATER: &str = "remove it, or run this bundle with a runtime that supports it";
+
 /// What the command line adds to the spec.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -185,7 +188,7 @@ impl<'a> Draft<'a> {
     /// What a later version may do.
     fn unsupported(&mut self, place: impl Into<String>, what: impl Into<String>) {
         let error = Error::new(what).at(place);
-        self.errors.push(error.hint("remove it, or run this bundle with a runtime that supports it"));
+        self.errors.push(error.hint(LATER));
     }
 
     /// Takes a value, or notes why there is none.
@@ -267,6 +270,12 @@ impl<'a> Draft<'a> {
 /// The value of one annotation.
 pub fn annotation_of<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
     spec.annotations().as_ref()?.get(key).map(String::as_str)
+}
+
+/// The names of the capabilities that `process.capabilities` may have, in the order of the kernel's numbers.
+pub fn capabilities() -> Vec<String> {
+    // The crate's own `Display` leaves `CAP_` out.
+    identity::all().iter().map(|capability| format!("CAP_{capability}")).collect()
 }
 
 /// How many different empty read-only file systems a plan may ask the child to remember.

@@ -188,12 +188,15 @@ pub(super) fn maps_of(linux: &Linux, host: &Host, spec: &Spec, flags: u64) -> Ma
     if flags & libc::CLONE_NEWUSER as u64 == 0 {
         return Maps::None;
     }
+    if has_path(linux, Type::User) {
+        return Maps::Foreign;
+    }
     match (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref()) {
         (Some([uid]), Some([gid])) if itself(&[*uid], host.uid) && itself(&[*gid], host.gid) => {
             let (uid, gid) = (uid.container_id(), gid.container_id());
             if has_devpts(spec) && (uid, gid) != (0, 0) { Maps::Nested(uid, gid) } else { Maps::Itself(uid, gid) }
         }
-        _ if has_path(linux, Type::User) || !host.privileged => Maps::Foreign,
+        _ if !host.privileged => Maps::Foreign,
         _ => Maps::Parent,
     }
 }

@@ -82,6 +82,13 @@ const WORDS: &[(&str, Meaning)] = &[
     ("dest-nofollow", Refused),
 ];
 
+/// Every option that is understood here and applied, sorted; those of a file system are not among them.
+pub fn names() -> Vec<String> {
+    let words = ATTRIBUTES.iter().chain(WORDS).flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
+    let applied = |word: &String| Options::parse(std::slice::from_ref(word)).is_ok_and(|options| options.data.is_empty());
+    words.filter(applied).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
 /// What the options of one mount say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {

@@ -90,7 +90,7 @@ pub(super) fn clone(doors: &[Door], namespaces: u64) -> Result<Cloned, Stuck> {
     }
     let (hear, say) = file::socketpair().map_err(stuck)?;
     match process::clone(0).map_err(stuck)? {
-        Cloned::Child => match pass(doors).and_then(|()| process::clone_for_parent(namespaces).map_err(stuck)) {
+        Cloned::Child => match pass(doors).and_then(|()| process::clone_sibling(namespaces).map_err(stuck)) {
             Ok(Cloned::Child) => Ok(Cloned::Child),
             Ok(Cloned::Parent(pid, pidfd)) => tell(say.as_fd(), [pid, -1], Some(pidfd)),
             Err(Stuck { errno, at }) => tell(say.as_fd(), [-(errno as i32), at.map_or(-1, |at| at as i32)], None),

@@ -2,6 +2,7 @@
 //! from pid and start time, never remembered.
 
 mod id;
+mod members;
 mod process;
 mod signal;
 mod store;
@@ -9,6 +10,7 @@ mod time;
 
 pub use id::ContainerId;
 pub use signal::Signal;
+pub(crate) use store::initial_user_namespace;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 

@@ -7,10 +7,12 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// The two facts of `/proc/PID/stat` that a status is derived from.
+/// The facts of `/proc/PID/stat` that a status, and a family, are derived from.
 pub(super) struct Stat {
     /// Neither a zombie nor on its way out.
     pub alive: bool,
+    /// 0 when it is outside of the caller's pid namespace.
+    pub parent: i32,
     /// Clock ticks since boot.
     pub start_time: u64,
 }
@@ -28,9 +30,10 @@ impl Stat {
         let rest = std::str::from_utf8(&text[after..]).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
-        // The state is field 3 and taken; field 22 is the nineteenth from there.
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Stat { alive: !matches!(state, "Z" | "X" | "x"), start_time })
+        let parent = fields.next()?.parse().ok()?;
+        // Fields 3 and 4 are taken; field 22 is the eighteenth from there.
+        let start_time = fields.nth(17)?.parse().ok()?;
+        Some(Stat { alive: !matches!(state, "Z" | "X" | "x"), parent, start_time })
     }
 }
 
@@ -70,7 +73,7 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = |state: &str| format!("7 (a) Z 1 (b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 99\n");
         let found = Stat::parse(stat("S").as_bytes()).unwrap();
-        assert!(found.alive && found.start_time == 4242);
+        assert!(found.alive && found.parent == 1 && found.start_time == 4242);
         assert!(!Stat::parse(stat("Z").as_bytes()).unwrap().alive);
         assert!(Stat::parse(b"7 (a) S 1 2").is_none() && Stat::parse(b"").is_none());
     }

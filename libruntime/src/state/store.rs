@@ -53,7 +53,7 @@ impl Default for Store {
 }
 
 /// user_namespaces(7): only the initial one maps every id to itself.
-fn initial_user_namespace() -> bool {
+pub(crate) fn initial_user_namespace() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.is_empty() || map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }

@@ -114,11 +114,6 @@ pub fn read_link(link: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
     check(n as libc::c_long).map(|n| n as usize)
 }
 
-/// mkfifo(3), as mkfifoat(3).
-pub fn mkfifo_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
-    mknod_at(dir, name, libc::S_IFIFO | mode, 0)
-}
-
 /// What stat(2) says of a file, as far as anybody here asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {

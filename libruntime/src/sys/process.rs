@@ -41,7 +41,7 @@ pub fn clone(namespaces: u64) -> Result<Cloned> {
 }
 
 /// As [`clone`], with CLONE_PARENT: the new process is a child of the caller's parent, which waits for it, and the caller has its pidfd.
-pub fn clone_for_parent(namespaces: u64) -> Result<Cloned> {
+pub fn clone_sibling(namespaces: u64) -> Result<Cloned> {
     // The exit signal is the caller's own (clone(2)).
     clone3(namespaces | libc::CLONE_PARENT as u64, 0)
 }
@@ -56,18 +56,6 @@ fn clone3(flags: u64, exit_signal: u64) -> Result<Cloned> {
         return Ok(Cloned::Child);
     }
     Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
-}
-
-/// clone3(2) with CLONE_PARENT: the new process is a child of our parent, which waits for it. For who has joined a pid namespace
-/// (setns(2)), which only its next child lives in. `None` in the new process, its pid as our own pid namespace numbers it in ours.
-///
-/// The caller must be single-threaded, as for [`clone`].
-pub fn clone_sibling() -> Result<Option<Pid>> {
-    // With CLONE_PARENT the exit signal is the caller's own, and must not be given.
-    let args = CloneArgs { flags: libc::CLONE_PARENT as u64, ..CloneArgs::default() };
-    // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
-    Ok((pid != 0).then_some(pid as Pid))
 }
 
 /// setns(2): joins these CLONE_NEW* namespaces of the process that `pidfd` refers to, all or none.
@@ -279,6 +267,14 @@ pub fn seccomp(program: &[crate::bpf::Insn], flags: u32) -> Result<()> {
     let program = FilterProgram { length: program.len() as u16, instructions: program.as_ptr() };
     // SAFETY: `program` is a live struct sock_fprog; the kernel copies the instructions and checks them.
     done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, &raw const program) })
+}
+
+/// Whether seccomp(2) knows all of `flags`: it looks at them before it looks for a program, and here there is none.
+pub fn takes_seccomp_flags(flags: u32) -> bool {
+    let none: *const FilterProgram = std::ptr::null();
+    // SAFETY: a null pointer is answered by EFAULT; nothing is installed.
+    let answer = done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, none) });
+    answer == Err(Errno::EFAULT)
 }
 
 /// The caller's umask; umask(2) can only be read by setting it.

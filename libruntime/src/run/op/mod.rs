@@ -125,21 +125,6 @@ fn map_self(map: &SelfMap, child: &mut Child) -> Result<()> {
     write(c"gid_map", map.gid.to_bytes())
 }
 
-/// time_namespaces(7): the offsets can be written as long as nobody is in it.
-fn time(offsets: &CStr) -> Result<()> {
-    process::unshare(libc::CLONE_NEWTIME as u64)?;
-    if !offsets.is_empty() {
-        write_proc(c"/proc/self/timens_offsets", offsets.to_bytes())?;
-    }
-    let made = file::open_at(file::cwd(), c"/proc/self/ns/time_for_children", libc::O_RDONLY)?;
-    namespace::join(made.as_fd(), libc::CLONE_NEWTIME as u64)
-}
-
-fn sysctl(path: &CStr, value: &[u8]) -> Result<()> {
-    let dir = file::open_at(file::cwd(), c"/proc/sys", DIR)?;
-    file::write_once(file::open_in(dir.as_fd(), path, libc::O_WRONLY, Resolve::NoLinks)?.as_fd(), value)
-}
-
 /// CVE-2024-21626: a path may lead through a descriptor that somebody left open to a directory outside of the root.
 fn chdir(path: &CStr) -> Result<()> {
     file::chdir(path)?;
@@ -154,6 +139,21 @@ fn park(child: &mut Child) -> Result<()> {
         _ => return Err(Errno::EPIPE),
     }
     Ok(())
+}
+
+/// time_namespaces(7): the offsets can be written as long as nobody is in it.
+fn time(offsets: &CStr) -> Result<()> {
+    process::unshare(libc::CLONE_NEWTIME as u64)?;
+    if !offsets.is_empty() {
+        write_proc(c"/proc/self/timens_offsets", offsets.to_bytes())?;
+    }
+    let made = file::open_at(file::cwd(), c"/proc/self/ns/time_for_children", libc::O_RDONLY)?;
+    namespace::join(made.as_fd(), libc::CLONE_NEWTIME as u64)
+}
+
+fn sysctl(path: &CStr, value: &[u8]) -> Result<()> {
+    let dir = file::open_at(file::cwd(), c"/proc/sys", DIR)?;
+    file::write_once(file::open_in(dir.as_fd(), path, libc::O_WRONLY, Resolve::NoLinks)?.as_fd(), value)
 }
 
 fn write_proc(path: &CStr, bytes: &[u8]) -> Result<()> {

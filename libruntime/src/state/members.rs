@@ -1,0 +1,114 @@
+//! Which processes belong to a container that has no cgroup: the first one's descendants, and whoever shares a pid
+//! namespace with one of them.
+
+use super::{Record, Status};
+use crate::{Error, Result};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+impl Record {
+    /// Every process of the container as the caller's pid namespace numbers it, ascending.
+    ///
+    /// # Errors
+    /// `container not running`; or its processes cannot be told from others, as its pid namespace is not its own.
+    pub fn members(&self) -> Result<Vec<i32>> {
+        let first = is_first(self.pid);
+        let all = processes();
+        // Looked at last: if our process lives now, what was seen before was its own.
+        if self.status() == Status::Stopped {
+            return Err(Error::new("container not running"));
+        }
+        if !first {
+            let what = format!("container `{}` has neither a cgroup nor a pid namespace of its own", self.id);
+            return Err(Error::new(what).hint("its processes cannot be told from others"));
+        }
+        Ok(family(&all, self.pid))
+    }
+}
+
+/// Whether it is PID 1 of a namespace below the caller's. `NSpid` (proc_pid_status(5)) has one number for each namespace from the
+/// caller's down to the process's own.
+fn is_first(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<_> = numbers.split_whitespace().collect();
+    matches!(numbers[..], [_, .., "1"])
+}
+
+/// A process as /proc shows it.
+struct Seen {
+    pid: i32,
+    parent: i32,
+    /// None when the caller may not look: then it is known by its parent alone.
+    namespace: Option<PathBuf>,
+}
+
+/// The first process, everybody below it, and whoever came in from outside (`exec`): the namespaces of members are the container's or
+/// below it, and nobody else is in them.
+fn family(all: &[Seen], first: i32) -> Vec<i32> {
+    let mut pids = BTreeSet::from([first]);
+    loop {
+        let before = pids.len();
+        let members = all.iter().filter(|seen| pids.contains(&seen.pid));
+        let namespaces: BTreeSet<PathBuf> = members.filter_map(|seen| seen.namespace.clone()).collect();
+        let inside = |seen: &&Seen| seen.namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace));
+        let more: Vec<i32> = all.iter().filter(|s| pids.contains(&s.parent) || inside(s)).map(|seen| seen.pid).collect();
+        pids.extend(more);
+        if pids.len() == before {
+            return pids.into_iter().collect();
+        }
+    }
+}
+
+/// Zombies are left out, as a cgroup leaves them out: they run no more.
+fn processes() -> Vec<Seen> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter_map(|name| seen(&name)).collect()
+}
+
+fn seen(name: &str) -> Option<Seen> {
+    let pid = name.parse().ok()?;
+    let stat = super::process::Stat::of(pid).filter(|stat| stat.alive)?;
+    Some(Seen { pid, parent: stat.parent, namespace: pid_namespace(name) })
+}
+
+/// `pid:[4026531836]`, which names the namespace as long as somebody is in it.
+fn pid_namespace(process: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/pid")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{record, sleeper};
+    use super::*;
+
+    #[test]
+    fn the_family_is_who_descends_from_the_first_or_shares_a_namespace_with_it() {
+        let seen = |pid, parent, namespace: &str| Seen { pid, parent, namespace: Some(namespace.into()) };
+        let hidden = |pid, parent| Seen { pid, parent, namespace: None };
+        let all = [
+            hidden(5, 1), // the first, which nobody may look at
+            hidden(6, 5),
+            seen(20, 10, "nested"),
+            seen(10, 5, "box"),
+            seen(7, 1, "box"), // came in from outside
+            seen(30, 7, "deeper"),
+            seen(1, 0, "host"),
+            seen(9, 1, "host"),
+            hidden(8, 1),
+        ];
+        assert_eq!(family(&all, 5), [5, 6, 7, 10, 20, 30]);
+    }
+
+    #[test]
+    fn a_container_in_our_own_pid_namespace_cannot_be_told_apart() {
+        let mut child = sleeper();
+        let record = record("a", &child);
+        let said = record.members().unwrap_err().to_string();
+        assert!(said.starts_with("container `a` has neither a cgroup nor a pid namespace of its own"), "{said}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(record.members().unwrap_err().to_string(), "container not running");
+    }
+}
