@@ -3,6 +3,7 @@
 use crate::grammar::Global;
 use crate::report::Failure;
 use clap::Args;
+use libruntime::run;
 
 /// Remove what is kept of a stopped container
 #[derive(Debug, Args)]
@@ -17,7 +18,7 @@ pub struct Delete {
 
 impl Delete {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        global.store()?.delete(&self.id.parse()?, self.force)?;
+        run::delete(&global.store()?, &self.id.parse()?, self.force)?;
         Ok(0)
     }
 }

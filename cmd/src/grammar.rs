@@ -1,6 +1,6 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
-use crate::{delete, features, kill, list, plan, ps, run, sandbox, spec, state, sweep};
+use crate::{create, delete, exec, features, kill, list, plan, ps, run, sandbox, spec, start, state, sweep};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
 use libruntime::host::root_of_host;
@@ -127,6 +127,9 @@ impl Global {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Spec(spec::Spec),
+    Create(create::Create),
+    Start(start::Start),
+    Exec(exec::Exec),
     Run(run::Run),
     Sandbox(sandbox::Sandbox),
     Plan(plan::Plan),

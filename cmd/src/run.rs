@@ -1,5 +1,6 @@
 //! `codexrun run`: a bundle on disk → a process.
 
+use crate::create::New;
 use crate::grammar::Global;
 use crate::make::absolute;
 use crate::report::Failure;
@@ -21,31 +22,16 @@ pub struct Run {
     /// A directory that holds a config.json, or the id of the container
     #[arg(value_name = "BUNDLE|ID")]
     what: String,
-    /// The bundle, when an id is given [default: the current directory]
-    #[arg(short, long, value_name = "DIR")]
-    bundle: Option<PathBuf>,
-    /// Write the process id of the container's first process to this file
-    #[arg(long, value_name = "FILE")]
-    pid_file: Option<PathBuf>,
+    #[command(flatten)]
+    new: New,
     /// Leave the container running and return
     #[arg(short, long)]
     detach: bool,
-    /// Pass on descriptors 3 to 2 + N
-    #[arg(long, value_name = "N", default_value_t)]
-    preserve_fds: u32,
-    /// Send the terminal's master to this Unix socket
-    #[arg(long, value_name = "SOCKET")]
-    console_socket: Option<PathBuf>,
-    /// Refused: without pivot_root the container could leave its root
-    #[arg(long, hide = true)]
-    no_pivot: bool,
 }
 
 impl Run {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        if self.no_pivot {
-            return Err(Error::new("`--no-pivot` is refused: without pivot_root(2) a container can leave its root").into());
-        }
+        self.new.check()?;
         let (dir, id) = self.target()?;
         if self.detach && id.is_none() {
             let hint = format!("`codexrun run --detach --bundle {} ID`", dir.display());
@@ -53,13 +39,17 @@ impl Run {
         }
         let dir = absolute(&dir)?;
         let bundle = Bundle::read(&dir)?;
-        Ok(run::run(&bundle, &self.options(id, dir, global)?)?)
+        // Without an id there is nothing to record it under.
+        let store = id.is_some().then(|| global.store()).transpose()?;
+        let options = Options { id, store, detach: self.detach, ..self.new.options(&dir)? };
+        run::close_inherited(self.new.preserve_fds)?;
+        Ok(run::run(&bundle, &options)?)
     }
 
     /// The one rule.
     fn target(&self) -> Result<(PathBuf, Option<ContainerId>)> {
         let id = |what: &str| what.parse::<ContainerId>().map(Some);
-        match &self.bundle {
+        match &self.new.bundle {
             Some(dir) => Ok((dir.clone(), id(&self.what)?)),
             None if Path::new(&self.what).join(CONFIG).exists() => Ok((PathBuf::from(&self.what), None)),
             None => {
@@ -67,19 +57,6 @@ impl Run {
                 Ok((PathBuf::from("."), id(&self.what).map_err(|e| e.hint(hint))?))
             }
         }
-    }
-
-    fn options(&self, id: Option<ContainerId>, bundle: PathBuf, global: &Global) -> Result<Options> {
-        Ok(Options {
-            // Without an id there is nothing to record it under.
-            store: id.is_some().then(|| global.store()).transpose()?,
-            id,
-            detach: self.detach,
-            pid_file: self.pid_file.clone(),
-            preserve_fds: self.preserve_fds,
-            bundle_dir: Some(bundle),
-            console_socket: self.console_socket.clone(),
-        })
     }
 }
 
@@ -90,12 +67,15 @@ mod tests {
     fn target(what: &str, bundle: Option<&Path>) -> Result<(PathBuf, Option<String>)> {
         let run = Run {
             what: what.into(),
-            bundle: bundle.map(Path::to_owned),
-            pid_file: None,
+            new: New {
+                bundle: bundle.map(Path::to_owned),
+                pid_file: None,
+                preserve_fds: 0,
+                console_socket: None,
+                no_new_keyring: false,
+                no_pivot: false,
+            },
             detach: false,
-            preserve_fds: 0,
-            console_socket: None,
-            no_pivot: false,
         };
         run.target().map(|(dir, id)| (dir, id.map(String::from)))
     }

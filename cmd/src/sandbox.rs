@@ -35,11 +35,12 @@ impl Sandbox {
         if let Some(dir) = &kept {
             bundle.write(dir)?;
         }
+        run::close_inherited(0)?;
         Ok(run::run(&bundle, &options(kept))?)
     }
 }
 
 /// In the foreground, and not recorded: it ends with the caller.
 fn options(bundle_dir: Option<PathBuf>) -> Options {
-    Options { id: None, store: None, detach: false, pid_file: None, preserve_fds: 0, bundle_dir, console_socket: None }
+    Options { bundle_dir, ..Options::default() }
 }

@@ -249,6 +249,18 @@ mod usage {
     }
 
     #[test]
+    fn a_mistake_in_exec_cannot_be_taken_for_the_commands_own_code() {
+        let dir = dir();
+        for line in [&["exec", "--frob", "x"][..], &["exec"], &["--debug", "exec", "--root", "r", "-no-such-option", "x", "ls"]] {
+            let (code, out, err) = at(dir.path(), line);
+            assert_eq!((code, out.as_str(), err.matches('\n').count()), (255, "", 1), "{err}");
+        }
+        // What follows the id is the command's.
+        let (code, _, err) = at(dir.path(), &["exec", "--root", "r", "x", "ls", "--root", "r", "--frob"]);
+        assert!(code == 255 && err.contains("container does not exist"), "{err}");
+    }
+
+    #[test]
     fn the_old_spellings_of_runc_are_understood() {
         let dir = dir();
         for line in ["-root=r list -quiet", "list --root r -q", "--debug=true --systemd-cgroup list -root r --quiet=true"] {
@@ -445,8 +457,6 @@ mod sandbox {
         });
         assert_eq!(at(dir.path(), &["run", "b"]), (0, String::new(), String::new()));
         assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "started\nstopped\n");
-        let detached = at(dir.path(), &["--root", "r", "run", "--detach", "--bundle", "b", "box"]);
-        refused(&detached, "hooks.poststop: is not supported yet for a detached container");
     }
 
     #[test]

@@ -19,6 +19,12 @@ impl Bundle {
         let rootfs = rootfs(&dir, &file, &spec)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
+
+    /// The bundle that a container was made of, from the copy of its config.json that is kept with the container's record.
+    pub fn recorded(file: &Path, rootfs: PathBuf) -> Result<Bundle> {
+        let (spec, unknown) = parse(file, &text(file)?)?;
+        Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
+    }
 }
 
 fn text(file: &Path) -> Result<Vec<u8>> {

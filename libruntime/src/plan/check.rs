@@ -42,7 +42,7 @@ fn version(draft: &mut Draft, version: &str) {
     }
 }
 
-fn unsupported_process(draft: &mut Draft, p: &Process) {
+pub(super) fn unsupported_process(draft: &mut Draft, p: &Process) {
     let fields = [
         (p.apparmor_profile().as_ref().is_some_and(|s| !s.is_empty()), "process.apparmorProfile"),
         (p.selinux_label().as_ref().is_some_and(|s| !s.is_empty()), "process.selinuxLabel"),

@@ -50,18 +50,42 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
 }
 
 fn console(draft: &mut Draft, spec: &Spec) {
-    let Some(process) = spec.process().as_ref().filter(|p| p.terminal() == Some(true)) else { return };
+    if !wants_terminal(spec) {
+        return;
+    }
     let has_devpts = spec.mounts().iter().flatten().any(|m| m.typ().as_deref() == Some("devpts"));
     if !has_devpts {
         return draft.refuse("process.terminal", "needs a `devpts` mount on `/dev/pts`");
     }
-    let size = match process.console_size().map(|s| (u16::try_from(s.height()), u16::try_from(s.width()))) {
-        Some((Ok(rows), Ok(columns))) => Some((rows, columns)),
-        None => None,
-        Some(_) => return draft.refuse("process.consoleSize", "is above 65535, the most that a terminal can have"),
-    };
+    let Some(size) = size(draft, spec) else { return };
     let place = |path| At::new(Path::new(path), draft.resolve, false);
     if let (Ok(ptmx), Ok(console)) = (place("/dev/pts/ptmx"), place("/dev/console")) {
         draft.step(Stage::Console, Op::Console { ptmx, console, size }, "process.terminal");
+    }
+}
+
+/// The terminal of a process that joins a container.
+pub(super) fn terminal(draft: &mut Draft, spec: &Spec) {
+    if wants_terminal(spec)
+        && let Some(size) = size(draft, spec)
+    {
+        draft.step(Stage::Console, Op::Terminal { size }, "process.terminal");
+    }
+}
+
+fn wants_terminal(spec: &Spec) -> bool {
+    spec.process().as_ref().is_some_and(|p| p.terminal() == Some(true))
+}
+
+/// Rows and columns, if any are asked for; `None` if they are no size.
+fn size(draft: &mut Draft, spec: &Spec) -> Option<Option<(u16, u16)>> {
+    let asked = spec.process().as_ref().and_then(|p| p.console_size());
+    match asked.map(|s| (u16::try_from(s.height()), u16::try_from(s.width()))) {
+        Some((Ok(rows), Ok(columns))) => Some(Some((rows, columns))),
+        None => Some(None),
+        Some(_) => {
+            draft.refuse("process.consoleSize", "is above 65535, the most that a terminal can have");
+            None
+        }
     }
 }

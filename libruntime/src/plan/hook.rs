@@ -1,7 +1,8 @@
 //! `hooks`: programs of the host that run around the container's start and end.
 
-use super::op::{HookKind, Op, ParentOp, Sync};
+use super::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use super::order::Stage;
+use super::place::{c_path, c_string};
 use super::{Draft, ParentStep, annotation_of};
 use crate::annotation;
 use oci_spec::runtime::{self, Spec};
@@ -24,34 +25,48 @@ pub struct Hook {
 #[allow(deprecated)] // `prestart` is what docker uses
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(hooks) = spec.hooks() else { return };
-    for (list, name) in [(hooks.create_container(), "createContainer"), (hooks.start_container(), "startContainer")] {
-        if list.as_ref().is_some_and(|l| !l.is_empty()) {
-            draft.unsupported(format!("hooks.{name}"), "is not supported yet");
-        }
-    }
     let early = [(HookKind::Prestart, hooks.prestart()), (HookKind::CreateRuntime, hooks.create_runtime())];
     let steps: Vec<ParentStep> = early.iter().filter_map(|(kind, list)| step(draft, spec, *kind, list)).collect();
-    if let Some(first) = steps.first() {
-        let origin = first.origin.clone();
+    let inside = [
+        (HookKind::CreateContainer, Stage::Hooks, hooks.create_container()),
+        (HookKind::StartContainer, Stage::StartHooks, hooks.start_container()),
+    ];
+    // Those inside read a state that the parent writes once it knows the pid: they wait for it too.
+    let first_inside = inside.iter().find(|(.., list)| list.as_ref().is_some_and(|l| !l.is_empty()));
+    let first = steps.first().map(|step| step.origin.clone());
+    if let Some(origin) = first.or_else(|| first_inside.map(|(kind, ..)| format!("hooks.{}", kind.name()))) {
         draft.step(Stage::Hooks, Op::Tell(Sync::Mounted), &origin);
         draft.step(Stage::Hooks, Op::Wait(Sync::Hooked), &origin);
         draft.parent.push(ParentStep { op: ParentOp::Wait(Sync::Mounted), origin: origin.clone() });
         draft.parent.extend(steps);
         draft.parent.push(ParentStep { op: ParentOp::Tell(Sync::Hooked), origin });
     }
+    let mut index = 0;
+    for (kind, stage, list) in inside {
+        for (i, hook) in checked(draft, spec, kind, list).into_iter().enumerate() {
+            let place = format!("hooks.{}[{i}]", kind.name());
+            if let Some(hook) = draft.take(&place, child_hook(index, kind, hook)) {
+                draft.step(stage, Op::Hook(hook), place);
+                index += 1;
+            }
+        }
+    }
     let late = [(HookKind::Poststart, hooks.poststart()), (HookKind::Poststop, hooks.poststop())];
     for (kind, list) in late {
         if let Some(step) = step(draft, spec, kind, list) {
-            if kind == HookKind::Poststop && draft.options.detach {
-                // Nobody of ours is left to run them when the container ends.
-                draft.unsupported("hooks.poststop", "is not supported yet for a detached container");
-            }
             draft.after.push(step);
         }
     }
 }
 
 fn step(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<runtime::Hook>>) -> Option<ParentStep> {
+    let hooks = checked(draft, spec, kind, list);
+    let origin = format!("hooks.{}", kind.name());
+    (!hooks.is_empty()).then_some(ParentStep { op: ParentOp::Hooks(kind, hooks), origin })
+}
+
+/// The hooks of one kind, or what is wrong with them.
+fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<runtime::Hook>>) -> Vec<Hook> {
     let kept_by_keeper = annotation_of(spec, annotation::PLACEHOLDERS).is_some();
     let mut hooks = Vec::new();
     for (i, hook) in list.iter().flatten().enumerate() {
@@ -71,8 +86,24 @@ fn step(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<runtim
             _ => hooks.push(one(hook)),
         }
     }
-    let origin = format!("hooks.{}", kind.name());
-    (!hooks.is_empty()).then_some(ParentStep { op: ParentOp::Hooks(kind, hooks), origin })
+    hooks
+}
+
+fn child_hook(index: usize, kind: HookKind, hook: Hook) -> crate::Result<ChildHook> {
+    let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<crate::Result<Vec<_>>>();
+    let timeout = hook.timeout.map_or(-1, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
+    let (path, args, env) = (c_path(&hook.path)?, strings(&hook.args)?, strings(&hook.env)?);
+    Ok(ChildHook { index, kind, path, args, env, timeout })
+}
+
+/// The hooks that `start` and `delete` run, who have no plan: poststart or poststop.
+pub fn late(spec: &Spec, kind: HookKind) -> Vec<Hook> {
+    let kept_by_keeper = annotation_of(spec, annotation::PLACEHOLDERS).is_some();
+    let list = spec.hooks().as_ref().and_then(|hooks| match kind {
+        HookKind::Poststart => hooks.poststart().as_ref(),
+        _ => hooks.poststop().as_ref(),
+    });
+    list.into_iter().flatten().filter(|hook| !(kept_by_keeper && is_sweep(hook))).map(one).collect()
 }
 
 fn one(hook: &runtime::Hook) -> Hook {

@@ -3,6 +3,7 @@
 
 mod check;
 mod device;
+mod exec;
 pub mod hook;
 mod identity;
 mod mask;
@@ -22,9 +23,10 @@ use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::sys::file::Resolve;
 use crate::{Error, annotation};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use op::{Op, ParentOp, Sync};
 use order::Stage;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// What a launch will do, in order: the parent's column and the child's.
@@ -68,16 +70,20 @@ pub struct ParentStep {
 pub const LATER: &str = "remove it, or run this bundle with a runtime that supports it";
 
 /// What the command line adds to the spec.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
-    /// The container outlives the command (`run --detach`).
+    /// The container outlives the command (`create`, `run --detach`).
     pub detach: bool,
+    /// The process waits for `start` (`create`).
+    pub park: bool,
     /// The container is recorded in the state directory before its process starts.
     pub record: bool,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
     /// Relative sources of binds are relative to it.
     pub bundle_dir: Option<PathBuf>,
+    /// The caller's session keyring stays the process's (`--no-new-keyring`).
+    pub keep_keyring: bool,
 }
 
 impl Plan {
@@ -97,6 +103,19 @@ impl Plan {
         hook::plan(&mut draft, spec);
         draft.finish(spec, warnings)
     }
+
+    /// The plan of one more process in the running container that was made of `bundle`: `process` joins it.
+    pub fn exec(bundle: &Bundle, process: Process, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
+        let mut spec = bundle.spec.clone();
+        spec.set_process(Some(process));
+        let bundle = Bundle { spec, rootfs: bundle.rootfs.clone(), unknown: Vec::new() };
+        exec::plan(&bundle, host, options)
+    }
+
+    /// The program, for those who prepare its arguments before the clone.
+    pub fn program(&self) -> Option<&op::Exec> {
+        self.child.iter().find_map(|step| if let Op::Exec(exec) = &step.op { Some(exec) } else { None })
+    }
 }
 
 /// A plan in the making: steps in any order, and every reason to refuse.
@@ -114,6 +133,8 @@ struct Draft<'a> {
     own_root: bool,
     user_namespace: bool,
     init: bool,
+    /// It joins a container that is there, and makes none.
+    joins: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -131,6 +152,7 @@ impl<'a> Draft<'a> {
             resolve: if nofollow { Resolve::NoLinks } else { Resolve::InRoot },
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
             user_namespace: false,
+            joins: false,
             init: says(annotation::INIT, "reaper"),
         }
     }
@@ -162,12 +184,17 @@ impl<'a> Draft<'a> {
 
     fn finish(mut self, spec: &Spec, warnings: Vec<String>) -> Result<Plan, Vec<Error>> {
         self.lifecycle(spec);
+        self.settle(warnings)
+    }
+
+    /// The plan, in order, or every reason why there is none.
+    fn settle(mut self, warnings: Vec<String>) -> Result<Plan, Vec<Error>> {
         if !self.errors.is_empty() {
             return Err(self.located());
         }
         self.child.sort_by_key(|step| step.stage);
         let parent = self.before.into_iter().chain(self.parent).collect();
-        let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. }));
+        let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. } | Op::Terminal { .. }));
         Ok(Plan { parent, child: self.child, init: self.init, terminal, warnings, after: self.after })
     }
 
@@ -197,12 +224,25 @@ impl<'a> Draft<'a> {
             self.step(Stage::Descriptors, Op::Undumpable, &origin);
             self.step(Stage::Init, Op::Init, origin);
         }
-        if self.options.record {
-            self.step(Stage::Ready, Op::Tell(Sync::Ready), "run");
-            self.step(Stage::Ready, Op::Wait(Sync::Start), "run");
-            for op in [ParentOp::Wait(Sync::Ready), ParentOp::Record, ParentOp::Tell(Sync::Start)] {
-                self.parent.push(ParentStep { op, origin: "run".to_owned() });
-            }
+        self.hand_over(if self.options.park { "create" } else { "run" });
+    }
+
+    /// The process waits until the parent has recorded it, and with `create` until somebody starts it.
+    fn hand_over(&mut self, origin: &str) {
+        if !self.options.record {
+            return;
+        }
+        let find = |step: &Step| if let Op::Exec(exec) = &step.op { Some(exec.candidates.clone()) } else { None };
+        if let Some(candidates) = self.child.iter().find_map(find) {
+            self.step(Stage::Ready, Op::Find(candidates), "process.args");
+        }
+        self.step(Stage::Ready, Op::Tell(Sync::Ready), origin);
+        self.step(Stage::Ready, Op::Wait(Sync::Start), origin);
+        if self.options.park {
+            self.step(Stage::Ready, Op::Park, origin);
+        }
+        for op in [ParentOp::Wait(Sync::Ready), ParentOp::Record, ParentOp::Tell(Sync::Start)] {
+            self.parent.push(ParentStep { op, origin: origin.to_owned() });
         }
     }
 }

@@ -4,6 +4,7 @@ use super::op::{Op, ParentOp, SelfMap, Sync};
 use super::order::Stage;
 use super::place::c_string;
 use super::{Draft, ParentStep};
+use crate::host::Host;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 
 const FLAGS: &[(Type, u64)] = &[
@@ -151,6 +152,31 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
     Maps::Parent
 }
 
+/// The CLONE_NEW* flags of the container's namespaces, new ones and those that it joined itself.
+pub(super) fn joined(linux: &Linux) -> u64 {
+    let flag = |typ: Type| FLAGS.iter().find(|(known, _)| *known == typ).map_or(0, |(_, flag)| *flag);
+    linux.namespaces().iter().flatten().map(|namespace| flag(namespace.typ())).fold(0, |all, flag| all | flag)
+}
+
+/// How the ids of a container that runs already were mapped.
+pub(super) fn maps_of(linux: &Linux, host: &Host, spec: &Spec, flags: u64) -> Maps {
+    if flags & libc::CLONE_NEWUSER as u64 == 0 {
+        return Maps::None;
+    }
+    match (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref()) {
+        (Some([uid]), Some([gid])) if itself(&[*uid], host.uid) && itself(&[*gid], host.gid) => {
+            let (uid, gid) = (uid.container_id(), gid.container_id());
+            if has_devpts(spec) && (uid, gid) != (0, 0) { Maps::Nested(uid, gid) } else { Maps::Itself(uid, gid) }
+        }
+        _ => Maps::Parent,
+    }
+}
+
+/// devpts(5) wants id 0 to be mapped.
+fn has_devpts(spec: &Spec) -> bool {
+    spec.mounts().iter().flatten().any(|m| m.typ().as_deref() == Some("devpts"))
+}
+
 fn itself(list: &[LinuxIdMapping], id: u32) -> bool {
     matches!(list, [one] if one.host_id() == id && one.size() == 1)
 }
@@ -159,8 +185,7 @@ fn map_itself(draft: &mut Draft, spec: &Spec, uid: (u32, u32), gid: (u32, u32)) 
     if draft.host.setgroups {
         draft.before.insert(0, ParentStep { op: ParentOp::DropGroups, origin: "process.user.additionalGids".to_owned() });
     }
-    let devpts = spec.mounts().iter().flatten().any(|m| m.typ().as_deref() == Some("devpts"));
-    if devpts && (uid.0, gid.0) != (0, 0) {
+    if has_devpts(spec) && (uid.0, gid.0) != (0, 0) {
         push_map(draft, Stage::UserMap, Op::MapSelf, (0, uid.1), (0, gid.1));
         push_map(draft, Stage::NestUser, Op::NestUser, (uid.0, 0), (gid.0, 0));
         return Maps::Nested(uid.0, gid.0);

@@ -157,6 +157,21 @@ pub enum Op {
     NoNewPrivs,
     /// Marks every descriptor from this number on close-on-exec.
     CloexecFrom(u32),
+    /// setns(2) of these CLONE_NEW* namespaces of the container's first process.
+    Join(u64),
+    /// Forks into the pid namespace that was joined; the caller tells the parent who the new process is, and leaves.
+    Descend,
+    /// A terminal of the container that was joined: its devpts, its master to the parent, its other end for stdio.
+    Terminal {
+        /// Rows and columns.
+        size: Option<(u16, u16)>,
+    },
+    /// Looks for the program, so that `create` says what is wrong and not `start`.
+    Find(Vec<CString>),
+    /// Waits until `start` opens the way, without anybody of ours being there meanwhile.
+    Park,
+    /// Runs one hook inside the container's namespaces, to its end.
+    Hook(ChildHook),
     /// Forks: the caller stays as PID 1 and reaps, the child goes on with the list.
     Init,
     /// setsid(2); with a [`Op::Console`] it becomes the controlling terminal and stdio.
@@ -167,6 +182,23 @@ pub enum Op {
     Seccomp(Program),
     /// execve(2) of the first candidate that exists.
     Exec(Exec),
+}
+
+/// A hook that runs in the container's namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildHook {
+    /// Its number among the hooks of the child's column.
+    pub index: usize,
+    /// Which state it reads on standard input.
+    pub kind: HookKind,
+    /// The program.
+    pub path: CString,
+    /// argv.
+    pub args: Vec<CString>,
+    /// envp.
+    pub env: Vec<CString>,
+    /// Milliseconds after which it is killed, and counts as failed; none is -1, as poll(2) has it.
+    pub timeout: i32,
 }
 
 /// A point at which two processes wait for each other; the byte that crosses the socket.
@@ -187,6 +219,8 @@ pub enum Sync {
     Ready = b'r',
     /// The parent has recorded the container; the process may start.
     Start = b's',
+    /// The process lives in the pid namespace that it joined; its number comes along.
+    Joined = b'j',
 }
 
 /// One container id and the host id it stands for, for users and for groups.
@@ -292,17 +326,23 @@ pub enum ParentOp {
     Tell(Sync),
     /// Runs hooks in the runtime's namespaces.
     Hooks(HookKind, Vec<super::hook::Hook>),
+    /// Learns which process went on in the pid namespace that was joined.
+    Joined,
     /// Writes the state record (and the pid file).
     Record,
 }
 
-/// The hooks that run in the runtime's namespaces.
+/// The hooks, by the moment at which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookKind {
     /// Deprecated, but what docker uses.
     Prestart,
     /// After the namespaces, before the pivot.
     CreateRuntime,
+    /// In the container's namespaces, before the pivot.
+    CreateContainer,
+    /// In the container, before its process.
+    StartContainer,
     /// After the process has started.
     Poststart,
     /// After it has ended.
@@ -315,6 +355,8 @@ impl HookKind {
         match self {
             HookKind::Prestart => "prestart",
             HookKind::CreateRuntime => "createRuntime",
+            HookKind::CreateContainer => "createContainer",
+            HookKind::StartContainer => "startContainer",
             HookKind::Poststart => "poststart",
             HookKind::Poststop => "poststop",
         }

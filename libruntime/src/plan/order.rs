@@ -7,6 +7,8 @@ pub enum Stage {
     Guard,
     /// Everything after needs an id in the new user namespace.
     UserMap,
+    /// Only `exec`: from here on the process sees what the container sees; what the host's /proc is needed for was before.
+    Join,
     /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
     Namespaces,
     /// Exact modes for what is made; the caller's umask comes back at `Umask`.
@@ -71,6 +73,8 @@ pub enum Stage {
     Signals,
     /// As late as possible: the filter need not permit anything of the above.
     SeccompLate,
+    /// runtime.md: the last before the process, and confined as it is.
+    StartHooks,
     /// execve(2).
     Exec,
 }
@@ -81,6 +85,7 @@ impl Stage {
         match self {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
+            Stage::Join => "join",
             Stage::Namespaces => "namespaces",
             Stage::Modes | Stage::Umask => "umask",
             Stage::Network => "network",
@@ -90,7 +95,7 @@ impl Stage {
             Stage::Mounts => "mounts",
             Stage::Devices => "devices",
             Stage::Console => "console",
-            Stage::Hooks => "hooks",
+            Stage::Hooks | Stage::StartHooks => "hooks",
             Stage::Masks => "masks",
             Stage::RootAttr => "root",
             Stage::Pivot => "pivot",

@@ -70,7 +70,9 @@ fn limits(draft: &mut Draft, process: &Process) {
     if let Some(score) = process.oom_score_adj()
         && let Ok(text) = c_string(score.to_string().as_bytes())
     {
-        draft.step(Stage::Network, Op::OomScore(text), "process.oomScoreAdj");
+        // Through the host's /proc; the container's could be anything.
+        let stage = if draft.joins { Stage::Guard } else { Stage::Network };
+        draft.step(stage, Op::OomScore(text), "process.oomScoreAdj");
     }
 }
 

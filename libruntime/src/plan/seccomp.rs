@@ -9,7 +9,7 @@ use oci_spec::runtime::Spec;
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let place = "linux.seccomp";
     let Some(seccomp) = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else {
-        draft.step(Stage::Keyring, Op::Keyring, "process");
+        keyring(draft);
         return Vec::new();
     };
     if seccomp.listener_path().is_some() {
@@ -37,11 +37,17 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     };
     // A new keyring for each launch would use up an ordinary user's quota (keyrings(7)); out of reach, the caller's may stay.
     if answers(&program.insns, draft.host.native, keys(draft.host.native)).any(|answer| answer == ALLOW) {
-        draft.step(Stage::Keyring, Op::Keyring, "process");
+        keyring(draft);
     }
     let warnings = program.warnings.clone();
     draft.step(stage, Op::Seccomp(program), place);
     warnings
+}
+
+fn keyring(draft: &mut Draft) {
+    if !draft.options.keep_keyring {
+        draft.step(Stage::Keyring, Op::Keyring, "process");
+    }
 }
 
 const NEW_LISTENER: u32 = 1 << 3;

@@ -90,6 +90,12 @@ impl fmt::Display for Op {
             Op::Chdir(path) => write!(f, "chdir {}", text(path)),
             Op::NoNewPrivs => write!(f, "set no_new_privs"),
             Op::CloexecFrom(first) => write!(f, "set close-on-exec from {first}"),
+            Op::Join(flags) => write!(f, "join{}", namespaces(*flags)),
+            Op::Descend => write!(f, "fork into the pid namespace; tell the parent"),
+            Op::Terminal { .. } => write!(f, "open a terminal of the container, master to the parent"),
+            Op::Find(candidates) => write!(f, "find {}", candidates.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" or ")),
+            Op::Park => write!(f, "wait for `start`"),
+            Op::Hook(hook) => write!(f, "run {} {}", hook.kind.name(), text(&hook.path)),
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
             Op::Session => write!(f, "start a new session"),
             Op::Signals => write!(f, "restore the caller's signal mask"),
@@ -119,6 +125,7 @@ impl fmt::Display for ParentOp {
                 write!(f, "run {}", kind.name())?;
                 hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
             }
+            ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
             ParentOp::Record => write!(f, "record the container"),
         }
     }
@@ -134,6 +141,7 @@ impl fmt::Display for Sync {
             Sync::Console => "console",
             Sync::Ready => "ready",
             Sync::Start => "start",
+            Sync::Joined => "joined",
         })
     }
 }

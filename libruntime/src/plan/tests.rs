@@ -38,7 +38,6 @@ const LATER: &str = " (hint: remove it, or run this bundle with a runtime that s
 
 #[test]
 fn what_is_not_applied_is_refused_by_name() {
-    let hook = json!([{"path": "/bin/true"}]);
     let cases = [
         ("/linux/resources", json!({}), "linux.resources: is not supported yet"),
         ("/linux/cgroupsPath", json!("/x"), "linux.cgroupsPath: is not supported yet"),
@@ -56,8 +55,6 @@ fn what_is_not_applied_is_refused_by_name() {
         ("/process/selinuxLabel", json!("x"), "process.selinuxLabel: is not supported yet"),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 1}), "process.ioPriority: is not supported yet"),
         ("/process/scheduler", json!({"policy": "SCHED_OTHER"}), "process.scheduler: is not supported yet"),
-        ("/hooks", json!({"createContainer": hook}), "hooks.createContainer: is not supported yet"),
-        ("/hooks", json!({"startContainer": hook}), "hooks.startContainer: is not supported yet"),
         ("/linux/namespaces/-", json!({"type": "time"}), "linux.namespaces[2]: `time` is not supported yet"),
         (
             "/mounts/-",

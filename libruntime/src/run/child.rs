@@ -37,12 +37,37 @@ pub(super) struct Child<'a> {
     pub kept: [Option<OwnedFd>; mount_slots()],
     /// The terminal.
     pub tty: Option<OwnedFd>,
+    /// The container's first process, for `exec`.
+    pub target: Option<OwnedFd>,
+    /// How `start` is heard, after `create`.
+    pub start: Option<Start>,
+    /// argv and envp of the hooks of this column.
+    pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
+    /// What those hooks read.
+    pub states: States,
     /// Where init tells the keeper that nobody is left.
     pub ended: Option<OwnedFd>,
     /// For the command's process, until it executes.
     pub stack: Vec<u8>,
     /// The step that is being performed.
     pub step: u16,
+}
+
+/// The two ends that `start` finds by name.
+pub(super) struct Start {
+    /// The byte comes here.
+    pub gate: OwnedFd,
+    /// From then on faults go here.
+    pub faults: OwnedFd,
+}
+
+/// The OCI state on standard input of hooks, in memory; the parent, who knows the pid, fills it in.
+#[derive(Default)]
+pub(super) struct States {
+    /// For createContainer.
+    pub creating: Option<OwnedFd>,
+    /// For startContainer.
+    pub created: Option<OwnedFd>,
 }
 
 impl Child<'_> {

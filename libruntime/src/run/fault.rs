@@ -1,7 +1,7 @@
 //! What a failed step tells the parent, and the sentence that the parent makes of it.
 
 use crate::plan::Plan;
-use crate::plan::op::{Op, ParentOp};
+use crate::plan::op::{ChildHook, Op, ParentOp};
 use crate::sys::{Errno, Result as SysResult, file};
 use crate::{Error, annotation};
 use std::os::fd::BorrowedFd;
@@ -62,8 +62,13 @@ impl Fault {
         let Some(step) = plan.child.get(usize::from(self.step)) else {
             return Error::new("the container's process failed at an unknown step").cause(errno.desc());
         };
-        if let Op::Exec(exec) = &step.op {
-            return not_executed(&exec.args[0].to_string_lossy(), errno);
+        match &step.op {
+            Op::Exec(_) | Op::Find(_) => {
+                let name = plan.program().and_then(|program| program.args.first());
+                return not_executed(&name.map(|n| n.to_string_lossy()).unwrap_or_default(), errno);
+            }
+            Op::Hook(hook) => return hook_failed(hook, &step.origin, errno),
+            _ => {}
         }
         let error = Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(describe(errno));
         match hint(&step.op, errno) {
@@ -87,6 +92,16 @@ impl Fault {
             _ => error,
         }
     }
+}
+
+fn hook_failed(hook: &ChildHook, origin: &str, errno: Errno) -> Error {
+    let name = hook.path.to_string_lossy();
+    let error = match errno {
+        Errno::ETIME => Error::new(format!("the hook `{name}` did not end within {} s", hook.timeout / 1000)),
+        Errno::ECANCELED => Error::new(format!("the hook `{name}` failed")),
+        errno => Error::new(format!("cannot run the hook `{name}`")).cause(describe(errno)),
+    };
+    error.at(format!("config.json: {origin}"))
 }
 
 /// An errno as people look it up: `EPERM (Operation not permitted)`.
@@ -134,6 +149,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         }
         (Op::MapSelf(_) | Op::NestUser(_), Errno::EPERM | Errno::EACCES) => Some(USERNS),
         (Op::Loopback | Op::Unshare(_), Errno::EPERM) => Some(USERNS),
+        (Op::Chdir(_), Errno::EXDEV) => Some("it leads out of the container's root"),
+        (Op::Join(_), Errno::EPERM) => Some("only who may change the container's namespaces can join them (setns(2))"),
+        (Op::Terminal { .. }, Errno::ENOTTY | Errno::ENOENT) => Some("the container has no devpts on /dev/pts"),
         (Op::Chdir(_), Errno::EACCES | Errno::ENOENT) => Some("the working directory must be visible inside the sandbox"),
         _ => None,
     }

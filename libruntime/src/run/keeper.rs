@@ -17,6 +17,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What the keeper of one sandbox needs.
 pub(super) struct Keeper<'a> {
@@ -124,7 +125,7 @@ fn reserve(path: &Path) -> Result<Option<Kept>> {
 fn lock_shared(dir: BorrowedFd) -> Result<()> {
     for _ in 0..200 {
         match file::flock(dir, libc::LOCK_SH | libc::LOCK_NB) {
-            Err(Errno::EWOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(5)),
+            Err(Errno::EWOULDBLOCK) => std::thread::sleep(Duration::from_millis(5)),
             other => return other,
         }
     }
@@ -215,24 +216,47 @@ impl Kept {
     }
 }
 
+/// How long processes that are ending may take to let go of their mounts.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Removes what a sandbox left behind whose keeper was killed, and what another runtime made of the names (mode 0755): only empty
 /// directories, and only where no other mount namespace has something mounted.
 pub fn sweep(paths: &[PathBuf]) -> crate::Result<()> {
-    let namespaces = mount_namespaces();
-    for path in paths {
-        sweep_one(path, &namespaces);
+    let end = Instant::now() + PATIENCE;
+    let mut left: Vec<&PathBuf> = paths.iter().collect();
+    // A runtime may call the hook when it has killed the container and not yet seen it end (crun's `delete --force`).
+    loop {
+        let namespaces = mount_namespaces();
+        left.retain(|path| sweep_one(path, &namespaces) == Swept::Later);
+        if left.is_empty() || Instant::now() > end {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(())
 }
 
-fn sweep_one(path: &Path, namespaces: &[Namespace]) {
-    let Ok((parent, name)) = split(path) else { return };
-    let Ok(dir) = file::open_at(parent.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) else { return };
-    let unused = file::flock(dir.as_fd(), libc::LOCK_EX | libc::LOCK_NB).is_ok();
-    if unused && !namespaces.iter().any(|other| other.covers(path, parent.as_fd())) {
+/// What became of one name.
+#[derive(Debug, PartialEq, Eq)]
+enum Swept {
+    Done,
+    /// Who has something mounted on it is about to end.
+    Later,
+}
+
+fn sweep_one(path: &Path, namespaces: &[Namespace]) -> Swept {
+    let Ok((parent, name)) = split(path) else { return Swept::Done };
+    let open = file::open_at(parent.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW);
+    let Ok(dir) = open else { return Swept::Done };
+    if file::flock(dir.as_fd(), libc::LOCK_EX | libc::LOCK_NB).is_err() {
+        return Swept::Done;
+    }
+    let mut users = namespaces.iter().filter(|other| other.covers(path, parent.as_fd())).peekable();
+    if users.peek().is_none() {
         // Fails when it is not empty: then it is somebody's.
         let _ = file::rmdir_at(parent.as_fd(), &name);
+        return Swept::Done;
     }
+    if users.all(Namespace::ending) { Swept::Later } else { Swept::Done }
 }
 
 /// A mount namespace of this machine, seen through one of its processes.
@@ -243,6 +267,14 @@ struct Namespace {
 }
 
 impl Namespace {
+    /// Whether the process that it is seen through has been killed, or is on its way out.
+    fn ending(&self) -> bool {
+        let Ok(status) = std::fs::read_to_string(self.process.join("status")) else { return true };
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        let pending = |name| u64::from_str_radix(field(name), 16).is_ok_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1);
+        field("State:").starts_with(['Z', 'X']) || pending("SigPnd:") || pending("ShdPnd:")
+    }
+
     /// Whether something is mounted there on `path`, in the same directory that `parent` is here and not only one of that name.
     fn covers(&self, path: &Path, parent: BorrowedFd) -> bool {
         let there = || std::fs::metadata(self.process.join("root").join(path.parent()?.strip_prefix("/").ok()?)).ok();

@@ -1,20 +1,20 @@
-//! The parent: performs its column, follows the container to its end, and leaves nothing of it behind.
+//! The parent: performs its column of the plan, and leaves nothing of a container behind that did not come up.
 
-use super::child::Child;
+use super::attend::{OURS, attend};
+use super::child::{Child, Start, States};
+use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
-use super::keeper::{self, Keeper};
-use super::terminal::Relay;
-use super::{Options, hook, rootfs_dir};
+use super::keeper::Keeper;
+use super::{Options, hook, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
-use crate::plan::op::{HookKind, Op, ParentOp, Sync};
+use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::{ParentStep, Plan, mount_slots};
 use crate::state::{Record, Reserved};
-use crate::sys::pidfd::pidfd_send_signal;
-use crate::sys::process::{self, Cloned, Ended, Pid, Strings};
+use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, signal};
 use crate::{Error, Result};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// One launch of one plan.
 pub(super) struct Launch<'a> {
@@ -22,48 +22,27 @@ pub(super) struct Launch<'a> {
     pub bundle: &'a Bundle,
     pub options: &'a Options,
     pub reserved: Option<&'a Reserved>,
+    /// The first process of the container that is joined.
+    pub target: Option<BorrowedFd<'a>>,
+    /// The process waits for `start`.
+    pub park: bool,
 }
-
-/// Signals that stay what they are: job control acts on codexrun as on any program, and faults of its own must show.
-const OURS: &[i32] = &[
-    libc::SIGTSTP,
-    libc::SIGTTIN,
-    libc::SIGTTOU,
-    libc::SIGCONT,
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGABRT,
-    libc::SIGSYS,
-];
 
 /// Bytes of stack for the command's process between its clone and its execve(2).
 const STACK: usize = 64 * 1024;
 
-/// What the parent holds while the container lives.
-struct Container {
-    pid: Pid,
-    pidfd: OwnedFd,
-    gate: OwnedFd,
-    faults: OwnedFd,
-    /// Only until the keeper has been forked: the pipe must end with the last who can fail.
-    fault_writer: Option<OwnedFd>,
-    /// For the keeper.
-    ended: Option<OwnedFd>,
-    keeper: Option<KeeperProcess>,
-    master: Option<OwnedFd>,
+/// What the child must not allocate, and the ends of it that the parent keeps.
+struct Prepared<'a> {
+    args: Strings<'a>,
+    env: Strings<'a>,
+    hooks: Vec<(Strings<'a>, Strings<'a>)>,
+    states: States,
+    start: Option<Start>,
+    target: Option<OwnedFd>,
 }
 
-struct KeeperProcess {
-    pid: Pid,
-    paths: Vec<PathBuf>,
-    ended: bool,
-}
-
-impl Launch<'_> {
-    /// The whole life of the container; its exit code, or 0 when detached.
+impl<'a> Launch<'a> {
+    /// The whole life of the process; its exit code, or 0 when it goes on without us.
     pub fn run(&self) -> Result<u8> {
         let blocked = signal::Set::all_but(OURS);
         let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
@@ -77,12 +56,14 @@ impl Launch<'_> {
     fn launch(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {
         let mut container = self.start(caller)?;
         let ended = match self.bring_up(&mut container) {
+            // It waits for `start`.
+            Ok(()) if self.park => return Ok(0),
             Ok(()) if self.options.detach => return self.hand_over(container),
-            Ok(()) => self.started(&container).and_then(|()| self.attend(&mut container, blocked)),
+            Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked)),
             Err(e) => Err(e),
         };
         let code = self.finish(&mut container, ended);
-        self.poststop(&container);
+        self.late_hooks(HookKind::Poststop, "stopped", container.pid);
         code
     }
 
@@ -90,12 +71,10 @@ impl Launch<'_> {
     fn start(&self, mask: signal::Set) -> Result<Container> {
         let clone = |op: &ParentOp| if let ParentOp::Clone(flags) = op { Some(*flags) } else { None };
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
-        let exec = self.plan.child.iter().find_map(|s| if let Op::Exec(exec) = &s.op { Some(exec) } else { None });
-        let exec = exec.ok_or_else(|| Error::new("there is nothing to run").at("config.json: process.args"))?;
+        let prepared = self.prepare()?;
         let sockets = |e| setup("make a socket", e);
         let (gate, child_gate) = file::socketpair().map_err(sockets)?;
         let (faults, fault_writer) = file::pipe().map_err(sockets)?;
-        let (args, env) = (Strings::new(&exec.args), Strings::new(&exec.env));
         let (hears, says) =
             if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
@@ -107,6 +86,7 @@ impl Launch<'_> {
             process::become_child();
             // An end of the parent's that stayed open here would hide its death from us.
             drop((gate, faults, hears));
+            let Prepared { args, env, hooks, states, start, target } = prepared;
             let mut child = Child {
                 plan: self.plan,
                 gate: child_gate,
@@ -115,6 +95,10 @@ impl Launch<'_> {
                 mask,
                 args,
                 env,
+                hooks,
+                states,
+                start,
+                target,
                 stack,
                 root: None,
                 root_id: (0, 0),
@@ -131,14 +115,52 @@ impl Launch<'_> {
         let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
         let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| not_cloned(e, namespaces))? else { process::exit(1) };
         let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
-        let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master };
-        match restored {
+        let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, console_sent: false };
+        let told = restored.map_err(|e| setup("restore the supplementary groups", e));
+        match told.and_then(|()| self.tell_states(&prepared.states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
                 let ended = container.end(true).map_err(|e| setup("end the container", e));
-                ended.and(Err(setup("restore the supplementary groups", e)))
+                ended.and(Err(e))
             }
         }
+    }
+
+    fn prepare(&self) -> Result<Prepared<'a>> {
+        let plan: &'a Plan = self.plan;
+        let missing = || Error::new("there is nothing to run").at("config.json: process.args");
+        let program = plan.program().ok_or_else(missing)?;
+        let hooks: Vec<&ChildHook> =
+            plan.child.iter().filter_map(|s| if let Op::Hook(hook) = &s.op { Some(hook) } else { None }).collect();
+        let state = |kind| match hooks.iter().any(|hook| hook.kind == kind) {
+            true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
+            false => Ok(None),
+        };
+        let target = self.target.map(|fd| fd.try_clone_to_owned()).transpose();
+        Ok(Prepared {
+            args: Strings::new(&program.args),
+            env: Strings::new(&program.env),
+            states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
+            hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
+            start: if self.park { self.reserved.map(|r| self.fifos(r)).transpose()? } else { None },
+            target: target.map_err(|e| Error::new("cannot keep the container's first process").cause(e))?,
+        })
+    }
+
+    fn fifos(&self, reserved: &Reserved) -> Result<Start> {
+        let (gate, faults) = reserved.fifos()?;
+        Ok(Start { gate, faults })
+    }
+
+    /// What hooks inside the container read: only now is the pid known.
+    fn tell_states(&self, states: &States, pid: Pid) -> Result<()> {
+        for (state, status) in [(&states.creating, "creating"), (&states.created, "created")] {
+            if let Some(state) = state {
+                let text = self.state(status, pid);
+                file::write_all(state.as_fd(), text.as_bytes()).map_err(|e| setup("write the state for hooks", e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives up the supplementary groups, for the child to inherit none; what the caller had.
@@ -159,17 +181,19 @@ impl Launch<'_> {
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::write_all(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(_, hooks) => hook::run_all(&step.origin, hooks, &self.state("creating", container.pid))?,
-                ParentOp::Record => self.record(container.pid)?,
+                ParentOp::Joined => container.joined().map_err(|e| failed(step, e))?,
+                ParentOp::Record => {
+                    // Whoever hears that the container is there may expect its terminal.
+                    self.console(container)?;
+                    self.record(container.pid)?;
+                }
             }
         }
         container.fault_writer = None;
-        if self.plan.terminal && container.master.is_none() {
-            container.expect(Sync::Console).map_err(|e| setup("receive the terminal", e))?;
-        }
-        self.send_console(container)
+        self.console(container)
     }
 
-    fn keep(&self, container: &mut Container, paths: &[PathBuf]) -> SysResult<()> {
+    fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf]) -> SysResult<()> {
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
         let faults = copy(container.fault_writer.as_ref().ok_or(Errno::EBADF)?)?;
         let keeper = Keeper {
@@ -193,7 +217,7 @@ impl Launch<'_> {
             return Ok(());
         }
         self.executed(container)?;
-        self.poststart(container);
+        self.late_hooks(HookKind::Poststart, "running", container.pid);
         Ok(())
     }
 
@@ -203,36 +227,6 @@ impl Launch<'_> {
             Some(fault) => Err(fault.explain(self.plan)),
             None => Ok(()),
         }
-    }
-
-    /// Follows the container to its end and forwards signals to it.
-    fn attend(&self, container: &mut Container, blocked: &signal::Set) -> Result<()> {
-        let signals = signal::signalfd(blocked).map_err(|e| setup("listen for signals", e))?;
-        let mut relay = container.master.take().map(Relay::new);
-        loop {
-            let [master, input] = relay.as_ref().map_or([None, None], Relay::descriptors);
-            let fds = [Some(container.pidfd.as_fd()), Some(signals.as_fd()), master, input];
-            let [ended, signal, output, input] = file::poll(fds).map_err(|e| setup("follow the container", e))?;
-            if ended {
-                return Ok(());
-            }
-            if signal {
-                self.signal(container, &signals, relay.as_ref())?;
-            }
-            if let Some(relay) = &mut relay {
-                relay.pass(output, input).map_err(|e| setup("relay the terminal", e))?;
-            }
-        }
-    }
-
-    fn signal(&self, container: &mut Container, signals: &OwnedFd, relay: Option<&Relay>) -> Result<()> {
-        match (signal::next(signals.as_fd()).map_err(|e| setup("read a signal", e))?, relay) {
-            (libc::SIGCHLD, _) => container.keeper_failed()?,
-            (libc::SIGWINCH, Some(relay)) => relay.resize(),
-            // A container that has just ended needs no signal.
-            (number, _) => pidfd_send_signal(container.pidfd.as_fd(), number).unwrap_or(()),
-        }
-        Ok(())
     }
 
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
@@ -254,36 +248,33 @@ impl Launch<'_> {
         if let Err(e) = self.executed(&container) {
             container.end(true).map_err(|e| setup("end the container", e))?;
             container.end_keeper();
+            self.late_hooks(HookKind::Poststop, "stopped", container.pid);
             return Err(e);
         }
-        self.poststart(&container);
+        self.late_hooks(HookKind::Poststart, "running", container.pid);
         Ok(0)
     }
 
     fn record(&self, pid: Pid) -> Result<()> {
-        let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         if let (Some(reserved), Some(id)) = (self.reserved, &self.options.id) {
-            reserved.save(&Record::new(id.clone(), pid, dir, rootfs_dir(self.bundle, dir), &self.bundle.spec)?)?;
+            let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
+            let record = Record::new(id.clone(), pid, dir, rootfs_dir(self.bundle, dir), &self.bundle.spec)?;
+            reserved.save(&record.with_options(&self.options.plan(self.park)))?;
         }
         self.options.pid_file.as_deref().map_or(Ok(()), |file| write_pid(file, pid))
     }
 
-    fn send_console(&self, container: &mut Container) -> Result<()> {
-        let (Some(path), true) = (&self.options.console_socket, container.master.is_some()) else { return Ok(()) };
+    /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
+    fn console(&self, container: &mut Container) -> Result<()> {
+        if self.plan.terminal && container.master.is_none() && !container.console_sent {
+            container.expect(Sync::Console).map_err(|e| setup("receive the terminal", e))?;
+        }
+        let (Some(path), Some(master)) = (&self.options.console_socket, &container.master) else { return Ok(()) };
         let failed = |e: std::io::Error| Error::new(format!("cannot send the terminal to `{}`", path.display())).cause(e);
         let socket = std::os::unix::net::UnixStream::connect(path).map_err(failed)?;
-        match container.master.take() {
-            Some(master) => file::send_fd(socket.as_fd(), master.as_fd(), 0).map_err(|e| failed(e.into())),
-            None => Ok(()),
-        }
-    }
-
-    fn poststart(&self, container: &Container) {
-        self.late_hooks(HookKind::Poststart, "running", container.pid);
-    }
-
-    fn poststop(&self, container: &Container) {
-        self.late_hooks(HookKind::Poststop, "stopped", container.pid);
+        file::send_fd(socket.as_fd(), master.as_fd(), 0).map_err(|e| failed(e.into()))?;
+        (container.master, container.console_sent) = (None, true);
+        Ok(())
     }
 
     /// runtime.md: a failure is a warning, and the remaining hooks run all the same.
@@ -298,63 +289,10 @@ impl Launch<'_> {
         }
     }
 
-    /// The OCI state, as hooks read it.
     fn state(&self, status: &str, pid: Pid) -> String {
-        let spec = &self.bundle.spec;
         let id = self.options.id.as_ref().map_or_else(|| format!("codexrun-{pid}"), ToString::to_string);
-        serde_json::json!({
-            "ociVersion": spec.version(), "id": id, "status": status, "pid": pid,
-            "bundle": self.options.bundle_dir.as_deref().unwrap_or(Path::new("/")), "annotations": spec.annotations(),
-        })
-        .to_string()
-    }
-}
-
-impl Container {
-    /// Waits for the child's byte; the terminal may come first.
-    fn expect(&mut self, sync: Sync) -> SysResult<()> {
-        loop {
-            match file::receive(self.gate.as_fd())? {
-                Some((byte, fd)) if byte == Sync::Console as u8 => {
-                    self.master = fd;
-                    if sync == Sync::Console {
-                        return Ok(());
-                    }
-                }
-                Some((byte, _)) if byte == sync as u8 => return Ok(()),
-                Some(_) => return Err(Errno::EPROTO),
-                None => return Err(Errno::EPIPE),
-            }
-        }
-    }
-
-    /// SIGCHLD: a keeper that ends before the container has failed, or was killed; its names are then ours to remove.
-    fn keeper_failed(&mut self) -> Result<()> {
-        let Some(keeper) = self.keeper.as_mut().filter(|k| !k.ended) else { return Ok(()) };
-        let Ok(Some((_, how))) = process::wait(keeper.pid, libc::WNOHANG) else { return Ok(()) };
-        keeper.ended = true;
-        match how {
-            // Init has told it that the sandbox has ended, a moment before we hear of it.
-            Ended::Exited(0) => Ok(()),
-            // Without one the placeholders' locks are gone, and with them the protection.
-            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
-        }
-    }
-
-    fn end(&self, kill: bool) -> SysResult<Ended> {
-        if kill {
-            // ESRCH: it has ended by itself.
-            let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        }
-        process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
-    }
-
-    /// The keeper sees the end by itself; what one that was killed has left is removed here.
-    fn end_keeper(&mut self) {
-        let Some(keeper) = self.keeper.take() else { return };
-        if keeper.ended || !matches!(process::wait(keeper.pid, 0), Ok(Some((_, Ended::Exited(_))))) {
-            keeper::release_all(&keeper.paths);
-        }
+        let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
+        oci_state(&self.bundle.spec, &id, status, pid, dir)
     }
 }
 
@@ -375,7 +313,8 @@ fn write_pid(file: &Path, pid: Pid) -> Result<()> {
         .map_err(|e| Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e))
 }
 
-fn setup(what: &str, errno: Errno) -> Error {
+/// A failure of the parent's own, before or beside the plan.
+pub(super) fn setup(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(fault::describe(errno))
 }
 

@@ -1,23 +1,32 @@
 //! Plan → process: the parent's column, the child's loop, init, the keeper of placeholders.
 
+mod attend;
 mod child;
+mod container;
+mod delete;
+mod exec;
 pub mod fault;
 mod hook;
 mod init;
 pub mod keeper;
 mod launch;
 mod op;
+mod start;
 mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::plan::{self, Plan};
-use crate::state::{ContainerId, Store};
+use crate::state::{ContainerId, Reserved, Store};
 use crate::sys::file;
 use crate::{Error, Result};
+use oci_spec::runtime::Spec;
 use std::path::{Path, PathBuf};
 
+pub use delete::delete;
+pub use exec::{Exec, exec};
 pub use keeper::sweep;
+pub use start::start;
 
 /// How a bundle is run.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +45,22 @@ pub struct Options {
     pub bundle_dir: Option<PathBuf>,
     /// A Unix socket that gets the master of the terminal.
     pub console_socket: Option<PathBuf>,
+    /// The caller's session keyring stays the process's.
+    pub keep_keyring: bool,
+}
+
+impl Options {
+    /// What the plan needs to know of it.
+    fn plan(&self, park: bool) -> plan::Options {
+        plan::Options {
+            detach: self.detach,
+            park,
+            record: self.store.is_some() || self.pid_file.is_some(),
+            preserve_fds: self.preserve_fds,
+            bundle_dir: self.bundle_dir.clone(),
+            keep_keyring: self.keep_keyring,
+        }
+    }
 }
 
 /// Runs a bundle; the exit code of its process (128+n for signal n), or 0 when detached.
@@ -45,31 +70,66 @@ pub struct Options {
 /// # Errors
 /// Every reason for which the spec is refused; or the one step that failed, in which case nothing of the container is left.
 pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
+    make(bundle, options, false)
+}
+
+fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     single_threaded().and_then(|()| no_directory_as_stdio()).map_err(|e| vec![e])?;
-    let host = Host::probe();
-    let record = options.store.is_some() || options.pid_file.is_some();
-    let plan_options = plan::Options {
-        detach: options.detach,
-        record,
-        preserve_fds: options.preserve_fds,
-        bundle_dir: options.bundle_dir.clone(),
-    };
-    let plan = Plan::new(bundle, &host, &plan_options)?;
+    let plan = Plan::new(bundle, &Host::probe(), &options.plan(park))?;
     plan.warnings.iter().for_each(|what| Error::new(what).warn());
-    if plan.terminal && options.detach && options.console_socket.is_none() {
-        let error = Error::new("a detached process cannot have this terminal").at("config.json: process.terminal");
-        return Err(vec![error.hint("give `--console-socket`, or set `process.terminal` to false")]);
-    }
+    receiver(&plan, options).map_err(|e| vec![e])?;
     let reserved = match (&options.store, &options.id) {
-        (Some(store), Some(id)) => Some(store.reserve(id).map_err(|e| vec![e])?),
+        (Some(store), Some(id)) => Some(reserve(store, id, bundle).map_err(|e| vec![e])?),
         _ => None,
     };
-    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserved.as_ref() };
+    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserved.as_ref(), target: None, park };
     let ended = launch.run();
     if let Some(reserved) = reserved.filter(|_| ended.is_err() || !options.detach) {
         reserved.remove().map_err(|e| vec![e])?;
     }
     ended.map_err(|e| vec![e])
+}
+
+/// Makes a container whose process waits for [`start`]. `options` must have an id and a store.
+///
+/// # Errors
+/// As [`run`].
+pub fn create(bundle: &Bundle, options: &Options) -> Result<(), Vec<Error>> {
+    make(bundle, &Options { detach: true, ..options.clone() }, true).map(drop)
+}
+
+/// A terminal needs somebody who has its master.
+fn receiver(plan: &Plan, options: &Options) -> Result<()> {
+    if plan.terminal && options.detach && options.console_socket.is_none() {
+        let error = Error::new("a detached process cannot have this terminal").at("config.json: process.terminal");
+        return Err(error.hint("give `--console-socket`, or set `process.terminal` to false"));
+    }
+    if !plan.terminal && options.console_socket.is_some() {
+        return Err(
+            Error::new("`--console-socket` is given, but the process has no terminal").hint("`process.terminal` asks for one")
+        );
+    }
+    Ok(())
+}
+
+fn reserve(store: &Store, id: &ContainerId, bundle: &Bundle) -> Result<Reserved> {
+    let reserved = store.reserve(id)?;
+    reserved.keep_config(&bundle.spec)?;
+    Ok(reserved)
+}
+
+/// Closes every descriptor from 3 + `preserve` on, so that neither hooks nor a path through /proc reach what the caller left open
+/// (CVE-2024-21626). For a process that has opened nothing yet but what it was given.
+pub fn close_inherited(preserve: u32) -> Result<()> {
+    file::close_from(3 + preserve).map_err(|e| Error::new("cannot close inherited descriptors").cause(fault::describe(e)))
+}
+
+/// The OCI state, as hooks read it (runtime.md, "State").
+fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> String {
+    serde_json::json!({
+        "ociVersion": spec.version(), "id": id, "status": status, "pid": pid, "bundle": bundle, "annotations": spec.annotations(),
+    })
+    .to_string()
 }
 
 /// A lock that another thread holds at the clone stays locked in the child for ever; so a caller with threads is told.

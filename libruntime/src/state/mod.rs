@@ -14,13 +14,17 @@ pub(crate) use store::initial_user_namespace;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
+use crate::sys::pidfd::pidfd_send_signal;
 use crate::{Error, Result};
 use nix::errno::Errno;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::OpenOptions;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// One container, as `state.json` keeps it.
@@ -47,11 +51,25 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// The container's root directory on the host.
     pub rootfs: PathBuf,
+    /// Whether config.json has hooks that run after the start or the end.
+    #[serde(default)]
+    pub late_hooks: bool,
+    /// Whether it has a pid namespace of its own: with PID 1 the kernel ends everybody else in it.
+    #[serde(default)]
+    pub own_pids: bool,
+    /// The plan's options, for those who need the same plan again.
+    #[serde(default)]
+    pub options: Value,
+    /// Where it was loaded from.
+    #[serde(skip)]
+    pub(crate) dir: PathBuf,
 }
 
-/// The OCI statuses that a container started by `run` can have.
+/// The statuses of runtime.md, and runc's `paused`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// Its first process waits for `start`.
+    Created,
     /// Its first process lives.
     Running,
     /// Its first process is gone, or a zombie.
@@ -61,6 +79,7 @@ pub enum Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Status::Created => "created",
             Status::Running => "running",
             Status::Stopped => "stopped",
         })
@@ -81,37 +100,66 @@ impl Record {
             owner: process::owner(),
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             rootfs: rootfs.to_owned(),
+            late_hooks: late_hooks(spec),
+            own_pids: own_pids(spec),
+            options: Value::Null,
+            dir: PathBuf::new(),
         })
+    }
+
+    /// With the options of its plan.
+    pub fn with_options(self, options: &impl Serialize) -> Record {
+        // A value that cannot be written is as good as none: only sentences depend on it.
+        Record { options: serde_json::to_value(options).unwrap_or_default(), ..self }
+    }
+
+    /// The config.json that it was made of; later changes of the bundle's have no effect (runtime.md, "Lifecycle").
+    pub fn config(&self) -> PathBuf {
+        self.dir.join(store::CONFIG)
+    }
+
+    /// A descriptor of the first process, if it lives: what it refers to stays the same whatever becomes of the number.
+    pub fn first_process(&self) -> Result<OwnedFd> {
+        let process = process::open(self.pid).map_err(|_| not_running())?;
+        // Looked at after the descriptor was opened: if our process lives now, it is the one the descriptor holds.
+        if self.status() == Status::Stopped { Err(not_running()) } else { Ok(process) }
+    }
+
+    /// The two FIFOs by which a created container is started, if it still waits for that.
+    pub fn waiting(&self) -> Option<Waiting> {
+        let at = |name: &str| self.dir.join(name);
+        let open = |options: &mut OpenOptions, name| options.custom_flags(libc::O_NONBLOCK).open(at(name)).ok();
+        // ENXIO: nobody reads, so nobody waits.
+        let gate = open(OpenOptions::new().write(true), store::START)?;
+        let faults = open(OpenOptions::new().read(true), store::FAULT)?;
+        Some(Waiting { gate: gate.into(), faults: faults.into() })
     }
 
     /// Asks the kernel.
     pub fn status(&self) -> Status {
         match process::Stat::of(self.pid) {
-            Some(stat) if stat.start_time == self.start_time && stat.alive => Status::Running,
+            Some(stat) if stat.start_time == self.start_time && stat.alive => match self.waiting() {
+                Some(_) => Status::Created,
+                None => Status::Running,
+            },
             _ => Status::Stopped,
         }
     }
 
     /// Signals the first process; never a stranger that was given its number.
     pub fn kill(&self, signal: Signal) -> Result<()> {
-        let gone = || Error::new("container not running");
-        let refused = |e: Errno| match e {
-            Errno::ESRCH => gone(),
+        let process = self.first_process()?;
+        pidfd_send_signal(process.as_fd(), signal.number()).map_err(|e| match e {
+            Errno::ESRCH => not_running(),
             e => Error::new(format!("cannot signal container `{}`", self.id)).cause(e.desc()),
-        };
-        let process = process::open(self.pid).map_err(refused)?;
-        // Looked at after the descriptor was opened: if our process lives now, it is the one the descriptor holds.
-        match self.status() {
-            Status::Running => process.signal(signal).map_err(refused),
-            Status::Stopped => Err(gone()),
-        }
+        })
     }
 
     /// The OCI state, as `codexrun state` prints it and hooks read it.
     pub fn oci_state(&self) -> Value {
         let status = self.status();
         let pid = match status {
-            Status::Running => self.pid,
+            Status::Created | Status::Running => self.pid,
             // runc's way of saying that there is none.
             Status::Stopped => 0,
         };
@@ -121,6 +169,30 @@ impl Record {
             "owner": self.owner,
         })
     }
+}
+
+/// How `start` reaches a process that waits for it.
+#[derive(Debug)]
+pub struct Waiting {
+    /// A byte opens the way.
+    pub gate: OwnedFd,
+    /// Ends when the process has executed; what comes before is a fault.
+    pub faults: OwnedFd,
+}
+
+/// The words that containerd looks for.
+fn not_running() -> Error {
+    Error::new("container not running")
+}
+
+fn late_hooks(spec: &Spec) -> bool {
+    let has = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|l| !l.is_empty());
+    spec.hooks().as_ref().is_some_and(|hooks| has(hooks.poststart()) || has(hooks.poststop()))
+}
+
+fn own_pids(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::Pid && n.path().is_none())
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! What the kernel says of one process, and a handle to signal it by.
 
-use super::Signal;
 use crate::sys::pidfd;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// The facts of `/proc/PID/stat` that a status, and a family, are derived from.
 pub(super) struct Stat {
@@ -38,16 +37,8 @@ impl Stat {
 }
 
 /// A process that stays the same one, whatever becomes of its number.
-pub(super) struct Process(OwnedFd);
-
-pub(super) fn open(pid: i32) -> Result<Process, Errno> {
-    pidfd::pidfd_open(Pid::from_raw(pid)).map(Process)
-}
-
-impl Process {
-    pub fn signal(&self, signal: Signal) -> Result<(), Errno> {
-        pidfd::pidfd_send_signal(self.0.as_fd(), signal.number())
-    }
+pub(super) fn open(pid: i32) -> Result<OwnedFd, Errno> {
+    pidfd::pidfd_open(Pid::from_raw(pid))
 }
 
 /// The caller's name, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.

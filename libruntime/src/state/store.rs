@@ -1,17 +1,26 @@
 //! Where records live: `ROOT/ID/state.json`, next to `ROOT/ID/lock`, which whoever makes or removes the directory holds.
 //! A crash at any point leaves a directory that `reserve` takes over or `delete` removes.
 
-use super::{ContainerId, Record, Signal, Status};
+use super::{ContainerId, Record};
 use crate::{Error, Result};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::Spec;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// What the container was made of.
+pub(super) const CONFIG: &str = "config.json";
+/// FIFO: a byte starts the process of a created container.
+pub(super) const START: &str = "start";
+/// FIFO: what `start` hears when that fails.
+pub(super) const FAULT: &str = "fault";
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
-/// How long `delete --force` waits for a killed process, and `delete` for another codexrun to let go.
+/// How long another codexrun may take to let go of a container.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The directory that holds one directory per container.
@@ -63,7 +72,11 @@ impl Store {
         loop {
             make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
             match hold(&dir)? {
-                Held::Yes(reserved) if !reserved.dir.join(STATE).exists() => return Ok(reserved),
+                Held::Yes(reserved) if !reserved.dir.join(STATE).exists() => {
+                    // What a crash left of one that was never recorded.
+                    clear(&reserved.dir).map_err(|e| failed("clear", &dir, &e))?;
+                    return Ok(reserved);
+                }
                 Held::Yes(_) | Held::Elsewhere => return Err(taken()),
                 // Removed by its owner between the two calls: the name is free again.
                 Held::Gone => continue,
@@ -83,7 +96,8 @@ impl Store {
             let hint = format!("`codexrun delete {id}` removes it");
             Error::new("garbled record").at(file.display().to_string()).cause(why).hint(hint)
         };
-        let record: Record = serde_json::from_slice(&text).map_err(|e| garbled(e.to_string()))?;
+        let mut record: Record = serde_json::from_slice(&text).map_err(|e| garbled(e.to_string()))?;
+        record.dir = self.dir(id);
         match record.id == *id {
             true => Ok(record),
             false => Err(garbled(format!("it is of container `{}`", record.id))),
@@ -104,28 +118,22 @@ impl Store {
         Ok(ids.iter().map(|id| self.load(id)).collect())
     }
 
-    /// Removes what is kept of a stopped container; `force` kills it first, and is content if there is none.
-    pub fn delete(&self, id: &ContainerId, force: bool) -> Result<()> {
+    /// Whether anything is kept under this name, be it only what a crash left.
+    pub fn has(&self, id: &ContainerId) -> Result<bool> {
         self.trust()?;
-        if !self.dir(id).exists() {
-            return if force { Ok(()) } else { Err(Error::new("container does not exist")) };
-        }
-        // A garbled record names no process: there is nobody to wait for.
-        if let Ok(record) = self.load(id) {
-            stop(&record, force)?;
-        }
-        self.remove(id)
+        Ok(self.dir(id).exists())
     }
 
-    fn remove(&self, id: &ContainerId) -> Result<()> {
+    /// Takes hold of a container that is there, so that nobody else starts or removes it meanwhile; `None` if it is gone.
+    pub fn hold(&self, id: &ContainerId) -> Result<Option<Reserved>> {
         let give_up = Instant::now() + PATIENCE;
         loop {
             match hold(&self.dir(id))? {
-                Held::Yes(reserved) => return reserved.remove(),
+                Held::Yes(reserved) => return Ok(Some(reserved)),
                 // The codexrun that ran it in the foreground has removed it.
-                Held::Gone => return Ok(()),
+                Held::Gone => return Ok(None),
                 Held::Elsewhere if Instant::now() > give_up => break,
-                Held::Elsewhere => pause(),
+                Held::Elsewhere => std::thread::sleep(Duration::from_millis(2)),
             }
         }
         Err(Error::new(format!("container `{id}` is in use by another codexrun")).hint("try again when it has ended"))
@@ -153,33 +161,6 @@ impl Store {
             Error::new(what).hint("remove it, or set XDG_RUNTIME_DIR or --root")
         })
     }
-}
-
-fn stop(record: &Record, force: bool) -> Result<()> {
-    match record.status() {
-        Status::Stopped => return Ok(()),
-        Status::Running if force => {}
-        status => {
-            return Err(Error::new(format!("cannot delete container {} that is not stopped: {status}", record.id)));
-        }
-    }
-    match record.kill(Signal::KILL) {
-        // Ended by itself between the look and the signal.
-        Err(_) if record.status() == Status::Stopped => return Ok(()),
-        killed => killed?,
-    }
-    let give_up = Instant::now() + PATIENCE;
-    while record.status() == Status::Running {
-        if Instant::now() > give_up {
-            return Err(Error::new(format!("container {} is still running 10 seconds after SIGKILL", record.id)));
-        }
-        pause();
-    }
-    Ok(())
-}
-
-fn pause() {
-    std::thread::sleep(Duration::from_millis(2));
 }
 
 enum Held {
@@ -227,6 +208,26 @@ impl Reserved {
         written.map_err(|e| failed("write", &file, &e))
     }
 
+    /// Keeps what the container is made of.
+    pub fn keep_config(&self, spec: &Spec) -> Result<()> {
+        let file = self.dir.join(CONFIG);
+        let text = serde_json::to_vec(spec).map_err(|e| Error::new("cannot write the configuration").cause(e))?;
+        let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file);
+        open.and_then(|mut f| f.write_all(&text)).map_err(|e| failed("write", &file, &e))
+    }
+
+    /// Makes the FIFOs by which `start` reaches the container's process; both ends of each, for that process to hold.
+    pub fn fifos(&self) -> Result<(OwnedFd, OwnedFd)> {
+        let fifo = |name: &str| {
+            let path = self.dir.join(name);
+            let made = nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from);
+            // Both ends: a FIFO without a writer would be at its end at once.
+            let open = made.and_then(|()| OpenOptions::new().read(true).write(true).open(&path));
+            open.map(OwnedFd::from).map_err(|e| failed("make", &path, &e))
+        };
+        Ok((fifo(START)?, fifo(FAULT)?))
+    }
+
     /// Removes everything that is kept of the container; content if it is gone already.
     pub fn remove(self) -> Result<()> {
         match empty(&self.dir) {
@@ -242,11 +243,14 @@ impl Reserved {
 /// The lock last, since without it the rest is anybody's; a crash before leaves a directory that can be reserved again.
 fn empty(dir: &Path) -> io::Result<()> {
     fs::remove_file(dir.join(STATE)).or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
-    for entry in fs::read_dir(dir)?.flatten().filter(|entry| entry.file_name() != LOCK) {
-        fs::remove_file(entry.path())?;
-    }
+    clear(dir)?;
     fs::remove_file(dir.join(LOCK))?;
     fs::remove_dir(dir)
+}
+
+/// Everything but the lock.
+fn clear(dir: &Path) -> io::Result<()> {
+    fs::read_dir(dir)?.flatten().filter(|entry| entry.file_name() != LOCK).try_for_each(|entry| fs::remove_file(entry.path()))
 }
 
 impl Drop for Reserved {
@@ -287,13 +291,14 @@ mod tests {
         let mut child = sleeper();
         let first = record("a", &child);
         store.reserve(&id("a")).unwrap().save(&first).unwrap();
+        let first = Record { dir: store.dir(&id("a")), ..first };
         assert_eq!(store.load(&id("a")).unwrap(), first);
         assert_eq!(store.list().unwrap(), [Ok(first)]);
         let file = store.dir(&id("a")).join(STATE);
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
         child.kill().unwrap();
         child.wait().unwrap();
-        store.delete(&id("a"), false).unwrap();
+        store.hold(&id("a")).unwrap().unwrap().remove().unwrap();
         assert_eq!(said(store.load(&id("a"))), "container does not exist");
         assert!(!store.dir(&id("a")).exists());
     }
@@ -308,8 +313,9 @@ mod tests {
         drop(held);
         assert_eq!(said(store.reserve(&id("a"))), "container with given ID already exists");
         store.reserve(&id("b")).unwrap();
-        store.delete(&id("a"), true).unwrap();
+        store.hold(&id("a")).unwrap().unwrap().remove().unwrap();
         store.reserve(&id("a")).unwrap();
+        child.kill().unwrap();
         child.wait().unwrap();
     }
 
@@ -320,6 +326,20 @@ mod tests {
         assert_eq!(said(store.load(&id("a"))), "container does not exist");
         assert_eq!(store.list().unwrap(), []);
         store.reserve(&id("a")).unwrap().remove().unwrap();
+        assert!(!store.dir(&id("a")).exists());
+    }
+
+    #[test]
+    fn what_a_crash_left_is_not_taken_for_the_next_containers() {
+        let (_dir, store) = store();
+        let held = store.reserve(&id("a")).unwrap();
+        held.fifos().unwrap();
+        held.keep_config(&Spec::default()).unwrap();
+        drop(held);
+        let held = store.reserve(&id("a")).unwrap();
+        assert_eq!(fs::read_dir(store.dir(&id("a"))).unwrap().count(), 1, "only the lock");
+        held.fifos().unwrap();
+        held.remove().unwrap();
         assert!(!store.dir(&id("a")).exists());
     }
 
@@ -352,18 +372,6 @@ mod tests {
     }
 
     #[test]
-    fn a_running_container_is_deleted_only_by_force() {
-        let (_dir, store) = store();
-        let mut child = sleeper();
-        store.reserve(&id("a")).unwrap().save(&record("a", &child)).unwrap();
-        assert_eq!(said(store.delete(&id("a"), false)), "cannot delete container a that is not stopped: running");
-        store.delete(&id("a"), true).unwrap();
-        assert!(!child.wait().unwrap().success());
-        assert_eq!(said(store.delete(&id("a"), false)), "container does not exist");
-        store.delete(&id("a"), true).unwrap();
-    }
-
-    #[test]
     fn a_garbled_record_is_named_and_can_be_deleted() {
         let (_dir, store) = store();
         let dir = store.dir(&id("a"));
@@ -374,7 +382,7 @@ mod tests {
             assert!(error.contains("/a/state.json: garbled record: "), "{error}");
             assert!(store.list().unwrap()[0].is_err());
         }
-        store.delete(&id("a"), false).unwrap();
+        store.hold(&id("a")).unwrap().unwrap().remove().unwrap();
         assert!(!dir.exists());
     }
 

@@ -74,6 +74,11 @@ pub fn mknod_at(dir: BorrowedFd, name: &CStr, mode: u32, device: u64) -> Result<
     done(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) }.into())
 }
 
+/// mkfifo(3), as mkfifoat(3).
+pub fn mkfifo_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
+    mknod_at(dir, name, libc::S_IFIFO | mode, 0)
+}
+
 /// What stat(2) says of a file, as far as anybody here asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -96,6 +101,10 @@ impl Stat {
     pub fn is_dir(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFDIR
     }
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
 }
 
 /// fstat(2).
@@ -105,6 +114,30 @@ pub fn stat(fd: BorrowedFd) -> Result<Stat> {
     // SAFETY: `st` is a live `struct stat` that the kernel fills.
     done(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut st) }.into())?;
     Ok(Stat { mode: st.st_mode, id: (st.st_dev, st.st_ino), device: st.st_rdev, links: st.st_nlink as u64 })
+}
+
+/// fstatfs(2): the magic number of the file system, e.g. `DEVPTS_SUPER_MAGIC`.
+pub fn filesystem(fd: BorrowedFd) -> Result<i64> {
+    // SAFETY: `struct statfs` is plain data, valid when zeroed.
+    let mut st: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `st` is a live `struct statfs` that the kernel fills.
+    done(unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut st) }.into())?;
+    Ok(st.f_type)
+}
+
+/// faccessat(2) with AT_EACCESS: whether execve(2) of `path` would be permitted.
+pub fn executable(path: &CStr) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    done(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) }.into())
+}
+
+/// getcwd(2): whether the current directory lies below the root. One that was reached through a descriptor of another mount
+/// namespace does not (CVE-2024-21626).
+pub fn cwd_is_reachable() -> Result<bool> {
+    let mut path = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is live, writable and as long as said. The system call, as getcwd(3) hides what we ask for.
+    check(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) })?;
+    Ok(path[0] == b'/')
 }
 
 /// flock(2), e.g. `LOCK_SH`, `LOCK_EX | LOCK_NB`.
@@ -186,6 +219,12 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 4) })
 }
 
+/// close_range(2): every descriptor from `first` on is closed. Only for a process that owns none of them: one that has just begun.
+pub fn close_from(first: u32) -> Result<()> {
+    // SAFETY: the caller owns none of these descriptors, so no value refers to them.
+    done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })
+}
+
 /// close_range(2): everything but `keep` is closed. Only for a process that owns nothing else, as it invalidates every other
 /// descriptor: the keeper and init, which leave by `_exit`.
 pub fn close_all_but(mut keep: [RawFd; 4]) -> Result<()> {
@@ -213,6 +252,18 @@ pub fn become_stdio(fd: BorrowedFd) -> Result<()> {
         check(unsafe { libc::dup2(fd.as_raw_fd(), n) }.into())?;
     }
     Ok(())
+}
+
+/// dup2(2) onto one of standard input, output and error.
+pub fn become_stdio_number(fd: BorrowedFd, number: i32) -> Result<()> {
+    // SAFETY: takes no pointers; 0 to 2 are not owned by any Rust value.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number.clamp(0, 2)) }.into()).map(drop)
+}
+
+/// lseek(2) to the beginning.
+pub fn rewind(fd: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) }).map(drop)
 }
 
 /// A control message that carries exactly one descriptor (cmsg(3)); aligned as `struct cmsghdr` asks.
@@ -270,6 +321,14 @@ pub fn poll<const N: usize>(fds: [Option<BorrowedFd>; N]) -> Result<[bool; N]> {
             other => return other.map(|()| set.map(|p| p.revents != 0)),
         }
     }
+}
+
+/// poll(2) for input or hang-up, for at most so many milliseconds.
+pub fn poll_for(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
+    let mut set = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: `set` is one live struct pollfd.
+    done(unsafe { libc::poll(&raw mut set, 1, milliseconds) }.into())?;
+    Ok(set.revents != 0)
 }
 
 /// Whether the other end of a socket has been closed; does not wait, and leaves what is there to be read.

@@ -2,7 +2,7 @@
 
 use super::{Errno, Result, check, done, owned};
 use std::ffi::{CStr, c_char};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 #[repr(C)]
@@ -50,6 +50,24 @@ pub fn clone(namespaces: u64) -> Result<Cloned> {
         return Ok(Cloned::Child);
     }
     Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
+}
+
+/// clone3(2) with CLONE_PARENT: the new process is a child of our parent, which waits for it. For who has joined a pid namespace
+/// (setns(2)), which only its next child lives in. `None` in the new process, its pid as our own pid namespace numbers it in ours.
+///
+/// The caller must be single-threaded, as for [`clone`].
+pub fn clone_sibling() -> Result<Option<Pid>> {
+    // With CLONE_PARENT the exit signal is the caller's own, and must not be given.
+    let args = CloneArgs { flags: libc::CLONE_PARENT as u64, ..CloneArgs::default() };
+    // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
+    Ok((pid != 0).then_some(pid as Pid))
+}
+
+/// setns(2): joins these CLONE_NEW* namespaces of the process that `pidfd` refers to, all or none.
+pub fn setns(pidfd: BorrowedFd, namespaces: u64) -> Result<()> {
+    // SAFETY: takes no pointers; flags only change what this process refers to.
+    done(unsafe { libc::setns(pidfd.as_raw_fd(), namespaces as i32) }.into())
 }
 
 /// Set once, in the process that a clone made to become a container.

@@ -3,7 +3,7 @@
 use super::super::child::Child;
 use super::place::PATH;
 use crate::sys::file::{self, Resolve};
-use crate::sys::{Errno, process};
+use crate::sys::{Errno, Result, process};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
@@ -23,6 +23,22 @@ pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
         }
     }
     error
+}
+
+/// What [`exec`] would do, as far as it can be said beforehand: whether there is a program, and whether it may be executed.
+pub(super) fn find(candidates: &[std::ffi::CString]) -> Result<()> {
+    let mut error = Errno::ENOENT;
+    for path in candidates {
+        let Ok(program) = file::open_at(file::cwd(), path, PATH) else {
+            continue;
+        };
+        match file::executable(path) {
+            Ok(()) if file::stat(program.as_fd())?.is_file() => return Ok(()),
+            Ok(()) | Err(Errno::EACCES) => error = Errno::EACCES,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(error)
 }
 
 fn exists(path: &CStr) -> bool {

@@ -2,6 +2,8 @@
 
 mod device;
 mod exec;
+mod hook;
+mod join;
 mod mask;
 mod mounts;
 mod place;
@@ -62,9 +64,15 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
             capabilities(sets, *ambient)
         }
         Op::Undumpable => process::set_undumpable(),
-        Op::Chdir(path) => file::chdir(path),
+        Op::Chdir(path) => chdir(path),
         Op::NoNewPrivs => process::set_no_new_privs(),
         Op::CloexecFrom(first) => file::cloexec_from(*first),
+        Op::Join(flags) => join::join(child, *flags),
+        Op::Descend => join::descend(child),
+        Op::Terminal { size } => join::terminal(child, *size),
+        Op::Find(candidates) => exec::find(candidates),
+        Op::Park => park(child),
+        Op::Hook(one) => hook::run(one, child),
         Op::Init => super::init::fork(child),
         Op::Session => session(child),
         Op::Signals => signal::set_mask(&child.mask).map(drop),
@@ -98,6 +106,22 @@ fn map_self(map: &SelfMap, child: &mut Child) -> Result<()> {
     write(c"setgroups", b"deny")?;
     write(c"uid_map", map.uid.to_bytes())?;
     write(c"gid_map", map.gid.to_bytes())
+}
+
+/// CVE-2024-21626: a path may lead through a descriptor that somebody left open to a directory outside of the root.
+fn chdir(path: &CStr) -> Result<()> {
+    file::chdir(path)?;
+    if file::cwd_is_reachable()? { Ok(()) } else { Err(Errno::EXDEV) }
+}
+
+/// Until a byte comes through the FIFO. From then on whoever has sent it is the one to tell of a fault.
+fn park(child: &mut Child) -> Result<()> {
+    let start = child.start.take().ok_or(Errno::EBADF)?;
+    match file::read(start.gate.as_fd(), &mut [0])? {
+        1 => child.faults = start.faults,
+        _ => return Err(Errno::EPIPE),
+    }
+    Ok(())
 }
 
 fn write_proc(path: &CStr, bytes: &[u8]) -> Result<()> {

@@ -1,0 +1,78 @@
+//! `codexrun create`: a bundle on disk → a container whose process waits for `start`.
+
+use crate::grammar::Global;
+use crate::make::absolute;
+use crate::report::Failure;
+use clap::Args;
+use libruntime::bundle::Bundle;
+use libruntime::run::{self, Options};
+use libruntime::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Make a container whose process waits for `start`
+#[derive(Debug, Args)]
+pub struct Create {
+    #[command(flatten)]
+    new: New,
+    /// Its name
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub struct New {
+    /// The bundle [default: the current directory]
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Write the process id of the container's first process to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Pass on descriptors 3 to 2 + N
+    #[arg(long, value_name = "N", default_value_t)]
+    pub preserve_fds: u32,
+    /// Send the terminal's master to this Unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Refused: without pivot_root the container could leave its root
+    #[arg(long, hide = true)]
+    pub no_pivot: bool,
+}
+
+impl New {
+    /// What is refused whatever the bundle says.
+    pub fn check(&self) -> Result<()> {
+        match self.no_pivot {
+            true => Err(Error::new("`--no-pivot` is refused: without pivot_root(2) a container can leave its root")),
+            false => Ok(()),
+        }
+    }
+
+    /// The options of a container that is made of the bundle in `dir`.
+    pub fn options(&self, dir: &Path) -> Result<Options> {
+        Ok(Options {
+            pid_file: self.pid_file.clone(),
+            preserve_fds: self.preserve_fds,
+            bundle_dir: Some(absolute(dir)?),
+            console_socket: self.console_socket.clone(),
+            keep_keyring: self.no_new_keyring,
+            ..Options::default()
+        })
+    }
+}
+
+impl Create {
+    pub fn run(&self, global: &Global) -> Result<u8, Failure> {
+        self.new.check()?;
+        let id = self.id.parse()?;
+        let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        let bundle = Bundle::read(&dir)?;
+        run::close_inherited(self.new.preserve_fds)?;
+        let options = Options { id: Some(id), store: Some(global.store()?), ..self.new.options(&dir)? };
+        run::create(&bundle, &options)?;
+        Ok(0)
+    }
+}

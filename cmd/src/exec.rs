@@ -1,0 +1,171 @@
+//! `codexrun exec`: one more process in a running container.
+
+use crate::grammar::Global;
+use crate::report::Failure;
+use clap::Args;
+use libruntime::run::{self, Exec as How};
+use libruntime::{Error, Result};
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
+use std::path::{Path, PathBuf};
+
+/// Run one more process in a running container
+///
+/// It is what the container's own process is, changed by these flags; or what `--process` says. The exit code is the
+/// command's own, or 128 + the signal that ended it; 255 when it could not be run.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// A JSON file that has the form of `process` in config.json
+    #[arg(short, long, value_name = "FILE")]
+    process: Option<PathBuf>,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Its working directory
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// Add a variable; may be repeated
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Who it is, in numbers
+    #[arg(short, long, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// Add a group, in numbers; may be repeated
+    #[arg(short = 'g', long, value_name = "GID")]
+    additional_gids: Vec<u32>,
+    /// Add a capability to all but the ambient set; may be repeated
+    #[arg(short, long, value_name = "CAP")]
+    cap: Vec<String>,
+    /// The AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    apparmor: Option<String>,
+    /// The SELinux label
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
+    /// It gains no privileges by execve(2)
+    #[arg(long)]
+    no_new_privs: bool,
+    /// Return when it has started
+    #[arg(short, long)]
+    detach: bool,
+    /// Write its process id to this file
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// Send its terminal's master to this Unix socket
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Pass on descriptors 3 to 2 + N
+    #[arg(long, value_name = "N", default_value_t)]
+    preserve_fds: u32,
+    /// Run it in a paused container too: it waits until that is resumed
+    #[arg(long)]
+    ignore_paused: bool,
+    /// The container
+    #[arg(value_name = "ID")]
+    id: String,
+    /// What to run
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// As runc: what is not the command's exit code must not look like one.
+pub const FAILED: u8 = 255;
+
+impl Exec {
+    pub fn run(&self, global: &Global) -> Result<u8, Failure> {
+        self.exec(global).map_err(|failure| failure.code_unless_told(FAILED))
+    }
+
+    fn exec(&self, global: &Global) -> Result<u8, Failure> {
+        let (store, id) = (global.store()?, self.id.parse()?);
+        // Read before the descriptors go: the file may be one of them.
+        let given = self.process.as_deref().map(read).transpose()?;
+        run::close_inherited(self.preserve_fds)?;
+        let how = How {
+            detach: self.detach,
+            pid_file: self.pid_file.clone(),
+            console_socket: self.console_socket.clone(),
+            preserve_fds: self.preserve_fds,
+            ignore_paused: self.ignore_paused,
+        };
+        Ok(run::exec(&store, &id, |of_container| self.process(given, of_container), &how)?)
+    }
+
+    /// The process: the one given, or the container's own with another command.
+    fn process(&self, given: Option<Process>, of_container: Option<&Process>) -> Result<Process> {
+        let whole = given.is_some();
+        let mut process = given.or_else(|| of_container.cloned()).ok_or_else(|| Error::new("the container has no `process`"))?;
+        if !whole {
+            process.set_terminal(Some(false)).set_console_size(None);
+        }
+        if !self.command.is_empty() {
+            process.set_args(Some(self.command.clone()));
+        } else if !whole {
+            return Err(Error::new("no command given").hint("`codexrun exec ID CMD…`, or `--process FILE`"));
+        }
+        self.flags(process)
+    }
+
+    fn flags(&self, mut process: Process) -> Result<Process> {
+        if self.tty {
+            process.set_terminal(Some(true));
+        }
+        if let Some(cwd) = &self.cwd {
+            process.set_cwd(cwd.clone());
+        }
+        if self.no_new_privs {
+            process.set_no_new_privileges(Some(true));
+        }
+        if let Some(profile) = &self.apparmor {
+            process.set_apparmor_profile(Some(profile.clone()));
+        }
+        if let Some(label) = &self.process_label {
+            process.set_selinux_label(Some(label.clone()));
+        }
+        let env = process.env().iter().flatten().chain(&self.env).cloned().collect();
+        process.set_env(Some(env));
+        process.set_user(self.user(process.user().clone())?);
+        if !self.cap.is_empty() {
+            let more = self.capabilities()?;
+            process.set_capabilities(Some(with(process.capabilities().clone().unwrap_or_default(), &more)));
+        }
+        Ok(process)
+    }
+
+    fn user(&self, mut user: User) -> Result<User> {
+        let wrong = |text: &str| Error::new(format!("`--user {text}` is not UID or UID:GID in numbers"));
+        if let Some(text) = &self.user {
+            let (uid, gid) = text.split_once(':').map_or((text.as_str(), None), |(uid, gid)| (uid, Some(gid)));
+            user.set_uid(uid.parse().map_err(|_| wrong(text))?);
+            // As runc: without a group it is root's.
+            user.set_gid(gid.map_or(Ok(0), str::parse).map_err(|_| wrong(text))?);
+        }
+        if !self.additional_gids.is_empty() {
+            let groups = user.additional_gids().iter().flatten().chain(&self.additional_gids).copied().collect();
+            user.set_additional_gids(Some(groups));
+        }
+        Ok(user)
+    }
+
+    fn capabilities(&self) -> Result<Vec<Capability>> {
+        let one = |name: &String| {
+            serde_json::from_value(name.as_str().into()).map_err(|_| Error::new(format!("`--cap {name}`: no such capability")))
+        };
+        self.cap.iter().map(one).collect()
+    }
+}
+
+/// In every set but the ambient one, as runc.
+fn with(mut sets: LinuxCapabilities, more: &[Capability]) -> LinuxCapabilities {
+    let add = |set: &Option<Capabilities>| Some(set.iter().flatten().chain(more).copied().collect());
+    sets.set_bounding(add(sets.bounding()));
+    sets.set_effective(add(sets.effective()));
+    sets.set_permitted(add(sets.permitted()));
+    sets.set_inheritable(add(sets.inheritable()));
+    sets
+}
+
+fn read(file: &Path) -> Result<Process> {
+    let place = || file.display().to_string();
+    let text = std::fs::read(file).map_err(|e| Error::new("cannot be read").at(place()).cause(e))?;
+    serde_json::from_slice(&text).map_err(|e| Error::new("is not a `process` of config.json").at(place()).cause(e))
+}

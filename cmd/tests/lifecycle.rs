@@ -1,0 +1,397 @@
+//! `create`, `start`, `exec`, `kill`, `delete` and hooks, through the command line, on a root file system of busybox.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const ID: &str = "box";
+
+/// A bundle and a state root of its own; whatever is left in it is deleted at the end.
+struct Place(TempDir);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.codexrun(&["delete", "--force", ID]);
+    }
+}
+
+/// What a command said.
+#[derive(Debug, PartialEq)]
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    /// A container that runs `script`; `None` without a static busybox, which is said.
+    fn new(script: &str) -> Option<Place> {
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().map(Path::new).find(|path| path.exists());
+        let Some(busybox) = busybox else {
+            eprintln!("skipped: there is no busybox");
+            return None;
+        };
+        let place = Place(tempfile::tempdir().unwrap());
+        let bin = place.path("b/rootfs/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy(busybox, bin.join("busybox")).unwrap();
+        for name in ["sh", "sleep", "cat", "id", "tty", "ls", "true", "stat", "readlink", "stty"] {
+            symlink("busybox", bin.join(name)).unwrap();
+        }
+        place.write(&spec(script));
+        Some(place)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, spec: &Value) {
+        fs::write(self.path("b/config.json"), spec.to_string()).unwrap();
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut Value)) {
+        let mut spec = serde_json::from_slice(&fs::read(self.path("b/config.json")).unwrap()).unwrap();
+        change(&mut spec);
+        self.write(&spec);
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
+        command.args(["--root", self.path("r").to_str().unwrap()]).args(words).current_dir(self.0.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn codexrun(&self, words: &[&str]) -> Said {
+        said(&self.command(words).output().unwrap())
+    }
+
+    fn ok(&self, words: &[&str]) -> String {
+        let said = self.codexrun(words);
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{words:?}: {said:?}");
+        said.out
+    }
+
+    fn fails(&self, words: &[&str], code: i32, about: &str) {
+        let said = self.codexrun(words);
+        assert_eq!((said.code, said.out.as_str()), (code, ""), "{words:?}: {said:?}");
+        assert!(said.err.contains(about), "{words:?}: {said:?}");
+    }
+
+    /// Created, with its output going to the file `out`: who holds a pipe of ours open would keep us waiting.
+    fn create(&self) -> Said {
+        let file = |name| fs::File::create(self.path(name)).unwrap();
+        let mut command = self.command(&["create", "--bundle", "b", "--pid-file", "pid", ID]);
+        let status = command.stdout(file("out")).stderr(file("err")).status().unwrap();
+        Said { code: status.code().unwrap(), out: self.read("out"), err: self.read("err") }
+    }
+
+    fn started(&self) {
+        assert_eq!(self.create(), Said { code: 0, out: String::new(), err: String::new() });
+        self.ok(&["start", ID]);
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_str(&self.ok(&["state", ID])).unwrap()
+    }
+
+    fn status(&self) -> String {
+        self.state()["status"].as_str().unwrap().to_owned()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+}
+
+fn said(output: &Output) -> Said {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+fn spec(script: &str) -> Value {
+    let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    let mut namespaces = vec![json!({"type": "mount"}), json!({"type": "pid"}), json!({"type": "ipc"}), json!({"type": "uts"})];
+    let mut linux = json!({});
+    if uid != 0 {
+        namespaces.push(json!({"type": "user"}));
+        linux["uidMappings"] = json!([{"containerID": 0, "hostID": uid, "size": 1}]);
+        linux["gidMappings"] = json!([{"containerID": 0, "hostID": gid, "size": 1}]);
+    }
+    linux["namespaces"] = namespaces.into();
+    json!({
+        "ociVersion": "1.0.2",
+        "root": {"path": "rootfs"},
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin", "A=1"]},
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]},
+            {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"},
+        ],
+        "linux": linux,
+    })
+}
+
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !is() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_container_is_created_then_started_then_deleted() {
+    let Some(place) = Place::new("echo hello; exec sleep 60") else { return };
+    assert_eq!(place.create(), Said { code: 0, out: String::new(), err: String::new() });
+    assert_eq!(place.status(), "created");
+    let pid = place.read("pid");
+    assert_eq!(place.state()["pid"].to_string(), pid, "digits, and nothing else");
+    assert_eq!(place.read("out"), "", "nothing of it runs before start");
+    place.fails(&["exec", ID, "true"], 255, "was not started");
+    place.ok(&["start", ID]);
+    assert_eq!(place.status(), "running");
+    until("the command runs", || place.read("out") == "hello\n");
+    place.fails(&["start", ID], 1, "cannot start an already running container");
+    place.fails(&["delete", ID], 1, "cannot delete container box that is not stopped: running");
+    place.ok(&["kill", ID, "KILL"]);
+    until("it ends", || place.status() == "stopped");
+    place.fails(&["kill", ID, "KILL"], 1, "container not running");
+    place.fails(&["start", ID], 1, "cannot start a container that has stopped");
+    place.fails(&["exec", ID, "true"], 255, "cannot exec in a stopped container");
+    place.ok(&["delete", ID]);
+    assert!(!place.path("r").join(ID).exists());
+    for verb in [&["state", ID][..], &["start", ID], &["kill", ID], &["delete", ID]] {
+        place.fails(verb, 1, "container does not exist");
+    }
+    place.fails(&["exec", ID, "true"], 255, "container does not exist");
+    place.ok(&["delete", "--force", ID]);
+}
+
+#[test]
+fn one_that_was_never_started_is_deleted_with_its_process() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    place.create();
+    let process = PathBuf::from(format!("/proc/{}", place.read("pid")));
+    assert!(process.exists());
+    place.ok(&["delete", ID]);
+    until("the process is gone", || {
+        fs::read_to_string(process.join("stat")).is_ok_and(|s| s.contains(") Z ")) || !process.exists()
+    });
+}
+
+#[test]
+fn a_taken_id_is_refused_and_the_first_stays() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    place.started();
+    let again = place.create();
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("already exists"), "{again:?}");
+    assert_eq!(place.status(), "running");
+}
+
+#[test]
+fn create_says_what_cannot_be_executed() {
+    let cases = [
+        ("nosuch", 127, "exec: \"nosuch\": executable file not found in $PATH"),
+        ("/no/such", 127, "exec: \"/no/such\": stat /no/such: no such file or directory"),
+        ("/bin", 126, "exec: \"/bin\": permission denied"),
+    ];
+    for (command, code, text) in cases {
+        let Some(place) = Place::new("true") else { return };
+        place.edit(|spec| spec["process"]["args"] = json!([command]));
+        let said = place.create();
+        assert_eq!((said.code, said.err.contains(text)), (code, true), "{said:?}");
+        place.fails(&["state", ID], 1, "container does not exist");
+        place.edit(|spec| spec["process"]["args"] = json!(["sleep", "60"]));
+        place.started();
+        place.fails(&["exec", ID, command], code, text);
+    }
+}
+
+#[test]
+fn what_fails_after_create_is_said_by_start() {
+    let Some(place) = Place::new("true") else { return };
+    let program = place.path("b/rootfs/bin/late");
+    fs::write(&program, "#!/bin/none\n").unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    place.edit(|spec| {
+        spec["process"]["args"] = json!(["late"]);
+        spec["hooks"] = json!({"poststop": [hook("echo stopped >> log")]});
+    });
+    assert_eq!(place.create().code, 0);
+    place.fails(&["start", ID], 127, "exec: \"late\"");
+    assert_eq!(place.status(), "stopped");
+    assert_eq!(place.read("log"), "stopped\n");
+    place.ok(&["delete", ID]);
+    assert_eq!(place.read("log"), "stopped\n", "once");
+}
+
+#[test]
+fn a_later_change_of_config_json_has_no_effect() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.create();
+    place.edit(|spec| spec["process"] = json!({"user": {"uid": 0, "gid": 0}, "args": ["nosuch"], "cwd": "/x", "env": ["A=2"]}));
+    place.ok(&["start", ID]);
+    assert_eq!(place.status(), "running");
+    assert_eq!(place.ok(&["exec", ID, "sh", "-c", "echo $A"]), "1\n");
+}
+
+#[test]
+fn exec_is_where_the_container_is() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    let script = "for ns in mnt pid; do readlink /proc/self/ns/$ns; readlink /proc/1/ns/$ns; done; id -u; pwd; ls /";
+    let out = place.ok(&["exec", ID, "sh", "-c", script]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((lines[0], lines[2]), (lines[1], lines[3]));
+    assert_ne!(lines[0], fs::read_link("/proc/self/ns/mnt").unwrap().to_str().unwrap());
+    assert_eq!(lines[4..], ["0", "/", "bin", "dev", "proc", "tmp"]);
+    let status = place.ok(&["exec", ID, "cat", "/proc/self/status"]);
+    assert!(status.contains("CapEff:\t0000000000000000"), "the container's process has none: {status}");
+    assert_eq!(place.codexrun(&["exec", ID, "sh", "-c", "exit 7"]).code, 7);
+    assert_eq!(place.codexrun(&["exec", ID, "sh", "-c", "kill -9 $$"]).code, 137);
+    let flags = ["exec", "--cwd", "/bin", "--env", "B=2", "--no-new-privs", ID];
+    let words =
+        ["sh", "-c", "pwd; echo $A$B; while read a b; do if test $a = NoNewPrivs:; then echo $b; fi; done < /proc/self/status"];
+    assert_eq!(place.ok(&[&flags[..], &words].concat()), "/bin\n12\n1\n");
+}
+
+#[test]
+fn exec_takes_a_process_from_a_file_and_goes_on_detached() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    let process = json!({"user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", "echo $X > /tmp/x; exec sleep 60"], "cwd": "/bin",
+        "env": ["PATH=/bin", "X=file"]});
+    fs::write(place.path("process.json"), process.to_string()).unwrap();
+    let mut command = place.command(&["exec", "--process", "process.json", "--detach", "--pid-file", "pid2", ID]);
+    assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    let pid = place.read("pid2");
+    assert!(pid.bytes().all(|b| b.is_ascii_digit()) && Path::new("/proc").join(&pid).exists(), "{pid}");
+    until("it has written", || place.codexrun(&["exec", ID, "cat", "/tmp/x"]).out == "file\n");
+    place.ok(&["delete", "--force", ID]);
+    until("it ends with the container", || !Path::new("/proc").join(&pid).join("exe").exists());
+}
+
+#[test]
+fn exec_gives_a_terminal_of_the_container() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    assert_eq!(place.ok(&["exec", "--tty", ID, "tty"]), "/dev/pts/0\r\n");
+    let socket = place.path("console");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let words = ["exec", "--tty", "--detach", "--console-socket", socket.to_str().unwrap(), ID, "sh", "-c", "exit 0"];
+    place.ok(&words);
+    listener.set_nonblocking(true).unwrap();
+    listener.accept().expect("the master has been sent");
+    place.fails(&["exec", "--console-socket", socket.to_str().unwrap(), ID, "true"], 255, "the process has no terminal");
+}
+
+#[test]
+fn a_terminal_of_another_file_system_is_refused() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.edit(|spec| {
+        let tmpfs = json!({"destination": "/dev/pts", "type": "tmpfs", "source": "tmpfs"});
+        spec["mounts"].as_array_mut().unwrap()[2] = tmpfs;
+    });
+    place.started();
+    place.ok(&["exec", ID, "sh", "-c", "echo > /dev/pts/ptmx"]);
+    place.fails(&["exec", "--tty", ID, "true"], 255, "cannot open a terminal of the container");
+}
+
+#[test]
+fn a_descriptor_of_a_directory_of_the_host_leads_nowhere() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    // CVE-2024-21626: bash opens descriptor 7, the container asks for it as its working directory.
+    let run = |verb: &str| {
+        let line = format!("exec 7</; exec \"$0\" --root r {verb}");
+        said(
+            &Command::new("bash")
+                .args(["-c", &line, env!("CARGO_BIN_EXE_codexrun")])
+                .current_dir(place.0.path())
+                .output()
+                .unwrap(),
+        )
+    };
+    for fd in 3..12 {
+        let inside = run(&format!("exec --cwd /proc/self/fd/{fd} {ID} ls"));
+        assert_ne!(inside.code, 0, "{inside:?}");
+        let kept = run(&format!("exec --preserve-fds 5 --cwd /proc/self/fd/{fd} {ID} ls"));
+        assert_ne!(kept.code, 0, "{kept:?}");
+    }
+    assert_eq!(run(&format!("exec {ID} ls /proc/self/fd")).out, "0\n1\n2\n3\n", "3 is that of ls");
+    assert!(run(&format!("exec --preserve-fds 5 {ID} ls /proc/self/fd")).out.contains("7\n"));
+}
+
+fn hook(script: &str) -> Value {
+    json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
+}
+
+#[test]
+fn hooks_of_all_six_kinds_run_in_order_each_in_its_place() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let log = place.path("log");
+    let tell = |kind: &str| hook(&format!("read s; echo {kind} $(readlink /proc/self/ns/mnt) $s >> {}", log.display()));
+    place.edit(|spec| {
+        spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/log", "type": "bind", "source": log, "options": ["bind"]}));
+        let inside = hook("read s; echo startContainer $(readlink /proc/self/ns/mnt) $s >> /log");
+        spec["hooks"] = json!({
+            "prestart": [tell("prestart")], "createRuntime": [tell("createRuntime")], "createContainer": [tell("createContainer")],
+            "startContainer": [inside], "poststart": [tell("poststart")], "poststop": [tell("poststop")],
+        });
+    });
+    fs::write(&log, "").unwrap();
+    let kinds = |text: &str| text.lines().map(|l| l.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(place.create().err, "");
+    assert_eq!(kinds(&place.read("log")), ["prestart", "createRuntime", "createContainer"]);
+    place.ok(&["start", ID]);
+    let pid = place.state()["pid"].clone();
+    place.ok(&["kill", ID, "KILL"]);
+    until("it ends", || place.status() == "stopped");
+    place.ok(&["delete", ID]);
+    let text = place.read("log");
+    assert_eq!(kinds(&text), ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]);
+    let ours = fs::read_link("/proc/self/ns/mnt").unwrap();
+    for (line, status) in text.lines().zip(["creating", "creating", "creating", "created", "running", "stopped"]) {
+        let [kind, namespace, state] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let state: Value = serde_json::from_str(state).unwrap();
+        assert_eq!((&state["id"], &state["status"]), (&json!(ID), &json!(status)), "{kind}");
+        assert!(status == "stopped" || state["pid"] == pid, "{line}");
+        let inside = kind.ends_with("Container");
+        assert_eq!(namespace != ours.to_str().unwrap(), inside, "{kind}");
+    }
+}
+
+#[test]
+fn a_failing_hook_stops_the_container_and_is_named() {
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+        let Some(place) = Place::new("exec sleep 60") else { return };
+        let bad = if kind == "startContainer" { hook("exit 3") } else { hook("cat >/dev/null; exit 3") };
+        place.edit(|spec| spec["hooks"] = json!({kind: [bad], "poststop": [hook("echo stopped >> log")]}));
+        let created = place.create();
+        let failed = if kind == "startContainer" { place.codexrun(&["start", ID]) } else { created };
+        assert_eq!(failed.code, 1, "{kind}: {failed:?}");
+        assert!(failed.err.contains(&format!("config.json: hooks.{kind}[0]: the hook `/bin/sh` failed")), "{failed:?}");
+        place.ok(&["delete", "--force", ID]);
+        assert_eq!(place.read("log"), "stopped\n", "{kind}");
+    }
+}
+
+#[test]
+fn a_hook_inside_that_takes_too_long_is_killed() {
+    let Some(place) = Place::new("true") else { return };
+    place.edit(|spec| {
+        let mut slow = hook("exec sleep 60");
+        slow["timeout"] = json!(1);
+        spec["hooks"] = json!({"createContainer": [slow]});
+    });
+    let said = place.create();
+    assert!(said.code == 1 && said.err.contains("did not end within 1 s"), "{said:?}");
+}

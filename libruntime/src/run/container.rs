@@ -1,0 +1,99 @@
+//! What the parent holds of a container while it is brought up and followed: its process, its socket, its keeper.
+
+use super::keeper;
+use crate::plan::op::Sync;
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::process::{self, Ended, Pid};
+use crate::sys::{Errno, Result as SysResult, file};
+use crate::{Error, Result};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+/// What the parent holds while the container lives.
+pub(super) struct Container {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    pub gate: OwnedFd,
+    pub faults: OwnedFd,
+    /// Only until the keeper has been forked: the pipe must end with the last who can fail.
+    pub fault_writer: Option<OwnedFd>,
+    /// For the keeper.
+    pub ended: Option<OwnedFd>,
+    pub keeper: Option<KeeperProcess>,
+    pub master: Option<OwnedFd>,
+    /// The master has gone to its receiver.
+    pub console_sent: bool,
+}
+
+pub(super) struct KeeperProcess {
+    pub pid: Pid,
+    pub paths: Vec<PathBuf>,
+    pub ended: bool,
+}
+
+impl Container {
+    /// Waits for the child's byte; the terminal may come first.
+    pub fn expect(&mut self, sync: Sync) -> SysResult<()> {
+        loop {
+            match file::receive(self.gate.as_fd())? {
+                Some((byte, fd)) if byte == Sync::Console as u8 => {
+                    self.master = fd;
+                    if sync == Sync::Console {
+                        return Ok(());
+                    }
+                }
+                Some((byte, _)) if byte == sync as u8 => return Ok(()),
+                Some(_) => return Err(Errno::EPROTO),
+                None => return Err(Errno::EPIPE),
+            }
+        }
+    }
+
+    /// SIGCHLD: a keeper that ends before the container has failed, or was killed; its names are then ours to remove.
+    pub fn keeper_failed(&mut self) -> Result<()> {
+        let Some(keeper) = self.keeper.as_mut().filter(|k| !k.ended) else { return Ok(()) };
+        let Ok(Some((_, how))) = process::wait(keeper.pid, libc::WNOHANG) else { return Ok(()) };
+        keeper.ended = true;
+        match how {
+            // Init has told it that the sandbox has ended, a moment before we hear of it.
+            Ended::Exited(0) => Ok(()),
+            // Without one the placeholders' locks are gone, and with them the protection.
+            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
+        }
+    }
+
+    /// The process that joined a pid namespace: a sibling of the one that we made, which has done its part.
+    pub fn joined(&mut self) -> SysResult<()> {
+        match file::poll([Some(self.gate.as_fd()), Some(self.pidfd.as_fd())])? {
+            [true, _] => self.expect(Sync::Joined)?,
+            // It was killed before it could tell.
+            _ => return Err(Errno::ESRCH),
+        }
+        let mut pid = [0; 4];
+        if file::read(self.gate.as_fd(), &mut pid)? != pid.len() {
+            return Err(Errno::EPIPE);
+        }
+        let pid = Pid::from_ne_bytes(pid);
+        let pidfd = pidfd_open(nix::unistd::Pid::from_raw(pid))?;
+        process::wait(self.pid, 0)?;
+        (self.pid, self.pidfd) = (pid, pidfd);
+        Ok(())
+    }
+
+    /// Its end; `kill` brings it about.
+    pub fn end(&self, kill: bool) -> SysResult<Ended> {
+        if kill {
+            // ESRCH: it has ended by itself.
+            let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        }
+        process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
+    }
+
+    /// The keeper sees the end by itself; what one that was killed has left is removed here.
+    pub fn end_keeper(&mut self) {
+        let Some(keeper) = self.keeper.take() else { return };
+        if keeper.ended || !matches!(process::wait(keeper.pid, 0), Ok(Some((_, Ended::Exited(_))))) {
+            keeper::release_all(&keeper.paths);
+        }
+    }
+}

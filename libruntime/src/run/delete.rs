@@ -1,0 +1,105 @@
+//! `delete`: undoes what `create` did, and forgets the container.
+
+use super::start::{absent, poststop};
+use crate::bundle::Bundle;
+use crate::state::{ContainerId, Record, Signal, Status, Store};
+use crate::sys::file;
+use crate::{Error, Result};
+use std::os::fd::AsFd;
+
+/// How long a killed process may take to end, in milliseconds.
+const PATIENCE: i32 = 10_000;
+
+/// Removes a stopped container, or, as runc does, one that was never started; `force` kills a running one first, and is content
+/// if there is none.
+///
+/// # Errors
+/// It does not exist or runs (without `force`), or it cannot be ended or removed.
+pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
+    if !store.has(id)? {
+        return if force { Ok(()) } else { Err(absent()) };
+    }
+    let record = match store.load(id) {
+        Ok(record) => Some(record),
+        // A crash left it before it was recorded: there is nobody to wait for.
+        Err(e) if !force && e == absent() => return Err(e),
+        // A garbled record names no process.
+        Err(_) => None,
+    };
+    if let Some(record) = &record {
+        stop(record, force)?;
+    }
+    let Some(held) = store.hold(id)? else { return Ok(()) };
+    if let Some(record) = record.filter(|record| record.late_hooks) {
+        match Bundle::recorded(&record.config(), record.rootfs.clone()) {
+            Ok(bundle) => poststop(&record, &bundle),
+            Err(e) => e.warn(),
+        }
+    }
+    held.remove()
+}
+
+fn stop(record: &Record, force: bool) -> Result<()> {
+    match record.status() {
+        Status::Stopped => return Ok(()),
+        Status::Running if !force => {
+            return Err(Error::new(format!("cannot delete container {} that is not stopped: running", record.id)));
+        }
+        Status::Running | Status::Created => {}
+    }
+    let process = match record.first_process() {
+        // Ended by itself meanwhile.
+        Err(_) if record.status() == Status::Stopped => return Ok(()),
+        process => process?,
+    };
+    match record.kill(Signal::KILL) {
+        Err(_) if record.status() == Status::Stopped => return Ok(()),
+        killed => killed?,
+    }
+    let ended = file::poll_for(process.as_fd(), PATIENCE).map_err(|e| super::launch::setup("wait for the container's end", e))?;
+    match ended {
+        true => Ok(()),
+        false => Err(Error::new(format!("container {} is still running 10 seconds after SIGKILL", record.id))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::Spec;
+    use std::path::Path;
+    use std::process::{Child, Command};
+
+    fn running(store: &Store) -> (ContainerId, Child) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let id: ContainerId = "a".parse().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let record = Record::new(id.clone(), pid, Path::new("/b"), Path::new("/b/rootfs"), &Spec::default()).unwrap();
+        store.reserve(&id).unwrap().save(&record).unwrap();
+        (id, child)
+    }
+
+    #[test]
+    fn a_running_container_is_deleted_only_by_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let (id, mut child) = running(&store);
+        let said = |force| delete(&store, &id, force).unwrap_err().to_string();
+        assert_eq!(said(false), "cannot delete container a that is not stopped: running");
+        delete(&store, &id, true).unwrap();
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(said(false), "container does not exist");
+        delete(&store, &id, true).unwrap();
+    }
+
+    #[test]
+    fn a_stopped_container_is_deleted_and_its_name_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let (id, mut child) = running(&store);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        delete(&store, &id, false).unwrap();
+        store.reserve(&id).unwrap();
+    }
+}

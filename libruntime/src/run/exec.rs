@@ -1,0 +1,74 @@
+//! `exec`: one more process in a running container.
+
+use super::{Options, launch, receiver, single_threaded};
+use crate::bundle::Bundle;
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::state::{ContainerId, Record, Status, Store};
+use crate::{Error, Result};
+use oci_spec::runtime::Process;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+/// How the process is run.
+#[derive(Debug, Clone, Default)]
+pub struct Exec {
+    /// Return when it has started.
+    pub detach: bool,
+    /// Gets its process id.
+    pub pid_file: Option<PathBuf>,
+    /// A Unix socket that gets the master of its terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Descriptors from 3 on that it keeps.
+    pub preserve_fds: u32,
+    /// In a paused container too, where it waits until that is resumed.
+    pub ignore_paused: bool,
+}
+
+/// Runs what `process` makes of the container's own process in the container; its exit code, or 0 when detached.
+///
+/// # Errors
+/// There is no such container, or it does not run; every reason for which the process is refused; or the step that failed.
+pub fn exec(
+    store: &Store,
+    id: &ContainerId,
+    process: impl FnOnce(Option<&Process>) -> Result<Process>,
+    exec: &Exec,
+) -> Result<u8, Vec<Error>> {
+    let one = |e| vec![e];
+    single_threaded().map_err(one)?;
+    let record = store.load(id).map_err(one)?;
+    running(&record).map_err(one)?;
+    let target = record.first_process().map_err(one)?;
+    let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
+    let process = process(bundle.spec.process().as_ref()).map_err(one)?;
+    let options = Options {
+        detach: exec.detach,
+        pid_file: exec.pid_file.clone(),
+        console_socket: exec.console_socket.clone(),
+        preserve_fds: exec.preserve_fds,
+        bundle_dir: Some(record.bundle.clone()),
+        ..Options::default()
+    };
+    let mut asked = options.plan(false);
+    asked.record = true; // the program is looked for, and the pid file written, before it runs
+    let plan = Plan::exec(&bundle, process, &Host::probe(), &asked)?;
+    receiver(&plan, &options).map_err(one)?;
+    let launch = launch::Launch {
+        plan: &plan,
+        bundle: &bundle,
+        options: &options,
+        reserved: None,
+        target: Some(target.as_fd()),
+        park: false,
+    };
+    launch.run().map_err(one)
+}
+
+fn running(record: &Record) -> Result<()> {
+    match record.status() {
+        Status::Running => Ok(()),
+        Status::Created => Err(Error::new("cannot exec in a container that was not started").hint("`codexrun start` starts it")),
+        Status::Stopped => Err(Error::new("cannot exec in a stopped container")),
+    }
+}

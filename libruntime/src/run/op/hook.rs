@@ -1,0 +1,48 @@
+//! Hooks that run in the container's namespaces (runtime-spec, "POSIX-platform Hooks"): createContainer, startContainer.
+
+use super::super::child::Child;
+use crate::plan::op::{ChildHook, HookKind};
+use crate::sys::process::{self, Cloned, Ended, Strings};
+use crate::sys::{Errno, Result, file, signal};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// ETIME: it took too long and has been killed. ECANCELED: it failed. Anything else: it could not be run.
+pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
+    let state = if hook.kind == HookKind::StartContainer { &child.states.created } else { &child.states.creating };
+    let state = state.as_ref().ok_or(Errno::EBADF)?;
+    let (args, env) = child.hooks.get(hook.index).ok_or(Errno::EBADF)?;
+    // The next hook reads it from the beginning too.
+    file::rewind(state.as_fd())?;
+    // Carries the errno of an execve(2) that fails; closed by one that does not.
+    let (failed, says) = file::pipe()?;
+    let (pid, pidfd) = match process::clone(0)? {
+        Cloned::Child => {
+            let errno = go_on(hook, state.as_fd(), child, args, env);
+            let _ = file::write_all(says.as_fd(), &(errno as i32).to_ne_bytes());
+            process::exit(127)
+        }
+        Cloned::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(says);
+    let in_time = file::poll_for(pidfd.as_fd(), hook.timeout)?;
+    if !in_time {
+        process::kill(pid, libc::SIGKILL)?;
+    }
+    let ended = process::wait(pid, 0)?;
+    let mut errno = [0; 4];
+    match (ended, file::read(failed.as_fd(), &mut errno)?) {
+        (_, 4) => Err(Errno::from_raw(i32::from_ne_bytes(errno))),
+        _ if !in_time => Err(Errno::ETIME),
+        (Some((_, Ended::Exited(0))), _) => Ok(()),
+        _ => Err(Errno::ECANCELED),
+    }
+}
+
+/// Nothing but the payload writes to standard output. Returns only if it fails.
+fn go_on(hook: &ChildHook, state: BorrowedFd, child: &Child, args: &Strings, env: &Strings) -> Errno {
+    let stdio = file::become_stdio_number(state, 0).and_then(|()| file::become_stdio_number(file::stderr(), 1));
+    match stdio.and_then(|()| file::cloexec_from(3)).and_then(|()| signal::set_mask(&child.mask).map(drop)) {
+        Ok(()) => process::exec(&hook.path, args, env),
+        Err(errno) => errno,
+    }
+}

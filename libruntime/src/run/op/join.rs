@@ -1,0 +1,39 @@
+//! The first steps of `exec`: into the namespaces of a container that runs.
+
+use super::super::child::Child;
+use crate::plan::op::Sync;
+use crate::sys::file::{self, Resolve};
+use crate::sys::{Errno, Result, process, tty};
+use std::os::fd::AsFd;
+
+/// The root and the working directory become those of the mount namespace (setns(2)).
+pub(super) fn join(child: &mut Child, flags: u64) -> Result<()> {
+    let target = child.target.take().ok_or(Errno::EBADF)?;
+    process::setns(target.as_fd(), flags)
+}
+
+/// Only a child lives in the joined pid namespace. It is made a child of codexrun itself, which engines expect to inherit it from.
+pub(super) fn descend(child: &Child) -> Result<()> {
+    let Some(pid) = process::clone_sibling()? else { return Ok(()) };
+    let mut message = [Sync::Joined as u8; 5];
+    message[1..].copy_from_slice(&pid.to_ne_bytes());
+    file::write_all(child.gate.as_fd(), &message)?;
+    process::exit(0)
+}
+
+/// The container may have put anything on `/dev/pts`: only a devpts(5) gives a terminal whose other end is what it seems
+/// (CVE-2025-52565).
+pub(super) fn terminal(child: &mut Child, size: Option<(u16, u16)>) -> Result<()> {
+    let devpts = file::open_in(file::cwd(), c"/dev/pts", libc::O_PATH | libc::O_DIRECTORY, Resolve::NoMagicLinks)?;
+    if file::filesystem(devpts.as_fd())? != libc::DEVPTS_SUPER_MAGIC {
+        return Err(Errno::ENOTTY);
+    }
+    let master = file::open_at(devpts.as_fd(), c"ptmx", libc::O_RDWR | libc::O_NOCTTY | libc::O_NOFOLLOW)?;
+    let peer = tty::peer(master.as_fd())?;
+    if let Some((rows, columns)) = size {
+        tty::set_size(master.as_fd(), rows, columns)?;
+    }
+    file::send_fd(child.gate.as_fd(), master.as_fd(), Sync::Console as u8)?;
+    child.tty = Some(peer);
+    Ok(())
+}
