@@ -37,14 +37,16 @@ fn start() -> u8 {
     let mut grammar = Cli::command();
     let line = argv::normalise(std::env::args_os(), &grammar);
     let parsed = grammar.try_get_matches_from_mut(&line.words).and_then(|matches| Cli::from_arg_matches(&matches));
-    match parsed {
-        Ok(cli) => dispatch(&cli).unwrap_or_else(|failure| failure.report(&cli.global)),
-        Err(e) if report::is_help(&e) => report::help(&e),
-        Err(e) => {
-            let code = if line.verb.as_deref() == Some("exec") { exec::FAILED } else { 1 };
-            report::mistake(&e).code_unless_told(code).report(&Global::of_a_mistake(&line.words))
-        }
-    }
+    let code = match parsed {
+        Ok(cli) => match dispatch(&cli) {
+            Ok(code) => return code,
+            Err(failure) => failure.report(&cli.global),
+        },
+        Err(e) if report::is_help(&e) => return report::help(&e),
+        Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words)),
+    };
+    // So that nobody takes runc's own failure for an exit code of the command.
+    if line.verb.as_deref() == Some("exec") { 255 } else { code }
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
@@ -53,16 +55,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     }
     match cli.verb.as_ref().ok_or_else(grammar::no_verb)? {
         Verb::Spec(verb) => verb.run(),
-        Verb::Create(verb) => {
-            cli.global.cgroups()?;
-            verb.run(&cli.global)
-        }
+        Verb::Create(verb) => cli.global.cgroups().map_err(Failure::from).and_then(|_| verb.run(&cli.global)),
         Verb::Start(verb) => verb.run(&cli.global),
         Verb::Exec(verb) => verb.run(&cli.global),
-        Verb::Run(verb) => {
-            cli.global.cgroups()?;
-            verb.run(&cli.global)
-        }
+        Verb::Run(verb) => cli.global.cgroups().map_err(Failure::from).and_then(|_| verb.run(&cli.global)),
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),
         Verb::State(verb) => verb.run(&cli.global),

@@ -395,3 +395,25 @@ fn a_hook_inside_that_takes_too_long_is_killed() {
     let said = place.create();
     assert!(said.code == 1 && said.err.contains("did not end within 1 s"), "{said:?}");
 }
+
+/// PID 1 of a sandbox is codexrun's init, which an ordinary user may not look into.
+#[test]
+fn exec_joins_the_sandbox_of_a_policy_with_all_its_walls() {
+    let Some(place) = Place::new("true") else { return };
+    fs::remove_dir_all(place.path("b")).unwrap();
+    let work = place.path("work");
+    fs::create_dir(&work).unwrap();
+    let spec =
+        ["spec", "--from-policy", "workspace-write", "--cwd", work.to_str().unwrap(), "--bundle", "b", "--", "sleep", "60"];
+    assert_eq!(place.codexrun(&spec).code, 0);
+    place.started();
+    let script = "touch x && echo written; mkdir .git || echo protected; touch /usr/x || echo read-only; \
+        grep -h -e NoNewPrivs -e Seccomp: -e CapEff -e CapBnd /proc/self/status; id -u";
+    let said = place.codexrun(&["exec", ID, "sh", "-c", script]);
+    let lines: Vec<&str> = said.out.lines().collect();
+    let uid = nix::unistd::getuid().to_string();
+    let walls = ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", &uid];
+    assert_eq!(lines, [&["written", "protected", "read-only"], &walls[..]].concat(), "{said:?}");
+    place.ok(&["delete", "--force", ID]);
+    until("the placeholders are gone", || fs::read_dir(&work).unwrap().count() == 1);
+}

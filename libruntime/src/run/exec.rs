@@ -39,7 +39,7 @@ pub fn exec(
     single_threaded().map_err(one)?;
     let record = store.load(id).map_err(one)?;
     running(&record).map_err(one)?;
-    let target = record.first_process().map_err(one)?;
+    let target = record.joinable().map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
     let options = Options {

@@ -51,6 +51,9 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// The container's root directory on the host.
     pub rootfs: PathBuf,
+    /// Its mount namespace, as the link in /proc says it: `mnt:[4026532001]`.
+    #[serde(default)]
+    pub mount_namespace: PathBuf,
     /// Whether config.json has hooks that run after the start or the end.
     #[serde(default)]
     pub late_hooks: bool,
@@ -100,6 +103,7 @@ impl Record {
             owner: process::owner(),
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             rootfs: rootfs.to_owned(),
+            mount_namespace: process::mount_namespace(pid).unwrap_or_default(),
             late_hooks: late_hooks(spec),
             own_pids: own_pids(spec),
             options: Value::Null,
@@ -123,6 +127,20 @@ impl Record {
         let process = process::open(self.pid).map_err(|_| not_running())?;
         // Looked at after the descriptor was opened: if our process lives now, it is the one the descriptor holds.
         if self.status() == Status::Stopped { Err(not_running()) } else { Ok(process) }
+    }
+
+    /// A descriptor of a process by which the container's namespaces can be joined. An ordinary user may not look into PID 1 when that
+    /// is codexrun's init; its children are as good, if they are still in the container's mount namespace.
+    pub fn joinable(&self) -> Result<OwnedFd> {
+        let first = self.first_process()?;
+        if process::mount_namespace(self.pid).is_some() {
+            return Ok(first);
+        }
+        let inside = |pid: &i32| process::mount_namespace(*pid).is_some_and(|namespace| namespace == self.mount_namespace);
+        // Looked at again after the descriptor was opened: now it is the one that the descriptor holds.
+        let open = |pid: i32| process::open(pid).ok().filter(|_| inside(&pid));
+        let found = process::children(self.pid).into_iter().filter(inside).find_map(open);
+        found.ok_or_else(|| Error::new("no process of the container can be looked into, so it cannot be joined"))
     }
 
     /// The two FIFOs by which a created container is started, if it still waits for that.

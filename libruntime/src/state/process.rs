@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// The facts of `/proc/PID/stat` that a status, and a family, are derived from.
 pub(super) struct Stat {
@@ -39,6 +40,17 @@ impl Stat {
 /// A process that stays the same one, whatever becomes of its number.
 pub(super) fn open(pid: i32) -> Result<OwnedFd, Errno> {
     pidfd::pidfd_open(Pid::from_raw(pid))
+}
+
+/// The link of its mount namespace; `None` if the caller may not see it.
+pub(super) fn mount_namespace(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+}
+
+/// The children of its main thread (proc_tid_children(5)).
+pub(super) fn children(pid: i32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 /// The caller's name, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
