@@ -1,6 +1,6 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
-use crate::{create, delete, exec, features, kill, list, plan, ps, run, sandbox, spec, start, state, sweep};
+use crate::{completion, create, delete, exec, features, kill, list, plan, ps, run, sandbox, spec, start, state, sweep};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
 use libruntime::host::root_of_host;
@@ -139,6 +139,8 @@ pub enum Verb {
     Kill(kill::Kill),
     Delete(delete::Delete),
     Features(features::Features),
+    Completion(completion::Completion),
+    Man(completion::Man),
     Sweep(sweep::Sweep),
 }
 

@@ -4,6 +4,7 @@
 #[cfg(feature = "alloc-trap")]
 mod alloc_trap;
 mod argv;
+mod completion;
 mod create;
 mod delete;
 #[cfg(not(test))]
@@ -67,6 +68,8 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Kill(verb) => verb.run(&cli.global),
         Verb::Delete(verb) => verb.run(&cli.global),
         Verb::Features(verb) => verb.run(),
+        Verb::Completion(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(),
         Verb::Sweep(verb) => verb.run(),
     }
 }

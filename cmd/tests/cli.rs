@@ -210,6 +210,26 @@ mod usage {
     }
 
     #[test]
+    fn completions_and_manual_pages_know_every_verb() {
+        let dir = dir();
+        let help = at(dir.path(), &["--help"]).1;
+        let verbs: Vec<&str> =
+            help.lines().skip_while(|line| *line != "Commands:").skip(1).map_while(|l| l.split_whitespace().next()).collect();
+        assert!(verbs.len() > 12, "{help}");
+        for shell in ["bash", "zsh", "fish"] {
+            let (code, script, err) = at(dir.path(), &["completion", shell]);
+            assert_eq!((code, err.as_str()), (0, ""));
+            assert!(verbs.iter().all(|verb| script.contains(verb)), "{shell}");
+        }
+        for verb in &verbs {
+            let (code, page, err) = at(dir.path(), &["man", verb]);
+            assert!(code == 0 && page.contains(&format!("codexrun\\-{verb}")), "{page}{err}");
+        }
+        assert!(at(dir.path(), &["man"]).1.contains("cgroup\\-manager"));
+        refused(&at(dir.path(), &["man", "frob"]), "there is no verb `frob`");
+    }
+
+    #[test]
     fn features_are_one_object_and_the_version_is_the_newest_of_them() {
         let dir = dir();
         let (code, out, err) = at(dir.path(), &["features"]);
