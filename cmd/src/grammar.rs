@@ -47,9 +47,9 @@ pub struct Global {
     /// Whether to go on without a cgroup that the caller has no right to make; `auto`: unless the caller is root of the host
     #[arg(long, value_name = "WHETHER", value_enum, default_value_t)]
     pub rootless: Rootless,
-    /// The program that `checkpoint` and `restore` call
-    #[arg(long, value_name = "PROGRAM", default_value = "criu")]
-    pub criu: PathBuf,
+    /// Accepted for runc's sake: there is no checkpoint and no restore
+    #[arg(long, value_name = "PROGRAM")]
+    pub criu: Option<PathBuf>,
 }
 
 /// What `list` and `ps` print.
