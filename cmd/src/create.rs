@@ -52,8 +52,11 @@ impl New {
     }
 
     /// The options of a container that is made of the bundle in `dir`.
-    pub fn options(&self, dir: &Path) -> Result<Options> {
+    pub fn options(&self, dir: &Path, global: &Global) -> Result<Options> {
+        let cgroups = global.cgroups()?;
         Ok(Options {
+            no_cgroup: !cgroups.make,
+            may_lack_cgroup: cgroups.may_lack,
             pid_file: self.pid_file.clone(),
             preserve_fds: self.preserve_fds,
             bundle_dir: Some(absolute(dir)?),
@@ -71,7 +74,7 @@ impl Create {
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = Bundle::read(&dir)?;
         run::close_inherited(self.new.preserve_fds)?;
-        let options = Options { id: Some(id), store: Some(global.store()?), ..self.new.options(&dir)? };
+        let options = Options { id: Some(id), store: Some(global.store()?), ..self.new.options(&dir, global)? };
         run::create(&bundle, &options)?;
         Ok(0)
     }

@@ -67,15 +67,8 @@ pub struct Exec {
     command: Vec<String>,
 }
 
-/// As runc: what is not the command's exit code must not look like one.
-pub const FAILED: u8 = 255;
-
 impl Exec {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        self.exec(global).map_err(|failure| failure.code_unless_told(FAILED))
-    }
-
-    fn exec(&self, global: &Global) -> Result<u8, Failure> {
         let (store, id) = (global.store()?, self.id.parse()?);
         // Read before the descriptors go: the file may be one of them.
         let given = self.process.as_deref().map(read).transpose()?;

@@ -26,11 +26,6 @@ impl From<Vec<Error>> for Failure {
 }
 
 impl Failure {
-    /// The same, with `code` wherever it would have been 1.
-    pub fn code_unless_told(self, code: u8) -> Failure {
-        Failure(self.0.into_iter().map(|e| if e.code == 1 { e.code(code) } else { e }).collect())
-    }
-
     /// Says it, and gives the code to leave with.
     pub fn report(&self, global: &Global) -> u8 {
         self.0.iter().for_each(|e| say(e));

@@ -41,7 +41,7 @@ impl Run {
         let bundle = Bundle::read(&dir)?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then(|| global.store()).transpose()?;
-        let options = Options { id, store, detach: self.detach, ..self.new.options(&dir)? };
+        let options = Options { id, store, detach: self.detach, ..self.new.options(&dir, global)? };
         run::close_inherited(self.new.preserve_fds)?;
         Ok(run::run(&bundle, &options)?)
     }

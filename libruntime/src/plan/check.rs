@@ -62,15 +62,10 @@ pub(super) fn unsupported_process(draft: &mut Draft, p: &Process) {
 fn unsupported_linux(draft: &mut Draft, l: &Linux) {
     let some = |list: bool, name: &'static str| (list, name);
     let fields = [
-        some(l.resources().is_some(), "linux.resources"),
-        some(l.cgroups_path().is_some(), "linux.cgroupsPath"),
-        some(l.devices().as_ref().is_some_and(|d| !d.is_empty()), "linux.devices"),
-        some(l.sysctl().as_ref().is_some_and(|s| !s.is_empty()), "linux.sysctl"),
         some(l.mount_label().as_ref().is_some_and(|s| !s.is_empty()), "linux.mountLabel"),
         some(l.intel_rdt().is_some(), "linux.intelRdt"),
         some(l.memory_policy().is_some(), "linux.memoryPolicy"),
         some(l.personality().is_some(), "linux.personality"),
-        some(l.time_offsets().as_ref().is_some_and(|t| !t.is_empty()), "linux.timeOffsets"),
         some(l.net_devices().as_ref().is_some_and(|n| !n.is_empty()), "linux.netDevices"),
     ];
     for (present, name) in fields {

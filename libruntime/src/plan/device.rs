@@ -1,10 +1,11 @@
-//! The default devices and links of `/dev` (config-linux.md, "Default Devices"; runtime-linux.md, "Dev symbolic links").
+//! `linux.devices`, and the default devices and links of `/dev` (config-linux.md, "Devices"; runtime-linux.md, "Dev symbolic
+//! links").
 
 use super::Draft;
-use super::op::Op;
+use super::op::{Device, Op};
 use super::order::Stage;
-use super::place::{At, c_string};
-use oci_spec::runtime::Spec;
+use super::place::{At, c_path, c_string};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, Spec};
 use std::path::Path;
 
 /// Name, major, minor.
@@ -26,15 +27,22 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
         m.options().iter().flatten().any(|o| o == "bind" || o == "rbind") || m.typ().as_deref() == Some("bind")
     };
     let dev = Path::new("/dev");
-    if mounts().any(|m| m.destination() == dev && is_bind(&m)) {
+    if mounts().any(|m| m.destination().components().eq(dev.components()) && is_bind(&m)) {
         return;
+    }
+    let asked = spec.linux().as_ref().and_then(|l| l.devices().as_deref()).unwrap_or_default();
+    for (i, device) in asked.iter().enumerate() {
+        asked_for(draft, &format!("linux.devices[{i}]"), device);
     }
     let Some(at) = draft.at("linux.devices", dev) else { return };
     draft.step(Stage::Devices, Op::OpenDev(at), "default devices");
     for (name, major, minor) in NODES {
         let path = format!("/dev/{name}");
+        if asked.iter().any(|device| device.path() == Path::new(&path)) {
+            continue;
+        }
         let (Ok(name), Ok(source)) = (c_string(name.as_bytes()), c_string(path.as_bytes())) else { continue };
-        let op = if draft.user_namespace {
+        let op = if draft.spaces.own(libc::CLONE_NEWUSER) {
             Op::BindNode { name, source }
         } else {
             Op::Node { name, device: libc::makedev(*major, *minor) }
@@ -47,6 +55,32 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
         }
     }
     console(draft, spec);
+}
+
+fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
+    let kind = match asked.typ() {
+        Type::C | Type::U => libc::S_IFCHR,
+        Type::B => libc::S_IFBLK,
+        Type::P => libc::S_IFIFO,
+        Type::A => return draft.refuse(format!("{place}.type"), "`a` is no type of a device node"),
+    };
+    let number = |n: i64| u32::try_from(n).ok();
+    let device = match (kind, number(asked.major()), number(asked.minor())) {
+        (libc::S_IFIFO, ..) => 0,
+        (_, Some(major), Some(minor)) if major < 1 << 12 && minor < 1 << 20 => libc::makedev(major, minor),
+        _ => return draft.refuse(place, format!("{}:{} is no device number", asked.major(), asked.minor())),
+    };
+    let path = asked.path();
+    let (Some(at), Some(source)) = (draft.at(&format!("{place}.path"), path), draft.take(place, c_path(path))) else { return };
+    if at.is_root() {
+        return draft.refuse(format!("{place}.path"), "`/` is no place for a device");
+    }
+    let (mode, uid, gid) = (asked.file_mode().unwrap_or(0o666) & 0o7777, asked.uid(), asked.gid());
+    // In a user namespace mknod(2) refuses devices: the host's node is bound instead. A pipe is no device.
+    let bound = draft.spaces.own(libc::CLONE_NEWUSER) && kind != libc::S_IFIFO;
+    let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
+    let device = Device { at, kind, device, mode, owner, source: bound.then_some(source) };
+    draft.step(Stage::Devices, Op::Device(device), place);
 }
 
 fn console(draft: &mut Draft, spec: &Spec) {

@@ -6,12 +6,14 @@ use super::op::Op;
 use super::order::Stage;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Spec};
 
-pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) {
-    let Some(process) = spec.process() else { return };
-    let sets = Sets::of(process);
+/// What is asked for and cannot be given comes back as warnings.
+pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
+    let Some(process) = spec.process() else { return Vec::new() };
+    let mut sets = Sets::of(process);
+    let warnings = sets.reduce(grantable(draft));
     match maps {
         Maps::Itself(uid, gid) | Maps::Nested(uid, gid) => mapped(draft, process, *uid, *gid),
-        Maps::None | Maps::Parent => set_ids(draft, process, &sets),
+        Maps::None | Maps::Parent | Maps::Joined => set_ids(draft, process, &sets, *maps == Maps::Joined),
     }
     if matches!(maps, Maps::Nested(..)) && sets.any() {
         // The mounts and namespaces belong to the outer user namespace: there the process has no power to use.
@@ -27,6 +29,13 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) {
     if process.no_new_privileges() == Some(true) {
         draft.step(Stage::NoNewPrivs, Op::NoNewPrivs, "process.noNewPrivileges");
     }
+    warnings
+}
+
+/// A user namespace gives every capability the kernel knows; without one there are only the caller's.
+fn grantable(draft: &Draft) -> u64 {
+    let known = u64::MAX >> (63 - draft.host.last_capability.min(63));
+    if draft.spaces.own(libc::CLONE_NEWUSER) { known } else { known & draft.host.permitted }
 }
 
 /// One id is mapped, so the process is it already.
@@ -42,16 +51,17 @@ fn mapped(draft: &mut Draft, process: &Process, uid: u32, gid: u32) {
     }
 }
 
-fn set_ids(draft: &mut Draft, process: &Process, sets: &Sets) {
+fn set_ids(draft: &mut Draft, process: &Process, sets: &Sets, joined: bool) {
     let user = process.user();
-    let groups = user.additional_gids().clone().unwrap_or_default();
+    let gids = user.additional_gids().clone().unwrap_or_default();
     // To the kernel, -1 means: leave it as it is.
     for (place, id) in [("process.user.uid", user.uid()), ("process.user.gid", user.gid())] {
         if id == u32::MAX {
             draft.refuse(place, format!("{id} is not an id"));
         }
     }
-    draft.step(Stage::Ids, Op::Groups(groups), "process.user.additionalGids");
+    let denied_is_fine = joined && gids.is_empty();
+    draft.step(Stage::Ids, Op::Groups { gids, denied_is_fine }, "process.user.additionalGids");
     draft.step(Stage::Ids, Op::Gid(user.gid()), "process.user.gid");
     if user.uid() != 0 && sets.any() {
         draft.step(Stage::Ids, Op::KeepCapabilities, "process.capabilities");
@@ -82,6 +92,27 @@ impl Sets {
         }
     }
 
+    /// config.md: what "cannot be granted otherwise MUST be logged as a warning", and "SHOULD NOT fail"; runc and crun drop it too. An
+    /// ambient capability must be inheritable and permitted (capabilities(7)): `runc spec` itself writes some that are not.
+    fn reduce(&mut self, grantable: u64) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut keep = |name: &str, set: &mut u64, of: u64, why: &str| {
+            let lost: Vec<String> = names(*set & !of).collect();
+            if !lost.is_empty() {
+                warnings.push(format!("config.json: process.capabilities.{name}: {} {why}, and are left out", lost.join(", ")));
+            }
+            *set &= of;
+        };
+        let here = "cannot be granted here: the kernel does not know them, or the caller does not have them";
+        keep("bounding", &mut self.bounding, grantable, here);
+        keep("permitted", &mut self.permitted, grantable, here);
+        keep("effective", &mut self.effective, grantable, here);
+        keep("inheritable", &mut self.inheritable, grantable, here);
+        let crossing = self.permitted & self.inheritable;
+        keep("ambient", &mut self.ambient, crossing, "are not in both `permitted` and `inheritable`");
+        warnings
+    }
+
     fn any(&self) -> bool {
         self.effective | self.permitted | self.inheritable | self.ambient != 0
     }
@@ -95,18 +126,30 @@ fn capabilities(draft: &mut Draft, sets: &Sets) {
         format!("{place}.bounding"),
     );
     let (effective, permitted, inheritable, ambient) = (sets.effective, sets.permitted, sets.inheritable, sets.ambient);
-    for (subset, of, name) in [(effective, permitted, "effective"), (ambient, permitted & inheritable, "ambient")] {
-        if subset & !of != 0 {
-            draft.refuse(format!("{place}.{name}"), "has a capability that `permitted` (for `ambient`: and `inheritable`) lacks");
-        }
+    if effective & !permitted != 0 {
+        draft.refuse(format!("{place}.effective"), "has a capability that `permitted` lacks");
     }
     draft.step(Stage::Capabilities, Op::Capabilities { effective, permitted, inheritable, ambient }, place);
 }
 
 /// Every capability, in the order of the kernel's numbers (capabilities(7)).
 pub(super) fn all() -> &'static [Capability] {
+    ORDER
+}
+
+/// The kernel's number of a capability, capabilities(7).
+fn number(capability: Capability) -> u32 {
+    ORDER.iter().position(|c| *c == capability).map_or(63, |n| n as u32)
+}
+
+/// The names of a set.
+fn names(set: u64) -> impl Iterator<Item = String> {
+    ORDER.iter().enumerate().filter(move |(n, _)| set >> n & 1 == 1).map(|(_, capability)| format!("CAP_{capability}"))
+}
+
+const ORDER: &[Capability] = {
     use Capability::*;
-    const ORDER: &[Capability] = &[
+    &[
         Chown,
         DacOverride,
         DacReadSearch,
@@ -148,11 +191,21 @@ pub(super) fn all() -> &'static [Capability] {
         Perfmon,
         Bpf,
         CheckpointRestore,
-    ];
-    ORDER
-}
+    ]
+};
 
-/// The kernel's number of a capability.
-fn number(capability: Capability) -> u32 {
-    all().iter().position(|c| *c == capability).map_or(63, |n| n as u32)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_granted_is_dropped_with_its_name_and_nothing_is_added() {
+        let all = 1 << number(Capability::Chown) | 1 << number(Capability::SysResource);
+        let mut sets = Sets { bounding: all, effective: all, permitted: all, inheritable: 1, ambient: all };
+        let warnings = sets.reduce(!(1 << number(Capability::SysResource)));
+        assert_eq!([sets.bounding, sets.effective, sets.permitted, sets.inheritable, sets.ambient], [1; 5]);
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert!(warnings[0].contains("capabilities.bounding: CAP_SYS_RESOURCE cannot be granted here"), "{warnings:?}");
+        assert!(warnings[3].contains("ambient: CAP_SYS_RESOURCE are not in both"), "{warnings:?}");
+    }
 }

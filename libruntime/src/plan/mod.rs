@@ -1,11 +1,14 @@
 //! Spec + host → [`Plan`]: the ordered list of kernel operations, complete before the first of them. Pure: never looks at
 //! the disk, never calls the kernel.
 
+pub mod cgroup;
 mod check;
 mod device;
 mod exec;
 pub mod hook;
 mod identity;
+mod idmap;
+mod join;
 mod mask;
 mod mount;
 mod namespace;
@@ -16,14 +19,16 @@ pub mod place;
 mod process;
 mod seccomp;
 mod show;
+mod sysctl;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::sys::file::Resolve;
 use crate::{Error, annotation};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 use op::{Op, ParentOp, Sync};
 use order::Stage;
 use serde::{Deserialize, Serialize};
@@ -80,8 +85,14 @@ pub struct Options {
     pub record: bool,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
+    /// The container's name, for its cgroup when the spec has no path for it.
+    pub id: Option<String>,
     /// Relative sources of binds are relative to it.
     pub bundle_dir: Option<PathBuf>,
+    /// No cgroup is made, whatever the spec says (`--cgroup-manager disabled`).
+    pub no_cgroup: bool,
+    /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
+    pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
     pub keep_keyring: bool,
 }
@@ -93,12 +104,14 @@ impl Plan {
         let mut draft = Draft::new(bundle, host, options);
         check::unsupported(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
+        let mut warnings = cgroup::plan(&mut draft, spec);
+        sysctl::plan(&mut draft, spec);
         mount::plan(&mut draft, spec, &bundle.rootfs);
         device::plan(&mut draft, spec);
         mask::plan(&mut draft, spec);
-        identity::plan(&mut draft, spec, &maps);
+        warnings.extend(identity::plan(&mut draft, spec, &maps));
         process::plan(&mut draft, spec);
-        let mut warnings = seccomp::plan(&mut draft, spec);
+        warnings.extend(seccomp::plan(&mut draft, spec));
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
         draft.finish(spec, warnings)
@@ -131,10 +144,17 @@ struct Draft<'a> {
     resolve: Resolve,
     /// The root is made in memory from what the plan says.
     own_root: bool,
-    user_namespace: bool,
+    /// Which namespaces are new, and which are joined.
+    spaces: join::Spaces,
     init: bool,
     /// It joins a container that is there, and makes none.
     joins: bool,
+    /// The host's mounts stay shared with the host.
+    shared: bool,
+    /// How many mounts lie over the root.
+    layers: usize,
+    /// The container's id maps, of users and of groups.
+    maps: (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>),
 }
 
 impl<'a> Draft<'a> {
@@ -151,9 +171,12 @@ impl<'a> Draft<'a> {
             errors: Vec::new(),
             resolve: if nofollow { Resolve::NoLinks } else { Resolve::InRoot },
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
-            user_namespace: false,
             joins: false,
+            spaces: join::Spaces::default(),
             init: says(annotation::INIT, "reaper"),
+            shared: false,
+            layers: 0,
+            maps: Default::default(),
         }
     }
 

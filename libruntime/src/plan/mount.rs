@@ -4,7 +4,7 @@ use super::op::{Bind, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::options::Options;
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
-use super::{Draft, ParentStep, annotation_of};
+use super::{Draft, ParentStep, annotation_of, cgroup};
 use crate::bundle::{Node, Rootfs, Skeleton};
 use crate::sys::file::Resolve;
 use crate::sys::mount::{MountAttr, attr};
@@ -20,13 +20,14 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     for (i, mount) in mounts.iter().enumerate() {
         let kept = placeholders.contains(mount.destination());
-        one(draft, &format!("mounts[{i}]"), mount, &mounts[..i], kept, &mut shared);
+        one(draft, spec, &format!("mounts[{i}]"), mount, &mounts[..i], kept, &mut shared);
     }
     if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         draft.step(Stage::RootAttr, Op::RootAttr(attr), "root.readonly");
     }
-    draft.step(Stage::Pivot, Op::Pivot, "root.path");
+    let (layers, shared) = (draft.layers, draft.shared);
+    draft.step(Stage::Pivot, Op::Pivot { layers, shared }, "root.path");
 }
 
 fn root(draft: &mut Draft, rootfs: &Rootfs) {
@@ -59,40 +60,54 @@ fn skeleton(draft: &mut Draft, skeleton: &Skeleton) {
     }
 }
 
-fn one(draft: &mut Draft, place: &str, mount: &Mount, earlier: &[Mount], kept: bool, shared: &mut Vec<(Parameters, MountAttr)>) {
-    for (list, name) in [(mount.uid_mappings(), "uidMappings"), (mount.gid_mappings(), "gidMappings")] {
-        if list.as_ref().is_some_and(|l| !l.is_empty()) {
-            draft.unsupported(format!("{place}.{name}"), "id-mapped mounts are not supported yet");
-        }
-    }
+fn one(
+    draft: &mut Draft,
+    spec: &Spec,
+    place: &str,
+    mount: &Mount,
+    earlier: &[Mount],
+    kept: bool,
+    shared: &mut Vec<(Parameters, MountAttr)>,
+) {
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let options = draft.take(&format!("{place}.options"), options);
     let at = draft.at(&format!("{place}.destination"), mount.destination());
     let (Some(options), Some(at)) = (options, at.map(|at| At { kept, ..at })) else { return };
     if at.is_root() && !options.remount {
-        // umount2(".") after the pivot takes the topmost of a stack: the host's root would stay below.
-        draft.unsupported(format!("{place}.destination"), "`/` is `root.path`; a mount over it is not supported yet");
+        draft.layers += 1;
     }
-    match options.bind.or((mount.typ().as_deref() == Some("bind")).then_some(false)) {
-        _ if options.remount => remount(draft, place, mount, options, at, earlier),
+    let bound = options.bind.or((mount.typ().as_deref() == Some("bind")).then_some(false));
+    let mapped = options.idmap.is_some() || [mount.uid_mappings(), mount.gid_mappings()].iter().any(|list| list.is_some());
+    if mapped && (bound.is_none() || options.remount) {
+        draft.refuse(format!("{place}.options"), "only a bind mount can be id-mapped");
+    }
+    if options.copy_up && mount.typ().as_deref() != Some("tmpfs") {
+        draft.refuse(format!("{place}.options"), "`tmpcopyup` is for a `tmpfs`");
+    }
+    match bound {
+        _ if options.remount => remount(draft, place, options, at, earlier, mount),
+        _ if cgroup::mount::is_cgroup(mount) => cgroup::mount::plan(draft, spec, place, mount, options, at),
         Some(recursive) => bind(draft, place, mount, options, recursive, at),
         None => new_fs(draft, place, mount, options, at, shared),
     }
 }
 
-/// Only attributes can be changed; a word for the file system may stand there as it stood when it was mounted.
-fn remount(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: At, earlier: &[Mount]) {
+/// A word for the file system that stood there when it was mounted changes nothing.
+fn remount(draft: &mut Draft, place: &str, options: Options, at: At, earlier: &[Mount], mount: &Mount) {
     let same = earlier.iter().filter(|other| other.destination() == mount.destination());
     let said: Vec<&String> = same.flat_map(|other| other.options().iter().flatten()).collect();
     let word = |(key, value): &(String, Option<String>)| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}"));
-    if let Some(new) = options.data.iter().map(word).find(|word| !said.contains(&word)) {
-        draft.unsupported(format!("{place}.options"), format!("`{new}` cannot be changed by a remount yet"));
+    let new: Vec<_> = options.data.iter().filter(|data| !said.contains(&&word(data))).cloned().collect();
+    if let Some(parameters) = draft.take(&format!("{place}.options"), strings(&new)) {
+        draft.step(Stage::Mounts, Op::Remount { at, attrs: options.attrs, parameters }, place);
     }
-    draft.step(Stage::Mounts, Op::Remount { at, attrs: options.attrs }, place);
 }
 
+/// What a bind, which has no file system of its own, may say all the same: it is so already.
+const DEFAULTS: &[&str] = &["async", "nolazytime", "nomand"];
+
 fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursive: bool, at: At) {
-    if let Some((key, _)) = options.data.first() {
+    if let Some((key, _)) = options.data.iter().find(|(key, _)| !DEFAULTS.contains(&key.as_str())) {
         draft.refuse(format!("{place}.options"), format!("`{key}` means nothing to a bind mount"));
     }
     let Some(source) = mount.source() else {
@@ -105,9 +120,11 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
         (_, 0..=2) => Follow::NoneOfOne,
         _ => Follow::None,
     };
+    let prepared = super::idmap::plan(draft, place, mount, options.idmap, &source, recursive);
     let mut attrs = options.attrs;
-    attrs.one_call = draft.host.open_tree_attr && recursive && follow != Follow::None && !attrs.tree.is_empty();
-    draft.step(Stage::Mounts, Op::Bind(Bind { source, follow, recursive, attrs, at }), place);
+    let one_call = draft.host.open_tree_attr && recursive && follow != Follow::None && !attrs.tree.is_empty();
+    attrs.one_call = one_call && prepared.is_none();
+    draft.step(Stage::Mounts, Op::Bind(Bind { source, follow, recursive, prepared, attrs, at }), place);
 }
 
 fn absolute(draft: &mut Draft, place: &str, source: &Path) -> Option<PathBuf> {
@@ -128,16 +145,10 @@ fn absolute(draft: &mut Draft, place: &str, source: &Path) -> Option<PathBuf> {
 
 type Parameters = (CString, Vec<(CString, Option<CString>)>);
 
-/// Types that need more than fsopen(2), or a controller that this version does not set up.
-const REFUSED: &[&str] = &["cgroup", "cgroup2"];
-
 fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: At, shared: &mut Vec<(Parameters, MountAttr)>) {
     let Some(typ) = mount.typ().as_deref().filter(|t| !t.is_empty()) else {
         return draft.refuse(format!("{place}.type"), "is missing, and the options do not say `bind`");
     };
-    if REFUSED.contains(&typ) {
-        return draft.unsupported(format!("{place}.type"), format!("`{typ}` is not supported yet"));
-    }
     let parameters = draft.take(&format!("{place}.options"), parameters(typ, mount, &options));
     let Some((fstype, parameters)) = parameters else { return };
     let mut attrs = options.attrs;
@@ -150,7 +161,7 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     let kernels = matches!(typ, "proc" | "sysfs");
     let at = At { resolve: if kernels { Resolve::NoLinks } else { at.resolve }, ..at };
     let key = ((fstype.clone(), parameters.clone()), attrs.own);
-    let shareable = typ == "tmpfs" && attrs.own.set & attr::RDONLY != 0;
+    let shareable = typ == "tmpfs" && attrs.own.set & attr::RDONLY != 0 && !options.copy_up;
     if let Some(slot) = shared.iter().position(|k| shareable && *k == key) {
         return draft.step(Stage::Mounts, Op::Again { slot, at }, place);
     }
@@ -158,7 +169,20 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     if keep.is_some() {
         shared.push(key);
     }
-    draft.step(Stage::Mounts, Op::Mount(NewFs { fstype, parameters, attrs, at, keep }), place);
+    let mode_of_target = typ == "tmpfs" && keep.is_none() && !draft.own_root && options.data.iter().all(|(key, _)| key != "mode");
+    let too_long = parameters.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST));
+    let data = if too_long { draft.take(place, data(&options.data)) } else { None };
+    let fs = NewFs { fstype, parameters, attrs, at, mode_of_target, copy_up: options.copy_up, data, keep };
+    draft.step(Stage::Mounts, Op::Mount(fs), place);
+}
+
+/// What fsconfig(2) takes as one value; an overlay of many layers has more.
+const LONGEST: usize = 255;
+
+/// As mount(2) takes them.
+fn data(list: &[(String, Option<String>)]) -> crate::Result<CString> {
+    let word = |(key, value): &(String, Option<String>)| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}"));
+    c_string(list.iter().map(word).collect::<Vec<_>>().join(",").as_bytes())
 }
 
 /// How many different empty read-only file systems the child remembers.
@@ -170,11 +194,13 @@ fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Para
     if let Some(source) = mount.source() {
         list.push((c"source".to_owned(), Some(c_path(source)?)));
     }
-    for (key, value) in &options.data {
-        let value = value.as_ref().map(|v| c_string(v.as_bytes())).transpose()?;
-        list.push((c_string(key.as_bytes())?, value));
-    }
+    list.extend(strings(&options.data)?);
     Ok((c_string(typ.as_bytes())?, list))
+}
+
+fn strings(data: &[(String, Option<String>)]) -> crate::Result<Vec<(CString, Option<CString>)>> {
+    let string = |text: &String| c_string(text.as_bytes());
+    data.iter().map(|(key, value)| Ok((string(key)?, value.as_ref().map(string).transpose()?))).collect()
 }
 
 fn placeholders(draft: &mut Draft, spec: &Spec) -> Vec<PathBuf> {

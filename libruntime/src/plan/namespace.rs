@@ -1,10 +1,12 @@
 //! `linux.namespaces`, the id maps, propagation, host name.
 
+use super::join::Spaces;
 use super::op::{Op, ParentOp, SelfMap, Sync};
 use super::order::Stage;
 use super::place::c_string;
 use super::{Draft, ParentStep};
 use crate::host::Host;
+use crate::sys::mount::MountAttr;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 
 const FLAGS: &[(Type, u64)] = &[
@@ -15,27 +17,35 @@ const FLAGS: &[(Type, u64)] = &[
     (Type::Network, libc::CLONE_NEWNET as u64),
     (Type::Uts, libc::CLONE_NEWUTS as u64),
     (Type::Cgroup, libc::CLONE_NEWCGROUP as u64),
+    (Type::Time, TIME),
 ];
+
+const TIME: u64 = libc::CLONE_NEWTIME as u64;
 
 /// What clone3(2) must make: the others belong to this user namespace, and a pid namespace begins with a new process. The rest the
 /// child makes itself, while the parent goes on: a network namespace alone takes a fifth of a launch.
 const FIRST: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64;
 
+const UNBINDABLE: u64 = 1 << 17;
+const PRIVATE: u64 = 1 << 18;
+const SLAVE: u64 = 1 << 19;
+const SHARED: u64 = 1 << 20;
+
 const PROPAGATION: &[(&str, u64)] = &[
-    ("private", 1 << 18),
-    ("rprivate", 1 << 18),
-    ("slave", 1 << 19),
-    ("rslave", 1 << 19),
-    ("shared", 1 << 20),
-    ("rshared", 1 << 20),
-    ("unbindable", 1 << 17),
-    ("runbindable", 1 << 17),
+    ("private", PRIVATE),
+    ("rprivate", PRIVATE),
+    ("slave", SLAVE),
+    ("rslave", SLAVE),
+    ("shared", SHARED),
+    ("rshared", SHARED),
+    ("unbindable", UNBINDABLE),
+    ("runbindable", UNBINDABLE),
 ];
 
 /// Who writes the id maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Maps {
-    /// There is no new user namespace.
+    /// There is no user namespace.
     None,
     /// The child: only itself is mapped, as (user, group) of the container. Groups cannot be set.
     Itself(u32, u32),
@@ -43,6 +53,8 @@ pub(super) enum Maps {
     Nested(u32, u32),
     /// The parent, which has the right to.
     Parent,
+    /// Somebody else, when the namespace that is joined was made.
+    Joined,
 }
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
@@ -50,50 +62,58 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
         draft.refuse("linux", "is missing: without namespaces nothing would be confined");
         return Maps::None;
     };
-    let flags = flags(draft, linux);
-    let origin = "linux.namespaces".to_owned();
-    draft.before.push(ParentStep { op: ParentOp::Clone(flags & FIRST), origin: origin.clone() });
-    if flags & !FIRST != 0 {
-        draft.step(Stage::Namespaces, Op::Unshare(flags & !FIRST), origin);
+    draft.spaces = spaces(draft, linux);
+    let (new, origin) = (draft.spaces.new, "linux.namespaces".to_owned());
+    draft.before.push(ParentStep { op: ParentOp::Clone(new & FIRST), origin: origin.clone() });
+    if new & !FIRST & !TIME != 0 {
+        draft.step(Stage::Namespaces, Op::Unshare(new & !FIRST & !TIME), origin);
     }
-    draft.user_namespace = flags & libc::CLONE_NEWUSER as u64 != 0;
-    if draft.init && flags & libc::CLONE_NEWPID as u64 == 0 {
-        draft.refuse(format!("annotations[{}]", crate::annotation::INIT), "needs a pid namespace");
+    if draft.init && new & libc::CLONE_NEWPID as u64 == 0 {
+        draft.refuse(format!("annotations[{}]", crate::annotation::INIT), "needs a pid namespace of its own");
     }
-    let network = index(linux, Type::Network);
-    if let Some(i) = network {
+    if new & libc::CLONE_NEWNET as u64 != 0
+        && let Some(i) = index(linux, Type::Network)
+    {
         draft.step(Stage::Network, Op::Loopback, format!("linux.namespaces[{i}]"));
     }
-    names(draft, spec, flags);
+    super::time::plan(draft, linux);
+    names(draft, spec);
     propagation(draft, linux);
-    if draft.user_namespace { maps(draft, spec, linux) } else { without_maps(draft, linux) }
+    match (draft.spaces.new & libc::CLONE_NEWUSER as u64 != 0, draft.spaces.own(libc::CLONE_NEWUSER)) {
+        (true, _) => maps(draft, spec, linux),
+        (false, true) => super::join::user(draft, linux),
+        (false, false) => without_maps(draft, linux),
+    }
 }
 
 fn index(linux: &Linux, typ: Type) -> Option<usize> {
     linux.namespaces().as_ref()?.iter().position(|n| n.typ() == typ)
 }
 
-fn flags(draft: &mut Draft, linux: &Linux) -> u64 {
-    let mut flags = 0;
+fn spaces(draft: &mut Draft, linux: &Linux) -> Spaces {
+    let mut spaces = Spaces::default();
     for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let place = format!("linux.namespaces[{i}]");
-        if namespace.path().is_some() {
-            draft.unsupported(format!("{place}.path"), "joining a namespace is not supported yet");
+        let Some((_, flag)) = FLAGS.iter().find(|(typ, _)| *typ == namespace.typ()) else { continue };
+        if (spaces.new | spaces.joined) & flag != 0 {
+            draft.refuse(&place, format!("`{}` stands there twice", namespace.typ()));
         }
-        match FLAGS.iter().find(|(typ, _)| *typ == namespace.typ()) {
-            Some((_, flag)) if flags & flag != 0 => draft.refuse(place, format!("`{}` stands there twice", namespace.typ())),
-            Some((_, flag)) => flags |= flag,
-            None => draft.unsupported(place, format!("`{}` is not supported yet", namespace.typ())),
+        match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => {
+                spaces.joined |= flag;
+                super::join::plan(draft, linux, &format!("{place}.path"), *flag, path);
+            }
+            None => spaces.new |= flag,
         }
     }
-    if flags & libc::CLONE_NEWNS as u64 == 0 {
+    if !spaces.own(libc::CLONE_NEWNS) {
         draft.refuse("linux.namespaces", "a mount namespace is required");
     }
-    flags
+    spaces
 }
 
-fn names(draft: &mut Draft, spec: &Spec, flags: u64) {
-    let uts = flags & libc::CLONE_NEWUTS as u64 != 0;
+fn names(draft: &mut Draft, spec: &Spec) {
+    let uts = draft.spaces.own(libc::CLONE_NEWUTS);
     type Set = fn(Vec<u8>) -> Op;
     for (place, name, op) in
         [("hostname", spec.hostname(), Op::Hostname as Set), ("domainname", spec.domainname(), Op::Domainname)]
@@ -107,16 +127,24 @@ fn names(draft: &mut Draft, spec: &Spec, flags: u64) {
 }
 
 /// The spec leaves the default open. `rprivate`: with `rslave` a file system that is mounted on the host later would appear
-/// inside, without the attributes that its place asks for.
+/// inside, without the attributes that its place asks for. What the word says of the container's own root comes after the pivot;
+/// before, it says how the host's mounts are taken over, and a mount that may not be bound (unbindable) could not be.
 fn propagation(draft: &mut Draft, linux: &Linux) {
+    let place = "linux.rootfsPropagation";
     let word = linux.rootfs_propagation().as_deref().filter(|w| !w.is_empty()).unwrap_or("rprivate");
-    match PROPAGATION.iter().find(|(name, _)| *name == word) {
-        // pivot_root(2) refuses shared mounts, and what is shared with the host is not confined.
-        Some((_, flag)) if word.trim_start_matches('r') != "shared" => {
-            draft.step(Stage::Propagation, Op::Propagation(*flag), "linux.rootfsPropagation");
-        }
-        Some(_) => draft.unsupported("linux.rootfsPropagation", format!("`{word}` is not supported yet")),
-        None => draft.refuse("linux.rootfsPropagation", format!("`{word}` is not a propagation type")),
+    let Some((_, flag)) = PROPAGATION.iter().find(|(name, _)| *name == word) else {
+        return draft.refuse(place, format!("`{word}` is not a propagation type"));
+    };
+    let taken_over = if *flag == UNBINDABLE { PRIVATE } else { *flag };
+    draft.step(Stage::Propagation, Op::Propagation { flag: taken_over, recursive: true }, place);
+    if *flag == SHARED {
+        // What is attached over a shared `/` would appear over the host's, and pivot_root(2) refuses both.
+        draft.step(Stage::Propagation, Op::Propagation { flag: PRIVATE, recursive: false }, place);
+        draft.step(Stage::Placeholders, Op::RootAttr(MountAttr { propagation: PRIVATE, ..MountAttr::default() }), place);
+        draft.shared = true;
+    }
+    if matches!(*flag, SHARED | UNBINDABLE) {
+        draft.step(Stage::RootPropagation, Op::Propagation { flag: *flag, recursive: word.starts_with('r') }, place);
     }
 }
 
@@ -139,6 +167,7 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
             draft.refuse(name, "is missing, but the user namespace is new");
         }
     }
+    draft.maps = (uids.to_vec(), gids.to_vec());
     let ([uid, ..], [gid, ..]) = (uids, gids) else { return Maps::Parent };
     let (u, g) = (draft.host.uid, draft.host.gid);
     if itself(uids, u) && itself(gids, g) {
@@ -162,6 +191,9 @@ pub(super) fn joined(linux: &Linux) -> u64 {
 pub(super) fn maps_of(linux: &Linux, host: &Host, spec: &Spec, flags: u64) -> Maps {
     if flags & libc::CLONE_NEWUSER as u64 == 0 {
         return Maps::None;
+    }
+    if linux.uid_mappings().as_ref().is_none_or(Vec::is_empty) {
+        return Maps::Joined;
     }
     match (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref()) {
         (Some([uid]), Some([gid])) if itself(&[*uid], host.uid) && itself(&[*gid], host.gid) => {
@@ -201,10 +233,12 @@ fn push_map(draft: &mut Draft, stage: Stage, op: fn(SelfMap) -> Op, uid: (u32, u
     }
 }
 
+/// As uid_map takes them.
+pub(super) fn lines(list: &[LinuxIdMapping]) -> String {
+    list.iter().map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size())).collect()
+}
+
 fn map_by_parent(draft: &mut Draft, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) {
-    let lines = |list: &[LinuxIdMapping]| -> String {
-        list.iter().map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size())).collect()
-    };
     let origin = "linux.uidMappings".to_owned();
     let op = ParentOp::WriteMaps { uid: lines(uids), gid: lines(gids) };
     draft.parent.push(ParentStep { op, origin: origin.clone() });

@@ -24,10 +24,24 @@ pub enum Op {
     Unshare(u64),
     /// setresgid and setresuid to 0 of the new user namespace, so that what is created while mounting has a mapped owner.
     BecomeRoot,
+    /// unshare(CLONE_NEWTIME), /proc/self/timens_offsets, and setns(2) into it: unshare(2) alone moves only children.
+    Time(CString),
     /// Brings `lo` up.
     Loopback,
-    /// The propagation (MS_*) of every mount of the namespace.
-    Propagation(u64),
+    /// Writes a kernel parameter.
+    Sysctl {
+        /// Below /proc/sys, e.g. `net/ipv4/ip_forward`.
+        path: CString,
+        /// What is written.
+        value: CString,
+    },
+    /// The propagation of `/`.
+    Propagation {
+        /// MS_PRIVATE, MS_SLAVE, …
+        flag: u64,
+        /// Of every mount below it too.
+        recursive: bool,
+    },
     /// The new root, attached over `/` until the pivot.
     Root(Root),
     /// An empty directory of the root in memory.
@@ -48,6 +62,13 @@ pub enum Op {
     },
     /// A copy of a mount of the host.
     Bind(Bind),
+    /// A copy of a mount of the host; of this other path when the bind's own source does not exist.
+    BindOr {
+        /// What is tried first.
+        bind: Bind,
+        /// The host's path.
+        other: CString,
+    },
     /// A new file system.
     Mount(NewFs),
     /// Another mount of an empty read-only file system that [`NewFs::keep`] kept: one superblock serves every mask.
@@ -63,9 +84,13 @@ pub enum Op {
         at: At,
         /// What changes.
         attrs: Attrs,
+        /// Parameters that its file system gets anew.
+        parameters: Vec<(CString, Option<CString>)>,
     },
     /// Opens the container's `/dev`, for the following three.
     OpenDev(At),
+    /// A node that `linux.devices` asks for.
+    Device(Device),
     /// mknod(2) in `/dev`.
     Node {
         /// One component.
@@ -105,7 +130,12 @@ pub enum Op {
     /// Attributes of the root mount itself.
     RootAttr(MountAttr),
     /// pivot_root(2); the host's root goes.
-    Pivot,
+    Pivot {
+        /// How many mounts lie over the first root.
+        layers: usize,
+        /// The host's mounts are shared with the host: what is unmounted here must stay there.
+        shared: bool,
+    },
     /// sethostname(2).
     Hostname(Vec<u8>),
     /// setdomainname(2).
@@ -124,7 +154,12 @@ pub enum Op {
     /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a session keyring of its own, not the caller's.
     Keyring,
     /// setgroups(2).
-    Groups(Vec<u32>),
+    Groups {
+        /// The supplementary groups.
+        gids: Vec<u32>,
+        /// The user namespace may forbid setgroups(2) for good (user_namespaces(7)): no groups are then what there are.
+        denied_is_fine: bool,
+    },
     /// PR_SET_KEEPCAPS.
     KeepCapabilities,
     /// setresgid(2).
@@ -207,6 +242,8 @@ pub struct ChildHook {
 pub enum Sync {
     /// The parent has written the id maps.
     Maps = b'm',
+    /// The child is in its cgroup, and limited.
+    Cgroup = b'g',
     /// The keeper has made and locked the placeholders.
     Placeholders = b'p',
     /// The mounts are there; the parent runs the hooks that want to see them.
@@ -250,6 +287,8 @@ pub struct Bind {
     pub follow: Follow,
     /// With the mounts below it.
     pub recursive: bool,
+    /// The parent has made the copy already ([`ParentOp::IdMap`]); which one.
+    pub prepared: Option<usize>,
     /// Attributes of the copy.
     pub attrs: Attrs,
     /// Where.
@@ -289,6 +328,12 @@ pub struct NewFs {
     pub attrs: Attrs,
     /// Where.
     pub at: At,
+    /// A tmpfs whose options name no mode has that of the directory which it covers, as runc and crun do it.
+    pub mode_of_target: bool,
+    /// It begins as a copy of that directory (`tmpcopyup`).
+    pub copy_up: bool,
+    /// All parameters as mount(2) takes them, when one is too long for fsconfig(2).
+    pub data: Option<CString>,
     /// Keep it in this slot for [`Op::Again`].
     pub keep: Option<usize>,
 }
@@ -309,8 +354,16 @@ pub struct Exec {
 pub enum ParentOp {
     /// setgroups(2) to none, before the clone: inside, the group map forbids it.
     DropGroups,
+    /// Opens a namespace, and joins it in the process that makes the container's first one.
+    Join(Join),
+    /// Copies a mount and maps its ids, while there is power over its file system.
+    IdMap(IdMap),
     /// clone3(2) with these CLONE_NEW* flags.
     Clone(u64),
+    /// Makes the container's cgroup and writes its limits, before the clone.
+    Cgroup(super::cgroup::Plan),
+    /// Moves the child into it.
+    EnterCgroup,
     /// Writes the child's uid_map and gid_map.
     WriteMaps {
         /// Lines of uid_map.
@@ -330,6 +383,49 @@ pub enum ParentOp {
     Joined,
     /// Writes the state record (and the pid file).
     Record,
+}
+
+/// A device node, or a named pipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Where.
+    pub at: At,
+    /// S_IFCHR, S_IFBLK or S_IFIFO.
+    pub kind: u32,
+    /// makedev(3); 0 for a pipe.
+    pub device: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+    /// The host's node that is bound, where none can be made.
+    pub source: Option<CString>,
+}
+
+/// An id-mapped copy of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// The host's path.
+    pub source: CString,
+    /// The copy has the mounts below it.
+    pub tree: bool,
+    /// Those are mapped too (`ridmap`).
+    pub recursive: bool,
+    /// Lines of uid_map.
+    pub uid: String,
+    /// Lines of gid_map.
+    pub gid: String,
+}
+
+/// A namespace that exists already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// Its CLONE_NEW* flag.
+    pub flag: u64,
+    /// Where it can be opened, absolute.
+    pub path: CString,
+    /// It must not be the runtime's own: what the plan changes in it (sysctl) would be the host's.
+    pub foreign: bool,
 }
 
 /// The hooks, by the moment at which they run.

@@ -21,6 +21,12 @@ enum Meaning {
     },
     Remount,
     Nothing,
+    /// For the superblock; a bind has none of its own.
+    Super,
+    CopyUp,
+    IdMap {
+        recursive: bool,
+    },
     Refused,
 }
 use Meaning::*;
@@ -56,9 +62,21 @@ const WORDS: &[(&str, Meaning)] = &[
     ("slave", Propagate(SLAVE)),
     ("shared", Propagate(SHARED)),
     ("unbindable", Propagate(UNBINDABLE)),
-    ("idmap", Refused),
-    ("ridmap", Refused),
-    ("tmpcopyup", Refused),
+    // Which messages the kernel logs; which counter of changes a file system keeps, since Linux 4.16 its own affair.
+    ("silent", Nothing),
+    ("loud", Nothing),
+    ("iversion", Nothing),
+    ("noiversion", Nothing),
+    ("async", Super),
+    ("lazytime", Super),
+    ("nolazytime", Super),
+    ("mand", Super),
+    ("nomand", Super),
+    ("sync", Super),
+    ("dirsync", Super),
+    ("idmap", IdMap { recursive: false }),
+    ("ridmap", IdMap { recursive: true }),
+    ("tmpcopyup", CopyUp),
     ("copy-symlink", Refused),
     ("src-nofollow", Refused),
     ("dest-nofollow", Refused),
@@ -78,6 +96,10 @@ pub struct Options {
     pub bind: Option<bool>,
     /// `remount`.
     pub remount: bool,
+    /// `tmpcopyup`.
+    pub copy_up: bool,
+    /// `idmap` (false) or `ridmap` (true).
+    pub idmap: Option<bool>,
     /// Attributes.
     pub attrs: Attrs,
     /// What is not in the tables is for the file system: (key, value).
@@ -123,6 +145,9 @@ impl Options {
             Remount => self.remount = true,
             Propagate(flag) => self.attrs.own.propagation = flag,
             Refused => return Err(Error::new(format!("mount option `{option}` is not supported"))),
+            CopyUp => self.copy_up = true,
+            IdMap { recursive } => self.idmap = Some(recursive),
+            Super => self.data.push((option.to_owned(), None)),
             Nothing | Set(_) | Clear(_) | Atime(_) => {}
         }
         Ok(())
@@ -141,7 +166,7 @@ fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning, really_clear
             attr.clear |= if really_clear { flag } else { 0 };
         }
         Atime(mode) => (attr.set, attr.clear) = (attr.set & !ATIME | mode, attr.clear | ATIME),
-        Propagate(_) | Bind { .. } | Remount | Nothing | Refused => {}
+        Propagate(_) | Bind { .. } | Remount | Nothing | Super | CopyUp | IdMap { .. } | Refused => {}
     }
 }
 
@@ -183,6 +208,23 @@ mod tests {
             assert!(parse(&format!("r{name}")).data.is_empty(), "r{name}");
         }
         assert_eq!(parse("rslave").attrs.tree.propagation, SLAVE);
-        assert!(Options::parse(&["idmap".to_owned()]).unwrap_err().to_string().contains("`idmap`"));
+        assert!(Options::parse(&["copy-symlink".to_owned()]).unwrap_err().to_string().contains("`copy-symlink`"));
+    }
+
+    /// The table of config.md, "Linux mount options".
+    #[test]
+    fn every_option_of_the_specification_is_understood() {
+        let for_the_file_system = "async,dirsync,lazytime,mand,nolazytime,nomand,sync";
+        let all = "atime,bind,defaults,dev,diratime,exec,iversion,loud,noatime,nodev,nodiratime,noexec,noiversion,norelatime,\
+                   nostrictatime,nosuid,nosymfollow,private,ratime,rbind,rdev,rdiratime,relatime,remount,rexec,rnoatime,rnodev,\
+                   rnodiratime,rnoexec,rnorelatime,rnostrictatime,rnosuid,rnosymfollow,ro,rprivate,rrelatime,rro,rrw,rshared,rslave,\
+                   rstrictatime,rsuid,rsymfollow,runbindable,rw,shared,silent,slave,strictatime,suid,symfollow,tmpcopyup,unbindable,\
+                   idmap,ridmap";
+        for option in all.split(',') {
+            assert!(parse(option).data.is_empty(), "{option}");
+        }
+        for option in for_the_file_system.split(',') {
+            assert_eq!(parse(option).data, [(option.to_owned(), None)]);
+        }
     }
 }

@@ -7,14 +7,20 @@ pub enum Stage {
     Guard,
     /// Everything after needs an id in the new user namespace.
     UserMap,
+    /// Before anything that uses memory or forks, and before the cgroup namespace, whose root is where its maker is.
+    Cgroup,
     /// Only `exec`: from here on the process sees what the container sees; what the host's /proc is needed for was before.
     Join,
     /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
     Namespaces,
+    /// Entered by this process itself: no process of another clock may see the container's.
+    Time,
     /// Exact modes for what is made; the caller's umask comes back at `Umask`.
     Modes,
     /// Needs CAP_NET_ADMIN over the network namespace, which `Capabilities` takes away.
     Network,
+    /// Through the host's /proc, which shows a writer its own namespaces; the container's may be anything (CVE-2025-52881).
+    Sysctl,
     /// Before the first mount: nothing mounted from here on may reach the host, and nothing of the host's reaches in.
     Propagation,
     /// Mounted over `/`, so that the host's paths stay reachable by name and the container's by descriptor.
@@ -35,6 +41,8 @@ pub enum Stage {
     RootAttr,
     /// From here on the host's files have no name.
     Pivot,
+    /// Of the container's own `/`, which there is only now.
+    RootPropagation,
     /// CAP_SYS_ADMIN over the UTS namespace.
     Hostname,
     /// May need CAP_SYS_RESOURCE.
@@ -85,11 +93,13 @@ impl Stage {
         match self {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
+            Stage::Cgroup => "cgroup",
             Stage::Join => "join",
-            Stage::Namespaces => "namespaces",
+            Stage::Namespaces | Stage::Time => "namespaces",
             Stage::Modes | Stage::Umask => "umask",
             Stage::Network => "network",
-            Stage::Propagation => "propagation",
+            Stage::Sysctl => "sysctl",
+            Stage::Propagation | Stage::RootPropagation => "propagation",
             Stage::Rootfs => "rootfs",
             Stage::Placeholders => "keeper",
             Stage::Mounts => "mounts",

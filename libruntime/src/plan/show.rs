@@ -1,10 +1,10 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Bind, Device, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::{ParentStep, Plan, Step};
 use crate::sys::mount::{MountAttr, attr};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -29,7 +29,10 @@ fn child_line(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
 }
 
 fn parent_line(f: &mut fmt::Formatter<'_>, step: &ParentStep) -> fmt::Result {
-    writeln!(f, "  {:<90}  # {}", step.op.to_string(), step.origin)
+    let mut line = |op: String, origin: &str| writeln!(f, "  {op:<90}  # {origin}");
+    line(step.op.to_string(), &step.origin)?;
+    let ParentOp::Cgroup(plan) = &step.op else { return Ok(()) };
+    plan.lines().into_iter().try_for_each(|(op, origin)| line(format!("  {op}"), origin))
 }
 
 impl fmt::Display for Op {
@@ -43,22 +46,29 @@ impl fmt::Display for Op {
             Op::NestUser(map) => write!(f, "unshare user; map uid {} gid {}", line(&map.uid), line(&map.gid)),
             Op::Unshare(flags) => write!(f, "unshare{}", namespaces(*flags)),
             Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
+            Op::Time(offsets) => {
+                let offsets = offsets.to_string_lossy().trim_end().replace('\n', ", ");
+                write!(f, "unshare time{}{offsets}", if offsets.is_empty() { "" } else { "; offset " })
+            }
+            Op::Sysctl { path, value } => write!(f, "write {} to /proc/sys/{}", text(value), text(path)),
             Op::Loopback => write!(f, "bring lo up"),
-            Op::Propagation(flag) => write!(f, "set propagation {}", propagation(*flag)),
+            Op::Propagation { flag, recursive: true } => write!(f, "set propagation {}", propagation(*flag)),
+            Op::Propagation { flag, recursive: false } => write!(f, "set propagation {} of / alone", propagation(*flag)),
             Op::Root(Root::Memory) => write!(f, "make the root in memory"),
             Op::Root(Root::Dir(path)) => write!(f, "make the root from {}", text(path)),
             Op::Mkdir { at, mode } => write!(f, "mkdir {at} {mode:04o}"),
             Op::Touch(at) => write!(f, "touch {at}"),
             Op::Symlink { at, target } => write!(f, "symlink {at} → {}", text(target)),
-            Op::Bind(bind) => {
-                let how = if bind.recursive { "rbind" } else { "bind" };
-                let follow = if bind.follow == Follow::All { "" } else { " nofollow" };
-                write!(f, "{how} {} → {}{}{follow}", text(&bind.source), bind.at, bind.attrs)
-            }
+            Op::Bind(bind) => bind.fmt(f),
+            Op::BindOr { bind, other } => write!(f, "{bind}, or else {}", text(other)),
             Op::Mount(fs) => fs.fmt(f),
             Op::Again { slot, at } => write!(f, "mount kept {slot} → {at}"),
-            Op::Remount { at, attrs } => write!(f, "remount {at}{attrs}"),
+            Op::Remount { at, attrs, parameters: list } => {
+                write!(f, "remount {at}{attrs}")?;
+                self::parameters(f, list)
+            }
             Op::OpenDev(at) => write!(f, "open {at}"),
+            Op::Device(device) => device.fmt(f),
             Op::Node { name, device } => {
                 write!(f, "mknod {} c {}:{}", text(name), libc::major(*device), libc::minor(*device))
             }
@@ -69,13 +79,16 @@ impl fmt::Display for Op {
             Op::Mask(at) => write!(f, "mask {at}"),
             Op::ReadOnly(at) => write!(f, "make read-only {at}"),
             Op::RootAttr(attr) => write!(f, "make the root{}", words(attr, "")),
-            Op::Pivot => write!(f, "pivot"),
+            Op::Pivot { layers, .. } => {
+                write!(f, "pivot")?;
+                if *layers == 0 { Ok(()) } else { write!(f, ", detach {layers} below") }
+            }
             Op::Hostname(name) => write!(f, "set hostname {}", String::from_utf8_lossy(name)),
             Op::Domainname(name) => write!(f, "set domainname {}", String::from_utf8_lossy(name)),
             Op::OomScore(score) => write!(f, "set oom_score_adj {}", text(score)),
             Op::Rlimit { resource, soft, hard } => write!(f, "set rlimit {resource} soft {soft} hard {hard}"),
             Op::Keyring => write!(f, "join a new session keyring"),
-            Op::Groups(gids) => write!(f, "set groups {gids:?}"),
+            Op::Groups { gids, .. } => write!(f, "set groups {gids:?}"),
             Op::KeepCapabilities => write!(f, "keep capabilities"),
             Op::Gid(gid) => write!(f, "set gid {gid}"),
             Op::Uid(uid) => write!(f, "set uid {uid}"),
@@ -110,7 +123,14 @@ impl fmt::Display for Op {
 impl fmt::Display for ParentOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ParentOp::Cgroup(_) => write!(f, "make the cgroup"),
+            ParentOp::EnterCgroup => write!(f, "move the child into the cgroup"),
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
+            ParentOp::IdMap(map) => {
+                let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
+                write!(f, "id-map {}: uid {} gid {}", text(&map.source), lines(&map.uid), lines(&map.gid))
+            }
+            ParentOp::Join(join) => write!(f, "join{} of {}", namespaces(join.flag), text(&join.path)),
             ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
             ParentOp::WriteMaps { uid, gid } => {
                 write!(f, "map uid {} gid {}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
@@ -135,6 +155,7 @@ impl fmt::Display for Sync {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sync::Maps => "maps",
+            Sync::Cgroup => "cgroup",
             Sync::Placeholders => "placeholders",
             Sync::Mounted => "mounted",
             Sync::Hooked => "hooked",
@@ -152,17 +173,51 @@ impl fmt::Display for At {
     }
 }
 
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(source) = &self.source {
+            return write!(f, "bind {} → {}", text(source), self.at);
+        }
+        let (at, (uid, gid), mode) = (&self.at, self.owner, self.mode);
+        match self.kind {
+            libc::S_IFIFO => write!(f, "mkfifo {at} {mode:04o} {uid}:{gid}"),
+            kind => {
+                let kind = if kind == libc::S_IFBLK { 'b' } else { 'c' };
+                let (major, minor) = (libc::major(self.device), libc::minor(self.device));
+                write!(f, "mknod {at} {kind} {major}:{minor} {mode:04o} {uid}:{gid}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.recursive { "rbind" } else { "bind" };
+        let follow = if self.follow == Follow::All { "" } else { " nofollow" };
+        let mapped = if self.prepared.is_some() { " id-mapped" } else { "" };
+        write!(f, "{how} {} → {}{}{follow}{mapped}", text(&self.source), self.at, self.attrs)
+    }
+}
+
 impl fmt::Display for NewFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mount {} → {}{}", text(&self.fstype), self.at, self.attrs)?;
-        for (key, value) in self.parameters.iter().filter(|(key, _)| key.as_c_str() != c"source") {
-            write!(f, " {}", text(key))?;
-            if let Some(value) = value {
-                write!(f, "={}", text(value))?;
-            }
+        parameters(f, &self.parameters)?;
+        if self.copy_up {
+            write!(f, ", with a copy of what is there")?;
         }
         self.keep.map_or(Ok(()), |slot| write!(f, ", keep as {slot}"))
     }
+}
+
+fn parameters(f: &mut fmt::Formatter<'_>, list: &[(CString, Option<CString>)]) -> fmt::Result {
+    for (key, value) in list.iter().filter(|(key, _)| key.as_c_str() != c"source") {
+        write!(f, " {}", text(key))?;
+        if let Some(value) = value {
+            write!(f, "={}", text(value))?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Attrs {
@@ -218,6 +273,7 @@ const NAMESPACES: &[(i32, &str)] = &[
     (libc::CLONE_NEWNET, " network"),
     (libc::CLONE_NEWUTS, " uts"),
     (libc::CLONE_NEWCGROUP, " cgroup"),
+    (libc::CLONE_NEWTIME, " time"),
 ];
 
 fn namespaces(flags: u64) -> String {

@@ -29,9 +29,13 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 fn plan(spec: Value, options: &Options) -> Result<Plan, Vec<String>> {
+    plan_on(&Host::recorded(0, 0), spec, options)
+}
+
+pub(super) fn plan_on(host: &Host, spec: Value, options: &Options) -> Result<Plan, Vec<String>> {
     let spec = serde_json::from_value(spec).unwrap();
     let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: vec!["hoks".into()] };
-    Plan::new(&bundle, &Host::recorded(0, 0), options).map_err(|list| list.iter().map(ToString::to_string).collect())
+    Plan::new(&bundle, host, options).map_err(|list| list.iter().map(ToString::to_string).collect())
 }
 
 const LATER: &str = " (hint: remove it, or run this bundle with a runtime that supports it)";
@@ -39,29 +43,13 @@ const LATER: &str = " (hint: remove it, or run this bundle with a runtime that s
 #[test]
 fn what_is_not_applied_is_refused_by_name() {
     let cases = [
-        ("/linux/resources", json!({}), "linux.resources: is not supported yet"),
-        ("/linux/cgroupsPath", json!("/x"), "linux.cgroupsPath: is not supported yet"),
-        ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}), "linux.sysctl: is not supported yet"),
-        (
-            "/linux/devices",
-            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 1}]),
-            "linux.devices: is not supported yet",
-        ),
         ("/linux/mountLabel", json!("x"), "linux.mountLabel: is not supported yet"),
         ("/linux/intelRdt", json!({}), "linux.intelRdt: is not supported yet"),
         ("/linux/personality", json!({"domain": "LINUX"}), "linux.personality: is not supported yet"),
-        ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets: is not supported yet"),
         ("/process/apparmorProfile", json!("x"), "process.apparmorProfile: is not supported yet"),
         ("/process/selinuxLabel", json!("x"), "process.selinuxLabel: is not supported yet"),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 1}), "process.ioPriority: is not supported yet"),
         ("/process/scheduler", json!({"policy": "SCHED_OTHER"}), "process.scheduler: is not supported yet"),
-        ("/linux/namespaces/-", json!({"type": "time"}), "linux.namespaces[2]: `time` is not supported yet"),
-        (
-            "/mounts/-",
-            json!({"destination": "/a/..", "type": "tmpfs"}),
-            "mounts[1].destination: `/` is `root.path`; a mount over it is not supported yet",
-        ),
-        ("/linux/rootfsPropagation", json!("rshared"), "linux.rootfsPropagation: `rshared` is not supported yet"),
     ];
     for (pointer, value, reason) in cases {
         assert_eq!(
@@ -93,18 +81,53 @@ fn what_is_wrong_is_refused_with_its_place() {
         ),
         ("/mounts/-", json!({"destination": "/x"}), "mounts[1].type: is missing, and the options do not say `bind`"),
         ("/mounts/-", json!({"destination": "/x", "options": ["bind"]}), "mounts[1].source: is missing: what is to be bound?"),
-        ("/mounts/-", mount(&["idmap"]), "mounts[1].options: mount option `idmap` is not supported"),
+        (
+            "/linux/sysctl",
+            json!({"net.ipv4.ip_forward": "1"}),
+            "linux.sysctl[net.ipv4.ip_forward]: belongs to the network namespace, of which the container has none of its own",
+        ),
+        (
+            "/linux/sysctl",
+            json!({"kernel.core_pattern": "x"}),
+            "linux.sysctl[kernel.core_pattern]: belongs to no namespace: it would be changed for the whole machine",
+        ),
+        ("/linux/sysctl", json!({"kernel.hostname": "x"}), "linux.sysctl[kernel.hostname]: is what `hostname` is for"),
+        ("/linux/sysctl", json!({"net/../x": "1"}), "linux.sysctl[net/../x]: is not the name of a kernel parameter"),
+        ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets: needs a new time namespace"),
+        ("/linux/namespaces/-", json!({"type": "uts", "path": "x"}), "linux.namespaces[2].path: `x` is not an absolute path"),
+        ("/linux/devices", json!([{"path": "/dev/x", "type": "a"}]), "linux.devices[0].type: `a` is no type of a device node"),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": -1}]),
+            "linux.devices[0]: 1:-1 is no device number",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "x", "type": "p"}]),
+            "linux.devices[0].path: `x` is not an absolute path (hint: paths inside the container begin with `/`)",
+        ),
+        ("/mounts/-", mount(&["copy-symlink"]), "mounts[1].options: mount option `copy-symlink` is not supported"),
+        ("/mounts/-", mount(&["idmap"]), "mounts[1].options: only a bind mount can be id-mapped"),
+        ("/mounts/-", mount(&["tmpcopyup"]), "mounts[1].options: `tmpcopyup` is for a `tmpfs`"),
+        ("/linux/rootfsPropagation", json!("x"), "linux.rootfsPropagation: `x` is not a propagation type"),
     ];
     for (pointer, value, reason) in cases {
         assert_eq!(plan(with(pointer, value), &Options::default()).unwrap_err(), [format!("config.json: {reason}")], "{pointer}");
     }
-    let said = plan(with("/mounts/-", mount(&["remount", "ro", "hidepid=2"])), &Options::default()).unwrap_err();
-    assert_eq!(said, [format!("config.json: mounts[1].options: `hidepid=2` cannot be changed by a remount yet{LATER}")]);
+}
+
+#[test]
+fn a_remount_tells_the_file_system_what_is_new_and_nothing_twice() {
+    let mut spec =
+        with("/mounts/-", json!({"destination": "/proc", "type": "proc", "options": ["remount", "ro", "hidepid=2", "gid=3"]}));
+    spec["mounts"][0]["options"] = json!(["gid=3"]);
+    let text = plan(spec, &Options::default()).unwrap().to_string();
+    assert!(text.contains("remount /proc ro hidepid=2  "), "{text}");
 }
 
 #[test]
 fn every_reason_is_said_at_once_and_with_the_file() {
-    let mut spec = with("/linux/sysctl", json!({"a": "b"}));
+    let mut spec = with("/linux/sysctl", json!({"a.b": "c"}));
     spec["process"]["cwd"] = json!("x");
     let options = Options { bundle_dir: Some("/b".into()), ..Options::default() };
     let said = plan(spec, &options).unwrap_err();

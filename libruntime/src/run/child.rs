@@ -35,6 +35,8 @@ pub(super) struct Child<'a> {
     pub empty: Option<OwnedFd>,
     /// File systems that are mounted more than once.
     pub kept: [Option<OwnedFd>; mount_slots()],
+    /// Mounts that the parent has made.
+    pub mapped: Vec<Option<OwnedFd>>,
     /// The terminal.
     pub tty: Option<OwnedFd>,
     /// The container's first process, for `exec`.

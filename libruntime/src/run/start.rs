@@ -20,7 +20,12 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     let record = store.load(id)?;
     let waiting = match record.status() {
         Status::Created => record.waiting(),
-        Status::Running => return Err(Error::new("cannot start an already running container")),
+        Status::Running | Status::Paused => return Err(Error::new("cannot start an already running container")),
+        Status::Creating => {
+            return Err(
+                Error::new("cannot start a container that was not made to the end").hint("`codexrun delete --force` removes it")
+            );
+        }
         Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
     };
     match go(waiting.ok_or_else(|| Error::new("cannot start a container that has stopped"))?)? {

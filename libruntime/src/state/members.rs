@@ -1,4 +1,4 @@
-//! Which processes belong to a container that has no cgroup: the first one's descendants, and whoever shares a pid
+//! Which processes belong to a container: those of its cgroup; without one, the first one's descendants, and whoever shares a pid
 //! namespace with one of them.
 
 use super::{Record, Status};
@@ -13,17 +13,30 @@ impl Record {
     /// # Errors
     /// `container not running`; or its processes cannot be told from others, as its pid namespace is not its own.
     pub fn members(&self) -> Result<Vec<i32>> {
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|cgroup| cgroup.is_own()) {
+            return cgroup.pids();
+        }
+        let first = is_first(self.pid);
         let all = processes();
         // Looked at last: if our process lives now, what was seen before was its own.
         if self.status() == Status::Stopped {
             return Err(Error::new("container not running"));
         }
-        if !self.own_pids {
+        if !first {
             let what = format!("container `{}` has neither a cgroup nor a pid namespace of its own", self.id);
             return Err(Error::new(what).hint("its processes cannot be told from others"));
         }
         Ok(family(&all, self.pid))
     }
+}
+
+/// Whether it is PID 1 of a namespace below the caller's. `NSpid` (proc_pid_status(5)) has one number for each namespace from the
+/// caller's down to the process's own.
+fn is_first(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<_> = numbers.split_whitespace().collect();
+    matches!(numbers[..], [_, .., "1"])
 }
 
 /// A process as /proc shows it.
@@ -94,7 +107,7 @@ mod tests {
     #[test]
     fn a_container_in_our_own_pid_namespace_cannot_be_told_apart() {
         let mut child = sleeper();
-        let record = Record { own_pids: false, ..record("a", &child) };
+        let record = record("a", &child);
         let said = record.members().unwrap_err().to_string();
         assert!(said.starts_with("container `a` has neither a cgroup nor a pid namespace of its own"), "{said}");
         child.kill().unwrap();

@@ -74,9 +74,44 @@ pub fn mknod_at(dir: BorrowedFd, name: &CStr, mode: u32, device: u64) -> Result<
     done(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) }.into())
 }
 
-/// mkfifo(3), as mkfifoat(3).
-pub fn mkfifo_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
-    mknod_at(dir, name, libc::S_IFIFO | mode, 0)
+/// fchownat(2) of an entry, which is not followed when it is a link.
+pub fn chown_at(dir: BorrowedFd, name: &CStr, (uid, gid): (u32, u32)) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    done(unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) }.into())
+}
+
+/// fchmodat(2), which follows links: the entry must be none.
+pub fn chmod_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    done(unsafe { libc::fchmodat(dir.as_raw_fd(), name.as_ptr(), mode, 0) }.into())
+}
+
+/// openat(2) of a file that must not be there yet, for writing, close-on-exec.
+pub fn create_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<OwnedFd> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, mode) }.into())
+}
+
+/// sendfile(2) from where `from` stands; how many bytes, 0 at the end.
+pub fn send(to: BorrowedFd, from: BorrowedFd) -> Result<usize> {
+    // SAFETY: a null offset means the file's own position.
+    let n = unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), ptr::null_mut(), 1 << 20) };
+    check(n as libc::c_long).map(|n| n as usize)
+}
+
+/// getdents64(2): the next entries as `struct linux_dirent64`; how much of `buffer` they fill, 0 at the end.
+pub fn entries(dir: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is live, writable and as long as said.
+    let n = unsafe { libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
+    check(n).map(|n| n as usize)
+}
+
+/// readlinkat(2) of the link that `link` refers to (O_PATH | O_NOFOLLOW); how much of `buffer` it fills.
+pub fn read_link(link: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the empty string is static; the buffer is live, writable and as long as said.
+    let n = unsafe { libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    check(n as libc::c_long).map(|n| n as usize)
 }
 
 /// What stat(2) says of a file, as far as anybody here asks.
@@ -88,6 +123,8 @@ pub struct Stat {
     pub id: (u64, u64),
     /// Device, when the file is one.
     pub device: u64,
+    /// User and group.
+    pub owner: (u32, u32),
     /// Names it has; 0 once it has been removed.
     pub links: u64,
 }
@@ -113,7 +150,13 @@ pub fn stat(fd: BorrowedFd) -> Result<Stat> {
     let mut st: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `st` is a live `struct stat` that the kernel fills.
     done(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut st) }.into())?;
-    Ok(Stat { mode: st.st_mode, id: (st.st_dev, st.st_ino), device: st.st_rdev, links: st.st_nlink as u64 })
+    Ok(Stat {
+        mode: st.st_mode,
+        id: (st.st_dev, st.st_ino),
+        device: st.st_rdev,
+        owner: (st.st_uid, st.st_gid),
+        links: st.st_nlink as u64,
+    })
 }
 
 /// fstatfs(2): the magic number of the file system, e.g. `DEVPTS_SUPER_MAGIC`.

@@ -1,9 +1,12 @@
 //! The only `unsafe` of the crate: one thin, typed function per system call. Nothing here allocates, locks or formats,
 //! so that all of it may be called between `clone` and `execve`.
 
+pub mod bpf;
 pub mod cred;
+pub mod event;
 pub mod file;
 pub mod mount;
+pub mod namespace;
 pub mod net;
 pub mod pidfd;
 pub mod process;

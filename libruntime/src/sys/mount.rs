@@ -33,6 +33,8 @@ pub mod attr {
     pub const STRICTATIME: u64 = 0x20;
     /// No access times on directories.
     pub const NODIRATIME: u64 = 0x80;
+    /// Ids are those that the user namespace in `userns` maps them to.
+    pub const IDMAP: u64 = 0x10_0000;
     /// Symbolic links are not followed.
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
 }
@@ -94,12 +96,30 @@ pub fn setattr(at: BorrowedFd, recursive: u32, attr: &MountAttr) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_mount_setattr, at.as_raw_fd(), c"".as_ptr(), flags, ptr::from_ref(attr), size) })
 }
 
-/// mount_setattr(2) on `/` and all below it: sets the propagation of this namespace's mounts.
-pub fn set_propagation(propagation: u64) -> Result<()> {
+/// mount_setattr(2) on `/`: sets its propagation; `recursive` is 0 or [`RECURSIVE`], for all below it too.
+pub fn set_propagation(recursive: u32, propagation: u64) -> Result<()> {
     let attr = MountAttr { propagation, ..MountAttr::default() };
     let size = size_of::<MountAttr>();
     // SAFETY: as in `setattr`.
-    done(unsafe { libc::syscall(libc::SYS_mount_setattr, NOCWD, c"/".as_ptr(), RECURSIVE, ptr::from_ref(&attr), size) })
+    done(unsafe { libc::syscall(libc::SYS_mount_setattr, NOCWD, c"/".as_ptr(), recursive, ptr::from_ref(&attr), size) })
+}
+
+/// fspick(2): a context in which the file system that `at` is on is configured anew.
+pub fn fspick(at: BorrowedFd) -> Result<OwnedFd> {
+    // SAFETY: the empty string is static and NUL-terminated.
+    owned(unsafe { libc::syscall(libc::SYS_fspick, at.as_raw_fd(), c"".as_ptr(), 1 | 8) })
+}
+
+/// fsconfig(2), FSCONFIG_CMD_RECONFIGURE: applies what was configured after [`fspick`].
+pub fn fsreconfigure(fs: BorrowedFd) -> Result<()> {
+    // SAFETY: the command takes no pointers.
+    done(unsafe { libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), 7, ptr::null::<u8>(), ptr::null::<u8>(), 0) })
+}
+
+/// mount(2) of a new file system over the current directory: the only way for a parameter of more than 255 bytes (fsconfig(2)).
+pub fn mount_over_cwd(source: &CStr, fstype: &CStr, data: &CStr) -> Result<()> {
+    // SAFETY: all four strings are NUL-terminated and outlive the call.
+    done(unsafe { libc::mount(source.as_ptr(), c".".as_ptr(), fstype.as_ptr(), 0, data.as_ptr().cast()) }.into())
 }
 
 const MOVE_F_EMPTY_PATH: u32 = 0x4;
@@ -152,11 +172,14 @@ pub fn fsmount(fs: BorrowedFd, attr: u64) -> Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), 1, attr) })
 }
 
-/// pivot_root(".", ".") and umount2(".", MNT_DETACH), the idiom of pivot_root(2): the current directory becomes the root and
-/// the old root, stacked over it, goes.
+/// pivot_root(".", "."), the idiom of pivot_root(2): the current directory becomes the root, and the old root is stacked over it.
 pub fn pivot_to_cwd() -> Result<()> {
     // SAFETY: the strings are static and NUL-terminated.
-    done(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })?;
-    // SAFETY: as above.
+    done(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })
+}
+
+/// umount2(2) with MNT_DETACH of what is stacked highest over the current directory.
+pub fn detach_over_cwd() -> Result<()> {
+    // SAFETY: the string is static and NUL-terminated.
     done(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into())
 }

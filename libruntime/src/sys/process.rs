@@ -37,31 +37,25 @@ pub type Pid = libc::pid_t;
 /// The caller must be single-threaded: only the calling thread exists in the child, so a lock that another thread
 /// held would stay locked for ever.
 pub fn clone(namespaces: u64) -> Result<Cloned> {
+    clone3(namespaces, libc::SIGCHLD as u64)
+}
+
+/// As [`clone`], with CLONE_PARENT: the new process is a child of the caller's parent, which waits for it, and the caller has its pidfd.
+pub fn clone_sibling(namespaces: u64) -> Result<Cloned> {
+    // The exit signal is the caller's own (clone(2)).
+    clone3(namespaces | libc::CLONE_PARENT as u64, 0)
+}
+
+fn clone3(flags: u64, exit_signal: u64) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
-    let args = CloneArgs {
-        flags: namespaces | libc::CLONE_PIDFD as u64,
-        pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
+    let args =
+        CloneArgs { flags: flags | libc::CLONE_PIDFD as u64, pidfd: &raw mut pidfd as u64, exit_signal, ..CloneArgs::default() };
     // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
     if pid == 0 {
         return Ok(Cloned::Child);
     }
     Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
-}
-
-/// clone3(2) with CLONE_PARENT: the new process is a child of our parent, which waits for it. For who has joined a pid namespace
-/// (setns(2)), which only its next child lives in. `None` in the new process, its pid as our own pid namespace numbers it in ours.
-///
-/// The caller must be single-threaded, as for [`clone`].
-pub fn clone_sibling() -> Result<Option<Pid>> {
-    // With CLONE_PARENT the exit signal is the caller's own, and must not be given.
-    let args = CloneArgs { flags: libc::CLONE_PARENT as u64, ..CloneArgs::default() };
-    // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
-    Ok((pid != 0).then_some(pid as Pid))
 }
 
 /// setns(2): joins these CLONE_NEW* namespaces of the process that `pidfd` refers to, all or none.
@@ -103,6 +97,12 @@ pub fn clone_shared<T>(stack: &mut [u8], run: fn(&mut T) -> libc::c_int, with: &
     // SAFETY: the stack is ours, aligned, and outlives the call; CLONE_VFORK keeps us from touching it meanwhile.
     let pid = unsafe { libc::clone(start::<T>, end as *mut libc::c_void, flags, (&raw mut with).cast()) };
     check(pid.into()).map(|pid| pid as Pid)
+}
+
+/// pause(2): until a signal comes.
+pub fn pause() {
+    // SAFETY: takes no arguments.
+    unsafe { libc::pause() };
 }
 
 /// `_exit(2)`: no destructor, no atexit handler.

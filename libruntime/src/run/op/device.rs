@@ -1,9 +1,10 @@
 //! `/dev`: nodes, and the terminal.
 
 use super::super::child::Child;
-use super::place::{PATH, exists_is_fine, open, open_or_make, touch};
-use crate::plan::op::Sync;
+use super::place::{PATH, exists_is_fine, open, open_or_make, parent, touch};
+use crate::plan::op::{Device, Sync};
 use crate::plan::place::At;
+use crate::sys::file::Stat;
 use crate::sys::{Errno, Result, file, mount, tty};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,6 +20,37 @@ fn dev<'a>(child: &'a Child) -> Result<BorrowedFd<'a>> {
 
 pub(super) fn link(child: &Child, name: &CStr, target: &CStr) -> Result<()> {
     exists_is_fine(file::symlink_at(target, dev(child)?, name))
+}
+
+/// What an image brings along must be the device that it says it is; its mode and owner are then the image's.
+pub(super) fn device(plan: &Device, child: &Child) -> Result<()> {
+    let parent = parent(&plan.at, child)?;
+    let name = &plan.at.name;
+    if let Some(source) = &plan.source {
+        return bind_device(plan, source, parent.as_fd());
+    }
+    match file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device) {
+        Err(Errno::EEXIST) => {
+            let stat = file::stat(file::open_at(parent.as_fd(), name, PATH | libc::O_NOFOLLOW)?.as_fd())?;
+            if is(&stat, plan) { Ok(()) } else { Err(Errno::EEXIST) }
+        }
+        Ok(()) => file::chown_at(parent.as_fd(), name, plan.owner),
+        other => other,
+    }
+}
+
+/// The host's node must be the device that config.json names, not only have its path.
+fn bind_device(plan: &Device, source: &CStr, parent: BorrowedFd) -> Result<()> {
+    let node = mount::clone_path(source, 0, false)?;
+    if !is(&file::stat(node.as_fd())?, plan) {
+        return Err(Errno::ENODEV);
+    }
+    touch(parent, &plan.at.name)?;
+    mount::attach_at(node.as_fd(), parent, &plan.at.name)
+}
+
+fn is(stat: &Stat, plan: &Device) -> bool {
+    stat.mode & libc::S_IFMT == plan.kind && (plan.kind == libc::S_IFIFO || stat.device == plan.device)
 }
 
 pub(super) fn node(child: &Child, name: &CStr, device: u64) -> Result<()> {

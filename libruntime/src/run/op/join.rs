@@ -3,7 +3,8 @@
 use super::super::child::Child;
 use crate::plan::op::Sync;
 use crate::sys::file::{self, Resolve};
-use crate::sys::{Errno, Result, process, tty};
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Errno, Result, tty};
 use std::os::fd::AsFd;
 
 /// The root and the working directory become those of the mount namespace (setns(2)).
@@ -14,7 +15,7 @@ pub(super) fn join(child: &mut Child, flags: u64) -> Result<()> {
 
 /// Only a child lives in the joined pid namespace. It is made a child of codexrun itself, which engines expect to inherit it from.
 pub(super) fn descend(child: &Child) -> Result<()> {
-    let Some(pid) = process::clone_sibling()? else { return Ok(()) };
+    let Cloned::Parent(pid, _) = process::clone_sibling(0)? else { return Ok(()) };
     let mut message = [Sync::Joined as u8; 5];
     message[1..].copy_from_slice(&pid.to_ne_bytes());
     file::write_all(child.gate.as_fd(), &message)?;

@@ -1,5 +1,6 @@
 //! One arm per operation, no decisions. After the clone: no allocation, no lock, no formatting, no panic.
 
+mod copy;
 mod device;
 mod exec;
 mod hook;
@@ -7,11 +8,13 @@ mod join;
 mod mask;
 mod mounts;
 mod place;
+mod walk;
 
 use super::child::Child;
 use crate::plan::op::{Op, SelfMap, Sync};
-use crate::sys::{Errno, Result, cred, file, mount, net, process, signal, tty};
-use place::{DIR, PATH, made, open, touch};
+use crate::sys::file::Resolve;
+use crate::sys::{Errno, Result, cred, file, mount, namespace, net, process, signal, tty};
+use place::{DIR, made, touch};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
@@ -29,17 +32,21 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::NestUser(map) => process::unshare(libc::CLONE_NEWUSER as u64).and_then(|()| map_self(map, child)),
         Op::Unshare(flags) => process::unshare(*flags),
         Op::BecomeRoot => cred::set_gid(0).and_then(|()| cred::set_uid(0)),
+        Op::Time(offsets) => time(offsets),
+        Op::Sysctl { path, value } => sysctl(path, value.to_bytes()),
         Op::Loopback => net::loopback_up(),
-        Op::Propagation(flag) => mount::set_propagation(*flag),
+        Op::Propagation { flag, recursive } => mount::set_propagation(if *recursive { mount::RECURSIVE } else { 0 }, *flag),
         Op::Root(root) => mounts::root(root, child),
         Op::Mkdir { at, mode } => made(at, child, |dir, name| file::mkdir_at(dir, name, *mode)),
         Op::Touch(at) => made(at, child, touch),
         Op::Symlink { at, target } => made(at, child, |dir, name| file::symlink_at(target, dir, name)),
         Op::Bind(bind) => mounts::bind(bind, child),
+        Op::BindOr { bind, other } => mounts::bind_or(bind, other, child),
         Op::Mount(fs) => mounts::new_fs(fs, child),
         Op::Again { slot, at } => mounts::again(*slot, at, child),
-        Op::Remount { at, attrs } => mounts::set_attrs(open(at, PATH, child)?.as_fd(), attrs),
+        Op::Remount { at, attrs, parameters } => mounts::remount(at, attrs, parameters, child),
         Op::OpenDev(at) => device::open_dev(at, child),
+        Op::Device(plan) => device::device(plan, child),
         Op::Node { name, device } => device::node(child, name, *device),
         Op::BindNode { name, source } => device::bind_node(child, name, source),
         Op::Link { name, target } => device::link(child, name, target),
@@ -48,13 +55,16 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Mask(at) => mask::mask(at, child),
         Op::ReadOnly(at) => mask::read_only(at, child),
         Op::RootAttr(attr) => mount::setattr(child.root()?, 0, attr),
-        Op::Pivot => mounts::pivot(child),
+        Op::Pivot { layers, shared } => mounts::pivot(*layers, *shared, child),
         Op::Hostname(name) => process::sethostname(name),
         Op::Domainname(name) => process::setdomainname(name),
         Op::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),
         Op::Rlimit { resource, soft, hard } => process::setrlimit(*resource, *soft, *hard),
         Op::Keyring => keyring(),
-        Op::Groups(gids) => cred::set_groups(gids),
+        Op::Groups { gids, denied_is_fine } => match cred::set_groups(gids) {
+            Err(Errno::EPERM) if *denied_is_fine => Ok(()),
+            other => other,
+        },
         Op::KeepCapabilities => process::set_keep_capabilities(true),
         Op::Gid(gid) => cred::set_gid(*gid),
         Op::Uid(uid) => cred::set_uid(*uid),
@@ -122,6 +132,21 @@ fn park(child: &mut Child) -> Result<()> {
         _ => return Err(Errno::EPIPE),
     }
     Ok(())
+}
+
+/// time_namespaces(7): the offsets can be written as long as nobody is in it.
+fn time(offsets: &CStr) -> Result<()> {
+    process::unshare(libc::CLONE_NEWTIME as u64)?;
+    if !offsets.is_empty() {
+        write_proc(c"/proc/self/timens_offsets", offsets.to_bytes())?;
+    }
+    let made = file::open_at(file::cwd(), c"/proc/self/ns/time_for_children", libc::O_RDONLY)?;
+    namespace::join(made.as_fd(), libc::CLONE_NEWTIME as u64)
+}
+
+fn sysctl(path: &CStr, value: &[u8]) -> Result<()> {
+    let dir = file::open_at(file::cwd(), c"/proc/sys", DIR)?;
+    file::write_once(file::open_in(dir.as_fd(), path, libc::O_WRONLY, Resolve::NoLinks)?.as_fd(), value)
 }
 
 fn write_proc(path: &CStr, bytes: &[u8]) -> Result<()> {

@@ -1,13 +1,14 @@
 //! The root, the mounts on it, and the pivot.
 
 use super::super::child::Child;
-use super::place::{PATH, attach};
+use super::copy;
+use super::place::{PATH, attach, below_root, open, open_or_make};
 use crate::plan::op::{Attrs, Bind, Follow, NewFs, Root};
 use crate::plan::place::At;
 use crate::sys::file::{self, Resolve};
 use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
 use crate::sys::{Errno, Result};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(super) fn root(root: &Root, child: &mut Child) -> Result<()> {
@@ -39,19 +40,45 @@ pub(super) fn fresh<'a>(
 }
 
 pub(super) fn bind(bind: &Bind, child: &mut Child) -> Result<()> {
-    let recursive = if bind.recursive { RECURSIVE } else { 0 };
-    let mount = match bind.follow {
-        Follow::None => {
-            let source = file::open_in(file::cwd(), &bind.source, PATH, Resolve::HostNoLinks)?;
-            mount::clone_fd(source.as_fd(), recursive)?
-        }
-        follow if bind.attrs.one_call => {
-            mount::clone_path_attr(&bind.source, recursive, follow == Follow::All, &bind.attrs.tree)?
-        }
-        follow => mount::clone_path(&bind.source, recursive, follow == Follow::All)?,
+    let mount = match bind.prepared {
+        Some(slot) => child.mapped.get_mut(slot).and_then(Option::take).ok_or(Errno::EBADF)?,
+        None => copy_of(bind)?,
     };
     set_attrs(mount.as_fd(), &bind.attrs)?;
     attach(mount, &bind.at, child).map(drop)
+}
+
+fn copy_of(bind: &Bind) -> Result<OwnedFd> {
+    let recursive = if bind.recursive { RECURSIVE } else { 0 };
+    match bind.follow {
+        Follow::None => {
+            let source = file::open_in(file::cwd(), &bind.source, PATH, Resolve::HostNoLinks)?;
+            mount::clone_fd(source.as_fd(), recursive)
+        }
+        follow if bind.attrs.one_call => mount::clone_path_attr(&bind.source, recursive, follow == Follow::All, &bind.attrs.tree),
+        follow => mount::clone_path(&bind.source, recursive, follow == Follow::All),
+    }
+}
+
+pub(super) fn remount(at: &At, attrs: &Attrs, parameters: &[(CString, Option<CString>)], child: &Child) -> Result<()> {
+    let target = open(at, PATH, child)?;
+    if !parameters.is_empty() {
+        let fs = mount::fspick(target.as_fd())?;
+        for (key, value) in parameters {
+            mount::fsconfig(fs.as_fd(), key, value.as_deref())?;
+        }
+        mount::fsreconfigure(fs.as_fd())?;
+    }
+    set_attrs(target.as_fd(), attrs)
+}
+
+pub(super) fn bind_or(plan: &Bind, other: &CStr, child: &mut Child) -> Result<()> {
+    let mount = match mount::clone_path(&plan.source, 0, true) {
+        Err(Errno::ENOENT) => mount::clone_path(other, 0, true)?,
+        mount => mount?,
+    };
+    set_attrs(mount.as_fd(), &plan.attrs)?;
+    attach(mount, &plan.at, child).map(drop)
 }
 
 pub(super) fn set_attrs(mount: BorrowedFd, attrs: &Attrs) -> Result<()> {
@@ -62,10 +89,21 @@ pub(super) fn set_attrs(mount: BorrowedFd, attrs: &Attrs) -> Result<()> {
 }
 
 pub(super) fn new_fs(plan: &NewFs, child: &mut Child) -> Result<()> {
+    if let Some(data) = &plan.data {
+        return by_mount(plan, data, child);
+    }
+    let covered = if plan.mode_of_target || plan.copy_up { covered(plan, child)? } else { None };
+    let mode = covered.as_ref().map(|dir| file::stat(dir.as_fd())).transpose()?.map(|stat| octal(stat.mode));
+    let mode = mode.as_ref().filter(|_| plan.mode_of_target).map(|mode| Ok((c"mode", Some(c_octal(mode)?)))).transpose()?;
     let parameters = plan.parameters.iter().map(|(key, value)| (key.as_c_str(), value.as_deref()));
-    let mount = fresh(&plan.fstype, parameters, plan.attrs.own.set)?;
-    if plan.attrs.own.propagation != 0 {
-        let attr = MountAttr { propagation: plan.attrs.own.propagation, ..MountAttr::default() };
+    // A read-only mount could not be filled.
+    let (first, later) = if plan.copy_up { (0, plan.attrs.own.set) } else { (plan.attrs.own.set, 0) };
+    let mount = fresh(&plan.fstype, mode.into_iter().chain(parameters), first)?;
+    if let (Some(from), true) = (&covered, plan.copy_up) {
+        copy::tree(from.as_fd(), mount.as_fd())?;
+    }
+    let attr = MountAttr { set: later, propagation: plan.attrs.own.propagation, ..MountAttr::default() };
+    if !attr.is_empty() {
         mount::setattr(mount.as_fd(), 0, &attr)?;
     }
     let mount = attach(mount, &plan.at, child)?;
@@ -75,15 +113,52 @@ pub(super) fn new_fs(plan: &NewFs, child: &mut Child) -> Result<()> {
     Ok(())
 }
 
+/// The directory that will be covered, when there is one.
+fn covered(plan: &NewFs, child: &Child) -> Result<Option<OwnedFd>> {
+    match open(&plan.at, PATH | libc::O_DIRECTORY, child) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The permission bits as tmpfs reads them, with a NUL at the end.
+fn octal(mode: u32) -> [u8; 5] {
+    let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
+    [digit(9), digit(6), digit(3), digit(0), 0]
+}
+
+fn c_octal(digits: &[u8; 5]) -> Result<&CStr> {
+    CStr::from_bytes_with_nul(digits).map_err(|_| Errno::EINVAL)
+}
+
+/// Over the current directory, which was reached by descriptor: no path is looked up a second time.
+fn by_mount(plan: &NewFs, data: &CStr, child: &Child) -> Result<()> {
+    let target = open_or_make(&plan.at, true, child)?;
+    below_root(target.as_fd(), child)?;
+    file::fchdir(target.as_fd())?;
+    let source = plan.parameters.iter().find(|(key, _)| key.as_c_str() == c"source").and_then(|(_, value)| value.as_deref());
+    mount::mount_over_cwd(source.unwrap_or(c"none"), &plan.fstype, data)?;
+    set_attrs(open(&plan.at, PATH, child)?.as_fd(), &plan.attrs)
+}
+
 pub(super) fn again(slot: usize, at: &At, child: &mut Child) -> Result<()> {
     let kept = child.kept.get(slot).and_then(Option::as_ref).ok_or(Errno::EBADF)?;
     let mount = mount::clone_fd(kept.as_fd(), 0)?;
     attach(mount, at, child).map(drop)
 }
 
-pub(super) fn pivot(child: &mut Child) -> Result<()> {
+pub(super) fn pivot(layers: usize, shared: bool, child: &mut Child) -> Result<()> {
+    let host = if shared { Some(file::open_at(file::cwd(), c"/", PATH)?) } else { None };
     file::fchdir(child.root()?)?;
     mount::pivot_to_cwd()?;
+    if let Some(host) = &host {
+        mount::setattr(host.as_fd(), RECURSIVE, &MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() })?;
+    }
+    // A root that another covers still lies over the host's, and is the higher one.
+    for _ in 0..=layers {
+        mount::detach_over_cwd()?;
+    }
     file::chdir(c"/")?;
     child.forget_host();
     Ok(())

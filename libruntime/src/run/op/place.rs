@@ -1,6 +1,7 @@
 //! Places inside the new root: found by openat2(2) from its descriptor, made when they are missing, mounted over.
 
 use super::super::child::Child;
+use super::walk::{Last, walk};
 use crate::plan::place::At;
 use crate::sys::file::{self, Stat};
 use crate::sys::{Errno, Result, mount};
@@ -34,34 +35,24 @@ pub(super) fn open(at: &At, flags: i32, child: &Child) -> Result<OwnedFd> {
 /// Opens a place, making what is missing on the way: directories of mode 0755, at the end a directory or an empty file.
 pub(super) fn open_or_make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd> {
     match open(at, PATH, child) {
-        Err(Errno::ENOENT) => make(at, dir, child).and_then(|()| open(at, PATH, child)),
+        Err(Errno::ENOENT) => walk(child.root()?, &at.path, at.resolve, if dir { Last::Dir } else { Last::File }),
         other => other,
     }
 }
 
-fn make(at: &At, dir: bool, child: &Child) -> Result<()> {
-    let mut parent = file::open_in(child.root()?, c"/", DIR, at.resolve)?;
-    for ancestor in &at.parents {
-        parent = match file::open_in(child.root()?, ancestor, DIR, at.resolve) {
-            Err(Errno::ENOENT) => {
-                exists_is_fine(file::mkdir_at(parent.as_fd(), last(ancestor), 0o755))?;
-                file::open_in(child.root()?, ancestor, DIR, at.resolve)?
-            }
-            other => other?,
-        };
+/// The directory that the last component of a place stands in, made when it is missing.
+pub(super) fn parent(at: &At, child: &Child) -> Result<OwnedFd> {
+    match file::open_in(child.root()?, at.parent(), DIR, at.resolve) {
+        Err(Errno::ENOENT) => walk(child.root()?, &at.path, at.resolve, Last::Left),
+        other => other,
     }
-    if dir { exists_is_fine(file::mkdir_at(parent.as_fd(), &at.name, 0o755)) } else { touch(parent.as_fd(), &at.name) }
-}
-
-/// The last component of an absolute, clean path.
-fn last(path: &CStr) -> &CStr {
-    let bytes = path.to_bytes_with_nul();
-    let start = bytes.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
-    CStr::from_bytes_with_nul(&bytes[start..]).unwrap_or(path)
 }
 
 /// Attaches a detached mount at a place inside the root.
-pub(super) fn attach(mount: OwnedFd, at: &At, child: &Child) -> Result<OwnedFd> {
+pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<OwnedFd> {
+    if at.is_root() {
+        return cover_root(mount, child);
+    }
     if at.direct {
         match mount::attach_at(mount.as_fd(), child.root()?, &at.name) {
             Err(Errno::ENOENT) => {}
@@ -74,6 +65,14 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &Child) -> Result<OwnedFd> 
     };
     below_root(target.as_fd(), child)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
+    Ok(mount)
+}
+
+/// What is mounted over `/` is the root from then on.
+fn cover_root(mount: OwnedFd, child: &mut Child) -> Result<OwnedFd> {
+    mount::attach(mount.as_fd(), child.root()?)?;
+    child.root_id = file::stat(mount.as_fd())?.id;
+    child.root = Some(mount.try_clone().map_err(|_| Errno::EMFILE)?);
     Ok(mount)
 }
 

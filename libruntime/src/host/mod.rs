@@ -1,6 +1,10 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
+pub mod cgroup;
+
 use crate::sys::{cred, mount, process};
+use cgroup::Cgroups;
+use oci_spec::runtime::Spec;
 
 /// What the plan depends on besides the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub struct Host {
     pub privileged: bool,
     /// Whether setgroups(2) is permitted; not in a user namespace whose group map was written without the right to.
     pub setgroups: bool,
+    /// What the caller may do itself, bit n for capability n; outside of a new user namespace nobody gets more.
+    pub permitted: u64,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
     pub last_capability: u32,
     /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
@@ -21,6 +27,8 @@ pub struct Host {
     pub umask: u32,
     /// The architecture that seccomp programs are made for.
     pub native: crate::bpf::Native,
+    /// The cgroup hierarchies; looked for only when a spec needs them.
+    pub cgroups: Option<Cgroups>,
 }
 
 /// Whether the caller is user 0 of the initial user namespace; the root of another one has no right to the host's cgroups.
@@ -34,18 +42,27 @@ const CAP_SETUID: u64 = 1 << 7;
 impl Host {
     /// Asks the kernel; needs no privilege and changes nothing.
     pub fn probe() -> Self {
-        let effective = cred::capabilities().map_or(0, |c| c.effective);
+        let own = cred::capabilities().unwrap_or_default();
+        let effective = own.effective;
         let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
         Host {
             uid: cred::euid(),
             gid: cred::egid(),
             privileged,
             setgroups: privileged && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow"),
+            permitted: own.permitted,
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
             umask: process::umask_of_caller(),
             native: crate::bpf::Native::host(),
+            cgroups: None,
         }
+    }
+
+    /// [`Host::probe`], and what this spec needs besides.
+    pub fn probe_for(spec: &Spec, options: &crate::plan::Options) -> Self {
+        let cgroups = crate::plan::cgroup::is_wanted(spec, options).then(Cgroups::probe);
+        Host { cgroups, ..Host::probe() }
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -55,10 +72,12 @@ impl Host {
             gid,
             privileged: uid == 0,
             setgroups: uid == 0,
+            permitted: (1 << 41) - 1,
             last_capability: 40,
             open_tree_attr: true,
             umask: 0o022,
             native: crate::bpf::Native::X86_64,
+            cgroups: Some(Cgroups::recorded()),
         }
     }
 }

@@ -1,0 +1,729 @@
+//! The fields of config.json, seen from inside: a busybox bundle is run by codexrun and, where they know the field, by runc and
+//! crun, which must show the same.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+const APPLETS: &[&str] = &[
+    "sh", "cat", "ls", "stat", "readlink", "hostname", "id", "mount", "grep", "echo", "test", "touch", "ip", "ps", "sleep",
+    "true", "head", "mkdir", "dmesg", "awk", "uname", "sort", "tr", "nice", "cut", "umount",
+];
+
+/// A bundle with a busybox in it.
+struct Bundle {
+    dir: TempDir,
+    config: Value,
+}
+
+impl Bundle {
+    fn new(script: &str) -> Bundle {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("rootfs");
+        for name in ["bin", "proc", "dev", "sys", "tmp", "etc"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        APPLETS.iter().for_each(|name| symlink("busybox", root.join("bin").join(name)).unwrap());
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let config = json!({
+            "ociVersion": "1.0.2",
+            "root": {"path": "rootfs"},
+            "process": {
+                "user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", script], "cwd": "/",
+                "env": ["PATH=/bin"], "noNewPrivileges": true,
+            },
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+            ],
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}]},
+        });
+        Bundle { dir, config }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("rootfs")
+    }
+
+    /// Puts a value at a JSON pointer; `-` adds to an array.
+    fn with(mut self, pointer: &str, value: Value) -> Self {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        match self.config.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer}")) {
+            Value::Object(object) => drop(object.insert(name.to_owned(), value)),
+            Value::Array(list) if name == "-" => list.push(value),
+            Value::Array(list) => list[name.parse::<usize>().unwrap()] = value,
+            other => panic!("{pointer}: {other}"),
+        }
+        self
+    }
+
+    fn mount(self, mount: Value) -> Self {
+        self.with("/mounts/-", mount)
+    }
+
+    /// The namespaces of these kinds are joined at these paths.
+    fn joining(self, paths: &[(&str, &Path)]) -> Self {
+        let list = self.config["linux"]["namespaces"].as_array().unwrap().clone();
+        let rest = list.into_iter().filter(|n| !paths.iter().any(|(kind, _)| n["type"] == *kind));
+        let joined = paths.iter().map(|(kind, path)| json!({"type": kind, "path": path}));
+        let all: Vec<Value> = rest.chain(joined).collect();
+        self.with("/linux/namespaces", all.into())
+    }
+
+    fn write(&self) {
+        fs::write(self.dir.path().join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
+    }
+
+    fn command(&self, runtime: &str) -> Command {
+        self.write();
+        let state = self.dir.path().join(format!("state-{runtime}"));
+        fs::create_dir_all(&state).unwrap();
+        let id =
+            format!("f{}-{}", std::process::id(), self.dir.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.'));
+        let program = if runtime == "codexrun" { env!("CARGO_BIN_EXE_codexrun") } else { runtime };
+        let mut command = Command::new("unshare");
+        // crun refuses a hybrid cgroup host; in a mount namespace of its own it sees none.
+        let view = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+        match runtime {
+            "crun" => drop(command.args(["-m", "sh", "-c", view, "sh", program])),
+            _ => command = Command::new(program),
+        }
+        command.arg("--root").arg(state).args(["run", "--bundle"]).arg(self.dir.path()).arg(id).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, runtime: &str) -> Said {
+        Said::of(&self.command(runtime).output().unwrap())
+    }
+
+    /// What codexrun's container says, and runc's and crun's too, where they are there and can.
+    fn says(&self, wanted: &str) {
+        self.says_as(wanted, &["runc", "crun"]);
+    }
+
+    fn says_as(&self, wanted: &str, referees: &[&str]) {
+        let said = self.run("codexrun");
+        assert_eq!((said.code, said.out.as_str()), (0, wanted), "{}", said.err);
+        for referee in referees {
+            if !has(referee) {
+                eprintln!("skipped: no {referee} here");
+                continue;
+            }
+            let said = self.run(referee);
+            assert_eq!((said.code, said.out.as_str()), (0, wanted), "{referee}: {}", said.err);
+        }
+    }
+
+    fn refused(&self, about: &str) {
+        let said = self.run("codexrun");
+        assert!(said.code != 0 && said.err.contains(about), "{}: {}{}", said.code, said.out, said.err);
+    }
+}
+
+/// How a run ended.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Said {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+/// Whether these tests can do anything here.
+fn root() -> bool {
+    let root = fs::metadata("/proc/self").unwrap().uid() == 0 && Path::new("/bin/busybox").exists();
+    if !root {
+        eprintln!("skipped: needs root and a static /bin/busybox");
+    }
+    root
+}
+
+/// A process in namespaces of its own, for others to join; it ends with this value.
+struct Holder(Child);
+
+impl Holder {
+    fn new(flags: &[&str]) -> Holder {
+        let mut command = Command::new("unshare");
+        let child = command.args(flags).args(["sh", "-c", "echo; exec sleep 1000"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut holder = Holder(child);
+        let mut byte = [0];
+        std::io::Read::read_exact(holder.0.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        holder
+    }
+
+    fn path(&self, kind: &str) -> PathBuf {
+        // With `unshare --fork` the child is what is inside.
+        let pid = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let pid = children.split_whitespace().next().map_or(pid.to_string(), str::to_owned);
+        format!("/proc/{pid}/ns/{kind}").into()
+    }
+
+    fn link(&self, kind: &str) -> String {
+        fs::read_link(self.path(kind)).unwrap().to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let pid = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|c| c.parse().ok()) {
+            nix_kill(child);
+        }
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn nix_kill(pid: u32) {
+    Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+}
+
+mod namespaces {
+    use super::*;
+
+    #[test]
+    fn every_kind_can_be_joined() {
+        if !root() {
+            return;
+        }
+        let holder = Holder::new(&["--net", "--ipc", "--uts", "--cgroup"]);
+        let kinds = [("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
+        let paths: Vec<_> = kinds.iter().map(|(kind, name)| (*kind, holder.path(name))).collect();
+        let paths: Vec<_> = paths.iter().map(|(kind, path)| (*kind, path.as_path())).collect();
+        let wanted: String = kinds.iter().map(|(_, name)| holder.link(name) + "\n").collect();
+        let script = "for n in net ipc uts; do readlink /proc/self/ns/$n; done";
+        Bundle::new(script).joining(&paths).says(&wanted);
+        let cgroup = holder.path("cgroup");
+        let bundle = Bundle::new("readlink /proc/self/ns/cgroup").joining(&[("cgroup", &cgroup)]);
+        bundle.says_as(&format!("{}\n", holder.link("cgroup")), &[]);
+    }
+
+    #[test]
+    fn a_joined_pid_namespace_shows_its_processes_and_our_child_is_the_payload() {
+        if !root() {
+            return;
+        }
+        let holder = Holder::new(&["--pid", "--fork", "--mount-proc"]);
+        let path = holder.path("pid");
+        let script = "readlink /proc/self/ns/pid; test $$ != 1 && ps -o pid,args | grep -c '^ *1 sleep'; exit 7";
+        let bundle = Bundle::new(script).joining(&[("pid", &path)]);
+        for runtime in ["codexrun", "runc", "crun"] {
+            let said = bundle.run(runtime);
+            assert_eq!((said.code, said.out), (7, format!("{}\n1\n", holder.link("pid"))), "{runtime}: {}", said.err);
+        }
+    }
+
+    #[test]
+    fn a_joined_user_namespace_gives_its_ids() {
+        if !root() {
+            return;
+        }
+        let holder = Holder::new(&["--user", "--map-root-user", "--net", "--ipc", "--uts"]);
+        let (user, net) = (holder.path("user"), holder.path("net"));
+        let script =
+            "readlink /proc/self/ns/user; readlink /proc/self/ns/net; id -u; cat /proc/self/uid_map | awk '{print $1, $3}'";
+        let wanted = format!("{}\n{}\n0\n0 1\n", holder.link("user"), holder.link("net"));
+        let bundle = Bundle::new(script).joining(&[("user", &user), ("network", &net)]);
+        bundle.says_as(&wanted, &["crun"]);
+    }
+
+    #[test]
+    fn a_network_of_the_host_is_joined_before_a_new_user_namespace() {
+        if !root() {
+            return;
+        }
+        let holder = Holder::new(&["--net"]);
+        let path = holder.path("net");
+        let map = json!([{"containerID": 0, "hostID": 100000, "size": 65536}]);
+        let bundle = Bundle::new("readlink /proc/self/ns/net; id -u").joining(&[("network", &path)]);
+        let bundle = bundle.with("/linux/namespaces/-", json!({"type": "user"}));
+        let bundle = bundle.with("/linux/uidMappings", map.clone()).with("/linux/gidMappings", map);
+        bundle.says_as(&format!("{}\n0\n", holder.link("net")), &[]);
+    }
+
+    #[test]
+    fn a_joined_mount_namespace_becomes_the_containers() {
+        if !root() {
+            return;
+        }
+        let holder = Holder::new(&["--mount"]);
+        let path = holder.path("mnt");
+        let bundle = Bundle::new("readlink /proc/self/ns/mnt; ls /bin/busybox").joining(&[("mount", &path)]);
+        bundle.says_as(&format!("{}\n/bin/busybox\n", holder.link("mnt")), &[]);
+    }
+
+    #[test]
+    fn what_is_no_namespace_of_that_kind_is_refused() {
+        if !root() {
+            return;
+        }
+        let join = |path: &str| Bundle::new("true").joining(&[("network", Path::new(path))]);
+        join("/etc/passwd").refused("linux.namespaces[4].path: `/etc/passwd` is not a network namespace");
+        join("/proc/self/ns/uts").refused("`/proc/self/ns/uts` is not a network namespace, but a uts namespace");
+        join("/nowhere").refused("cannot open the namespace `/nowhere`: ENOENT");
+    }
+
+    #[test]
+    fn lo_is_left_alone_in_a_network_that_is_joined() {
+        if !root() {
+            return;
+        }
+        let holder = Holder::new(&["--net"]);
+        let path = holder.path("net");
+        Bundle::new("ip link show lo | grep -c LOOPBACK,UP").says_as("1\n", &["runc", "crun"]);
+        let joined = Bundle::new("ip link show lo | grep -c LOOPBACK,UP || true").joining(&[("network", &path)]);
+        joined.says("0\n");
+    }
+
+    #[test]
+    fn clocks_are_ahead() {
+        if !root() {
+            return;
+        }
+        let offsets = json!({"boottime": {"secs": 1_000_000, "nanosecs": 5}, "monotonic": {"secs": 2_000_000}});
+        let script = "cat /proc/self/timens_offsets | tr -s ' ' ; test $(cut -d. -f1 /proc/uptime) -ge 1000000 && echo ahead";
+        let bundle = Bundle::new(script).with("/linux/namespaces/-", json!({"type": "time"}));
+        let said = bundle.with("/linux/timeOffsets", offsets).run("codexrun");
+        assert_eq!((said.code, said.out.as_str()), (0, "monotonic 2000000 0\nboottime 1000000 5\nahead\n"), "{}", said.err);
+    }
+}
+
+mod sysctl {
+    use super::*;
+
+    #[test]
+    fn kernel_parameters_of_the_containers_namespaces_are_set_and_the_hosts_are_not() {
+        if !root() {
+            return;
+        }
+        let before = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+        let keys =
+            json!({"net.ipv4.ip_forward": "1", "kernel.shmmni": "999", "fs.mqueue.msg_max": "77", "kernel.domainname": "d"});
+        let script = "cd /proc/sys; cat net/ipv4/ip_forward kernel/shmmni fs/mqueue/msg_max kernel/domainname";
+        Bundle::new(script).with("/linux/sysctl", keys).says_as("1\n999\n77\nd\n", &["runc"]);
+        let slashes = json!({"net/ipv4/conf/lo/forwarding": "0"});
+        Bundle::new("cat /proc/sys/net/ipv4/conf/lo/forwarding").with("/linux/sysctl", slashes).says_as("0\n", &[]);
+        assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), before);
+    }
+
+    #[test]
+    fn the_hosts_network_by_path_is_refused() {
+        if !root() {
+            return;
+        }
+        let bundle = Bundle::new("true").joining(&[("network", Path::new("/proc/self/ns/net"))]);
+        bundle.with("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"})).refused("which `linux.sysctl` must not change");
+    }
+}
+
+mod devices {
+    use super::*;
+
+    fn devices() -> Value {
+        json!([
+            {"path": "/dev/fuse9", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 3, "gid": 4},
+            {"path": "/dev/loop/9", "type": "b", "major": 7, "minor": 9},
+            {"path": "/dev/pipe", "type": "p", "major": 0, "minor": 0, "fileMode": 0o600},
+            {"path": "/dev/full", "type": "c", "major": 1, "minor": 7, "fileMode": 0o600},
+        ])
+    }
+
+    #[test]
+    fn nodes_have_their_number_mode_and_owner() {
+        if !root() {
+            return;
+        }
+        let script = "cd /dev; stat -c '%n %F %t:%T %a %u:%g' fuse9 loop/9 pipe full zero";
+        let wanted = "fuse9 character special file a:e5 640 3:4\nloop/9 block special file 7:9 666 0:0\npipe fifo 0:0 600 0:0\n\
+                      full character special file 1:7 600 0:0\nzero character special file 1:5 666 0:0\n";
+        Bundle::new(script).with("/linux/devices", devices()).says_as(wanted, &["runc"]);
+    }
+
+    #[test]
+    fn a_link_of_the_image_does_not_lead_a_node_out() {
+        if !root() {
+            return;
+        }
+        let outside = tempfile::tempdir().unwrap();
+        let bundle = Bundle::new("ls /lib/x /lib2/x").with(
+            "/linux/devices",
+            json!([
+                {"path": "/lib/x/n", "type": "c", "major": 1, "minor": 3},
+                {"path": "/lib2/x/n", "type": "c", "major": 1, "minor": 3},
+            ]),
+        );
+        symlink(outside.path(), bundle.root().join("lib")).unwrap();
+        symlink("../../../../../../../../../../tmp/escaped", bundle.root().join("lib2")).unwrap();
+        let said = bundle.run("codexrun");
+        assert_eq!((said.code, said.out.as_str()), (0, "/lib/x:\nn\n\n/lib2/x:\nn\n"), "{}", said.err);
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+        assert!(!Path::new("/tmp/escaped").exists() && bundle.root().join("tmp/escaped/x/n").exists());
+    }
+
+    #[test]
+    fn another_device_in_its_place_is_refused() {
+        if !root() {
+            return;
+        }
+        let node = json!([{"path": "/etc/n", "type": "c", "major": 1, "minor": 3}]);
+        let bundle = Bundle::new("stat -c %t:%T /etc/n").with("/linux/devices", node);
+        let mknod =
+            |minor: &str| Command::new("mknod").arg(bundle.root().join("etc/n")).args(["c", "1", minor]).status().unwrap();
+        mknod("3");
+        bundle.says_as("1:3\n", &["runc"]);
+        fs::remove_file(bundle.root().join("etc/n")).unwrap();
+        mknod("5");
+        bundle.refused("linux.devices[0]: cannot mknod /etc/n c 1:3 0666 0:0: EEXIST");
+    }
+
+    #[test]
+    fn in_a_user_namespace_the_hosts_nodes_are_bound() {
+        if !root() {
+            return;
+        }
+        let map = json!([{"containerID": 0, "hostID": 100000, "size": 65536}]);
+        let node = |minor| json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": minor}]);
+        let bundle = |minor| {
+            let bundle = Bundle::new("stat -c %t:%T /dev/zero; head -c 3 /dev/zero | tr '\\0' x");
+            let bundle = bundle.with("/linux/namespaces/-", json!({"type": "user"})).with("/linux/devices", node(minor));
+            bundle.with("/linux/uidMappings", map.clone()).with("/linux/gidMappings", map.clone())
+        };
+        let said = bundle(5).run("codexrun");
+        assert_eq!((said.code, said.out.as_str()), (0, "1:5\nxxx"), "{}", said.err);
+        bundle(7).refused("linux.devices[0]: cannot bind /dev/zero → /dev/zero: ENODEV");
+    }
+
+    #[test]
+    fn a_dev_of_the_hosts_is_left_alone() {
+        if !root() {
+            return;
+        }
+        // runc wants to find this one in any case.
+        let host = tempfile::tempdir().unwrap();
+        let null = host.path().join("null");
+        assert!(Command::new("mknod").arg(null).args(["c", "1", "3"]).status().unwrap().success());
+        let bundle = Bundle::new("ls /dev").with("/linux/devices", devices());
+        let bind = json!({"destination": "/dev/", "type": "bind", "source": host.path(), "options": ["rbind"]});
+        bundle.with("/mounts/1", bind).says_as("null\n", &["runc"]);
+    }
+}
+
+mod capabilities {
+    use super::*;
+
+    #[test]
+    fn what_runc_spec_writes_runs_and_grants_no_more() {
+        if !root() {
+            return;
+        }
+        let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+        let sets = json!({"bounding": caps, "effective": caps, "permitted": caps, "ambient": caps});
+        let bundle = Bundle::new("grep ^Cap /proc/self/status | tr '\\t' ' '").with("/process/capabilities", sets);
+        let (some, none) = ("0000000020000420", "0000000000000000");
+        let wanted = format!("CapInh: {none}\nCapPrm: {some}\nCapEff: {some}\nCapBnd: {some}\nCapAmb: {none}\n");
+        bundle.says_as(&wanted, &["runc"]);
+        assert!(bundle.run("codexrun").err.contains("capabilities.ambient: "));
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused() {
+        if !root() {
+            return;
+        }
+        let bundle = Bundle::new("true").with("/process/capabilities", json!({"bounding": ["CAP_FLY"]}));
+        bundle.refused("CAP_FLY");
+    }
+}
+
+mod mounts {
+    use super::*;
+
+    #[test]
+    fn missing_targets_are_made_inside_whatever_links_lie_there() {
+        if !root() {
+            return;
+        }
+        let outside = tempfile::tempdir().unwrap();
+        let file = outside.path().join("file");
+        fs::write(&file, "content\n").unwrap();
+        let bind = |at: &str| json!({"destination": at, "type": "bind", "source": file, "options": ["bind", "ro"]});
+        let bundle = Bundle::new("cat /a/b/c /etc/resolv.conf /out/x /run/stub");
+        symlink("../run/stub", bundle.root().join("etc/resolv.conf")).unwrap();
+        symlink(outside.path(), bundle.root().join("out")).unwrap();
+        let bundle = bundle.mount(bind("/a/b/c")).mount(bind("/etc/resolv.conf")).mount(bind("/out/x"));
+        bundle.says_as(&"content\n".repeat(4), &["runc"]);
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "something was made outside of the root");
+    }
+}
+
+mod more_mounts {
+    use super::*;
+
+    fn tmpfs(at: &str, options: &[&str]) -> Value {
+        json!({"destination": at, "type": "tmpfs", "source": "tmpfs", "options": options})
+    }
+
+    #[test]
+    fn a_tmpfs_begins_as_a_copy_of_what_it_covers() {
+        if !root() {
+            return;
+        }
+        let script = "stat -c '%n %a %u' /d /d/sub /d/sub/f /d/l | sort; cat /d/sub/f; readlink /d/l; test -w /d && echo x > /d/new; \
+                      stat -f -c %T /d";
+        let bundle = Bundle::new(script);
+        let dir = bundle.root().join("d");
+        fs::create_dir_all(dir.join("sub")).unwrap();
+        fs::write(dir.join("sub/f"), "text\n").unwrap();
+        symlink("/etc/passwd", dir.join("l")).unwrap();
+        fs::set_permissions(&dir, PermissionsExt::from_mode(0o750)).unwrap();
+        fs::set_permissions(dir.join("sub"), PermissionsExt::from_mode(0o711)).unwrap();
+        fs::set_permissions(dir.join("sub/f"), PermissionsExt::from_mode(0o640)).unwrap();
+        std::os::unix::fs::chown(dir.join("sub"), Some(7), Some(8)).unwrap();
+        let wanted = "/d 750 0\n/d/l 777 0\n/d/sub 711 7\n/d/sub/f 640 0\ntext\n/etc/passwd\ntmpfs\n";
+        let bundle = bundle.mount(tmpfs("/d", &["rw", "tmpcopyup", "size=1m"]));
+        bundle.says_as(wanted, &["runc"]);
+        assert!(!dir.join("new").exists());
+        let read_only = bundle
+            .with("/mounts/2", tmpfs("/d", &["ro", "tmpcopyup"]))
+            .with("/process/args/2", json!("cat /d/sub/f; echo x > /d/n"));
+        let said = read_only.run("codexrun");
+        assert!(said.out == "text\n" && said.err.contains("Read-only"), "{}{}", said.out, said.err);
+    }
+
+    #[test]
+    fn a_tmpfs_without_a_mode_has_that_of_the_directory() {
+        if !root() {
+            return;
+        }
+        let bundle = Bundle::new("stat -c %a /d; test -d /e && stat -c %a /e /tmp || true");
+        fs::create_dir(bundle.root().join("d")).unwrap();
+        fs::set_permissions(bundle.root().join("d"), PermissionsExt::from_mode(0o2710)).unwrap();
+        let bundle = bundle.mount(tmpfs("/d", &[]));
+        bundle.says_as("2710\n", &["runc"]);
+        let bundle = bundle.mount(tmpfs("/e", &["mode=0700"])).mount(tmpfs("/tmp", &["mode=1777"]));
+        bundle.says_as("2710\n700\n1777\n", &[]);
+    }
+
+    #[test]
+    fn a_remount_changes_attributes_and_the_file_system() {
+        if !root() {
+            return;
+        }
+        let bundle =
+            Bundle::new("grep ' /d ' /proc/self/mountinfo | grep -o size=64k; echo x > /d/x").mount(tmpfs("/d", &["size=128k"]));
+        let said = bundle.mount(tmpfs("/d", &["remount", "ro", "size=64k"])).run("codexrun");
+        assert!(said.out.is_empty() || said.out == "size=64k\n", "{}", said.out);
+        assert!(said.err.contains("/d/x: Read-only file system"), "{}", said.err);
+        let bundle = Bundle::new("awk '$5 == \"/d\" {print $NF}' /proc/self/mountinfo").mount(tmpfs("/d", &["size=128k"]));
+        let said = bundle.mount(tmpfs("/d", &["remount", "size=64k"])).run("codexrun");
+        assert!(said.out.contains("size=64k"), "{}{}", said.out, said.err);
+    }
+
+    #[test]
+    fn a_mount_over_the_root_is_the_root() {
+        if !root() {
+            return;
+        }
+        let other = Bundle::new("true");
+        fs::write(other.root().join("etc/which"), "other\n").unwrap();
+        let bundle = Bundle::new("cat /etc/which; awk '$5 == \"/\"' /proc/self/mountinfo | grep -c .; ls -d /work /proc/1");
+        fs::write(bundle.root().join("etc/which"), "first\n").unwrap();
+        let over = json!({"destination": "/", "type": "bind", "source": other.root(), "options": ["rbind"]});
+        let mut mounts = bundle.config["mounts"].as_array().unwrap().clone();
+        mounts.insert(0, over.clone());
+        mounts.insert(0, over);
+        let said = bundle.with("/mounts", mounts.into()).run("codexrun");
+        assert_eq!(said.out, "other\n1\n/proc/1\n", "{}", said.err);
+    }
+
+    #[test]
+    fn an_overlay_has_its_layers_also_when_their_names_are_long() {
+        if !root() {
+            return;
+        }
+        let layers = tempfile::tempdir().unwrap();
+        let mut lower = Vec::new();
+        for n in 0..8 {
+            let dir = layers.path().join(format!("layer-with-a-name-that-is-not-short-at-all-{n}"));
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join(format!("f{n}")), "").unwrap();
+            lower.push(dir.to_str().unwrap().to_owned());
+        }
+        for count in [2, 8] {
+            let option = format!("lowerdir={}", lower[..count].join(":"));
+            let mount = json!({"destination": "/o", "type": "overlay", "source": "overlay", "options": ["ro", "nosuid", option]});
+            let names: String = (0..count).map(|n| format!("f{n}\n")).collect();
+            Bundle::new("ls /o").mount(mount).says_as(&names, &["runc", "crun"]);
+        }
+    }
+
+    #[test]
+    fn an_id_mapped_bind_shows_other_owners() {
+        if !root() {
+            return;
+        }
+        let source = tempfile::tempdir().unwrap();
+        fs::write(source.path().join("f"), "").unwrap();
+        fs::set_permissions(source.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::os::unix::fs::chown(source.path().join("f"), Some(5), Some(6)).unwrap();
+        let map = |host: u32| json!([{"containerID": 0, "hostID": host, "size": 1000}]);
+        let bind = |options: &[&str]| {
+            json!({"destination": "/m", "type": "bind", "source": source.path(), "options": options,
+                   "uidMappings": map(2000), "gidMappings": map(3000)})
+        };
+        for options in [&["rbind", "idmap"][..], &["rbind", "ridmap", "ro"], &["bind"]] {
+            Bundle::new("stat -c %u:%g /m/f").mount(bind(options)).says_as("2005:3006\n", &[]);
+        }
+        let space = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        let own = json!({"destination": "/m", "type": "bind", "source": source.path(), "options": ["rbind", "idmap"]});
+        let bundle = Bundle::new("stat -c %u:%g /m/f").mount(own.clone()).with("/linux/namespaces/-", json!({"type": "user"}));
+        fs::create_dir(bundle.root().join("m")).unwrap();
+        bundle.with("/linux/uidMappings", space.clone()).with("/linux/gidMappings", space).says_as("5:6\n", &[]);
+        Bundle::new("true").mount(own).refused("mounts[2].uidMappings: is missing, and the container has no mappings");
+    }
+
+    #[test]
+    fn every_mount_has_the_propagation_that_it_asks_for() {
+        if !root() {
+            return;
+        }
+        let script = "awk '$5 ~ \"^/p\" && $5 != \"/proc\" {print $5, $7 ~ /shared/, $7 ~ /unbindable/}' /proc/self/mountinfo";
+        let wanted = "/private 0 0\n/pshared 1 0\n/punbindable 0 1\n";
+        let at = |word: &str| tmpfs(&format!("/p{}", word.trim_start_matches("p")), &[word]);
+        let bundle = Bundle::new(script).mount(at("private")).mount(at("shared")).mount(at("unbindable"));
+        bundle.says_as(wanted, &["runc"]);
+    }
+}
+
+/// A mount namespace of its own with a shared mount at a directory, in which a runtime runs; what is mounted there meanwhile must
+/// not reach this machine.
+mod propagation {
+    use super::*;
+
+    fn root_says(word: &str, wanted: &str, referees: &[&str]) {
+        let script = "awk '$5 == \"/\" {print $7 ~ /shared/, $7 ~ /unbindable/}' /proc/self/mountinfo";
+        let bundle = Bundle::new(script).with("/linux/rootfsPropagation", json!(word));
+        bundle.says_as(wanted, referees);
+    }
+
+    #[test]
+    fn the_root_has_the_propagation_that_it_asks_for() {
+        if !root() {
+            return;
+        }
+        root_says("private", "0 0\n", &["runc", "crun"]);
+        root_says("rslave", "0 0\n", &["runc", "crun"]);
+        root_says("shared", "1 0\n", &["crun"]);
+        root_says("rshared", "1 0\n", &["crun"]);
+        root_says("unbindable", "0 1\n", &[]);
+    }
+
+    /// Runs codexrun below `unshare -m` where DIR is a shared mount, and then `after`.
+    fn with_shared(bundle: &Bundle, dir: &Path, after: &str) -> String {
+        let inner = bundle.command("codexrun");
+        let mut command = Command::new("unshare");
+        let script = format!(
+            "mount -t tmpfs t {dir} && mount --make-shared {dir} && mkdir {dir}/in {dir}/host && \
+             mount --bind {root} {root} && mount --make-private {root} && \"$@\"; {after}",
+            dir = dir.display(),
+            root = bundle.dir.path().display(),
+        );
+        command.args(["-m", "sh", "-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+        let said = Said::of(&command.output().unwrap());
+        said.out + &said.err
+    }
+
+    #[test]
+    fn a_shared_volume_passes_mounts_to_the_host_and_the_rest_of_the_host_stays() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let caps = json!(["CAP_SYS_ADMIN"]);
+        let volume = |word: &str| json!({"destination": "/v", "type": "bind", "source": dir.path(), "options": ["rbind", word]});
+        let script = "mount -t tmpfs inside /v/in";
+        let bundle = |word: &str, volume_word: &str| {
+            let bundle = Bundle::new(script).mount(volume(volume_word)).with("/linux/rootfsPropagation", json!(word));
+            bundle.with("/process/capabilities", json!({"bounding": caps, "effective": caps, "permitted": caps}))
+        };
+        let after = format!(
+            "grep -c {}/in /proc/self/mountinfo; grep -c ' {} ' /proc/self/mountinfo",
+            dir.path().display(),
+            dir.path().display()
+        );
+        assert_eq!(with_shared(&bundle("rshared", "rshared"), dir.path(), &after), "1\n1\n");
+        assert_eq!(with_shared(&bundle("rslave", "rslave"), dir.path(), &after), "0\n1\n");
+        assert_eq!(with_shared(&bundle("rprivate", "rprivate"), dir.path(), &after), "0\n1\n");
+    }
+
+    #[test]
+    fn a_slave_volume_sees_what_the_host_mounts_later() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let volume = |word: &str| json!({"destination": "/v", "type": "bind", "source": dir.path(), "options": ["rbind", word]});
+        for (base, word, wanted) in [("rslave", "rslave", "1\n"), ("rslave", "rprivate", "0\n"), ("rprivate", "rslave", "0\n")] {
+            let script = "touch /v/ready; while ! test -e /v/go; do sleep 0.01; done; grep -c ' /v/host ' /proc/self/mountinfo";
+            let bundle = Bundle::new(script).mount(volume(word)).with("/linux/rootfsPropagation", json!(base));
+            let inner = bundle.command("codexrun");
+            let script = format!(
+                "mount -t tmpfs t {dir} && mount --make-shared {dir} && mkdir {dir}/host && \"$@\" & \
+                 while ! test -e {dir}/ready; do sleep 0.01; done; mount -t tmpfs later {dir}/host; touch {dir}/go; wait",
+                dir = dir.path().display(),
+            );
+            let mut command = Command::new("unshare");
+            command
+                .args(["-m", "bash", "-c", &script.replace("mkdir", "mkdir -p"), "sh"])
+                .arg(inner.get_program())
+                .args(inner.get_args());
+            let said = Said::of(&command.output().unwrap());
+            assert_eq!(said.out, wanted, "{base} {word}: {}", said.err);
+        }
+    }
+}
+
+mod users {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_user_joins_what_is_its_own() {
+        if !root() {
+            return;
+        }
+        let map = |id: u32| json!([{"containerID": 0, "hostID": id, "size": 1}]);
+        let bundle = Bundle::new("id -u; readlink /proc/self/ns/net").with("/linux/namespaces/-", json!({"type": "user"}));
+        let bundle = bundle.with("/linux/uidMappings", map(1001)).with("/linux/gidMappings", map(1001));
+        let Some(said) = ordinary(&bundle, "codexrun") else { return eprintln!("skipped: no user codexrun-test") };
+        assert!(said.code == 0 && said.out.starts_with("0\nnet:"), "{}{}", said.out, said.err);
+        let path = PathBuf::from("/proc/1/ns/net");
+        let said = ordinary(&bundle.joining(&[("network", &path)]), "codexrun").unwrap();
+        assert!(said.err.contains("cannot open the namespace `/proc/1/ns/net`: EACCES"), "{}", said.err);
+    }
+}
+
+/// Runs as the ordinary user `codexrun-test`.
+fn ordinary(bundle: &Bundle, runtime: &str) -> Option<Said> {
+    let uid = fs::read_to_string("/etc/passwd").unwrap();
+    let uid: u32 = uid.lines().find(|l| l.starts_with("codexrun-test:"))?.split(':').nth(2)?.parse().ok()?;
+    let mut command = bundle.command(runtime);
+    let given = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(bundle.dir.path()).status();
+    assert!(given.unwrap().success());
+    Some(Said::of(&command.uid(uid).gid(uid).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap()))
+}

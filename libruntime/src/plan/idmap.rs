@@ -1,0 +1,35 @@
+//! `mounts[].uidMappings` and `gidMappings`, the options `idmap` and `ridmap`: a mount whose files have other owners.
+
+use super::namespace::lines;
+use super::op::{IdMap, ParentOp};
+use super::{Draft, ParentStep};
+use oci_spec::runtime::{LinuxIdMapping, Mount};
+use std::ffi::CStr;
+
+/// Which of the mounts that the parent prepares this one is; none when its ids are not mapped. Without mappings of its own it has
+/// the container's.
+pub(super) fn plan(
+    draft: &mut Draft,
+    place: &str,
+    mount: &Mount,
+    idmap: Option<bool>,
+    source: &CStr,
+    tree: bool,
+) -> Option<usize> {
+    let own = |list: &Option<Vec<LinuxIdMapping>>| list.clone().filter(|list| !list.is_empty());
+    let (uid, gid) = match (own(mount.uid_mappings()), own(mount.gid_mappings())) {
+        (None, None) if idmap.is_none() => return None,
+        (None, None) => draft.maps.clone(),
+        (uid, gid) => (uid.unwrap_or_default(), gid.unwrap_or_default()),
+    };
+    for (list, name) in [(&uid, "uidMappings"), (&gid, "gidMappings")] {
+        if list.is_empty() {
+            draft.refuse(format!("{place}.{name}"), "is missing, and the container has no mappings of its own to take its place");
+        }
+    }
+    let recursive = idmap == Some(true);
+    let map = IdMap { source: source.to_owned(), tree, recursive, uid: lines(&uid), gid: lines(&gid) };
+    let slot = draft.before.iter().filter(|step| matches!(step.op, ParentOp::IdMap(_))).count();
+    draft.before.push(ParentStep { op: ParentOp::IdMap(map), origin: place.to_owned() });
+    Some(slot)
+}

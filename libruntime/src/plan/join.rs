@@ -1,0 +1,48 @@
+//! `linux.namespaces[].path`: namespaces that exist already.
+
+use super::namespace::Maps;
+use super::op::{Join, Op, ParentOp};
+use super::order::Stage;
+use super::place::c_path;
+use super::{Draft, ParentStep};
+use oci_spec::runtime::Linux;
+use std::path::Path;
+
+/// The container's namespaces as CLONE_NEW* flags; what is in neither is the runtime's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Spaces {
+    /// Made for it.
+    pub new: u64,
+    /// Made by somebody else.
+    pub joined: u64,
+}
+
+impl Spaces {
+    /// Whether the container has one of this kind that is not simply the runtime's.
+    pub fn own(self, flag: libc::c_int) -> bool {
+        (self.new | self.joined) & flag as u64 != 0
+    }
+}
+
+/// All are opened before the clone: inside, the path may lead elsewhere.
+pub(super) fn plan(draft: &mut Draft, linux: &Linux, place: &str, flag: u64, path: &Path) {
+    if !path.is_absolute() {
+        return draft.refuse(place, format!("`{}` is not an absolute path", path.display()));
+    }
+    let foreign = linux.sysctl().as_ref().is_some_and(|keys| !keys.is_empty());
+    if let Some(path) = draft.take(place, c_path(path)) {
+        let op = ParentOp::Join(Join { flag, path, foreign });
+        draft.before.push(ParentStep { op, origin: place.to_owned() });
+    }
+}
+
+/// A user namespace has its maps since it was made (user_namespaces(7)): they cannot be given again.
+pub(super) fn user(draft: &mut Draft, linux: &Linux) -> Maps {
+    for (list, name) in [(linux.uid_mappings(), "linux.uidMappings"), (linux.gid_mappings(), "linux.gidMappings")] {
+        if list.as_ref().is_some_and(|l| !l.is_empty()) {
+            draft.refuse(name, "cannot be given: the user namespace is joined, and has its own");
+        }
+    }
+    draft.step(Stage::UserMap, Op::BecomeRoot, "linux.namespaces");
+    Maps::Joined
+}

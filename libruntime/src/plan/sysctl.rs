@@ -1,0 +1,94 @@
+//! `linux.sysctl`: kernel parameters of the container's own namespaces. What belongs to the whole machine is refused by name.
+
+use super::Draft;
+use super::op::Op;
+use super::order::Stage;
+use super::place::c_string;
+use oci_spec::runtime::Spec;
+
+const IPC: &[&str] = &[
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/msg_next_id",
+    "kernel/sem",
+    "kernel/sem_next_id",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_next_id",
+    "kernel/shm_rmid_forced",
+];
+
+pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
+    let Some(keys) = spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()) else { return };
+    let mut keys: Vec<_> = keys.iter().collect();
+    keys.sort();
+    for (key, value) in keys {
+        let place = format!("linux.sysctl[{key}]");
+        let path = path(key);
+        let allowed = path.as_deref().map_or_else(|| Err(MALFORMED.to_owned()), |path| allowed(draft, spec, path));
+        if let Err(why) = allowed {
+            draft.refuse(&place, why);
+        }
+        let strings = path.map(|path| c_string(path.as_bytes()).and_then(|path| Ok((path, c_string(value.as_bytes())?))));
+        if let Some((path, value)) = strings.and_then(|strings| draft.take(&place, strings)) {
+            draft.step(Stage::Sysctl, Op::Sysctl { path, value }, place);
+        }
+    }
+}
+
+const MALFORMED: &str = "is not the name of a kernel parameter";
+
+/// Below /proc/sys. As sysctl(8): whichever of `.` and `/` comes first separates, and the other stands for the first inside of a
+/// name (`net/ipv4/conf/eth0.100`, `net.ipv4.conf.eth0/100`).
+fn path(key: &str) -> Option<String> {
+    let separator = key.find(['.', '/']).map(|at| key.as_bytes()[at])?;
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    let path: String = if separator == b'.' { key.chars().map(swap).collect() } else { key.to_owned() };
+    // Neither an empty name nor one that climbs (CVE-2025-52881 begins with a write that lands elsewhere).
+    path.split('/').all(|name| !matches!(name, "" | "." | "..")).then_some(path)
+}
+
+fn allowed(draft: &Draft, spec: &Spec, path: &str) -> Result<(), String> {
+    let needs = |flag, name| match draft.spaces.own(flag) {
+        true => Ok(()),
+        false => Err(format!("belongs to the {name} namespace, of which the container has none of its own")),
+    };
+    match path {
+        "kernel/hostname" => Err("is what `hostname` is for".to_owned()),
+        "kernel/domainname" if spec.domainname().is_some() => Err("is what `domainname` says already".to_owned()),
+        "kernel/domainname" => needs(libc::CLONE_NEWUTS, "uts"),
+        _ if IPC.contains(&path) || path.starts_with("fs/mqueue/") => needs(libc::CLONE_NEWIPC, "ipc"),
+        _ if path.starts_with("net/") => needs(libc::CLONE_NEWNET, "network"),
+        _ => Err("belongs to no namespace: it would be changed for the whole machine".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn the_first_separator_decides_and_nothing_climbs() {
+        for (key, wanted) in [
+            ("net.ipv4.ip_forward", Some("net/ipv4/ip_forward")),
+            ("net/ipv4/ip_forward", Some("net/ipv4/ip_forward")),
+            ("net.ipv4.conf.eth0/100.forwarding", Some("net/ipv4/conf/eth0.100/forwarding")),
+            ("net/ipv4/conf/eth0.100/forwarding", Some("net/ipv4/conf/eth0.100/forwarding")),
+            ("net/../kernel/core_pattern", None),
+            ("net.//.kernel.core_pattern", None),
+            ("net..ipv4", None),
+            ("/net/ipv4", None),
+            ("net/", None),
+            ("hostname", None),
+            ("", None),
+        ] {
+            assert_eq!(path(key).as_deref(), wanted, "{key}");
+        }
+    }
+}

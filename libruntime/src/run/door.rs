@@ -1,0 +1,168 @@
+//! How the container's first process gets into namespaces that exist already: a process in between joins them and makes it, as a
+//! child of ours (CLONE_PARENT) that engines can wait for. We stay where we are, and so do hooks and the keeper.
+
+use super::{fault, launch};
+use crate::plan::ParentStep;
+use crate::plan::op::{Join, ParentOp};
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Errno, Result as SysResult, file, namespace};
+use crate::{Error, Result};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// An open namespace.
+pub(super) struct Door<'a> {
+    namespace: OwnedFd,
+    join: &'a Join,
+    origin: &'a str,
+}
+
+/// Why there is no container, and at which door.
+pub(super) struct Stuck {
+    errno: Errno,
+    at: Option<usize>,
+}
+
+/// Opens what the plan joins; what is no namespace, or one of another kind, is refused here.
+pub(super) fn open(steps: &[ParentStep]) -> Result<Vec<Door<'_>>> {
+    let joins =
+        steps.iter().filter_map(|s| if let ParentOp::Join(join) = &s.op { Some((join, s.origin.as_str())) } else { None });
+    joins.filter_map(|(join, origin)| one(join, origin).transpose()).collect()
+}
+
+fn one<'a>(join: &'a Join, origin: &'a str) -> Result<Option<Door<'a>>> {
+    let path = join.path.to_string_lossy();
+    let at = |error: Error| error.at(format!("config.json: {origin}"));
+    let failed = |e| at(Error::new(format!("cannot open the namespace `{path}`")).cause(fault::describe(e)));
+    let namespace = file::open_at(file::cwd(), &join.path, libc::O_RDONLY).map_err(failed)?;
+    let wanted = name(join.flag);
+    match namespace::kind(namespace.as_fd()) {
+        Ok(kind) if kind == join.flag => {}
+        Ok(kind) => return Err(at(Error::new(format!("`{path}` is not a {wanted} namespace, but a {} namespace", name(kind))))),
+        Err(_) => return Err(at(Error::new(format!("`{path}` is not a {wanted} namespace")))),
+    }
+    match ours(&namespace, join.flag).map_err(failed)? {
+        true if join.foreign && changed_by_sysctl(join.flag) => {
+            Err(at(Error::new(format!("`{path}` is the runtime's own namespace, which `linux.sysctl` must not change"))))
+        }
+        // setns(2) refuses the user namespace that one is in, and the others would change nothing.
+        true => Ok(None),
+        false => Ok(Some(Door { namespace, join, origin })),
+    }
+}
+
+fn ours(namespace: &OwnedFd, flag: u64) -> SysResult<bool> {
+    let own = file::open_at(file::cwd(), own(flag), libc::O_RDONLY)?;
+    Ok(file::stat(own.as_fd())?.id == file::stat(namespace.as_fd())?.id)
+}
+
+fn changed_by_sysctl(flag: u64) -> bool {
+    flag & (libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64 != 0
+}
+
+const KINDS: &[(libc::c_int, &str, &std::ffi::CStr)] = &[
+    (libc::CLONE_NEWUSER, "user", c"/proc/self/ns/user"),
+    (libc::CLONE_NEWNS, "mount", c"/proc/self/ns/mnt"),
+    (libc::CLONE_NEWPID, "pid", c"/proc/self/ns/pid"),
+    (libc::CLONE_NEWNET, "network", c"/proc/self/ns/net"),
+    (libc::CLONE_NEWIPC, "ipc", c"/proc/self/ns/ipc"),
+    (libc::CLONE_NEWUTS, "uts", c"/proc/self/ns/uts"),
+    (libc::CLONE_NEWCGROUP, "cgroup", c"/proc/self/ns/cgroup"),
+    (libc::CLONE_NEWTIME, "time", c"/proc/self/ns/time"),
+];
+
+fn kind(flag: u64) -> Option<&'static (libc::c_int, &'static str, &'static std::ffi::CStr)> {
+    KINDS.iter().find(|(of, ..)| *of as u64 == flag)
+}
+
+fn name(flag: u64) -> &'static str {
+    kind(flag).map_or("nameless", |(_, name, _)| name)
+}
+
+fn own(flag: u64) -> &'static std::ffi::CStr {
+    kind(flag).map_or(c"/proc/self/ns", |(.., path)| path)
+}
+
+/// As [`process::clone`], inside of all these namespaces. The new process is our child in any case.
+pub(super) fn clone(doors: &[Door], namespaces: u64) -> Result<Cloned, Stuck> {
+    let stuck = |errno| Stuck { errno, at: None };
+    if doors.is_empty() {
+        return process::clone(namespaces).map_err(stuck);
+    }
+    let (hear, say) = file::socketpair().map_err(stuck)?;
+    match process::clone(0).map_err(stuck)? {
+        Cloned::Child => match pass(doors).and_then(|()| process::clone_sibling(namespaces).map_err(stuck)) {
+            Ok(Cloned::Child) => Ok(Cloned::Child),
+            Ok(Cloned::Parent(pid, pidfd)) => tell(say.as_fd(), [pid, -1], Some(pidfd)),
+            Err(Stuck { errno, at }) => tell(say.as_fd(), [-(errno as i32), at.map_or(-1, |at| at as i32)], None),
+        },
+        Cloned::Parent(between, _) => {
+            drop(say);
+            let told = hear_from(hear.as_fd());
+            process::wait(between, 0).map_err(stuck)?;
+            told
+        }
+    }
+}
+
+/// The process in between has done its part. Allocates nothing, as every copy of us.
+fn tell(say: BorrowedFd, words: [i32; 2], pidfd: Option<OwnedFd>) -> ! {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&words[0].to_ne_bytes());
+    bytes[4..].copy_from_slice(&words[1].to_ne_bytes());
+    let said = file::write_all(say, &bytes);
+    let sent = said.and_then(|()| pidfd.map_or(Ok(()), |pidfd| file::send_fd(say, pidfd.as_fd(), 0)));
+    process::exit(if sent.is_ok() { 0 } else { 1 })
+}
+
+fn hear_from(hear: BorrowedFd) -> Result<Cloned, Stuck> {
+    let stuck = |errno| Stuck { errno, at: None };
+    let mut b = [0; 8];
+    if file::read(hear, &mut b).map_err(stuck)? < b.len() {
+        return Err(stuck(Errno::ECHILD));
+    }
+    let (pid, at) = (i32::from_ne_bytes([b[0], b[1], b[2], b[3]]), i32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
+    if pid < 0 {
+        return Err(Stuck { errno: Errno::from_raw(-pid), at: usize::try_from(at).ok() });
+    }
+    match file::receive(hear).map_err(stuck)? {
+        Some((_, Some(pidfd))) => Ok(Cloned::Parent(pid, pidfd)),
+        _ => Err(stuck(Errno::ECHILD)),
+    }
+}
+
+/// As runc does: with the caller's own right what it has a right to, then the user namespace, then with the right that comes from it
+/// the rest. The mount namespace is the last of each turn, as it takes the root along.
+fn pass(doors: &[Door]) -> Result<(), Stuck> {
+    let mut left = doors.iter().fold(0, |flags, door| flags | door.join.flag);
+    let (user, mount) = (libc::CLONE_NEWUSER as u64, libc::CLONE_NEWNS as u64);
+    let with_user = left & user != 0;
+    let may_wait = |errno| with_user && errno == Errno::EPERM;
+    for turn in [!user & !mount, mount, user, !user & !mount, mount] {
+        for (at, door) in doors.iter().enumerate().filter(|(_, door)| door.join.flag & turn != 0) {
+            if left & door.join.flag == 0 {
+                continue;
+            }
+            match namespace::join(door.namespace.as_fd(), door.join.flag) {
+                Ok(()) => left &= !door.join.flag,
+                Err(errno) if left & user != 0 && door.join.flag != user && may_wait(errno) => {}
+                Err(errno) => return Err(Stuck { errno, at: Some(at) }),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sentence for it.
+pub(super) fn failed(stuck: Stuck, doors: &[Door], namespaces: u64) -> Error {
+    let Some(door) = stuck.at.and_then(|at| doors.get(at)) else { return launch::not_cloned(stuck.errno, namespaces) };
+    let what = format!("cannot join the {} namespace `{}`", name(door.join.flag), door.join.path.to_string_lossy());
+    let error = Error::new(what).at(format!("config.json: {}", door.origin)).cause(fault::describe(stuck.errno));
+    match (stuck.errno, door.join.flag as i32) {
+        (Errno::EPERM, libc::CLONE_NEWUSER) => error.hint("it takes CAP_SYS_ADMIN in it, which its maker has"),
+        (Errno::EPERM, _) => error.hint("it takes CAP_SYS_ADMIN in the user namespace that it belongs to: join that one too"),
+        (Errno::EINVAL, libc::CLONE_NEWPID) => {
+            error.hint("only the runtime's own pid namespace and those below it can be joined")
+        }
+        _ => error,
+    }
+}

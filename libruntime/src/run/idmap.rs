@@ -1,0 +1,54 @@
+//! Id-mapped mounts, made before the clone: mapping a mount takes power over its file system (mount_setattr(2)), which a container
+//! in a user namespace does not have.
+
+use super::fault;
+use crate::plan::ParentStep;
+use crate::plan::op::{IdMap, ParentOp};
+use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Errno, Result as SysResult, file};
+use crate::{Error, Result};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// The mounts, in the order in which [`crate::plan::op::Bind::prepared`] counts them.
+pub(super) fn prepare(steps: &[ParentStep]) -> Result<Vec<Option<OwnedFd>>> {
+    let maps = steps.iter().filter_map(|s| if let ParentOp::IdMap(map) = &s.op { Some((map, s)) } else { None });
+    maps.map(|(map, step)| one(map).map(Some).map_err(|e| failed(step, e))).collect()
+}
+
+fn one(map: &IdMap) -> SysResult<OwnedFd> {
+    let (uid, gid) = (map.uid.as_str(), map.gid.as_str());
+    let recursive = |yes| if yes { RECURSIVE } else { 0 };
+    let copy = mount::clone_path(&map.source, recursive(map.tree), true)?;
+    let namespace = user_namespace(uid, gid)?;
+    let attr = MountAttr { set: attr::IDMAP, userns: namespace.as_raw_fd() as u64, ..MountAttr::default() };
+    mount::setattr(copy.as_fd(), recursive(map.recursive), &attr)?;
+    Ok(copy)
+}
+
+/// A user namespace that lives by its descriptor alone.
+fn user_namespace(uid: &str, gid: &str) -> SysResult<OwnedFd> {
+    match process::clone(libc::CLONE_NEWUSER as u64)? {
+        Cloned::Child => loop {
+            process::pause();
+        },
+        Cloned::Parent(pid, _) => {
+            let path = CString::new(format!("/proc/{pid}/ns/user")).map_err(|_| Errno::EINVAL)?;
+            let mapped = super::launch::write_maps(pid, uid, gid);
+            let opened = mapped.and_then(|()| file::open_at(file::cwd(), &path, libc::O_RDONLY));
+            let killed = process::kill(pid, libc::SIGKILL).and_then(|()| process::wait(pid, 0).map(drop));
+            killed.and(opened)
+        }
+    }
+}
+
+fn failed(step: &ParentStep, errno: Errno) -> Error {
+    let error = Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin));
+    let error = error.cause(fault::describe(errno));
+    match errno {
+        Errno::EINVAL => error.hint("not every file system can be id-mapped, and none twice"),
+        Errno::EPERM => error.hint("this needs CAP_SYS_ADMIN in the user namespace that the file system belongs to"),
+        _ => error,
+    }
+}

@@ -1,0 +1,16 @@
+//! Namespaces that exist already: what kind a descriptor is of, and joining it (namespaces(7)).
+
+use super::{Result, check, done};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// ioctl_ns(2), NS_GET_NSTYPE: the CLONE_NEW* flag of a namespace's descriptor. ENOTTY: it is no namespace.
+pub fn kind(namespace: BorrowedFd) -> Result<u64> {
+    // SAFETY: the request takes no argument.
+    check(unsafe { libc::ioctl(namespace.as_raw_fd(), libc::NS_GET_NSTYPE as _) }.into()).map(|flag| flag as u64)
+}
+
+/// setns(2); `flag` is the CLONE_NEW* flag of its kind.
+pub fn join(namespace: BorrowedFd, flag: u64) -> Result<()> {
+    // SAFETY: takes no pointers; it only changes what this process refers to.
+    done(unsafe { libc::setns(namespace.as_raw_fd(), flag as i32) }.into())
+}
