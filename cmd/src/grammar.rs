@@ -1,6 +1,9 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
-use crate::{completion, create, delete, exec, features, kill, list, plan, ps, run, sandbox, spec, start, state, sweep};
+use crate::{
+    completion, create, delete, events, exec, features, kill, list, pause, plan, ps, run, sandbox, spec, start, state, sweep,
+    update,
+};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
 use libruntime::host::root_of_host;
@@ -136,6 +139,10 @@ pub enum Verb {
     State(state::State),
     List(list::List),
     Ps(ps::Ps),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Update(update::Update),
+    Events(events::Events),
     Kill(kill::Kill),
     Delete(delete::Delete),
     Features(features::Features),
