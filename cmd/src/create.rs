@@ -44,10 +44,10 @@ pub struct New {
 
 impl New {
     /// What is refused whatever the bundle says.
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self, global: &Global) -> Result<()> {
         match self.no_pivot {
             true => Err(Error::new("`--no-pivot` is refused: without pivot_root(2) a container can leave its root")),
-            false => Ok(()),
+            false => global.cgroups().map(drop),
         }
     }
 
@@ -69,7 +69,7 @@ impl New {
 
 impl Create {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        self.new.check()?;
+        self.new.check(global)?;
         let id = self.id.parse()?;
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = Bundle::read(&dir)?;

@@ -43,6 +43,11 @@ pub(super) fn tree(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// Whether a process is in the directory itself.
+pub(super) fn holds(dir: &Path, pid: i32) -> bool {
+    read(dir, "cgroup.procs").is_ok_and(|all| all.lines().any(|line| line == pid.to_string()))
+}
+
 /// Every process in the directory and in those below; none when it is gone.
 pub(super) fn pids(dir: &Path) -> crate::Result<Vec<i32>> {
     let mut all = Vec::new();

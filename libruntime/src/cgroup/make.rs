@@ -12,19 +12,16 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 pub(super) fn create(plan: &Plan) -> Result<Option<Cgroup>> {
-    let mut cgroup = Cgroup::default();
-    // The plan's index of each group that is there: a group that nobody needs may be left out.
-    let mut at = Vec::new();
+    let mut cgroup = Cgroup { lenient: plan.is_lenient(), ..Cgroup::default() };
     let made = plan.groups.iter().enumerate().try_for_each(|(i, group)| match directory(group, &mut cgroup.made) {
         Ok(()) => {
             cgroup.groups.push(group.clone());
-            at.push(i);
             Ok(())
         }
         Err(e) if may_lack(plan, i, &e) => Ok(()),
         Err(e) => Err(not_made(plan, i, &e)),
     });
-    let done = made.and_then(|()| limit(plan));
+    let done = made.and_then(|()| not_frozen(&cgroup)).and_then(|()| limit(plan));
     match done {
         Ok(()) if cgroup.groups.is_empty() => Ok(None),
         Ok(()) => Ok(Some(cgroup)),
@@ -32,6 +29,20 @@ pub(super) fn create(plan: &Plan) -> Result<Option<Cgroup>> {
             Ok(()) => Err(e),
             Err(left) => Err(e.hint(left.to_string())),
         },
+    }
+}
+
+/// What enters a frozen cgroup never starts; a new one is frozen by one above it.
+fn not_frozen(cgroup: &Cgroup) -> Result<()> {
+    let frozen = |group: &&Group| match group.version {
+        Version::V1 => file::read(&group.dir(), "freezer.state").is_ok_and(|state| state != "THAWED"),
+        Version::V2 => file::read(&group.dir(), "cgroup.events").is_ok_and(|text| file::keyed(&text, "frozen") == Some(1)),
+    };
+    match cgroup.groups.iter().find(frozen) {
+        Some(group) => {
+            Err(Error::new(format!("the cgroup `{}` is frozen", group.dir().display())).at("config.json: linux.cgroupsPath"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::plan::cgroup::{Group, Plan, limits};
 use crate::{Error, Result};
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A container's cgroup: one directory in each hierarchy. Small and plain, for the record of the container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,17 +28,11 @@ pub struct Cgroup {
     /// Those of them, and of the directories above them, that were made for this container, shallow first. Only these are removed,
     /// and only in these every process counts as the container's: another directory may be shared (an engine's `--cgroup-parent`).
     pub made: Vec<PathBuf>,
+    /// Nothing is limited: a caller who may not enter stays outside.
+    pub lenient: bool,
 }
 
 impl Cgroup {
-    /// What [`Cgroup::create`] is about to make, to be remembered before it does.
-    pub fn planned(plan: &Plan) -> Cgroup {
-        let missing = |dir: &PathBuf| !dir.exists();
-        let mut made: Vec<PathBuf> = plan.groups.iter().flat_map(Group::levels).filter(missing).collect();
-        made.dedup();
-        Cgroup { groups: plan.groups.clone(), made }
-    }
-
     /// Makes the directories and writes the limits. `None`: nothing is limited, and the caller may make none.
     ///
     /// # Errors
@@ -47,23 +41,46 @@ impl Cgroup {
         make::create(plan)
     }
 
+    /// What [`Cgroup::create`] will give if all goes well. To be recorded before, so that a runtime that is killed in between leaves
+    /// nothing that [`Cgroup::remove`] could not find. Looks, and changes nothing.
+    pub fn foresee(plan: &Plan) -> Cgroup {
+        let mut made = Vec::new();
+        for level in plan.groups.iter().flat_map(Group::levels) {
+            if !made.contains(&level) && !level.exists() {
+                made.push(level);
+            }
+        }
+        Cgroup { groups: plan.groups.clone(), made, lenient: plan.is_lenient() }
+    }
+
     /// Moves a process into it, with all its threads.
     pub fn enter(&self, pid: i32) -> Result<()> {
-        for group in &self.groups {
+        self.groups.iter().try_for_each(|group| {
             let dir = group.dir();
-            file::write(&dir, "cgroup.procs", &pid.to_string()).map_err(|e| {
-                let error = Error::new(format!("cannot move process {pid} into the cgroup `{}`", dir.display())).cause(&e);
-                match (e.raw_os_error(), group.version) {
-                    (Some(libc::ENOSPC), _) => error.hint("its cpuset has no CPU or no memory node"),
-                    (Some(libc::EBUSY), Version::V2) => {
-                        error.hint("a cgroup with controllers for its children may hold no process")
-                    }
-                    (Some(libc::EAGAIN), _) => error.hint("the limit of processes is reached"),
-                    _ => error,
+            self.entered(group, pid, file::write(&dir, "cgroup.procs", &pid.to_string()))
+        })
+    }
+
+    /// As [`Cgroup::enter`], for a process that joins the container of `init`: where the container has divided its version 2 cgroup,
+    /// which may then hold no process itself, it enters the one that `init` is in.
+    pub fn enter_beside(&self, pid: i32, init: i32) -> Result<()> {
+        self.groups.iter().try_for_each(|group| {
+            let enter = |dir: &Path| file::write(dir, "cgroup.procs", &pid.to_string());
+            let entered = match enter(&group.dir()) {
+                Err(e) if e.raw_os_error() == Some(libc::EBUSY) && group.version == Version::V2 => {
+                    file::tree(&group.dir()).iter().find(|dir| file::holds(dir, init)).map_or(Err(e), |dir| enter(dir))
                 }
-            })?;
+                done => done,
+            };
+            self.entered(group, pid, entered)
+        })
+    }
+
+    fn entered(&self, group: &Group, pid: i32, done: std::io::Result<()>) -> Result<()> {
+        match done {
+            Err(e) if self.lenient && matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => Ok(()),
+            done => done.map_err(|e| not_entered(group, pid, &e)),
         }
-        Ok(())
     }
 
     /// Every process in it and in the cgroups below it, as this pid namespace numbers them.
@@ -104,5 +121,15 @@ impl Cgroup {
     fn shared(&self) -> Error {
         let dir = self.groups.first().map(|group| group.dir().display().to_string()).unwrap_or_default();
         Error::new(format!("the cgroup `{dir}` was there before the container, and may hold processes of others"))
+    }
+}
+
+fn not_entered(group: &Group, pid: i32, cause: &std::io::Error) -> Error {
+    let error = Error::new(format!("cannot move process {pid} into the cgroup `{}`", group.dir().display())).cause(cause);
+    match (cause.raw_os_error(), group.version) {
+        (Some(libc::ENOSPC), _) => error.hint("its cpuset has no CPU or no memory node"),
+        (Some(libc::EBUSY), Version::V2) => error.hint("a cgroup with controllers for its children may hold no process"),
+        (Some(libc::EAGAIN), _) => error.hint("the limit of processes is reached"),
+        _ => error,
     }
 }

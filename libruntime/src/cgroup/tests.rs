@@ -160,6 +160,70 @@ fn what_was_there_before_is_shared_and_stays() {
 }
 
 #[test]
+fn what_will_be_made_is_known_before() {
+    let Some(groups) = groups("foreseen/below") else { return };
+    let plan = plan(groups, json!({}));
+    let foreseen = Cgroup::foresee(&plan);
+    let made = Cgroup::create(&plan).unwrap().unwrap();
+    assert_eq!((&foreseen, foreseen.made.len()), (&made, 2 * plan.groups.len()));
+    assert!(Cgroup::foresee(&plan).made.is_empty());
+    foreseen.remove().unwrap();
+    assert!(foreseen.made.iter().all(|dir| !dir.exists()));
+    foreseen.remove().unwrap();
+}
+
+#[test]
+fn nothing_enters_a_frozen_cgroup() {
+    let Some(cgroup) = create("frozen", json!({})).map(Guard) else { return };
+    cgroup.0.freeze().unwrap();
+    let below = |group: &Group| Group { path: group.path.join("below"), ..group.clone() };
+    let plan = plan(cgroup.0.groups.iter().map(below).collect(), json!({}));
+    let said = Cgroup::create(&plan).unwrap_err().to_string();
+    assert!(said.starts_with("config.json: linux.cgroupsPath: the cgroup `") && said.ends_with("` is frozen"), "{said}");
+    assert!(plan.paths().iter().all(|path| !path.exists()));
+}
+
+#[test]
+fn who_joins_a_divided_cgroup_enters_where_its_init_is() {
+    if !in_pure_v2("who_joins_a_divided_cgroup_enters_where_its_init_is") {
+        return;
+    }
+    let Some(cgroup) = create("divided", json!({})).map(Guard) else { return };
+    let Some(controller) = cgroup.0.groups[0].controllers.first() else { return eprintln!("left out: no controller") };
+    let (mut init, mut second) = (sleeper(), sleeper());
+    let dir = cgroup.0.groups[0].dir();
+    fs::create_dir(dir.join("init")).unwrap();
+    file::write(&dir.join("init"), "cgroup.procs", &pid(&init).to_string()).unwrap();
+    file::write(&dir, "cgroup.subtree_control", &format!("+{controller}")).unwrap();
+    assert!(cgroup.0.enter(pid(&second)).unwrap_err().to_string().contains("may hold no process"));
+    cgroup.0.enter_beside(pid(&second), pid(&init)).unwrap();
+    assert!(file::holds(&dir.join("init"), pid(&second)));
+    cgroup.0.kill_all(libc::SIGKILL).unwrap();
+    init.wait().unwrap();
+    second.wait().unwrap();
+}
+
+/// Runs itself again as user 65534, who may not enter.
+#[test]
+fn an_ordinary_user_may_be_refused_where_nothing_is_limited() {
+    if let Ok(text) = std::env::var("CODEXRUN_LENIENT") {
+        let cgroup: Cgroup = serde_json::from_str(&text).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(Cgroup { lenient: false, ..cgroup.clone() }.enter(own).is_err());
+        return cgroup.enter(own).unwrap();
+    }
+    let Some(cgroup) = create("lenient", json!({})).map(Guard) else { return };
+    let text = serde_json::to_string(&Cgroup { lenient: true, ..cgroup.0.clone() }).unwrap();
+    let name = "cgroup::tests::an_ordinary_user_may_be_refused_where_nothing_is_limited";
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    std::os::unix::process::CommandExt::uid(again.args(["--exact", name]).env("CODEXRUN_LENIENT", text), 65534);
+    match again.output() {
+        Err(e) => eprintln!("left out: {e}"),
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+    }
+}
+
+#[test]
 fn a_record_of_it_reads_back_and_directories_above_it_go_too() {
     let Some(cgroup) = create("above/record", json!({})).map(Guard) else { return };
     let text = serde_json::to_string(&cgroup.0).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 
+use crate::plan;
 use crate::sys::{cred, mount, process};
 use cgroup::Cgroups;
 use oci_spec::runtime::Spec;
@@ -60,8 +61,8 @@ impl Host {
     }
 
     /// [`Host::probe`], and what this spec needs besides.
-    pub fn probe_for(spec: &Spec, options: &crate::plan::Options) -> Self {
-        let cgroups = crate::plan::cgroup::is_wanted(spec, options).then(Cgroups::probe);
+    pub fn probe_for(spec: &Spec, options: &plan::Options) -> Self {
+        let cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe);
         Host { cgroups, ..Host::probe() }
     }
 

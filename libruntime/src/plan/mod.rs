@@ -87,10 +87,10 @@ pub struct Options {
     pub preserve_fds: u32,
     /// The container's name, for its cgroup when the spec has no path for it.
     pub id: Option<String>,
+    /// No cgroup is made, and none of its limits can be had (`--cgroup-manager disabled`).
+    pub no_cgroup: bool,
     /// Relative sources of binds are relative to it.
     pub bundle_dir: Option<PathBuf>,
-    /// No cgroup is made, whatever the spec says (`--cgroup-manager disabled`).
-    pub no_cgroup: bool,
     /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
     pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).

@@ -6,7 +6,7 @@ use crate::cgroup::Cgroup;
 use crate::state::{ContainerId, Record, Signal, Status, Store};
 use crate::sys::file;
 use crate::{Error, Result};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// How long a killed process may take to end, in milliseconds.
 const PATIENCE: i32 = 10_000;
@@ -67,10 +67,15 @@ fn kill(record: &Record) -> Result<()> {
         // Nothing that stands still dies (version 1).
         record.cgroup.as_ref().map_or(Ok(()), Cgroup::thaw)?;
     }
-    let ended = file::poll_for(process.as_fd(), PATIENCE).map_err(|e| super::launch::setup("wait for the container's end", e))?;
+    ended(process.as_fd(), record)
+}
+
+/// Waits until the first process of a container that must end has ended.
+pub(super) fn ended(process: BorrowedFd, record: &Record) -> Result<()> {
+    let ended = file::poll_for(process, PATIENCE).map_err(|e| super::launch::setup("wait for the container's end", e))?;
     match ended {
         true => Ok(()),
-        false => Err(Error::new(format!("container {} is still running 10 seconds after SIGKILL", record.id))),
+        false => Err(Error::new(format!("container {} is still running 10 seconds after it was to end", record.id))),
     }
 }
 

@@ -55,7 +55,7 @@ pub fn exec(
     asked.record = true; // the program is looked for, and the pid file written, before it runs
     let plan = Plan::exec(&bundle, process, &Host::probe(), &asked)?;
     receiver(&plan, &options).map_err(one)?;
-    let joined = launch::Joined { process: target.as_fd(), cgroup: record.cgroup.as_ref() };
+    let joined = launch::Joined { init: record.pid, process: target.as_fd(), cgroup: record.cgroup.as_ref() };
     let launch =
         launch::Launch { plan: &plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false };
     launch.run().map_err(one)

@@ -32,7 +32,9 @@ pub(super) struct Launch<'a> {
 /// A container that runs already.
 #[derive(Clone, Copy)]
 pub(super) struct Joined<'a> {
-    /// A process of it.
+    /// Its first process.
+    pub init: Pid,
+    /// A process of it that can be looked into.
     pub process: BorrowedFd<'a>,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
@@ -97,7 +99,7 @@ impl<'a> Launch<'a> {
         let plan = |op: &'a ParentOp| if let ParentOp::Cgroup(plan) = op { Some(plan) } else { None };
         let Some(plan) = self.plan.parent.iter().find_map(|step| plan(&step.op)) else { return Ok(None) };
         if let Some(reserved) = self.reserved {
-            reserved.save(&self.new_record(None, Some(&Cgroup::planned(plan)))?)?;
+            reserved.save(&self.new_record(None, Some(&Cgroup::foresee(plan)))?)?;
         }
         Cgroup::create(plan)
     }
@@ -214,7 +216,10 @@ impl<'a> Launch<'a> {
         for step in &self.plan.parent {
             match &step.op {
                 ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::EnterCgroup => cgroup.map_or(Ok(()), |cgroup| cgroup.enter(container.pid))?,
+                ParentOp::EnterCgroup => cgroup.map_or(Ok(()), |cgroup| match self.joined {
+                    Some(joined) => cgroup.enter_beside(container.pid, joined.init),
+                    None => cgroup.enter(container.pid),
+                })?,
                 ParentOp::WriteMaps { uid, gid } => write_maps(container.pid, uid, gid).map_err(|e| failed(step, e))?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,

@@ -11,6 +11,7 @@ mod hook;
 mod idmap;
 mod init;
 pub mod keeper;
+mod kill;
 mod launch;
 mod op;
 mod start;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 pub use delete::delete;
 pub use exec::{Exec, exec};
 pub use keeper::sweep;
+pub use kill::kill;
 pub use start::start;
 
 /// How a bundle is run.

@@ -16,8 +16,8 @@ const fn any(kind: Kind) -> Rule {
     Rule { allow: true, kind: Some(kind), major: None, minor: None, access: MKNOD }
 }
 
-/// What every container may use (config-linux.md, "Default Devices"): null, zero, full, random, urandom, tty, console, ptmx, and
-/// terminals. As with runc and crun any node may be made, which is not to say opened.
+/// What every container may use (config-linux.md, "Default Devices"): null, zero, full, random, urandom, tty, ptmx, and terminals, of
+/// which its console is one (5:1 would be the host's). As with runc and crun any node may be made, which is not to say opened.
 const DEFAULT: &[Rule] = &[
     any(Kind::Char),
     any(Kind::Block),
@@ -27,7 +27,6 @@ const DEFAULT: &[Rule] = &[
     node(1, Some(8)),
     node(1, Some(9)),
     node(5, Some(0)),
-    node(5, Some(1)),
     node(5, Some(2)),
     node(136, None),
 ];
@@ -36,14 +35,14 @@ const NOTHING: Rule = Rule { allow: false, kind: None, major: None, minor: None,
 
 const FIELD: &str = "linux.resources.devices";
 
-/// The program; on version 1, writes instead. Nothing is asked: every device stays as the parent has it.
+/// The program; on version 1, writes instead.
 pub(super) fn plan(
     resources: Option<&LinuxResources>,
     groups: &[Group],
     writes: &mut Vec<Write>,
     errors: &mut Vec<Error>,
 ) -> Option<Devices> {
-    let asked = resources?.devices().as_ref().filter(|devices| !devices.is_empty())?;
+    let asked = resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
     let rules = rules(asked, errors);
     let v1 = groups.iter().position(|g| g.controllers.iter().any(|name| name == "devices"));
     let v2 = groups.iter().position(|g| g.version == Version::V2);
@@ -66,6 +65,7 @@ pub(super) fn plan(
             let rules: Vec<Rule> = rules.into_iter().map(|(rule, _)| rule).collect();
             Some(Devices { group, program: program(&rules) })
         }
+        (None, None) if asked.is_empty() => None,
         (None, None) => {
             errors.push(Error::new("this host has no cgroup controller `devices`").at(FIELD));
             None

@@ -5,6 +5,7 @@
 //!   container's id.
 //! * Zero leaves a value as it is and -1 takes a limit away, as the engines mean it; a field for which the host has no controller is
 //!   refused by name.
+//! * Without `resources.devices` a container that asks for a cgroup may use the default devices and no others, as with runc.
 //! * `resources.devices` has no effect in a user namespace, where no device can be made anyway (runc and crun do the same).
 
 mod cpu;
@@ -111,16 +112,26 @@ impl Group {
 }
 
 impl Plan {
+    /// Nothing is limited, and the caller may be one who may make no cgroup.
+    pub fn is_lenient(&self) -> bool {
+        self.tolerant && self.writes.is_empty() && self.devices.is_none()
+    }
+
     /// The directories that may be made; to be remembered before they are, so that a runtime that is killed leaves none behind.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.groups.iter().map(Group::dir).collect()
     }
 }
 
-/// Whether a container of this spec has a cgroup: when it asks for one, when one is mounted in it, and when only a cgroup can tell
-/// which processes are its own.
+/// Whether a container of this spec has a cgroup: when it asks for one, when one is mounted in it, and, for a container that may be
+/// killed by its name, when only a cgroup can tell which processes are its own.
 pub fn is_wanted(spec: &Spec, options: &Options) -> bool {
-    !options.no_cgroup && (is_asked(spec) || mount::is_in(spec) || !has_namespace(spec, LinuxNamespaceType::Pid))
+    mount::is_in(spec) || is_made(spec, options)
+}
+
+fn is_made(spec: &Spec, options: &Options) -> bool {
+    !options.no_cgroup
+        && (is_asked(spec) || mount::is_in(spec) || (options.record && !has_namespace(spec, LinuxNamespaceType::Pid)))
 }
 
 fn is_asked(spec: &Spec) -> bool {
@@ -141,7 +152,8 @@ fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
 
 /// Plans the cgroup and the child's wait for it; what the spec says without effect.
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
-    if !is_wanted(spec, draft.options) {
+    if !is_made(spec, draft.options) {
+        refuse_limits(draft, spec);
         return Vec::new();
     }
     let none = Cgroups::default();
@@ -154,7 +166,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let rootless = host.uid != 0 || cgroups.user_namespace;
     let (change, mut errors) = limits(resources(spec), &groups, false);
     let Change { mut writes, warnings } = change;
-    let devices = if rootless { None } else { device::plan(resources(spec), &groups, &mut writes, &mut errors) };
+    let confined = !rootless && is_asked(spec);
+    let devices = if confined { device::plan(resources(spec), &groups, &mut writes, &mut errors) } else { None };
     draft.errors.extend(errors);
     if groups.is_empty() {
         if given.is_some() && !rootless {
@@ -171,6 +184,15 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     }
     draft.step(Stage::Cgroup, Op::Wait(Sync::Cgroup), origin);
     warnings
+}
+
+/// Where there will be no cgroup. Rules about devices are passed over: engines give them to every container.
+fn refuse_limits(draft: &mut Draft, spec: &Spec) {
+    let mut fields: Vec<String> = limits(resources(spec), &[], false).1.into_iter().filter_map(|e| e.place).collect();
+    fields.dedup();
+    for field in fields {
+        draft.refuse(field, "needs a cgroup, and `--cgroup-manager disabled` forbids one");
+    }
 }
 
 /// A path of names only: `..` could lead to another container's cgroup, and the root cgroup is nobody's.

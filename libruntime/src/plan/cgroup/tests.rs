@@ -1,6 +1,6 @@
 //! `linux.resources` as tables: for each field what is written in version 1 and in version 2.
 
-use super::super::{Options, Plan, tests::plan_on};
+use super::super::{Plan, tests::plan_on};
 use super::*;
 use serde_json::{Value, json};
 
@@ -265,7 +265,7 @@ fn launch(cgroups: Cgroups, uid: u32, linux: Value) -> Result<Plan, Vec<String>>
     for (key, value) in linux.as_object().unwrap().iter().filter(|(key, _)| *key != "mounts") {
         spec["linux"][key] = value.clone();
     }
-    plan_on(&host, spec, &Options { id: Some("box".into()), ..Options::default() })
+    plan_on(&host, spec, &Options { id: Some("box".into()), record: true, ..Options::default() })
 }
 
 fn cgroup(plan: &Plan) -> Option<&super::Plan> {
@@ -297,6 +297,12 @@ fn a_cgroup_is_made_only_when_it_is_asked_for_or_needed_to_find_all_processes() 
     assert_eq!(paths(v1(), json!({"namespaces": [{"type": "mount"}]})).len(), 11);
     assert_eq!(paths(v1(), json!({"mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup"}]})).len(), 11);
     assert_eq!(paths(Cgroups::default(), json!({"namespaces": [{"type": "mount"}]})), Vec::<String>::new());
+    let bare = json!({
+        "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+        "linux": {"namespaces": [{"type": "mount"}]},
+    });
+    let nameless = plan_on(&crate::host::Host::recorded(0, 0), bare, &Options::default()).unwrap();
+    assert!(cgroup(&nameless).is_none());
     let said = launch(Cgroups::default(), 0, json!({"cgroupsPath": "/a", "resources": {"pids": {"limit": 1}}})).unwrap_err();
     let want = [
         "linux.resources.pids.limit: this host has no cgroup controller `pids`",
@@ -348,6 +354,7 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
     let lines =
         device_lines(json!([{"allow": true, "type": "a", "access": "r"}, {"allow": true, "type": "b", "major": 8, "minor": -1}]));
     assert_eq!(lines[..4], ["devices.deny a", "devices.allow b *:* r", "devices.allow c *:* r", "devices.allow b 8:* rwm"]);
+    assert_eq!(device_lines(json!([]))[..2], ["devices.deny a", "devices.allow c *:* m"]);
     let said = launch(
         v1(),
         0,
@@ -421,4 +428,21 @@ fn a_writable_version_2_mount_gives_the_directory_to_the_containers_user() {
     assert_eq!(owner(linux("cgroup", json!([]))), Some(7000));
     assert_eq!(owner(linux("cgroup", json!(["ro"]))), None);
     assert_eq!(owner(linux("x", json!([]))), None);
+}
+
+#[test]
+fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_passed_over() {
+    let spec = |resources: Value| {
+        json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}], "cgroupsPath": "/a", "resources": resources},
+        })
+    };
+    let options = Options { no_cgroup: true, record: true, ..Options::default() };
+    let host = crate::host::Host::recorded(0, 0);
+    let plan =
+        plan_on(&host, spec(json!({"devices": [{"allow": false, "access": "rwm"}], "memory": {"limit": 0}})), &options).unwrap();
+    assert!(cgroup(&plan).is_none() && !plan.to_string().contains("cgroup"), "{plan}");
+    let said = plan_on(&host, spec(json!({"pids": {"limit": 3}})), &options).unwrap_err();
+    assert_eq!(said, ["config.json: linux.resources.pids.limit: needs a cgroup, and `--cgroup-manager disabled` forbids one"]);
 }
