@@ -26,6 +26,10 @@ pub struct Host {
     pub open_tree_attr: bool,
     /// The caller's umask, which the process gets unless `process.user.umask` says otherwise.
     pub umask: u32,
+    /// AppArmor is on.
+    pub apparmor: bool,
+    /// SELinux is on.
+    pub selinux: bool,
     /// The architecture that seccomp programs are made for.
     pub native: crate::bpf::Native,
     /// The cgroup hierarchies; looked for only when a spec needs them.
@@ -55,6 +59,8 @@ impl Host {
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
             umask: process::umask_of_caller(),
+            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             native: crate::bpf::Native::host(),
             cgroups: None,
         }
@@ -77,6 +83,8 @@ impl Host {
             last_capability: 40,
             open_tree_attr: true,
             umask: 0o022,
+            apparmor: false,
+            selinux: false,
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
         }

@@ -13,6 +13,7 @@ mod init;
 pub mod keeper;
 mod kill;
 mod launch;
+mod maps;
 mod op;
 mod start;
 mod terminal;
