@@ -241,6 +241,11 @@ mod namespaces {
         let wanted = format!("{}\n{}\n0\n0 1\n", holder.link("user"), holder.link("net"));
         let bundle = Bundle::new(script).joining(&[("user", &user), ("network", &net)]);
         bundle.says_as(&wanted, &["crun"]);
+        // What podman writes beside the path; the namespace's own maps are what counts.
+        let dummy = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        let bundle = bundle.with("/linux/uidMappings", dummy.clone()).with("/linux/gidMappings", dummy);
+        bundle.says_as(&wanted, &["crun"]);
+        assert!(bundle.run("codexrun").err.contains("linux.uidMappings has no effect"));
     }
 
     #[test]
@@ -301,6 +306,70 @@ mod namespaces {
         let bundle = Bundle::new(script).with("/linux/namespaces/-", json!({"type": "time"}));
         let said = bundle.with("/linux/timeOffsets", offsets).run("codexrun");
         assert_eq!((said.code, said.out.as_str()), (0, "monotonic 2000000 0\nboottime 1000000 5\nahead\n"), "{}", said.err);
+    }
+}
+
+mod network_devices {
+    use super::*;
+
+    /// Runs codexrun in a network namespace that has a pair of devices, one of them with addresses, and then `after`.
+    fn with_devices(bundle: &Bundle, after: &str) -> Said {
+        let inner = bundle.command("codexrun");
+        let script = format!(
+            "ip link add v0 type veth peer name v1 && ip addr add 10.9.8.7/24 dev v0 && ip -6 addr add fd00::7/64 dev v0 nodad && \
+             ip link set v0 up && ip link set v1 up && \"$@\"; code=$?; {after}; exit $code"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-n", "sh", "-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+        Said::of(&command.output().unwrap())
+    }
+
+    fn can() -> bool {
+        let made = Command::new("unshare").args(["-n", "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"]).output();
+        let can = root() && made.is_ok_and(|output| output.status.success());
+        if !can {
+            eprintln!("skipped: no veth devices here");
+        }
+        can
+    }
+
+    #[test]
+    fn a_device_is_moved_renamed_and_up_and_keeps_its_addresses() {
+        if !can() {
+            return;
+        }
+        let script = "ip -o addr show | awk '{print $2, $4}' | grep -v -e ^lo -e fe80; ip link show eth7 | grep -c ,UP";
+        let bundle = Bundle::new(script).with("/linux/netDevices", json!({"v0": {"name": "eth7"}}));
+        let said = with_devices(&bundle, "ip -o link | grep -c v0:");
+        assert_eq!((said.code, said.out.as_str()), (0, "eth7 10.9.8.7/24\neth7 fd00::7/64\n1\n0\n"), "{}", said.err);
+        let bundle = Bundle::new("ip -o link | awk '{print $2}' | grep net | cut -d@ -f1")
+            .with("/linux/netDevices", json!({"v0": {"name": "net%d"}}));
+        let said = with_devices(&bundle, "true");
+        assert_eq!((said.code, said.out.as_str()), (0, "net0\n"), "{}", said.err);
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        let bundle = Bundle::new("ip -o addr show v0 | grep -c 10.9.8.7").with("/linux/netDevices", json!({"v0": {}}));
+        let bundle = bundle.with("/linux/namespaces/-", json!({"type": "user"})).with("/linux/uidMappings", map.clone());
+        let said = with_devices(&bundle.with("/linux/gidMappings", map), "true");
+        assert_eq!((said.code, said.out.as_str()), (0, "1\n"), "{}", said.err);
+    }
+
+    #[test]
+    fn what_cannot_be_moved_is_named_and_stays() {
+        if !can() {
+            return;
+        }
+        let bundle = |devices| Bundle::new("true").with("/linux/netDevices", devices);
+        let said = with_devices(&bundle(json!({"nosuch": {}})), "true");
+        assert!(said.code == 1 && said.err.contains("linux.netDevices[nosuch]: cannot move network device"), "{}", said.err);
+        let said = with_devices(&bundle(json!({"v0": {"name": "lo"}})), "ip -o addr show v0 | grep -c 10.9.8.7");
+        assert!(
+            said.code == 1 && said.out == "1\n" && said.err.contains("is in the container already"),
+            "{}{}",
+            said.out,
+            said.err
+        );
+        let namespaces = json!([{"type": "mount"}, {"type": "pid"}]);
+        bundle(json!({"v0": {}})).with("/linux/namespaces", namespaces).refused("linux.netDevices: needs a network namespace");
     }
 }
 

@@ -55,7 +55,6 @@ fn unsupported_linux(draft: &mut Draft, l: &Linux) {
         some(l.resources().is_some(), "linux.resources"),
         some(l.cgroups_path().is_some(), "linux.cgroupsPath"),
         some(l.intel_rdt().is_some(), "linux.intelRdt"),
-        some(l.net_devices().as_ref().is_some_and(|n| !n.is_empty()), "linux.netDevices"),
     ];
     for (present, name) in fields {
         if present {

@@ -13,6 +13,8 @@ mod init;
 pub mod keeper;
 mod launch;
 mod maps;
+mod netdevice;
+mod netlink;
 mod op;
 mod start;
 mod terminal;
