@@ -457,6 +457,8 @@ pub struct Device {
 pub struct IdMap {
     /// The host's path.
     pub source: CString,
+    /// How its symbolic links are treated.
+    pub follow: Follow,
     /// The copy has the mounts below it.
     pub tree: bool,
     /// Those are mapped too (`ridmap`).
