@@ -15,22 +15,37 @@ pub struct Args {
     pub list: bool,
     /// The ordinary account.
     pub user: Option<String>,
+    /// Only the cases of the OCI specification and of the engines' command line.
+    pub oci: bool,
     /// One line per row and policy.
     pub verbose: bool,
+    /// Drive real engines instead of the cases.
+    pub engines: bool,
+    /// Which engines; empty: all.
+    pub engine: Vec<String>,
 }
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
-usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--list] [--user NAME] [-v]
+usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--list] [--user NAME] [-v]
+       conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
 
   --runtime PATH   an OCI runtime to test (again for more); default: codexrun, and runc and crun when on PATH
   --codexrun PATH  the codexrun that makes the bundles; default: the newest in the workspace's target directory
   --filter WORD    only rows or columns whose name contains WORD (`files`, `io-uring`, `crun/user`, ...)
+  --oci            only the cases of the OCI specification and of what engines rely on
   --list           print the rows and stop
   --user NAME      the ordinary account; default codexrun-test, made with useradd when missing
-  -v               one line per row and policy instead of one per row";
+  -v               one line per row and policy instead of one per row; with --engines: how long each check takes
+  --engines        as root: drive real engines on the runtimes, in namespaces of their own
+  --engine NAME    only podman, rootless, build, containerd or docker (again for more); implies --engines";
 
 impl Args {
+    /// Whether the filter lets a row pass, or the column it is asked in.
+    pub fn wants(&self, row: &str, column: &str) -> bool {
+        self.filter.as_ref().is_none_or(|f| row.contains(f) || column.contains(f))
+    }
+
     /// Reads the words after the program's name; the error is the sentence to print.
     pub fn parse(words: impl Iterator<Item = String>) -> Result<Args, String> {
         let mut args = Args::default();
@@ -42,14 +57,23 @@ impl Args {
                 "--codexrun" => args.codexrun = Some(value()?.into()),
                 "--filter" => args.filter = Some(value()?),
                 "--user" => args.user = Some(value()?),
+                "--oci" => args.oci = true,
                 "--list" => args.list = true,
+                "--engines" => args.engines = true,
+                "--engine" => args.engine.push(engine(value()?)?),
                 "-v" | "--verbose" => args.verbose = true,
                 "-h" | "--help" => return Err(USAGE.into()),
                 other => return Err(format!("unknown argument `{other}`\n{USAGE}")),
             }
         }
+        args.engines |= !args.engine.is_empty();
         Ok(args)
     }
+}
+
+fn engine(word: String) -> Result<String, String> {
+    let known = crate::engine::words();
+    if known.contains(&word.as_str()) { Ok(word) } else { Err(format!("no engine `{word}`; there are {}", known.join(", "))) }
 }
 
 #[cfg(test)]
@@ -64,5 +88,11 @@ mod tests {
     fn runtimes_add_up_and_a_missing_value_is_named() {
         assert_eq!(parse(&["--runtime", "a", "--runtime", "b"]).unwrap().runtimes.len(), 2);
         assert!(parse(&["--user"]).unwrap_err().contains("`--user` needs a value"));
+    }
+
+    #[test]
+    fn an_engine_is_one_of_those_we_drive() {
+        assert!(parse(&["--engine", "docker"]).unwrap().engines);
+        assert!(parse(&["--engine", "lxc"]).unwrap_err().contains("podman, rootless, build, containerd, docker"));
     }
 }

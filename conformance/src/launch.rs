@@ -5,7 +5,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, Uid};
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -103,7 +104,7 @@ fn input(text: &str) -> std::io::Result<Stdio> {
 }
 
 /// A word as a shell would need it.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
@@ -119,6 +120,11 @@ impl Running {
         let _ = kill(self.pid(), signal);
     }
 
+    /// What it writes to its stdout, also after its end: a container that it has created inherits the file.
+    pub fn output(&self) -> std::io::Result<File> {
+        self.out.try_clone()
+    }
+
     /// Waits for its end, at most [`LIMIT`], then for the end of what it left.
     pub fn finish(self) -> std::io::Result<Ran> {
         let mut ran = self.finish_beside_others()?;
@@ -130,7 +136,7 @@ impl Running {
     pub fn finish_beside_others(mut self) -> std::io::Result<Ran> {
         let (status, timed_out) = self.wait()?;
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-        let (line, out, err) = (self.line.clone(), text(&mut self.out)?, text(&mut self.err)?);
+        let (line, out, err) = (self.line.clone(), text(&self.out)?, text(&self.err)?);
         Ok(Ran { line, code, out, err, left: Vec::new(), timed_out })
     }
 
@@ -160,11 +166,16 @@ impl Drop for Running {
     }
 }
 
-fn text(file: &mut File) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
-    file.rewind()?;
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into())
+/// All of a file. The offset is shared with whoever still writes to it, so it is left where it is.
+pub fn text(file: &File) -> std::io::Result<String> {
+    let (mut bytes, mut block) = (Vec::new(), [0; 65536]);
+    loop {
+        let n = file.read_at(&mut block, bytes.len() as u64)?;
+        if n == 0 {
+            return Ok(String::from_utf8_lossy(&bytes).into());
+        }
+        bytes.extend_from_slice(&block[..n]);
+    }
 }
 
 /// Makes orphans of the commands our children, so that they can be found: see prctl(2), PR_SET_CHILD_SUBREAPER.

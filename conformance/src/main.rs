@@ -3,8 +3,10 @@
 mod actor;
 mod args;
 mod case;
+mod engine;
 mod launch;
 mod matrix;
+mod oci;
 mod outside;
 mod policy;
 mod report;
@@ -33,24 +35,72 @@ fn main() -> ExitCode {
 }
 
 fn suite(args: &Args) -> Result<Report, String> {
+    if args.engines {
+        return engines(args);
+    }
     let mut report = Report::default();
     if args.list {
-        matrix::rows().into_iter().chain(case::rows()).for_each(|row| println!("{row}"));
+        matrix::rows().into_iter().chain(case::rows()).chain(oci::rows()).for_each(|row| println!("{row}"));
         return Ok(report);
     }
     in_private_mounts()?;
     launch::adopt_orphans().map_err(|e| format!("prctl(PR_SET_CHILD_SUBREAPER): {e}"))?;
     let actors = Actor::all(args.user.as_deref())?;
+    if let Some((column, programs)) = oci::worker::task() {
+        return one_column(args, &actors, &column, &programs);
+    }
     let stage = Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
     private_tmp()?;
-    for column in columns(args, &stage, &actors) {
-        eprintln!("conformance: {}", column.name());
-        let wanted = |row: &str| args.filter.as_ref().is_none_or(|f| row.contains(f) || column.name().contains(f));
-        matrix::run(&stage, &column, &wanted, &mut report);
-        case::run(&stage, &column, &wanted, &mut report);
+    let columns = columns(args, &stage, &actors);
+    if !args.oci {
+        policies(args, &stage, &columns, &mut report);
     }
+    oci::run(&stage, &columns, &mut report);
     report.print(args.verbose);
     Ok(report)
+}
+
+/// The engines: as the supervisor of the columns, or as the inside of one.
+fn engines(args: &Args) -> Result<Report, String> {
+    if let Some(dir) = std::env::var_os(engine::COLUMN) {
+        return engine::column(args, dir.into()).map(|()| Report::default());
+    }
+    let report = engine::suite(args, &engine_runtimes(args)?)?;
+    if !args.list {
+        report.print(args.verbose);
+    }
+    Ok(report)
+}
+
+/// Named ones by path, or by a name that is looked up: `codexrun` where cargo puts it, others on PATH.
+fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
+    let default = || ["codexrun", "runc", "crun"].iter().map(PathBuf::from).collect();
+    let named: Vec<PathBuf> = if args.runtimes.is_empty() { default() } else { args.runtimes.clone() };
+    let path = |name: &PathBuf| match name.to_str() {
+        Some("codexrun") => codexrun(&Args { codexrun: args.codexrun.clone(), ..Args::default() }),
+        Some(word) if !word.contains('/') => on_path(word).ok_or(format!("`{word}` is not on PATH (scripts/packages test)")),
+        _ if name.is_file() => Ok(name.clone()),
+        _ => Err(format!("no file {}", name.display())),
+    };
+    named.iter().map(path).collect()
+}
+
+/// The cases about policies, a column after the other.
+fn policies(args: &Args, stage: &Stage, columns: &[Column], report: &mut Report) {
+    for column in columns {
+        eprintln!("conformance: {}", column.name());
+        let wanted = |row: &str| args.wants(row, &column.name());
+        matrix::run(stage, column, &wanted, report);
+        case::run(stage, column, &wanted, report);
+    }
+}
+
+/// What another suite has started us for; its report is made there.
+fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Result<Report, String> {
+    let stage = Stage::sharing(programs).map_err(|e| format!("/var/tmp: {e}"))?;
+    let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == name).ok_or(format!("no column {name}"))?;
+    oci::run_one(&stage, &column, &|row| args.wants(row, name));
+    Ok(Report::default())
 }
 
 /// Every runtime for every user. A filter that names a column drops the others.

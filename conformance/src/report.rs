@@ -15,8 +15,27 @@ pub enum No {
         /// What happened.
         got: String,
     },
+    /// The same of a referee: shown, and no reason for the suite to fail.
+    Differs {
+        /// As one would type it.
+        command: String,
+        /// What the specification or an engine wants.
+        expected: String,
+        /// What happened.
+        got: String,
+    },
     /// It cannot be asked here.
     Skip(String),
+}
+
+impl No {
+    /// What a failure is when another runtime than ours was only asked for comparison.
+    pub fn of_a_referee(self) -> No {
+        match self {
+            No::Fail { command, expected, got } => No::Differs { command, expected, got },
+            No::Differs { .. } | No::Skip(_) => self,
+        }
+    }
 }
 
 /// A cell: done, or why not.
@@ -80,17 +99,30 @@ struct Cell {
     /// The policy, for rows that are asked under several.
     under: String,
     verdict: Verdict,
+    /// Why a failure does not count.
+    excuse: Option<String>,
 }
 
 impl Report {
     /// Adds a cell.
     pub fn add(&mut self, row: &str, column: &str, under: &str, verdict: Verdict) {
-        self.cells.push(Cell { row: row.into(), column: column.into(), under: under.into(), verdict });
+        self.cells.push(Cell { row: row.into(), column: column.into(), under: under.into(), verdict, excuse: None });
+    }
+
+    /// Failures that are shown and do not count: those of the row and column that `which` picks.
+    pub fn excuse(&mut self, why: &str, which: impl Fn(&str, &str) -> bool) {
+        let failed = self.cells.iter_mut().filter(|c| c.counts());
+        failed.filter(|c| which(&c.row, &c.column)).for_each(|c| c.excuse = Some(why.into()));
+    }
+
+    /// The row and column of every failure, whether it counts or not.
+    pub fn failures(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.cells.iter().filter(|c| c.failed()).map(|c| (c.row.as_str(), c.column.as_str()))
     }
 
     /// Whether any cell failed.
     pub fn failed(&self) -> bool {
-        self.count(|v| matches!(v, Err(No::Fail { .. }))) > 0
+        self.cells.iter().any(Cell::counts)
     }
 
     fn count(&self, pick: impl Fn(&Verdict) -> bool) -> usize {
@@ -102,8 +134,10 @@ impl Report {
         self.print_matrix(verbose);
         self.print_skips();
         self.print_failures();
+        self.print_differences(verbose);
         let passed = self.count(Result::is_ok);
-        let failed = self.count(|v| matches!(v, Err(No::Fail { .. })));
+        let failed = self.cells.iter().filter(|c| c.counts()).count();
+        self.print_excuses();
         let skipped = self.count(|v| matches!(v, Err(No::Skip(_))));
         println!("{passed} passed, {failed} failed, {skipped} skipped");
     }
@@ -145,6 +179,13 @@ impl Report {
         println!();
     }
 
+    fn print_excuses(&self) {
+        for why in unique(self.cells.iter().filter_map(|c| c.excuse.clone())) {
+            let count = self.cells.iter().filter(|c| c.excuse.as_ref() == Some(&why)).count();
+            println!("not counted: {count} FAIL, because {why}");
+        }
+    }
+
     /// One paragraph per failure; rows that failed for one and the same reason (no bundle, no answer) share it.
     fn print_failures(&self) {
         let mut same: Vec<(&Cell, Vec<&str>)> = Vec::new();
@@ -158,7 +199,36 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Referees: how many cells, and with `-v` what they did.
+    fn print_differences(&self, verbose: bool) {
+        let differs: Vec<&Cell> = self.cells.iter().filter(|c| matches!(c.verdict, Err(No::Differs { .. }))).collect();
+        if verbose {
+            differs.iter().for_each(|cell| cell.print_failure(&[&cell.row]));
+        }
+        if !differs.is_empty() {
+            println!("{} cells of referees differ; -v tells how", differs.len());
+        }
+    }
+
+    /// What a cell says, if it was asked.
+    pub fn word(&self, row: &str, column: &str) -> Option<String> {
+        let mut tally = Tally::default();
+        let cells = self.cells.iter().filter(|c| c.row == row && c.column == column);
+        cells.for_each(|c| tally.add(&c.verdict));
+        (!tally.is_empty()).then(|| tally.word())
+    }
+}
+
 impl Cell {
+    fn failed(&self) -> bool {
+        matches!(self.verdict, Err(No::Fail { .. }))
+    }
+
+    fn counts(&self) -> bool {
+        self.failed() && self.excuse.is_none()
+    }
+
     fn fails_like(&self, other: &Cell) -> bool {
         let facts = |c: &Cell| match &c.verdict {
             Err(No::Fail { command, expected, got }) => Some(format!("{command}\n{expected}\n{got}")),
@@ -168,10 +238,14 @@ impl Cell {
     }
 
     fn print_failure(&self, rows: &[&str]) {
-        let Err(No::Fail { command, expected, got }) = &self.verdict else { return };
+        let (word, command, expected, got) = match &self.verdict {
+            Err(No::Fail { command, expected, got }) => ("FAIL", command, expected, got),
+            Err(No::Differs { command, expected, got }) => ("differs", command, expected, got),
+            Err(No::Skip(_)) | Ok(()) => return,
+        };
         let under = if self.under.is_empty() { String::new() } else { format!(" under {}", self.under) };
         let more = if rows.len() > 1 { format!(" (and {} more rows)", rows.len() - 1) } else { String::new() };
-        println!("FAIL {}{more} on {}{under}", self.row, self.column);
+        println!("{word} {}{more} on {}{under}", self.row, self.column);
         println!("  command:  {command}\n  expected: {expected}\n  got:      {}\n", got.replace('\n', "\n            "));
     }
 }
@@ -186,6 +260,7 @@ fn unique(words: impl Iterator<Item = String>) -> Vec<String> {
 struct Tally {
     ok: usize,
     failed: usize,
+    differs: usize,
     skipped: usize,
 }
 
@@ -194,11 +269,19 @@ impl Tally {
         match verdict {
             Ok(()) => self.ok += 1,
             Err(No::Fail { .. }) => self.failed += 1,
+            Err(No::Differs { .. }) => self.differs += 1,
             Err(No::Skip(_)) => self.skipped += 1,
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.ok + self.failed + self.differs + self.skipped == 0
+    }
+
     fn word(&self) -> String {
+        if self.differs > 0 {
+            return "differs".into();
+        }
         let all = self.ok + self.failed;
         match self.failed {
             0 if all == 0 => "skip".into(),

@@ -234,12 +234,16 @@ impl Column {
             let script = format!("exec 7<'{}' 9<'{}'; exec \"$0\" \"$@\"", secret.display(), scene.out().display());
             argv.splice(0..0, ["/bin/sh".into(), "-c".into(), script]);
         }
-        let view = hybrid_cgroup().filter(|_| self.runtime.kind == Kind::Crun);
-        let keeps_root = view.is_some();
-        if let Some(mount) = view {
-            argv = [pure_v1(&mount, &self.actor), argv].concat();
-        }
+        let (argv, keeps_root) = self.in_its_view(argv);
         Launch { argv, env: self.env(scene, job), dir: job.cwd.clone(), stdin: job.stdin.clone(), keeps_root }
+    }
+
+    /// The command line as it must be started here, and whether it changes to the user by itself.
+    pub fn in_its_view(&self, argv: Vec<String>) -> (Vec<String>, bool) {
+        match hybrid_cgroup().filter(|_| self.runtime.kind == Kind::Crun) {
+            Some(mount) => ([pure_v1(&mount, &self.actor), argv].concat(), true),
+            None => (argv, false),
+        }
     }
 }
 
@@ -253,7 +257,7 @@ enum Prepared {
 fn pure_v1(mount: &str, actor: &Actor) -> Vec<String> {
     let (uid, gid) = (actor.uid, actor.gid);
     let script = format!("umount '{mount}' && exec setpriv --reuid {uid} --regid {gid} --clear-groups -- \"$@\"");
-    ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", &script, "sh"].map(str::to_string).to_vec()
+    ["unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", &script, "sh"].map(str::to_string).to_vec()
 }
 
 /// Where a cgroup2 hierarchy that has controllers is mounted beside v1 ones.

@@ -33,6 +33,15 @@ fn sweep() {
     stages.filter(|p| dead(p)).for_each(|p| drop(fs::remove_dir_all(p)));
 }
 
+/// A directory of our own and the lock that says so.
+fn place() -> io::Result<(tempfile::TempDir, fs::File)> {
+    let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(PLACE)?;
+    let owner = fs::File::create(dir.path().join(OWNER))?;
+    owner.lock()?;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    Ok((dir, owner))
+}
+
 /// One scene. Removed when dropped.
 pub struct Scene {
     /// Its top.
@@ -43,10 +52,7 @@ impl Stage {
     /// Makes the directory and copies the programs into it.
     pub fn new(codexrun: &Path, probe: &Path) -> io::Result<Stage> {
         sweep();
-        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(PLACE)?;
-        let owner = fs::File::create(dir.path().join(OWNER))?;
-        owner.lock()?;
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+        let (dir, owner) = place()?;
         let copy = |from: &Path, name: &str| {
             let to = dir.path().join(name);
             fs::copy(from, &to)?;
@@ -54,6 +60,37 @@ impl Stage {
         };
         let (codexrun, probe) = (copy(codexrun, "codexrun")?, copy(probe, "probe")?);
         Ok(Stage { dir, _owner: owner, next: AtomicU32::new(0), codexrun, probe })
+    }
+
+    /// A stage of its own that uses the programs of another one.
+    pub fn sharing(programs: &Path) -> io::Result<Stage> {
+        let (dir, owner) = place()?;
+        let (codexrun, probe) = (programs.join("codexrun"), programs.join("probe"));
+        Ok(Stage { dir, _owner: owner, next: AtomicU32::new(0), codexrun, probe })
+    }
+
+    /// Where its programs are.
+    pub fn programs(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A fresh, empty directory, and a word that no other suite on this machine uses for anything.
+    pub fn place(&self, kind: &str) -> io::Result<(PathBuf, String)> {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let dir = self.dir.path().join(format!("{kind}-{n}"));
+        fs::create_dir(&dir)?;
+        let name = self.dir.path().file_name().unwrap_or_default().to_string_lossy();
+        Ok((dir, format!("{name}-{n}")))
+    }
+
+    /// A program of the host's, copied to where it can be linked from; once.
+    pub fn program(&self, from: &Path) -> io::Result<PathBuf> {
+        let to = self.dir.path().join(from.file_name().unwrap_or_default());
+        if !to.exists() {
+            fs::copy(from, &to)?;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(to)
     }
 
     /// A fresh scene that belongs to `actor`.

@@ -51,11 +51,7 @@ pub(super) fn unsupported_process(draft: &mut Draft, p: &Process) {
 
 fn unsupported_linux(draft: &mut Draft, l: &Linux) {
     let some = |list: bool, name: &'static str| (list, name);
-    let fields = [
-        some(l.resources().is_some(), "linux.resources"),
-        some(l.cgroups_path().is_some(), "linux.cgroupsPath"),
-        some(l.intel_rdt().is_some(), "linux.intelRdt"),
-    ];
+    let fields = [some(l.intel_rdt().is_some(), "linux.intelRdt")];
     for (present, name) in fields {
         if present {
             draft.unsupported(name, "is not supported yet");

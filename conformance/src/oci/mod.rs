@@ -1,0 +1,169 @@
+//! A case for each MUST of the OCI runtime specification 1.3.0 (runtime.md; of config.md the sections on root, mounts,
+//! process, hostname, domainname, hooks, annotations, extensibility, valid values), and for what container engines rely on
+//! beyond its letter. codexrun must pass them all; runc and crun are asked the same, to show where the others stand.
+
+mod annotations;
+mod bundle;
+mod console;
+mod container;
+mod create;
+mod delete;
+pub mod doc;
+mod engine;
+mod exec;
+mod hook;
+mod hooks;
+mod kill;
+mod lifecycle;
+mod mounts;
+mod process;
+mod rlimits;
+mod root;
+mod start;
+mod state;
+pub mod storm;
+mod turn;
+mod user;
+pub mod worker;
+
+use crate::launch::{GRACE, orphans_end};
+use crate::report::{No, Report, Verdict, fail, skip};
+use crate::runtime::{Column, Kind};
+use crate::scene::Stage;
+use std::fs;
+use std::path::{Path, PathBuf};
+use turn::Turn;
+
+/// Who a case is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Root and the ordinary user.
+    Both,
+    /// Root alone: an ordinary user has one identity and no cgroup.
+    Root,
+}
+
+/// One demand, and the case that asks for it.
+pub struct Must {
+    /// Its stable name: a row of the matrix.
+    pub name: &'static str,
+    /// What is demanded, as short as it can be said.
+    pub says: &'static str,
+    who: Who,
+    run: fn(&Turn) -> Verdict,
+}
+
+const fn must(name: &'static str, says: &'static str, who: Who, run: fn(&Turn) -> Verdict) -> Must {
+    Must { name, says, who, run }
+}
+
+/// The sources of the demands, and their cases.
+pub const GROUPS: &[(&str, &[Must])] = &[
+    ("runtime.md: scope, state, query state", state::CASES),
+    ("runtime.md: lifecycle, errors", lifecycle::CASES),
+    ("runtime.md: create", create::CASES),
+    ("runtime.md: start", start::CASES),
+    ("runtime.md: kill", kill::CASES),
+    ("runtime.md: delete", delete::CASES),
+    ("config.md: version, root", root::CASES),
+    ("config.md: mounts", mounts::CASES),
+    ("config.md: process, hostname, domainname", process::CASES),
+    ("config.md: process.rlimits", rlimits::CASES),
+    ("config.md: process.user, capabilities", user::CASES),
+    ("config.md: process.terminal", console::CASES),
+    ("runtime.md, config.md: hooks", hooks::CASES),
+    ("config.md: annotations, extensibility, valid values", annotations::CASES),
+    ("engines: the command line", engine::CASES),
+    ("engines: exec", exec::CASES),
+];
+
+/// The rows, as they are printed.
+pub fn rows() -> Vec<String> {
+    all().map(|must| must.name.to_string()).collect()
+}
+
+fn all() -> impl Iterator<Item = &'static Must> {
+    GROUPS.iter().flat_map(|(_, cases)| cases.iter())
+}
+
+/// Runs every column that has a runtime of its own.
+pub fn run(stage: &Stage, columns: &[Column], report: &mut Report) {
+    let columns: Vec<Column> = columns.iter().filter(|c| c.runtime.kind != Kind::Sandbox).cloned().collect();
+    worker::play(stage.programs(), &columns, report);
+}
+
+/// Runs one column for [`run`] and tells what came of it.
+pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
+    for must in all().filter(|must| wanted(must.name)) {
+        let verdict = one(stage, column, must);
+        let verdict = if column.runtime.is_codexrun() { verdict } else { verdict.map_err(No::of_a_referee) };
+        worker::tell(must.name, &verdict);
+    }
+}
+
+fn one(stage: &Stage, column: &Column, must: &Must) -> Verdict {
+    if let Some(reason) = column.obstacle() {
+        return skip(reason);
+    }
+    if must.who == Who::Root && !column.actor.is_root() {
+        return skip("an ordinary user has one identity and no cgroup; asked as root");
+    }
+    let busybox = busybox(stage)?;
+    let (dir, tag) = stage.place("oci")?;
+    let turn = Turn::new(column, dir.clone(), tag, &busybox)?;
+    let mounts = host_mounts();
+    let verdict = (must.run)(&turn);
+    let clean = nothing_left(&turn, &mounts);
+    fs::remove_dir_all(&dir)?;
+    verdict.and(clean)
+}
+
+/// The payloads' program, where it can be linked into bundles.
+fn busybox(stage: &Stage) -> Result<PathBuf, No> {
+    if !Path::new(bundle::BUSYBOX).is_file() {
+        return skip(format!("no {}: apt-get install busybox-static", bundle::BUSYBOX));
+    }
+    Ok(stage.program(Path::new(bundle::BUSYBOX))?)
+}
+
+fn host_mounts() -> String {
+    fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
+}
+
+/// After a case no process, mount, cgroup or state of it is there.
+fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
+    let mut left = orphans_end(GRACE);
+    if host_mounts() != mounts {
+        left.push("a mount".into());
+    }
+    left.extend(named_in(&turn.state_root(), &turn.tag));
+    left.extend(cgroups(&turn.tag));
+    if left.is_empty() { Ok(()) } else { fail("(after delete --force)", "nothing is left", left.join("; ")) }
+}
+
+/// Entries of a directory whose name holds a word.
+fn named_in(dir: &Path, word: &str) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let paths = entries.map(|e| e.path().display().to_string());
+    paths.filter(|p| p.rsplit('/').next().is_some_and(|name| name.contains(word))).collect()
+}
+
+/// The cgroups of a turn, in every hierarchy.
+fn cgroups(tag: &str) -> Vec<String> {
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let below = hierarchies.flat_map(|h| named_in(&h.path(), tag));
+    below.chain(named_in(Path::new("/sys/fs/cgroup"), tag)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_demand_has_its_own_name_and_a_sentence() {
+        let mut names: Vec<_> = all().map(|m| m.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|w| w[0] != w[1]), "a name stands twice");
+        assert!(all().all(|m| !m.says.is_empty() && m.says.len() < 200));
+    }
+}
