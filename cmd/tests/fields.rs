@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "ls", "stat", "readlink", "hostname", "id", "mount", "grep", "echo", "test", "touch", "ip", "ps", "sleep",
-    "true", "head", "mkdir", "ionice", "awk", "uname", "sort", "tr", "nice", "cut", "umount",
+    "true", "head", "mkdir", "ionice", "awk", "uname", "sort", "wc", "tr", "nice", "cut", "umount",
 ];
 
 /// A bundle with a busybox in it.
@@ -157,7 +157,10 @@ struct Holder(Child);
 
 impl Holder {
     fn new(flags: &[&str]) -> Holder {
-        let mut command = Command::new("unshare");
+        Holder::of(Command::new("unshare"), flags)
+    }
+
+    fn of(mut command: Command, flags: &[&str]) -> Holder {
         let child = command.args(flags).args(["sh", "-c", "echo; exec sleep 1000"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut holder = Holder(child);
         let mut byte = [0];
@@ -243,6 +246,7 @@ mod namespaces {
         bundle.says_as(&wanted, &["crun"]);
         // What podman writes beside the path; the namespace's own maps are what counts.
         let dummy = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        let bundle = bundle.with("/process/oomScoreAdj", json!(500));
         let bundle = bundle.with("/linux/uidMappings", dummy.clone()).with("/linux/gidMappings", dummy);
         bundle.says_as(&wanted, &["crun"]);
         assert!(bundle.run("codexrun").err.contains("linux.uidMappings has no effect"));
@@ -508,6 +512,22 @@ mod capabilities {
         let wanted = format!("CapInh: {none}\nCapPrm: {some}\nCapEff: {some}\nCapBnd: {some}\nCapAmb: {none}\n");
         bundle.says_as(&wanted, &["runc"]);
         assert!(bundle.run("codexrun").err.contains("capabilities.ambient: "));
+    }
+
+    /// What `runc spec` itself writes, as it is but for the terminal and the command.
+    #[test]
+    fn the_default_of_runc_runs() {
+        if !root() || !has("runc") {
+            return;
+        }
+        let mut bundle = Bundle::new("");
+        let spec = Command::new("runc").arg("spec").current_dir(bundle.dir.path()).status().unwrap();
+        assert!(spec.success());
+        bundle.config = serde_json::from_slice(&fs::read(bundle.dir.path().join("config.json")).unwrap()).unwrap();
+        let script = "hostname; ls /sys/fs/cgroup/memory >/dev/null && echo cgroup; stat -f -c %T /dev/mqueue; ls /dev | wc -l";
+        let bundle = bundle.with("/process/terminal", json!(false)).with("/process/args", json!(["sh", "-c", script]));
+        let said = bundle.run("codexrun");
+        assert!(said.code == 0 && said.out.starts_with("runc\n"), "{}{}", said.out, said.err);
     }
 
     #[test]
@@ -845,6 +865,25 @@ mod users {
     }
 
     #[test]
+    fn an_ordinary_user_joins_what_is_its_own() {
+        if !root() {
+            return;
+        }
+        let Some(uid) = test_user() else { return eprintln!("skipped: no user codexrun-test") };
+        let mut command = Command::new("unshare");
+        command.uid(uid).gid(uid);
+        let holder = Holder::of(command, &["--user", "--map-root-user", "--net", "--ipc", "--uts", "--pid", "--fork"]);
+        let kinds = [("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")];
+        let paths: Vec<_> = kinds.iter().map(|(kind, name)| (*kind, holder.path(name))).collect();
+        let paths: Vec<_> = paths.iter().map(|(kind, path)| (*kind, path.as_path())).collect();
+        let script = "for n in user net ipc uts pid; do readlink /proc/self/ns/$n; done; id -u; cat /proc/self/oom_score_adj";
+        let wanted: String = kinds.iter().map(|(_, name)| holder.link(name) + "\n").collect();
+        let bundle = Bundle::new(script).joining(&paths).with("/process/oomScoreAdj", json!(500));
+        let said = ordinary(&bundle, "codexrun").unwrap();
+        assert_eq!((said.code, said.out), (0, wanted + "0\n500\n"), "{}", said.err);
+    }
+
+    #[test]
     fn an_ordinary_user_has_the_ids_that_it_was_granted() {
         if !root() {
             return;
@@ -938,10 +977,14 @@ fn ordinary(bundle: &Bundle, runtime: &str) -> Option<Said> {
 }
 
 fn ordinary_with(bundle: &Bundle, runtime: &str, path: &str) -> Option<Said> {
-    let uid = fs::read_to_string("/etc/passwd").unwrap();
-    let uid: u32 = uid.lines().find(|l| l.starts_with("codexrun-test:"))?.split(':').nth(2)?.parse().ok()?;
+    let uid = test_user()?;
     let mut command = bundle.command(runtime);
     let given = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(bundle.dir.path()).status();
     assert!(given.unwrap().success());
     Some(Said::of(&command.uid(uid).gid(uid).env_clear().env("PATH", path).output().unwrap()))
+}
+
+fn test_user() -> Option<u32> {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    users.lines().find(|l| l.starts_with("codexrun-test:"))?.split(':').nth(2)?.parse().ok()
 }
