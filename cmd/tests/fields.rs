@@ -883,6 +883,26 @@ mod users {
         assert_eq!((said.code, said.out), (0, wanted + "0\n500\n"), "{}", said.err);
     }
 
+    /// As rootless podman calls it: user 0 of a user namespace, and the container has none of its own.
+    #[test]
+    fn the_root_of_a_user_namespace_makes_containers_without_another_one() {
+        if !root() {
+            return;
+        }
+        let script =
+            "id -u; test -c /dev/null && echo x > /dev/null && stat -c %t:%T /dev/zero; cat /proc/sys/net/ipv4/ip_forward";
+        let bundle = Bundle::new(script).with("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}));
+        let bundle = bundle.with("/linux/devices", json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": 5}]));
+        let caps = json!(["CAP_CHOWN", "CAP_KILL"]);
+        let sets = json!({"bounding": caps, "effective": caps, "permitted": caps});
+        let bundle = bundle.with("/process/capabilities", sets);
+        let inner = bundle.command("codexrun");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount"]).arg(inner.get_program()).args(inner.get_args());
+        let said = Said::of(&command.output().unwrap());
+        assert_eq!((said.code, said.out.as_str()), (0, "0\n1:5\n1\n"), "{}", said.err);
+    }
+
     #[test]
     fn an_ordinary_user_has_the_ids_that_it_was_granted() {
         if !root() {

@@ -18,6 +18,8 @@ pub struct Host {
     pub privileged: bool,
     /// Whether setgroups(2) is permitted; not in a user namespace whose group map was written without the right to.
     pub setgroups: bool,
+    /// Whether the caller may make device nodes: CAP_MKNOD, and not in a user namespace.
+    pub mknod: bool,
     /// What the caller may do itself, bit n for capability n; outside of a new user namespace nobody gets more.
     pub permitted: u64,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
@@ -43,6 +45,7 @@ pub fn root_of_host() -> bool {
 
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
+const CAP_MKNOD: u64 = 1 << 27;
 
 impl Host {
     /// Asks the kernel; needs no privilege and changes nothing.
@@ -55,6 +58,7 @@ impl Host {
             gid: cred::egid(),
             privileged,
             setgroups: privileged && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow"),
+            mknod: effective & CAP_MKNOD != 0 && crate::state::initial_user_namespace(),
             permitted: own.permitted,
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
@@ -79,6 +83,7 @@ impl Host {
             gid,
             privileged: uid == 0,
             setgroups: uid == 0,
+            mknod: uid == 0,
             permitted: (1 << 41) - 1,
             last_capability: 40,
             open_tree_attr: true,
