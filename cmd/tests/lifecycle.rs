@@ -458,3 +458,17 @@ fn a_container_without_a_pid_namespace_ends_with_all_its_processes() {
         until("all are gone", || !pids.iter().any(alive));
     }
 }
+
+/// Engines give `create` the container's own standard error, which ends up in its log.
+#[test]
+fn create_leaves_the_containers_streams_alone() {
+    let Some(place) = Place::new("echo out; echo err >&2; exec sleep 60") else { return };
+    place.edit(|spec| {
+        spec["unknown"] = json!(1);
+        let calls = json!([{"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}]);
+        spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls});
+    });
+    place.started();
+    until("it has spoken", || place.read("err") != "");
+    assert_eq!((place.read("out"), place.read("err")), ("out\n".into(), "err\n".into()));
+}

@@ -151,7 +151,9 @@ pub fn say(row: &str, verdict: Verdict) {
     let line = match verdict {
         Ok(()) => json!({"row": row}),
         Err(No::Skip(reason)) => json!({"row": row, "skip": reason}),
-        Err(No::Fail { command, expected, got }) => json!({"row": row, "command": command, "expected": expected, "got": got}),
+        Err(No::Fail { command, expected, got } | No::Differs { command, expected, got }) => {
+            json!({"row": row, "command": command, "expected": expected, "got": got})
+        }
     };
     println!("{line}");
 }

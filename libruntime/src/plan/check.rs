@@ -50,12 +50,8 @@ pub(super) fn unsupported_process(draft: &mut Draft, p: &Process) {
 }
 
 fn unsupported_linux(draft: &mut Draft, l: &Linux) {
-    let some = |list: bool, name: &'static str| (list, name);
-    let fields = [some(l.intel_rdt().is_some(), "linux.intelRdt")];
-    for (present, name) in fields {
-        if present {
-            draft.unsupported(name, "is not supported yet");
-        }
+    if l.intel_rdt().is_some() {
+        draft.unsupported("linux.intelRdt", "is not supported yet");
     }
 }
 
