@@ -18,10 +18,10 @@ pub struct Host {
     pub privileged: bool,
     /// Whether setgroups(2) is permitted; not in a user namespace whose group map was written without the right to.
     pub setgroups: bool,
-    /// Whether the caller may make device nodes: CAP_MKNOD, and not in a user namespace.
-    pub mknod: bool,
     /// What the caller may do itself, bit n for capability n; outside of a new user namespace nobody gets more.
     pub permitted: u64,
+    /// Whether mknod(2) of a device is permitted: with CAP_MKNOD of the initial user namespace.
+    pub mknod: bool,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
     pub last_capability: u32,
     /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
@@ -43,9 +43,9 @@ pub fn root_of_host() -> bool {
     cred::euid() == 0 && crate::state::initial_user_namespace()
 }
 
+const CAP_MKNOD: u64 = 1 << 27;
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
-const CAP_MKNOD: u64 = 1 << 27;
 
 impl Host {
     /// Asks the kernel; needs no privilege and changes nothing.
@@ -58,8 +58,8 @@ impl Host {
             gid: cred::egid(),
             privileged,
             setgroups: privileged && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow"),
-            mknod: effective & CAP_MKNOD != 0 && crate::state::initial_user_namespace(),
             permitted: own.permitted,
+            mknod: effective & CAP_MKNOD != 0 && crate::state::initial_user_namespace(),
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
             umask: process::umask_of_caller(),
@@ -83,8 +83,8 @@ impl Host {
             gid,
             privileged: uid == 0,
             setgroups: uid == 0,
-            mknod: uid == 0,
             permitted: (1 << 41) - 1,
+            mknod: uid == 0,
             last_capability: 40,
             open_tree_attr: true,
             umask: 0o022,

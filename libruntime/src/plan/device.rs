@@ -43,7 +43,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
         }
         let (Ok(name), Ok(source)) = (c_string(name.as_bytes()), c_string(path.as_bytes())) else { continue };
         let op =
-            if bound(draft) { Op::BindNode { name, source } } else { Op::Node { name, device: libc::makedev(*major, *minor) } };
+            if binds(draft) { Op::BindNode { name, source } } else { Op::Node { name, device: libc::makedev(*major, *minor) } };
         draft.step(Stage::Devices, op, "default devices");
     }
     for (name, target) in LINKS {
@@ -74,14 +74,14 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
     }
     let (mode, uid, gid) = (asked.file_mode().unwrap_or(0o666) & 0o7777, asked.uid(), asked.gid());
     // A pipe is no device.
-    let bound = bound(draft) && kind != libc::S_IFIFO;
+    let bound = binds(draft) && kind != libc::S_IFIFO;
     let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
     let device = Device { at, kind, device, mode, owner, source: bound.then_some(source) };
     draft.step(Stage::Devices, Op::Device(device), place);
 }
 
-/// In a user namespace, the container's or the caller's, mknod(2) refuses devices: the host's node is bound instead.
-fn bound(draft: &Draft) -> bool {
+/// In a user namespace mknod(2) refuses devices, and without CAP_MKNOD too: the host's node is bound instead.
+fn binds(draft: &Draft) -> bool {
     draft.spaces.own(libc::CLONE_NEWUSER) || !draft.host.mknod
 }
 
