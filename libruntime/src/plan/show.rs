@@ -148,6 +148,10 @@ impl fmt::Display for ParentOp {
                 let by = if *helper { " by newuidmap and newgidmap" } else { "" };
                 write!(f, "map uid {} gid {}{by}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
             }
+            ParentOp::NetDevice(device) => {
+                let [host, inside] = [&device.host, &device.inside].map(|name| String::from_utf8_lossy(name));
+                write!(f, "move network device {host} → {inside}")
+            }
             ParentOp::Keeper(paths) => {
                 write!(f, "reserve")?;
                 paths.iter().try_for_each(|p| write!(f, " {}", p.display()))
@@ -168,6 +172,8 @@ impl fmt::Display for Sync {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sync::Maps => "maps",
+            Sync::Networked => "network",
+            Sync::NetDevices => "network devices",
             Sync::Placeholders => "placeholders",
             Sync::Mounted => "mounted",
             Sync::Hooked => "hooked",

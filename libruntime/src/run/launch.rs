@@ -5,7 +5,7 @@ use super::child::{Child, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::keeper::Keeper;
-use super::{Options, door, hook, idmap, maps, oci_state, rootfs_dir};
+use super::{Options, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
@@ -225,6 +225,7 @@ impl<'a> Launch<'a> {
             match &step.op {
                 ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
+                ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::write_all(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,

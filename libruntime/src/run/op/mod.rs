@@ -167,6 +167,10 @@ fn time(offsets: &CStr) -> Result<()> {
 
 fn sysctl(path: &CStr, value: &[u8]) -> Result<()> {
     let dir = file::open_at(file::cwd(), c"/proc/sys", DIR)?;
+    // In a mount namespace that was joined by path it is somebody else's.
+    if file::filesystem(dir.as_fd())? != libc::PROC_SUPER_MAGIC {
+        return Err(Errno::ENODEV);
+    }
     file::write_once(file::open_in(dir.as_fd(), path, libc::O_WRONLY, Resolve::NoLinks)?.as_fd(), value)
 }
 
