@@ -1,8 +1,8 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
 use crate::{
-    completion, create, delete, events, exec, features, kill, list, pause, plan, ps, run, sandbox, spec, start, state, sweep,
-    update,
+    checkpoint, completion, create, delete, events, exec, features, kill, list, pause, plan, ps, restore, run, sandbox, spec,
+    start, state, sweep, update,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
@@ -50,7 +50,7 @@ pub struct Global {
     /// Whether to go on without a cgroup that the caller has no right to make; `auto`: unless the caller is root of the host
     #[arg(long, value_name = "WHETHER", value_enum, default_value_t)]
     pub rootless: Rootless,
-    /// Accepted for runc's sake: there is no checkpoint and no restore
+    /// The program that `checkpoint` and `restore` drive [default: criu]
     #[arg(long, value_name = "PROGRAM")]
     pub criu: Option<PathBuf>,
 }
@@ -143,6 +143,8 @@ pub enum Verb {
     Resume(pause::Resume),
     Update(update::Update),
     Events(events::Events),
+    Checkpoint(checkpoint::Checkpoint),
+    Restore(restore::Restore),
     Kill(kill::Kill),
     Delete(delete::Delete),
     Features(features::Features),

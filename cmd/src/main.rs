@@ -4,8 +4,10 @@
 #[cfg(feature = "alloc-trap")]
 mod alloc_trap;
 mod argv;
+mod checkpoint;
 mod completion;
 mod create;
+mod criu;
 mod delete;
 #[cfg(not(test))]
 mod entry;
@@ -23,6 +25,7 @@ mod plan;
 mod ps;
 mod quantity;
 mod report;
+mod restore;
 mod run;
 mod sandbox;
 mod spec;
@@ -73,6 +76,8 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Resume(verb) => verb.run(&cli.global),
         Verb::Update(verb) => verb.run(&cli.global),
         Verb::Events(verb) => verb.run(&cli.global),
+        Verb::Checkpoint(verb) => verb.run(&cli.global),
+        Verb::Restore(verb) => verb.run(&cli.global),
         Verb::Kill(verb) => verb.run(&cli.global),
         Verb::Delete(verb) => verb.run(&cli.global),
         Verb::Features(verb) => verb.run(),

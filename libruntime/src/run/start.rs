@@ -72,7 +72,7 @@ fn failed(record: &Record, held: &Reserved, fault: Fault) -> Error {
 }
 
 /// The same plan as at `create`: what it depends on was recorded.
-fn plan_again(record: &Record, bundle: &Bundle) -> Option<Plan> {
+pub(super) fn plan_again(record: &Record, bundle: &Bundle) -> Option<Plan> {
     let options: plan::Options = serde_json::from_value(record.options.clone()).ok()?;
     Plan::new(bundle, &Host::probe(), &options).ok()
 }

@@ -262,6 +262,12 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 4) })
 }
 
+/// fcntl(2), F_SETFD: it crosses execve(2). For a process that is about to execute.
+pub fn keep(fd: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }.into())
+}
+
 /// close_range(2): every descriptor from `first` on is closed. Only for a process that owns none of them: one that has just begun.
 pub fn close_from(first: u32) -> Result<()> {
     // SAFETY: the caller owns none of these descriptors, so no value refers to them.
