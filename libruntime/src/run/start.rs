@@ -66,15 +66,16 @@ fn failed(record: &Record, held: &Reserved, fault: Fault) -> Error {
         e.warn();
     }
     match plan_again(record, &bundle) {
-        Some(plan) => fault.explain(&plan),
-        None => Error::new("the container's process could not be executed"),
+        Ok(plan) => fault.explain(&plan),
+        Err(_) => Error::new("the container's process could not be executed"),
     }
 }
 
 /// The same plan as at `create`: what it depends on was recorded.
-pub(super) fn plan_again(record: &Record, bundle: &Bundle) -> Option<Plan> {
-    let options: plan::Options = serde_json::from_value(record.options.clone()).ok()?;
-    Plan::new(bundle, &Host::probe(), &options).ok()
+pub(super) fn plan_again(record: &Record, bundle: &Bundle) -> Result<Plan, Vec<Error>> {
+    let options = serde_json::from_value::<plan::Options>(record.options.clone());
+    let options = options.map_err(|e| vec![Error::new("the options of the container's plan cannot be read").cause(e)])?;
+    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options)
 }
 
 /// runtime.md: a failure is a warning.

@@ -43,7 +43,7 @@ pub fn checkpoint(store: &Store, id: &ContainerId, options: &Checkpoint) -> Resu
     running(&record).map_err(one)?;
     let process = record.first_process().map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
-    let plan = plan_again(&record, &bundle).ok_or_else(|| one(Error::new("the container's plan cannot be made again")))?;
+    let plan = plan_again(&record, &bundle)?;
     refuse::unfit(&bundle.spec, &plan)?;
     dump(&program, &record, &bundle, &plan, options).map_err(one)?;
     if options.leave_running || options.pre_dump {
