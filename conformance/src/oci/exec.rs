@@ -221,8 +221,7 @@ fn not_found(turn: &Turn) -> Verdict {
     ];
     for (word, text) in cases {
         let ran = turn.call(&["exec", &container.id, word])?;
-        let text = format!("exec failed: unable to start container process: {text}");
-        ran.must(&format!("exit 255, {text}"), ran.code == 255 && unescaped(&ran).contains(&text))?;
+        ran.must(&format!("exit 255, {text}"), ran.code == 255 && unescaped(&ran).contains(text))?;
     }
     Ok(())
 }

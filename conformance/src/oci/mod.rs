@@ -136,7 +136,7 @@ fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
     if host_mounts() != mounts {
         left.push("a mount".into());
     }
-    left.extend(named_in(&turn.state_root(), &turn.tag));
+    left.extend(named_in(&turn.state, &turn.tag));
     left.extend(cgroups(&turn.tag));
     if left.is_empty() { Ok(()) } else { fail("(after delete --force)", "nothing is left", left.join("; ")) }
 }

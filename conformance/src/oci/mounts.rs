@@ -120,9 +120,9 @@ const FLAGS: &[(&[&str], &str)] = &[
 ];
 
 fn flags(turn: &Turn) -> Verdict {
-    let mounts: Vec<Value> = FLAGS.iter().enumerate().map(|(n, (options, _))| tmpfs(&format!("/work/{n}"), options)).collect();
-    let mut config = with(turn, "cat /proc/self/mountinfo", &mounts);
-    config["mounts"].as_array_mut().map(|all| all.insert(0, tmpfs("/work", &[])));
+    let mounts = FLAGS.iter().enumerate().map(|(n, (options, _))| tmpfs(&format!("/work/{n}"), options));
+    let mounts: Vec<Value> = std::iter::once(tmpfs("/work", &[])).chain(mounts).collect();
+    let config = with(turn, "cat /proc/self/mountinfo", &mounts);
     let text = turn.output(&config)?;
     let wrong: Vec<String> =
         FLAGS.iter().enumerate().filter_map(|(n, (options, word))| not_as(&text, n, options, word)).collect();
@@ -169,9 +169,9 @@ const PROPAGATION: &[(&str, &str)] = &[
 ];
 
 fn propagation(turn: &Turn) -> Verdict {
-    let mounts: Vec<Value> = PROPAGATION.iter().map(|(option, _)| tmpfs(&format!("/work/{option}"), &[option])).collect();
-    let mut config = with(turn, "cat /proc/self/mountinfo", &mounts);
-    config["mounts"].as_array_mut().map(|all| all.insert(0, tmpfs("/work", &[])));
+    let mounts = PROPAGATION.iter().map(|(option, _)| tmpfs(&format!("/work/{option}"), &[option]));
+    let mounts: Vec<Value> = std::iter::once(tmpfs("/work", &[])).chain(mounts).collect();
+    let config = with(turn, "cat /proc/self/mountinfo", &mounts);
     let text = turn.output(&config)?;
     for (option, word) in PROPAGATION {
         let at = format!("/work/{option}");

@@ -19,6 +19,8 @@ pub struct Turn<'a> {
     pub dir: PathBuf,
     /// A word that no other turn on this machine has; ids and cgroups begin with it.
     pub tag: String,
+    /// The runtime's `--root`.
+    pub state: PathBuf,
     busybox: PathBuf,
     next: Cell<u32>,
 }
@@ -30,12 +32,7 @@ impl<'a> Turn<'a> {
             fs::create_dir_all(dir.join(name))?;
         }
         column.actor.own(&dir)?;
-        Ok(Turn { column, dir, tag, busybox: busybox.into(), next: Cell::new(0) })
-    }
-
-    /// The runtime's `--root`.
-    pub fn state_root(&self) -> PathBuf {
-        self.dir.join("state")
+        Ok(Turn { column, state: dir.join("state"), dir, tag, busybox: busybox.into(), next: Cell::new(0) })
     }
 
     /// Where payloads and hooks of [`Self::traced`] leave their marks, as seen by the host.
@@ -87,8 +84,7 @@ impl<'a> Turn<'a> {
 
     /// The command line of a call, not yet started. `words` may begin with global options.
     pub fn launch(&self, words: &[&str]) -> Launch {
-        let mut argv =
-            vec![self.column.runtime.path.display().to_string(), "--root".into(), self.state_root().display().to_string()];
+        let mut argv = vec![self.column.runtime.path.display().to_string(), "--root".into(), self.state.display().to_string()];
         if self.column.runtime.kind == Kind::Crun && !self.column.actor.is_root() {
             argv.push("--cgroup-manager=disabled".into());
         }
