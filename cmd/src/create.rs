@@ -44,16 +44,19 @@ pub struct New {
 
 impl New {
     /// What is refused whatever the bundle says.
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self, global: &Global) -> Result<()> {
         match self.no_pivot {
             true => Err(Error::new("`--no-pivot` is refused: without pivot_root(2) a container can leave its root")),
-            false => Ok(()),
+            false => global.cgroups().map(drop),
         }
     }
 
     /// The options of a container that is made of the bundle in `dir`.
-    pub fn options(&self, dir: &Path) -> Result<Options> {
+    pub fn options(&self, dir: &Path, global: &Global) -> Result<Options> {
+        let cgroups = global.cgroups()?;
         Ok(Options {
+            no_cgroup: !cgroups.make,
+            may_lack_cgroup: cgroups.may_lack,
             pid_file: self.pid_file.clone(),
             preserve_fds: self.preserve_fds,
             bundle_dir: Some(absolute(dir)?),
@@ -66,12 +69,12 @@ impl New {
 
 impl Create {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        self.new.check()?;
+        self.new.check(global)?;
         let id = self.id.parse()?;
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = Bundle::read(&dir)?;
         run::close_inherited(self.new.preserve_fds)?;
-        let options = Options { id: Some(id), store: Some(global.store()?), ..self.new.options(&dir)? };
+        let options = Options { id: Some(id), store: Some(global.store()?), ..self.new.options(&dir, global)? };
         run::create(&bundle, &options)?;
         Ok(0)
     }

@@ -1,12 +1,16 @@
-//! `codexrun kill`: a signal to a container's first process.
+//! `codexrun kill`: a signal to a container's first process, or to everybody in it.
 
 use crate::grammar::Global;
 use crate::report::Failure;
 use clap::Args;
+use libruntime::run;
 
 /// Send a signal to a container
 #[derive(Debug, Args)]
 pub struct Kill {
+    /// To every process in it; content if it has ended
+    #[arg(short, long)]
+    all: bool,
     /// The container
     #[arg(value_name = "ID")]
     id: String,
@@ -18,7 +22,7 @@ pub struct Kill {
 impl Kill {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         let (id, signal) = (self.id.parse()?, self.signal.parse()?);
-        global.store()?.load(&id)?.kill(signal)?;
+        run::kill(&global.store()?, &id, signal, self.all)?;
         Ok(0)
     }
 }

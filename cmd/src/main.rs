@@ -55,10 +55,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     }
     match cli.verb.as_ref().ok_or_else(grammar::no_verb)? {
         Verb::Spec(verb) => verb.run(),
-        Verb::Create(verb) => cli.global.cgroups().map_err(Failure::from).and_then(|_| verb.run(&cli.global)),
+        Verb::Create(verb) => verb.run(&cli.global),
         Verb::Start(verb) => verb.run(&cli.global),
         Verb::Exec(verb) => verb.run(&cli.global),
-        Verb::Run(verb) => cli.global.cgroups().map_err(Failure::from).and_then(|_| verb.run(&cli.global)),
+        Verb::Run(verb) => verb.run(&cli.global),
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),
         Verb::State(verb) => verb.run(&cli.global),

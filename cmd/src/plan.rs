@@ -32,7 +32,9 @@ pub struct Plan {
 impl Plan {
     pub fn run(&self) -> Result<u8, Failure> {
         let view = self.view.as_deref().map(Recorded::load).transpose()?;
-        let plan = plan::Plan::new(&self.bundle(view.as_ref())?, &host(view.as_ref()), &plan::Options::default())?;
+        let bundle = self.bundle(view.as_ref())?;
+        let options = plan::Options::default();
+        let plan = plan::Plan::new(&bundle, &host(view.as_ref(), &bundle, &options), &options)?;
         plan.warnings.iter().for_each(|what| warn(what));
         output::print(&plan.to_string())
     }
@@ -50,9 +52,7 @@ impl Plan {
 }
 
 /// With a view, what the view says of the caller, on a kernel that has everything.
-fn host(view: Option<&Recorded>) -> Host {
-    view.map_or_else(Host::probe, |view| {
-        let (uid, gid) = view.ids();
-        Host::recorded(uid, gid)
-    })
+fn host(view: Option<&Recorded>, bundle: &Bundle, options: &plan::Options) -> Host {
+    let recorded = view.map(Recorded::ids).map(|(uid, gid)| Host::recorded(uid, gid));
+    recorded.unwrap_or_else(|| Host::probe_for(&bundle.spec, options))
 }

@@ -31,7 +31,7 @@ pub struct Run {
 
 impl Run {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        self.new.check()?;
+        self.new.check(global)?;
         let (dir, id) = self.target()?;
         if self.detach && id.is_none() {
             let hint = format!("`codexrun run --detach --bundle {} ID`", dir.display());
@@ -41,7 +41,7 @@ impl Run {
         let bundle = Bundle::read(&dir)?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then(|| global.store()).transpose()?;
-        let options = Options { id, store, detach: self.detach, ..self.new.options(&dir)? };
+        let options = Options { id, store, detach: self.detach, ..self.new.options(&dir, global)? };
         run::close_inherited(self.new.preserve_fds)?;
         Ok(run::run(&bundle, &options)?)
     }

@@ -276,7 +276,7 @@ mod lifecycle {
         let spec = libruntime::template::spec(libruntime::template::Runner::Root).unwrap();
         let (id, pid) = (id.parse().unwrap(), i32::try_from(child.id()).unwrap());
         let reserved = Store::at(root).reserve(&id).unwrap();
-        reserved.save(&Record::new(id, pid, Path::new("/b"), Path::new("/b/rootfs"), &spec).unwrap()).unwrap();
+        reserved.save(&Record::new(id, Some(pid), Path::new("/b"), Path::new("/b/rootfs"), &spec).unwrap()).unwrap();
         child
     }
 

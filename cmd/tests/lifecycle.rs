@@ -417,3 +417,44 @@ fn exec_joins_the_sandbox_of_a_policy_with_all_its_walls() {
     place.ok(&["delete", "--force", ID]);
     until("the placeholders are gone", || fs::read_dir(&work).unwrap().count() == 1);
 }
+
+#[test]
+fn kill_all_reaches_everybody_and_is_content_when_there_is_nobody() {
+    let script = "trap 'echo first' USR1; (trap 'echo second' USR1; while :; do sleep 1; done) & while :; do sleep 1; done";
+    let Some(place) = Place::new(script) else { return };
+    place.started();
+    until("both traps are set", || {
+        place.ok(&["kill", "--all", ID, "USR1"]);
+        place.status() == "running" && place.read("out").contains("first") && place.read("out").contains("second")
+    });
+    place.ok(&["kill", "--all", ID, "9"]);
+    until("it ends", || place.status() == "stopped");
+    place.ok(&["kill", "--all", ID, "9"]);
+    place.fails(&["kill", ID, "9"], 1, "container not running");
+}
+
+/// What shares the host's pid namespace is told apart by its cgroup only.
+#[test]
+fn a_container_without_a_pid_namespace_ends_with_all_its_processes() {
+    if !nix::unistd::getuid().is_root() {
+        return eprintln!("skipped: an ordinary user makes no cgroup here");
+    }
+    for delete in [false, true] {
+        let Some(place) = Place::new("sleep 61 & sleep 62 & exec sleep 63") else { return };
+        place.edit(|spec| {
+            spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+            spec["mounts"].as_array_mut().unwrap()[0] =
+                json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+        });
+        place.started();
+        let members = || serde_json::from_str::<Vec<i32>>(&place.ok(&["ps", "--format", "json", ID])).unwrap();
+        until("all three are there", || members().len() == 3);
+        let pids = members();
+        match delete {
+            true => place.ok(&["delete", "--force", ID]),
+            false => place.ok(&["kill", ID, "KILL"]),
+        };
+        let alive = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        until("all are gone", || !pids.iter().any(alive));
+    }
+}

@@ -25,12 +25,17 @@ pub struct Args {
     pub seed: Option<u64>,
     /// One line per row and policy.
     pub verbose: bool,
+    /// Drive real engines instead of the cases.
+    pub engines: bool,
+    /// Which engines; empty: all.
+    pub engine: Vec<String>,
 }
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
 usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--write-doc FILE] [--storm [N]] [--seed S]
                    [--list] [--user NAME] [-v]
+       conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
 
   --runtime PATH   an OCI runtime to test (again for more); default: codexrun, and runc and crun when on PATH
   --codexrun PATH  the codexrun that makes the bundles; default: the newest in the workspace's target directory
@@ -41,7 +46,9 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   --seed S         the storm of that seed again
   --list           print the rows and stop
   --user NAME      the ordinary account; default codexrun-test, made with useradd when missing
-  -v               one line per row and policy instead of one per row";
+  -v               one line per row and policy instead of one per row; with --engines: how long each check takes
+  --engines        as root: drive real engines on the runtimes, in namespaces of their own
+  --engine NAME    only podman, rootless, build, containerd or docker (again for more); implies --engines";
 
 impl Args {
     /// Whether the filter lets a row pass, or the column it is asked in.
@@ -65,11 +72,15 @@ impl Args {
                 "--storm" => args.storm = Some(number(words.next_if(|w| w.parse::<u32>().is_ok()).as_deref().unwrap_or(STORM))?),
                 "--seed" => args.seed = Some(number(&value()?)?),
                 "--list" => args.list = true,
+                "--engines" => args.engines = true,
+                "--engine" => args.engine.push(engine(value()?)?),
                 "-v" | "--verbose" => args.verbose = true,
                 "-h" | "--help" => return Err(USAGE.into()),
                 other => return Err(format!("unknown argument `{other}`\n{USAGE}")),
             }
         }
+        args.oci |= args.write_doc.is_some();
+        args.engines |= !args.engine.is_empty();
         Ok(args)
     }
 }
@@ -79,6 +90,11 @@ const STORM: &str = "200";
 
 fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(|_| format!("`{word}` is no number"))
+}
+
+fn engine(word: String) -> Result<String, String> {
+    let known = crate::engine::words();
+    if known.contains(&word.as_str()) { Ok(word) } else { Err(format!("no engine `{word}`; there are {}", known.join(", "))) }
 }
 
 #[cfg(test)]
@@ -101,5 +117,11 @@ mod tests {
     fn runtimes_add_up_and_a_missing_value_is_named() {
         assert_eq!(parse(&["--runtime", "a", "--runtime", "b"]).unwrap().runtimes.len(), 2);
         assert!(parse(&["--user"]).unwrap_err().contains("`--user` needs a value"));
+    }
+
+    #[test]
+    fn an_engine_is_one_of_those_we_drive() {
+        assert!(parse(&["--engine", "docker"]).unwrap().engines);
+        assert!(parse(&["--engine", "lxc"]).unwrap_err().contains("podman, rootless, build, containerd, docker"));
     }
 }

@@ -3,6 +3,7 @@
 mod actor;
 mod args;
 mod case;
+mod engine;
 mod launch;
 mod matrix;
 mod oci;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
 }
 
 fn suite(args: &Args) -> Result<Report, String> {
+    if args.engines {
+        return engines(args);
+    }
     let mut report = Report::default();
     if args.list {
         matrix::rows().into_iter().chain(case::rows()).chain(oci::rows()).for_each(|row| println!("{row}"));
@@ -90,6 +94,31 @@ fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Res
     let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == name).ok_or(format!("no column {name}"))?;
     oci::run_one(&stage, &column, &|row| args.wants(row, name));
     Ok(Report::default())
+}
+
+/// The engines: as the supervisor of the columns, or as the inside of one.
+fn engines(args: &Args) -> Result<Report, String> {
+    if let Some(dir) = std::env::var_os(engine::COLUMN) {
+        return engine::column(args, dir.into()).map(|()| Report::default());
+    }
+    let report = engine::suite(args, &engine_runtimes(args)?)?;
+    if !args.list {
+        report.print(args.verbose);
+    }
+    Ok(report)
+}
+
+/// Named ones by path, or by a name that is looked up: `codexrun` where cargo puts it, others on PATH.
+fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
+    let default = || ["codexrun", "runc", "crun"].iter().map(PathBuf::from).collect();
+    let named: Vec<PathBuf> = if args.runtimes.is_empty() { default() } else { args.runtimes.clone() };
+    let path = |name: &PathBuf| match name.to_str() {
+        Some("codexrun") => codexrun(&Args { codexrun: args.codexrun.clone(), ..Args::default() }),
+        Some(word) if !word.contains('/') => on_path(word).ok_or(format!("`{word}` is not on PATH (scripts/packages test)")),
+        _ if name.is_file() => Ok(name.clone()),
+        _ => Err(format!("no file {}", name.display())),
+    };
+    named.iter().map(path).collect()
 }
 
 /// Every runtime for every user. A filter that names a column drops the others.

@@ -99,17 +99,30 @@ struct Cell {
     /// The policy, for rows that are asked under several.
     under: String,
     verdict: Verdict,
+    /// Why a failure does not count.
+    excuse: Option<String>,
 }
 
 impl Report {
     /// Adds a cell.
     pub fn add(&mut self, row: &str, column: &str, under: &str, verdict: Verdict) {
-        self.cells.push(Cell { row: row.into(), column: column.into(), under: under.into(), verdict });
+        self.cells.push(Cell { row: row.into(), column: column.into(), under: under.into(), verdict, excuse: None });
+    }
+
+    /// Failures that are shown and do not count: those of the row and column that `which` picks.
+    pub fn excuse(&mut self, why: &str, which: impl Fn(&str, &str) -> bool) {
+        let failed = self.cells.iter_mut().filter(|c| c.counts());
+        failed.filter(|c| which(&c.row, &c.column)).for_each(|c| c.excuse = Some(why.into()));
+    }
+
+    /// The row and column of every failure, whether it counts or not.
+    pub fn failures(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.cells.iter().filter(|c| c.failed()).map(|c| (c.row.as_str(), c.column.as_str()))
     }
 
     /// Whether any cell failed.
     pub fn failed(&self) -> bool {
-        self.count(|v| matches!(v, Err(No::Fail { .. }))) > 0
+        self.cells.iter().any(Cell::counts)
     }
 
     fn count(&self, pick: impl Fn(&Verdict) -> bool) -> usize {
@@ -123,7 +136,8 @@ impl Report {
         self.print_failures();
         self.print_differences(verbose);
         let passed = self.count(Result::is_ok);
-        let failed = self.count(|v| matches!(v, Err(No::Fail { .. })));
+        let failed = self.cells.iter().filter(|c| c.counts()).count();
+        self.print_excuses();
         let skipped = self.count(|v| matches!(v, Err(No::Skip(_))));
         println!("{passed} passed, {failed} failed, {skipped} skipped");
     }
@@ -165,6 +179,13 @@ impl Report {
         println!();
     }
 
+    fn print_excuses(&self) {
+        for why in unique(self.cells.iter().filter_map(|c| c.excuse.clone())) {
+            let count = self.cells.iter().filter(|c| c.excuse.as_ref() == Some(&why)).count();
+            println!("not counted: {count} FAIL, because {why}");
+        }
+    }
+
     /// One paragraph per failure; rows that failed for one and the same reason (no bundle, no answer) share it.
     fn print_failures(&self) {
         let mut same: Vec<(&Cell, Vec<&str>)> = Vec::new();
@@ -200,6 +221,14 @@ impl Report {
 }
 
 impl Cell {
+    fn failed(&self) -> bool {
+        matches!(self.verdict, Err(No::Fail { .. }))
+    }
+
+    fn counts(&self) -> bool {
+        self.failed() && self.excuse.is_none()
+    }
+
     fn fails_like(&self, other: &Cell) -> bool {
         let facts = |c: &Cell| match &c.verdict {
             Err(No::Fail { command, expected, got }) => Some(format!("{command}\n{expected}\n{got}")),

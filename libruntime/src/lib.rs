@@ -6,6 +6,7 @@
 pub mod annotation;
 pub mod bpf;
 pub mod bundle;
+pub mod cgroup;
 pub mod error;
 pub mod features;
 pub mod host;

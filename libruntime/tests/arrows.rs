@@ -83,7 +83,13 @@ const ARROWS: &[Arrow] = &[
             "crate::host",
             "crate::Error",
         ],
-        but: &["crate::bpf::Insn"], // what seccomp(2) takes
+        but: &["crate::bpf::Insn", "crate::bpf::device::Insn"], // what seccomp(2) and bpf(2) take
+    },
+    // The parent's side of a cgroup: does what the plan says, and knows of no container.
+    Arrow {
+        from: &["cgroup/"],
+        never: &["crate::run", "crate::state", "crate::policy", "crate::bundle", "crate::bpf"],
+        but: &[],
     },
     Arrow { from: &["state/", "bundle/", "losses.rs"], never: &["crate::plan", "crate::run", "crate::policy"], but: &[] },
 ];

@@ -17,6 +17,7 @@
 
 mod arch;
 mod decide;
+pub mod device;
 mod emit;
 mod interpret;
 mod names;

@@ -62,8 +62,6 @@ pub(super) fn unsupported_process(draft: &mut Draft, p: &Process) {
 fn unsupported_linux(draft: &mut Draft, l: &Linux) {
     let some = |list: bool, name: &'static str| (list, name);
     let fields = [
-        some(l.resources().is_some(), "linux.resources"),
-        some(l.cgroups_path().is_some(), "linux.cgroupsPath"),
         some(l.mount_label().as_ref().is_some_and(|s| !s.is_empty()), "linux.mountLabel"),
         some(l.intel_rdt().is_some(), "linux.intelRdt"),
         some(l.memory_policy().is_some(), "linux.memoryPolicy"),

@@ -1,6 +1,7 @@
 //! Spec + host → [`Plan`]: the ordered list of kernel operations, complete before the first of them. Pure: never looks at
 //! the disk, never calls the kernel.
 
+pub mod cgroup;
 mod check;
 mod device;
 mod exec;
@@ -84,8 +85,14 @@ pub struct Options {
     pub record: bool,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
+    /// The container's name, for its cgroup when the spec has no path for it.
+    pub id: Option<String>,
+    /// No cgroup is made, and none of its limits can be had (`--cgroup-manager disabled`).
+    pub no_cgroup: bool,
     /// Relative sources of binds are relative to it.
     pub bundle_dir: Option<PathBuf>,
+    /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
+    pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
     pub keep_keyring: bool,
 }
@@ -97,11 +104,12 @@ impl Plan {
         let mut draft = Draft::new(bundle, host, options);
         check::unsupported(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
+        let mut warnings = cgroup::plan(&mut draft, spec);
         sysctl::plan(&mut draft, spec);
         mount::plan(&mut draft, spec, &bundle.rootfs);
         device::plan(&mut draft, spec);
         mask::plan(&mut draft, spec);
-        let mut warnings = identity::plan(&mut draft, spec, &maps);
+        warnings.extend(identity::plan(&mut draft, spec, &maps));
         process::plan(&mut draft, spec);
         warnings.extend(seccomp::plan(&mut draft, spec));
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));

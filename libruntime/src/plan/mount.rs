@@ -4,7 +4,7 @@ use super::op::{Bind, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::options::Options;
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
-use super::{Draft, ParentStep, annotation_of};
+use super::{Draft, ParentStep, annotation_of, cgroup};
 use crate::bundle::{Node, Rootfs, Skeleton};
 use crate::sys::file::Resolve;
 use crate::sys::mount::{MountAttr, attr};
@@ -20,7 +20,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     for (i, mount) in mounts.iter().enumerate() {
         let kept = placeholders.contains(mount.destination());
-        one(draft, &format!("mounts[{i}]"), mount, &mounts[..i], kept, &mut shared);
+        one(draft, spec, &format!("mounts[{i}]"), mount, &mounts[..i], kept, &mut shared);
     }
     if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
@@ -60,7 +60,15 @@ fn skeleton(draft: &mut Draft, skeleton: &Skeleton) {
     }
 }
 
-fn one(draft: &mut Draft, place: &str, mount: &Mount, earlier: &[Mount], kept: bool, shared: &mut Vec<(Parameters, MountAttr)>) {
+fn one(
+    draft: &mut Draft,
+    spec: &Spec,
+    place: &str,
+    mount: &Mount,
+    earlier: &[Mount],
+    kept: bool,
+    shared: &mut Vec<(Parameters, MountAttr)>,
+) {
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let options = draft.take(&format!("{place}.options"), options);
     let at = draft.at(&format!("{place}.destination"), mount.destination());
@@ -78,6 +86,7 @@ fn one(draft: &mut Draft, place: &str, mount: &Mount, earlier: &[Mount], kept: b
     }
     match bound {
         _ if options.remount => remount(draft, place, options, at, earlier, mount),
+        _ if cgroup::mount::is_cgroup(mount) => cgroup::mount::plan(draft, spec, place, mount, options, at),
         Some(recursive) => bind(draft, place, mount, options, recursive, at),
         None => new_fs(draft, place, mount, options, at, shared),
     }
@@ -136,16 +145,10 @@ fn absolute(draft: &mut Draft, place: &str, source: &Path) -> Option<PathBuf> {
 
 type Parameters = (CString, Vec<(CString, Option<CString>)>);
 
-/// Types that need more than fsopen(2), or a controller that this version does not set up.
-const REFUSED: &[&str] = &["cgroup", "cgroup2"];
-
 fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: At, shared: &mut Vec<(Parameters, MountAttr)>) {
     let Some(typ) = mount.typ().as_deref().filter(|t| !t.is_empty()) else {
         return draft.refuse(format!("{place}.type"), "is missing, and the options do not say `bind`");
     };
-    if REFUSED.contains(&typ) {
-        return draft.unsupported(format!("{place}.type"), format!("`{typ}` is not supported yet"));
-    }
     let parameters = draft.take(&format!("{place}.options"), parameters(typ, mount, &options));
     let Some((fstype, parameters)) = parameters else { return };
     let mut attrs = options.attrs;

@@ -62,6 +62,13 @@ pub enum Op {
     },
     /// A copy of a mount of the host.
     Bind(Bind),
+    /// A copy of a mount of the host; of this other path when the bind's own source does not exist.
+    BindOr {
+        /// What is tried first.
+        bind: Bind,
+        /// The host's path.
+        other: CString,
+    },
     /// A new file system.
     Mount(NewFs),
     /// Another mount of an empty read-only file system that [`NewFs::keep`] kept: one superblock serves every mask.
@@ -235,6 +242,8 @@ pub struct ChildHook {
 pub enum Sync {
     /// The parent has written the id maps.
     Maps = b'm',
+    /// The child is in its cgroup, and limited.
+    Cgroup = b'g',
     /// The keeper has made and locked the placeholders.
     Placeholders = b'p',
     /// The mounts are there; the parent runs the hooks that want to see them.
@@ -351,6 +360,10 @@ pub enum ParentOp {
     IdMap(IdMap),
     /// clone3(2) with these CLONE_NEW* flags.
     Clone(u64),
+    /// Makes the container's cgroup and writes its limits, before the clone.
+    Cgroup(super::cgroup::Plan),
+    /// Moves the child into it.
+    EnterCgroup,
     /// Writes the child's uid_map and gid_map.
     WriteMaps {
         /// Lines of uid_map.

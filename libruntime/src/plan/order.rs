@@ -7,6 +7,8 @@ pub enum Stage {
     Guard,
     /// Everything after needs an id in the new user namespace.
     UserMap,
+    /// Before anything that uses memory or forks, and before the cgroup namespace, whose root is where its maker is.
+    Cgroup,
     /// Only `exec`: from here on the process sees what the container sees; what the host's /proc is needed for was before.
     Join,
     /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
@@ -91,6 +93,7 @@ impl Stage {
         match self {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
+            Stage::Cgroup => "cgroup",
             Stage::Join => "join",
             Stage::Namespaces | Stage::Time => "namespaces",
             Stage::Modes | Stage::Umask => "umask",

@@ -1,6 +1,6 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Device, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Bind, Device, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::{ParentStep, Plan, Step};
 use crate::sys::mount::{MountAttr, attr};
@@ -29,7 +29,10 @@ fn child_line(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
 }
 
 fn parent_line(f: &mut fmt::Formatter<'_>, step: &ParentStep) -> fmt::Result {
-    writeln!(f, "  {:<90}  # {}", step.op.to_string(), step.origin)
+    let mut line = |op: String, origin: &str| writeln!(f, "  {op:<90}  # {origin}");
+    line(step.op.to_string(), &step.origin)?;
+    let ParentOp::Cgroup(plan) = &step.op else { return Ok(()) };
+    plan.lines().into_iter().try_for_each(|(op, origin)| line(format!("  {op}"), origin))
 }
 
 impl fmt::Display for Op {
@@ -56,12 +59,8 @@ impl fmt::Display for Op {
             Op::Mkdir { at, mode } => write!(f, "mkdir {at} {mode:04o}"),
             Op::Touch(at) => write!(f, "touch {at}"),
             Op::Symlink { at, target } => write!(f, "symlink {at} → {}", text(target)),
-            Op::Bind(bind) => {
-                let how = if bind.recursive { "rbind" } else { "bind" };
-                let follow = if bind.follow == Follow::All { "" } else { " nofollow" };
-                let mapped = if bind.prepared.is_some() { " id-mapped" } else { "" };
-                write!(f, "{how} {} → {}{}{follow}{mapped}", text(&bind.source), bind.at, bind.attrs)
-            }
+            Op::Bind(bind) => bind.fmt(f),
+            Op::BindOr { bind, other } => write!(f, "{bind}, or else {}", text(other)),
             Op::Mount(fs) => fs.fmt(f),
             Op::Again { slot, at } => write!(f, "mount kept {slot} → {at}"),
             Op::Remount { at, attrs, parameters: list } => {
@@ -124,6 +123,8 @@ impl fmt::Display for Op {
 impl fmt::Display for ParentOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ParentOp::Cgroup(_) => write!(f, "make the cgroup"),
+            ParentOp::EnterCgroup => write!(f, "move the child into the cgroup"),
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
             ParentOp::IdMap(map) => {
                 let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
@@ -154,6 +155,7 @@ impl fmt::Display for Sync {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sync::Maps => "maps",
+            Sync::Cgroup => "cgroup",
             Sync::Placeholders => "placeholders",
             Sync::Mounted => "mounted",
             Sync::Hooked => "hooked",
@@ -185,6 +187,15 @@ impl fmt::Display for Device {
                 write!(f, "mknod {at} {kind} {major}:{minor} {mode:04o} {uid}:{gid}")
             }
         }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.recursive { "rbind" } else { "bind" };
+        let follow = if self.follow == Follow::All { "" } else { " nofollow" };
+        let mapped = if self.prepared.is_some() { " id-mapped" } else { "" };
+        write!(f, "{how} {} → {}{}{follow}{mapped}", text(&self.source), self.at, self.attrs)
     }
 }
 

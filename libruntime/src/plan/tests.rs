@@ -29,9 +29,13 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 fn plan(spec: Value, options: &Options) -> Result<Plan, Vec<String>> {
+    plan_on(&Host::recorded(0, 0), spec, options)
+}
+
+pub(super) fn plan_on(host: &Host, spec: Value, options: &Options) -> Result<Plan, Vec<String>> {
     let spec = serde_json::from_value(spec).unwrap();
     let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: vec!["hoks".into()] };
-    Plan::new(&bundle, &Host::recorded(0, 0), options).map_err(|list| list.iter().map(ToString::to_string).collect())
+    Plan::new(&bundle, host, options).map_err(|list| list.iter().map(ToString::to_string).collect())
 }
 
 const LATER: &str = " (hint: remove it, or run this bundle with a runtime that supports it)";
@@ -39,8 +43,6 @@ const LATER: &str = " (hint: remove it, or run this bundle with a runtime that s
 #[test]
 fn what_is_not_applied_is_refused_by_name() {
     let cases = [
-        ("/linux/resources", json!({}), "linux.resources: is not supported yet"),
-        ("/linux/cgroupsPath", json!("/x"), "linux.cgroupsPath: is not supported yet"),
         ("/linux/mountLabel", json!("x"), "linux.mountLabel: is not supported yet"),
         ("/linux/intelRdt", json!({}), "linux.intelRdt: is not supported yet"),
         ("/linux/personality", json!({"domain": "LINUX"}), "linux.personality: is not supported yet"),

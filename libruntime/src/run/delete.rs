@@ -2,10 +2,11 @@
 
 use super::start::{absent, poststop};
 use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
 use crate::state::{ContainerId, Record, Signal, Status, Store};
 use crate::sys::file;
 use crate::{Error, Result};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// How long a killed process may take to end, in milliseconds.
 const PATIENCE: i32 = 10_000;
@@ -39,14 +40,20 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     held.remove()
 }
 
+/// Ends everybody in it: with PID 1 of a pid namespace of its own the kernel does, else its cgroup says who they are.
 fn stop(record: &Record, force: bool) -> Result<()> {
     match record.status() {
-        Status::Stopped => return Ok(()),
-        Status::Running if !force => {
-            return Err(Error::new(format!("cannot delete container {} that is not stopped: running", record.id)));
+        Status::Running | Status::Paused if !force => {
+            let status = record.status();
+            return Err(Error::new(format!("cannot delete container {} that is not stopped: {status}", record.id)));
         }
-        Status::Running | Status::Created => {}
+        Status::Running | Status::Paused | Status::Created => kill(record)?,
+        Status::Creating | Status::Stopped => {}
     }
+    record.cgroup.as_ref().map_or(Ok(()), Cgroup::remove)
+}
+
+fn kill(record: &Record) -> Result<()> {
     let process = match record.first_process() {
         // Ended by itself meanwhile.
         Err(_) if record.status() == Status::Stopped => return Ok(()),
@@ -56,10 +63,19 @@ fn stop(record: &Record, force: bool) -> Result<()> {
         Err(_) if record.status() == Status::Stopped => return Ok(()),
         killed => killed?,
     }
-    let ended = file::poll_for(process.as_fd(), PATIENCE).map_err(|e| super::launch::setup("wait for the container's end", e))?;
+    if record.cgroup.as_ref().is_some_and(Cgroup::is_frozen) {
+        // Nothing that stands still dies (version 1).
+        record.cgroup.as_ref().map_or(Ok(()), Cgroup::thaw)?;
+    }
+    ended(process.as_fd(), record)
+}
+
+/// Waits until the first process of a container that must end has ended.
+pub(super) fn ended(process: BorrowedFd, record: &Record) -> Result<()> {
+    let ended = file::poll_for(process, PATIENCE).map_err(|e| super::launch::setup("wait for the container's end", e))?;
     match ended {
         true => Ok(()),
-        false => Err(Error::new(format!("container {} is still running 10 seconds after SIGKILL", record.id))),
+        false => Err(Error::new(format!("container {} is still running 10 seconds after it was to end", record.id))),
     }
 }
 
@@ -74,7 +90,7 @@ mod tests {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
         let id: ContainerId = "a".parse().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let record = Record::new(id.clone(), pid, Path::new("/b"), Path::new("/b/rootfs"), &Spec::default()).unwrap();
+        let record = Record::new(id.clone(), Some(pid), Path::new("/b"), Path::new("/b/rootfs"), &Spec::default()).unwrap();
         store.reserve(&id).unwrap().save(&record).unwrap();
         (id, child)
     }

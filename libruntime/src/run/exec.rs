@@ -38,7 +38,7 @@ pub fn exec(
     let one = |e| vec![e];
     single_threaded().map_err(one)?;
     let record = store.load(id).map_err(one)?;
-    running(&record).map_err(one)?;
+    running(&record, exec.ignore_paused).map_err(one)?;
     let target = record.joinable().map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
@@ -51,24 +51,26 @@ pub fn exec(
         ..Options::default()
     };
     let mut asked = options.plan(false);
+    asked.no_cgroup = record.cgroup.is_none();
     asked.record = true; // the program is looked for, and the pid file written, before it runs
     let plan = Plan::exec(&bundle, process, &Host::probe(), &asked)?;
     receiver(&plan, &options).map_err(one)?;
-    let launch = launch::Launch {
-        plan: &plan,
-        bundle: &bundle,
-        options: &options,
-        reserved: None,
-        target: Some(target.as_fd()),
-        park: false,
-    };
+    let joined = launch::Joined { init: record.pid, process: target.as_fd(), cgroup: record.cgroup.as_ref() };
+    let launch =
+        launch::Launch { plan: &plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false };
     launch.run().map_err(one)
 }
 
-fn running(record: &Record) -> Result<()> {
+fn running(record: &Record, ignore_paused: bool) -> Result<()> {
     match record.status() {
         Status::Running => Ok(()),
-        Status::Created => Err(Error::new("cannot exec in a container that was not started").hint("`codexrun start` starts it")),
+        Status::Paused if ignore_paused => Ok(()),
+        Status::Paused => {
+            Err(Error::new("cannot exec in a paused container").hint("`codexrun resume` lets it go on; or `--ignore-paused`"))
+        }
+        Status::Creating | Status::Created => {
+            Err(Error::new("cannot exec in a container that was not started").hint("`codexrun start` starts it"))
+        }
         Status::Stopped => Err(Error::new("cannot exec in a stopped container")),
     }
 }

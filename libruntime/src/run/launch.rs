@@ -7,6 +7,7 @@ use super::fault::{self, Fault};
 use super::keeper::Keeper;
 use super::{Options, door, hook, idmap, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::{ParentStep, Plan, mount_slots};
 use crate::state::{Record, Reserved};
@@ -22,10 +23,21 @@ pub(super) struct Launch<'a> {
     pub bundle: &'a Bundle,
     pub options: &'a Options,
     pub reserved: Option<&'a Reserved>,
-    /// The first process of the container that is joined.
-    pub target: Option<BorrowedFd<'a>>,
+    /// The container that is joined.
+    pub joined: Option<Joined<'a>>,
     /// The process waits for `start`.
     pub park: bool,
+}
+
+/// A container that runs already.
+#[derive(Clone, Copy)]
+pub(super) struct Joined<'a> {
+    /// Its first process.
+    pub init: Pid,
+    /// A process of it that can be looked into.
+    pub process: BorrowedFd<'a>,
+    /// Its cgroup.
+    pub cgroup: Option<&'a Cgroup>,
 }
 
 /// Bytes of stack for the command's process between its clone and its execve(2).
@@ -48,23 +60,48 @@ impl<'a> Launch<'a> {
         let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
         // Ignored by the caller, it would keep us from learning how the container ended.
         signal::set_default(libc::SIGCHLD).map_err(|e| setup("reset SIGCHLD", e))?;
-        let ended = self.launch(&blocked, caller);
+        let ended = self.with_cgroup(&blocked, caller);
         signal::set_mask(&caller).map_err(|e| setup("restore signals", e))?;
         ended
     }
 
-    fn launch(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {
-        let mut container = self.start(caller)?;
-        let ended = match self.bring_up(&mut container) {
+    /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
+    fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {
+        let made = self.make_cgroup()?;
+        let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
+        let started = self.start(caller);
+        let mut container = match started {
+            Ok(container) => container,
+            Err(e) => return Err(without(made.as_ref(), e)),
+        };
+        let ended = match self.bring_up(&mut container, cgroup) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(0),
-            Ok(()) if self.options.detach => return self.hand_over(container),
+            Ok(()) if self.options.detach => self.executed(&container),
             Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked)),
             Err(e) => Err(e),
         };
-        let code = self.finish(&mut container, ended);
+        if ended.is_ok() && self.options.detach {
+            // Everybody else looks after it.
+            self.late_hooks(HookKind::Poststart, "running", container.pid);
+            return Ok(0);
+        }
+        let code = match self.finish(&mut container, ended) {
+            Ok(code) => made.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
+            Err(e) => Err(without(made.as_ref(), e)),
+        };
         self.late_hooks(HookKind::Poststop, "stopped", container.pid);
         code
+    }
+
+    /// What is about to be made is recorded first: whoever kills us then leaves nothing that `delete` does not find.
+    fn make_cgroup(&self) -> Result<Option<Cgroup>> {
+        let plan = |op: &'a ParentOp| if let ParentOp::Cgroup(plan) = op { Some(plan) } else { None };
+        let Some(plan) = self.plan.parent.iter().find_map(|step| plan(&step.op)) else { return Ok(None) };
+        if let Some(reserved) = self.reserved {
+            reserved.save(&self.new_record(None, Some(&Cgroup::foresee(plan)))?)?;
+        }
+        Cgroup::create(plan)
     }
 
     /// Everything up to and including the clone.
@@ -139,7 +176,7 @@ impl<'a> Launch<'a> {
             true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
             false => Ok(None),
         };
-        let target = self.target.map(|fd| fd.try_clone_to_owned()).transpose();
+        let target = self.joined.map(|joined| joined.process.try_clone_to_owned()).transpose();
         Ok(Prepared {
             args: Strings::new(&program.args),
             env: Strings::new(&program.env),
@@ -175,10 +212,14 @@ impl<'a> Launch<'a> {
     }
 
     /// The parent's column after the clone.
-    fn bring_up(&self, container: &mut Container) -> Result<()> {
+    fn bring_up(&self, container: &mut Container, cgroup: Option<&Cgroup>) -> Result<()> {
         for step in &self.plan.parent {
             match &step.op {
-                ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
+                ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
+                ParentOp::EnterCgroup => cgroup.map_or(Ok(()), |cgroup| match self.joined {
+                    Some(joined) => cgroup.enter_beside(container.pid, joined.init),
+                    None => cgroup.enter(container.pid),
+                })?,
                 ParentOp::WriteMaps { uid, gid } => write_maps(container.pid, uid, gid).map_err(|e| failed(step, e))?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
@@ -188,7 +229,7 @@ impl<'a> Launch<'a> {
                 ParentOp::Record => {
                     // Whoever hears that the container is there may expect its terminal.
                     self.console(container)?;
-                    self.record(container.pid)?;
+                    self.record(container.pid, cgroup)?;
                 }
             }
         }
@@ -246,25 +287,19 @@ impl<'a> Launch<'a> {
         Ok(ended.map_err(|e| setup("wait for the container", e))?.code())
     }
 
-    /// Detached: the process must have started; then everybody else looks after it.
-    fn hand_over(&self, mut container: Container) -> Result<u8> {
-        if let Err(e) = self.executed(&container) {
-            container.end(true).map_err(|e| setup("end the container", e))?;
-            container.end_keeper();
-            self.late_hooks(HookKind::Poststop, "stopped", container.pid);
-            return Err(e);
-        }
-        self.late_hooks(HookKind::Poststart, "running", container.pid);
-        Ok(0)
-    }
-
-    fn record(&self, pid: Pid) -> Result<()> {
-        if let (Some(reserved), Some(id)) = (self.reserved, &self.options.id) {
-            let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
-            let record = Record::new(id.clone(), pid, dir, rootfs_dir(self.bundle, dir), &self.bundle.spec)?;
-            reserved.save(&record.with_options(&self.options.plan(self.park)))?;
+    fn record(&self, pid: Pid, cgroup: Option<&Cgroup>) -> Result<()> {
+        if let Some(reserved) = self.reserved {
+            reserved.save(&self.new_record(Some(pid), cgroup)?)?;
         }
         self.options.pid_file.as_deref().map_or(Ok(()), |file| write_pid(file, pid))
+    }
+
+    /// Without a pid of a container that is being made.
+    fn new_record(&self, pid: Option<Pid>, cgroup: Option<&Cgroup>) -> Result<Record> {
+        let id = self.options.id.clone().ok_or_else(|| Error::new("a container without an id cannot be recorded"))?;
+        let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
+        let record = Record::new(id, pid, dir, rootfs_dir(self.bundle, dir), &self.bundle.spec)?;
+        Ok(Record { cgroup: cgroup.cloned(), ..record.with_options(&self.options.plan(self.park)) })
     }
 
     /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
@@ -296,6 +331,14 @@ impl<'a> Launch<'a> {
         let id = self.options.id.as_ref().map_or_else(|| format!("codexrun-{pid}"), ToString::to_string);
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         oci_state(&self.bundle.spec, &id, status, pid, dir)
+    }
+}
+
+/// The error; what is left of the cgroup is said with it.
+fn without(cgroup: Option<&Cgroup>, error: Error) -> Error {
+    match cgroup.map_or(Ok(()), Cgroup::remove) {
+        Ok(()) => error,
+        Err(left) => Error { cause: Some(error.cause.map_or(left.to_string(), |cause| format!("{cause}; {left}"))), ..error },
     }
 }
 

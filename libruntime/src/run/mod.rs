@@ -11,6 +11,7 @@ mod hook;
 mod idmap;
 mod init;
 pub mod keeper;
+mod kill;
 mod launch;
 mod op;
 mod start;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 pub use delete::delete;
 pub use exec::{Exec, exec};
 pub use keeper::sweep;
+pub use kill::kill;
 pub use start::start;
 
 /// How a bundle is run.
@@ -49,6 +51,10 @@ pub struct Options {
     pub console_socket: Option<PathBuf>,
     /// The caller's session keyring stays the process's.
     pub keep_keyring: bool,
+    /// No cgroup is made, whatever the spec says.
+    pub no_cgroup: bool,
+    /// A cgroup in which nothing is limited is gone without when the caller may make none.
+    pub may_lack_cgroup: bool,
 }
 
 impl Options {
@@ -59,7 +65,10 @@ impl Options {
             park,
             record: self.store.is_some() || self.pid_file.is_some(),
             preserve_fds: self.preserve_fds,
+            id: Some(self.id.as_ref().map_or_else(|| format!("codexrun-{}", std::process::id()), ToString::to_string)),
             bundle_dir: self.bundle_dir.clone(),
+            no_cgroup: self.no_cgroup,
+            may_lack_cgroup: self.may_lack_cgroup,
             keep_keyring: self.keep_keyring,
         }
     }
@@ -77,14 +86,15 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     single_threaded().and_then(|()| no_directory_as_stdio()).map_err(|e| vec![e])?;
-    let plan = Plan::new(bundle, &Host::probe(), &options.plan(park))?;
+    let asked = options.plan(park);
+    let plan = Plan::new(bundle, &Host::probe_for(&bundle.spec, &asked), &asked)?;
     plan.warnings.iter().for_each(|what| Error::new(what).warn());
     receiver(&plan, options).map_err(|e| vec![e])?;
     let reserved = match (&options.store, &options.id) {
         (Some(store), Some(id)) => Some(reserve(store, id, bundle).map_err(|e| vec![e])?),
         _ => None,
     };
-    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserved.as_ref(), target: None, park };
+    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserved.as_ref(), joined: None, park };
     let ended = launch.run();
     if let Some(reserved) = reserved.filter(|_| ended.is_err() || !options.detach) {
         reserved.remove().map_err(|e| vec![e])?;

@@ -20,7 +20,12 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     let record = store.load(id)?;
     let waiting = match record.status() {
         Status::Created => record.waiting(),
-        Status::Running => return Err(Error::new("cannot start an already running container")),
+        Status::Running | Status::Paused => return Err(Error::new("cannot start an already running container")),
+        Status::Creating => {
+            return Err(
+                Error::new("cannot start a container that was not made to the end").hint("`codexrun delete --force` removes it")
+            );
+        }
         Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
     };
     match go(waiting.ok_or_else(|| Error::new("cannot start a container that has stopped"))?)? {
@@ -48,6 +53,12 @@ fn go(waiting: Waiting) -> Result<Option<Fault>> {
 
 /// runtime.md, "Lifecycle": what cannot be started is stopped, and its poststop hooks run; `delete` does not run them again.
 fn failed(record: &Record, held: &Reserved, fault: Fault) -> Error {
+    // It has said its last word, and is on its way out.
+    if let Ok(process) = record.first_process()
+        && let Err(e) = super::delete::ended(process.as_fd(), record)
+    {
+        e.warn();
+    }
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone());
     let Ok(bundle) = bundle else { return Error::new("the container's process could not be executed") };
     poststop(record, &bundle);

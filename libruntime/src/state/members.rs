@@ -1,4 +1,4 @@
-//! Which processes belong to a container that has no cgroup: the first one's descendants, and whoever shares a pid
+//! Which processes belong to a container: those of its cgroup; without one, the first one's descendants, and whoever shares a pid
 //! namespace with one of them.
 
 use super::{Record, Status};
@@ -13,6 +13,9 @@ impl Record {
     /// # Errors
     /// `container not running`; or its processes cannot be told from others, as its pid namespace is not its own.
     pub fn members(&self) -> Result<Vec<i32>> {
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|cgroup| cgroup.is_own()) {
+            return cgroup.pids();
+        }
         let first = is_first(self.pid);
         let all = processes();
         // Looked at last: if our process lives now, what was seen before was its own.

@@ -14,6 +14,7 @@ pub(crate) use store::initial_user_namespace;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
+use crate::cgroup::Cgroup;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::{Error, Result};
 use nix::errno::Errno;
@@ -60,6 +61,9 @@ pub struct Record {
     /// Whether it has a pid namespace of its own: with PID 1 the kernel ends everybody else in it.
     #[serde(default)]
     pub own_pids: bool,
+    /// Its cgroup, made or about to be.
+    #[serde(default)]
+    pub cgroup: Option<Cgroup>,
     /// The plan's options, for those who need the same plan again.
     #[serde(default)]
     pub options: Value,
@@ -71,10 +75,14 @@ pub struct Record {
 /// The statuses of runtime.md, and runc's `paused`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// It is being made; or whoever made it was killed.
+    Creating,
     /// Its first process waits for `start`.
     Created,
     /// Its first process lives.
     Running,
+    /// Its first process lives, and stands still.
+    Paused,
     /// Its first process is gone, or a zombie.
     Stopped,
 }
@@ -82,23 +90,27 @@ pub enum Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Status::Creating => "creating",
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Stopped => "stopped",
         })
     }
 }
 
 impl Record {
-    /// The record of a process that has just been started from `bundle`.
-    pub fn new(id: ContainerId, pid: i32, bundle: &Path, rootfs: &Path, spec: &Spec) -> Result<Record> {
-        let stat = process::Stat::of(pid).ok_or_else(|| Error::new(format!("process {pid} ended before it was recorded")))?;
+    /// The record of a process that has just been started from `bundle`; without a pid, of one that is about to be.
+    pub fn new(id: ContainerId, pid: Option<i32>, bundle: &Path, rootfs: &Path, spec: &Spec) -> Result<Record> {
+        let ended = |pid: i32| Error::new(format!("process {pid} ended before it was recorded"));
+        let stat = pid.map(|pid| process::Stat::of(pid).ok_or_else(|| ended(pid))).transpose()?;
+        let pid = pid.unwrap_or(0);
         Ok(Record {
             id,
             oci_version: spec.version().clone(),
             bundle: bundle.to_owned(),
             pid,
-            start_time: stat.start_time,
+            start_time: stat.map_or(0, |stat| stat.start_time),
             created: rfc3339(std::time::SystemTime::now()),
             owner: process::owner(),
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -106,6 +118,7 @@ impl Record {
             mount_namespace: process::mount_namespace(pid).unwrap_or_default(),
             late_hooks: late_hooks(spec),
             own_pids: own_pids(spec),
+            cgroup: None,
             options: Value::Null,
             dir: PathBuf::new(),
         })
@@ -126,7 +139,7 @@ impl Record {
     pub fn first_process(&self) -> Result<OwnedFd> {
         let process = process::open(self.pid).map_err(|_| not_running())?;
         // Looked at after the descriptor was opened: if our process lives now, it is the one the descriptor holds.
-        if self.status() == Status::Stopped { Err(not_running()) } else { Ok(process) }
+        if matches!(self.status(), Status::Creating | Status::Stopped) { Err(not_running()) } else { Ok(process) }
     }
 
     /// A descriptor of a process by which the container's namespaces can be joined. An ordinary user may not look into PID 1 when that
@@ -156,8 +169,10 @@ impl Record {
     /// Asks the kernel.
     pub fn status(&self) -> Status {
         match process::Stat::of(self.pid) {
+            _ if self.pid == 0 => Status::Creating,
             Some(stat) if stat.start_time == self.start_time && stat.alive => match self.waiting() {
                 Some(_) => Status::Created,
+                None if self.cgroup.as_ref().is_some_and(Cgroup::is_frozen) => Status::Paused,
                 None => Status::Running,
             },
             _ => Status::Stopped,
@@ -177,9 +192,9 @@ impl Record {
     pub fn oci_state(&self) -> Value {
         let status = self.status();
         let pid = match status {
-            Status::Created | Status::Running => self.pid,
+            Status::Created | Status::Running | Status::Paused => self.pid,
             // runc's way of saying that there is none.
-            Status::Stopped => 0,
+            Status::Creating | Status::Stopped => 0,
         };
         json!({
             "ociVersion": self.oci_version, "id": self.id, "pid": pid, "status": status.to_string(),
@@ -225,7 +240,7 @@ mod tests {
 
     pub(super) fn record(id: &str, child: &Child) -> Record {
         let pid = i32::try_from(child.id()).unwrap();
-        Record::new(id.parse().unwrap(), pid, Path::new("/b"), Path::new("/b/rootfs"), &Spec::default()).unwrap()
+        Record::new(id.parse().unwrap(), Some(pid), Path::new("/b"), Path::new("/b/rootfs"), &Spec::default()).unwrap()
     }
 
     #[test]

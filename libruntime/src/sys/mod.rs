@@ -1,7 +1,9 @@
 //! The only `unsafe` of the crate: one thin, typed function per system call. Nothing here allocates, locks or formats,
 //! so that all of it may be called between `clone` and `execve`.
 
+pub mod bpf;
 pub mod cred;
+pub mod event;
 pub mod file;
 pub mod mount;
 pub mod namespace;

@@ -41,6 +41,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Touch(at) => made(at, child, touch),
         Op::Symlink { at, target } => made(at, child, |dir, name| file::symlink_at(target, dir, name)),
         Op::Bind(bind) => mounts::bind(bind, child),
+        Op::BindOr { bind, other } => mounts::bind_or(bind, other, child),
         Op::Mount(fs) => mounts::new_fs(fs, child),
         Op::Again { slot, at } => mounts::again(*slot, at, child),
         Op::Remount { at, attrs, parameters } => mounts::remount(at, attrs, parameters, child),

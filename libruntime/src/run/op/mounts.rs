@@ -72,6 +72,15 @@ pub(super) fn remount(at: &At, attrs: &Attrs, parameters: &[(CString, Option<CSt
     set_attrs(target.as_fd(), attrs)
 }
 
+pub(super) fn bind_or(plan: &Bind, other: &CStr, child: &mut Child) -> Result<()> {
+    let mount = match mount::clone_path(&plan.source, 0, true) {
+        Err(Errno::ENOENT) => mount::clone_path(other, 0, true)?,
+        mount => mount?,
+    };
+    set_attrs(mount.as_fd(), &plan.attrs)?;
+    attach(mount, &plan.at, child).map(drop)
+}
+
 pub(super) fn set_attrs(mount: BorrowedFd, attrs: &Attrs) -> Result<()> {
     if !attrs.tree.is_empty() && !attrs.one_call {
         mount::setattr(mount, RECURSIVE, &attrs.tree)?;

@@ -1,6 +1,11 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
+pub mod cgroup;
+
+use crate::plan;
 use crate::sys::{cred, mount, process};
+use cgroup::Cgroups;
+use oci_spec::runtime::Spec;
 
 /// What the plan depends on besides the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub struct Host {
     pub umask: u32,
     /// The architecture that seccomp programs are made for.
     pub native: crate::bpf::Native,
+    /// The cgroup hierarchies; looked for only when a spec needs them.
+    pub cgroups: Option<Cgroups>,
 }
 
 /// Whether the caller is user 0 of the initial user namespace; the root of another one has no right to the host's cgroups.
@@ -49,7 +56,14 @@ impl Host {
             open_tree_attr: mount::has_open_tree_attr(),
             umask: process::umask_of_caller(),
             native: crate::bpf::Native::host(),
+            cgroups: None,
         }
+    }
+
+    /// [`Host::probe`], and what this spec needs besides.
+    pub fn probe_for(spec: &Spec, options: &plan::Options) -> Self {
+        let cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe);
+        Host { cgroups, ..Host::probe() }
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -64,6 +78,7 @@ impl Host {
             open_tree_attr: true,
             umask: 0o022,
             native: crate::bpf::Native::X86_64,
+            cgroups: Some(Cgroups::recorded()),
         }
     }
 }

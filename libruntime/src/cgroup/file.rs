@@ -1,0 +1,85 @@
+//! Reading and writing the files of a cgroup.
+
+use crate::host::cgroup::Version;
+use crate::plan::cgroup::Group;
+use oci_spec::runtime::LinuxResources;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Result, Write};
+use std::path::{Path, PathBuf};
+
+/// One write(2). Not `fs::write`, which would try to create what is missing.
+pub(super) fn write(dir: &Path, file: &str, value: &str) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).open(dir.join(file))?;
+    match file.write(value.as_bytes())? {
+        n if n == value.len() => Ok(()),
+        _ => Err(ErrorKind::WriteZero.into()),
+    }
+}
+
+/// The text of a file without its last newline.
+pub(super) fn read(dir: &Path, file: &str) -> Result<String> {
+    fs::read_to_string(dir.join(file)).map(|text| text.trim_end().to_owned())
+}
+
+/// The number in a file; `None` when there is no such file or it holds something else (`max`).
+pub(super) fn number(dir: &Path, file: &str) -> Option<u64> {
+    read(dir, file).ok()?.parse().ok()
+}
+
+/// The value behind a key of a flat keyed file such as memory.stat.
+pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// The directories below, deepest first, and the directory itself last. What vanishes meanwhile is not there.
+pub(super) fn tree(dir: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|typ| typ.is_dir()) {
+            all.extend(tree(&entry.path()));
+        }
+    }
+    all.push(dir.to_owned());
+    all
+}
+
+/// Whether a process is in the directory itself.
+pub(super) fn holds(dir: &Path, pid: i32) -> bool {
+    read(dir, "cgroup.procs").is_ok_and(|all| all.lines().any(|line| line == pid.to_string()))
+}
+
+/// Every process in the directory and in those below; none when it is gone.
+pub(super) fn pids(dir: &Path) -> crate::Result<Vec<i32>> {
+    let mut all = Vec::new();
+    for dir in tree(dir) {
+        match read(&dir, "cgroup.procs") {
+            Ok(text) => all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
+            // A threaded cgroup has no list of processes; theirs stand in the domain above it (cgroups(7)).
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+            Err(e) => {
+                return Err(crate::Error::new(format!("cannot read the processes of the cgroup `{}`", dir.display())).cause(e));
+            }
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    // 0: a process of another pid namespace, which has no number here.
+    all.retain(|pid| *pid > 0);
+    Ok(all)
+}
+
+/// Version 2 has one file for quota and period: a period alone must not take the quota away.
+pub(super) fn with_current_quota(groups: &[Group], resources: &LinuxResources) -> LinuxResources {
+    let mut resources = resources.clone();
+    let cpu = |g: &&Group| g.version == Version::V2 && g.controllers.iter().any(|name| name == "cpu");
+    let Some(group) = groups.iter().find(cpu) else { return resources };
+    if let Some(cpu) = resources.cpu_mut()
+        && cpu.period().is_some_and(|period| period != 0)
+        && cpu.quota().is_none_or(|quota| quota == 0)
+    {
+        let current = read(&group.dir(), "cpu.max").unwrap_or_default();
+        cpu.set_quota(current.split(' ').next().and_then(|quota| quota.parse().ok()));
+    }
+    resources
+}

@@ -1,0 +1,209 @@
+//! Directories and limits.
+
+use super::{Cgroup, file};
+use crate::host::cgroup::Version;
+use crate::plan::cgroup::{Devices, Group, Plan, Write};
+use crate::sys::bpf;
+use crate::{Error, Result};
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+
+pub(super) fn create(plan: &Plan) -> Result<Option<Cgroup>> {
+    let mut cgroup = Cgroup { lenient: plan.is_lenient(), ..Cgroup::default() };
+    let made = plan.groups.iter().enumerate().try_for_each(|(i, group)| match directory(group, &mut cgroup.made) {
+        Ok(()) => {
+            cgroup.groups.push(group.clone());
+            Ok(())
+        }
+        Err(e) if may_lack(plan, i, &e) => Ok(()),
+        Err(e) => Err(not_made(plan, i, &e)),
+    });
+    let done = made.and_then(|()| not_frozen(&cgroup)).and_then(|()| limit(plan));
+    match done {
+        Ok(()) if cgroup.groups.is_empty() => Ok(None),
+        Ok(()) => Ok(Some(cgroup)),
+        Err(e) => match cgroup.remove() {
+            Ok(()) => Err(e),
+            Err(left) => Err(e.hint(left.to_string())),
+        },
+    }
+}
+
+/// What enters a frozen cgroup never starts; a new one is frozen by one above it.
+fn not_frozen(cgroup: &Cgroup) -> Result<()> {
+    let frozen = |group: &&Group| match group.version {
+        Version::V1 => file::read(&group.dir(), "freezer.state").is_ok_and(|state| state != "THAWED"),
+        Version::V2 => file::read(&group.dir(), "cgroup.events").is_ok_and(|text| file::keyed(&text, "frozen") == Some(1)),
+    };
+    match cgroup.groups.iter().find(frozen) {
+        Some(group) => {
+            Err(Error::new(format!("the cgroup `{}` is frozen", group.dir().display())).at("config.json: linux.cgroupsPath"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The caller may not make this one, and nothing is limited by it.
+fn may_lack(plan: &Plan, group: usize, error: &io::Error) -> bool {
+    let limited = plan.writes.iter().any(|w| w.group == group) || plan.devices.as_ref().is_some_and(|d| d.group == group);
+    let refused = matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT));
+    plan.tolerant && !limited && refused
+}
+
+fn not_made(plan: &Plan, group: usize, error: &io::Error) -> Error {
+    let origin = plan.writes.iter().find(|w| w.group == group).map_or(&plan.origin, |w| &w.origin);
+    let what = format!("cannot make the cgroup `{}`", plan.groups[group].dir().display());
+    let made = Error::new(what).at(format!("config.json: {origin}")).cause(error);
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            made.hint("this needs root, or a cgroup that was delegated to this user (cgroups(7))")
+        }
+        Some(libc::EROFS) => made.hint("the cgroup file system is mounted read-only, as inside another container"),
+        _ => made,
+    }
+}
+
+/// Makes what is missing between base and leaf. Somebody may remove a level meanwhile, as its own parent: then it is begun anew.
+fn directory(group: &Group, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    let levels = group.levels();
+    for attempt in 0.. {
+        match levels.iter().try_for_each(|level| one_level(group, level, made)) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) && attempt < 10 && group.base.is_dir() => {}
+            done => return done,
+        }
+    }
+    Ok(())
+}
+
+fn one_level(group: &Group, level: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    let parent = level.parent().unwrap_or(&group.base);
+    if group.version == Version::V2 {
+        enable(group, parent);
+    }
+    match fs::create_dir(level) {
+        Ok(()) if !made.iter().any(|dir| dir == level) => made.push(level.to_owned()),
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        Ok(()) | Err(_) => {}
+    }
+    if group.controllers.iter().any(|name| name == "cpuset") && group.version == Version::V1 {
+        inherit_cpuset(level, parent)?;
+    }
+    Ok(())
+}
+
+/// Gives the children of a version 2 cgroup what controllers there are. One that cannot be had is found missing when it is needed:
+/// its files are not there.
+fn enable(group: &Group, parent: &Path) {
+    let enabled = file::read(parent, "cgroup.subtree_control").unwrap_or_default();
+    let missing: Vec<String> =
+        group.controllers.iter().filter(|name| !enabled.split(' ').any(|e| e == *name)).map(|name| format!("+{name}")).collect();
+    if !missing.is_empty() && file::write(parent, "cgroup.subtree_control", &missing.join(" ")).is_err() {
+        // All or nothing is the kernel's rule for one write.
+        let each = missing.iter().map(|name| file::write(parent, "cgroup.subtree_control", name));
+        each.for_each(drop);
+    }
+}
+
+/// cpusets of version 1 begin empty, and a process may enter none that is.
+fn inherit_cpuset(level: &Path, parent: &Path) -> io::Result<()> {
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        if file::read(level, name)?.is_empty() {
+            file::write(level, name, &file::read(parent, name)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn limit(plan: &Plan) -> Result<()> {
+    if let Some(devices) = &plan.devices {
+        attach(devices, &plan.groups[devices.group])?;
+    }
+    write_all(&plan.groups, &plan.writes)?;
+    let v2 = plan.groups.iter().filter(|group| group.version == Version::V2);
+    plan.owner.map_or(Ok(()), |uid| v2.map(Group::dir).try_for_each(|dir| give(&dir, uid)))
+}
+
+/// Writes them in order; what the kernel refuses because of a value that comes later is tried again at the end.
+pub(super) fn write_all(groups: &[Group], writes: &[Write]) -> Result<()> {
+    let mut later = Vec::new();
+    for write in writes {
+        match put(groups, write) {
+            Err(e) if write.again && e.raw_os_error() == Some(libc::EINVAL) => later.push(write),
+            done => done.map_err(|e| not_written(groups, write, &e))?,
+        }
+    }
+    later.into_iter().try_for_each(|write| put(groups, write).map_err(|e| not_written(groups, write, &e)))
+}
+
+fn put(groups: &[Group], write: &Write) -> io::Result<()> {
+    let dir = groups[write.group].dir();
+    let mut missing = io::Error::from_raw_os_error(libc::ENOENT);
+    for (name, value) in &write.choices {
+        below_usage(&dir, write, value)?;
+        match file::write(&dir, name, value) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => missing = e,
+            done => return done,
+        }
+    }
+    if write.may_miss { Ok(()) } else { Err(missing) }
+}
+
+/// `checkBeforeUpdate`: version 2 would rather kill than refuse a limit below what is in use; version 1 says EBUSY.
+fn below_usage(dir: &Path, write: &Write, value: &str) -> io::Result<()> {
+    let Some(usage) = write.above.as_ref().and_then(|name| file::number(dir, name)) else { return Ok(()) };
+    match value.parse::<u64>() {
+        Ok(limit) if limit <= usage => Err(io::Error::from_raw_os_error(libc::EBUSY)),
+        _ => Ok(()),
+    }
+}
+
+fn not_written(groups: &[Group], write: &Write, error: &io::Error) -> Error {
+    let group = &groups[write.group];
+    let made = Error::new(format!("cannot {write} in `{}`", group.dir().display())).cause(error);
+    let made = made.at(format!("config.json: {}", write.origin));
+    let file = write.choices.first().map(|(file, _)| file.as_str()).unwrap_or_default();
+    let controller = file.split('.').next().unwrap_or_default();
+    match error.raw_os_error() {
+        Some(libc::ENOENT)
+            if group.version == Version::V2
+                && file::read(&group.dir(), "cgroup.controllers").is_ok_and(|c| !c.split(' ').any(|name| name == controller)) =>
+        {
+            made.hint(format!(
+                "the controller `{controller}` cannot be enabled there: the cgroup above it holds processes, or does not have it"
+            ))
+        }
+        Some(libc::ENOENT) => made.hint("this kernel has no such limit"),
+        Some(libc::EBUSY) => made.hint("more than that is in use"),
+        Some(libc::EACCES | libc::EPERM) => made.hint("the cgroup above it permits no more, or this user may not change it"),
+        _ => made,
+    }
+}
+
+fn attach(devices: &Devices, group: &Group) -> Result<()> {
+    let failed = |call: &str, e: io::Error| {
+        let error = Error::new("cannot confine devices").at("config.json: linux.resources.devices").cause(format!("{call}: {e}"));
+        if e.raw_os_error() == Some(libc::EPERM) { error.hint("this needs CAP_BPF, or CAP_SYS_ADMIN") } else { error }
+    };
+    let dir = fs::File::open(group.dir()).map_err(|e| failed("open", e))?;
+    let program = bpf::load_device_program(&devices.program).map_err(|e| failed("BPF_PROG_LOAD", e.into()))?;
+    bpf::attach_device_program(dir.as_fd(), program.as_fd()).map_err(|e| failed("BPF_PROG_ATTACH", e.into()))
+}
+
+/// config-linux.md, "Cgroup ownership": the directory, and what /sys/kernel/cgroup/delegate lists.
+fn give(dir: &Path, uid: u32) -> Result<()> {
+    const ALWAYS: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+    let failed =
+        |e| Error::new(format!("cannot give the cgroup `{}` to user {uid}", dir.display())).cause(e).at("config.json: mounts");
+    chown(dir, Some(uid), None).map_err(failed)?;
+    let list = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| ALWAYS.to_owned());
+    for name in list.lines() {
+        match chown(dir.join(name), Some(uid), None) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}

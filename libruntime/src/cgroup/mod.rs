@@ -1,0 +1,135 @@
+//! The container's cgroup on the disk: made, limited, entered, frozen, ended, measured and removed. The parent's side only; what is to
+//! be there was decided in `plan::cgroup`.
+
+mod file;
+mod freeze;
+mod kill;
+mod make;
+mod oom;
+mod remove;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use oom::Oom;
+
+use crate::host::cgroup::Version;
+use crate::plan::cgroup::{Group, Plan, limits};
+use crate::{Error, Result};
+use oci_spec::runtime::LinuxResources;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A container's cgroup: one directory in each hierarchy. Small and plain, for the record of the container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// The directories.
+    pub groups: Vec<Group>,
+    /// Those of them, and of the directories above them, that were made for this container, shallow first. Only these are removed,
+    /// and only in these every process counts as the container's: another directory may be shared (an engine's `--cgroup-parent`).
+    pub made: Vec<PathBuf>,
+    /// Nothing is limited: a caller who may not enter stays outside.
+    pub lenient: bool,
+}
+
+impl Cgroup {
+    /// Makes the directories and writes the limits. `None`: nothing is limited, and the caller may make none.
+    ///
+    /// # Errors
+    /// The first that failed, with its place in config.json; nothing is left behind.
+    pub fn create(plan: &Plan) -> Result<Option<Cgroup>> {
+        make::create(plan)
+    }
+
+    /// What [`Cgroup::create`] will give if all goes well. To be recorded before, so that a runtime that is killed in between leaves
+    /// nothing that [`Cgroup::remove`] could not find. Looks, and changes nothing.
+    pub fn foresee(plan: &Plan) -> Cgroup {
+        let mut made = Vec::new();
+        for level in plan.groups.iter().flat_map(Group::levels) {
+            if !made.contains(&level) && !level.exists() {
+                made.push(level);
+            }
+        }
+        Cgroup { groups: plan.groups.clone(), made, lenient: plan.is_lenient() }
+    }
+
+    /// Moves a process into it, with all its threads.
+    pub fn enter(&self, pid: i32) -> Result<()> {
+        self.groups.iter().try_for_each(|group| {
+            let dir = group.dir();
+            self.entered(group, pid, file::write(&dir, "cgroup.procs", &pid.to_string()))
+        })
+    }
+
+    /// As [`Cgroup::enter`], for a process that joins the container of `init`: where the container has divided its version 2 cgroup,
+    /// which may then hold no process itself, it enters the one that `init` is in.
+    pub fn enter_beside(&self, pid: i32, init: i32) -> Result<()> {
+        self.groups.iter().try_for_each(|group| {
+            let enter = |dir: &Path| file::write(dir, "cgroup.procs", &pid.to_string());
+            let entered = match enter(&group.dir()) {
+                Err(e) if e.raw_os_error() == Some(libc::EBUSY) && group.version == Version::V2 => {
+                    file::tree(&group.dir()).iter().find(|dir| file::holds(dir, init)).map_or(Err(e), |dir| enter(dir))
+                }
+                done => done,
+            };
+            self.entered(group, pid, entered)
+        })
+    }
+
+    fn entered(&self, group: &Group, pid: i32, done: std::io::Result<()>) -> Result<()> {
+        match done {
+            Err(e) if self.lenient && matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => Ok(()),
+            done => done.map_err(|e| not_entered(group, pid, &e)),
+        }
+    }
+
+    /// Every process in it and in the cgroups below it, as this pid namespace numbers them.
+    pub fn pids(&self) -> Result<Vec<i32>> {
+        self.of_all_processes().map_or(Ok(Vec::new()), |group| file::pids(&group.dir()))
+    }
+
+    /// Whether every process in it belongs to the container: the directory was made for it.
+    pub fn is_own(&self) -> bool {
+        self.own().next().is_some()
+    }
+
+    /// Changes the limits of a cgroup that is in use; `devices` stay as they are, as the CRI demands.
+    ///
+    /// # Errors
+    /// Every field that this host has no controller for, before anything is written; or the first write that failed.
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), Vec<Error>> {
+        let resources = file::with_current_quota(&self.groups, resources);
+        let (change, errors) = limits(Some(&resources), &self.groups, true);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        change.warnings.iter().for_each(|what| Error::new(what).warn());
+        make::write_all(&self.groups, &change.writes).map_err(|e| vec![e])
+    }
+
+    /// Groups whose directory was made for this container.
+    fn own(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|group| self.made.contains(&group.dir()))
+    }
+
+    /// The group in which a process of the container cannot be missed: its own if there is one, version 2 first (cgroup.kill).
+    fn of_all_processes(&self) -> Option<&Group> {
+        let rank = |group: &&Group| (!self.made.contains(&group.dir()), group.version == Version::V1);
+        self.groups.iter().min_by_key(rank)
+    }
+
+    fn shared(&self) -> Error {
+        let dir = self.groups.first().map(|group| group.dir().display().to_string()).unwrap_or_default();
+        Error::new(format!("the cgroup `{dir}` was there before the container, and may hold processes of others"))
+    }
+}
+
+fn not_entered(group: &Group, pid: i32, cause: &std::io::Error) -> Error {
+    let error = Error::new(format!("cannot move process {pid} into the cgroup `{}`", group.dir().display())).cause(cause);
+    match (cause.raw_os_error(), group.version) {
+        (Some(libc::ENOSPC), _) => error.hint("its cpuset has no CPU or no memory node"),
+        (Some(libc::EBUSY), Version::V2) => error.hint("a cgroup with controllers for its children may hold no process"),
+        (Some(libc::EAGAIN), _) => error.hint("the limit of processes is reached"),
+        _ => error,
+    }
+}

@@ -1,0 +1,212 @@
+//! Which cgroup hierarchies there are, where they are mounted, and where in them the caller is. Found in mountinfo, never by the
+//! name of a directory: engines make plain directories below `/sys/fs/cgroup`.
+
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The cgroup hierarchies of this machine, as the caller sees them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cgroups {
+    /// One for each hierarchy that is mounted where it can be reached; version 1 first, in the order of /proc/self/cgroup.
+    pub hierarchies: Vec<Hierarchy>,
+    /// The caller is in a user namespace, whose root may neither make devices nor load a program that speaks of them.
+    pub user_namespace: bool,
+}
+
+/// The two interfaces, cgroups(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// One hierarchy for each controller, or for a few.
+    V1,
+    /// The unified hierarchy.
+    V2,
+}
+
+/// One mounted hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Its interface.
+    pub version: Version,
+    /// `memory`; `cpu`, `cpuacct`; `name=systemd` for one without controllers.
+    pub controllers: Vec<String>,
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// The directory of the caller's own cgroup.
+    pub own: PathBuf,
+}
+
+impl Cgroups {
+    /// Reads /proc/self/{mountinfo,cgroup,uid_map}, and of a v2 hierarchy the list of controllers. What cannot be read is not there.
+    pub fn probe() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let controllers = |mount: &Path| std::fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+        Cgroups {
+            hierarchies: hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), controllers),
+            user_namespace: !is_initial(&read("/proc/self/uid_map")),
+        }
+    }
+
+    /// A machine with cgroup v2 and nothing else, for listings that must not depend on the machine.
+    pub fn recorded() -> Self {
+        let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"].map(str::to_owned).to_vec();
+        let mount = PathBuf::from("/sys/fs/cgroup");
+        let own = mount.join("user.slice/session.scope");
+        Cgroups { hierarchies: vec![Hierarchy { version: Version::V2, controllers, mount, own }], user_namespace: false }
+    }
+}
+
+/// user_namespaces(7): the initial one maps every id to itself.
+fn is_initial(uid_map: &str) -> bool {
+    uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> String) -> Vec<Hierarchy> {
+    let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let mut found: Vec<Hierarchy> = Vec::new();
+    for line in cgroup.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(names), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
+        let serves = |mount: &&Mount| mount.serves(&names) && mount.is_visible(&mounts);
+        // A mount of the whole hierarchy shows every cgroup; one of a part of it (in a container) only what lies below.
+        let of = mounts.iter().filter(serves).min_by_key(|m| (m.root.components().count(), m.point.components().count()));
+        let Some(mount) = of else { continue };
+        let version = if names.is_empty() { Version::V2 } else { Version::V1 };
+        let controllers = match version {
+            Version::V1 => names.iter().map(|name| (*name).to_owned()).collect(),
+            Version::V2 => v2_controllers(&mount.point).split_ascii_whitespace().map(str::to_owned).collect(),
+        };
+        found.push(Hierarchy { version, controllers, mount: mount.point.clone(), own: mount.directory(Path::new(path)) });
+    }
+    found.sort_by_key(|hierarchy| hierarchy.version == Version::V2);
+    found
+}
+
+/// A line of /proc/self/mountinfo, proc_pid_mountinfo(5).
+struct Mount {
+    id: u32,
+    parent: u32,
+    root: PathBuf,
+    point: PathBuf,
+    fstype: String,
+    options: String,
+}
+
+impl Mount {
+    fn parse(line: &str) -> Option<Mount> {
+        let (before, after) = line.split_once(" - ")?;
+        let fields: Vec<&str> = before.split(' ').collect();
+        let mut rest = after.split(' ');
+        Some(Mount {
+            id: fields.first()?.parse().ok()?,
+            parent: fields.get(1)?.parse().ok()?,
+            root: unescape(fields.get(3)?),
+            point: unescape(fields.get(4)?),
+            fstype: rest.next()?.to_owned(),
+            options: rest.nth(1).unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Whether it is the hierarchy of exactly these controllers; none is version 2.
+    fn serves(&self, names: &[&str]) -> bool {
+        match names {
+            [] => self.fstype == "cgroup2",
+            names => self.fstype == "cgroup" && names.iter().all(|name| self.options.split(',').any(|option| option == *name)),
+        }
+    }
+
+    /// Whether its mount point leads to it, and not to something that was mounted over it or over a directory above it.
+    fn is_visible(&self, mounts: &[Mount]) -> bool {
+        let ids: Vec<u32> = mounts.iter().map(|m| m.id).collect();
+        let Some(mut at) = mounts.iter().find(|m| m.point == Path::new("/") && (!ids.contains(&m.parent) || m.parent == m.id))
+        else {
+            return false;
+        };
+        let mut ancestors: Vec<&Path> = self.point.ancestors().collect();
+        ancestors.reverse();
+        for ancestor in ancestors {
+            while let Some(next) = mounts.iter().find(|m| m.parent == at.id && m.id != at.id && m.point == ancestor) {
+                at = next;
+            }
+        }
+        at.id == self.id
+    }
+
+    /// The directory of a cgroup that /proc/self/cgroup names; the mount point itself when this mount does not show it.
+    fn directory(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(below) if !escapes(below) => self.point.join(below).components().collect(),
+            _ => self.point.clone(),
+        }
+    }
+}
+
+fn escapes(path: &Path) -> bool {
+    path.components().any(|c| c == std::path::Component::ParentDir)
+}
+
+/// Space, tab, newline and backslash stand there as `\ooo`.
+fn unescape(text: &str) -> PathBuf {
+    const CODES: &[(&str, &str)] = &[("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    PathBuf::from(CODES.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+23 1 8:1 / / rw - ext4 /dev/x rw
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:3 - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+    const OWN: &str = "9:name=systemd:/\n4:memory:/a/b\n1:cpu,cpuacct:/\n0::/u\n";
+
+    fn of(mountinfo: &str) -> Vec<(Version, String, String, String)> {
+        let all = hierarchies(mountinfo, OWN, |_| "hugetlb\n".to_owned());
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        all.iter().map(|h| (h.version, h.controllers.join(","), text(&h.mount), text(&h.own))).collect()
+    }
+
+    fn row(version: Version, controllers: &str, mount: &str, own: &str) -> (Version, String, String, String) {
+        (version, controllers.to_owned(), format!("/sys/fs/cgroup{mount}"), format!("/sys/fs/cgroup{own}"))
+    }
+
+    #[test]
+    fn a_hybrid_machine_has_each_hierarchy_once_and_knows_where_the_caller_is() {
+        let want = [
+            row(Version::V1, "name=systemd", "/systemd", "/systemd"),
+            row(Version::V1, "memory", "/memory", "/memory/a/b"),
+            row(Version::V1, "cpu,cpuacct", "/cpu,cpuacct", "/cpu,cpuacct"),
+            row(Version::V2, "hugetlb", "/unified", "/unified/u"),
+        ];
+        assert_eq!(of(HYBRID), want);
+    }
+
+    #[test]
+    fn what_lies_below_a_later_mount_is_not_there() {
+        let v2 = format!("{HYBRID}99 31 0:38 / /sys/fs/cgroup rw - cgroup2 none rw\n");
+        assert_eq!(of(&v2), [row(Version::V2, "hugetlb", "", "/u")]);
+        let bare = format!("{HYBRID}99 31 0:50 / /sys/fs/cgroup rw - tmpfs none rw\n");
+        assert_eq!(of(&bare), []);
+    }
+
+    #[test]
+    fn a_mount_of_a_part_of_a_hierarchy_shows_only_what_is_below() {
+        let part = |root: &str| HYBRID.replace("0:32 / ", &format!("0:32 {root} "));
+        assert_eq!(of(&part("/a"))[1].3, "/sys/fs/cgroup/memory/b");
+        assert_eq!(of(&part("/z"))[1].3, "/sys/fs/cgroup/memory");
+        assert_eq!(of(&part("/.."))[1].3, "/sys/fs/cgroup/memory");
+    }
+
+    #[test]
+    fn escaped_mount_points_are_read_and_the_initial_user_namespace_is_known() {
+        assert_eq!(unescape("/a\\040b\\134c"), Path::new("/a b\\c"));
+        assert!(is_initial("         0          0 4294967295\n"));
+        assert!(!is_initial("0 1000 1\n") && !is_initial(""));
+    }
+}

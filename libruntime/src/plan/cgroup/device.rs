@@ -1,0 +1,129 @@
+//! `linux.resources.devices`: rules for the devices controller of version 1, or a program for version 2.
+
+use super::{Devices, Group, Write};
+use crate::Error;
+use crate::bpf::device::{Kind, MKNOD, READ, Rule, WRITE, program};
+use crate::host::cgroup::Version;
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
+
+const ALL: u32 = READ | WRITE | MKNOD;
+
+const fn node(major: u32, minor: Option<u32>) -> Rule {
+    Rule { allow: true, kind: Some(Kind::Char), major: Some(major), minor, access: ALL }
+}
+
+const fn any(kind: Kind) -> Rule {
+    Rule { allow: true, kind: Some(kind), major: None, minor: None, access: MKNOD }
+}
+
+/// What every container may use (config-linux.md, "Default Devices"): null, zero, full, random, urandom, tty, ptmx, and terminals, of
+/// which its console is one (5:1 would be the host's). As with runc and crun any node may be made, which is not to say opened.
+const DEFAULT: &[Rule] = &[
+    any(Kind::Char),
+    any(Kind::Block),
+    node(1, Some(3)),
+    node(1, Some(5)),
+    node(1, Some(7)),
+    node(1, Some(8)),
+    node(1, Some(9)),
+    node(5, Some(0)),
+    node(5, Some(2)),
+    node(136, None),
+];
+
+const NOTHING: Rule = Rule { allow: false, kind: None, major: None, minor: None, access: ALL };
+
+const FIELD: &str = "linux.resources.devices";
+
+/// The program; on version 1, writes instead.
+pub(super) fn plan(
+    resources: Option<&LinuxResources>,
+    groups: &[Group],
+    writes: &mut Vec<Write>,
+    errors: &mut Vec<Error>,
+) -> Option<Devices> {
+    let asked = resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
+    let rules = rules(asked, errors);
+    let v1 = groups.iter().position(|g| g.controllers.iter().any(|name| name == "devices"));
+    let v2 = groups.iter().position(|g| g.version == Version::V2);
+    match (v1, v2) {
+        (Some(group), _) => {
+            // Before the limits: of all writes these confine the most.
+            let new = rules.iter().flat_map(|(rule, origin)| v1_lines(rule).into_iter().map(move |line| (line, origin)));
+            let new = new.map(|((file, value), origin)| Write {
+                group,
+                choices: vec![(file.to_owned(), value)],
+                origin: origin.clone(),
+                may_miss: false,
+                again: false,
+                above: None,
+            });
+            drop(writes.splice(0..0, new));
+            None
+        }
+        (None, Some(group)) => {
+            let rules: Vec<Rule> = rules.into_iter().map(|(rule, _)| rule).collect();
+            Some(Devices { group, program: program(&rules) })
+        }
+        (None, None) if asked.is_empty() => None,
+        (None, None) => {
+            errors.push(Error::new("this host has no cgroup controller `devices`").at(FIELD));
+            None
+        }
+    }
+}
+
+/// Everything denied, then the user's rules in their order, then the defaults.
+fn rules(asked: &[LinuxDeviceCgroup], errors: &mut Vec<Error>) -> Vec<(Rule, String)> {
+    let mut rules = vec![(NOTHING, FIELD.to_owned())];
+    for (i, device) in asked.iter().enumerate() {
+        let place = format!("{FIELD}[{i}]");
+        match rule(device) {
+            Ok(rule) if rule == NOTHING => rules = vec![(rule, place)],
+            Ok(rule) => rules.push((rule, place)),
+            Err(e) => errors.push(e.at(place)),
+        }
+    }
+    rules.extend(DEFAULT.iter().map(|rule| (*rule, "default devices".to_owned())));
+    rules
+}
+
+fn rule(device: &LinuxDeviceCgroup) -> Result<Rule, Error> {
+    let kind = match device.typ() {
+        None | Some(LinuxDeviceType::A) => None,
+        Some(LinuxDeviceType::B) => Some(Kind::Block),
+        Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(Kind::Char),
+        Some(LinuxDeviceType::P) => return Err(Error::new("`p` is a pipe, which is no device")),
+    };
+    let number = |value: Option<i64>| match value {
+        None | Some(-1) => Ok(None),
+        Some(value) => u32::try_from(value).map(Some).map_err(|_| Error::new(format!("{value} is no device number"))),
+    };
+    let access = access(device.access().as_deref().filter(|a| !a.is_empty()).unwrap_or("rwm"))?;
+    Ok(Rule { allow: device.allow(), kind, major: number(device.major())?, minor: number(device.minor())?, access })
+}
+
+fn access(text: &str) -> Result<u32, Error> {
+    let bit = |c| match c {
+        'r' => Ok(READ),
+        'w' => Ok(WRITE),
+        'm' => Ok(MKNOD),
+        c => Err(Error::new(format!("access `{}` is none of r, w, m", c.escape_debug()))),
+    };
+    text.chars().try_fold(0, |bits, c| Ok(bits | bit(c)?))
+}
+
+/// The lines for `devices.allow` and `devices.deny`. Of an `a` rule the kernel reads nothing more: one that says more is two rules.
+fn v1_lines(rule: &Rule) -> Vec<(&'static str, String)> {
+    let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+    let number = |n: Option<u32>| n.map_or("*".to_owned(), |n| n.to_string());
+    let letters: String =
+        [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')].iter().filter(|(b, _)| rule.access & b != 0).map(|(_, c)| *c).collect();
+    let line = |kind: &str| (file, format!("{kind} {}:{} {letters}", number(rule.major), number(rule.minor)));
+    match rule.kind {
+        None if (Rule { allow: false, ..*rule }) == NOTHING => vec![(file, "a".to_owned())],
+        None => vec![line("b"), line("c")],
+        Some(Kind::Block) => vec![line("b")],
+        Some(Kind::Char) => vec![line("c")],
+    }
+}

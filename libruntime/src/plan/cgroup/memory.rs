@@ -1,0 +1,103 @@
+//! `linux.resources.memory`.
+
+use super::table::{Controller, Table, given, max};
+use crate::host::cgroup::Version;
+use oci_spec::runtime::{LinuxMemory, LinuxResources};
+
+const MEMORY: Controller = Controller("memory", "memory");
+
+pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
+    let Some(memory) = r.memory() else { return };
+    let Some(first) = first_field(memory, t.update) else { return };
+    let Some((at, version)) = t.home(&MEMORY, first) else { return };
+    for (value, name) in [(memory.kernel(), "kernel"), (memory.kernel_tcp(), "kernelTCP")] {
+        // Deprecated in Linux 5.4, gone from version 2; runc ignores it too.
+        if value.is_some_and(|value| value > 0) {
+            t.warnings
+                .push(format!("linux.resources.memory.{name} has no effect: use `limit`, which includes the kernel's memory"));
+        }
+    }
+    match version {
+        Version::V1 => v1(t, memory, at),
+        Version::V2 => v2(t, memory, at),
+    }
+}
+
+/// The first field that means something, for a host that has no such controller.
+fn first_field(m: &LinuxMemory, update: bool) -> Option<&'static str> {
+    let fields = [
+        (given(m.limit()).is_some(), "memory.limit"),
+        (given(m.swap()).is_some(), "memory.swap"),
+        (given(m.reservation()).is_some(), "memory.reservation"),
+        (given(m.kernel()).is_some(), "memory.kernel"),
+        (given(m.kernel_tcp()).is_some(), "memory.kernelTCP"),
+        (m.swappiness().is_some(), "memory.swappiness"),
+        (m.disable_oom_killer().is_some_and(|disable| disable || update), "memory.disableOOMKiller"),
+        (m.use_hierarchy().is_some(), "memory.useHierarchy"),
+    ];
+    fields.iter().find(|(present, _)| *present).map(|(_, name)| *name)
+}
+
+fn v1(t: &mut Table, m: &LinuxMemory, at: usize) {
+    let (limit, swap) = (given(m.limit()), given(m.swap()));
+    if let Some(limit) = limit {
+        // The limit may not pass the sum with swap: when both rise, the sum has to rise first.
+        t.put(at, "memory.limit", "memory.limit_in_bytes", limit).again = true;
+    }
+    match (limit, swap) {
+        // Memory without a limit is not limited by the sum either; without swap accounting there is no sum.
+        (Some(-1), None) => t.put(at, "memory.limit", "memory.memsw.limit_in_bytes", -1).may_miss = true,
+        (_, Some(swap)) => t.put(at, "memory.swap", "memory.memsw.limit_in_bytes", swap).may_miss = swap == -1,
+        (_, None) => {}
+    }
+    if let Some(reservation) = given(m.reservation()) {
+        t.put(at, "memory.reservation", "memory.soft_limit_in_bytes", reservation);
+    }
+    match m.swappiness() {
+        Some(value) if value > 100 => t.refuse("memory.swappiness", format!("{value} is not from 0 to 100")),
+        Some(value) => drop(t.put(at, "memory.swappiness", "memory.swappiness", value)),
+        None => {}
+    }
+    if let Some(disable) = m.disable_oom_killer().filter(|disable| *disable || t.update) {
+        t.put(at, "memory.disableOOMKiller", "memory.oom_control", u8::from(disable));
+    }
+    if let Some(hierarchy) = m.use_hierarchy() {
+        t.put(at, "memory.useHierarchy", "memory.use_hierarchy", u8::from(hierarchy));
+    }
+}
+
+fn v2(t: &mut Table, m: &LinuxMemory, at: usize) {
+    let limit = given(m.limit());
+    match swap(limit, given(m.swap())) {
+        Ok(Some(value)) => {
+            let nothing_to_limit = matches!(value.as_str(), "max" | "0");
+            t.put(at, "memory.swap", "memory.swap.max", value).may_miss = nothing_to_limit;
+        }
+        Ok(None) => {}
+        Err(what) => t.refuse("memory.swap", what),
+    }
+    if let Some(limit) = limit {
+        let check = m.check_before_update() == Some(true) && limit > 0;
+        t.put(at, "memory.limit", "memory.max", max(limit)).above = check.then(|| "memory.current".to_owned());
+    }
+    if let Some(reservation) = given(m.reservation()) {
+        t.put(at, "memory.reservation", "memory.low", max(reservation));
+    }
+    let impossible = [
+        (m.swappiness().is_some(), "memory.swappiness", "cgroup version 2 has no swappiness"),
+        (m.disable_oom_killer() == Some(true), "memory.disableOOMKiller", "cgroup version 2 cannot disable the OOM killer"),
+        (m.use_hierarchy() == Some(false), "memory.useHierarchy", "cgroup version 2 is always hierarchical"),
+    ];
+    impossible.iter().filter(|(asked, _, _)| *asked).for_each(|(_, field, why)| t.refuse(field, *why));
+}
+
+/// The spec's value is memory and swap together, version 2's is swap alone.
+fn swap(limit: Option<i64>, swap: Option<i64>) -> Result<Option<String>, &'static str> {
+    match (limit, swap) {
+        (Some(-1), None) | (_, Some(-1)) => Ok(Some("max".to_owned())),
+        (_, None) => Ok(None),
+        (None | Some(-1), Some(_)) => Err("is the sum of memory and swap: it needs `memory.limit`"),
+        (Some(limit), Some(swap)) if swap < limit => Err("is the sum of memory and swap, and below `memory.limit`"),
+        (Some(limit), Some(swap)) => Ok(Some((swap - limit).to_string())),
+    }
+}

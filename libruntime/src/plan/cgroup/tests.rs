@@ -1,0 +1,448 @@
+//! `linux.resources` as tables: for each field what is written in version 1 and in version 2.
+
+use super::super::{Plan, tests::plan_on};
+use super::*;
+use serde_json::{Value, json};
+
+fn v1() -> Cgroups {
+    let names = [
+        "name=systemd",
+        "memory",
+        "cpu,cpuacct",
+        "cpuset",
+        "blkio",
+        "pids",
+        "hugetlb",
+        "net_cls,net_prio",
+        "rdma",
+        "devices",
+        "freezer",
+    ];
+    let hierarchy = |name: &&str| {
+        let mount = Path::new("/c").join(name.trim_start_matches("name="));
+        let own = mount.join("me");
+        Hierarchy { version: Version::V1, controllers: name.split(',').map(str::to_owned).collect(), mount, own }
+    };
+    Cgroups { hierarchies: names.iter().map(hierarchy).collect(), user_namespace: false }
+}
+
+fn hybrid() -> Cgroups {
+    let mut all = v1();
+    all.hierarchies.retain(|h| h.controllers[0] != "hugetlb");
+    let (mount, own) = ("/c/unified".into(), "/c/unified/me".into());
+    all.hierarchies.push(Hierarchy { version: Version::V2, controllers: vec!["hugetlb".into()], mount, own });
+    all
+}
+
+fn groups(cgroups: &Cgroups) -> Vec<Group> {
+    cgroups.hierarchies.iter().map(|h| Group::new(h, Path::new("/x"))).collect()
+}
+
+/// `file value`, and `file value or file value`, of each write; the errors otherwise.
+fn table(cgroups: &Cgroups, resources: Value, update: bool) -> Result<Vec<String>, Vec<String>> {
+    let resources: LinuxResources = serde_json::from_value(resources).unwrap();
+    let (change, errors) = limits(Some(&resources), &groups(cgroups), update);
+    let text = |w: &Write| {
+        let choice = |(file, value): &(String, String)| format!("{file} {value}");
+        w.choices.iter().map(choice).collect::<Vec<_>>().join(" or ")
+    };
+    if errors.is_empty() {
+        Ok(change.writes.iter().map(text).collect())
+    } else {
+        Err(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+fn ok(list: &[&str]) -> Result<Vec<String>, Vec<String>> {
+    Ok(list.iter().map(|s| (*s).to_owned()).collect())
+}
+
+fn no(list: &[&str]) -> Result<Vec<String>, Vec<String>> {
+    Err(list.iter().map(|s| format!("linux.resources.{s}")).collect())
+}
+
+#[test]
+fn memory_in_both_versions() {
+    let both = |resources: Value, one: &[&str], two: &[&str]| {
+        let resources = json!({"memory": resources});
+        assert_eq!(table(&v1(), resources.clone(), false), ok(one), "{resources}");
+        assert_eq!(table(&Cgroups::recorded(), resources.clone(), false), ok(two), "{resources}");
+    };
+    both(json!({"limit": 100}), &["memory.limit_in_bytes 100"], &["memory.max 100"]);
+    let one = ["memory.limit_in_bytes 100", "memory.memsw.limit_in_bytes 300"];
+    both(json!({"limit": 100, "swap": 300}), &one, &["memory.swap.max 200", "memory.max 100"]);
+    let one = ["memory.limit_in_bytes 100", "memory.memsw.limit_in_bytes 100"];
+    both(json!({"limit": 100, "swap": 100}), &one, &["memory.swap.max 0", "memory.max 100"]);
+    let one = ["memory.limit_in_bytes -1", "memory.memsw.limit_in_bytes -1"];
+    both(json!({"limit": -1}), &one, &["memory.swap.max max", "memory.max max"]);
+    both(json!({"swap": -1}), &["memory.memsw.limit_in_bytes -1"], &["memory.swap.max max"]);
+    both(json!({"limit": 0, "swap": 0, "reservation": 0, "kernel": 0, "kernelTCP": 0, "disableOOMKiller": false}), &[], &[]);
+    both(json!({"reservation": 7}), &["memory.soft_limit_in_bytes 7"], &["memory.low 7"]);
+    both(json!({"reservation": -1}), &["memory.soft_limit_in_bytes -1"], &["memory.low max"]);
+    both(json!({"useHierarchy": true}), &["memory.use_hierarchy 1"], &[]);
+    let one = ["memory.swappiness 0", "memory.oom_control 1"];
+    assert_eq!(table(&v1(), json!({"memory": {"swappiness": 0, "disableOOMKiller": true}}), false), ok(&one));
+    assert_eq!(table(&v1(), json!({"memory": {"disableOOMKiller": false}}), true), ok(&["memory.oom_control 0"]));
+}
+
+#[test]
+fn memory_that_cannot_be_is_refused() {
+    let all = json!({"memory": {"swappiness": 1, "disableOOMKiller": true, "useHierarchy": false, "swap": 5}});
+    let why = [
+        "memory.swap: is the sum of memory and swap: it needs `memory.limit`",
+        "memory.swappiness: cgroup version 2 has no swappiness",
+        "memory.disableOOMKiller: cgroup version 2 cannot disable the OOM killer",
+        "memory.useHierarchy: cgroup version 2 is always hierarchical",
+    ];
+    assert_eq!(table(&Cgroups::recorded(), all, false), no(&why));
+    let below = json!({"memory": {"limit": 9, "swap": 5}});
+    let why = ["memory.swap: is the sum of memory and swap, and below `memory.limit`"];
+    assert_eq!(table(&Cgroups::recorded(), below, false), no(&why));
+    assert_eq!(table(&v1(), json!({"memory": {"swappiness": 101}}), false), no(&["memory.swappiness: 101 is not from 0 to 100"]));
+}
+
+#[test]
+fn kernel_memory_is_accepted_and_said_to_have_no_effect() {
+    let resources = serde_json::from_value(json!({"memory": {"kernel": 5, "kernelTCP": -1}})).unwrap();
+    let (change, errors) = limits(Some(&resources), &groups(&v1()), false);
+    assert!(errors.is_empty() && change.writes.is_empty());
+    let want = "linux.resources.memory.kernel has no effect: use `limit`, which includes the kernel's memory";
+    assert_eq!(change.warnings, [want]);
+}
+
+#[test]
+fn values_that_bound_each_other_may_come_in_either_order() {
+    let again = |resources: Value| {
+        let resources = serde_json::from_value(resources).unwrap();
+        let (change, _) = limits(Some(&resources), &groups(&v1()), false);
+        change.writes.into_iter().filter(|w| w.again).map(|w| w.choices[0].0.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(again(json!({"memory": {"limit": 1, "swap": 2}})), ["memory.limit_in_bytes"]);
+    let cpu = json!({"cpu": {"shares": 2, "quota": 1, "period": 1, "burst": 1, "realtimePeriod": 1, "realtimeRuntime": 1}});
+    assert_eq!(again(cpu), ["cpu.shares", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.rt_period_us"]);
+}
+
+#[test]
+fn a_check_before_an_update_compares_with_what_is_in_use() {
+    let above = |limit: i64| {
+        let resources = serde_json::from_value(json!({"memory": {"limit": limit, "checkBeforeUpdate": true}})).unwrap();
+        limits(Some(&resources), &groups(&Cgroups::recorded()), true).0.writes.last().unwrap().above.clone()
+    };
+    assert_eq!((above(5).as_deref(), above(-1)), (Some("memory.current"), None));
+}
+
+#[test]
+fn cpu_in_both_versions() {
+    let both = |resources: Value, one: &[&str], two: &[&str]| {
+        let resources = json!({"cpu": resources});
+        assert_eq!(table(&v1(), resources.clone(), false), ok(one), "{resources}");
+        assert_eq!(table(&Cgroups::recorded(), resources.clone(), false), ok(two), "{resources}");
+    };
+    both(json!({"shares": 1024}), &["cpu.shares 1024"], &["cpu.weight 100"]);
+    both(json!({"quota": 5000}), &["cpu.cfs_quota_us 5000"], &["cpu.max 5000"]);
+    both(json!({"quota": -1}), &["cpu.cfs_quota_us -1"], &["cpu.max max"]);
+    both(json!({"period": 9000}), &["cpu.cfs_period_us 9000"], &["cpu.max max 9000"]);
+    let one = ["cpu.cfs_period_us 9000", "cpu.cfs_burst_us 10", "cpu.cfs_quota_us 5000"];
+    both(json!({"quota": 5000, "period": 9000, "burst": 10}), &one, &["cpu.max.burst 10", "cpu.max 5000 9000"]);
+    both(json!({"idle": 1, "shares": 2}), &["cpu.shares 2", "cpu.idle 1"], &["cpu.weight 1", "cpu.idle 1"]);
+    both(json!({"cpus": "0-1", "mems": "0"}), &["cpuset.cpus 0-1", "cpuset.mems 0"], &["cpuset.cpus 0-1", "cpuset.mems 0"]);
+    both(
+        json!({"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": "", "mems": ""}),
+        &[],
+        &[],
+    );
+    let realtime = json!({"cpu": {"realtimeRuntime": 5, "realtimePeriod": 9}});
+    assert_eq!(table(&v1(), realtime.clone(), false), ok(&["cpu.rt_period_us 9", "cpu.rt_runtime_us 5"]));
+    let why = "cgroup version 2 has no limit for realtime processes";
+    let why = [format!("cpu.realtimeRuntime: {why}"), format!("cpu.realtimePeriod: {why}")];
+    assert_eq!(table(&Cgroups::recorded(), realtime, false), no(&[&why[0], &why[1]]));
+    let burst = json!({"cpu": {"burst": 6, "quota": 5}});
+    assert_eq!(table(&v1(), burst, false), no(&["cpu.burst: 6 is above `cpu.quota`, 5"]));
+}
+
+#[test]
+fn block_io_in_both_versions() {
+    let io = json!({"blockIO": {
+        "weight": 500, "weightDevice": [{"major": 8, "minor": 0, "weight": 10}],
+        "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}], "throttleWriteBpsDevice": [{"major": 8, "minor": 0, "rate": 2}],
+        "throttleReadIOPSDevice": [{"major": 8, "minor": 0, "rate": 3}], "throttleWriteIOPSDevice": [{"major": 8, "minor": 0, "rate": 0}],
+    }});
+    let one = [
+        "blkio.weight 500 or blkio.bfq.weight 500",
+        "blkio.weight_device 8:0 10 or blkio.bfq.weight_device 8:0 10",
+        "blkio.throttle.read_bps_device 8:0 1",
+        "blkio.throttle.write_bps_device 8:0 2",
+        "blkio.throttle.read_iops_device 8:0 3",
+        "blkio.throttle.write_iops_device 8:0 0",
+    ];
+    assert_eq!(table(&v1(), io.clone(), false), ok(&one));
+    let two = [
+        "io.bfq.weight 500 or io.weight default 4950",
+        "io.bfq.weight 8:0 10 or io.weight 8:0 1",
+        "io.max 8:0 rbps=1",
+        "io.max 8:0 wbps=2",
+        "io.max 8:0 riops=3",
+        "io.max 8:0 wiops=max",
+    ];
+    assert_eq!(table(&Cgroups::recorded(), io, false), ok(&two));
+    let leaf = json!({"blockIO": {"leafWeight": 5, "weightDevice": [{"major": 8, "minor": 0, "leafWeight": 6}, {"major": 8, "minor": 1}]}});
+    let why = [
+        "blockIO.leafWeight: cgroup version 2 has no leaf weight",
+        "blockIO.weightDevice[0].leafWeight: cgroup version 2 has no leaf weight",
+        "blockIO.weightDevice[1]: has neither `weight` nor `leafWeight`",
+    ];
+    assert_eq!(table(&Cgroups::recorded(), leaf, false), no(&why));
+    let leaf = json!({"blockIO": {"leafWeight": 5, "weightDevice": [{"major": 8, "minor": 0, "leafWeight": 6}]}});
+    assert_eq!(table(&v1(), leaf, false), ok(&["blkio.leaf_weight 5", "blkio.leaf_weight_device 8:0 6"]));
+    assert_eq!(table(&v1(), json!({"blockIO": {"weight": 0}}), true), ok(&[]));
+}
+
+#[test]
+fn the_other_controllers_in_both_versions() {
+    let all = json!({
+        "pids": {"limit": 7}, "hugepageLimits": [{"pageSize": "2MB", "limit": 9}],
+        "rdma": {"b": {"hcaObjects": 2}, "a": {"hcaHandles": 1, "hcaObjects": 3}},
+    });
+    let one = [
+        "pids.max 7",
+        "hugetlb.2MB.rsvd.limit_in_bytes 9",
+        "hugetlb.2MB.limit_in_bytes 9",
+        "rdma.max a hca_handle=1 hca_object=3",
+        "rdma.max b hca_object=2",
+    ];
+    assert_eq!(table(&v1(), all.clone(), false), ok(&one));
+    let two = one.map(|line| line.replace("limit_in_bytes", "max"));
+    assert_eq!(table(&Cgroups::recorded(), all, false), Ok(two.to_vec()));
+    assert_eq!(table(&v1(), json!({"pids": {"limit": -1}}), false), ok(&["pids.max max"]));
+    assert_eq!(table(&v1(), json!({"pids": {"limit": 0}}), true), ok(&[]));
+    let network = json!({"network": {"classID": 5, "priorities": [{"name": "eth0", "priority": 3}]}});
+    assert_eq!(table(&v1(), network.clone(), false), ok(&["net_cls.classid 5", "net_prio.ifpriomap eth0 3"]));
+    let why = [
+        "network.classID: this host has no cgroup controller `net_cls`",
+        "network.priorities[0]: this host has no cgroup controller `net_prio`",
+    ];
+    assert_eq!(table(&Cgroups::recorded(), network, false), no(&why));
+    let bad = json!({"hugepageLimits": [{"pageSize": "../x", "limit": 1}], "rdma": {"a": {}}});
+    let why =
+        ["hugepageLimits[0].pageSize: `../x` is no page size such as 2MB", "rdma[a]: has neither `hcaHandles` nor `hcaObjects`"];
+    assert_eq!(table(&v1(), bad, false), no(&why));
+}
+
+#[test]
+fn a_controller_is_looked_for_in_both_halves_of_a_hybrid_host() {
+    let all =
+        json!({"pids": {"limit": 7}, "hugepageLimits": [{"pageSize": "2MB", "limit": 9}], "unified": {"hugetlb.1GB.max": "3"}});
+    let want = ["pids.max 7", "hugetlb.2MB.rsvd.max 9", "hugetlb.2MB.max 9", "hugetlb.1GB.max 3"];
+    assert_eq!(table(&hybrid(), all, false), ok(&want));
+    let why = ["unified[memory.max]: the version 2 hierarchy of this host has no controller `memory`"];
+    assert_eq!(table(&hybrid(), json!({"unified": {"memory.max": "1"}}), false), no(&why));
+}
+
+#[test]
+fn unified_is_written_as_it_stands_last_and_line_by_line() {
+    let all = json!({"unified": {"memory.high": "5", "io.max": "8:0 rbps=1\n8:16 rbps=2", "cgroup.max.depth": "1"}, "pids": {"limit": 1}});
+    let want = ["pids.max 1", "cgroup.max.depth 1", "io.max 8:0 rbps=1", "io.max 8:16 rbps=2", "memory.high 5"];
+    assert_eq!(table(&Cgroups::recorded(), all, false), ok(&want));
+    let bad = json!({"unified": {"../memory.max": "1", "x": "1", "misc2.max": "1"}});
+    let why = [
+        "unified[../memory.max]: is not a file name, CONTROLLER.VALUE",
+        "unified[misc2.max]: the version 2 hierarchy of this host has no controller `misc2`",
+        "unified[x]: is not a file name, CONTROLLER.VALUE",
+    ];
+    assert_eq!(table(&Cgroups::recorded(), bad, false), no(&why));
+    let why = ["unified[memory.max]: needs cgroup version 2, which this host has not mounted"];
+    assert_eq!(table(&v1(), json!({"unified": {"memory.max": "1"}}), false), no(&why));
+}
+
+fn launch(cgroups: Cgroups, uid: u32, linux: Value) -> Result<Plan, Vec<String>> {
+    let mut host = crate::host::Host::recorded(uid, uid);
+    (host.cgroups, host.privileged) = (Some(cgroups), true);
+    let mut spec = json!({
+        "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+    });
+    spec["mounts"] = linux.get("mounts").cloned().unwrap_or(json!([]));
+    for (key, value) in linux.as_object().unwrap().iter().filter(|(key, _)| *key != "mounts") {
+        spec["linux"][key] = value.clone();
+    }
+    plan_on(&host, spec, &Options { id: Some("box".into()), record: true, ..Options::default() })
+}
+
+fn cgroup(plan: &Plan) -> Option<&super::Plan> {
+    plan.parent.iter().find_map(|step| if let ParentOp::Cgroup(plan) = &step.op { Some(plan) } else { None })
+}
+
+fn paths(cgroups: Cgroups, linux: Value) -> Vec<String> {
+    let plan = launch(cgroups, 0, linux).unwrap();
+    cgroup(&plan).map(|c| c.paths().iter().map(|p| p.display().to_string()).collect()).unwrap_or_default()
+}
+
+#[test]
+fn an_absolute_path_lies_below_the_mount_and_a_relative_one_by_the_caller() {
+    assert_eq!(paths(hybrid(), json!({"cgroupsPath": "/a/./b"}))[1], "/c/memory/a/b");
+    assert_eq!(paths(hybrid(), json!({"cgroupsPath": "a/b"}))[1], "/c/memory/me/a/b");
+    assert_eq!(paths(hybrid(), json!({"cgroupsPath": "a"})).last().unwrap(), "/c/unified/a");
+    assert_eq!(paths(Cgroups::recorded(), json!({"cgroupsPath": "a"})), ["/sys/fs/cgroup/user.slice/a"]);
+    assert_eq!(paths(v1(), json!({"resources": {"pids": {"limit": 1}}}))[1], "/c/memory/me/box");
+    for (path, why) in [("/a/../../b", "`/a/../../b` contains `..`"), ("/", "`/` is not the path of a cgroup below the root")] {
+        let said = launch(v1(), 0, json!({"cgroupsPath": path})).unwrap_err();
+        assert_eq!(said, [format!("config.json: linux.cgroupsPath: {why}")]);
+    }
+}
+
+#[test]
+fn a_cgroup_is_made_only_when_it_is_asked_for_or_needed_to_find_all_processes() {
+    assert_eq!(paths(v1(), json!({})), Vec::<String>::new());
+    assert_eq!(paths(v1(), json!({"resources": {}})), Vec::<String>::new());
+    assert_eq!(paths(v1(), json!({"namespaces": [{"type": "mount"}]})).len(), 11);
+    assert_eq!(paths(v1(), json!({"mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup"}]})).len(), 11);
+    assert_eq!(paths(Cgroups::default(), json!({"namespaces": [{"type": "mount"}]})), Vec::<String>::new());
+    let bare = json!({
+        "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+        "linux": {"namespaces": [{"type": "mount"}]},
+    });
+    let nameless = plan_on(&crate::host::Host::recorded(0, 0), bare, &Options::default()).unwrap();
+    assert!(cgroup(&nameless).is_none());
+    let said = launch(Cgroups::default(), 0, json!({"cgroupsPath": "/a", "resources": {"pids": {"limit": 1}}})).unwrap_err();
+    let want = [
+        "linux.resources.pids.limit: this host has no cgroup controller `pids`",
+        "linux.cgroupsPath: no cgroup hierarchy is mounted on this host",
+    ];
+    assert_eq!(said, want.map(|reason| format!("config.json: {reason}")));
+}
+
+#[test]
+fn the_child_enters_before_it_makes_a_cgroup_namespace() {
+    let linux = json!({"cgroupsPath": "/a", "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}]});
+    let text = launch(v1(), 0, linux).unwrap().to_string();
+    let order = [
+        "make the cgroup",
+        "make /c/memory/a",
+        "  clone mount pid",
+        "move the child into the cgroup",
+        "tell cgroup",
+        "wait for cgroup",
+        "unshare cgroup",
+    ];
+    let at: Vec<usize> = order.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
+    assert!(at.is_sorted(), "{text}");
+}
+
+#[test]
+fn only_an_ordinary_user_may_be_left_without_the_cgroup_that_was_asked_for() {
+    let asked = json!({"cgroupsPath": "/a"});
+    let tolerant = |uid, linux: &Value| cgroup(&launch(v1(), uid, linux.clone()).unwrap()).unwrap().tolerant;
+    assert!(!tolerant(0, &asked) && tolerant(1000, &asked));
+    assert!(tolerant(0, &json!({"namespaces": [{"type": "mount"}]})));
+    let inside = Cgroups { user_namespace: true, ..v1() };
+    assert!(cgroup(&launch(inside, 0, asked).unwrap()).unwrap().tolerant);
+}
+
+fn device_lines(devices: Value) -> Vec<String> {
+    let plan = launch(v1(), 0, json!({"resources": {"devices": devices}})).unwrap();
+    cgroup(&plan).unwrap().writes.iter().map(|w| format!("{} {}", w.choices[0].0, w.choices[0].1)).collect()
+}
+
+#[test]
+fn devices_are_denied_first_and_the_default_ones_allowed_last() {
+    let lines = device_lines(
+        json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"}]),
+    );
+    assert_eq!(lines[..4], ["devices.deny a", "devices.allow c 10:229 rw", "devices.allow c *:* m", "devices.allow b *:* m"]);
+    assert_eq!(lines[4], "devices.allow c 1:3 rwm");
+    assert_eq!(lines.last().unwrap(), "devices.allow c 136:* rwm");
+    let lines =
+        device_lines(json!([{"allow": true, "type": "a", "access": "r"}, {"allow": true, "type": "b", "major": 8, "minor": -1}]));
+    assert_eq!(lines[..4], ["devices.deny a", "devices.allow b *:* r", "devices.allow c *:* r", "devices.allow b 8:* rwm"]);
+    assert_eq!(device_lines(json!([]))[..2], ["devices.deny a", "devices.allow c *:* m"]);
+    let said = launch(
+        v1(),
+        0,
+        json!({"resources": {"devices": [{"allow": true, "type": "p", "access": "r"}, {"allow": true, "type": "c", "access": "x"}]}}),
+    );
+    let want = ["[0]: `p` is a pipe, which is no device", "[1]: access `x` is none of r, w, m"];
+    assert_eq!(said.unwrap_err(), want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
+}
+
+#[test]
+fn devices_are_a_program_on_version_2_and_left_alone_in_a_user_namespace() {
+    let linux = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}]}});
+    let plan = launch(Cgroups::recorded(), 0, linux.clone()).unwrap();
+    let devices = cgroup(&plan).unwrap().devices.clone().unwrap();
+    assert_eq!(devices.group, 0);
+    assert!(plan.to_string().contains(&format!("attach a device program of {} instructions", devices.program.len())));
+    for rootless in [Cgroups { user_namespace: true, ..v1() }, Cgroups { user_namespace: true, ..Cgroups::recorded() }] {
+        let plan = launch(rootless, 0, linux.clone()).unwrap();
+        let cgroup = cgroup(&plan).unwrap();
+        assert!(cgroup.devices.is_none() && cgroup.writes.is_empty());
+    }
+}
+
+fn mounts(cgroups: Cgroups, namespace: bool, options: &[&str]) -> Vec<String> {
+    let mut linux = json!({"cgroupsPath": "/a", "namespaces": [{"type": "mount"}, {"type": "pid"}]});
+    if namespace {
+        linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+    }
+    linux["mounts"] = json!([{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options}]);
+    let plan = launch(cgroups, 0, linux).unwrap();
+    plan.child.iter().filter(|s| s.stage == Stage::Mounts).map(|s| s.op.to_string()).collect()
+}
+
+#[test]
+fn a_cgroup_mount_is_the_containers_own_cgroup() {
+    let mut few = hybrid();
+    few.hierarchies.retain(|h| ["name=systemd", "cpu", "hugetlb"].contains(&h.controllers[0].as_str()));
+    let want = [
+        "mount tmpfs → /sys/fs/cgroup nosuid mode=0755",
+        "mount cgroup → /sys/fs/cgroup/systemd ro nosuid none name=systemd",
+        "mount cgroup → /sys/fs/cgroup/cpu,cpuacct ro nosuid cpu cpuacct",
+        "symlink /sys/fs/cgroup/cpu → cpu,cpuacct",
+        "symlink /sys/fs/cgroup/cpuacct → cpu,cpuacct",
+        "mount cgroup2 → /sys/fs/cgroup/unified ro nosuid",
+        "remount /sys/fs/cgroup ro",
+    ];
+    assert_eq!(mounts(few.clone(), true, &["ro", "nosuid"]), want);
+    let want = [
+        "mount tmpfs → /sys/fs/cgroup mode=0755",
+        "bind /c/systemd/a → /sys/fs/cgroup/systemd",
+        "bind /c/cpu,cpuacct/a → /sys/fs/cgroup/cpu,cpuacct",
+        "symlink /sys/fs/cgroup/cpu → cpu,cpuacct",
+        "symlink /sys/fs/cgroup/cpuacct → cpu,cpuacct",
+        "bind /c/unified/a → /sys/fs/cgroup/unified",
+    ];
+    assert_eq!(mounts(few, false, &[]), want);
+    assert_eq!(mounts(Cgroups::recorded(), true, &["ro"]), ["mount cgroup2 → /sys/fs/cgroup ro"]);
+    assert_eq!(mounts(Cgroups::recorded(), false, &["ro"]), ["bind /sys/fs/cgroup/a → /sys/fs/cgroup ro"]);
+}
+
+#[test]
+fn a_writable_version_2_mount_gives_the_directory_to_the_containers_user() {
+    let linux = |source: &str, options: Value| {
+        json!({
+            "cgroupsPath": "/a", "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}, {"type": "user"}],
+            "uidMappings": [{"containerID": 0, "hostID": 7000, "size": 10}], "gidMappings": [{"containerID": 0, "hostID": 7000, "size": 10}],
+            "mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": source, "options": options}],
+        })
+    };
+    let owner = |linux| cgroup(&launch(Cgroups::recorded(), 0, linux).unwrap()).unwrap().owner;
+    assert_eq!(owner(linux("cgroup", json!([]))), Some(7000));
+    assert_eq!(owner(linux("cgroup", json!(["ro"]))), None);
+    assert_eq!(owner(linux("x", json!([]))), None);
+}
+
+#[test]
+fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_passed_over() {
+    let spec = |resources: Value| {
+        json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}], "cgroupsPath": "/a", "resources": resources},
+        })
+    };
+    let options = Options { no_cgroup: true, record: true, ..Options::default() };
+    let host = crate::host::Host::recorded(0, 0);
+    let plan =
+        plan_on(&host, spec(json!({"devices": [{"allow": false, "access": "rwm"}], "memory": {"limit": 0}})), &options).unwrap();
+    assert!(cgroup(&plan).is_none() && !plan.to_string().contains("cgroup"), "{plan}");
+    let said = plan_on(&host, spec(json!({"pids": {"limit": 3}})), &options).unwrap_err();
+    assert_eq!(said, ["config.json: linux.resources.pids.limit: needs a cgroup, and `--cgroup-manager disabled` forbids one"]);
+}
