@@ -151,12 +151,16 @@ pub fn say(row: &str, verdict: Verdict) {
     let line = match verdict {
         Ok(()) => json!({"row": row}),
         Err(No::Skip(reason)) => json!({"row": row, "skip": reason}),
-        Err(No::Fail { command, expected, got }) => json!({"row": row, "command": command, "expected": expected, "got": got}),
+        // Who is a referee is for the hearer to say.
+        Err(No::Fail { command, expected, got } | No::Differs { command, expected, got }) => {
+            json!({"row": row, "command": command, "expected": expected, "got": got})
+        }
     };
     println!("{line}");
 }
 
-fn heard(line: &str) -> Option<(String, Verdict)> {
+/// The opposite of [`say`]; none for a line that is none of ours.
+pub fn heard(line: &str) -> Option<(String, Verdict)> {
     let value: Value = serde_json::from_str(line).ok()?;
     let text = |key: &str| value[key].as_str().map(str::to_string);
     let verdict = match (text("skip"), text("command")) {

@@ -95,9 +95,7 @@ pub fn run(stage: &Stage, columns: &[Column], report: &mut Report) {
 /// Runs one column for [`run`] and tells what came of it.
 pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     for must in all().filter(|must| wanted(must.name)) {
-        let verdict = one(stage, column, must);
-        let verdict = if column.runtime.is_codexrun() { verdict } else { verdict.map_err(No::of_a_referee) };
-        worker::tell(must.name, &verdict);
+        crate::engine::supervise::say(must.name, one(stage, column, must));
     }
 }
 
