@@ -124,17 +124,22 @@ impl Life<'_> {
     /// Whatever is killed on the way: once `create` has said yes, the id is known.
     fn live(&mut self, bundle: &Path) -> Verdict {
         let (id, bundle) = (self.id.clone(), bundle.display().to_string());
-        if self.call(&["create", "--bundle", &bundle, &id])?.is_none_or(|ran| ran.code != 0) {
+        if !self.done(&["create", "--bundle", &bundle, &id])? {
             return Ok(());
         }
         self.known()?;
-        let started = self.call(&["start", &id])?;
+        let started = self.done(&["start", &id])?;
         let status = self.known()?;
-        if started.is_some_and(|ran| ran.code == 0) && status != "running" {
+        if started && status != "running" {
             return fail(format!("state {id} after start"), "running", status);
         }
         for words in [&["exec", id.as_str(), "/bin/true"][..], &["exec", "--detach", &id, "/bin/sleep", "1000"]] {
-            self.call(words)?;
+            // In a container that a killed `start` has left there may be nothing to join.
+            if started {
+                self.done(words).map(drop)?
+            } else {
+                self.call(words).map(drop)?
+            }
             self.known()?;
         }
         self.call(&["kill", &id, "KILL"])?;
@@ -158,6 +163,14 @@ impl Life<'_> {
         }
     }
 
+    /// A call that succeeds unless it is killed: whether it was not.
+    fn done(&mut self, words: &[&str]) -> Result<bool, No> {
+        let Some(ran) = self.call(words)? else {
+            return Ok(false);
+        };
+        ran.must("exit 0", ran.code == 0).map(|()| true)
+    }
+
     /// A call, or none to speak of when it was killed before its end.
     fn call(&mut self, words: &[&str]) -> Result<Option<Ran>, No> {
         let mut launch = self.turn.launch(words);
@@ -166,7 +179,9 @@ impl Life<'_> {
         let running = launch.start(&self.turn.column.actor)?;
         let doomed = self.dice.roll(ONE_IN) == 0;
         if doomed {
-            let micros = self.dice.roll(LATEST.as_micros() as u64);
+            // Half of them early: that is when files, processes and mounts are made.
+            let latest = LATEST / if self.dice.roll(2) == 0 { 8 } else { 1 };
+            let micros = self.dice.roll(latest.as_micros() as u64);
             std::thread::sleep(Duration::from_micros(micros));
             running.signal(Signal::SIGKILL);
         }

@@ -8,7 +8,7 @@ use crate::report::{No, Verdict, fail};
 use crate::runtime::{Column, Kind};
 use serde_json::Value;
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// What a case plays with.
@@ -96,7 +96,18 @@ impl<'a> Turn<'a> {
 
     /// A call, to its end; what it has started lives on.
     pub fn call(&self, words: &[&str]) -> Result<Ran, No> {
-        Ok(self.launch(words).start(&self.column.actor)?.finish_beside_others()?)
+        self.call_with_output(words).map(|(ran, _)| ran)
+    }
+
+    /// The same, and the file that its stdout is; again when a referee has failed by a known fault of its own.
+    pub fn call_with_output(&self, words: &[&str]) -> Result<(Ran, File), No> {
+        let once = || -> Result<(Ran, File), No> {
+            let running = self.launch(words).start(&self.column.actor)?;
+            let out = running.output()?;
+            Ok((running.finish_beside_others()?, out))
+        };
+        let (ran, out) = once()?;
+        if self.column.own_fault(&ran) { once() } else { Ok((ran, out)) }
     }
 
     /// A call that must fail, and not by its time limit.
