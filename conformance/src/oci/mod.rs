@@ -135,7 +135,11 @@ fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
         left.push("a mount".into());
     }
     left.extend(named_in(&turn.state, &turn.tag));
-    left.extend(cgroups(&turn.tag));
+    for cgroup in cgroups(&turn.tag) {
+        // What is told need not stay: nobody else will ever remove it.
+        let removed = fs::remove_dir(&cgroup).map_or_else(|e| e.to_string(), |()| "removed".into());
+        left.push(format!("{cgroup} ({removed})"));
+    }
     if left.is_empty() { Ok(()) } else { fail("(after delete --force)", "nothing is left", left.join("; ")) }
 }
 
