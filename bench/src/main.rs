@@ -3,8 +3,11 @@
 mod contender;
 mod elf;
 mod measure;
+mod memory;
+mod oci;
 mod place;
 mod report;
+mod round;
 mod shape;
 mod stats;
 mod sys;
@@ -17,8 +20,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use contender::{OURS, Shape};
+use memory::Memory;
 use place::Place;
-use report::Report;
+use report::{Outcome, Report};
 
 /// Measures codexrun against bubblewrap, crun, runc and the least that the kernel allows
 #[derive(Parser)]
@@ -39,6 +44,9 @@ struct Args {
     /// Measure once more as this ordinary user (root only)
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// Watch the memory over N containers, made one after the other [default: 1000; with --assert alone 200]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000")]
+    memory: Option<usize>,
     /// Take the view of the host as it is
     #[arg(long, hide = true)]
     inherit_view: bool,
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(args: &Args) -> Result<bool> {
+    sys::adopt_orphans()?;
     let place = Place::new()?;
     let floor = place.adopt(&place::beside("floor")?, "floor")?;
     let codexrun = adopt_codexrun(args, &place)?;
@@ -84,14 +93,14 @@ fn adopt_codexrun(args: &Args, place: &Place) -> Result<Option<PathBuf>> {
 
 fn one_identity(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Path) -> Result<bool> {
     let report = measure(args, place, codexrun, floor)?;
-    let verdicts = if args.assert { report.verdicts(codexrun) } else { Vec::new() };
+    let verdicts = if args.assert { report.verdicts(codexrun) } else { Vec::from_iter(report.flatness()) };
     let (text, good) = report::conclude(&verdicts);
     if args.json {
         println!("{}", report.json(&verdicts));
         return Ok(good);
     }
     println!("{}\n\n{}", report.table(), report::legend());
-    if args.assert {
+    if !verdicts.is_empty() {
         println!("\n{text}");
     }
     Ok(good)
@@ -107,7 +116,19 @@ fn measure(args: &Args, place: &Place, codexrun: Option<&Path>, floor: &Path) ->
         }
     }
     measure::rounds(&mut rows, args.runs)?;
-    Ok(Report { identity: identity(), setting: setting(args.runs, &place.at("repo")), rows, skipped })
+    let setting = setting(args.runs, &place.at("repo"));
+    let mut report = Report { identity: identity(), setting, rows, skipped, memory: None };
+    report.memory = args.memory.or(args.assert.then_some(FEWER)).map(|containers| watch(&report, containers, place, floor));
+    Ok(report)
+}
+
+/// Containers for `--assert` alone.
+const FEWER: usize = 200;
+
+fn watch(report: &Report, containers: usize, place: &Place, floor: &Path) -> std::result::Result<Memory, Outcome> {
+    let ours = report.row(Shape::Lifecycle, OURS).ok_or_else(|| report.why_not(Shape::Lifecycle))?;
+    let watched = Memory::measure(&ours.contender, containers, &oci::lifecycle_state(place, OURS), floor, &place.at("state"));
+    watched.map_err(|e| Outcome::Failed(e.to_string()))
 }
 
 fn setting(runs: usize, cwd: &Path) -> String {
@@ -138,6 +159,9 @@ fn as_user(args: &Args, place: &Place, name: &str, codexrun: Option<&Path>) -> R
     let mut again = Command::new(program);
     again.arg("--inherit-view").args(["--runs", &args.runs.to_string()]);
     again.args(args.json.then_some("--json")).args(args.assert.then_some("--assert"));
+    if let Some(containers) = args.memory {
+        again.arg(format!("--memory={containers}"));
+    }
     if let Some(path) = codexrun {
         again.arg("--codexrun").arg(path);
     }

@@ -3,26 +3,35 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Error, Result, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
-use crate::contender::Contender;
+use crate::contender::{Contender, Line};
+use crate::round::{Standing, command, round, tidy};
 use crate::trace::{self, Calls};
 
 /// What a contender took.
 pub struct Row {
     /// Who.
     pub contender: Contender,
-    /// Wall milliseconds from spawn to reaped, one per round; rows of equal shape were measured side by side.
+    /// Wall milliseconds from spawn to reaped, summed over the steps, one per round; rows of equal shape were measured side by
+    /// side.
     pub wall: Vec<f64>,
     /// The largest resident size of any process of the tree, the payload's included, KiB.
     pub peak: i64,
-    /// The same without the payload, from VmHWM while the payload waits, KiB.
+    /// What a waiting payload shows; None for a contender without a probe.
+    pub probed: Option<Probed>,
+    /// System calls; None without strace.
+    pub calls: Option<Calls>,
+    _standing: Standing,
+}
+
+/// Looked at while the payload waits.
+pub struct Probed {
+    /// The largest resident size without the payload, from VmHWM, KiB.
     pub own: i64,
     /// Mounts that the payload sees.
     pub mounts: usize,
-    /// System calls; None without strace.
-    pub calls: Option<Calls>,
 }
 
 const WARM_UP: usize = 5;
@@ -32,11 +41,11 @@ const READY: &str = "the payload runs\n";
 /// Round robin over all contenders, so that whatever else the machine does hits each alike; every other round backwards,
 /// since what one leaves to the kernel's workers (a network namespace, cgroups) is paid by the one after it.
 pub fn rounds(rows: &mut [Row], runs: usize) -> Result<()> {
-    for round in 0..WARM_UP + runs {
+    for turn in 0..WARM_UP + runs {
         rows.reverse();
         for row in rows.iter_mut() {
             let wall = once(&row.contender)?;
-            if round >= WARM_UP {
+            if turn >= WARM_UP {
                 row.wall.push(wall);
             }
         }
@@ -49,56 +58,40 @@ pub fn rounds(rows: &mut [Row], runs: usize) -> Result<()> {
 
 /// The row of a contender before its rounds, or the reason why it cannot run here.
 pub fn try_out(contender: Contender, floor: &Path, scratch: &Path) -> std::result::Result<Row, String> {
-    runs_at_all(&contender)?;
-    let probed = probe(&contender).map_err(|e| format!("the probe failed: {e}"))?;
-    let peak = peak(&contender, floor, scratch).map_err(|e| format!("no peak memory: {e}"))?;
-    tidy(&contender);
+    let standing = Standing::begin(&contender).map_err(|e| e.to_string())?;
+    runs_at_all(&contender, scratch)?;
+    let probed = contender.probe.as_ref().map(|line| probe(&contender, line)).transpose();
+    let probed = probed.map_err(|e| format!("the probe failed: {e}"))?;
+    let peaks: Result<Vec<i64>> = (0..PEAK_RUNS).map(|_| peak(&contender, floor, scratch)).collect();
+    let peak = peaks.map_err(|e| format!("no peak memory: {e}"))?.into_iter().max().unwrap_or(0);
     let calls = trace::count(&contender, scratch);
-    tidy(&contender);
-    Ok(Row { contender, wall: Vec::new(), peak, own: probed.own, mounts: probed.mounts, calls })
-}
-
-// std starts the child by posix_spawn, since nothing here asks for more.
-fn command(argv: &[std::ffi::OsString], cwd: &Path) -> Command {
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).current_dir(cwd).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
+    Ok(Row { contender, wall: Vec::new(), peak, probed, calls, _standing: standing })
 }
 
 fn once(contender: &Contender) -> Result<f64> {
-    let mut command = command(&contender.argv, &contender.cwd);
-    let start = Instant::now();
-    let status = command.status()?;
-    let wall = start.elapsed().as_secs_f64() * 1e3;
-    tidy(contender);
-    match status.success() {
-        true => Ok(wall),
-        false => Err(Error::other(format!("{}, {}: {status}", contender.shape.name(), contender.name))),
-    }
+    let mut wall = 0.0;
+    round(contender, |step| {
+        let mut command = command(&step.argv, &contender.cwd);
+        let start = Instant::now();
+        let status = command.status();
+        wall += start.elapsed().as_secs_f64() * 1e3;
+        status
+    })?;
+    Ok(wall)
 }
 
-// Only empty directories go: rmdir cannot hurt what was there before.
-fn tidy(contender: &Contender) {
-    for path in &contender.placeholders {
-        let _absent_is_fine = fs::remove_dir(path);
-    }
-}
-
-fn runs_at_all(contender: &Contender) -> std::result::Result<(), String> {
-    let output = command(&contender.argv, &contender.cwd).stderr(Stdio::piped()).output().map_err(|e| e.to_string())?;
-    tidy(contender);
-    let said = String::from_utf8_lossy(&output.stderr);
+// A file, not a pipe: what `create` leaves behind holds it open.
+fn runs_at_all(contender: &Contender, scratch: &Path) -> std::result::Result<(), String> {
+    let file = scratch.join("said");
+    let ended = File::create(&file)
+        .and_then(|said| round(contender, |step| command(&step.argv, &contender.cwd).stderr(said.try_clone()?).status()));
+    let said = fs::read_to_string(&file).unwrap_or_default();
     let line = said.lines().next().unwrap_or("and says nothing");
-    if output.status.success() { Ok(()) } else { Err(format!("{}: {line}", output.status)) }
+    ended.map(drop).map_err(|e| format!("{e}: {line}"))
 }
 
-struct Probed {
-    own: i64,
-    mounts: usize,
-}
-
-fn probe(contender: &Contender) -> Result<Probed> {
-    let mut child = command(&contender.probe, &contender.cwd).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+fn probe(contender: &Contender, line: &Line) -> Result<Probed> {
+    let mut child = command(line, &contender.cwd).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mounts = mounts_shown(&mut child);
     let own = largest_below(child.id());
     drop(child.stdin.take());
@@ -136,20 +129,21 @@ fn resident(pid: u32) -> i64 {
     if payload { 0 } else { high.unwrap_or(0) }
 }
 
-/// wait4's figure, taken by the floor binary: what vfork lends a child counts as the child's, and the floor is small.
-fn peak(contender: &Contender, floor: &Path, scratch: &Path) -> Result<i64> {
+/// The largest process of one round, KiB: wait4's figure, taken by the floor binary, since what vfork lends a child counts as the
+/// child's, and the floor is small.
+pub fn peak(contender: &Contender, floor: &Path, scratch: &Path) -> Result<i64> {
     let file = scratch.join("peak");
     let mut highest = 0;
-    for _ in 0..PEAK_RUNS {
-        let mut argv: Vec<std::ffi::OsString> = vec![floor.into(), "-r".into(), file.clone().into(), "--".into()];
-        argv.extend(path_of(&contender.argv[0]));
-        argv.extend_from_slice(&contender.argv[1..]);
+    let payload = round(contender, |step| {
+        let mut argv: Line = vec![floor.into(), "-r".into(), file.clone().into(), "--".into()];
+        argv.extend(path_of(&step.argv[0]));
+        argv.extend_from_slice(&step.argv[1..]);
         File::create(&file)?;
-        command(&argv, &contender.cwd).status()?;
-        tidy(contender);
+        let status = command(&argv, &contender.cwd).status()?;
         highest = highest.max(fs::read_to_string(&file)?.parse().unwrap_or(0));
-    }
-    Ok(highest)
+        Ok(status)
+    })?;
+    Ok(highest.max(payload))
 }
 
 // The floor does not search.

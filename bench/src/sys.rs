@@ -41,6 +41,21 @@ pub fn enterable(path: &CStr) -> bool {
     unsafe { libc::access(path.as_ptr(), libc::R_OK | libc::X_OK) == 0 }
 }
 
+/// PR_SET_CHILD_SUBREAPER (prctl(2)): the payload that `create` leaves behind becomes our child, so that its end can be awaited.
+pub fn adopt_orphans() -> Result<()> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })
+}
+
+/// wait4(2) for one child: its largest resident size, KiB.
+pub fn reap(pid: i32) -> Result<i64> {
+    // SAFETY: a C struct of integers, for which zeros are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` outlives the call, and no status is asked for.
+    done(unsafe { libc::wait4(pid, std::ptr::null_mut(), 0, &mut usage) })?;
+    Ok(usage.ru_maxrss)
+}
+
 fn done(result: i32) -> Result<()> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }

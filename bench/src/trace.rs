@@ -1,8 +1,10 @@
 //! Counts system calls with strace, in all processes of a contender.
 
-use crate::contender::Contender;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use crate::contender::{Contender, Step};
+use crate::round::{command, round};
+use std::io::{PipeReader, Read, Result};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 /// System calls of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +17,47 @@ pub struct Calls {
 
 /// Runs `contender` once under strace; None if there is no strace or it may not trace.
 pub fn count(contender: &Contender, scratch: &Path) -> Option<Calls> {
-    let log = scratch.join("strace");
-    let mut traced = Command::new("strace");
-    traced.args(["-f", "-qq", "-s", "0", "-e", "signal=none", "-o"]).arg(&log).args(&contender.argv);
-    traced.current_dir(&contender.cwd).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    traced.status().ok().filter(|s| s.success())?;
-    Some(read(&std::fs::read_to_string(&log).ok()?))
+    let mut traces = Vec::new();
+    round(contender, |step| {
+        let (status, trace) = Trace::run(step, &contender.cwd, scratch.join(format!("strace.{}", traces.len())))?;
+        traces.push(trace);
+        Ok(status)
+    })
+    .ok()?;
+    let calls: Result<Vec<Calls>> = traces.into_iter().map(Trace::read).collect();
+    Some(sum(&contender.steps, &calls.ok()?))
+}
+
+/// What strace writes while a step, and whatever that leaves behind, runs.
+struct Trace {
+    log: PathBuf,
+    /// The tracer's standard error: it ends when the tracer does.
+    tracer: PipeReader,
+}
+
+impl Trace {
+    /// `-D`: the tracer is not the parent, so `create` returns although the payload it leaves is still being traced.
+    fn run(step: &Step, cwd: &Path, log: PathBuf) -> Result<(ExitStatus, Trace)> {
+        let (tracer, stderr) = std::io::pipe()?;
+        let mut argv = crate::shape::words("strace -D -f -qq -s 0 -e signal=none -o");
+        argv.push(log.clone().into());
+        argv.extend_from_slice(&step.argv);
+        let status = command(&argv, cwd).stderr(stderr).status()?;
+        Ok((status, Trace { log, tracer }))
+    }
+
+    fn read(mut self) -> Result<Calls> {
+        self.tracer.read_to_end(&mut Vec::new())?;
+        Ok(read(&std::fs::read_to_string(&self.log)?))
+    }
+}
+
+/// The first step's processes include the payload; the calls of all others, up to the one that lets it go, come before it too.
+fn sum(steps: &[Step], calls: &[Calls]) -> Calls {
+    let release = steps.iter().position(|step| step.payload.is_some()).unwrap_or(0);
+    let total = |calls: &[Calls]| calls.iter().map(|c| c.total).sum::<usize>();
+    let after = calls.first().map_or(0, |first| first.total - first.before);
+    Calls { before: total(&calls[..=release]) - after, total: total(calls) }
 }
 
 /// The last execve that succeeded is the payload's: nothing here runs a program after it.
@@ -56,6 +93,15 @@ mod tests {
                    7 wait4(8,  <unfinished ...>\n8 <... execve resumed>) = 0\n8 brk(NULL) = 0x1\n8 +++ exited with 0 +++\n\
                    7 <... wait4 resumed>) = 8\n7 --- SIGCHLD {} ---\n7 exit_group(0) = ?\n";
         assert_eq!(read(log), Calls { before: 4, total: 6 });
+    }
+
+    #[test]
+    fn what_lets_the_payload_go_comes_before_it_and_what_forgets_it_does_not() {
+        let calls = [(40, 50), (1, 20), (1, 7)].map(|(before, total)| Calls { before, total });
+        let mut steps = [(); 3].map(|()| Step::new(Vec::new()));
+        steps[1].payload = Some("pid".into());
+        assert_eq!(sum(&steps, &calls), Calls { before: 60, total: 77 });
+        assert_eq!(sum(&steps[..1], &calls[..1]), calls[0]);
     }
 
     #[test]

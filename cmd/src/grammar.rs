@@ -1,6 +1,9 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
-use crate::{create, delete, exec, features, kill, list, plan, ps, run, sandbox, spec, start, state, sweep};
+use crate::{
+    completion, create, delete, events, exec, features, kill, list, pause, plan, ps, run, sandbox, spec, start, state, sweep,
+    update,
+};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
 use libruntime::host::root_of_host;
@@ -47,9 +50,9 @@ pub struct Global {
     /// Whether to go on without a cgroup that the caller has no right to make; `auto`: unless the caller is root of the host
     #[arg(long, value_name = "WHETHER", value_enum, default_value_t)]
     pub rootless: Rootless,
-    /// The program that `checkpoint` and `restore` call
-    #[arg(long, value_name = "PROGRAM", default_value = "criu")]
-    pub criu: PathBuf,
+    /// Accepted for runc's sake: there is no checkpoint and no restore
+    #[arg(long, value_name = "PROGRAM")]
+    pub criu: Option<PathBuf>,
 }
 
 /// What `list` and `ps` print.
@@ -136,9 +139,15 @@ pub enum Verb {
     State(state::State),
     List(list::List),
     Ps(ps::Ps),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Update(update::Update),
+    Events(events::Events),
     Kill(kill::Kill),
     Delete(delete::Delete),
     Features(features::Features),
+    Completion(completion::Completion),
+    Man(completion::Man),
     Sweep(sweep::Sweep),
 }
 

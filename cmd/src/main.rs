@@ -4,11 +4,13 @@
 #[cfg(feature = "alloc-trap")]
 mod alloc_trap;
 mod argv;
+mod completion;
 mod create;
 mod delete;
 #[cfg(not(test))]
 mod entry;
 mod environment;
+mod events;
 mod exec;
 mod features;
 mod grammar;
@@ -16,8 +18,10 @@ mod kill;
 mod list;
 mod make;
 mod output;
+mod pause;
 mod plan;
 mod ps;
+mod quantity;
 mod report;
 mod run;
 mod sandbox;
@@ -25,6 +29,7 @@ mod spec;
 mod start;
 mod state;
 mod sweep;
+mod update;
 
 use clap::{CommandFactory, FromArgMatches};
 use grammar::{Cli, Global, Verb};
@@ -45,7 +50,7 @@ fn start() -> u8 {
         Err(e) if report::is_help(&e) => return report::help(&e),
         Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words)),
     };
-    // So that nobody takes runc's own failure for an exit code of the command.
+    // So that nobody takes our own failure for an exit code of the command.
     if line.verb.as_deref() == Some("exec") { 255 } else { code }
 }
 
@@ -64,9 +69,15 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::State(verb) => verb.run(&cli.global),
         Verb::List(verb) => verb.run(&cli.global),
         Verb::Ps(verb) => verb.run(&cli.global),
+        Verb::Pause(verb) => verb.run(&cli.global),
+        Verb::Resume(verb) => verb.run(&cli.global),
+        Verb::Update(verb) => verb.run(&cli.global),
+        Verb::Events(verb) => verb.run(&cli.global),
         Verb::Kill(verb) => verb.run(&cli.global),
         Verb::Delete(verb) => verb.run(&cli.global),
         Verb::Features(verb) => verb.run(),
+        Verb::Completion(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(),
         Verb::Sweep(verb) => verb.run(),
     }
 }

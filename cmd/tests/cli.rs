@@ -210,6 +210,26 @@ mod usage {
     }
 
     #[test]
+    fn completions_and_manual_pages_know_every_verb() {
+        let dir = dir();
+        let help = at(dir.path(), &["--help"]).1;
+        let verbs: Vec<&str> =
+            help.lines().skip_while(|line| *line != "Commands:").skip(1).map_while(|l| l.split_whitespace().next()).collect();
+        assert!(verbs.len() > 12, "{help}");
+        for shell in ["bash", "zsh", "fish"] {
+            let (code, script, err) = at(dir.path(), &["completion", shell]);
+            assert_eq!((code, err.as_str()), (0, ""));
+            assert!(verbs.iter().all(|verb| script.contains(verb)), "{shell}");
+        }
+        for verb in &verbs {
+            let (code, page, err) = at(dir.path(), &["man", verb]);
+            assert!(code == 0 && page.contains(&format!("codexrun\\-{verb}")), "{page}{err}");
+        }
+        assert!(at(dir.path(), &["man"]).1.contains("cgroup\\-manager"));
+        refused(&at(dir.path(), &["man", "frob"]), "there is no verb `frob`");
+    }
+
+    #[test]
     fn features_are_one_object_and_the_version_is_the_newest_of_them() {
         let dir = dir();
         let (code, out, err) = at(dir.path(), &["features"]);
@@ -246,6 +266,18 @@ mod usage {
         // podman reads the whole file as one object.
         let record: Value = serde_json::from_str(&log()).unwrap();
         assert!(record["level"] == "error" && record["msg"].as_str().unwrap().contains("--frob"), "{record}");
+    }
+
+    #[test]
+    fn a_mistake_in_exec_cannot_be_taken_for_the_commands_own_code() {
+        let dir = dir();
+        for line in [&["exec", "--frob", "x"][..], &["exec"], &["--debug", "exec", "--root", "r", "-no-such-option", "x", "ls"]] {
+            let (code, out, err) = at(dir.path(), line);
+            assert_eq!((code, out.as_str(), err.matches('\n').count()), (255, "", 1), "{err}");
+        }
+        // What follows the id is the command's.
+        let (code, _, err) = at(dir.path(), &["exec", "--root", "r", "x", "ls", "--root", "r", "--frob"]);
+        assert!(code == 255 && err.contains("container does not exist"), "{err}");
     }
 
     #[test]
@@ -480,7 +512,8 @@ mod sandbox {
         let dir = dir();
         edited(dir.path(), &["true"], |spec| spec["zos"] = serde_json::json!({}));
         refused(&at(dir.path(), &["run", "b"]), "zos: belongs to another platform");
-        fs::remove_dir_all(dir.path().join("b")).unwrap();
+        // Not removed: an ordinary user may not look into a skeleton's closed directories.
+        fs::rename(dir.path().join("b"), dir.path().join("first")).unwrap();
         edited(dir.path(), &["true"], |spec| {
             let limit = |n| serde_json::json!({ "type": "RLIMIT_NOFILE", "soft": n, "hard": n });
             spec["process"]["rlimits"] = serde_json::json!([limit(20), limit(10)]);

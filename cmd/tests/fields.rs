@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "ls", "stat", "readlink", "hostname", "id", "mount", "grep", "echo", "test", "touch", "ip", "ps", "sleep",
-    "true", "head", "mkdir", "dmesg", "awk", "uname", "sort", "tr", "nice", "cut", "umount",
+    "true", "head", "mkdir", "ionice", "awk", "uname", "sort", "tr", "nice", "cut", "umount",
 ];
 
 /// A bundle with a busybox in it.
@@ -702,28 +702,124 @@ mod propagation {
 mod users {
     use super::*;
 
+    fn mapped(script: &str, uid: Value, gid: Value) -> Bundle {
+        let bundle = Bundle::new(script).with("/linux/namespaces/-", json!({"type": "user"}));
+        bundle.with("/linux/uidMappings", uid).with("/linux/gidMappings", gid)
+    }
+
+    fn range(rest: u32) -> Value {
+        json!([{"containerID": 0, "hostID": 1001, "size": 1}, {"containerID": 1, "hostID": rest, "size": 65536}])
+    }
+
     #[test]
-    fn an_ordinary_user_joins_what_is_its_own() {
+    fn an_ordinary_user_may_not_open_what_is_not_its_own() {
         if !root() {
             return;
         }
-        let map = |id: u32| json!([{"containerID": 0, "hostID": id, "size": 1}]);
-        let bundle = Bundle::new("id -u; readlink /proc/self/ns/net").with("/linux/namespaces/-", json!({"type": "user"}));
-        let bundle = bundle.with("/linux/uidMappings", map(1001)).with("/linux/gidMappings", map(1001));
+        let one = json!([{"containerID": 0, "hostID": 1001, "size": 1}]);
+        let bundle = mapped("id -u", one.clone(), one).joining(&[("network", Path::new("/proc/1/ns/net"))]);
         let Some(said) = ordinary(&bundle, "codexrun") else { return eprintln!("skipped: no user codexrun-test") };
-        assert!(said.code == 0 && said.out.starts_with("0\nnet:"), "{}{}", said.out, said.err);
-        let path = PathBuf::from("/proc/1/ns/net");
-        let said = ordinary(&bundle.joining(&[("network", &path)]), "codexrun").unwrap();
         assert!(said.err.contains("cannot open the namespace `/proc/1/ns/net`: EACCES"), "{}", said.err);
+    }
+
+    #[test]
+    fn an_ordinary_user_has_the_ids_that_it_was_granted() {
+        if !root() {
+            return;
+        }
+        let script = "id -u; id -g; id -G; awk '{print $1, $2, $3}' /proc/self/uid_map /proc/self/gid_map; umask; touch /tmp/f; stat -c %a /tmp/f";
+        let wanted = "5\n6\n6 7 8\n0 1001 1\n1 100000 65536\n0 1001 1\n1 100000 65536\n0027\n640\n";
+        let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "t", "options": ["mode=1777"]});
+        let user = json!({"uid": 5, "gid": 6, "additionalGids": [7, 8], "umask": 0o027});
+        let bundle = mapped(script, range(100_000), range(100_000)).with("/process/user", user).mount(tmp);
+        let Some(said) = ordinary(&bundle, "codexrun") else { return eprintln!("skipped: no user codexrun-test") };
+        assert_eq!((said.code, said.out.as_str()), (0, wanted), "{}", said.err);
+    }
+
+    #[test]
+    fn a_range_that_is_not_granted_is_refused() {
+        if !root() {
+            return;
+        }
+        let bundle = mapped("true", range(200_000), range(100_000));
+        let Some(said) = ordinary(&bundle, "codexrun") else { return eprintln!("skipped: no user codexrun-test") };
+        assert!(said.code != 0 && said.err.contains("linux.uidMappings: `newuidmap` does not map these ids: "), "{}", said.err);
+        assert!(said.err.contains("/etc/subuid says which ids"), "{}", said.err);
+    }
+
+    #[test]
+    fn without_the_helper_the_sentence_names_it() {
+        if !root() {
+            return;
+        }
+        let bundle = mapped("true", range(100_000), range(100_000));
+        let Some(said) = ordinary_with(&bundle, "codexrun", "/nowhere") else { return };
+        assert!(said.err.contains("linux.gidMappings: `newgidmap` is not installed"), "{}", said.err);
+    }
+}
+
+mod scheduling {
+    use super::*;
+
+    #[test]
+    fn scheduler_io_priority_memory_policy_and_personality_are_the_processes() {
+        if !root() {
+            return;
+        }
+        let script =
+            "awk '{print $19, $41}' /proc/self/stat; ionice -p $$; uname -m; head -n 1 /proc/self/numa_maps | cut -d ' ' -f 2";
+        let bundle = Bundle::new(script)
+            .with("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 7, "flags": []}))
+            .with("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 6}))
+            .with("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}))
+            .with("/linux/personality", json!({"domain": "LINUX32"}));
+        bundle.says_as("7 3\nbest-effort: prio 6\ni686\nbind=static:0\n", &[]);
+    }
+
+    #[test]
+    fn a_flag_is_understood_as_the_specification_spells_it() {
+        if !root() {
+            return;
+        }
+        let scheduler = json!({"policy": "SCHED_BATCH", "nice": -3, "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
+        let bundle = Bundle::new("awk '{print $19}' /proc/$$/stat /proc/self/stat; true").with("/process/scheduler", scheduler);
+        // awk is a child of the shell, and does not inherit what is better than normal (sched(7)).
+        bundle.says_as("-3\n0\n", &[]);
+    }
+
+    #[test]
+    fn a_personality_is_what_crun_makes_of_it() {
+        if !root() {
+            return;
+        }
+        Bundle::new("uname -m").with("/linux/personality", json!({"domain": "LINUX32"})).says_as("i686\n", &["crun"]);
+    }
+}
+
+mod labels {
+    use super::*;
+
+    #[test]
+    fn a_module_that_is_not_on_is_named() {
+        if !root() || Path::new("/sys/module/apparmor").exists() || Path::new("/sys/fs/selinux/enforce").exists() {
+            return;
+        }
+        let bundle = Bundle::new("true").with("/process/apparmorProfile", json!("p")).with("/process/selinuxLabel", json!("l"));
+        bundle.refused("process.apparmorProfile: `p` cannot be applied");
+        bundle.refused("process.selinuxLabel: `l` cannot be applied");
     }
 }
 
 /// Runs as the ordinary user `codexrun-test`.
 fn ordinary(bundle: &Bundle, runtime: &str) -> Option<Said> {
+    ordinary_with(bundle, runtime, "/usr/bin:/bin")
+}
+
+fn ordinary_with(bundle: &Bundle, runtime: &str, path: &str) -> Option<Said> {
     let uid = fs::read_to_string("/etc/passwd").unwrap();
     let uid: u32 = uid.lines().find(|l| l.starts_with("codexrun-test:"))?.split(':').nth(2)?.parse().ok()?;
     let mut command = bundle.command(runtime);
     let given = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(bundle.dir.path()).status();
     assert!(given.unwrap().success());
-    Some(Said::of(&command.uid(uid).gid(uid).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap()))
+    Some(Said::of(&command.uid(uid).gid(uid).env_clear().env("PATH", path).output().unwrap()))
 }

@@ -458,3 +458,156 @@ fn a_container_without_a_pid_namespace_ends_with_all_its_processes() {
         until("all are gone", || !pids.iter().any(alive));
     }
 }
+
+/// Engines give `create` the container's own standard error, which ends up in its log.
+#[test]
+fn create_leaves_the_containers_streams_alone() {
+    let Some(place) = Place::new("echo out; echo err >&2; exec sleep 60") else { return };
+    place.edit(|spec| {
+        spec["unknown"] = json!(1);
+        let calls = json!([{"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}]);
+        spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls});
+    });
+    place.started();
+    until("it has spoken", || place.read("err") != "");
+    assert_eq!((place.read("out"), place.read("err")), ("out\n".into(), "err\n".into()));
+}
+
+/// Verbs that reach a container by way of its cgroup.
+mod cgroup {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+
+    /// A running container in a cgroup of its own, of 32 MiB.
+    fn limited(script: &str) -> Option<Place> {
+        if !nix::unistd::getuid().is_root() {
+            eprintln!("skipped: an ordinary user may make no cgroup here");
+            return None;
+        }
+        let place = Place::new(script)?;
+        let name = place.0.path().file_name()?.to_string_lossy().replace('.', "");
+        place.edit(|spec| {
+            spec["linux"]["cgroupsPath"] = json!(format!("/codexrun-verbs-{name}"));
+            spec["linux"]["resources"] = json!({"memory": {"limit": 32 << 20}, "pids": {"limit": 50}});
+        });
+        place.started();
+        Some(place)
+    }
+
+    /// A file of the first process's cgroup in the hierarchy of version 1 that has this controller.
+    fn limit(place: &Place, controller: &str, file: &str) -> Option<String> {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", place.read("pid"))).unwrap();
+        let path = groups.lines().find_map(|line| line.split_once(&format!(":{controller}:"))?.1.strip_prefix('/'))?;
+        fs::read_to_string(Path::new("/sys/fs/cgroup").join(controller).join(path).join(file)).ok()
+    }
+
+    #[test]
+    fn a_paused_container_stands_still_until_it_is_resumed() {
+        let Some(place) = limited("while :; do echo tick; sleep 0.01; done") else { return };
+        until("it ticks", || place.read("out").len() > 20);
+        place.fails(&["resume", ID], 1, "container not paused");
+        place.ok(&["pause", ID]);
+        assert_eq!(place.status(), "paused");
+        assert_eq!(place.state()["pid"].to_string(), place.read("pid"));
+        let ticks = place.read("out").len();
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(place.read("out").len(), ticks);
+        place.fails(&["pause", ID], 1, "container not running");
+        place.fails(&["exec", ID, "true"], 255, "paused");
+        place.ok(&["resume", ID]);
+        assert_eq!(place.status(), "running");
+        until("it ticks again", || place.read("out").len() > ticks);
+    }
+
+    #[test]
+    fn a_paused_container_is_deleted_by_force() {
+        let Some(place) = limited("sleep 60") else { return };
+        place.ok(&["pause", ID]);
+        place.ok(&["delete", "--force", ID]);
+        place.fails(&["resume", ID], 1, "container does not exist");
+    }
+
+    #[test]
+    fn limits_change_by_options_and_by_a_file() {
+        let Some(place) = limited("sleep 60") else { return };
+        let Some(before) = limit(&place, "pids", "pids.max") else {
+            return eprintln!("skipped: this host has no pids controller of version 1");
+        };
+        assert_eq!(before, "50\n");
+        place.ok(&["update", "-pids-limit=20", "--memory", "16m", ID]);
+        assert_eq!(limit(&place, "pids", "pids.max").unwrap(), "20\n");
+        assert_eq!(limit(&place, "memory", "memory.limit_in_bytes").unwrap(), format!("{}\n", 16 << 20));
+        // What docker and the CRI send: 0 leaves, and devices stay.
+        let json = r#"{"memory":{"limit":0,"reservation":0},"pids":{"limit":30},"blockIO":{"weight":0},
+            "devices":[{"allow":false,"access":"rwm"}]}"#;
+        fs::write(place.path("r.json"), json).unwrap();
+        place.ok(&["update", "--resources=r.json", ID]);
+        assert_eq!(limit(&place, "pids", "pids.max").unwrap(), "30\n");
+        assert_eq!(limit(&place, "memory", "memory.limit_in_bytes").unwrap(), format!("{}\n", 16 << 20));
+        place.ok(&["update", "--pids-limit", "-1", ID]);
+        assert_eq!(limit(&place, "pids", "pids.max").unwrap(), "max\n");
+        place.ok(&["exec", ID, "sh", "-c", "echo >/dev/null"]);
+        let mut stdin = place.command(&["update", "--resources", "-", ID]);
+        let mut child = stdin.stdin(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), br#"{"pids":{"limit":40}}"#).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(limit(&place, "pids", "pids.max").unwrap(), "40\n");
+    }
+
+    #[test]
+    fn resources_that_are_none_are_refused_by_place() {
+        let Some(place) = limited("sleep 60") else { return };
+        fs::write(place.path("r.json"), r#"{"memory":{"limit":"much"}}"#).unwrap();
+        place.fails(&["update", "-r", "r.json", ID], 1, "r.json: these are no resources");
+        place.fails(&["update", "-r", "nowhere.json", ID], 1, "nowhere.json: cannot read the resources");
+        place.fails(&["update", "--memory", "32x", ID], 1, "`32x` is no size");
+        place.ok(&["kill", ID, "KILL"]);
+        until("it ends", || place.status() == "stopped");
+        place.fails(&["update", "--pids-limit", "3", ID], 1, "container not running");
+        place.fails(&["events", "--stats", ID], 1, "container not running");
+    }
+
+    #[test]
+    fn events_tell_what_is_used_and_when_memory_lacks_and_end_with_the_container() {
+        let Some(place) = limited("sleep 60") else { return };
+        let stats: Value = serde_json::from_str(&place.ok(&["events", "--stats", ID])).unwrap();
+        assert!(stats["type"] == "stats" && stats["id"] == ID, "{stats}");
+        assert!(stats["data"]["memory"]["usage"]["limit"] == 32 << 20 && stats["data"]["pids"]["current"] != 0, "{stats}");
+        let mut events = place.command(&["events", "--interval", "50ms", ID]);
+        let mut events = events.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(events.stdout.take().unwrap()).lines();
+        let mut types = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["type"].clone());
+        assert_eq!(types.next().unwrap(), "stats");
+        // A second process dies of its thirst for memory; the first goes on.
+        let thirst = place.command(&["exec", ID, "busybox", "tail", "/dev/zero"]).output().unwrap();
+        assert_eq!(thirst.status.code(), Some(137), "{thirst:?}");
+        assert!(types.by_ref().take(40).any(|typ| typ == "oom"));
+        place.ok(&["kill", ID, "KILL"]);
+        assert!(types.all(|typ| typ == "stats"));
+        assert!(events.wait().unwrap().success());
+    }
+
+    #[test]
+    fn ps_lists_those_of_the_cgroup_also_without_a_pid_namespace() {
+        let Some(place) = limited("sleep 60") else { return };
+        place.ok(&["delete", "--force", ID]);
+        place.edit(|spec| {
+            let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+        });
+        place.started();
+        let pids: Vec<i32> = serde_json::from_str(&place.ok(&["ps", "--format=json", ID])).unwrap();
+        assert!(pids.contains(&place.read("pid").parse().unwrap()) && pids.len() <= 2, "{pids:?}");
+    }
+
+    #[test]
+    fn a_container_without_a_cgroup_says_so() {
+        let Some(place) = Place::new("sleep 60") else { return };
+        let create = ["--cgroup-manager", "disabled", "create", "--bundle", "b", ID];
+        assert!(place.command(&create).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        for verb in [&["pause", ID][..], &["update", "--pids-limit", "3", ID], &["events", ID]] {
+            place.fails(verb, 1, "container `box` has no cgroup");
+        }
+        assert_eq!(serde_json::from_str::<Vec<i32>>(&place.ok(&["ps", "-f", "json", ID])).unwrap().len(), 1);
+    }
+}

@@ -56,10 +56,18 @@ fn cause(e: &std::io::Error) -> String {
 /// The spec, and the fields that it does not know.
 fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
     let mut unknown = Vec::new();
+    let text = &*scheduler_flags(text);
     let mut json = serde_json::Deserializer::from_slice(text);
     let spec = serde_ignored::deserialize(&mut json, |path| unknown.push(path.to_string()));
     let spec = spec.and_then(|spec| json.end().map(|()| spec));
     spec.map(|spec| (spec, unknown)).map_err(|e| malformed(file, &e, field(text).as_deref().unwrap_or(".")))
+}
+
+/// Two flags of `process.scheduler` are spelled otherwise by `oci_spec` than by the specification.
+fn scheduler_flags(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    let Some(json) = std::str::from_utf8(text).ok().filter(|json| json.contains("\"SCHED_FLAG_")) else { return text.into() };
+    let json = json.replace("\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\"");
+    json.replace("\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\"").into_bytes().into()
 }
 
 /// Which field is wrong. Costs a wrapper around every value, so it is only asked once there is an error.

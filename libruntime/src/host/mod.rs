@@ -20,12 +20,18 @@ pub struct Host {
     pub setgroups: bool,
     /// What the caller may do itself, bit n for capability n; outside of a new user namespace nobody gets more.
     pub permitted: u64,
+    /// Whether mknod(2) of a device is permitted: with CAP_MKNOD of the initial user namespace.
+    pub mknod: bool,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
     pub last_capability: u32,
     /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
     pub open_tree_attr: bool,
     /// The caller's umask, which the process gets unless `process.user.umask` says otherwise.
     pub umask: u32,
+    /// AppArmor is on.
+    pub apparmor: bool,
+    /// SELinux is on.
+    pub selinux: bool,
     /// The architecture that seccomp programs are made for.
     pub native: crate::bpf::Native,
     /// The cgroup hierarchies; looked for only when a spec needs them.
@@ -37,6 +43,7 @@ pub fn root_of_host() -> bool {
     cred::euid() == 0 && crate::state::initial_user_namespace()
 }
 
+const CAP_MKNOD: u64 = 1 << 27;
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
 
@@ -52,9 +59,12 @@ impl Host {
             privileged,
             setgroups: privileged && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow"),
             permitted: own.permitted,
+            mknod: effective & CAP_MKNOD != 0 && crate::state::initial_user_namespace(),
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
             umask: process::umask_of_caller(),
+            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             native: crate::bpf::Native::host(),
             cgroups: None,
         }
@@ -74,9 +84,12 @@ impl Host {
             privileged: uid == 0,
             setgroups: uid == 0,
             permitted: (1 << 41) - 1,
+            mknod: uid == 0,
             last_capability: 40,
             open_tree_attr: true,
             umask: 0o022,
+            apparmor: false,
+            selinux: false,
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
         }

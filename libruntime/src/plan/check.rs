@@ -43,29 +43,16 @@ fn version(draft: &mut Draft, version: &str) {
 }
 
 pub(super) fn unsupported_process(draft: &mut Draft, p: &Process) {
-    let fields = [
-        (p.apparmor_profile().as_ref().is_some_and(|s| !s.is_empty()), "process.apparmorProfile"),
-        (p.selinux_label().as_ref().is_some_and(|s| !s.is_empty()), "process.selinuxLabel"),
-        (p.io_priority().is_some(), "process.ioPriority"),
-        (p.scheduler().is_some(), "process.scheduler"),
-        (p.exec_cpu_affinity().is_some(), "process.execCPUAffinity"),
-        (p.command_line().is_some(), "process.commandLine"),
-        (p.user().username().is_some(), "process.user.username"),
-    ];
-    for (present, name) in fields {
-        if present {
-            draft.unsupported(name, "is not supported yet");
-        }
+    let foreign = [(p.command_line().is_some(), "process.commandLine"), (p.user().username().is_some(), "process.user.username")];
+    for (present, name) in foreign {
+        refuse_if(draft, present, name, "belongs to another platform");
     }
 }
 
 fn unsupported_linux(draft: &mut Draft, l: &Linux) {
     let some = |list: bool, name: &'static str| (list, name);
     let fields = [
-        some(l.mount_label().as_ref().is_some_and(|s| !s.is_empty()), "linux.mountLabel"),
         some(l.intel_rdt().is_some(), "linux.intelRdt"),
-        some(l.memory_policy().is_some(), "linux.memoryPolicy"),
-        some(l.personality().is_some(), "linux.personality"),
         some(l.net_devices().as_ref().is_some_and(|n| !n.is_empty()), "linux.netDevices"),
     ];
     for (present, name) in fields {

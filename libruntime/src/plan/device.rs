@@ -42,11 +42,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
             continue;
         }
         let (Ok(name), Ok(source)) = (c_string(name.as_bytes()), c_string(path.as_bytes())) else { continue };
-        let op = if draft.spaces.own(libc::CLONE_NEWUSER) {
-            Op::BindNode { name, source }
-        } else {
-            Op::Node { name, device: libc::makedev(*major, *minor) }
-        };
+        let op =
+            if binds(draft) { Op::BindNode { name, source } } else { Op::Node { name, device: libc::makedev(*major, *minor) } };
         draft.step(Stage::Devices, op, "default devices");
     }
     for (name, target) in LINKS {
@@ -76,11 +73,16 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
         return draft.refuse(format!("{place}.path"), "`/` is no place for a device");
     }
     let (mode, uid, gid) = (asked.file_mode().unwrap_or(0o666) & 0o7777, asked.uid(), asked.gid());
-    // In a user namespace mknod(2) refuses devices: the host's node is bound instead. A pipe is no device.
-    let bound = draft.spaces.own(libc::CLONE_NEWUSER) && kind != libc::S_IFIFO;
+    // A pipe is no device.
+    let bound = binds(draft) && kind != libc::S_IFIFO;
     let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
     let device = Device { at, kind, device, mode, owner, source: bound.then_some(source) };
     draft.step(Stage::Devices, Op::Device(device), place);
+}
+
+/// In a user namespace mknod(2) refuses devices, and without CAP_MKNOD too: the host's node is bound instead.
+fn binds(draft: &Draft) -> bool {
+    draft.spaces.own(libc::CLONE_NEWUSER) || !draft.host.mknod
 }
 
 fn console(draft: &mut Draft, spec: &Spec) {

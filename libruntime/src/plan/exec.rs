@@ -19,9 +19,9 @@ pub(super) fn plan(bundle: &Bundle, host: &Host, options: &Options) -> Result<Pl
     }
     let maps = join(&mut draft, bundle);
     device::terminal(&mut draft, spec);
-    identity::plan(&mut draft, spec, &maps);
+    let mut warnings = identity::plan(&mut draft, spec, &maps);
     process::plan(&mut draft, spec);
-    let warnings = seccomp::plan(&mut draft, spec);
+    warnings.extend(seccomp::plan(&mut draft, spec));
     draft.hand_over("exec");
     draft.settle(warnings)
 }
@@ -30,6 +30,7 @@ pub(super) fn plan(bundle: &Bundle, host: &Host, options: &Options) -> Result<Pl
 fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
     let linux = bundle.spec.linux().as_ref();
     let flags = linux.map_or(0, namespace::joined);
+    draft.spaces.joined = flags;
     let origin = "linux.namespaces";
     draft.before.push(ParentStep { op: ParentOp::Clone(0), origin: origin.to_owned() });
     // Before it joins: whatever it does inside counts as the container's.
@@ -47,7 +48,7 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
         draft.parent.push(ParentStep { op: ParentOp::Tell(Sync::Joined), origin: origin.to_owned() });
     }
     let maps = linux.map_or(Maps::None, |linux| namespace::maps_of(linux, draft.host, &bundle.spec, flags));
-    if matches!(maps, Maps::Parent | Maps::Joined) {
+    if matches!(maps, Maps::Parent | Maps::Foreign) {
         draft.step(Stage::Join, Op::BecomeRoot, "linux.uidMappings");
     }
     maps

@@ -13,7 +13,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
     let warnings = sets.reduce(grantable(draft));
     match maps {
         Maps::Itself(uid, gid) | Maps::Nested(uid, gid) => mapped(draft, process, *uid, *gid),
-        Maps::None | Maps::Parent | Maps::Joined => set_ids(draft, process, &sets, *maps == Maps::Joined),
+        Maps::None | Maps::Parent | Maps::Foreign => set_ids(draft, process, &sets, *maps == Maps::Foreign),
     }
     if matches!(maps, Maps::Nested(..)) && sets.any() {
         // The mounts and namespaces belong to the outer user namespace: there the process has no power to use.

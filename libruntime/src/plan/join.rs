@@ -44,5 +44,5 @@ pub(super) fn user(draft: &mut Draft, linux: &Linux) -> Maps {
         }
     }
     draft.step(Stage::UserMap, Op::BecomeRoot, "linux.namespaces");
-    Maps::Joined
+    Maps::Foreign
 }

@@ -9,6 +9,7 @@ pub mod hook;
 mod identity;
 mod idmap;
 mod join;
+mod label;
 mod mask;
 mod mount;
 mod namespace;
@@ -17,6 +18,7 @@ pub mod options;
 pub mod order;
 pub mod place;
 mod process;
+mod schedule;
 mod seccomp;
 mod show;
 mod sysctl;
@@ -147,14 +149,16 @@ struct Draft<'a> {
     /// Which namespaces are new, and which are joined.
     spaces: join::Spaces,
     init: bool,
-    /// It joins a container that is there, and makes none.
-    joins: bool,
     /// The host's mounts stay shared with the host.
     shared: bool,
     /// How many mounts lie over the root.
     layers: usize,
+    /// The SELinux context of new file systems.
+    mount_label: Option<String>,
     /// The container's id maps, of users and of groups.
     maps: (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>),
+    /// It joins a container that is there, and makes none.
+    joins: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -171,11 +175,12 @@ impl<'a> Draft<'a> {
             errors: Vec::new(),
             resolve: if nofollow { Resolve::NoLinks } else { Resolve::InRoot },
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
-            joins: false,
             spaces: join::Spaces::default(),
+            joins: false,
             init: says(annotation::INIT, "reaper"),
             shared: false,
             layers: 0,
+            mount_label: None,
             maps: Default::default(),
         }
     }

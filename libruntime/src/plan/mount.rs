@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     root(draft, rootfs);
     let placeholders = placeholders(draft, spec);
+    draft.mount_label = super::label::of_mount(draft, spec);
     let mut shared: Vec<(Parameters, MountAttr)> = Vec::new();
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     for (i, mount) in mounts.iter().enumerate() {
@@ -149,6 +150,10 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     let Some(typ) = mount.typ().as_deref().filter(|t| !t.is_empty()) else {
         return draft.refuse(format!("{place}.type"), "is missing, and the options do not say `bind`");
     };
+    let mut options = options;
+    if let Some(label) = draft.mount_label.clone().filter(|_| !super::label::UNLABELLED.contains(&typ)) {
+        options.data.push(("context".to_owned(), Some(label)));
+    }
     let parameters = draft.take(&format!("{place}.options"), parameters(typ, mount, &options));
     let Some((fstype, parameters)) = parameters else { return };
     let mut attrs = options.attrs;

@@ -53,8 +53,8 @@ pub(super) enum Maps {
     Nested(u32, u32),
     /// The parent, which has the right to.
     Parent,
-    /// Somebody else, when the namespace that is joined was made.
-    Joined,
+    /// Somebody else: newuidmap(1) for an ordinary user, or who made the namespace that is joined. Groups may be out of reach.
+    Foreign,
 }
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
@@ -173,12 +173,8 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
     if itself(uids, u) && itself(gids, g) {
         return map_itself(draft, spec, (uid.container_id(), u), (gid.container_id(), g));
     }
-    if !draft.host.privileged {
-        let what = format!("user {u} can map only itself: one entry with hostID {u} and size 1, and hostID {g} for its group");
-        draft.refuse("linux.uidMappings", what);
-    }
     map_by_parent(draft, uids, gids);
-    Maps::Parent
+    if draft.host.privileged { Maps::Parent } else { Maps::Foreign }
 }
 
 /// The CLONE_NEW* flags of the container's namespaces, new ones and those that it joined itself.
@@ -192,16 +188,21 @@ pub(super) fn maps_of(linux: &Linux, host: &Host, spec: &Spec, flags: u64) -> Ma
     if flags & libc::CLONE_NEWUSER as u64 == 0 {
         return Maps::None;
     }
-    if linux.uid_mappings().as_ref().is_none_or(Vec::is_empty) {
-        return Maps::Joined;
+    if has_path(linux, Type::User) {
+        return Maps::Foreign;
     }
     match (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref()) {
         (Some([uid]), Some([gid])) if itself(&[*uid], host.uid) && itself(&[*gid], host.gid) => {
             let (uid, gid) = (uid.container_id(), gid.container_id());
             if has_devpts(spec) && (uid, gid) != (0, 0) { Maps::Nested(uid, gid) } else { Maps::Itself(uid, gid) }
         }
+        _ if !host.privileged => Maps::Foreign,
         _ => Maps::Parent,
     }
+}
+
+fn has_path(linux: &Linux, typ: Type) -> bool {
+    linux.namespaces().iter().flatten().any(|n| n.typ() == typ && n.path().is_some())
 }
 
 /// devpts(5) wants id 0 to be mapped.
@@ -240,7 +241,7 @@ pub(super) fn lines(list: &[LinuxIdMapping]) -> String {
 
 fn map_by_parent(draft: &mut Draft, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) {
     let origin = "linux.uidMappings".to_owned();
-    let op = ParentOp::WriteMaps { uid: lines(uids), gid: lines(gids) };
+    let op = ParentOp::WriteMaps { uid: lines(uids), gid: lines(gids), helper: !draft.host.privileged };
     draft.parent.push(ParentStep { op, origin: origin.clone() });
     draft.parent.push(ParentStep { op: ParentOp::Tell(Sync::Maps), origin: origin.clone() });
     draft.step(Stage::UserMap, Op::Wait(Sync::Maps), &origin);

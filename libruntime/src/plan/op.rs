@@ -151,6 +151,25 @@ pub enum Op {
         /// What it may be raised to.
         hard: u64,
     },
+    /// sched_setattr(2).
+    Scheduler(Scheduling),
+    /// ioprio_set(2): class and level.
+    IoPriority(u32),
+    /// sched_setaffinity(2).
+    Affinity(Nodes),
+    /// set_mempolicy(2).
+    MemoryPolicy {
+        /// MPOL_* with its flags.
+        mode: u32,
+        /// Bit n is node n.
+        nodes: Nodes,
+    },
+    /// personality(2).
+    Personality(u32),
+    /// Keeps the host's /proc, for [`Op::Label`].
+    OpenProc,
+    /// What a security module makes of the process when it executes.
+    Label(Label),
     /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a session keyring of its own, not the caller's.
     Keyring,
     /// setgroups(2).
@@ -370,6 +389,8 @@ pub enum ParentOp {
         uid: String,
         /// Lines of gid_map.
         gid: String,
+        /// By newuidmap(1) and newgidmap(1), as the caller has no right to.
+        helper: bool,
     },
     /// Forks the keeper of these placeholders.
     Keeper(Vec<std::path::PathBuf>),
@@ -383,6 +404,33 @@ pub enum ParentOp {
     Joined,
     /// Writes the state record (and the pid file).
     Record,
+}
+
+/// CPUs, or nodes of memory: bit n is number n.
+pub type Nodes = [u64; 16];
+
+/// What sched_setattr(2) takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scheduling {
+    /// SCHED_*.
+    pub policy: u32,
+    /// SCHED_FLAG_*.
+    pub flags: u64,
+    /// -20 to 19.
+    pub nice: i32,
+    /// 1 to 99 for the real-time policies.
+    pub priority: u32,
+    /// Runtime, deadline and period in nanoseconds.
+    pub deadline: [u64; 3],
+}
+
+/// The words for a security module (proc_pid_attr(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    /// `exec PROFILE`.
+    AppArmor(CString),
+    /// A context.
+    SeLinux(CString),
 }
 
 /// A device node, or a named pipe.

@@ -82,11 +82,13 @@ const WORDS: &[(&str, Meaning)] = &[
     ("dest-nofollow", Refused),
 ];
 
-/// Every option that is understood here and applied, sorted; those of a file system are not among them.
+/// Every option of the tables that is applied, sorted; what else a file system takes is its own.
 pub fn names() -> Vec<String> {
-    let words = ATTRIBUTES.iter().chain(WORDS).flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
-    let applied = |word: &String| Options::parse(std::slice::from_ref(word)).is_ok_and(|options| options.data.is_empty());
-    words.filter(applied).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    let applied = |(_, meaning): &&(&str, Meaning)| !matches!(meaning, Refused);
+    let own = ATTRIBUTES.iter().chain(WORDS).filter(applied).map(|(name, _)| (*name).to_owned());
+    let recursive = |(_, meaning): &&(&str, Meaning)| matches!(meaning, Propagate(_));
+    let twins = ATTRIBUTES.iter().chain(WORDS.iter().filter(recursive)).map(|(name, _)| format!("r{name}"));
+    own.chain(twins).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 /// What the options of one mount say.

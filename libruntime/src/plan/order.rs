@@ -47,6 +47,8 @@ pub enum Stage {
     Hostname,
     /// May need CAP_SYS_RESOURCE.
     Limits,
+    /// May need CAP_SYS_NICE; the process's own, so the last before its power goes.
+    Scheduling,
     /// Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
     SeccompEarly,
     /// The second user namespace: the mounts belong to the first, where the payload has no power.
@@ -79,6 +81,8 @@ pub enum Stage {
     Session,
     /// The mask that codexrun was started with.
     Signals,
+    /// Says what the next execve(2) of this very process brings (proc_pid_attr(5)), so after the fork.
+    Label,
     /// As late as possible: the filter need not permit anything of the above.
     SeccompLate,
     /// runtime.md: the last before the process, and confined as it is.
@@ -94,8 +98,8 @@ impl Stage {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
             Stage::Cgroup => "cgroup",
-            Stage::Join => "join",
             Stage::Namespaces | Stage::Time => "namespaces",
+            Stage::Join => "join",
             Stage::Modes | Stage::Umask => "umask",
             Stage::Network => "network",
             Stage::Sysctl => "sysctl",
@@ -111,6 +115,8 @@ impl Stage {
             Stage::Pivot => "pivot",
             Stage::Hostname => "hostname",
             Stage::Limits => "limits",
+            Stage::Scheduling => "scheduling",
+            Stage::Label => "label",
             Stage::SeccompEarly | Stage::SeccompInit | Stage::SeccompLate => "seccomp",
             Stage::NestUser => "user",
             Stage::Bounding | Stage::Capabilities => "capabilities",

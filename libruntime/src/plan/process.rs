@@ -14,6 +14,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     exec(draft, process);
     cwd(draft, process);
     limits(draft, process);
+    super::schedule::plan(draft, spec);
+    super::label::plan(draft, spec);
     // As runc and crun do: no controlling terminal but its own, into which it could push input (TIOCSTI).
     draft.step(Stage::Session, Op::Session, "process.terminal");
     draft.step(Stage::Descriptors, Op::CloexecFrom(3 + draft.options.preserve_fds), "run");

@@ -1,6 +1,6 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Bind, Device, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Bind, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::{ParentStep, Plan, Step};
 use crate::sys::mount::{MountAttr, attr};
@@ -87,6 +87,18 @@ impl fmt::Display for Op {
             Op::Domainname(name) => write!(f, "set domainname {}", String::from_utf8_lossy(name)),
             Op::OomScore(score) => write!(f, "set oom_score_adj {}", text(score)),
             Op::Rlimit { resource, soft, hard } => write!(f, "set rlimit {resource} soft {soft} hard {hard}"),
+            Op::Scheduler(s) => {
+                write!(f, "set scheduler {} flags {:#x} nice {} priority {}", s.policy, s.flags, s.nice, s.priority)?;
+                let [runtime, deadline, period] = s.deadline;
+                if s.deadline == [0; 3] { Ok(()) } else { write!(f, " runtime {runtime} deadline {deadline} period {period}") }
+            }
+            Op::IoPriority(value) => write!(f, "set I/O priority class {} level {}", value >> 13, value & 7),
+            Op::Affinity(cpus) => write!(f, "run on CPUs {}", set(cpus)),
+            Op::MemoryPolicy { mode, nodes } => write!(f, "set memory policy {mode:#x} nodes {}", set(nodes)),
+            Op::Personality(persona) => write!(f, "set personality {persona:#x}"),
+            Op::OpenProc => write!(f, "open the host's /proc"),
+            Op::Label(Label::AppArmor(words)) => write!(f, "tell AppArmor: {}", text(words)),
+            Op::Label(Label::SeLinux(words)) => write!(f, "tell SELinux: {}", text(words)),
             Op::Keyring => write!(f, "join a new session keyring"),
             Op::Groups { gids, .. } => write!(f, "set groups {gids:?}"),
             Op::KeepCapabilities => write!(f, "keep capabilities"),
@@ -132,8 +144,9 @@ impl fmt::Display for ParentOp {
             }
             ParentOp::Join(join) => write!(f, "join{} of {}", namespaces(join.flag), text(&join.path)),
             ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
-            ParentOp::WriteMaps { uid, gid } => {
-                write!(f, "map uid {} gid {}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
+            ParentOp::WriteMaps { uid, gid, helper } => {
+                let by = if *helper { " by newuidmap and newgidmap" } else { "" };
+                write!(f, "map uid {} gid {}{by}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
             }
             ParentOp::Keeper(paths) => {
                 write!(f, "reserve")?;
@@ -278,6 +291,12 @@ const NAMESPACES: &[(i32, &str)] = &[
 
 fn namespaces(flags: u64) -> String {
     NAMESPACES.iter().filter(|(flag, _)| flags & *flag as u64 != 0).map(|(_, name)| *name).collect()
+}
+
+/// The numbers in a set.
+fn set(bits: &Nodes) -> String {
+    let numbers = (0..bits.len() * 64).filter(|n| bits[n / 64] >> (n % 64) & 1 == 1).map(|n| n.to_string());
+    numbers.collect::<Vec<_>>().join(",")
 }
 
 fn text(s: &CStr) -> String {

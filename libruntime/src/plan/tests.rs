@@ -42,15 +42,7 @@ const LATER: &str = " (hint: remove it, or run this bundle with a runtime that s
 
 #[test]
 fn what_is_not_applied_is_refused_by_name() {
-    let cases = [
-        ("/linux/mountLabel", json!("x"), "linux.mountLabel: is not supported yet"),
-        ("/linux/intelRdt", json!({}), "linux.intelRdt: is not supported yet"),
-        ("/linux/personality", json!({"domain": "LINUX"}), "linux.personality: is not supported yet"),
-        ("/process/apparmorProfile", json!("x"), "process.apparmorProfile: is not supported yet"),
-        ("/process/selinuxLabel", json!("x"), "process.selinuxLabel: is not supported yet"),
-        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 1}), "process.ioPriority: is not supported yet"),
-        ("/process/scheduler", json!({"policy": "SCHED_OTHER"}), "process.scheduler: is not supported yet"),
-    ];
+    let cases = [("/linux/intelRdt", json!({}), "linux.intelRdt: is not supported yet")];
     for (pointer, value, reason) in cases {
         assert_eq!(
             plan(with(pointer, value), &Options::default()).unwrap_err(),
@@ -109,11 +101,77 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("/mounts/-", mount(&["copy-symlink"]), "mounts[1].options: mount option `copy-symlink` is not supported"),
         ("/mounts/-", mount(&["idmap"]), "mounts[1].options: only a bind mount can be id-mapped"),
         ("/mounts/-", mount(&["tmpcopyup"]), "mounts[1].options: `tmpcopyup` is for a `tmpfs`"),
+        (
+            "/process/apparmorProfile",
+            json!("x"),
+            "process.apparmorProfile: `x` cannot be applied: the kernel does not run this security module",
+        ),
+        (
+            "/process/selinuxLabel",
+            json!("x"),
+            "process.selinuxLabel: `x` cannot be applied: the kernel does not run this security module",
+        ),
+        ("/linux/mountLabel", json!("x"), "linux.mountLabel: `x` cannot be applied: the kernel does not run SELinux"),
+        (
+            "/process/ioPriority",
+            json!({"class": "IOPRIO_CLASS_RT", "priority": 8}),
+            "process.ioPriority.priority: 8 is not between 0 and 7",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_OTHER", "priority": 1}),
+            "process.scheduler.priority: 1 is not between 0 and 0, which the policy takes",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_BATCH", "nice": 20}),
+            "process.scheduler.nice: 20 is not between -20 and 19",
+        ),
+        (
+            "/linux/personality",
+            json!({"domain": "LINUX", "flags": ["x"]}),
+            "linux.personality.flags: `x` is not known: the specification has no flags yet",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0-"}),
+            "linux.memoryPolicy.nodes: `0-` is not a list of nodes like `0-3,7`",
+        ),
+        ("/process/user/username", json!("x"), "process.user.username: belongs to another platform"),
         ("/linux/rootfsPropagation", json!("x"), "linux.rootfsPropagation: `x` is not a propagation type"),
     ];
     for (pointer, value, reason) in cases {
         assert_eq!(plan(with(pointer, value), &Options::default()).unwrap_err(), [format!("config.json: {reason}")], "{pointer}");
     }
+}
+
+#[test]
+fn where_the_module_is_on_its_words_come_after_the_fork_and_mounts_have_the_context() {
+    let mut spec = with("/mounts/-", json!({"destination": "/t", "type": "tmpfs"}));
+    spec["process"]["apparmorProfile"] = json!("profile");
+    spec["process"]["selinuxLabel"] = json!("u:r:t:s0");
+    spec["linux"]["mountLabel"] = json!("u:o:t:s0");
+    let bundle = Bundle { spec: serde_json::from_value(spec).unwrap(), rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };
+    let host = Host { apparmor: true, selinux: true, ..Host::recorded(0, 0) };
+    let text = Plan::new(&bundle, &host, &Options::default()).unwrap().to_string();
+    let order =
+        ["open the host's /proc", "context=u:o:t:s0", "pivot", "session", "exec profile", "tell SELinux: u:r:t:s0", "exec true"];
+    let at: Vec<usize> = order.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
+    assert!(at.is_sorted(), "{text}");
+    assert_eq!(text.matches("context=").count(), 1, "proc takes none: {text}");
+}
+
+#[test]
+fn the_cpus_are_for_a_process_that_joins() {
+    let mut spec = minimal();
+    spec["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "1-2"});
+    let first = plan(spec.clone(), &Options::default()).unwrap().to_string();
+    assert!(!first.contains("CPUs"), "{first}");
+    let spec: oci_spec::runtime::Spec = serde_json::from_value(spec).unwrap();
+    let process = spec.process().clone().unwrap();
+    let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };
+    let text = Plan::exec(&bundle, process, &Host::recorded(0, 0), &Options::default()).unwrap().to_string();
+    assert!(text.contains("guard         run on CPUs 0 ") && text.contains("scheduling    run on CPUs 1,2 "), "{text}");
 }
 
 #[test]

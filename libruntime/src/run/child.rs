@@ -29,6 +29,8 @@ pub(super) struct Child<'a> {
     pub dev: Option<OwnedFd>,
     /// `/proc/self` of the host's procfs.
     pub proc_self: Option<OwnedFd>,
+    /// The host's `/proc` itself.
+    pub proc: Option<OwnedFd>,
     /// The host's `/dev/null`.
     pub null: Option<OwnedFd>,
     /// An empty read-only file system.

@@ -5,7 +5,7 @@ use super::child::{Child, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::keeper::Keeper;
-use super::{Options, door, hook, idmap, oci_state, rootfs_dir};
+use super::{Options, door, hook, idmap, maps, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
@@ -143,6 +143,7 @@ impl<'a> Launch<'a> {
                 root_id: (0, 0),
                 dev: None,
                 proc_self: None,
+                proc: None,
                 null: None,
                 empty: None,
                 kept: [const { None }; mount_slots()],
@@ -220,7 +221,7 @@ impl<'a> Launch<'a> {
                     Some(joined) => cgroup.enter_beside(container.pid, joined.init),
                     None => cgroup.enter(container.pid),
                 })?,
-                ParentOp::WriteMaps { uid, gid } => write_maps(container.pid, uid, gid).map_err(|e| failed(step, e))?,
+                ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::write_all(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,

@@ -13,6 +13,7 @@ mod init;
 pub mod keeper;
 mod kill;
 mod launch;
+mod maps;
 mod op;
 mod start;
 mod terminal;
@@ -88,7 +89,9 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
     single_threaded().and_then(|()| no_directory_as_stdio()).map_err(|e| vec![e])?;
     let asked = options.plan(park);
     let plan = Plan::new(bundle, &Host::probe_for(&bundle.spec, &asked), &asked)?;
-    plan.warnings.iter().for_each(|what| Error::new(what).warn());
+    if !park {
+        plan.warnings.iter().for_each(|what| Error::new(what).warn());
+    }
     receiver(&plan, options).map_err(|e| vec![e])?;
     let reserved = match (&options.store, &options.id) {
         (Some(store), Some(id)) => Some(reserve(store, id, bundle).map_err(|e| vec![e])?),
@@ -102,7 +105,8 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
     ended.map_err(|e| vec![e])
 }
 
-/// Makes a container whose process waits for [`start`]. `options` must have an id and a store.
+/// Makes a container whose process waits for [`start`]. `options` must have an id and a store. Unlike [`run`] it mentions no warnings:
+/// standard error is the container's, and an engine keeps it in the container's log; [`Plan::warnings`] has them.
 ///
 /// # Errors
 /// As [`run`].

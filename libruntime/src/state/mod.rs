@@ -1,6 +1,8 @@
 //! What is remembered of a container between two calls. Small, written whole or not at all; whether it runs is derived
 //! from pid and start time, never remembered.
 
+mod control;
+mod events;
 mod id;
 mod members;
 mod process;
@@ -8,6 +10,7 @@ mod signal;
 mod store;
 mod time;
 
+pub use events::Event;
 pub use id::ContainerId;
 pub use signal::Signal;
 pub(crate) use store::initial_user_namespace;

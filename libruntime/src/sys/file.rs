@@ -356,10 +356,15 @@ fn message(data: &mut libc::iovec, control: &mut OneFd) -> libc::msghdr {
 
 /// poll(2) for input or hang-up on each descriptor; which of them are ready.
 pub fn poll<const N: usize>(fds: [Option<BorrowedFd>; N]) -> Result<[bool; N]> {
+    poll_within(fds, -1)
+}
+
+/// The same, for about so many milliseconds; a signal makes them begin again.
+pub fn poll_within<const N: usize>(fds: [Option<BorrowedFd>; N], milliseconds: i32) -> Result<[bool; N]> {
     let mut set = fds.map(|fd| libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_fd().as_raw_fd()), events: libc::POLLIN, revents: 0 });
     loop {
         // SAFETY: `set` is live and has N entries.
-        match done(unsafe { libc::poll(set.as_mut_ptr(), N as libc::nfds_t, -1) }.into()) {
+        match done(unsafe { libc::poll(set.as_mut_ptr(), N as libc::nfds_t, milliseconds) }.into()) {
             Err(super::Errno::EINTR) => {}
             other => return other.map(|()| set.map(|p| p.revents != 0)),
         }

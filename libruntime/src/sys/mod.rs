@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod net;
 pub mod pidfd;
 pub mod process;
+pub mod schedule;
 pub mod signal;
 pub mod tty;
 

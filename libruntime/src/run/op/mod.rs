@@ -5,6 +5,7 @@ mod device;
 mod exec;
 mod hook;
 mod join;
+mod label;
 mod mask;
 mod mounts;
 mod place;
@@ -13,7 +14,7 @@ mod walk;
 use super::child::Child;
 use crate::plan::op::{Op, SelfMap, Sync};
 use crate::sys::file::Resolve;
-use crate::sys::{Errno, Result, cred, file, mount, namespace, net, process, signal, tty};
+use crate::sys::{Errno, Result, cred, file, mount, namespace, net, process, schedule, signal, tty};
 use place::{DIR, made, touch};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -60,6 +61,13 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Domainname(name) => process::setdomainname(name),
         Op::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),
         Op::Rlimit { resource, soft, hard } => process::setrlimit(*resource, *soft, *hard),
+        Op::Scheduler(s) => schedule::set_scheduler(s.policy, s.flags, s.nice, s.priority, s.deadline),
+        Op::IoPriority(value) => schedule::set_io_priority(*value),
+        Op::Affinity(cpus) => schedule::set_affinity(cpus),
+        Op::MemoryPolicy { mode, nodes } => schedule::set_memory_policy(*mode, nodes),
+        Op::Personality(persona) => schedule::set_personality(*persona),
+        Op::OpenProc => label::open_proc(child),
+        Op::Label(label) => label::say(label, child),
         Op::Keyring => keyring(),
         Op::Groups { gids, denied_is_fine } => match cred::set_groups(gids) {
             Err(Errno::EPERM) if *denied_is_fine => Ok(()),

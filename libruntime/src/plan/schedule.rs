@@ -1,0 +1,166 @@
+//! `process.scheduler`, `process.ioPriority`, `process.execCPUAffinity`, `linux.memoryPolicy`, `linux.personality`: how the kernel
+//! is to treat the process.
+
+use super::Draft;
+use super::op::{Nodes, Op, Scheduling};
+use super::order::Stage;
+use oci_spec::runtime::{
+    IOPriorityClass as Class, LinuxMemoryPolicy, LinuxPersonalityDomain as Domain, LinuxSchedulerFlag as Flag,
+    LinuxSchedulerPolicy as Policy, MemoryPolicyFlagType as MemoryFlag, MemoryPolicyModeType as Mode, Process, Scheduler, Spec,
+};
+
+pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
+    if let Some(process) = spec.process() {
+        affinity(draft, process);
+        if let Some(scheduler) = process.scheduler() {
+            self::scheduler(draft, scheduler);
+        }
+        io_priority(draft, process);
+    }
+    let Some(linux) = spec.linux() else { return };
+    if let Some(policy) = linux.memory_policy() {
+        memory_policy(draft, policy);
+    }
+    if let Some(personality) = linux.personality() {
+        if let Some(flag) = personality.flags().iter().flatten().next() {
+            draft.refuse("linux.personality.flags", format!("`{flag}` is not known: the specification has no flags yet"));
+        }
+        let domain = match personality.domain() {
+            Domain::PerLinux => 0,
+            Domain::PerLinux32 => 8,
+        };
+        draft.step(Stage::Scheduling, Op::Personality(domain), "linux.personality");
+    }
+}
+
+/// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair.
+fn affinity(draft: &mut Draft, process: &Process) {
+    let Some(affinity) = process.exec_cpu_affinity().as_ref().filter(|_| draft.joins) else { return };
+    let place = "process.execCPUAffinity";
+    for (list, name, stage) in
+        [(affinity.initial(), "initial", Stage::Guard), (affinity.cpu_affinity_final(), "final", Stage::Scheduling)]
+    {
+        let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else { continue };
+        let place = format!("{place}.{name}");
+        match set(list) {
+            Some(cpus) => draft.step(stage, Op::Affinity(cpus), place),
+            None => draft.refuse(place, format!("`{list}` is not a list of CPUs like `0-3,7`")),
+        }
+    }
+}
+
+fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
+    let place = "process.scheduler";
+    let policy = match scheduler.policy() {
+        Policy::SchedOther => 0,
+        Policy::SchedFifo => 1,
+        Policy::SchedRr => 2,
+        Policy::SchedBatch => 3,
+        Policy::SchedIso => 4,
+        Policy::SchedIdle => 5,
+        Policy::SchedDeadline => 6,
+    };
+    let flags = scheduler.flags().iter().flatten().fold(0, |flags, flag| flags | bit(*flag));
+    let nice = scheduler.nice().unwrap_or(0);
+    let priority = scheduler.priority().unwrap_or(0);
+    let deadline = [scheduler.runtime(), scheduler.deadline(), scheduler.period()].map(|n| n.unwrap_or(0));
+    if !(-20..=19).contains(&nice) {
+        draft.refuse(format!("{place}.nice"), format!("{nice} is not between -20 and 19"));
+    }
+    let wanted = if matches!(policy, 1 | 2) { 1..=99 } else { 0..=0 };
+    if !wanted.contains(&priority) {
+        let what = format!("{priority} is not between {} and {}, which the policy takes", wanted.start(), wanted.end());
+        draft.refuse(format!("{place}.priority"), what);
+    }
+    if policy != 6 && deadline != [0; 3] {
+        draft.refuse(place, "`runtime`, `deadline` and `period` are for SCHED_DEADLINE");
+    }
+    let op = Scheduling { policy, flags, nice, priority: priority.unsigned_abs(), deadline };
+    draft.step(Stage::Scheduling, Op::Scheduler(op), place);
+}
+
+/// SCHED_FLAG_* of sched_setattr(2).
+fn bit(flag: Flag) -> u64 {
+    match flag {
+        Flag::SchedResetOnFork => 0x01,
+        Flag::SchedFlagReclaim => 0x02,
+        Flag::SchedFlagDLOverrun => 0x04,
+        Flag::SchedFlagKeepPolicy => 0x08,
+        Flag::SchedFlagKeepParams => 0x10,
+        Flag::SchedFlagUtilClampMin => 0x20,
+        Flag::SchedFlagUtilClampMax => 0x40,
+    }
+}
+
+fn io_priority(draft: &mut Draft, process: &Process) {
+    let Some(wanted) = process.io_priority() else { return };
+    let class = match wanted.class() {
+        Class::IoprioClassRt => 1,
+        Class::IoprioClassBe => 2,
+        Class::IoprioClassIdle => 3,
+    };
+    match u32::try_from(wanted.priority()) {
+        Ok(level @ 0..=7) => draft.step(Stage::Scheduling, Op::IoPriority(class << 13 | level), "process.ioPriority"),
+        _ => draft.refuse("process.ioPriority.priority", format!("{} is not between 0 and 7", wanted.priority())),
+    }
+}
+
+fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
+    let mode = match policy.mode() {
+        Mode::MpolDefault => 0,
+        Mode::MpolPreferred => 1,
+        Mode::MpolBind => 2,
+        Mode::MpolInterleave => 3,
+        Mode::MpolLocal => 4,
+        Mode::MpolPreferredMany => 5,
+        Mode::MpolWeightedInterleave => 6,
+    };
+    let flag = |flag: &MemoryFlag| match flag {
+        MemoryFlag::MpolFNumaBalancing => 1 << 13,
+        MemoryFlag::MpolFRelativeNodes => 1 << 14,
+        MemoryFlag::MpolFStaticNodes => 1 << 15,
+    };
+    let flags = policy.flags().iter().flatten().map(flag).fold(0, |flags, flag| flags | flag);
+    let list = policy.nodes().as_deref().unwrap_or_default();
+    let place = "linux.memoryPolicy";
+    let Some(nodes) = set(list) else {
+        return draft.refuse(format!("{place}.nodes"), format!("`{list}` is not a list of nodes like `0-3,7`"));
+    };
+    match (mode, list.is_empty()) {
+        (0 | 4, false) => draft.refuse(format!("{place}.nodes"), "must be empty for MPOL_DEFAULT and MPOL_LOCAL"),
+        (2 | 3 | 5 | 6, true) => draft.refuse(format!("{place}.nodes"), "is missing: the mode needs nodes"),
+        _ => draft.step(Stage::Scheduling, Op::MemoryPolicy { mode: mode | flags, nodes }, place),
+    }
+}
+
+/// `0-3,7` as bits (cpuset(7), "List format"); `None` when it is no such list, or goes beyond what is supported (1024).
+pub(super) fn set(list: &str) -> Option<Nodes> {
+    let mut bits = Nodes::default();
+    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        if first > last {
+            return None;
+        }
+        for n in first..=last {
+            *bits.get_mut(n / 64)? |= 1 << (n % 64);
+        }
+    }
+    Some(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::set;
+
+    #[test]
+    fn lists_are_sets() {
+        let bits = |list: &str| set(list).map(|bits| bits[..2].to_vec());
+        assert_eq!(bits("0-3,7"), Some(vec![0x8f, 0]));
+        assert_eq!(bits("63-64"), Some(vec![1 << 63, 1]));
+        assert_eq!(bits(""), Some(vec![0, 0]));
+        for wrong in ["3-1", "a", "1-", "-1", "1024", "0-99999999"] {
+            assert_eq!(set(wrong), None, "{wrong}");
+        }
+    }
+}
