@@ -7,6 +7,7 @@ use std::path::Path;
 
 /// A demand (or the beginning of several) on which codexrun and runc 1.1.5 do not give the same answer, and why.
 const REASONS: &[(&str, &str)] = &[
+    ("runtime.start.executed", "runc 1.1.5 returns from `start` when it has told the process to go on, executed or not yet"),
     ("config.oci-version.", "runc 1.1.5 does not look at ociVersion; codexrun refuses what it cannot have been written for"),
     ("config.mounts.options.defaults", "runc 1.1.5 hands the word to the file system, and tmpfs refuses it"),
     ("config.mounts.options.data", "runc 1.1.5 gives a tmpfs the mode of the directory below it, whatever `mode=` says"),

@@ -101,7 +101,10 @@ fn cgroup(turn: &Turn) -> Verdict {
 }
 
 fn rootfs(turn: &Turn) -> Verdict {
-    prints(turn, "cat /etc/mark; readlink /proc/1/exe; stat -f -c %T /dev", "busybox\n/bin/busybox\ntmpfs\n", |_| ())
+    let container = turn.started(&turn.sh("echo up; sleep 1000"))?;
+    container.says("up")?;
+    let ran = exec(&container, turn, "cat /etc/mark; readlink /proc/1/exe; stat -f -c %T /dev", |_| ())?;
+    ran.must("busybox, /bin/busybox, tmpfs", ran.code == 0 && ran.out == "busybox\n/bin/busybox\ntmpfs\n")
 }
 
 fn cwd(turn: &Turn) -> Verdict {

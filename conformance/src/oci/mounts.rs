@@ -183,12 +183,14 @@ fn propagation(turn: &Turn) -> Verdict {
     slave(turn)
 }
 
-/// A slave needs a master: a mount of the host that is shared.
+/// A slave needs a master: a mount of the host that is shared. Engines ask for the root's propagation as well then.
 fn slave(turn: &Turn) -> Verdict {
     let _host = Shared::new(turn)?;
     let of_it = |option: &str| json!({"destination": "/work", "source": turn.dir.join("shared"), "options": ["rbind", option]});
     for option in ["slave", "rslave"] {
-        let text = turn.output(&with(turn, "cat /proc/self/mountinfo", &[of_it(option)]))?;
+        let mut config = with(turn, "cat /proc/self/mountinfo", &[of_it(option)]);
+        config["linux"]["rootfsPropagation"] = json!("rslave");
+        let text = turn.output(&config)?;
         let line = text.lines().find(|l| l.split(' ').nth(4) == Some("/work")).unwrap_or_default();
         if !line.contains(" master:") || line.contains(" shared:") {
             return fail(option, "master:N and not shared", line);
