@@ -103,7 +103,7 @@ fn page(runtimes: &[Runtime], report: &Report) -> String {
     }
     text += "\n## Differences from runc\n\n";
     for (name, why) in differences(runtimes, report) {
-        text += &format!("- `{name}`: {why}\n");
+        text += &format!("- `{name}`: {}\n", if why.is_empty() { "no reason yet" } else { why });
     }
     text + "\n" + NOTES
 }
