@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use crate::contender::{Contender, Line};
-use crate::round::{Standing, command, round, tidy};
+use crate::round::{Standing, command, heard, round, tidy};
 use crate::trace::{self, Calls};
 
 /// What a contender took.
@@ -41,10 +41,11 @@ const READY: &str = "the payload runs\n";
 /// Round robin over all contenders, so that whatever else the machine does hits each alike; every other round backwards,
 /// since what one leaves to the kernel's workers (a network namespace, cgroups) is paid by the one after it.
 pub fn rounds(rows: &mut [Row], runs: usize) -> Result<()> {
+    let named = |c: &Contender, e: Error| Error::other(format!("{}, {}: {e}", c.shape.name(), c.name));
     for turn in 0..WARM_UP + runs {
         rows.reverse();
         for row in rows.iter_mut() {
-            let wall = once(&row.contender)?;
+            let wall = once(&row.contender).map_err(|e| named(&row.contender, e))?;
             if turn >= WARM_UP {
                 row.wall.push(wall);
             }
@@ -59,7 +60,8 @@ pub fn rounds(rows: &mut [Row], runs: usize) -> Result<()> {
 /// The row of a contender before its rounds, or the reason why it cannot run here.
 pub fn try_out(contender: Contender, floor: &Path, scratch: &Path) -> std::result::Result<Row, String> {
     let standing = Standing::begin(&contender).map_err(|e| e.to_string())?;
-    runs_at_all(&contender, scratch)?;
+    let first = |said: &File| round(&contender, |step| command(&step.argv, &contender.cwd).stderr(said.try_clone()?).status());
+    heard(first).map_err(|e| e.to_string())?;
     let probed = contender.probe.as_ref().map(|line| probe(&contender, line)).transpose();
     let probed = probed.map_err(|e| format!("the probe failed: {e}"))?;
     let peaks: Result<Vec<i64>> = (0..PEAK_RUNS).map(|_| peak(&contender, floor, scratch)).collect();
@@ -78,16 +80,6 @@ fn once(contender: &Contender) -> Result<f64> {
         status
     })?;
     Ok(wall)
-}
-
-// A file, not a pipe: what `create` leaves behind holds it open.
-fn runs_at_all(contender: &Contender, scratch: &Path) -> std::result::Result<(), String> {
-    let file = scratch.join("said");
-    let ended = File::create(&file)
-        .and_then(|said| round(contender, |step| command(&step.argv, &contender.cwd).stderr(said.try_clone()?).status()));
-    let said = fs::read_to_string(&file).unwrap_or_default();
-    let line = said.lines().next().unwrap_or("and says nothing");
-    ended.map(drop).map_err(|e| format!("{e}: {line}"))
 }
 
 fn probe(contender: &Contender, line: &Line) -> Result<Probed> {

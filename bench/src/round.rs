@@ -1,7 +1,7 @@
 //! One round of a contender: its command lines, one after the other, whoever measures them.
 
-use std::fs;
-use std::io::{Error, PipeWriter, Result};
+use std::fs::{self, File};
+use std::io::{Error, PipeWriter, Read, Result, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -18,15 +18,28 @@ pub fn command(argv: &[std::ffi::OsString], cwd: &Path) -> Command {
 /// Has `run` run every step; none may fail. Returns the largest resident size of a payload whose end had to be awaited, KiB.
 pub fn round(contender: &Contender, mut run: impl FnMut(&Step) -> Result<ExitStatus>) -> Result<i64> {
     let mut each = |step: &Step| {
-        let status = run(step)?;
-        if !status.success() {
-            return Err(Error::other(format!("{}, {}: {status}", contender.shape.name(), contender.name)));
-        }
+        run(step).and_then(succeeded)?;
         step.payload.as_deref().map_or(Ok(0), end_of_payload)
     };
     let sizes: Result<Vec<i64>> = contender.steps.iter().map(&mut each).collect();
     tidy(contender);
     Ok(sizes?.into_iter().max().unwrap_or(0))
+}
+
+fn succeeded(status: ExitStatus) -> Result<()> {
+    if status.success() { Ok(()) } else { Err(Error::other(status.to_string())) }
+}
+
+/// Adds to the error of `run` the first line that was said into the file it is given. A file, not a pipe: what `create` leaves
+/// behind holds it open.
+pub fn heard<T>(run: impl FnOnce(&File) -> Result<T>) -> Result<T> {
+    let mut file = tempfile::tempfile()?;
+    run(&file).map_err(|e| {
+        let mut said = String::new();
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut said));
+        let line = said.lines().next().filter(|_| read.is_ok()).unwrap_or("and says nothing");
+        Error::other(format!("{e}: {line}"))
+    })
 }
 
 /// The payload is our child once the process that made it is gone.
@@ -55,10 +68,10 @@ impl Standing {
         let (reader, writer) = std::io::pipe()?;
         let standing = Standing { clean_up: contender.clean_up.clone(), cwd: contender.cwd.clone(), _stdin: writer };
         for line in &contender.set_up {
-            let status = command(line, &contender.cwd).stdin(reader.try_clone()?).status()?;
-            if !status.success() {
-                return Err(Error::other(format!("the set-up failed: {status}")));
-            }
+            let run = |said: &File| {
+                command(line, &contender.cwd).stdin(reader.try_clone()?).stderr(said.try_clone()?).status().and_then(succeeded)
+            };
+            heard(run).map_err(|e| Error::other(format!("the set-up failed: {e}")))?;
         }
         Ok(standing)
     }
@@ -98,9 +111,19 @@ mod tests {
         let standing = Standing::begin(&contender).unwrap();
         assert!(dir.path().join("set-up").exists());
         let failed = round(&contender, |step| command(&step.argv, dir.path()).status());
-        assert!(failed.is_err() && !dir.path().join("too-far").exists());
+        assert_eq!(failed.unwrap_err().to_string(), "exit status: 1");
+        assert!(!dir.path().join("too-far").exists());
         drop(standing);
         assert!(!dir.path().join("set-up").exists());
+    }
+
+    #[test]
+    fn a_set_up_that_fails_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut contender = contender(dir.path(), &[]);
+        contender.set_up = vec![["sh", "-c", "echo because >&2; exit 3"].map(Into::into).to_vec()];
+        let said = Standing::begin(&contender).err().unwrap().to_string();
+        assert_eq!(said, "the set-up failed: exit status: 3: because");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "ls", "stat", "readlink", "hostname", "id", "mount", "grep", "echo", "test", "touch", "ip", "ps", "sleep",
-    "true", "head", "mkdir", "ionice", "awk", "uname", "sort", "tr", "nice", "cut", "umount",
+    "true", "head", "mkdir", "ionice", "awk", "uname", "sort", "wc", "tr", "nice", "cut", "umount",
 ];
 
 /// A bundle with a busybox in it.
@@ -157,7 +157,10 @@ struct Holder(Child);
 
 impl Holder {
     fn new(flags: &[&str]) -> Holder {
-        let mut command = Command::new("unshare");
+        Holder::of(Command::new("unshare"), flags)
+    }
+
+    fn of(mut command: Command, flags: &[&str]) -> Holder {
         let child = command.args(flags).args(["sh", "-c", "echo; exec sleep 1000"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut holder = Holder(child);
         let mut byte = [0];
@@ -241,6 +244,12 @@ mod namespaces {
         let wanted = format!("{}\n{}\n0\n0 1\n", holder.link("user"), holder.link("net"));
         let bundle = Bundle::new(script).joining(&[("user", &user), ("network", &net)]);
         bundle.says_as(&wanted, &["crun"]);
+        // What podman writes beside the path; the namespace's own maps are what counts.
+        let dummy = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        let bundle = bundle.with("/process/oomScoreAdj", json!(500));
+        let bundle = bundle.with("/linux/uidMappings", dummy.clone()).with("/linux/gidMappings", dummy);
+        bundle.says_as(&wanted, &["crun"]);
+        assert!(bundle.run("codexrun").err.contains("linux.uidMappings has no effect"));
     }
 
     #[test]
@@ -301,6 +310,70 @@ mod namespaces {
         let bundle = Bundle::new(script).with("/linux/namespaces/-", json!({"type": "time"}));
         let said = bundle.with("/linux/timeOffsets", offsets).run("codexrun");
         assert_eq!((said.code, said.out.as_str()), (0, "monotonic 2000000 0\nboottime 1000000 5\nahead\n"), "{}", said.err);
+    }
+}
+
+mod network_devices {
+    use super::*;
+
+    /// Runs codexrun in a network namespace that has a pair of devices, one of them with addresses, and then `after`.
+    fn with_devices(bundle: &Bundle, after: &str) -> Said {
+        let inner = bundle.command("codexrun");
+        let script = format!(
+            "ip link add v0 type veth peer name v1 && ip addr add 10.9.8.7/24 dev v0 && ip -6 addr add fd00::7/64 dev v0 nodad && \
+             ip link set v0 up && ip link set v1 up && \"$@\"; code=$?; {after}; exit $code"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-n", "sh", "-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+        Said::of(&command.output().unwrap())
+    }
+
+    fn can() -> bool {
+        let made = Command::new("unshare").args(["-n", "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"]).output();
+        let can = root() && made.is_ok_and(|output| output.status.success());
+        if !can {
+            eprintln!("skipped: no veth devices here");
+        }
+        can
+    }
+
+    #[test]
+    fn a_device_is_moved_renamed_and_up_and_keeps_its_addresses() {
+        if !can() {
+            return;
+        }
+        let script = "ip -o addr show | awk '{print $2, $4}' | grep -v -e ^lo -e fe80; ip link show eth7 | grep -c ,UP";
+        let bundle = Bundle::new(script).with("/linux/netDevices", json!({"v0": {"name": "eth7"}}));
+        let said = with_devices(&bundle, "ip -o link | grep -c v0:");
+        assert_eq!((said.code, said.out.as_str()), (0, "eth7 10.9.8.7/24\neth7 fd00::7/64\n1\n0\n"), "{}", said.err);
+        let bundle = Bundle::new("ip -o link | awk '{print $2}' | grep net | cut -d@ -f1")
+            .with("/linux/netDevices", json!({"v0": {"name": "net%d"}}));
+        let said = with_devices(&bundle, "true");
+        assert_eq!((said.code, said.out.as_str()), (0, "net0\n"), "{}", said.err);
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        let bundle = Bundle::new("ip -o addr show v0 | grep -c 10.9.8.7").with("/linux/netDevices", json!({"v0": {}}));
+        let bundle = bundle.with("/linux/namespaces/-", json!({"type": "user"})).with("/linux/uidMappings", map.clone());
+        let said = with_devices(&bundle.with("/linux/gidMappings", map), "true");
+        assert_eq!((said.code, said.out.as_str()), (0, "1\n"), "{}", said.err);
+    }
+
+    #[test]
+    fn what_cannot_be_moved_is_named_and_stays() {
+        if !can() {
+            return;
+        }
+        let bundle = |devices| Bundle::new("true").with("/linux/netDevices", devices);
+        let said = with_devices(&bundle(json!({"nosuch": {}})), "true");
+        assert!(said.code == 1 && said.err.contains("linux.netDevices[nosuch]: cannot move network device"), "{}", said.err);
+        let said = with_devices(&bundle(json!({"v0": {"name": "lo"}})), "ip -o addr show v0 | grep -c 10.9.8.7");
+        assert!(
+            said.code == 1 && said.out == "1\n" && said.err.contains("is in the container already"),
+            "{}{}",
+            said.out,
+            said.err
+        );
+        let namespaces = json!([{"type": "mount"}, {"type": "pid"}]);
+        bundle(json!({"v0": {}})).with("/linux/namespaces", namespaces).refused("linux.netDevices: needs a network namespace");
     }
 }
 
@@ -441,6 +514,22 @@ mod capabilities {
         assert!(bundle.run("codexrun").err.contains("capabilities.ambient: "));
     }
 
+    /// What `runc spec` itself writes, as it is but for the terminal and the command.
+    #[test]
+    fn the_default_of_runc_runs() {
+        if !root() || !has("runc") {
+            return;
+        }
+        let mut bundle = Bundle::new("");
+        let spec = Command::new("runc").arg("spec").current_dir(bundle.dir.path()).status().unwrap();
+        assert!(spec.success());
+        bundle.config = serde_json::from_slice(&fs::read(bundle.dir.path().join("config.json")).unwrap()).unwrap();
+        let script = "hostname; ls /sys/fs/cgroup/memory >/dev/null && echo cgroup; stat -f -c %T /dev/mqueue; ls /dev | wc -l";
+        let bundle = bundle.with("/process/terminal", json!(false)).with("/process/args", json!(["sh", "-c", script]));
+        let said = bundle.run("codexrun");
+        assert!(said.code == 0 && said.out.starts_with("runc\n"), "{}{}", said.out, said.err);
+    }
+
     #[test]
     fn an_unknown_name_is_refused() {
         if !root() {
@@ -469,6 +558,59 @@ mod mounts {
         let bundle = bundle.mount(bind("/a/b/c")).mount(bind("/etc/resolv.conf")).mount(bind("/out/x"));
         bundle.says_as(&"content\n".repeat(4), &["runc"]);
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "something was made outside of the root");
+    }
+}
+
+mod attacks {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    /// CVE-2021-30465, CVE-2024-45310: somebody who can write to the root swaps a directory for a link while targets are made in it.
+    #[test]
+    fn nothing_is_made_outside_while_links_are_swapped_in() {
+        if !root() {
+            return;
+        }
+        let outside = tempfile::tempdir().unwrap();
+        let bundle = Bundle::new("true");
+        let at = |name: &str| bundle.root().join(name);
+        fs::create_dir(at("race")).unwrap();
+        symlink(outside.path(), at("link")).unwrap();
+        let tmpfs = |n: u32| json!({"destination": format!("/race/{n}/x/y"), "type": "tmpfs", "source": "t"});
+        let node = json!([{"path": "/race/dev/n", "type": "c", "major": 1, "minor": 3}]);
+        let (swap, done) = ([at("race"), at("link"), at("aside")], AtomicBool::new(false));
+        let bundle = (0..5).fold(bundle, |bundle, n| bundle.mount(tmpfs(n))).with("/linux/devices", node);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let [race, link, aside] = &swap;
+                while !done.load(Relaxed) {
+                    // Each may fail when a launch has made what was missing.
+                    for (from, to) in [(race, aside), (link, race), (race, link), (aside, race)] {
+                        let _ = fs::rename(from, to);
+                    }
+                }
+            });
+            for _ in 0..60 {
+                bundle.run("codexrun");
+            }
+            done.store(true, Relaxed);
+        });
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    /// CVE-2019-19921, CVE-2025-52881: the container's /proc is whatever the image makes of it; what is written goes to the host's.
+    #[test]
+    fn parameters_are_written_to_no_proc_of_the_images() {
+        if !root() {
+            return;
+        }
+        let bundle = Bundle::new("cat /proc/sys/net/ipv4/ip_forward").with("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}));
+        fs::create_dir_all(bundle.root().join("proc/sys/net/ipv4")).unwrap();
+        let fake = bundle.root().join("proc/sys/net/ipv4/ip_forward");
+        fs::write(&fake, "fake").unwrap();
+        let mounts = json!([{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}]);
+        let said = bundle.with("/mounts", mounts).run("codexrun");
+        assert_eq!((said.code, said.out.as_str()), (0, "fake"), "{}", said.err);
     }
 }
 
@@ -723,6 +865,45 @@ mod users {
     }
 
     #[test]
+    fn an_ordinary_user_joins_what_is_its_own() {
+        if !root() {
+            return;
+        }
+        let Some(uid) = test_user() else { return eprintln!("skipped: no user codexrun-test") };
+        let mut command = Command::new("unshare");
+        command.uid(uid).gid(uid);
+        let holder = Holder::of(command, &["--user", "--map-root-user", "--net", "--ipc", "--uts", "--pid", "--fork"]);
+        let kinds = [("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")];
+        let paths: Vec<_> = kinds.iter().map(|(kind, name)| (*kind, holder.path(name))).collect();
+        let paths: Vec<_> = paths.iter().map(|(kind, path)| (*kind, path.as_path())).collect();
+        let script = "for n in user net ipc uts pid; do readlink /proc/self/ns/$n; done; id -u; cat /proc/self/oom_score_adj";
+        let wanted: String = kinds.iter().map(|(_, name)| holder.link(name) + "\n").collect();
+        let bundle = Bundle::new(script).joining(&paths).with("/process/oomScoreAdj", json!(500));
+        let said = ordinary(&bundle, "codexrun").unwrap();
+        assert_eq!((said.code, said.out), (0, wanted + "0\n500\n"), "{}", said.err);
+    }
+
+    /// As rootless podman calls it: user 0 of a user namespace, and the container has none of its own.
+    #[test]
+    fn the_root_of_a_user_namespace_makes_containers_without_another_one() {
+        if !root() {
+            return;
+        }
+        let script =
+            "id -u; test -c /dev/null && echo x > /dev/null && stat -c %t:%T /dev/zero; cat /proc/sys/net/ipv4/ip_forward";
+        let bundle = Bundle::new(script).with("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}));
+        let bundle = bundle.with("/linux/devices", json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": 5}]));
+        let caps = json!(["CAP_CHOWN", "CAP_KILL"]);
+        let sets = json!({"bounding": caps, "effective": caps, "permitted": caps});
+        let bundle = bundle.with("/process/capabilities", sets);
+        let inner = bundle.command("codexrun");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount"]).arg(inner.get_program()).args(inner.get_args());
+        let said = Said::of(&command.output().unwrap());
+        assert_eq!((said.code, said.out.as_str()), (0, "0\n1:5\n1\n"), "{}", said.err);
+    }
+
+    #[test]
     fn an_ordinary_user_has_the_ids_that_it_was_granted() {
         if !root() {
             return;
@@ -816,10 +997,14 @@ fn ordinary(bundle: &Bundle, runtime: &str) -> Option<Said> {
 }
 
 fn ordinary_with(bundle: &Bundle, runtime: &str, path: &str) -> Option<Said> {
-    let uid = fs::read_to_string("/etc/passwd").unwrap();
-    let uid: u32 = uid.lines().find(|l| l.starts_with("codexrun-test:"))?.split(':').nth(2)?.parse().ok()?;
+    let uid = test_user()?;
     let mut command = bundle.command(runtime);
     let given = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(bundle.dir.path()).status();
     assert!(given.unwrap().success());
     Some(Said::of(&command.uid(uid).gid(uid).env_clear().env("PATH", path).output().unwrap()))
+}
+
+fn test_user() -> Option<u32> {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    users.lines().find(|l| l.starts_with("codexrun-test:"))?.split(':').nth(2)?.parse().ok()
 }

@@ -469,7 +469,7 @@ fn create_leaves_the_containers_streams_alone() {
         spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls});
     });
     place.started();
-    until("it has spoken", || place.read("err") != "");
+    until("it has spoken", || !place.read("err").is_empty());
     assert_eq!((place.read("out"), place.read("err")), ("out\n".into(), "err\n".into()));
 }
 

@@ -3,17 +3,40 @@
 use crate::host::cgroup::Version;
 use crate::plan::cgroup::Group;
 use oci_spec::runtime::LinuxResources;
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Result, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Result, Write};
 use std::path::{Path, PathBuf};
 
 /// One write(2). Not `fs::write`, which would try to create what is missing.
 pub(super) fn write(dir: &Path, file: &str, value: &str) -> Result<()> {
-    let mut file = OpenOptions::new().write(true).open(dir.join(file))?;
-    match file.write(value.as_bytes())? {
-        n if n == value.len() => Ok(()),
-        _ => Err(ErrorKind::WriteZero.into()),
+    Last::default().write(dir, file, value)
+}
+
+/// The file that was written to last stays open: rules about devices are many.
+#[derive(Default)]
+pub(super) struct Last(Option<(PathBuf, File)>);
+
+impl Last {
+    /// As [`write()`].
+    pub fn write(&mut self, dir: &Path, file: &str, value: &str) -> Result<()> {
+        let path = dir.join(file);
+        let open = match self.0.take() {
+            Some((last, open)) if last == path => open,
+            _ => OpenOptions::new().write(true).open(&path)?,
+        };
+        let (_, open) = self.0.insert((path, open));
+        match open.write(value.as_bytes())? {
+            n if n == value.len() => Ok(()),
+            _ => Err(ErrorKind::WriteZero.into()),
+        }
     }
+}
+
+/// A file of one line, in one read(2); without the newline.
+pub(super) fn line(dir: &Path, file: &str) -> Result<String> {
+    let mut bytes = [0; 4096];
+    let n = File::open(dir.join(file))?.read(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[..n]).trim_end().to_owned())
 }
 
 /// The text of a file without its last newline.

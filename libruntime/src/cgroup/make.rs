@@ -35,7 +35,10 @@ pub(super) fn create(plan: &Plan) -> Result<Option<Cgroup>> {
 /// What enters a frozen cgroup never starts; a new one is frozen by one above it.
 fn not_frozen(cgroup: &Cgroup) -> Result<()> {
     let frozen = |group: &&Group| match group.version {
-        Version::V1 => file::read(&group.dir(), "freezer.state").is_ok_and(|state| state != "THAWED"),
+        Version::V1 => {
+            let freezer = group.controllers.iter().any(|name| name == "freezer");
+            freezer && file::line(&group.dir(), "freezer.state").is_ok_and(|state| state != "THAWED")
+        }
         Version::V2 => file::read(&group.dir(), "cgroup.events").is_ok_and(|text| file::keyed(&text, "frozen") == Some(1)),
     };
     match cgroup.groups.iter().find(frozen) {
@@ -69,8 +72,11 @@ fn not_made(plan: &Plan, group: usize, error: &io::Error) -> Error {
 /// Makes what is missing between base and leaf. Somebody may remove a level meanwhile, as its own parent: then it is begun anew.
 fn directory(group: &Group, made: &mut Vec<PathBuf>) -> io::Result<()> {
     let levels = group.levels();
+    // In version 1 nothing has to be done to those above, which mostly are there.
+    let last = levels.len().saturating_sub(1);
     for attempt in 0.. {
-        match levels.iter().try_for_each(|level| one_level(group, level, made)) {
+        let from = if attempt == 0 && group.version == Version::V1 { last } else { 0 };
+        match levels[from..].iter().try_for_each(|level| one_level(group, level, made)) {
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) && attempt < 10 && group.base.is_dir() => {}
             done => return done,
         }
@@ -88,8 +94,10 @@ fn one_level(group: &Group, level: &Path, made: &mut Vec<PathBuf>) -> io::Result
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         Ok(()) | Err(_) => {}
     }
-    if group.controllers.iter().any(|name| name == "cpuset") && group.version == Version::V1 {
-        inherit_cpuset(level, parent)?;
+    if group.version == Version::V1 && group.controllers.iter().any(|name| name == "cpuset") {
+        for name in ["cpuset.cpus", "cpuset.mems"] {
+            inherit(group, level, name)?;
+        }
     }
     Ok(())
 }
@@ -97,7 +105,7 @@ fn one_level(group: &Group, level: &Path, made: &mut Vec<PathBuf>) -> io::Result
 /// Gives the children of a version 2 cgroup what controllers there are. One that cannot be had is found missing when it is needed:
 /// its files are not there.
 fn enable(group: &Group, parent: &Path) {
-    let enabled = file::read(parent, "cgroup.subtree_control").unwrap_or_default();
+    let enabled = file::line(parent, "cgroup.subtree_control").unwrap_or_default();
     let missing: Vec<String> =
         group.controllers.iter().filter(|name| !enabled.split(' ').any(|e| e == *name)).map(|name| format!("+{name}")).collect();
     if !missing.is_empty() && file::write(parent, "cgroup.subtree_control", &missing.join(" ")).is_err() {
@@ -107,14 +115,16 @@ fn enable(group: &Group, parent: &Path) {
     }
 }
 
-/// cpusets of version 1 begin empty, and a process may enter none that is.
-fn inherit_cpuset(level: &Path, parent: &Path) -> io::Result<()> {
-    for name in ["cpuset.cpus", "cpuset.mems"] {
-        if file::read(level, name)?.is_empty() {
-            file::write(level, name, &file::read(parent, name)?)?;
+/// cpusets of version 1 begin empty, and a process may enter none that is: what the nearest one above has, which is returned.
+fn inherit(group: &Group, level: &Path, name: &str) -> io::Result<String> {
+    let own = file::line(level, name)?;
+    match level.parent().filter(|_| own.is_empty() && level != group.base) {
+        None => Ok(own),
+        Some(parent) => {
+            let above = inherit(group, parent, name)?;
+            file::write(level, name, &above).map(|()| above)
         }
     }
-    Ok(())
 }
 
 fn limit(plan: &Plan) -> Result<()> {
@@ -128,22 +138,22 @@ fn limit(plan: &Plan) -> Result<()> {
 
 /// Writes them in order; what the kernel refuses because of a value that comes later is tried again at the end.
 pub(super) fn write_all(groups: &[Group], writes: &[Write]) -> Result<()> {
-    let mut later = Vec::new();
+    let (mut later, mut last) = (Vec::new(), file::Last::default());
     for write in writes {
-        match put(groups, write) {
+        match put(groups, write, &mut last) {
             Err(e) if write.again && e.raw_os_error() == Some(libc::EINVAL) => later.push(write),
             done => done.map_err(|e| not_written(groups, write, &e))?,
         }
     }
-    later.into_iter().try_for_each(|write| put(groups, write).map_err(|e| not_written(groups, write, &e)))
+    later.into_iter().try_for_each(|write| put(groups, write, &mut last).map_err(|e| not_written(groups, write, &e)))
 }
 
-fn put(groups: &[Group], write: &Write) -> io::Result<()> {
+fn put(groups: &[Group], write: &Write, last: &mut file::Last) -> io::Result<()> {
     let dir = groups[write.group].dir();
     let mut missing = io::Error::from_raw_os_error(libc::ENOENT);
     for (name, value) in &write.choices {
         below_usage(&dir, write, value)?;
-        match file::write(&dir, name, value) {
+        match last.write(&dir, name, value) {
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => missing = e,
             done => return done,
         }

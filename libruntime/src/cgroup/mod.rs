@@ -1,6 +1,7 @@
 //! The container's cgroup on the disk: made, limited, entered, frozen, ended, measured and removed. The parent's side only; what is to
 //! be there was decided in `plan::cgroup`.
 
+mod enter;
 mod file;
 mod freeze;
 mod kill;
@@ -11,6 +12,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use enter::Entry;
 pub use oom::Oom;
 
 use crate::host::cgroup::Version;
@@ -18,7 +20,7 @@ use crate::plan::cgroup::{Group, Plan, limits};
 use crate::{Error, Result};
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A container's cgroup: one directory in each hierarchy. Small and plain, for the record of the container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,36 +53,6 @@ impl Cgroup {
             }
         }
         Cgroup { groups: plan.groups.clone(), made, lenient: plan.is_lenient() }
-    }
-
-    /// Moves a process into it, with all its threads.
-    pub fn enter(&self, pid: i32) -> Result<()> {
-        self.groups.iter().try_for_each(|group| {
-            let dir = group.dir();
-            self.entered(group, pid, file::write(&dir, "cgroup.procs", &pid.to_string()))
-        })
-    }
-
-    /// As [`Cgroup::enter`], for a process that joins the container of `init`: where the container has divided its version 2 cgroup,
-    /// which may then hold no process itself, it enters the one that `init` is in.
-    pub fn enter_beside(&self, pid: i32, init: i32) -> Result<()> {
-        self.groups.iter().try_for_each(|group| {
-            let enter = |dir: &Path| file::write(dir, "cgroup.procs", &pid.to_string());
-            let entered = match enter(&group.dir()) {
-                Err(e) if e.raw_os_error() == Some(libc::EBUSY) && group.version == Version::V2 => {
-                    file::tree(&group.dir()).iter().find(|dir| file::holds(dir, init)).map_or(Err(e), |dir| enter(dir))
-                }
-                done => done,
-            };
-            self.entered(group, pid, entered)
-        })
-    }
-
-    fn entered(&self, group: &Group, pid: i32, done: std::io::Result<()>) -> Result<()> {
-        match done {
-            Err(e) if self.lenient && matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => Ok(()),
-            done => done.map_err(|e| not_entered(group, pid, &e)),
-        }
     }
 
     /// Every process in it and in the cgroups below it, as this pid namespace numbers them.
@@ -121,15 +93,5 @@ impl Cgroup {
     fn shared(&self) -> Error {
         let dir = self.groups.first().map(|group| group.dir().display().to_string()).unwrap_or_default();
         Error::new(format!("the cgroup `{dir}` was there before the container, and may hold processes of others"))
-    }
-}
-
-fn not_entered(group: &Group, pid: i32, cause: &std::io::Error) -> Error {
-    let error = Error::new(format!("cannot move process {pid} into the cgroup `{}`", group.dir().display())).cause(cause);
-    match (cause.raw_os_error(), group.version) {
-        (Some(libc::ENOSPC), _) => error.hint("its cpuset has no CPU or no memory node"),
-        (Some(libc::EBUSY), Version::V2) => error.hint("a cgroup with controllers for its children may hold no process"),
-        (Some(libc::EAGAIN), _) => error.hint("the limit of processes is reached"),
-        _ => error,
     }
 }

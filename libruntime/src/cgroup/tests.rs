@@ -122,6 +122,23 @@ fn limits_are_what_the_kernel_then_says_and_rise_and_fall_together() {
 }
 
 #[test]
+fn an_empty_cpuset_above_is_filled_too() {
+    let Some(groups) = groups("cpuset/below") else { return };
+    let Some(group) = groups.iter().find(|g| g.version == Version::V1 && g.controllers.iter().any(|name| name == "cpuset"))
+    else {
+        return eprintln!("left out: needs cpuset in version 1");
+    };
+    let above = group.dir().parent().unwrap().to_owned();
+    fs::create_dir(&above).unwrap();
+    let cgroup = Cgroup::create(&plan(groups, json!({}))).unwrap().unwrap();
+    let cpus = [file::read(&above, "cpuset.cpus").unwrap(), read(&cgroup, "cpuset", "cpuset.cpus")];
+    cgroup.remove().unwrap();
+    assert!(above.exists(), "somebody else made it");
+    fs::remove_dir(&above).unwrap();
+    assert!(!cpus[0].is_empty() && cpus[0] == cpus[1], "{cpus:?}");
+}
+
+#[test]
 fn a_limit_that_fails_leaves_nothing_behind_and_names_its_field() {
     let Some(groups) = groups("fails") else { return };
     let mut plan = plan(groups, json!({}));
@@ -161,15 +178,15 @@ fn what_was_there_before_is_shared_and_stays() {
 
 #[test]
 fn what_will_be_made_is_known_before() {
-    let Some(groups) = groups("foreseen/below") else { return };
+    let Some(groups) = groups("planned/below") else { return };
     let plan = plan(groups, json!({}));
-    let foreseen = Cgroup::foresee(&plan);
+    let planned = Cgroup::foresee(&plan);
     let made = Cgroup::create(&plan).unwrap().unwrap();
-    assert_eq!((&foreseen, foreseen.made.len()), (&made, 2 * plan.groups.len()));
+    assert_eq!((&planned, planned.made.len()), (&made, 2 * plan.groups.len()));
     assert!(Cgroup::foresee(&plan).made.is_empty());
-    foreseen.remove().unwrap();
-    assert!(foreseen.made.iter().all(|dir| !dir.exists()));
-    foreseen.remove().unwrap();
+    planned.remove().unwrap();
+    assert!(planned.made.iter().all(|dir| !dir.exists()));
+    planned.remove().unwrap();
 }
 
 #[test]
@@ -196,8 +213,14 @@ fn who_joins_a_divided_cgroup_enters_where_its_init_is() {
     file::write(&dir.join("init"), "cgroup.procs", &pid(&init).to_string()).unwrap();
     file::write(&dir, "cgroup.subtree_control", &format!("+{controller}")).unwrap();
     assert!(cgroup.0.enter(pid(&second)).unwrap_err().to_string().contains("may hold no process"));
-    cgroup.0.enter_beside(pid(&second), pid(&init)).unwrap();
+    let entry = cgroup.0.open(Some(pid(&init)), false).unwrap();
+    std::io::Write::write_all(
+        &mut fs::File::from(entry.files.into_iter().next().flatten().unwrap()),
+        pid(&second).to_string().as_bytes(),
+    )
+    .unwrap();
     assert!(file::holds(&dir.join("init"), pid(&second)));
+    assert!(cgroup.0.open(None, true).unwrap().unified.is_some());
     cgroup.0.kill_all(libc::SIGKILL).unwrap();
     init.wait().unwrap();
     second.wait().unwrap();

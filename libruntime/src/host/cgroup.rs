@@ -2,6 +2,8 @@
 //! name of a directory: engines make plain directories below `/sys/fs/cgroup`.
 
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The cgroup hierarchies of this machine, as the caller sees them.
@@ -39,11 +41,11 @@ pub struct Hierarchy {
 impl Cgroups {
     /// Reads /proc/self/{mountinfo,cgroup,uid_map}, and of a v2 hierarchy the list of controllers. What cannot be read is not there.
     pub fn probe() -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let controllers = |mount: &Path| std::fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+        let proc = |name: &str| read(&Path::new("/proc/self").join(name));
+        let controllers = |mount: &Path| read(&mount.join("cgroup.controllers"));
         Cgroups {
-            hierarchies: hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), controllers),
-            user_namespace: !is_initial(&read("/proc/self/uid_map")),
+            hierarchies: hierarchies(&proc("mountinfo"), &proc("cgroup"), controllers),
+            user_namespace: !is_initial(&proc("uid_map")),
         }
     }
 
@@ -54,6 +56,13 @@ impl Cgroups {
         let own = mount.join("user.slice/session.scope");
         Cgroups { hierarchies: vec![Hierarchy { version: Version::V2, controllers, mount, own }], user_namespace: false }
     }
+}
+
+/// Files of /proc have no size to begin with: room for what is usual saves a dozen calls.
+fn read(path: &Path) -> String {
+    let mut text = String::with_capacity(16 * 1024);
+    let whole = File::open(path).and_then(|file| file.take(u64::MAX).read_to_string(&mut text));
+    whole.map_or(String::new(), |_| text)
 }
 
 /// user_namespaces(7): the initial one maps every id to itself.

@@ -50,15 +50,8 @@ pub(super) fn unsupported_process(draft: &mut Draft, p: &Process) {
 }
 
 fn unsupported_linux(draft: &mut Draft, l: &Linux) {
-    let some = |list: bool, name: &'static str| (list, name);
-    let fields = [
-        some(l.intel_rdt().is_some(), "linux.intelRdt"),
-        some(l.net_devices().as_ref().is_some_and(|n| !n.is_empty()), "linux.netDevices"),
-    ];
-    for (present, name) in fields {
-        if present {
-            draft.unsupported(name, "is not supported yet");
-        }
+    if l.intel_rdt().is_some() {
+        draft.unsupported("linux.intelRdt", "is not supported yet");
     }
 }
 

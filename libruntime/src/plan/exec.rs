@@ -35,9 +35,7 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
     draft.before.push(ParentStep { op: ParentOp::Clone(0), origin: origin.to_owned() });
     // Before it joins: whatever it does inside counts as the container's.
     if !draft.options.no_cgroup {
-        draft.parent.push(ParentStep { op: ParentOp::EnterCgroup, origin: "linux.cgroupsPath".to_owned() });
-        draft.parent.push(ParentStep { op: ParentOp::Tell(Sync::Cgroup), origin: "linux.cgroupsPath".to_owned() });
-        draft.step(Stage::Cgroup, Op::Wait(Sync::Cgroup), "linux.cgroupsPath");
+        draft.step(Stage::Cgroup, Op::EnterCgroup, "linux.cgroupsPath");
     }
     draft.step(Stage::Join, Op::Undumpable, "exec");
     draft.step(Stage::Join, Op::Join(flags), origin);

@@ -60,7 +60,7 @@ fn set_ids(draft: &mut Draft, process: &Process, sets: &Sets, joined: bool) {
             draft.refuse(place, format!("{id} is not an id"));
         }
     }
-    let denied_is_fine = joined && gids.is_empty();
+    let denied_is_fine = (joined || !draft.host.setgroups) && gids.is_empty();
     draft.step(Stage::Ids, Op::Groups { gids, denied_is_fine }, "process.user.additionalGids");
     draft.step(Stage::Ids, Op::Gid(user.gid()), "process.user.gid");
     if user.uid() != 0 && sets.any() {

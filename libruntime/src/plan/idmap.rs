@@ -1,7 +1,7 @@
 //! `mounts[].uidMappings` and `gidMappings`, the options `idmap` and `ridmap`: a mount whose files have other owners.
 
 use super::namespace::lines;
-use super::op::{IdMap, ParentOp};
+use super::op::{Follow, IdMap, ParentOp};
 use super::{Draft, ParentStep};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
 use std::ffi::CStr;
@@ -14,6 +14,7 @@ pub(super) fn plan(
     mount: &Mount,
     idmap: Option<bool>,
     source: &CStr,
+    follow: Follow,
     tree: bool,
 ) -> Option<usize> {
     let own = |list: &Option<Vec<LinuxIdMapping>>| list.clone().filter(|list| !list.is_empty());
@@ -28,7 +29,7 @@ pub(super) fn plan(
         }
     }
     let recursive = idmap == Some(true);
-    let map = IdMap { source: source.to_owned(), tree, recursive, uid: lines(&uid), gid: lines(&gid) };
+    let map = IdMap { source: source.to_owned(), follow, tree, recursive, uid: lines(&uid), gid: lines(&gid) };
     let slot = draft.before.iter().filter(|step| matches!(step.op, ParentOp::IdMap(_))).count();
     draft.before.push(ParentStep { op: ParentOp::IdMap(map), origin: place.to_owned() });
     Some(slot)

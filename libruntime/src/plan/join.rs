@@ -36,11 +36,12 @@ pub(super) fn plan(draft: &mut Draft, linux: &Linux, place: &str, flag: u64, pat
     }
 }
 
-/// A user namespace has its maps since it was made (user_namespaces(7)): they cannot be given again.
+/// A user namespace has its maps since it was made (user_namespaces(7)). Engines give some all the same, as runc once wanted
+/// (podman a dummy, containerd those that the namespace has): they change nothing, which is said.
 pub(super) fn user(draft: &mut Draft, linux: &Linux) -> Maps {
     for (list, name) in [(linux.uid_mappings(), "linux.uidMappings"), (linux.gid_mappings(), "linux.gidMappings")] {
         if list.as_ref().is_some_and(|l| !l.is_empty()) {
-            draft.refuse(name, "cannot be given: the user namespace is joined, and has its own");
+            draft.warnings.push(format!("config.json: {name} has no effect: the user namespace is joined, and has its own"));
         }
     }
     draft.step(Stage::UserMap, Op::BecomeRoot, "linux.namespaces");

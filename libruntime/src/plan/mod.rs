@@ -13,6 +13,7 @@ mod label;
 mod mask;
 mod mount;
 mod namespace;
+mod netdevice;
 pub mod op;
 pub mod options;
 pub mod order;
@@ -107,6 +108,7 @@ impl Plan {
         check::unsupported(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
         let mut warnings = cgroup::plan(&mut draft, spec);
+        netdevice::plan(&mut draft, spec);
         sysctl::plan(&mut draft, spec);
         mount::plan(&mut draft, spec, &bundle.rootfs);
         device::plan(&mut draft, spec);
@@ -155,6 +157,8 @@ struct Draft<'a> {
     layers: usize,
     /// The SELinux context of new file systems.
     mount_label: Option<String>,
+    /// What has no effect, and is said.
+    warnings: Vec<String>,
     /// The container's id maps, of users and of groups.
     maps: (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>),
     /// It joins a container that is there, and makes none.
@@ -181,6 +185,7 @@ impl<'a> Draft<'a> {
             shared: false,
             layers: 0,
             mount_label: None,
+            warnings: Vec::new(),
             maps: Default::default(),
         }
     }
@@ -220,6 +225,7 @@ impl<'a> Draft<'a> {
         if !self.errors.is_empty() {
             return Err(self.located());
         }
+        let warnings = [std::mem::take(&mut self.warnings), warnings].concat();
         self.child.sort_by_key(|step| step.stage);
         let parent = self.before.into_iter().chain(self.parent).collect();
         let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. } | Op::Terminal { .. }));

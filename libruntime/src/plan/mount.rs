@@ -121,7 +121,7 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
         (_, 0..=2) => Follow::NoneOfOne,
         _ => Follow::None,
     };
-    let prepared = super::idmap::plan(draft, place, mount, options.idmap, &source, recursive);
+    let prepared = super::idmap::plan(draft, place, mount, options.idmap, &source, follow, recursive);
     let mut attrs = options.attrs;
     let one_call = draft.host.open_tree_attr && recursive && follow != Follow::None && !attrs.tree.is_empty();
     attrs.one_call = one_call && prepared.is_none();

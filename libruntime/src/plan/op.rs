@@ -12,6 +12,8 @@ pub enum Op {
     DieWithParent,
     /// umask(2).
     Umask(u32),
+    /// Goes into the container's cgroup by the files that the parent has opened; into that of version 2 it may have been born.
+    EnterCgroup,
     /// Waits for the parent's (or the keeper's) byte.
     Wait(Sync),
     /// Sends a byte to the parent.
@@ -261,8 +263,10 @@ pub struct ChildHook {
 pub enum Sync {
     /// The parent has written the id maps.
     Maps = b'm',
-    /// The child is in its cgroup, and limited.
-    Cgroup = b'g',
+    /// The network namespace is there.
+    Networked = b'n',
+    /// The parent has moved the network devices into it.
+    NetDevices = b'N',
     /// The keeper has made and locked the placeholders.
     Placeholders = b'p',
     /// The mounts are there; the parent runs the hooks that want to see them.
@@ -381,8 +385,6 @@ pub enum ParentOp {
     Clone(u64),
     /// Makes the container's cgroup and writes its limits, before the clone.
     Cgroup(super::cgroup::Plan),
-    /// Moves the child into it.
-    EnterCgroup,
     /// Writes the child's uid_map and gid_map.
     WriteMaps {
         /// Lines of uid_map.
@@ -392,6 +394,8 @@ pub enum ParentOp {
         /// By newuidmap(1) and newgidmap(1), as the caller has no right to.
         helper: bool,
     },
+    /// Moves a network device into the container's network namespace.
+    NetDevice(NetDevice),
     /// Forks the keeper of these placeholders.
     Keeper(Vec<std::path::PathBuf>),
     /// Waits for the child's byte.
@@ -433,6 +437,15 @@ pub enum Label {
     SeLinux(CString),
 }
 
+/// A network device of the host, and its name in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetDevice {
+    /// The host's name.
+    pub host: Vec<u8>,
+    /// The container's; `%d` in it stands for a number that the kernel finds.
+    pub inside: Vec<u8>,
+}
+
 /// A device node, or a named pipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -455,6 +468,8 @@ pub struct Device {
 pub struct IdMap {
     /// The host's path.
     pub source: CString,
+    /// How its symbolic links are treated.
+    pub follow: Follow,
     /// The copy has the mounts below it.
     pub tree: bool,
     /// Those are mapped too (`ridmap`).

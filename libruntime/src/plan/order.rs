@@ -19,6 +19,8 @@ pub enum Stage {
     Modes,
     /// Needs CAP_NET_ADMIN over the network namespace, which `Capabilities` takes away.
     Network,
+    /// From outside, as only there is power over the host's; before parameters that speak of them.
+    NetDevices,
     /// Through the host's /proc, which shows a writer its own namespaces; the container's may be anything (CVE-2025-52881).
     Sysctl,
     /// Before the first mount: nothing mounted from here on may reach the host, and nothing of the host's reaches in.
@@ -101,7 +103,7 @@ impl Stage {
             Stage::Namespaces | Stage::Time => "namespaces",
             Stage::Join => "join",
             Stage::Modes | Stage::Umask => "umask",
-            Stage::Network => "network",
+            Stage::Network | Stage::NetDevices => "network",
             Stage::Sysctl => "sysctl",
             Stage::Propagation | Stage::RootPropagation => "propagation",
             Stage::Rootfs => "rootfs",

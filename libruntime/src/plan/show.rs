@@ -40,6 +40,7 @@ impl fmt::Display for Op {
         match self {
             Op::DieWithParent => write!(f, "die with the parent"),
             Op::Umask(mask) => write!(f, "set umask {mask:03o}"),
+            Op::EnterCgroup => write!(f, "enter the cgroup"),
             Op::Wait(sync) => write!(f, "wait for {sync}"),
             Op::Tell(sync) => write!(f, "tell {sync}"),
             Op::MapSelf(map) => write!(f, "map uid {} gid {}", line(&map.uid), line(&map.gid)),
@@ -136,7 +137,6 @@ impl fmt::Display for ParentOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ParentOp::Cgroup(_) => write!(f, "make the cgroup"),
-            ParentOp::EnterCgroup => write!(f, "move the child into the cgroup"),
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
             ParentOp::IdMap(map) => {
                 let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
@@ -147,6 +147,10 @@ impl fmt::Display for ParentOp {
             ParentOp::WriteMaps { uid, gid, helper } => {
                 let by = if *helper { " by newuidmap and newgidmap" } else { "" };
                 write!(f, "map uid {} gid {}{by}", uid.trim_end().replace('\n', ", "), gid.trim_end().replace('\n', ", "))
+            }
+            ParentOp::NetDevice(device) => {
+                let [host, inside] = [&device.host, &device.inside].map(|name| String::from_utf8_lossy(name));
+                write!(f, "move network device {host} → {inside}")
             }
             ParentOp::Keeper(paths) => {
                 write!(f, "reserve")?;
@@ -168,7 +172,8 @@ impl fmt::Display for Sync {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sync::Maps => "maps",
-            Sync::Cgroup => "cgroup",
+            Sync::Networked => "network",
+            Sync::NetDevices => "network devices",
             Sync::Placeholders => "placeholders",
             Sync::Mounted => "mounted",
             Sync::Hooked => "hooked",

@@ -209,6 +209,58 @@ fn a_field_that_nobody_knows_is_mentioned() {
 }
 
 #[test]
+fn every_field_has_its_line_with_its_place() {
+    let mut spec = minimal();
+    spec["process"]["scheduler"] = json!({"policy": "SCHED_RR", "priority": 3, "flags": ["SCHED_RESET_ON_FORK"]});
+    spec["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 7});
+    spec["linux"] = json!({
+        "namespaces": [
+            {"type": "mount"}, {"type": "pid", "path": "/ns/pid"}, {"type": "network", "path": "/ns/net"}, {"type": "time"},
+        ],
+        "timeOffsets": {"monotonic": {"secs": -5}, "boottime": {"secs": 7, "nanosecs": 1}},
+        "sysctl": {"net.ipv4.ip_forward": "1"},
+        "netDevices": {"eth9": {"name": "eth0"}},
+        "devices": [{"path": "/dev/a/b", "type": "b", "major": 7, "minor": 9, "fileMode": 0o640, "uid": 3, "gid": 4}],
+        "rootfsPropagation": "rshared",
+        "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-1"},
+        "personality": {"domain": "LINUX32"},
+    });
+    let map = json!([{"containerID": 0, "hostID": 5, "size": 9}]);
+    spec["mounts"].as_array_mut().unwrap().extend([
+        json!({"destination": "/", "type": "bind", "source": "/other", "options": ["rbind"]}),
+        json!({"destination": "/m", "source": "/s", "options": ["rbind", "ridmap"], "uidMappings": map, "gidMappings": map}),
+        json!({"destination": "/t", "type": "tmpfs", "options": ["tmpcopyup", "sync", "iversion", "shared"]}),
+    ]);
+    let text = plan(spec, &Options::default()).unwrap().to_string();
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = text.lines().map(words).collect();
+    for line in [
+        "join pid of /ns/pid # linux.namespaces[1].path",
+        "join network of /ns/net # linux.namespaces[2].path",
+        "id-map /s: uid 0 5 9 gid 0 5 9 # mounts[2]",
+        "move network device eth9 → eth0 # linux.netDevices[eth9]",
+        "namespaces unshare time; offset boottime 7 1, monotonic -5 0 # linux.timeOffsets",
+        "network wait for network devices # linux.netDevices",
+        "sysctl write 1 to /proc/sys/net/ipv4/ip_forward # linux.sysctl[net.ipv4.ip_forward]",
+        "propagation set propagation shared # linux.rootfsPropagation",
+        "propagation set propagation private of / alone # linux.rootfsPropagation",
+        "keeper make the root private # linux.rootfsPropagation",
+        "mounts rbind /other → / # mounts[1]",
+        "mounts rbind /s → /m id-mapped # mounts[2]",
+        "mounts mount tmpfs → /t shared sync, with a copy of what is there # mounts[3]",
+        "devices mknod /dev/a/b b 7:9 0640 3:4 # linux.devices[0]",
+        "pivot pivot, detach 1 below # root.path",
+        "scheduling set scheduler 2 flags 0x1 nice 0 priority 3 # process.scheduler",
+        "scheduling set I/O priority class 3 level 7 # process.ioPriority",
+        "scheduling set memory policy 0x2 nodes 0,1 # linux.memoryPolicy",
+        "scheduling set personality 0x8 # linux.personality",
+    ] {
+        assert!(lines.iter().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("bring lo up"), "a network that is joined is left as it is: {text}");
+}
+
+#[test]
 fn the_listing_has_each_operation_with_its_origin_in_order() {
     let mut spec = with("/hostname", json!("box"));
     spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "uts"}));

@@ -39,6 +39,10 @@ pub(super) struct Child<'a> {
     pub kept: [Option<OwnedFd>; mount_slots()],
     /// Mounts that the parent has made.
     pub mapped: Vec<Option<OwnedFd>>,
+    /// Files of the cgroup to enter.
+    pub cgroup: Vec<Option<OwnedFd>>,
+    /// Who may not enter it goes on without: nothing is limited there.
+    pub may_stay_outside: bool,
     /// The terminal.
     pub tty: Option<OwnedFd>,
     /// The container's first process, for `exec`.

@@ -83,10 +83,12 @@ fn own(flag: u64) -> &'static std::ffi::CStr {
 }
 
 /// As [`process::clone`], inside of all these namespaces. The new process is our child in any case.
-pub(super) fn clone(doors: &[Door], namespaces: u64) -> Result<Cloned, Stuck> {
+///
+/// Without doors it is born in `cgroup`.
+pub(super) fn clone(doors: &[Door], namespaces: u64, cgroup: Option<BorrowedFd>) -> Result<Cloned, Stuck> {
     let stuck = |errno| Stuck { errno, at: None };
     if doors.is_empty() {
-        return process::clone(namespaces).map_err(stuck);
+        return process::clone_into(namespaces, cgroup).map_err(stuck);
     }
     let (hear, say) = file::socketpair().map_err(stuck)?;
     match process::clone(0).map_err(stuck)? {
@@ -153,7 +155,13 @@ fn pass(doors: &[Door]) -> Result<(), Stuck> {
 }
 
 /// The sentence for it.
-pub(super) fn failed(stuck: Stuck, doors: &[Door], namespaces: u64) -> Error {
+pub(super) fn failed(stuck: Stuck, doors: &[Door], namespaces: u64, cgroup: bool) -> Error {
+    if cgroup && matches!(stuck.errno, Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENODEV | Errno::EACCES) {
+        let error = Error::new("cannot make the process in its cgroup").at("config.json: linux.cgroupsPath");
+        return error
+            .cause(fault::describe(stuck.errno))
+            .hint("a cgroup with controllers for its children may hold no process (cgroups(7))");
+    }
     let Some(door) = stuck.at.and_then(|at| doors.get(at)) else { return launch::not_cloned(stuck.errno, namespaces) };
     let what = format!("cannot join the {} namespace `{}`", name(door.join.flag), door.join.path.to_string_lossy());
     let error = Error::new(what).at(format!("config.json: {}", door.origin)).cause(fault::describe(stuck.errno));

@@ -143,6 +143,8 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         }
         (Op::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
         (Op::Rlimit { .. }, Errno::EPERM) => Some("raising a hard limit needs CAP_SYS_RESOURCE"),
+        (Op::EnterCgroup, Errno::ENOSPC) => Some("its cpuset has no CPU or no memory node"),
+        (Op::EnterCgroup, Errno::EBUSY) => Some("a cgroup with controllers for its children may hold no process"),
         (_, Errno::ENOSPC) => Some("is /proc/sys/fs/mount-max (or a limit under /proc/sys/user) reached?"),
         (Op::MapSelf(map), Errno::EPERM) if map.uid.to_bytes().ends_with(b" 0 1\n") => {
             Some("root can map itself only with CAP_SETFCAP (user_namespaces(7)), which it has given up inside a sandbox")

@@ -3,7 +3,8 @@
 
 use super::fault;
 use crate::plan::ParentStep;
-use crate::plan::op::{IdMap, ParentOp};
+use crate::plan::op::{Follow, IdMap, ParentOp};
+use crate::sys::file::Resolve;
 use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result as SysResult, file};
@@ -20,7 +21,13 @@ pub(super) fn prepare(steps: &[ParentStep]) -> Result<Vec<Option<OwnedFd>>> {
 fn one(map: &IdMap) -> SysResult<OwnedFd> {
     let (uid, gid) = (map.uid.as_str(), map.gid.as_str());
     let recursive = |yes| if yes { RECURSIVE } else { 0 };
-    let copy = mount::clone_path(&map.source, recursive(map.tree), true)?;
+    let copy = match map.follow {
+        Follow::None => {
+            let source = file::open_in(file::cwd(), &map.source, libc::O_PATH, Resolve::HostNoLinks)?;
+            mount::clone_fd(source.as_fd(), recursive(map.tree))?
+        }
+        follow => mount::clone_path(&map.source, recursive(map.tree), follow == Follow::All)?,
+    };
     let namespace = user_namespace(uid, gid)?;
     let attr = MountAttr { set: attr::IDMAP, userns: namespace.as_raw_fd() as u64, ..MountAttr::default() };
     mount::setattr(copy.as_fd(), recursive(map.recursive), &attr)?;

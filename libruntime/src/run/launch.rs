@@ -5,9 +5,9 @@ use super::child::{Child, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::keeper::Keeper;
-use super::{Options, door, hook, idmap, maps, oci_state, rootfs_dir};
+use super::{Options, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Entry};
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::{ParentStep, Plan, mount_slots};
 use crate::state::{Record, Reserved};
@@ -69,7 +69,7 @@ impl<'a> Launch<'a> {
     fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {
         let made = self.make_cgroup()?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
-        let started = self.start(caller);
+        let started = self.start(caller, cgroup);
         let mut container = match started {
             Ok(container) => container,
             Err(e) => return Err(without(made.as_ref(), e)),
@@ -105,7 +105,7 @@ impl<'a> Launch<'a> {
     }
 
     /// Everything up to and including the clone.
-    fn start(&self, mask: signal::Set) -> Result<Container> {
+    fn start(&self, mask: signal::Set, cgroup: Option<&Cgroup>) -> Result<Container> {
         let clone = |op: &ParentOp| if let ParentOp::Clone(flags) = op { Some(*flags) } else { None };
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
         let prepared = self.prepare()?;
@@ -118,13 +118,16 @@ impl<'a> Launch<'a> {
         let stack = vec![0; STACK];
         let mapped = idmap::prepare(&self.plan.parent)?;
         let doors = door::open(&self.plan.parent)?;
+        // Born in a cgroup is only who has the parent's rights.
+        let init = self.joined.map(|joined| joined.init);
+        let Entry { files, unified, lenient } = cgroup.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
         let groups = self.drop_groups()?;
-        let cloned = door::clone(&doors, namespaces);
+        let cloned = door::clone(&doors, namespaces, unified.as_ref().map(AsFd::as_fd));
         if matches!(cloned, Ok(Cloned::Child)) {
             // Nothing that owns memory is dropped from here on.
             process::become_child();
             // An end of the parent's that stayed open here would hide its death from us.
-            drop((gate, faults, hears));
+            drop((gate, faults, hears, unified));
             let Prepared { args, env, hooks, states, start, target } = prepared;
             let mut child = Child {
                 plan: self.plan,
@@ -148,13 +151,17 @@ impl<'a> Launch<'a> {
                 empty: None,
                 kept: [const { None }; mount_slots()],
                 mapped,
+                cgroup: files,
+                may_stay_outside: lenient,
                 tty: None,
                 step: 0,
             };
             child.walk()
         }
         let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
-        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, &doors, namespaces))? else { process::exit(1) };
+        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, &doors, namespaces, unified.is_some()))? else {
+            process::exit(1)
+        };
         let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
         let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, console_sent: false };
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
@@ -217,11 +224,8 @@ impl<'a> Launch<'a> {
         for step in &self.plan.parent {
             match &step.op {
                 ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::EnterCgroup => cgroup.map_or(Ok(()), |cgroup| match self.joined {
-                    Some(joined) => cgroup.enter_beside(container.pid, joined.init),
-                    None => cgroup.enter(container.pid),
-                })?,
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
+                ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::write_all(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,

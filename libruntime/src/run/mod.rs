@@ -14,6 +14,8 @@ pub mod keeper;
 mod kill;
 mod launch;
 mod maps;
+mod netdevice;
+mod netlink;
 mod op;
 mod start;
 mod terminal;

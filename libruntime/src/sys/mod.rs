@@ -8,6 +8,7 @@ pub mod file;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod netlink;
 pub mod pidfd;
 pub mod process;
 pub mod schedule;

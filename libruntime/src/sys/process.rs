@@ -37,19 +37,33 @@ pub type Pid = libc::pid_t;
 /// The caller must be single-threaded: only the calling thread exists in the child, so a lock that another thread
 /// held would stay locked for ever.
 pub fn clone(namespaces: u64) -> Result<Cloned> {
-    clone3(namespaces, libc::SIGCHLD as u64)
+    clone_into(namespaces, None)
+}
+
+/// As [`clone`]; the new process is born in the version 2 cgroup whose directory this is (CLONE_INTO_CGROUP).
+pub fn clone_into(namespaces: u64, cgroup: Option<BorrowedFd>) -> Result<Cloned> {
+    clone3(namespaces, libc::SIGCHLD as u64, cgroup)
 }
 
 /// As [`clone`], with CLONE_PARENT: the new process is a child of the caller's parent, which waits for it, and the caller has its pidfd.
 pub fn clone_sibling(namespaces: u64) -> Result<Cloned> {
     // The exit signal is the caller's own (clone(2)).
-    clone3(namespaces | libc::CLONE_PARENT as u64, 0)
+    clone3(namespaces | libc::CLONE_PARENT as u64, 0, None)
 }
 
-fn clone3(flags: u64, exit_signal: u64) -> Result<Cloned> {
+/// Not in `libc` as a number that fits clone3(2).
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+fn clone3(flags: u64, exit_signal: u64, cgroup: Option<BorrowedFd>) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
-    let args =
-        CloneArgs { flags: flags | libc::CLONE_PIDFD as u64, pidfd: &raw mut pidfd as u64, exit_signal, ..CloneArgs::default() };
+    let into = cgroup.map_or(0, |_| CLONE_INTO_CGROUP);
+    let args = CloneArgs {
+        flags: flags | into | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal,
+        cgroup: cgroup.map_or(0, |dir| dir.as_raw_fd() as u64),
+        ..CloneArgs::default()
+    };
     // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
     if pid == 0 {

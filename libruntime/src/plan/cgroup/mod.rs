@@ -20,7 +20,7 @@ mod tests;
 
 pub use table::{Change, limits};
 
-use super::op::{Op, ParentOp, Sync};
+use super::op::{Op, ParentOp};
 use super::order::Stage;
 use super::{Draft, Options, ParentStep};
 use crate::bpf::device::Insn;
@@ -150,7 +150,7 @@ fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
     all.into_iter().any(|n| n.typ() == typ && n.path().is_none())
 }
 
-/// Plans the cgroup and the child's wait for it; what the spec says without effect.
+/// Plans the cgroup and how the child gets into it; what the spec says without effect.
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     if !is_made(spec, draft.options) {
         refuse_limits(draft, spec);
@@ -179,10 +179,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let tolerant = rootless || given.is_none() || draft.options.may_lack_cgroup;
     let plan = Plan { groups, writes, devices, tolerant, owner: mount::owner(spec), origin: origin.clone() };
     draft.before.insert(0, ParentStep { op: ParentOp::Cgroup(plan), origin: origin.clone() });
-    for op in [ParentOp::EnterCgroup, ParentOp::Tell(Sync::Cgroup)] {
-        draft.parent.push(ParentStep { op, origin: origin.clone() });
-    }
-    draft.step(Stage::Cgroup, Op::Wait(Sync::Cgroup), origin);
+    draft.step(Stage::Cgroup, Op::EnterCgroup, origin);
     warnings
 }
 

@@ -315,15 +315,7 @@ fn a_cgroup_is_made_only_when_it_is_asked_for_or_needed_to_find_all_processes() 
 fn the_child_enters_before_it_makes_a_cgroup_namespace() {
     let linux = json!({"cgroupsPath": "/a", "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}]});
     let text = launch(v1(), 0, linux).unwrap().to_string();
-    let order = [
-        "make the cgroup",
-        "make /c/memory/a",
-        "  clone mount pid",
-        "move the child into the cgroup",
-        "tell cgroup",
-        "wait for cgroup",
-        "unshare cgroup",
-    ];
+    let order = ["make the cgroup", "make /c/memory/a", "  clone mount pid", "enter the cgroup", "unshare cgroup"];
     let at: Vec<usize> = order.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
     assert!(at.is_sorted(), "{text}");
 }

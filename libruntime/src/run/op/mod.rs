@@ -27,6 +27,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
             process::umask(*mask);
             Ok(())
         }
+        Op::EnterCgroup => enter_cgroup(child),
         Op::Wait(sync) => wait(child, *sync),
         Op::Tell(sync) => file::write_all(child.gate.as_fd(), &[*sync as u8]),
         Op::MapSelf(map) => map_self(map, child),
@@ -105,6 +106,18 @@ fn die_with_parent(child: &Child) -> Result<()> {
     if file::hung_up(child.gate.as_fd())? { Err(Errno::ESRCH) } else { Ok(()) }
 }
 
+/// Each descriptor leads to the host's cgroups, and is closed at once.
+fn enter_cgroup(child: &mut Child) -> Result<()> {
+    for file in &mut child.cgroup {
+        let entered = file.take().map_or(Ok(()), |file| file::write_once(file.as_fd(), b"0"));
+        match entered {
+            Err(Errno::EACCES | Errno::EPERM) if child.may_stay_outside => {}
+            entered => entered?,
+        }
+    }
+    Ok(())
+}
+
 fn wait(child: &Child, sync: Sync) -> Result<()> {
     let mut byte = [0];
     match file::read(child.gate.as_fd(), &mut byte)? {
@@ -154,6 +167,10 @@ fn time(offsets: &CStr) -> Result<()> {
 
 fn sysctl(path: &CStr, value: &[u8]) -> Result<()> {
     let dir = file::open_at(file::cwd(), c"/proc/sys", DIR)?;
+    // In a mount namespace that was joined by path it is somebody else's.
+    if file::filesystem(dir.as_fd())? != libc::PROC_SUPER_MAGIC {
+        return Err(Errno::ENODEV);
+    }
     file::write_once(file::open_in(dir.as_fd(), path, libc::O_WRONLY, Resolve::NoLinks)?.as_fd(), value)
 }
 

@@ -1,0 +1,164 @@
+//! Cgroups through the command line: what a process of the container sees, what an ordinary user is told, and that nothing stays.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const NOBODY: u32 = 65534;
+
+/// A bundle of busybox whose cgroup nobody else has; `None` where there can be none, which is said.
+struct Place {
+    dir: TempDir,
+    cgroup: String,
+}
+
+/// The end of everything that a failed test may have left.
+impl Drop for Place {
+    fn drop(&mut self) {
+        for dir in self.directories() {
+            fs::remove_dir(dir).ok();
+        }
+    }
+}
+
+impl Place {
+    fn new(name: &str) -> Option<Place> {
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().map(Path::new).find(|path| path.exists());
+        let root = fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+        let (Some(busybox), true, false) = (busybox, root, hierarchies().is_empty()) else {
+            eprintln!("left out: needs root, busybox and a cgroup file system");
+            return None;
+        };
+        let place = Place { dir: tempfile::tempdir().unwrap(), cgroup: format!("/codexrun-cli-{}-{name}", std::process::id()) };
+        fs::set_permissions(place.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let bin = place.dir.path().join("rootfs/bin");
+        for dir in ["bin", "proc", "sys", "dev"] {
+            fs::create_dir_all(place.dir.path().join("rootfs").join(dir)).unwrap();
+        }
+        fs::copy(busybox, bin.join("busybox")).unwrap();
+        for name in ["sh", "cat", "sleep", "mkdir", "grep"] {
+            symlink("busybox", bin.join(name)).unwrap();
+        }
+        Some(place)
+    }
+
+    /// The container's directories that exist.
+    fn directories(&self) -> Vec<PathBuf> {
+        let all = hierarchies().into_iter().map(|mount| mount.join(&self.cgroup[1..]));
+        all.filter(|dir| dir.exists()).collect()
+    }
+
+    fn spec(&self, script: &str, namespaces: &[&str], resources: Value) -> Value {
+        let namespaces: Vec<Value> = namespaces.iter().map(|typ| json!({"type": typ})).collect();
+        json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"},
+            "process": {"user": {"uid": 0, "gid": 0}, "args": ["sh", "-ec", script], "cwd": "/", "env": ["PATH=/bin"]},
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"}, {"destination": "/sys", "type": "tmpfs", "source": "tmpfs"},
+                {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid"]},
+            ],
+            "linux": {"namespaces": namespaces, "cgroupsPath": self.cgroup, "resources": resources},
+        })
+    }
+
+    fn run(&self, spec: &Value, uid: u32) -> (i32, String, String) {
+        fs::write(self.dir.path().join("config.json"), spec.to_string()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
+        let output = command.arg("run").arg(self.dir.path()).stdin(Stdio::null()).uid(uid).gid(uid).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+}
+
+/// Where cgroup file systems are mounted.
+fn hierarchies() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let point = |line: &str| {
+        let mut words = line.split(' ').skip(1);
+        let (point, typ) = (words.next()?, words.next()?);
+        typ.starts_with("cgroup").then(|| PathBuf::from(point))
+    };
+    mounts.lines().filter_map(point).collect()
+}
+
+/// The file that limits processes, as the container may see it.
+const PIDS: &str = "cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max";
+
+fn has_pids() -> bool {
+    hierarchies().iter().any(|mount| {
+        mount.ends_with("pids") || fs::read_to_string(mount.join("cgroup.controllers")).is_ok_and(|c| c.contains("pids"))
+    })
+}
+
+#[test]
+fn a_limit_is_seen_inside_and_nothing_is_left() {
+    let Some(place) = Place::new("limit") else { return };
+    if !has_pids() {
+        return eprintln!("left out: needs the controller pids");
+    }
+    for namespaces in [&["mount", "pid", "cgroup"][..], &["mount", "pid"]] {
+        let script = format!("{PIDS}; cat /proc/self/cgroup; mkdir /sys/fs/cgroup/x || echo kept");
+        let (code, out, err) = place.run(&place.spec(&script, namespaces, json!({"pids": {"limit": 77}})), 0);
+        assert_eq!((code, out.starts_with("77\n"), out.ends_with("kept\n")), (0, true, true), "{out} {err}");
+        assert_eq!(out.contains(&place.cgroup), !namespaces.contains(&"cgroup"), "{out}");
+        assert_eq!(place.directories(), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn who_is_left_behind_without_a_pid_namespace_is_ended_with_the_cgroup() {
+    let Some(place) = Place::new("left") else { return };
+    let mark = format!("{}.25", 1_000_000 + std::process::id());
+    let (code, out, err) = place.run(&place.spec(&format!("sleep {mark} >/dev/null 2>&1 & echo on"), &["mount"], json!({})), 0);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "on\n", ""));
+    let lives = |pid: &fs::DirEntry| {
+        fs::read(pid.path().join("cmdline")).is_ok_and(|line| line.windows(mark.len()).any(|part| part == mark.as_bytes()))
+    };
+    assert!(!fs::read_dir("/proc").unwrap().flatten().any(|entry| lives(&entry)));
+    assert_eq!(place.directories(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_ordinary_user_goes_without_unless_something_is_limited() {
+    let Some(place) = Place::new("user") else { return };
+    let spec = |resources| {
+        let mut spec = place.spec(PIDS, &["mount", "pid", "user", "cgroup"], resources);
+        for key in ["uidMappings", "gidMappings"] {
+            spec["linux"][key] = json!([{"containerID": 0, "hostID": NOBODY, "size": 1}]);
+        }
+        spec["process"]["args"] = json!(["sh", "-c", "echo on"]);
+        spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}));
+        spec
+    };
+    let devices = json!({"devices": [{"allow": false, "access": "rwm"}]});
+    assert_eq!(place.run(&spec(devices), NOBODY), (0, "on\n".into(), String::new()));
+    if has_pids() {
+        let (code, out, err) = place.run(&spec(json!({"pids": {"limit": 5}})), NOBODY);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains("config.json: linux.resources.pids.limit: cannot make the cgroup"), "{err}");
+    }
+    assert_eq!(place.directories(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn devices_that_are_not_allowed_cannot_be_opened() {
+    let Some(place) = Place::new("devices") else { return };
+    if !Path::new("/dev/fuse").exists() {
+        return eprintln!("left out: there is no /dev/fuse");
+    }
+    let script = "echo x > /dev/null; if (: < /dev/fuse) 2>/dev/null; then echo open; else echo kept; fi";
+    let mut spec = place.spec(script, &["mount", "pid"], json!({}));
+    let dev = json!({"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"]});
+    spec["mounts"].as_array_mut().unwrap().push(dev);
+    for (rule, said) in
+        [(json!({"allow": false, "access": "rwm"}), "kept\n"), (json!({"allow": true, "access": "rwm"}), "open\n")]
+    {
+        spec["linux"]["resources"]["devices"] = json!([rule]);
+        let (code, out, err) = place.run(&spec, 0);
+        assert_eq!((code, out.as_str()), (0, said), "{err}");
+    }
+}

@@ -1,0 +1,23 @@
+//! A socket to the kernel's network configuration, rtnetlink(7). It speaks of the network namespace in which it was made.
+
+use super::{Result, check, owned};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// socket(2), AF_NETLINK, NETLINK_ROUTE, close-on-exec.
+pub fn open() -> Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) }.into())
+}
+
+/// send(2) of one message, to the kernel.
+pub fn send(socket: BorrowedFd, message: &[u8]) -> Result<()> {
+    // SAFETY: the buffer is live and as long as said.
+    check(unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) } as libc::c_long).map(drop)
+}
+
+/// recv(2): how much of `buffer` the next messages fill.
+pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is live, writable and as long as said.
+    let n = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    check(n as libc::c_long).map(|n| n as usize)
+}
