@@ -73,7 +73,7 @@ fn destroyed(record: &Record, held: Reserved, error: Error) -> Error {
 /// The same plan as at `create`: what it depends on was recorded.
 fn plan_again(record: &Record, bundle: &Bundle) -> Option<Plan> {
     let options: plan::Options = serde_json::from_value(record.options.clone()).ok()?;
-    Plan::new(bundle, &Host::probe(), &options).ok()
+    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options).ok()
 }
 
 fn poststart(record: &Record) -> Result<()> {
