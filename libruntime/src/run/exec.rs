@@ -1,6 +1,6 @@
 //! `exec`: one more process in a running container.
 
-use super::{Options, launch, receiver, single_threaded};
+use super::{Options, alone, launch, receiver};
 use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::plan::Plan;
@@ -36,7 +36,7 @@ pub fn exec(
     exec: &Exec,
 ) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
-    single_threaded().map_err(one)?;
+    alone().map_err(one)?;
     let record = store.load(id).map_err(one)?;
     running(&record, exec.ignore_paused).map_err(one)?;
     let target = record.joinable().map_err(one)?;
