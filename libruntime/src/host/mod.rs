@@ -38,11 +38,6 @@ pub struct Host {
     pub cgroups: Option<Cgroups>,
 }
 
-/// Whether the caller is user 0 of the initial user namespace; the root of another one has no right to the host's cgroups.
-pub fn root_of_host() -> bool {
-    cred::euid() == 0 && crate::state::initial_user_namespace()
-}
-
 const CAP_MKNOD: u64 = 1 << 27;
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
