@@ -6,6 +6,7 @@ use crate::plan;
 use crate::sys::{cred, mount, process};
 use cgroup::Cgroups;
 use oci_spec::runtime::Spec;
+use std::os::unix::fs::MetadataExt;
 
 /// What the plan depends on besides the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,17 @@ pub struct Host {
     pub cgroups: Option<Cgroups>,
 }
 
+/// Whether the caller is in the initial user namespace. The number of that one is fixed (PROC_USER_INIT_INO of the kernel's
+/// include/linux/proc_ns.h), and no other has it; another one's uid_map could look the same. Without a /proc it counts as the initial.
+pub fn in_initial_user_namespace() -> bool {
+    std::fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == 0xEFFF_FFFD)
+}
+
+/// user_namespaces(7), /proc/PID/setgroups; the initial one always permits it.
+fn setgroups_allowed() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow")
+}
+
 const CAP_MKNOD: u64 = 1 << 27;
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
@@ -48,13 +60,14 @@ impl Host {
         let own = cred::capabilities().unwrap_or_default();
         let effective = own.effective;
         let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
+        let initial = in_initial_user_namespace();
         Host {
             uid: cred::euid(),
             gid: cred::egid(),
             privileged,
-            setgroups: privileged && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow"),
+            setgroups: privileged && (initial || setgroups_allowed()),
             permitted: own.permitted,
-            mknod: effective & CAP_MKNOD != 0 && crate::state::initial_user_namespace(),
+            mknod: effective & CAP_MKNOD != 0 && initial,
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
             umask: process::umask_of_caller(),
@@ -88,5 +101,19 @@ impl Host {
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    #[test]
+    fn the_initial_user_namespace_is_known_by_its_number() {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+        assert_eq!(super::in_initial_user_namespace(), map.split_ascii_whitespace().eq(["0", "0", "4294967295"]));
+        let mut unshare = Command::new("unshare");
+        let other = unshare.args(["--user", "--map-root-user", "readlink", "/proc/self/ns/user"]).output().unwrap().stdout;
+        assert!(!String::from_utf8(other).unwrap().contains(&0xEFFF_FFFD_u32.to_string()));
     }
 }

@@ -13,7 +13,6 @@ mod time;
 pub use events::Event;
 pub use id::ContainerId;
 pub use signal::Signal;
-pub(crate) use store::initial_user_namespace;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 

@@ -2,6 +2,7 @@
 //! A crash at any point leaves a directory that `reserve` takes over or `delete` removes.
 
 use super::{ContainerId, Record};
+use crate::host::in_initial_user_namespace;
 use crate::{Error, Result};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
@@ -45,17 +46,11 @@ impl Default for Store {
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
         match runtime_dir {
             // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
-            _ if uid.is_root() && initial_user_namespace() => Store::at("/run/codexrun"),
+            _ if uid.is_root() && in_initial_user_namespace() => Store::at("/run/codexrun"),
             Some(dir) => Store::at(dir.join("codexrun")),
             None => Store { root: format!("/tmp/codexrun-{uid}").into(), public: true },
         }
     }
-}
-
-/// user_namespaces(7): only the initial one maps every id to itself.
-pub(crate) fn initial_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.is_empty() || map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 impl Store {
@@ -151,10 +146,10 @@ impl Store {
 
     /// A record says which process to kill: one that another user can write must not be believed.
     fn trust(&self) -> Result<()> {
-        let meta = match fs::symlink_metadata(&self.root) {
-            Ok(meta) if self.public => meta,
-            _ => return Ok(()),
-        };
+        if !self.public {
+            return Ok(());
+        }
+        let Ok(meta) = fs::symlink_metadata(&self.root) else { return Ok(()) };
         let ours = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
         ours.then_some(()).ok_or_else(|| {
             let what = format!("`{}` is not a directory that only you can enter", self.root.display());
