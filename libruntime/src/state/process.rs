@@ -3,7 +3,8 @@
 use crate::sys::pidfd;
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -20,7 +21,10 @@ pub(super) struct Stat {
 impl Stat {
     /// `None`: there is no such process.
     pub fn of(pid: i32) -> Option<Stat> {
-        Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        // The longest name and the largest numbers fit, up to the last field that is asked for.
+        let mut line = [0; 1024];
+        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        Stat::parse(&line[..length])
     }
 
     /// proc_pid_stat(5). The second field is the command's name in parentheses and may hold anything, `)` and spaces too:
