@@ -2,8 +2,6 @@
 //! name of a directory: engines make plain directories below `/sys/fs/cgroup`.
 
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The cgroup hierarchies of this machine, as the caller sees them.
@@ -58,11 +56,8 @@ impl Cgroups {
     }
 }
 
-/// Files of /proc have no size to begin with: room for what is usual saves a dozen calls.
 fn read(path: &Path) -> String {
-    let mut text = String::with_capacity(16 * 1024);
-    let whole = File::open(path).and_then(|file| file.take(u64::MAX).read_to_string(&mut text));
-    whole.map_or(String::new(), |_| text)
+    crate::text::read(path, u64::MAX).ok().and_then(|text| String::from_utf8(text).ok()).unwrap_or_default()
 }
 
 fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> String) -> Vec<Hierarchy> {
