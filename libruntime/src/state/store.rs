@@ -20,6 +20,8 @@ pub(super) const START: &str = "start";
 /// FIFO: what `start` hears when that fails.
 pub(super) const FAULT: &str = "fault";
 const STATE: &str = "state.json";
+/// [`STATE`] until it is whole.
+const NEW: &str = "state.json.new";
 const LOCK: &str = "lock";
 /// How long another codexrun may take to let go of a container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,11 +67,13 @@ impl Store {
         self.make_root()?;
         let dir = self.dir(id);
         loop {
-            make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
+            let made = make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
             match hold(&dir)? {
                 Held::Yes(reserved) if !reserved.dir.join(STATE).exists() => {
                     // What a crash left of one that was never recorded.
-                    clear(&reserved.dir).map_err(|e| failed("clear", &dir, &e))?;
+                    if !made {
+                        clear(&reserved.dir).map_err(|e| failed("clear", &dir, &e))?;
+                    }
                     return Ok(reserved);
                 }
                 Held::Yes(_) | Held::Elsewhere => return Err(taken()),
@@ -83,7 +87,7 @@ impl Store {
     pub fn load(&self, id: &ContainerId) -> Result<Record> {
         self.trust()?;
         let file = self.dir(id).join(STATE);
-        let text = fs::read(&file).map_err(|e| match e.kind() {
+        let text = crate::text::read(&file, u64::MAX).map_err(|e| match e.kind() {
             ErrorKind::NotFound => Error::new("container does not exist"),
             _ => failed("read", &file, &e),
         })?;
@@ -113,14 +117,9 @@ impl Store {
         Ok(ids.iter().map(|id| self.load(id)).collect())
     }
 
-    /// Whether anything is kept under this name, be it only what a crash left.
-    pub fn has(&self, id: &ContainerId) -> Result<bool> {
-        self.trust()?;
-        Ok(self.dir(id).exists())
-    }
-
     /// Takes hold of a container that is there, so that nobody else starts or removes it meanwhile; `None` if it is gone.
     pub fn hold(&self, id: &ContainerId) -> Result<Option<Reserved>> {
+        self.trust()?;
         let give_up = Instant::now() + PATIENCE;
         loop {
             match hold(&self.dir(id))? {
@@ -186,17 +185,18 @@ fn hold(dir: &Path) -> Result<Held> {
     }
 }
 
-fn make_dir(dir: &Path) -> io::Result<()> {
+/// Whether it was not there before.
+fn make_dir(dir: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(dir) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made,
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        made => made.map(|()| true),
     }
 }
 
 impl Reserved {
     /// Writes the record, whole or not at all. No fsync: after a power loss there is no container either.
     pub fn save(&self, record: &Record) -> Result<()> {
-        let (file, new) = (self.dir.join(STATE), self.dir.join("state.json.new"));
+        let (file, new) = (self.dir.join(STATE), self.dir.join(NEW));
         let text = serde_json::to_vec(record).map_err(|e| Error::new("cannot write the state").cause(e))?;
         let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
         let written = open.and_then(|mut f| f.write_all(&text)).and_then(|()| fs::rename(&new, &file));
@@ -237,15 +237,17 @@ impl Reserved {
 
 /// The lock last, since without it the rest is anybody's; a crash before leaves a directory that can be reserved again.
 fn empty(dir: &Path) -> io::Result<()> {
-    fs::remove_file(dir.join(STATE)).or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
     clear(dir)?;
     fs::remove_file(dir.join(LOCK))?;
     fs::remove_dir(dir)
 }
 
-/// Everything but the lock.
+/// Everything but the lock; the record first, since what has none can be reserved again.
 fn clear(dir: &Path) -> io::Result<()> {
-    fs::read_dir(dir)?.flatten().filter(|entry| entry.file_name() != LOCK).try_for_each(|entry| fs::remove_file(entry.path()))
+    [STATE, NEW, CONFIG, START, FAULT].iter().try_for_each(|name| match fs::remove_file(dir.join(name)) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
 }
 
 impl Drop for Reserved {
@@ -400,6 +402,7 @@ mod tests {
         fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(said(store.load(&id("a"))).contains("only you can enter"));
         assert!(said(store.reserve(&id("b"))).contains("only you can enter"));
+        assert!(said(store.hold(&id("a"))).contains("only you can enter"));
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
         assert!(Store { root: link, public: true }.list().is_err());
