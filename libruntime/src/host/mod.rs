@@ -27,8 +27,6 @@ pub struct Host {
     pub last_capability: u32,
     /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
     pub open_tree_attr: bool,
-    /// The caller's umask, which the process gets unless `process.user.umask` says otherwise.
-    pub umask: u32,
     /// AppArmor is on.
     pub apparmor: bool,
     /// SELinux is on.
@@ -70,7 +68,6 @@ impl Host {
             mknod: effective & CAP_MKNOD != 0 && initial,
             last_capability: process::last_capability(),
             open_tree_attr: mount::has_open_tree_attr(),
-            umask: process::umask_of_caller(),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             native: crate::bpf::Native::host(),
@@ -95,7 +92,6 @@ impl Host {
             mknod: uid == 0,
             last_capability: 40,
             open_tree_attr: true,
-            umask: 0o022,
             apparmor: false,
             selinux: false,
             native: crate::bpf::Native::X86_64,

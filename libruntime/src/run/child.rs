@@ -21,6 +21,8 @@ pub(super) struct Child<'a> {
     pub args: Strings<'a>,
     /// envp of the command.
     pub env: Strings<'a>,
+    /// The caller's umask, once it has been changed.
+    pub umask: Option<u32>,
     /// The new root.
     pub root: Option<OwnedFd>,
     /// The identity of its `/`: no mount and no mask may land there by way of a link.

@@ -142,6 +142,7 @@ impl<'a> Launch<'a> {
                 start,
                 target,
                 stack,
+                umask: None,
                 root: None,
                 root_id: (0, 0),
                 dev: None,

@@ -23,10 +23,8 @@ use std::os::fd::AsFd;
 pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
     match op {
         Op::DieWithParent => die_with_parent(child),
-        Op::Umask(mask) => {
-            process::umask(*mask);
-            Ok(())
-        }
+        Op::Umask(mask) => umask(*mask, child),
+        Op::UmaskOfCaller => umask(child.umask.ok_or(Errno::EBADF)?, child),
         Op::EnterCgroup => enter_cgroup(child),
         Op::Wait(sync) => wait(child, *sync),
         Op::Tell(sync) => file::write_all(child.gate.as_fd(), &[*sync as u8]),
@@ -104,6 +102,13 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
 fn die_with_parent(child: &Child) -> Result<()> {
     process::set_death_signal(libc::SIGKILL)?;
     if file::hung_up(child.gate.as_fd())? { Err(Errno::ESRCH) } else { Ok(()) }
+}
+
+/// The old one can only be had by setting a new one.
+fn umask(mask: u32, child: &mut Child) -> Result<()> {
+    let old = process::umask(mask);
+    child.umask.get_or_insert(old);
+    Ok(())
 }
 
 /// Each descriptor leads to the host's cgroups, and is closed at once.
