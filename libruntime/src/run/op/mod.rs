@@ -191,8 +191,11 @@ fn bounding(keep: u64, last: u32) -> Result<()> {
     (0..=last).filter(|cap| keep >> cap & 1 == 0).try_for_each(process::drop_bounding)
 }
 
+/// capset(2) itself takes from the ambient set what is not in both the permitted and the inheritable one (capabilities(7)).
 fn capabilities(sets: cred::Capabilities, ambient: u64) -> Result<()> {
-    process::clear_ambient()?;
+    if sets.permitted & sets.inheritable != 0 {
+        process::clear_ambient()?;
+    }
     cred::set_capabilities(sets)?;
     (0..64).filter(|cap| ambient >> cap & 1 == 1).try_for_each(process::raise_ambient)
 }
