@@ -18,17 +18,17 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     // Held to the end: of two that start it at once the second finds it running.
     let held = store.hold(id)?.ok_or_else(absent)?;
     let record = store.load(id)?;
-    let waiting = match record.status() {
-        Status::Created => record.waiting(),
-        Status::Running | Status::Paused => return Err(Error::new("cannot start an already running container")),
-        Status::Creating => {
+    let waiting = match record.startable() {
+        (_, Some(waiting)) => waiting,
+        (Status::Running | Status::Paused, None) => return Err(Error::new("cannot start an already running container")),
+        (Status::Creating, None) => {
             return Err(
                 Error::new("cannot start a container that was not made to the end").hint("`codexrun delete --force` removes it")
             );
         }
-        Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
+        (Status::Created | Status::Stopped, None) => return Err(Error::new("cannot start a container that has stopped")),
     };
-    match go(waiting.ok_or_else(|| Error::new("cannot start a container that has stopped"))?)? {
+    match go(waiting)? {
         Some(fault) => Err(failed(&record, &held, fault)),
         None => {
             poststart(&record);
@@ -74,7 +74,7 @@ fn failed(record: &Record, held: &Reserved, fault: Fault) -> Error {
 /// The same plan as at `create`: what it depends on was recorded.
 fn plan_again(record: &Record, bundle: &Bundle) -> Option<Plan> {
     let options: plan::Options = serde_json::from_value(record.options.clone()).ok()?;
-    Plan::new(bundle, &Host::probe(), &options).ok()
+    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options).ok()
 }
 
 /// runtime.md: a failure is a warning.
