@@ -25,7 +25,8 @@ pub struct Host {
     pub mknod: bool,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
     pub last_capability: u32,
-    /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
+    /// open_tree_attr(2), Linux 6.15, looked for only when a spec binds a tree; otherwise open_tree(2) and mount_setattr(2), with the
+    /// same effect.
     pub open_tree_attr: bool,
     /// AppArmor is on.
     pub apparmor: bool,
@@ -67,7 +68,7 @@ impl Host {
             permitted: own.permitted,
             mknod: effective & CAP_MKNOD != 0 && initial,
             last_capability: process::last_capability(),
-            open_tree_attr: mount::has_open_tree_attr(),
+            open_tree_attr: false,
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             native: crate::bpf::Native::host(),
@@ -78,7 +79,8 @@ impl Host {
     /// [`Host::probe`], and what this spec needs besides.
     pub fn probe_for(spec: &Spec, options: &plan::Options) -> Self {
         let cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe);
-        Host { cgroups, ..Host::probe() }
+        let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
+        Host { cgroups, open_tree_attr, ..Host::probe() }
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.

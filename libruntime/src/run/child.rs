@@ -48,7 +48,7 @@ pub(super) struct Child<'a> {
     /// The terminal.
     pub tty: Option<OwnedFd>,
     /// The container's first process, for `exec`.
-    pub target: Option<OwnedFd>,
+    pub target: Option<BorrowedFd<'a>>,
     /// How `start` is heard, after `create`.
     pub start: Option<Start>,
     /// argv and envp of the hooks of this column.

@@ -50,7 +50,6 @@ struct Prepared<'a> {
     hooks: Vec<(Strings<'a>, Strings<'a>)>,
     states: States,
     start: Option<Start>,
-    target: Option<OwnedFd>,
 }
 
 impl<'a> Launch<'a> {
@@ -128,7 +127,7 @@ impl<'a> Launch<'a> {
             process::become_child();
             // An end of the parent's that stayed open here would hide its death from us.
             drop((gate, faults, hears, unified));
-            let Prepared { args, env, hooks, states, start, target } = prepared;
+            let Prepared { args, env, hooks, states, start } = prepared;
             let mut child = Child {
                 plan: self.plan,
                 gate: child_gate,
@@ -140,7 +139,7 @@ impl<'a> Launch<'a> {
                 hooks,
                 states,
                 start,
-                target,
+                target: self.joined.map(|joined| joined.process),
                 stack,
                 umask: None,
                 root: None,
@@ -185,14 +184,12 @@ impl<'a> Launch<'a> {
             true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
             false => Ok(None),
         };
-        let target = self.joined.map(|joined| joined.process.try_clone_to_owned()).transpose();
         Ok(Prepared {
             args: Strings::new(&program.args),
             env: Strings::new(&program.env),
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
             start: if self.park { self.reserved.map(|r| self.fifos(r)).transpose()? } else { None },
-            target: target.map_err(|e| Error::new("cannot keep the container's first process").cause(e))?,
         })
     }
 
