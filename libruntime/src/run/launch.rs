@@ -114,7 +114,7 @@ impl<'a> Launch<'a> {
         let (hears, says) =
             if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
-        let stack = vec![0; STACK];
+        let stack = vec![0; if self.plan.init { STACK } else { 0 }];
         let mapped = idmap::prepare(&self.plan.parent)?;
         let doors = door::open(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.

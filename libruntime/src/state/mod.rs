@@ -47,8 +47,9 @@ pub struct Record {
     pub start_time: u64,
     /// RFC 3339, UTC.
     pub created: String,
-    /// Who made it: a name of /etc/passwd, or `#UID`.
-    pub owner: String,
+    /// Who made it.
+    #[serde(default)]
+    pub uid: u32,
     /// Of config.json.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
@@ -114,7 +115,7 @@ impl Record {
             pid,
             start_time: stat.map_or(0, |stat| stat.start_time),
             created: rfc3339(std::time::SystemTime::now()),
-            owner: process::owner(),
+            uid: crate::sys::cred::euid(),
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             rootfs: rootfs.to_owned(),
             mount_namespace: process::mount_namespace(pid).unwrap_or_default(),
@@ -214,7 +215,7 @@ impl Record {
         json!({
             "ociVersion": self.oci_version, "id": self.id, "pid": pid, "status": status.to_string(),
             "bundle": self.bundle, "rootfs": self.rootfs, "created": self.created, "annotations": self.annotations,
-            "owner": self.owner,
+            "owner": process::name(self.uid),
         })
     }
 }

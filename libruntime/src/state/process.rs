@@ -57,9 +57,9 @@ pub(super) fn children(pid: i32) -> Vec<i32> {
     text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// The caller's name, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
-pub(super) fn owner() -> String {
-    let uid = nix::unistd::geteuid().to_string();
+/// The name of a user, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
+pub(super) fn name(uid: u32) -> String {
+    let uid = uid.to_string();
     let name = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();
@@ -80,6 +80,11 @@ mod tests {
         assert!(found.alive && found.parent == 1 && found.start_time == 4242);
         assert!(!Stat::parse(stat("Z").as_bytes()).unwrap().alive);
         assert!(Stat::parse(b"7 (a) S 1 2").is_none() && Stat::parse(b"").is_none());
+    }
+
+    #[test]
+    fn a_user_without_a_name_is_shown_by_number() {
+        assert_eq!((name(0).as_str(), name(4_294_967_294).as_str()), ("root", "#4294967294"));
     }
 
     #[test]
