@@ -59,7 +59,7 @@ impl Host {
         let own = cred::capabilities().unwrap_or_default();
         let effective = own.effective;
         let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
-        let initial = in_initial_user_namespace();
+        let initial = effective != 0 && in_initial_user_namespace();
         Host {
             uid: cred::euid(),
             gid: cred::egid(),
