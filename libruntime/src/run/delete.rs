@@ -3,7 +3,7 @@
 use super::start::{absent, poststop};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
-use crate::state::{ContainerId, Record, Signal, Status, Store};
+use crate::state::{ContainerId, Record, Reserved, Signal, Status, Store};
 use crate::sys::file;
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,23 +17,29 @@ const PATIENCE: i32 = 10_000;
 /// # Errors
 /// It does not exist or runs (without `force`), or it cannot be ended or removed.
 pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
-    if !store.has(id)? {
-        return if force { Ok(()) } else { Err(absent()) };
-    }
     let record = match store.load(id) {
         Ok(record) => Some(record),
-        // A crash left it before it was recorded: there is nobody to wait for.
         Err(e) if !force && e == absent() => return Err(e),
-        // A garbled record names no process.
+        // A garbled record names no process; a crash before there was one leaves nobody to wait for.
         Err(_) => None,
     };
     if let Some(record) = &record {
         stop(record, force)?;
     }
     let Some(held) = store.hold(id)? else { return Ok(()) };
+    forget(record.as_ref(), held)
+}
+
+/// Ends a container that is held, and forgets it.
+pub(super) fn destroy(record: &Record, held: Reserved) -> Result<()> {
+    stop(record, true)?;
+    forget(Some(record), held)
+}
+
+fn forget(record: Option<&Record>, held: Reserved) -> Result<()> {
     if let Some(record) = record.filter(|record| record.late_hooks) {
         match Bundle::recorded(&record.config(), record.rootfs.clone()) {
-            Ok(bundle) => poststop(&record, &bundle),
+            Ok(bundle) => poststop(record, &bundle),
             Err(e) => e.warn(),
         }
     }

@@ -89,7 +89,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 }
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
-    single_threaded().and_then(|()| no_directory_as_stdio()).map_err(|e| vec![e])?;
+    alone().map_err(|e| vec![e])?;
     let asked = options.plan(park);
     let plan = Plan::new(bundle, &Host::probe_for(&bundle.spec, &asked), &asked)?;
     if !park {
@@ -146,9 +146,15 @@ pub fn close_inherited(preserve: u32) -> Result<()> {
 /// The OCI state, as hooks read it (runtime.md, "State").
 fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> String {
     serde_json::json!({
-        "ociVersion": spec.version(), "id": id, "status": status, "pid": pid, "bundle": bundle, "annotations": spec.annotations(),
+        "ociVersion": spec.version(), "id": id, "status": status, "pid": pid, "bundle": bundle,
+        "annotations": spec.annotations().clone().unwrap_or_default(),
     })
     .to_string()
+}
+
+/// What must be true of us before there is a process that inherits from us.
+fn alone() -> Result<()> {
+    single_threaded().and_then(|()| no_directory_as_stdio())
 }
 
 /// A lock that another thread holds at the clone stays locked in the child for ever; so a caller with threads is told.

@@ -45,6 +45,7 @@ pub fn checkpoint(store: &Store, id: &ContainerId, options: &Checkpoint) -> Resu
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let plan = plan_again(&record, &bundle)?;
     refuse::unfit(&bundle.spec, &plan)?;
+    program::version(&program).and_then(|version| refuse::too_old(version, &plan)).map_err(one)?;
     dump(&program, &record, &bundle, &plan, options).map_err(one)?;
     if options.leave_running || options.pre_dump {
         return Ok(());

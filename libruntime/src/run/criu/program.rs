@@ -25,6 +25,18 @@ pub(super) fn find(asked: Option<&Path>) -> Result<PathBuf> {
     })
 }
 
+/// What `criu --version` says: major and minor; (0, 0) when it says something else.
+pub(super) fn version(program: &Path) -> Result<(u32, u32)> {
+    let said = std::process::Command::new(program).arg("--version").stdin(std::process::Stdio::null()).output();
+    let said = said.map_err(|e| Error::new(format!("cannot run `{}`", program.display())).cause(e))?;
+    Ok(parse(&String::from_utf8_lossy(&said.stdout)).unwrap_or_default())
+}
+
+fn parse(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.lines().find_map(|line| line.strip_prefix("Version: "))?.split('.');
+    Some((numbers.next()?.trim().parse().ok()?, numbers.next()?.trim().parse().ok()?))
+}
+
 /// The caller's, or one that every system has.
 pub(super) fn path() -> OsString {
     std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| PATH.into())
@@ -38,6 +50,12 @@ fn is_executable(program: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_major_and_minor() {
+        let table = [("Version: 3.17.1\n", Some((3, 17))), ("Version: 4.1\nGitID: v4.1\n", Some((4, 1))), ("criu", None)];
+        assert!(table.into_iter().all(|(text, version)| parse(text) == version));
+    }
 
     #[test]
     fn a_program_is_looked_for_or_named_and_what_is_missing_is_said() {

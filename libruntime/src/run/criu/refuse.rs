@@ -1,7 +1,7 @@
 //! Which containers criu cannot bring back; said before it writes the first image.
 
 use crate::annotation;
-use crate::plan::op::ParentOp;
+use crate::plan::op::{Op, ParentOp};
 use crate::plan::{Plan, annotation_of};
 use crate::{Error, Result};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
@@ -27,7 +27,28 @@ pub(super) fn unfit(spec: &Spec, plan: &Plan) -> Result<(), Vec<Error>> {
     errors.extend(joined(spec).into_iter().map(|(i, typ)| {
         why(&format!("linux.namespaces[{i}].path"), &format!("criu cannot put processes into a {typ} namespace that is there"))
     }));
+    let lost = plan.child.iter().filter(|step| is_lost(&step.op));
+    errors.extend(lost.map(|step| why(&step.origin, "criu does not bring it back")));
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// What a process has and criu does not write down.
+fn is_lost(op: &Op) -> bool {
+    matches!(op, Op::IoPriority(_) | Op::MemoryPolicy { .. } | Op::Personality(_))
+}
+
+/// criu writes it down since 3.19; without it a set-user-ID program would be one again.
+pub(super) fn no_new_privileges(what: &str) -> Error {
+    Error::new(what).at("config.json: process.noNewPrivileges").hint("criu 3.19 is the first that brings it back")
+}
+
+/// Whether criu, of this version, brings back what the plan asks for.
+pub(super) fn too_old(version: (u32, u32), plan: &Plan) -> Result<()> {
+    let wanted = plan.child.iter().any(|step| step.op == Op::NoNewPrivs);
+    match wanted && version < (3, 19) {
+        true => Err(no_new_privileges(&format!("criu {}.{} loses it", version.0, version.1))),
+        false => Ok(()),
+    }
 }
 
 fn joined(spec: &Spec) -> Vec<(usize, Type)> {

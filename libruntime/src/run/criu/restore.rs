@@ -13,8 +13,9 @@ use crate::cgroup::Cgroup;
 use crate::host::Host;
 use crate::host::cgroup::{Cgroups, Mount, Version};
 use crate::plan::Plan;
-use crate::plan::op::{HookKind, ParentOp};
+use crate::plan::op::{HookKind, Op, ParentOp};
 use crate::state::Reserved;
+use crate::sys::mount::attr;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal;
@@ -95,7 +96,7 @@ impl Revival<'_> {
             Ok(first) => first,
             Err(e) => return Err(without(cgroup.as_ref(), e)),
         };
-        let followed = match self.launch.record(first.pid, cgroup.as_ref()) {
+        let followed = match first.is_confined(self.launch.plan).and_then(|()| self.launch.record(first.pid, cgroup.as_ref())) {
             Ok(()) if self.launch.options.detach => return Ok(0),
             Ok(()) => follow(first.pidfd.as_fd(), None, blocked, || Ok(())),
             Err(e) => Err(e),
@@ -105,7 +106,7 @@ impl Revival<'_> {
             Ok(code) => cgroup.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
             Err(e) => Err(without(cgroup.as_ref(), e)),
         };
-        self.launch.late_hooks(HookKind::Poststop, "stopped", first.pid);
+        self.launch.poststop(first.pid);
         code
     }
 
@@ -118,7 +119,16 @@ impl Revival<'_> {
         let pid_file = self.reserved.file("criu.pid");
         let path = script.as_ref().map(Script::path);
         let words = command::restore(self.restore, &found, &pid_file, path.as_deref());
-        let spawn = Spawn { program: self.program, words: &words, cgroup, root: self.root, inherited: &inherited, mask };
+        let spawn = Spawn {
+            program: self.program,
+            words: &words,
+            cgroup,
+            root: self.root,
+            read_only: self.is_read_only(),
+            keep_keyring: self.launch.options.keep_keyring,
+            inherited: &inherited,
+            mask,
+        };
         let (pid, pidfd) = spawn.start()?;
         let hooked = script.map_or(Ok(()), |script| script.serve(pidfd.as_fd(), |pid| self.hooks(pid)));
         let ended = process::wait(pid, 0).map_err(|e| setup("wait for criu", e))?;
@@ -144,6 +154,11 @@ impl Revival<'_> {
         Ok((found, inherited))
     }
 
+    fn is_read_only(&self) -> bool {
+        let read_only = |op: &Op| matches!(op, Op::RootAttr(attrs) if attrs.set & attr::RDONLY != 0);
+        self.launch.plan.child.iter().any(|step| read_only(&step.op))
+    }
+
     fn early_hooks(&self) -> impl Iterator<Item = (&str, &Vec<crate::plan::hook::Hook>)> {
         self.launch.plan.parent.iter().filter_map(|step| match &step.op {
             ParentOp::Hooks(HookKind::Prestart | HookKind::CreateRuntime, hooks) => Some((step.origin.as_str(), hooks)),
@@ -162,6 +177,16 @@ impl First {
     fn open(pid: Pid) -> Result<First> {
         let pidfd = pidfd_open(nix::unistd::Pid::from_raw(pid)).map_err(|e| setup("open the container's first process", e))?;
         Ok(First { pid, pidfd })
+    }
+
+    /// The files of a checkpoint may be of a criu that did not write this down, of which runc does not warn.
+    fn is_confined(&self, plan: &Plan) -> Result<()> {
+        let wanted = plan.child.iter().any(|step| step.op == Op::NoNewPrivs);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        match wanted && !status.lines().any(|line| line == "NoNewPrivs:\t1") {
+            false => Ok(()),
+            true => Err(refuse::no_new_privileges("criu has restored the container without it, and it was ended")),
+        }
     }
 
     /// Its exit code; `kill` brings its end about.

@@ -6,7 +6,7 @@ use super::namespace;
 use super::program::path;
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::place::{c_path, c_string};
-use crate::sys::mount::{self, RECURSIVE};
+use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, file, signal};
 use crate::{Error, Result};
@@ -22,6 +22,10 @@ pub(super) struct Spawn<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// The container's root directory.
     pub root: &'a Path,
+    /// criu makes the root anew with the attributes that it finds it with.
+    pub read_only: bool,
+    /// The caller's session keyring stays the processes', of which criu knows nothing.
+    pub keep_keyring: bool,
     /// Descriptors that criu inherits, besides standard input, output and error.
     pub inherited: &'a [OwnedFd],
     /// The caller's signal mask.
@@ -29,7 +33,14 @@ pub(super) struct Spawn<'a> {
 }
 
 /// The first of what the new process does that failed; the number crosses a pipe.
-const STEPS: &[&str] = &["enter the cgroup", "make a mount namespace", "mount the root", "pass on descriptors", "run criu"];
+const STEPS: &[&str] = &[
+    "enter the cgroup",
+    "make a mount namespace",
+    "mount the root",
+    "make a session keyring",
+    "pass on descriptors",
+    "run criu",
+];
 const PRIVATE: u64 = 1 << 18;
 
 impl Spawn<'_> {
@@ -69,15 +80,16 @@ impl Spawn<'_> {
         let done = [
             &|| enter(entry),
             &|| process::unshare(libc::CLONE_NEWNS as u64).and_then(|()| mount::set_propagation(RECURSIVE, PRIVATE)),
-            &|| over_itself(root),
+            &|| over_itself(root, self.read_only),
+            &|| if self.keep_keyring { Ok(()) } else { process::join_new_keyring() },
             &|| namespace::pass_on(self.inherited).and_then(|()| signal::set_mask(&self.mask).map(drop)),
-        ] as [&dyn Fn() -> SysResult<()>; 4];
+        ] as [&dyn Fn() -> SysResult<()>; 5];
         for (step, perform) in (0..).zip(done) {
             if let Err(errno) = perform() {
                 return (step, errno);
             }
         }
-        (4, process::exec(program, args, env))
+        (5, process::exec(program, args, env))
     }
 }
 
@@ -89,8 +101,11 @@ fn enter(entry: &Entry) -> SysResult<()> {
 }
 
 /// criu(8), `--root`: the root must be a mount, and its parent not be covered.
-fn over_itself(root: &CStr) -> SysResult<()> {
+fn over_itself(root: &CStr, read_only: bool) -> SysResult<()> {
     let copy = mount::clone_path(root, RECURSIVE, true)?;
+    if read_only {
+        mount::setattr(copy.as_fd(), 0, &MountAttr { set: attr::RDONLY, ..MountAttr::default() })?;
+    }
     let target = file::open_at(file::cwd(), root, libc::O_PATH | libc::O_DIRECTORY)?;
     mount::attach(copy.as_fd(), target.as_fd())
 }
@@ -126,7 +141,7 @@ mod tests {
     #[test]
     fn what_cannot_be_executed_is_said() {
         let (reads, writes) = file::pipe().unwrap();
-        file::write_all(writes.as_fd(), &[&[4][..], &libc::ENOENT.to_ne_bytes()].concat()).unwrap();
+        file::write_all(writes.as_fd(), &[&[5][..], &libc::ENOENT.to_ne_bytes()].concat()).unwrap();
         let said = began(&reads).unwrap_err().to_string();
         assert!(said.starts_with("cannot run criu, to restore the container: ENOENT"), "{said}");
         drop(writes);
