@@ -127,9 +127,12 @@ fn criu_is_told_what_is_not_the_containers() {
     let words = place.words();
     let at = |name: &str| place.path(name).display().to_string();
     assert!(words.starts_with(&format!("dump --images-dir {} --work-dir {} ", at("i"), at("w"))), "{words}");
-    for told in
-        ["--external mnt[/real/data]:/real/data", "--external mnt[/proc/version]:/dev/null", "--external file[", "--leave-running"]
-    {
+    for told in [
+        "--external mnt[/real/data]:/real/data",
+        "--external mnt[/proc/version]:/dev/null",
+        "--external file[",
+        "--leave-running",
+    ] {
         assert!(words.contains(told), "{told}: {words}");
     }
     assert!(fs::read_to_string(place.path("i/descriptors.json")).unwrap().starts_with("[\"file["));

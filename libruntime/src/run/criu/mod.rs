@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod command;
+mod confine;
 mod descriptors;
 mod external;
 mod hooks;

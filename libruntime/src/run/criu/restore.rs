@@ -5,17 +5,16 @@ use super::super::attend::{OURS, follow};
 use super::super::launch::{Launch, setup, without};
 use super::super::{Options, hook, no_directory_as_stdio, receiver, reserve, single_threaded};
 use super::command::{self, Found, RESTORE_LOG};
-use super::hooks::Script;
+use super::hooks::{Moment, Script};
 use super::spawn::Spawn;
-use super::{Criu, descriptors, external, log, make_dir, namespace, program, refuse, target};
+use super::{confine, descriptors, external, log, make_dir, namespace, program, refuse, target};
 use crate::bundle::{Bundle, Rootfs};
 use crate::cgroup::Cgroup;
 use crate::host::Host;
 use crate::host::cgroup::{Cgroups, Mount, Version};
 use crate::plan::Plan;
-use crate::plan::op::{HookKind, Op, ParentOp};
+use crate::plan::op::{HookKind, ParentOp};
 use crate::state::Reserved;
-use crate::sys::mount::attr;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal;
@@ -28,7 +27,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restore {
     /// What `checkpoint` is told too.
-    pub criu: Criu,
+    pub criu: super::Criu,
     /// The profile of the security module, in place of the one that the processes had.
     pub lsm_profile: Option<String>,
     /// The SELinux context of mounts, in place of the one that they had.
@@ -96,7 +95,7 @@ impl Revival<'_> {
             Ok(first) => first,
             Err(e) => return Err(without(cgroup.as_ref(), e)),
         };
-        let followed = match first.is_confined(self.launch.plan).and_then(|()| self.launch.record(first.pid, cgroup.as_ref())) {
+        let followed = match self.launch.record(first.pid, cgroup.as_ref()) {
             Ok(()) if self.launch.options.detach => return Ok(0),
             Ok(()) => follow(first.pidfd.as_fd(), None, blocked, || Ok(())),
             Err(e) => Err(e),
@@ -115,7 +114,8 @@ impl Revival<'_> {
         let criu = &self.restore.criu;
         criu.work.as_deref().map_or(Ok(()), make_dir)?;
         let (found, inherited) = self.found(cgroup)?;
-        let script = if self.early_hooks().next().is_some() { Some(Script::new()?) } else { None };
+        let asked = self.early_hooks().next().is_some() || confine::is_wanted(self.launch.plan);
+        let script = if asked { Some(Script::new()?) } else { None };
         let pid_file = self.reserved.file("criu.pid");
         let path = script.as_ref().map(Script::path);
         let words = command::restore(self.restore, &found, &pid_file, path.as_deref());
@@ -124,16 +124,27 @@ impl Revival<'_> {
             words: &words,
             cgroup,
             root: self.root,
-            read_only: self.is_read_only(),
             keep_keyring: self.launch.options.keep_keyring,
             inherited: &inherited,
             mask,
         };
         let (pid, pidfd) = spawn.start()?;
-        let hooked = script.map_or(Ok(()), |script| script.serve(pidfd.as_fd(), |pid| self.hooks(pid)));
+        let mut stopped = None;
+        let answer = |moment, first| {
+            let answered = self.answer(moment, first);
+            if answered.is_err() && moment == Moment::Processes {
+                // It waits for processes that are gone by now, and for ever.
+                pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).map_err(|e| setup("end criu", e))?;
+                stopped = Some(first);
+            }
+            answered
+        };
+        let asked = script.map_or(Ok(()), |script| script.serve(pidfd.as_fd(), answer));
         let ended = process::wait(pid, 0).map_err(|e| setup("wait for criu", e))?;
-        let first = read_pid(&pid_file);
-        hooked?;
+        let first = read_pid(&pid_file).or(stopped);
+        if let Err(e) = asked {
+            return first.map_or(Ok(()), |pid| First::open(pid)?.end(true).map(drop)).and(Err(e));
+        }
         match (ended.map(|(_, how)| how.code()), first) {
             (Some(0), Some(pid)) => First::open(pid),
             _ => Err(log::failure("criu cannot restore the container", &criu.log(RESTORE_LOG), "")),
@@ -154,16 +165,18 @@ impl Revival<'_> {
         Ok((found, inherited))
     }
 
-    fn is_read_only(&self) -> bool {
-        let read_only = |op: &Op| matches!(op, Op::RootAttr(attrs) if attrs.set & attr::RDONLY != 0);
-        self.launch.plan.child.iter().any(|step| read_only(&step.op))
-    }
-
     fn early_hooks(&self) -> impl Iterator<Item = (&str, &Vec<crate::plan::hook::Hook>)> {
         self.launch.plan.parent.iter().filter_map(|step| match &step.op {
             ParentOp::Hooks(HookKind::Prestart | HookKind::CreateRuntime, hooks) => Some((step.origin.as_str(), hooks)),
             _ => None,
         })
+    }
+
+    fn answer(&self, moment: Moment, pid: Pid) -> Result<()> {
+        match moment {
+            Moment::Namespaces => self.hooks(pid),
+            Moment::Processes => confine::confine(self.launch.plan, pid),
+        }
     }
 
     fn hooks(&self, pid: Pid) -> Result<()> {
@@ -177,16 +190,6 @@ impl First {
     fn open(pid: Pid) -> Result<First> {
         let pidfd = pidfd_open(nix::unistd::Pid::from_raw(pid)).map_err(|e| setup("open the container's first process", e))?;
         Ok(First { pid, pidfd })
-    }
-
-    /// The files of a checkpoint may be of a criu that did not write this down, of which runc does not warn.
-    fn is_confined(&self, plan: &Plan) -> Result<()> {
-        let wanted = plan.child.iter().any(|step| step.op == Op::NoNewPrivs);
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        match wanted && !status.lines().any(|line| line == "NoNewPrivs:\t1") {
-            false => Ok(()),
-            true => Err(refuse::no_new_privileges("criu has restored the container without it, and it was ended")),
-        }
     }
 
     /// Its exit code; `kill` brings its end about.

@@ -6,7 +6,7 @@ use super::namespace;
 use super::program::path;
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::place::{c_path, c_string};
-use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
+use crate::sys::mount::{self, RECURSIVE};
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, file, signal};
 use crate::{Error, Result};
@@ -22,8 +22,6 @@ pub(super) struct Spawn<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// The container's root directory.
     pub root: &'a Path,
-    /// criu makes the root anew with the attributes that it finds it with.
-    pub read_only: bool,
     /// The caller's session keyring stays the processes', of which criu knows nothing.
     pub keep_keyring: bool,
     /// Descriptors that criu inherits, besides standard input, output and error.
@@ -80,7 +78,7 @@ impl Spawn<'_> {
         let done = [
             &|| enter(entry),
             &|| process::unshare(libc::CLONE_NEWNS as u64).and_then(|()| mount::set_propagation(RECURSIVE, PRIVATE)),
-            &|| over_itself(root, self.read_only),
+            &|| over_itself(root),
             &|| if self.keep_keyring { Ok(()) } else { process::join_new_keyring() },
             &|| namespace::pass_on(self.inherited).and_then(|()| signal::set_mask(&self.mask).map(drop)),
         ] as [&dyn Fn() -> SysResult<()>; 5];
@@ -101,11 +99,8 @@ fn enter(entry: &Entry) -> SysResult<()> {
 }
 
 /// criu(8), `--root`: the root must be a mount, and its parent not be covered.
-fn over_itself(root: &CStr, read_only: bool) -> SysResult<()> {
+fn over_itself(root: &CStr) -> SysResult<()> {
     let copy = mount::clone_path(root, RECURSIVE, true)?;
-    if read_only {
-        mount::setattr(copy.as_fd(), 0, &MountAttr { set: attr::RDONLY, ..MountAttr::default() })?;
-    }
     let target = file::open_at(file::cwd(), root, libc::O_PATH | libc::O_DIRECTORY)?;
     mount::attach(copy.as_fd(), target.as_fd())
 }
