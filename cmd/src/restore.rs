@@ -49,7 +49,7 @@ pub struct Restore {
 
 impl Restore {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        let new = self.new();
+        let new = self.as_of_create();
         new.check(global)?;
         let id = self.id.parse()?;
         let dir = absolute(self.bundle.as_deref().unwrap_or(Path::new(".")))?;
@@ -63,7 +63,7 @@ impl Restore {
     }
 
     /// As far as it is what `create` takes.
-    fn new(&self) -> New {
+    fn as_of_create(&self) -> New {
         New {
             bundle: self.bundle.clone(),
             pid_file: self.pid_file.clone(),
