@@ -12,6 +12,7 @@ mod time;
 
 pub use events::Event;
 pub use id::ContainerId;
+pub use members::innermost_pid;
 pub use signal::Signal;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
