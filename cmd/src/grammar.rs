@@ -154,8 +154,11 @@ pub enum Verb {
     Sweep(sweep::Sweep),
 }
 
+/// Adds the options of a verb to its command.
+type Augment = fn(Command) -> Command;
+
 /// The names of [`Verb`], and what each adds to the grammar.
-const VERBS: &[(&str, fn(Command) -> Command)] = &[
+const VERBS: &[(&str, Augment)] = &[
     ("spec", spec::Spec::augment_args),
     ("create", create::Create::augment_args),
     ("start", start::Start::augment_args),
