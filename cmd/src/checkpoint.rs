@@ -67,15 +67,14 @@ fn page_server(text: &str) -> Result<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grammar::{Cli, Verb};
-    use clap::{CommandFactory, Parser};
+    use crate::grammar::{Verb, read};
     use std::ffi::OsString;
 
     fn options(line: &str) -> Result<criu::Checkpoint> {
         let argv = ["codexrun", "checkpoint"].into_iter().chain(line.split(' ')).map(OsString::from);
-        let cli = Cli::try_parse_from(crate::argv::normalise(argv, &Cli::command()).words).unwrap();
+        let cli = read(&argv.collect::<Vec<_>>()).1.unwrap();
         let Some(Verb::Checkpoint(checkpoint)) = &cli.verb else { panic!() };
-        checkpoint.options(&cli.global)
+        checkpoint.options(&cli.top.global)
     }
 
     #[test]
