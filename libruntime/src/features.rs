@@ -5,7 +5,6 @@ use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::{annotation, bpf, sys};
-use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
 /// The oldest version of the specification that a bundle may be of.
@@ -144,7 +143,7 @@ fn implemented(part: Value) -> bool {
         "linux": { "namespaces": [{ "type": "mount" }] },
     });
     merge(&mut spec, part);
-    let Ok(spec) = serde_json::from_value::<Spec>(spec) else { return false };
+    let Ok(spec) = crate::bundle::spec(&spec) else { return false };
     let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: Vec::new() };
     let options = plan::Options { bundle_dir: Some("/b".into()), ..plan::Options::default() };
     let later = |errors: Vec<crate::Error>| errors.iter().any(|error| error.hint.as_deref() == Some(plan::LATER));

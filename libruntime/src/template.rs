@@ -29,7 +29,7 @@ pub fn spec(runner: Runner) -> Result<Spec> {
         "mounts": mounts(runner),
         "linux": linux(runner),
     });
-    serde_json::from_value(spec).map_err(|e| Error::new("the default spec is broken").cause(e))
+    crate::bundle::spec(&spec).map_err(|e| Error::new("the default spec is broken").cause(e))
 }
 
 fn process() -> Value {

@@ -1,7 +1,10 @@
 //! A bundle: a spec and the root file system it names, in memory or on disk.
 
+mod locate;
 mod read;
 mod write;
+
+pub use read::spec;
 
 use oci_spec::runtime::Spec;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
-use super::{Bundle, CONFIG, Rootfs};
+use super::{Bundle, CONFIG, Rootfs, locate};
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
 use std::io::ErrorKind;
@@ -54,10 +54,21 @@ fn cause(e: &std::io::Error) -> String {
 fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
     let mut unknown = Vec::new();
     let text = &*scheduler_flags(text);
+    let spec = deserialize(text, |path| unknown.push(path.to_string()));
+    spec.map(|spec| (spec, unknown)).map_err(|e| malformed(file, &e, text))
+}
+
+/// The one place where a spec is read: each other kind of deserializer would be another copy of every type's code in memory.
+fn deserialize(text: &[u8], mut unknown: impl FnMut(serde_ignored::Path)) -> serde_json::Result<Spec> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let spec = serde_ignored::deserialize(&mut json, |path| unknown.push(path.to_string()));
-    let spec = spec.and_then(|spec| json.end().map(|()| spec));
-    spec.map(|spec| (spec, unknown)).map_err(|e| malformed(file, &e, field(text).as_deref().unwrap_or(".")))
+    let ignored: &mut dyn FnMut(serde_ignored::Path) = &mut unknown;
+    let spec = serde_ignored::deserialize(&mut json, ignored)?;
+    json.end().map(|()| spec)
+}
+
+/// A spec that was put together as JSON.
+pub fn spec(json: &serde_json::Value) -> serde_json::Result<Spec> {
+    deserialize(json.to_string().as_bytes(), |_| {})
 }
 
 /// Two flags of `process.scheduler` are spelled otherwise by `oci_spec` than by the specification.
@@ -67,20 +78,16 @@ fn scheduler_flags(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     json.replace("\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\"").into_bytes().into()
 }
 
-/// Which field is wrong. Costs a wrapper around every value, so it is only asked once there is an error.
-fn field(text: &[u8]) -> Option<String> {
-    let mut json = serde_json::Deserializer::from_slice(text);
-    serde_path_to_error::deserialize::<_, Spec>(&mut json).err().map(|e| e.path().to_string())
-}
-
-fn malformed(file: &Path, e: &serde_json::Error, path: &str) -> Error {
+fn malformed(file: &Path, e: &serde_json::Error, text: &[u8]) -> Error {
     let (line, column) = (e.line(), e.column());
     let said = e.to_string();
     let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
     let place = format!("{}:{line}:{column}", file.display());
-    match path {
-        "." | "?" => Error::new(what).at(place),
-        path => Error::new(what).at(format!("{place}: {path}")),
+    // What is no JSON is said of the character that should not be there; it closes nothing.
+    let before = if e.is_syntax() { column.saturating_sub(1) } else { column };
+    match locate::path(text, line, before) {
+        None => Error::new(what).at(place),
+        Some(path) => Error::new(what).at(format!("{place}: {path}")),
     }
 }
 

@@ -1,0 +1,93 @@
+//! Where in a JSON text a line and a column lie, as people write it: `mounts[0].destination`. A second deserializer that knows its path
+//! would do, at the price of a second copy of every type's code in memory.
+
+/// One step down.
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// The path of the value that ends at, or holds, this place (both count from 1, columns in bytes); `None` at the top.
+pub(super) fn path(text: &[u8], line: usize, column: usize) -> Option<String> {
+    let begin = match line {
+        0 | 1 => 0,
+        _ => text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(line - 2)?.0 + 1,
+    };
+    let steps = steps(text.get(..(begin + column).min(text.len()))?);
+    let written = steps.iter().map(|step| match step {
+        Step::Key(key) => format!(".{key}"),
+        Step::Index(index) => format!("[{index}]"),
+    });
+    let path: String = written.collect();
+    let path = path.trim_start_matches('.');
+    (!path.is_empty()).then(|| path.to_owned())
+}
+
+/// What is open at the end of the text.
+fn steps(text: &[u8]) -> Vec<Step> {
+    let (mut steps, mut last) = (Vec::new(), String::new());
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => last = string(&mut bytes),
+            b'{' => steps.push(Step::Key(String::new())),
+            b'[' => steps.push(Step::Index(0)),
+            b'}' | b']' => drop(steps.pop()),
+            b':' => {
+                if let Some(Step::Key(key)) = steps.last_mut() {
+                    *key = std::mem::take(&mut last);
+                }
+            }
+            b',' => match steps.last_mut() {
+                Some(Step::Index(index)) => *index += 1,
+                Some(Step::Key(key)) => key.clear(),
+                None => {}
+            },
+            _ => {}
+        }
+    }
+    // Of an object none of whose keys has come there is only the object to name.
+    steps.retain(|step| !matches!(step, Step::Key(key) if key.is_empty()));
+    steps
+}
+
+/// The rest of a string after its first quote. Escapes stay as they are written: it is shown, not compared.
+fn string(bytes: &mut impl Iterator<Item = u8>) -> String {
+    let mut text = Vec::new();
+    while let Some(byte) = bytes.next().filter(|byte| *byte != b'"') {
+        text.push(byte);
+        if byte == b'\\' {
+            text.extend(bytes.next());
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn a_place_is_named_by_the_keys_and_indices_that_lead_to_it() {
+        let text = "{\"a\": [1, {\"b,]\\\"\": \"x\"}],\n \"c\": {\"d\": 7}}";
+        let at = |needle: &str| {
+            let end = text.find(needle).unwrap() + needle.len();
+            let line = text[..end].matches('\n').count() + 1;
+            let column = end - text[..end].rfind('\n').map_or(0, |n| n + 1);
+            path(text.as_bytes(), line, column)
+        };
+        assert_eq!(at("{"), None);
+        assert_eq!(at("[1").unwrap(), "a[0]");
+        assert_eq!(at("\"x\"").unwrap(), "a[1].b,]\\\"");
+        assert_eq!(at("\"}").unwrap(), "a[1]", "what is closed is no longer named");
+        assert_eq!(at("7").unwrap(), "c.d");
+        assert_eq!(at("7}}"), None);
+    }
+
+    #[test]
+    fn a_place_outside_of_the_text_is_nowhere() {
+        assert_eq!(path(b"", 1, 0), None);
+        assert_eq!(path(b"[1]", 9, 9), None);
+        assert_eq!(path(b"[[\"", 1, 99).unwrap(), "[0][0]");
+    }
+}
