@@ -82,7 +82,7 @@ pub fn tell(row: &str, verdict: &Verdict) {
 }
 
 /// The opposite of [`tell`].
-fn heard(line: &str) -> Option<(String, Verdict)> {
+pub fn heard(line: &str) -> Option<(String, Verdict)> {
     let told: Value = serde_json::from_str(line).ok()?;
     let fact = |n: usize| told[2][n].as_str().map(str::to_string);
     let verdict = match told[1].as_str()? {

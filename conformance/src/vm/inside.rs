@@ -1,0 +1,67 @@
+//! The suite inside the machine: a process for each runtime, whose verdicts are passed on, line by line, as they come.
+
+use crate::actor::Actor;
+use crate::args::Args;
+use crate::launch;
+use crate::oci::{self, worker};
+use crate::report::No;
+use crate::runtime::{Column, Runtime};
+use crate::scene::Stage;
+use serde_json::{Value, json};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Tells the suite that it is in the machine: `inside`, or the runtime of its column.
+pub const INSIDE: &str = "CODEXRUN_CONFORMANCE_VM";
+const PROGRAMS: &str = "/opt";
+const RUNTIMES: &[&str] = &["codexrun", "runc", "crun"];
+
+/// The supervisor, or one column.
+pub fn run(args: &Args, word: &str) -> Result<(), String> {
+    launch::adopt_orphans().map_err(|e| format!("prctl(PR_SET_CHILD_SUBREAPER): {e}"))?;
+    if word == "inside" { supervise() } else { column(args, Path::new(word)) }
+}
+
+/// All at once: a case mostly waits.
+fn supervise() -> Result<(), String> {
+    let there = RUNTIMES.iter().map(|name| Path::new(PROGRAMS).join(name)).filter(|path| path.is_file());
+    let there: Vec<PathBuf> = there.collect();
+    std::thread::scope(|scope| {
+        let columns: Vec<_> = there.iter().map(|path| scope.spawn(|| forward(path))).collect();
+        columns.into_iter().try_for_each(|c| c.join().map_err(|_| "a column".to_string())?.map_err(|e| e.to_string()))
+    })
+}
+
+/// A line is one write(2), so that none is torn.
+fn forward(runtime: &Path) -> io::Result<()> {
+    let name = runtime.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut us = Command::new(std::env::current_exe()?);
+    us.args(std::env::args().skip(1)).env(INSIDE, runtime).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = us.spawn()?;
+    let say = |told: &Value| {
+        let line = format!("{}\n", json!({"column": name, "told": told}));
+        let mut out = io::stdout().lock();
+        out.write_all(line.as_bytes()).and_then(|()| out.flush())
+    };
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        let line = line?;
+        say(&serde_json::from_str(&line).unwrap_or(Value::String(line)))?;
+    }
+    let ended = if child.wait()?.success() { json!(["ok"]) } else { json!(["failed"]) };
+    say(&json!({"end": ended}))
+}
+
+/// Every case on one runtime.
+fn column(args: &Args, runtime: &Path) -> Result<(), String> {
+    let root = Actor { label: "root", name: "root".into(), uid: 0, gid: 0, home: "/root".into() };
+    let codexrun = Path::new(PROGRAMS).join("codexrun");
+    let column = Column { runtime: Runtime::oci(runtime, &codexrun), actor: root };
+    let stage = Stage::sharing(Path::new(PROGRAMS)).map_err(|e| format!("/var/tmp: {e}"))?;
+    for must in super::all().filter(|must| args.wants(must.name, &column.runtime.label)) {
+        let verdict = oci::one(&stage, &column, must);
+        let verdict = if column.runtime.is_codexrun() { verdict } else { verdict.map_err(No::of_a_referee) };
+        worker::tell(must.name, &verdict);
+    }
+    Ok(())
+}
