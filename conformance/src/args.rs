@@ -17,6 +17,12 @@ pub struct Args {
     pub user: Option<String>,
     /// Only the cases of the OCI specification and of the engines' command line.
     pub oci: bool,
+    /// Where the page about the OCI cases is written.
+    pub write_doc: Option<PathBuf>,
+    /// How many containers the storm has; none: no storm.
+    pub storm: Option<u32>,
+    /// What the storm's dice start from; none: the clock.
+    pub seed: Option<u64>,
     /// One line per row and policy.
     pub verbose: bool,
     /// Drive real engines instead of the cases.
@@ -29,7 +35,8 @@ pub struct Args {
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
-usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--list] [--user NAME] [-v]
+usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--write-doc FILE] [--storm [N]] [--seed S]
+                   [--list] [--user NAME] [-v]
        conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
        conformance --vm [--runtime PATH]... [--filter WORD] [--list] [-v]
 
@@ -37,6 +44,9 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   --codexrun PATH  the codexrun that makes the bundles; default: the newest in the workspace's target directory
   --filter WORD    only rows or columns whose name contains WORD (`files`, `io-uring`, `crun/user`, ...)
   --oci            only the cases of the OCI specification and of what engines rely on
+  --write-doc FILE the same, and writes what came of them as a page (docs/spec-conformance.md)
+  --storm [N]      only the storm: N containers (200), 16 at a time, and the runtime killed at random moments
+  --seed S         the storm of that seed again
   --list           print the rows and stop
   --user NAME      the ordinary account; default codexrun-test, made with useradd when missing
   -v               one line per row and policy instead of one per row; with --engines: how long each check takes
@@ -53,7 +63,7 @@ impl Args {
     /// Reads the words after the program's name; the error is the sentence to print.
     pub fn parse(words: impl Iterator<Item = String>) -> Result<Args, String> {
         let mut args = Args::default();
-        let mut words = words;
+        let mut words = words.peekable();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value"));
             match word.as_str() {
@@ -62,6 +72,9 @@ impl Args {
                 "--filter" => args.filter = Some(value()?),
                 "--user" => args.user = Some(value()?),
                 "--oci" => args.oci = true,
+                "--write-doc" => args.write_doc = Some(value()?.into()),
+                "--storm" => args.storm = Some(number(words.next_if(|w| w.parse::<u32>().is_ok()).as_deref().unwrap_or(STORM))?),
+                "--seed" => args.seed = Some(number(&value()?)?),
                 "--list" => args.list = true,
                 "--engines" => args.engines = true,
                 "--vm" => args.vm = true,
@@ -71,9 +84,17 @@ impl Args {
                 other => return Err(format!("unknown argument `{other}`\n{USAGE}")),
             }
         }
+        args.oci |= args.write_doc.is_some();
         args.engines |= !args.engine.is_empty();
         Ok(args)
     }
+}
+
+/// As many as the storm has when nothing is said.
+const STORM: &str = "200";
+
+fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("`{word}` is no number"))
 }
 
 fn engine(word: String) -> Result<String, String> {
@@ -87,6 +108,14 @@ mod tests {
 
     fn parse(words: &[&str]) -> Result<Args, String> {
         Args::parse(words.iter().map(|w| w.to_string()))
+    }
+
+    #[test]
+    fn a_storm_has_two_hundred_containers_unless_a_number_follows() {
+        assert_eq!(parse(&["--storm"]).unwrap().storm, Some(200));
+        assert_eq!(parse(&["--storm", "7", "--seed", "3"]).unwrap().storm, Some(7));
+        assert_eq!(parse(&["--storm", "-v"]).unwrap().storm, Some(200));
+        assert!(parse(&["--seed", "x"]).unwrap_err().contains("`x` is no number"));
     }
 
     #[test]

@@ -77,8 +77,7 @@ impl Launch {
         if Uid::effective().is_root() && !self.keeps_root {
             command.uid(actor.uid).gid(actor.gid);
         }
-        let child = command.spawn()?;
-        let known = Known::new(child.id());
+        let (child, known) = Known::spawn(&mut command)?;
         Ok(Running { child, line: self.line(actor), out, err, _known: known })
     }
 
@@ -183,6 +182,11 @@ pub fn adopt_orphans() -> nix::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)
 }
 
+/// Collects the orphans that have ended.
+pub fn collect_orphans() {
+    orphans();
+}
+
 /// Collects orphans that end within `grace`, kills the others, and names those.
 pub fn orphans_end(grace: Duration) -> Vec<String> {
     let end = Instant::now() + grace;
@@ -229,10 +233,13 @@ static KNOWN: std::sync::Mutex<Vec<i32>> = std::sync::Mutex::new(Vec::new());
 struct Known(i32);
 
 impl Known {
-    fn new(pid: u32) -> Known {
-        let pid = pid.cast_signed();
-        known_list().push(pid);
-        Known(pid)
+    /// Starts a child that is known before anybody else can ask: the list is held until it has its place there.
+    fn spawn(command: &mut Command) -> std::io::Result<(Child, Known)> {
+        let mut list = known_list();
+        let child = command.spawn()?;
+        let pid = child.id().cast_signed();
+        list.push(pid);
+        Ok((child, Known(pid)))
     }
 }
 

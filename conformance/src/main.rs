@@ -18,7 +18,7 @@ mod vm;
 use actor::Actor;
 use args::Args;
 use report::Report;
-use runtime::{Column, Runtime};
+use runtime::{Column, Kind, Runtime};
 use scene::Stage;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -56,12 +56,48 @@ fn suite(args: &Args) -> Result<Report, String> {
     let stage = Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
     private_tmp()?;
     let columns = columns(args, &stage, &actors);
+    if let Some(count) = args.storm {
+        storms(args, &stage, &columns, count, &mut report);
+        report.print(args.verbose);
+        return Ok(report);
+    }
     if !args.oci {
         policies(args, &stage, &columns, &mut report);
     }
     oci::run(&stage, &columns, &mut report);
     report.print(args.verbose);
-    Ok(report)
+    match &args.write_doc {
+        Some(page) => oci::doc::write(page, &columns, &report).map(|()| report),
+        None => Ok(report),
+    }
+}
+
+/// A storm in every column that was named, or in codexrun's.
+fn storms(args: &Args, stage: &Stage, columns: &[Column], count: u32, report: &mut Report) {
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_secs());
+    let seed = args.seed.unwrap_or(clock);
+    let named = |c: &&Column| c.runtime.kind != Kind::Sandbox && (!args.runtimes.is_empty() || c.runtime.is_codexrun());
+    for column in columns.iter().filter(named) {
+        report.add(oci::storm::ROW, &column.name(), "", oci::storm::run(stage, column, count, seed));
+    }
+}
+
+/// The cases about policies, a column after the other.
+fn policies(args: &Args, stage: &Stage, columns: &[Column], report: &mut Report) {
+    for column in columns {
+        eprintln!("conformance: {}", column.name());
+        let wanted = |row: &str| args.wants(row, &column.name());
+        matrix::run(stage, column, &wanted, report);
+        case::run(stage, column, &wanted, report);
+    }
+}
+
+/// What another suite has started us for; its report is made there.
+fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Result<Report, String> {
+    let stage = Stage::sharing(programs).map_err(|e| format!("/var/tmp: {e}"))?;
+    let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == name).ok_or(format!("no column {name}"))?;
+    oci::run_one(&stage, &column, &|row| args.wants(row, name));
+    Ok(Report::default())
 }
 
 /// The engines: as the supervisor of the columns, or as the inside of one.
@@ -102,24 +138,6 @@ fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
         _ => Err(format!("no file {}", name.display())),
     };
     named.iter().map(path).collect()
-}
-
-/// The cases about policies, a column after the other.
-fn policies(args: &Args, stage: &Stage, columns: &[Column], report: &mut Report) {
-    for column in columns {
-        eprintln!("conformance: {}", column.name());
-        let wanted = |row: &str| args.wants(row, &column.name());
-        matrix::run(stage, column, &wanted, report);
-        case::run(stage, column, &wanted, report);
-    }
-}
-
-/// What another suite has started us for; its report is made there.
-fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Result<Report, String> {
-    let stage = Stage::sharing(programs).map_err(|e| format!("/var/tmp: {e}"))?;
-    let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == name).ok_or(format!("no column {name}"))?;
-    oci::run_one(&stage, &column, &|row| args.wants(row, name));
-    Ok(Report::default())
 }
 
 /// Every runtime for every user. A filter that names a column drops the others.

@@ -123,8 +123,12 @@ impl Column {
     /// Starts a job and waits for it; again when a referee fails by a known fault of its own, before it has run anything.
     pub fn run(&self, scene: &Scene, job: &Job) -> Result<Ran, No> {
         let ran = self.run_once(scene, job)?;
-        let own_fault = !self.runtime.is_codexrun() && OWN_FAULTS.iter().any(|text| ran.err.contains(text));
-        if own_fault { self.run_once(scene, job) } else { Ok(ran) }
+        if self.own_fault(&ran) { self.run_once(scene, job) } else { Ok(ran) }
+    }
+
+    /// Whether a referee has failed by a known fault of its own, before it has done anything.
+    pub fn own_fault(&self, ran: &Ran) -> bool {
+        !self.runtime.is_codexrun() && OWN_FAULTS.iter().any(|text| ran.err.contains(text))
     }
 
     fn run_once(&self, scene: &Scene, job: &Job) -> Result<Ran, No> {

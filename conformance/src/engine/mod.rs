@@ -14,7 +14,7 @@ mod left;
 mod place;
 mod podman;
 mod rootless;
-mod supervise;
+pub mod supervise;
 
 use crate::actor::Actor;
 use crate::args::Args;

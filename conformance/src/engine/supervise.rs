@@ -151,6 +151,7 @@ pub fn say(row: &str, verdict: Verdict) {
     let line = match verdict {
         Ok(()) => json!({"row": row}),
         Err(No::Skip(reason)) => json!({"row": row, "skip": reason}),
+        // Who is a referee is for the hearer to say.
         Err(No::Fail { command, expected, got } | No::Differs { command, expected, got }) => {
             json!({"row": row, "command": command, "expected": expected, "got": got})
         }
@@ -158,7 +159,8 @@ pub fn say(row: &str, verdict: Verdict) {
     println!("{line}");
 }
 
-fn heard(line: &str) -> Option<(String, Verdict)> {
+/// The opposite of [`say`]; none for a line that is none of ours.
+pub fn heard(line: &str) -> Option<(String, Verdict)> {
     let value: Value = serde_json::from_str(line).ok()?;
     let text = |key: &str| value[key].as_str().map(str::to_string);
     let verdict = match (text("skip"), text("command")) {

@@ -31,7 +31,6 @@ pub const CASES: &[Must] = &[
     must("config.extensibility.linux", "an unknown property of linux is ignored", Both, |t| {
         ignored(t, |c| c["linux"]["noSuchThing"] = json!({}))
     }),
-    must("config.extensibility.platforms", "configuration of another platform is ignored", Both, platforms),
     must("config.values.not-json", "a configuration that is no JSON is an error", Both, not_json),
     must("config.values.types", "a value of the wrong type is an error", Both, types),
     must("config.values.namespace", "an unknown namespace type is an error", Both, namespace),
@@ -84,13 +83,6 @@ fn kept(turn: &Turn) -> Verdict {
     let state = turn.created(&config)?.state()?;
     let lost = all.as_object().into_iter().flatten().find(|(key, value)| state["annotations"].get(key) != Some(value));
     lost.map_or(Ok(()), |(key, value)| fail("state", format!("{key:?}: {value}"), &state["annotations"]))
-}
-
-fn platforms(turn: &Turn) -> Verdict {
-    ignored(turn, |c| {
-        c["solaris"] = json!({"milestone": "svc:/milestone/container:default"});
-        c["zos"] = json!({"namespaces": []});
-    })
 }
 
 fn not_json(turn: &Turn) -> Verdict {

@@ -36,9 +36,7 @@ impl<'t> Container<'t> {
         let (id, pid_file) = (turn.fresh(), bundle.join("pid"));
         let (dir, file) = (bundle.display().to_string(), pid_file.display().to_string());
         let words = [&["create"], options, &["--bundle", &dir, "--pid-file", &file, &id]].concat();
-        let running = turn.launch(&words).start(&turn.column.actor)?;
-        let out = running.output()?;
-        let made = running.finish_beside_others()?;
+        let (made, out) = turn.call_with_output(&words)?;
         Ok(Container { turn, id, bundle, made, pid_file, out, exit: Cell::new(None) })
     }
 

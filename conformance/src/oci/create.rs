@@ -59,7 +59,7 @@ fn invalid_id(turn: &Turn) -> Verdict {
         turn.fails(&["create", "--bundle", &bundle, id])?;
     }
     let made: Vec<_> =
-        fs::read_dir(turn.state_root())?.flatten().filter(|e| !e.file_name().to_string_lossy().starts_with('.')).collect();
+        fs::read_dir(&turn.state)?.flatten().filter(|e| !e.file_name().to_string_lossy().starts_with('.')).collect();
     if made.is_empty() { Ok(()) } else { fail("create", "an empty state directory", format!("{made:?}")) }
 }
 

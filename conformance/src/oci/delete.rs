@@ -44,7 +44,7 @@ fn resources(turn: &Turn) -> Verdict {
     container.ended()?;
     container.delete()?;
     turn.unknown(&container.id)?;
-    let left = [cgroups(&turn.tag), named_in(&turn.state_root(), &turn.tag)].concat();
+    let left = [cgroups(&turn.tag), named_in(&turn.state, &turn.tag)].concat();
     if left.is_empty() { Ok(()) } else { fail(format!("delete {}", container.id), "nothing is left", left.join("; ")) }
 }
 

@@ -1,1 +1,141 @@
-//! docs.
+//! docs/spec-conformance.md: what this suite has found, per demand and runtime, and why codexrun differs from runc.
+
+use super::GROUPS;
+use crate::report::Report;
+use crate::runtime::{Column, Kind};
+use std::path::Path;
+
+/// A demand (or the beginning of several) on which codexrun and runc 1.1.5 do not give the same answer, and why.
+const REASONS: &[(&str, &str)] = &[
+    ("runtime.start.executed", "runc 1.1.5 returns from `start` when it has told the process to go on, executed or not yet"),
+    ("config.oci-version.", "runc 1.1.5 does not look at ociVersion; codexrun refuses what it cannot have been written for"),
+    ("config.mounts.options.defaults", "runc 1.1.5 hands the word to the file system, and tmpfs refuses it"),
+    ("config.mounts.options.data", "runc 1.1.5 gives a tmpfs the mode of the directory below it, whatever `mode=` says"),
+    ("config.domainname", "runc 1.1.5 is older than the field (1.1.0 of the specification) and ignores it"),
+    ("runtime.hooks.start-container.failure", "runc 1.1.5 has returned from `start` before the hook has run"),
+    ("runtime.hooks.poststart.", "runc 1.1.5 calls poststart hooks in `create`, before the program runs"),
+    ("config.hooks.order.kinds", "the same: poststart comes before startContainer"),
+    ("config.hooks.after-process", "the same"),
+    ("config.hooks.state.poststart", "the same: the state says `created`"),
+    ("runtime.hooks.poststop.failure", "runc 1.1.5 stops at the first failed hook"),
+    ("config.hooks.path.absolute", "runc 1.1.5 does not look at the path of a hook before it calls it"),
+    ("config.hooks.timeout.positive", "runc 1.1.5 takes a timeout of zero, for none or for one that has passed"),
+    ("config.annotations.empty-key", "runc 1.1.5 takes it; the specification forbids it"),
+    ("engine.log.one-record", "runc 1.1.5 adds a warning about its cgroup for an ordinary user"),
+    ("exec.user", "runc 1.1.5 ignores umask in a process file"),
+    ("exec.oom-score-adj", "runc 1.1.5 ignores it in a process file"),
+    ("exec.rlimits", "runc 1.1.5 loses the soft limit where the caller may not raise it again"),
+];
+
+/// What is not done to the letter by anyone, or not by codexrun, and why.
+const NOTES: &str = "\
+## Where the letter is not followed
+
+- `delete` of a *created* container is an error by the specification. runc and crun kill and delete it, containerd relies
+  on it (it deletes a task that was never started), and so codexrun does the same: `engine.delete-created`.
+- An unknown capability is to be logged as a warning. The case asks only that its name is said, by a warning or an error.
+- `process.user` is required; runc and crun take a missing one for root. The case forbids only that it is somebody else.
+";
+
+/// Writes the page. A difference from runc that has no reason is an error: whoever makes one explains it.
+pub fn write(path: &Path, columns: &[Column], report: &Report) -> Result<(), String> {
+    let runtimes: Vec<Runtime> = [Kind::Codexrun, Kind::Runc, Kind::Crun].map(|kind| Runtime::among(columns, kind)).into();
+    let unexplained: Vec<&str> =
+        super::all().map(|m| m.name).filter(|n| runtimes[0].differs(&runtimes[1], n, report) && reason(n).is_empty()).collect();
+    std::fs::write(path, page(&runtimes, report)).map_err(|e| format!("{}: {e}", path.display()))?;
+    if unexplained.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{}: no reason is given why codexrun differs from runc in {}", path.display(), unexplained.join(", ")))
+}
+
+/// A runtime's two columns.
+struct Runtime {
+    columns: Vec<(String, &'static str)>,
+}
+
+impl Runtime {
+    fn among(columns: &[Column], kind: Kind) -> Runtime {
+        let own = columns.iter().filter(|c| c.runtime.kind == kind);
+        Runtime { columns: own.map(|c| (c.name(), c.actor.label)).collect() }
+    }
+
+    /// `ok` or `no` as root and as the ordinary user; one word when it is the same, or was asked once.
+    fn verdict(&self, row: &str, report: &Report) -> String {
+        let words: Vec<(&str, &str)> =
+            self.columns.iter().filter_map(|(name, actor)| Some((*actor, short(&report.word(row, name)?)?))).collect();
+        match words.as_slice() {
+            [] => "not asked".into(),
+            [(_, word)] => (*word).into(),
+            [(_, a), (_, b)] if a == b => (*a).into(),
+            several => several.iter().map(|(actor, word)| format!("{actor}: {word}")).collect::<Vec<_>>().join(", "),
+        }
+    }
+
+    fn differs(&self, other: &Runtime, row: &str, report: &Report) -> bool {
+        let (ours, theirs) = (self.verdict(row, report), other.verdict(row, report));
+        ours != "not asked" && theirs != "not asked" && ours != theirs
+    }
+}
+
+/// A cell's word as the page has it; a skipped cell has none.
+fn short(word: &str) -> Option<&'static str> {
+    match word {
+        "ok" => Some("ok"),
+        "skip" => None,
+        _ => Some("no"),
+    }
+}
+
+fn reason(row: &str) -> &'static str {
+    REASONS.iter().find(|(name, _)| row.starts_with(name)).map_or("", |(_, reason)| reason)
+}
+
+fn page(runtimes: &[Runtime], report: &Report) -> String {
+    let mut text = String::from(HEAD);
+    for (source, cases) in GROUPS {
+        text +=
+            &format!("\n## {source}\n\n| MUST | case | codexrun | runc 1.1.5 | crun 1.8.1 |\n| --- | --- | --- | --- | --- |\n");
+        for must in *cases {
+            let verdicts: Vec<String> = runtimes.iter().map(|r| r.verdict(must.name, report)).collect();
+            text += &format!("| {} | `{}` | {} |\n", must.says, must.name, verdicts.join(" | "));
+        }
+    }
+    text += "\n## Differences from runc\n\n";
+    for (name, why) in differences(runtimes, report) {
+        text += &format!("- `{name}`: {}\n", if why.is_empty() { "no reason yet" } else { why });
+    }
+    text + "\n" + NOTES
+}
+
+fn differences(runtimes: &[Runtime], report: &Report) -> Vec<(&'static str, &'static str)> {
+    let rows = super::all().map(|m| m.name).filter(|row| runtimes[0].differs(&runtimes[1], row, report));
+    rows.map(|row| (row, reason(row))).collect()
+}
+
+const HEAD: &str = "\
+# Conformance to the OCI runtime specification 1.3.0
+
+Written by `cargo run -p conformance -- --oci --write-doc docs/spec-conformance.md`; do not edit. `ok` and `no` are what
+the case of that name has found; where root and an ordinary user get different answers both stand there. The demands are
+those of runtime.md and of config.md (root, mounts, process, hostname, domainname, hooks, annotations, extensibility, valid
+values), and what container engines rely on beyond them.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_about_a_demand_there_is() {
+        let lost: Vec<_> = REASONS.iter().filter(|(name, _)| !super::super::all().any(|m| m.name.starts_with(name))).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+
+    #[test]
+    fn the_page_in_docs_has_every_demand() {
+        let page = include_str!("../../../docs/spec-conformance.md");
+        let missing: Vec<_> = super::super::all().filter(|m| !page.contains(&format!("`{}`", m.name))).map(|m| m.name).collect();
+        assert!(missing.is_empty(), "write it again: {missing:?}");
+    }
+}

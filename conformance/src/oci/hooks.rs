@@ -371,6 +371,7 @@ fn pid_in_state(turn: &Turn) -> Verdict {
     until(|| KINDS[..5].iter().all(|kind| turn.mark(kind.name).ends_with('\n')))?;
     for kind in &KINDS[..5] {
         let seen: Value = serde_json::from_str(&turn.mark(kind.name)).unwrap_or_default();
+        super::state::adheres(&seen)?;
         let expected = if kind.side == Side::Runtime { pid } else { 1 };
         if seen["pid"] != expected {
             return fail(kind.name, format!("pid {expected}"), seen);
@@ -399,7 +400,13 @@ fn env(turn: &Turn) -> Verdict {
     );
     turn.created(&config)?;
     let seen = turn.mark("mark");
-    if seen == "PATH=/bin\0A=1\0B=x=y\0" { Ok(()) } else { fail("environment of a hook", "PATH, A, B", seen.replace('\0', " ")) }
+    let mut words: Vec<&str> = seen.split_terminator('\0').collect();
+    words.sort_unstable();
+    if words == ["A=1", "B=x=y", "PATH=/bin"] {
+        Ok(())
+    } else {
+        fail("environment of a hook", "PATH, A, B", seen.replace('\0', " "))
+    }
 }
 
 fn timeout(turn: &Turn) -> Verdict {

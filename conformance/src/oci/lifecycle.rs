@@ -103,7 +103,7 @@ fn destroyed(turn: &Turn) -> Verdict {
 
 /// Nothing of the turn is on the host.
 fn gone(turn: &Turn, line: &str) -> Verdict {
-    let mut left = [cgroups(&turn.tag), named_in(&turn.state_root(), &turn.tag)].concat();
+    let mut left = [cgroups(&turn.tag), named_in(&turn.state, &turn.tag)].concat();
     left.extend(orphans_end(GRACE));
     if left.is_empty() { Ok(()) } else { fail(line, "nothing is left", left.join("; ")) }
 }

@@ -96,9 +96,7 @@ pub fn run(stage: &Stage, columns: &[Column], report: &mut Report) {
 /// Runs one column for [`run`] and tells what came of it.
 pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     for must in all().filter(|must| wanted(must.name)) {
-        let verdict = one(stage, column, must);
-        let verdict = if column.runtime.is_codexrun() { verdict } else { verdict.map_err(No::of_a_referee) };
-        worker::tell(must.name, &verdict);
+        crate::engine::supervise::say(must.name, one(stage, column, must));
     }
 }
 
@@ -138,8 +136,12 @@ fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
     if host_mounts() != mounts {
         left.push("a mount".into());
     }
-    left.extend(named_in(&turn.state_root(), &turn.tag));
-    left.extend(cgroups(&turn.tag));
+    left.extend(named_in(&turn.state, &turn.tag));
+    for cgroup in cgroups(&turn.tag) {
+        // What is told need not stay: nobody else will ever remove it.
+        let removed = fs::remove_dir(&cgroup).map_or_else(|e| e.to_string(), |()| "removed".into());
+        left.push(format!("{cgroup} ({removed})"));
+    }
     if left.is_empty() { Ok(()) } else { fail("(after delete --force)", "nothing is left", left.join("; ")) }
 }
 

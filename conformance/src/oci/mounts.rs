@@ -120,9 +120,9 @@ const FLAGS: &[(&[&str], &str)] = &[
 ];
 
 fn flags(turn: &Turn) -> Verdict {
-    let mounts: Vec<Value> = FLAGS.iter().enumerate().map(|(n, (options, _))| tmpfs(&format!("/work/{n}"), options)).collect();
-    let mut config = with(turn, "cat /proc/self/mountinfo", &mounts);
-    config["mounts"].as_array_mut().map(|all| all.insert(0, tmpfs("/work", &[])));
+    let mounts = FLAGS.iter().enumerate().map(|(n, (options, _))| tmpfs(&format!("/work/{n}"), options));
+    let mounts: Vec<Value> = std::iter::once(tmpfs("/work", &[])).chain(mounts).collect();
+    let config = with(turn, "cat /proc/self/mountinfo", &mounts);
     let text = turn.output(&config)?;
     let wrong: Vec<String> =
         FLAGS.iter().enumerate().filter_map(|(n, (options, word))| not_as(&text, n, options, word)).collect();
@@ -169,9 +169,9 @@ const PROPAGATION: &[(&str, &str)] = &[
 ];
 
 fn propagation(turn: &Turn) -> Verdict {
-    let mounts: Vec<Value> = PROPAGATION.iter().map(|(option, _)| tmpfs(&format!("/work/{option}"), &[option])).collect();
-    let mut config = with(turn, "cat /proc/self/mountinfo", &mounts);
-    config["mounts"].as_array_mut().map(|all| all.insert(0, tmpfs("/work", &[])));
+    let mounts = PROPAGATION.iter().map(|(option, _)| tmpfs(&format!("/work/{option}"), &[option]));
+    let mounts: Vec<Value> = std::iter::once(tmpfs("/work", &[])).chain(mounts).collect();
+    let config = with(turn, "cat /proc/self/mountinfo", &mounts);
     let text = turn.output(&config)?;
     for (option, word) in PROPAGATION {
         let at = format!("/work/{option}");
@@ -183,12 +183,14 @@ fn propagation(turn: &Turn) -> Verdict {
     slave(turn)
 }
 
-/// A slave needs a master: a mount of the host that is shared.
+/// A slave needs a master: a mount of the host that is shared. Engines ask for the root's propagation as well then.
 fn slave(turn: &Turn) -> Verdict {
     let _host = Shared::new(turn)?;
     let of_it = |option: &str| json!({"destination": "/work", "source": turn.dir.join("shared"), "options": ["rbind", option]});
     for option in ["slave", "rslave"] {
-        let text = turn.output(&with(turn, "cat /proc/self/mountinfo", &[of_it(option)]))?;
+        let mut config = with(turn, "cat /proc/self/mountinfo", &[of_it(option)]);
+        config["linux"]["rootfsPropagation"] = json!("rslave");
+        let text = turn.output(&config)?;
         let line = text.lines().find(|l| l.split(' ').nth(4) == Some("/work")).unwrap_or_default();
         if !line.contains(" master:") || line.contains(" shared:") {
             return fail(option, "master:N and not shared", line);

@@ -15,6 +15,7 @@ pub const CASES: &[Must] = &[
     must("runtime.start.killed-before", "starting a container that was killed before is an error", Both, killed_before),
     must("runtime.start.runs", "the user's program runs as `process` says", Both, runs),
     must("runtime.start.status", "the status is `running` afterwards", Both, status),
+    must("runtime.start.executed", "the user's program has been executed when `start` returns", Both, executed),
     must("runtime.start.no-process", "an error when `process` is not set", Both, no_process),
 ];
 
@@ -60,6 +61,18 @@ fn runs(turn: &Turn) -> Verdict {
 
 fn status(turn: &Turn) -> Verdict {
     turn.started(&turn.sleeper())?.is("running")
+}
+
+/// `running` stands for a process that has executed the program, not for one that is about to.
+fn executed(turn: &Turn) -> Verdict {
+    for _ in 0..5 {
+        let container = turn.started(&turn.sleeper())?;
+        let line = container.proc("cmdline")?;
+        if !line.starts_with("/bin/sleep") {
+            return fail(format!("start {}", container.id), "the process is /bin/sleep", line.replace('\0', " "));
+        }
+    }
+    Ok(())
 }
 
 /// Whichever of the two operations says so.

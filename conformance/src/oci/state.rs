@@ -65,7 +65,7 @@ fn schema(turn: &Turn) -> Verdict {
 }
 
 /// schema/state-schema.json.
-fn adheres(state: &Value) -> Verdict {
+pub fn adheres(state: &Value) -> Verdict {
     holds(
         state,
         "ociVersion, id, status, bundle are strings",

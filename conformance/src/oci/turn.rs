@@ -8,7 +8,7 @@ use crate::report::{No, Verdict, fail};
 use crate::runtime::{Column, Kind};
 use serde_json::Value;
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// What a case plays with.
@@ -19,6 +19,8 @@ pub struct Turn<'a> {
     pub dir: PathBuf,
     /// A word that no other turn on this machine has; ids and cgroups begin with it.
     pub tag: String,
+    /// The runtime's `--root`.
+    pub state: PathBuf,
     busybox: PathBuf,
     next: Cell<u32>,
 }
@@ -30,12 +32,7 @@ impl<'a> Turn<'a> {
             fs::create_dir_all(dir.join(name))?;
         }
         column.actor.own(&dir)?;
-        Ok(Turn { column, dir, tag, busybox: busybox.into(), next: Cell::new(0) })
-    }
-
-    /// The runtime's `--root`.
-    pub fn state_root(&self) -> PathBuf {
-        self.dir.join("state")
+        Ok(Turn { column, state: dir.join("state"), dir, tag, busybox: busybox.into(), next: Cell::new(0) })
     }
 
     /// Where payloads and hooks of [`Self::traced`] leave their marks, as seen by the host.
@@ -87,8 +84,7 @@ impl<'a> Turn<'a> {
 
     /// The command line of a call, not yet started. `words` may begin with global options.
     pub fn launch(&self, words: &[&str]) -> Launch {
-        let mut argv =
-            vec![self.column.runtime.path.display().to_string(), "--root".into(), self.state_root().display().to_string()];
+        let mut argv = vec![self.column.runtime.path.display().to_string(), "--root".into(), self.state.display().to_string()];
         if self.column.runtime.kind == Kind::Crun && !self.column.actor.is_root() {
             argv.push("--cgroup-manager=disabled".into());
         }
@@ -100,7 +96,18 @@ impl<'a> Turn<'a> {
 
     /// A call, to its end; what it has started lives on.
     pub fn call(&self, words: &[&str]) -> Result<Ran, No> {
-        Ok(self.launch(words).start(&self.column.actor)?.finish_beside_others()?)
+        self.call_with_output(words).map(|(ran, _)| ran)
+    }
+
+    /// The same, and the file that its stdout is; again when a referee has failed by a known fault of its own.
+    pub fn call_with_output(&self, words: &[&str]) -> Result<(Ran, File), No> {
+        let once = || -> Result<(Ran, File), No> {
+            let running = self.launch(words).start(&self.column.actor)?;
+            let out = running.output()?;
+            Ok((running.finish_beside_others()?, out))
+        };
+        let (ran, out) = once()?;
+        if self.column.own_fault(&ran) { once() } else { Ok((ran, out)) }
     }
 
     /// A call that must fail, and not by its time limit.

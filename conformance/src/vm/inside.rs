@@ -2,15 +2,16 @@
 
 use crate::actor::Actor;
 use crate::args::Args;
+use crate::engine::supervise::say;
 use crate::launch;
-use crate::oci::{self, worker};
-use crate::report::No;
+use crate::oci;
 use crate::runtime::{Column, Runtime};
 use crate::scene::Stage;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// Tells the suite that it is in the machine: `inside`, or the runtime of its column.
 pub const INSIDE: &str = "CODEXRUN_CONFORMANCE_VM";
@@ -39,17 +40,17 @@ fn forward(runtime: &Path) -> io::Result<()> {
     let mut us = Command::new(std::env::current_exe()?);
     us.args(std::env::args().skip(1)).env(INSIDE, runtime).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = us.spawn()?;
-    let say = |told: &Value| {
+    let pass_on = |told: &Value| {
         let line = format!("{}\n", json!({"column": name, "told": told}));
         let mut out = io::stdout().lock();
         out.write_all(line.as_bytes()).and_then(|()| out.flush())
     };
     for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
         let line = line?;
-        say(&serde_json::from_str(&line).unwrap_or(Value::String(line)))?;
+        pass_on(&serde_json::from_str(&line).unwrap_or(Value::String(line)))?;
     }
     let ended = if child.wait()?.success() { json!(["ok"]) } else { json!(["failed"]) };
-    say(&json!({"end": ended}))
+    pass_on(&json!({"end": ended}))
 }
 
 /// Every case on one runtime.
@@ -59,9 +60,10 @@ fn column(args: &Args, runtime: &Path) -> Result<(), String> {
     let column = Column { runtime: Runtime::oci(runtime, &codexrun), actor: root };
     let stage = Stage::sharing(Path::new(PROGRAMS)).map_err(|e| format!("/var/tmp: {e}"))?;
     for must in super::all().filter(|must| args.wants(must.name, &column.runtime.label)) {
+        let begin = Instant::now();
         let verdict = oci::one(&stage, &column, must);
-        let verdict = if column.runtime.is_codexrun() { verdict } else { verdict.map_err(No::of_a_referee) };
-        worker::tell(must.name, &verdict);
+        eprintln!("{:>6} ms {}: {}", begin.elapsed().as_millis(), column.runtime.label, must.name);
+        say(must.name, verdict);
     }
     Ok(())
 }

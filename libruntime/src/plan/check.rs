@@ -64,6 +64,9 @@ fn refuse_if(draft: &mut Draft, present: bool, name: &str, why: &str) {
 /// Under our prefix everything means something: a misspelt key must not be a protection that is missing.
 fn annotations(draft: &mut Draft, spec: &Spec) {
     let all = spec.annotations().iter().flatten();
+    if all.clone().any(|(key, _)| key.is_empty()) {
+        draft.refuse("annotations", "a key is the empty string");
+    }
     let mut ours: Vec<_> = all.filter(|(key, _)| key.starts_with(annotation::PREFIX)).collect();
     ours.sort();
     for (key, value) in ours {

@@ -97,6 +97,7 @@ fn console(draft: &mut Draft, spec: &Spec) {
     let place = |path| At::new(Path::new(path), draft.resolve, false);
     if let (Ok(ptmx), Ok(console)) = (place("/dev/pts/ptmx"), place("/dev/console")) {
         draft.step(Stage::Console, Op::Console { ptmx, console, size }, "process.terminal");
+        draft.step(Stage::Ready, Op::Stdio, "process.terminal");
     }
 }
 
@@ -106,6 +107,7 @@ pub(super) fn terminal(draft: &mut Draft, spec: &Spec) {
         && let Some(size) = size(draft, spec)
     {
         draft.step(Stage::Console, Op::Terminal { size }, "process.terminal");
+        draft.step(Stage::Ready, Op::Stdio, "process.terminal");
     }
 }
 

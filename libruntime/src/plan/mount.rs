@@ -72,7 +72,8 @@ fn one(
 ) {
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let options = draft.take(&format!("{place}.options"), options);
-    let at = draft.at(&format!("{place}.destination"), mount.destination());
+    // config.md, "Mounts": a relative one, as old tools write it, is relative to `/`.
+    let at = draft.at(&format!("{place}.destination"), &Path::new("/").join(mount.destination()));
     let (Some(options), Some(at)) = (options, at.map(|at| At { kept, ..at })) else { return };
     if at.is_root() && !options.remount {
         draft.layers += 1;

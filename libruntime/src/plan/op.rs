@@ -222,6 +222,9 @@ pub enum Op {
         /// Rows and columns.
         size: Option<(u16, u16)>,
     },
+    /// The terminal becomes standard input, output and error. A process that waits for `start` must not hold the caller's open:
+    /// engines read them to their end.
+    Stdio,
     /// Looks for the program, so that `create` says what is wrong and not `start`.
     Find(Vec<CString>),
     /// Waits until `start` opens the way, without anybody of ours being there meanwhile.
@@ -230,7 +233,7 @@ pub enum Op {
     Hook(ChildHook),
     /// Forks: the caller stays as PID 1 and reaps, the child goes on with the list.
     Init,
-    /// setsid(2); with a [`Op::Console`] it becomes the controlling terminal and stdio.
+    /// setsid(2); with a [`Op::Console`] that becomes the controlling terminal.
     Session,
     /// The signal mask that the caller of codexrun had.
     Signals,

@@ -119,6 +119,7 @@ impl fmt::Display for Op {
             Op::Join(flags) => write!(f, "join{}", namespaces(*flags)),
             Op::Descend => write!(f, "fork into the pid namespace; tell the parent"),
             Op::Terminal { .. } => write!(f, "open a terminal of the container, master to the parent"),
+            Op::Stdio => write!(f, "make the terminal standard input, output and error"),
             Op::Find(candidates) => write!(f, "find {}", candidates.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" or ")),
             Op::Park => write!(f, "wait for `start`"),
             Op::Hook(hook) => write!(f, "run {} {}", hook.kind.name(), text(&hook.path)),

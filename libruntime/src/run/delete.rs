@@ -3,7 +3,7 @@
 use super::start::{absent, poststop};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
-use crate::state::{ContainerId, Record, Signal, Status, Store};
+use crate::state::{ContainerId, Record, Reserved, Signal, Status, Store};
 use crate::sys::file;
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -31,9 +31,19 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
         stop(record, force)?;
     }
     let Some(held) = store.hold(id)? else { return Ok(()) };
+    forget(record.as_ref(), held)
+}
+
+/// Ends a container that is held, and forgets it.
+pub(super) fn destroy(record: &Record, held: Reserved) -> Result<()> {
+    stop(record, true)?;
+    forget(Some(record), held)
+}
+
+fn forget(record: Option<&Record>, held: Reserved) -> Result<()> {
     if let Some(record) = record.filter(|record| record.late_hooks) {
         match Bundle::recorded(&record.config(), record.rootfs.clone()) {
-            Ok(bundle) => poststop(&record, &bundle),
+            Ok(bundle) => poststop(record, &bundle),
             Err(e) => e.warn(),
         }
     }

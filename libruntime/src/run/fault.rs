@@ -49,6 +49,12 @@ impl Fault {
         Ok(Some(Fault { column, step, errno }))
     }
 
+    /// Whether a hook of the child's column failed.
+    pub fn is_of_a_hook(self, plan: &Plan) -> bool {
+        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
+        step.is_some_and(|step| matches!(step.op, Op::Hook(_)))
+    }
+
     /// What to tell the user.
     pub fn explain(self, plan: &Plan) -> Error {
         match self.column {

@@ -77,20 +77,19 @@ impl<'a> Launch<'a> {
         let ended = match self.bring_up(&mut container, cgroup) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(0),
-            Ok(()) if self.options.detach => self.executed(&container),
+            Ok(()) if self.options.detach => self.started(&container),
             Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
             // Everybody else looks after it.
-            self.late_hooks(HookKind::Poststart, "running", container.pid);
             return Ok(0);
         }
         let code = match self.finish(&mut container, ended) {
             Ok(code) => made.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
             Err(e) => Err(without(made.as_ref(), e)),
         };
-        self.late_hooks(HookKind::Poststop, "stopped", container.pid);
+        self.poststop(container.pid);
         code
     }
 
@@ -128,6 +127,11 @@ impl<'a> Launch<'a> {
             process::become_child();
             // An end of the parent's that stayed open here would hide its death from us.
             drop((gate, faults, hears, unified));
+            if let Some(lock) = self.reserved.map(Reserved::lock)
+                && file::close_copy(lock).is_err()
+            {
+                process::exit(1);
+            }
             let Prepared { args, env, hooks, states, start, target } = prepared;
             let mut child = Child {
                 plan: self.plan,
@@ -202,9 +206,14 @@ impl<'a> Launch<'a> {
 
     /// What hooks inside the container read: only now is the pid known.
     fn tell_states(&self, states: &States, pid: Pid) -> Result<()> {
+        if states.creating.is_none() && states.created.is_none() {
+            return Ok(());
+        }
+        // runtime.md, "State": for hooks in the container's namespaces it is the pid that the container sees.
+        let inside = crate::state::innermost_pid(pid).unwrap_or(pid);
         for (state, status) in [(&states.creating, "creating"), (&states.created, "created")] {
             if let Some(state) = state {
-                let text = self.state(status, pid);
+                let text = self.state(status, inside);
                 file::write_all(state.as_fd(), text.as_bytes()).map_err(|e| setup("write the state for hooks", e))?;
             }
         }
@@ -259,15 +268,17 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
-    /// In the foreground: runs the `poststart` hooks once the process has executed. Without any there is nothing to wait for.
+    /// Runs the `poststart` hooks once the process has executed. In the foreground, without any, there is nothing to wait for.
     fn started(&self, container: &Container) -> Result<()> {
-        let wanted = |step: &ParentStep| matches!(step.op, ParentOp::Hooks(HookKind::Poststart, _));
-        if !self.plan.after.iter().any(wanted) {
-            return Ok(());
+        let wanted = |step: &&ParentStep| matches!(step.op, ParentOp::Hooks(HookKind::Poststart, _));
+        let step = self.plan.after.iter().find(wanted);
+        if step.is_some() || self.options.detach {
+            self.executed(container)?;
         }
-        self.executed(container)?;
-        self.late_hooks(HookKind::Poststart, "running", container.pid);
-        Ok(())
+        match step.map(|step| (&step.op, &step.origin)) {
+            Some((ParentOp::Hooks(_, hooks), origin)) => hook::run_all(origin, hooks, &self.state("running", container.pid)),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until the process has executed: nobody who could fail has the pipe open any more.
@@ -321,13 +332,10 @@ impl<'a> Launch<'a> {
     }
 
     /// runtime.md: a failure is a warning, and the remaining hooks run all the same.
-    fn late_hooks(&self, wanted: HookKind, status: &str, pid: Pid) {
+    fn poststop(&self, pid: Pid) {
         for step in &self.plan.after {
-            if let ParentOp::Hooks(kind, hooks) = &step.op
-                && *kind == wanted
-            {
-                let state = self.state(status, pid);
-                hook::run_each(&step.origin, hooks, &state).iter().for_each(Error::warn);
+            if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
+                hook::run_each(&step.origin, hooks, &self.state("stopped", pid)).iter().for_each(Error::warn);
             }
         }
     }

@@ -145,7 +145,8 @@ pub fn close_inherited(preserve: u32) -> Result<()> {
 /// The OCI state, as hooks read it (runtime.md, "State").
 fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> String {
     serde_json::json!({
-        "ociVersion": spec.version(), "id": id, "status": status, "pid": pid, "bundle": bundle, "annotations": spec.annotations(),
+        "ociVersion": spec.version(), "id": id, "status": status, "pid": pid, "bundle": bundle,
+        "annotations": spec.annotations().clone().unwrap_or_default(),
     })
     .to_string()
 }

@@ -29,11 +29,8 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
         Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
     };
     match go(waiting.ok_or_else(|| Error::new("cannot start a container that has stopped"))?)? {
-        Some(fault) => Err(failed(&record, &held, fault)),
-        None => {
-            poststart(&record);
-            Ok(())
-        }
+        Some(fault) => Err(failed(&record, held, fault)),
+        None => poststart(&record).map_err(|e| destroyed(&record, held, e)),
     }
 }
 
@@ -51,45 +48,42 @@ fn go(waiting: Waiting) -> Result<Option<Fault>> {
     Fault::receive(waiting.faults.as_fd()).map_err(cannot)
 }
 
-/// runtime.md, "Lifecycle": what cannot be started is stopped, and its poststop hooks run; `delete` does not run them again.
-fn failed(record: &Record, held: &Reserved, fault: Fault) -> Error {
+/// What could not be executed stays, stopped, until it is deleted. A hook that failed ends the container altogether.
+fn failed(record: &Record, held: Reserved, fault: Fault) -> Error {
+    let unknown = || Error::new("the container's process could not be executed");
     // It has said its last word, and is on its way out.
-    if let Ok(process) = record.first_process()
-        && let Err(e) = super::delete::ended(process.as_fd(), record)
-    {
-        e.warn();
+    let ended = record.first_process().and_then(|process| super::delete::ended(process.as_fd(), record));
+    let plan = Bundle::recorded(&record.config(), record.rootfs.clone()).ok().and_then(|bundle| plan_again(record, &bundle));
+    let error = plan.as_ref().map_or_else(unknown, |plan| fault.explain(plan));
+    match (plan.is_some_and(|plan| fault.is_of_a_hook(&plan)), ended) {
+        (true, _) => destroyed(record, held, error),
+        (false, Err(still)) if record.status() != Status::Stopped => error.hint(still.to_string()),
+        (false, _) => error,
     }
-    let bundle = Bundle::recorded(&record.config(), record.rootfs.clone());
-    let Ok(bundle) = bundle else { return Error::new("the container's process could not be executed") };
-    poststop(record, &bundle);
-    if let Err(e) = held.save(&Record { late_hooks: false, ..record.clone() }) {
-        e.warn();
-    }
-    match plan_again(record, &bundle) {
-        Some(plan) => fault.explain(&plan),
-        None => Error::new("the container's process could not be executed"),
+}
+
+/// runtime.md, "Lifecycle": where a hook fails the container is stopped and destroyed, and its poststop hooks run.
+fn destroyed(record: &Record, held: Reserved, error: Error) -> Error {
+    match super::delete::destroy(record, held) {
+        Ok(()) => error,
+        Err(left) => error.hint(left.to_string()),
     }
 }
 
 /// The same plan as at `create`: what it depends on was recorded.
 fn plan_again(record: &Record, bundle: &Bundle) -> Option<Plan> {
     let options: plan::Options = serde_json::from_value(record.options.clone()).ok()?;
-    Plan::new(bundle, &Host::probe(), &options).ok()
+    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options).ok()
 }
 
-/// runtime.md: a failure is a warning.
-fn poststart(record: &Record) {
+fn poststart(record: &Record) -> Result<()> {
     if !record.late_hooks {
-        return;
+        return Ok(());
     }
-    match Bundle::recorded(&record.config(), record.rootfs.clone()) {
-        Ok(bundle) => {
-            let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
-            let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
-            hook::run_each("hooks.poststart", &hooks, &state).iter().for_each(Error::warn);
-        }
-        Err(e) => e.warn(),
-    }
+    let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
+    let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
+    let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
+    hook::run_all("hooks.poststart", &hooks, &state)
 }
 
 /// Of a container that is stopped.

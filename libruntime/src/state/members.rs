@@ -30,13 +30,21 @@ impl Record {
     }
 }
 
-/// Whether it is PID 1 of a namespace below the caller's. `NSpid` (proc_pid_status(5)) has one number for each namespace from the
-/// caller's down to the process's own.
+/// Whether it is PID 1 of a namespace below the caller's.
 fn is_first(pid: i32) -> bool {
+    matches!(numbers(pid)[..], [_, .., 1])
+}
+
+/// The number that a process has in its own pid namespace; `None` if there is no such process.
+pub fn innermost_pid(pid: i32) -> Option<i32> {
+    numbers(pid).last().copied()
+}
+
+/// `NSpid` (proc_pid_status(5)): one number for each namespace from the caller's down to the process's own.
+fn numbers(pid: i32) -> Vec<i32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
-    let numbers: Vec<_> = numbers.split_whitespace().collect();
-    matches!(numbers[..], [_, .., "1"])
+    numbers.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 /// A process as /proc shows it.

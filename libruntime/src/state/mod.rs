@@ -12,6 +12,7 @@ mod time;
 
 pub use events::Event;
 pub use id::ContainerId;
+pub use members::innermost_pid;
 pub use signal::Signal;
 pub(crate) use store::initial_user_namespace;
 pub use store::{Reserved, Store};

@@ -7,7 +7,7 @@ use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -206,6 +206,11 @@ impl Reserved {
         let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
         let written = open.and_then(|mut f| f.write_all(&text)).and_then(|()| fs::rename(&new, &file));
         written.map_err(|e| failed("write", &file, &e))
+    }
+
+    /// The lock, for a child that must not share it: a lock lives as long as anybody has it open.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// Keeps what the container is made of.

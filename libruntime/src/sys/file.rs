@@ -262,6 +262,12 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 4) })
 }
 
+/// close(2) of a copied process's descriptor, whose owner is a value that this process never uses or drops again.
+pub fn close_copy(fd: BorrowedFd) -> Result<()> {
+    // SAFETY: see above; the caller is the child of a clone that leaves by `_exit` or execve(2).
+    done(unsafe { libc::close(fd.as_raw_fd()) }.into())
+}
+
 /// close_range(2): every descriptor from `first` on is closed. Only for a process that owns none of them: one that has just begun.
 pub fn close_from(first: u32) -> Result<()> {
     // SAFETY: the caller owns none of these descriptors, so no value refers to them.

@@ -89,6 +89,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Join(flags) => join::join(child, *flags),
         Op::Descend => join::descend(child),
         Op::Terminal { size } => join::terminal(child, *size),
+        Op::Stdio => child.tty.as_ref().map_or(Err(Errno::EBADF), |tty| file::become_stdio(tty.as_fd())),
         Op::Find(candidates) => exec::find(candidates),
         Op::Park => park(child),
         Op::Hook(one) => hook::run(one, child),
@@ -196,7 +197,6 @@ fn session(child: &Child) -> Result<()> {
     process::setsid()?;
     if let Some(tty) = &child.tty {
         tty::set_controlling(tty.as_fd())?;
-        file::become_stdio(tty.as_fd())?;
     }
     Ok(())
 }
