@@ -15,7 +15,7 @@ mod update;
 mod view;
 
 use crate::args::Args;
-use crate::engine::supervise::heard;
+use crate::engine::supervise;
 use crate::oci::Must;
 use crate::report::{No, Report, Verdict, fail, skip};
 use boot::{End, Machine};
@@ -97,29 +97,32 @@ fn play(args: &Args, parts: &Parts, runtimes: &[PathBuf], report: &mut Report) -
     Ok(())
 }
 
-/// Every line of the suite inside; and whether the machine and each column have ended well.
+/// Every line of the suite inside, in the order of the table; and whether the machine and each worker have ended well.
 fn judge(told: &Path, console: &Path, end: End, took: Duration, runtimes: &[PathBuf], report: &mut Report) -> Verdict {
     let text = fs::read_to_string(told).unwrap_or_default();
-    let (mut well, mut last) = (0, String::from("nothing"));
+    let (mut well, mut heard) = (0, Vec::new());
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_default();
-        let column = line["column"].as_str().unwrap_or("vm");
-        match heard(&line["told"].to_string()) {
-            Some((row, verdict)) => {
-                last = format!("{row} ({column})");
-                let verdict = if column == OURS { verdict } else { verdict.map_err(No::of_a_referee) };
-                report.add(&row, column, "", verdict);
-            }
-            None => well += usize::from(line["told"]["end"][0] == "ok"),
+        match supervise::heard(&line["told"].to_string()) {
+            Some((row, verdict)) => heard.push((line["column"].as_str().unwrap_or("vm").to_string(), row, verdict)),
+            None => well += usize::from(line["told"]["end"] == "ok"),
         }
     }
-    if end == End::Off && well == runtimes.len() {
+    let last = heard.last().map_or("nothing".into(), |(column, row, _)| format!("{row} ({column})"));
+    let place = |row: &str| all().position(|must| must.name == row);
+    heard.sort_by_key(|(_, row, _)| place(row));
+    for (column, row, verdict) in heard {
+        let verdict = if column == OURS { verdict } else { verdict.map_err(No::of_a_referee) };
+        report.add(&row, &column, "", verdict);
+    }
+    let workers = runtimes.len() * inside::WORKERS;
+    if end == End::Off && well == workers {
         return Ok(());
     }
     let said = [console.to_path_buf(), console.with_extension("qemu")].map(|p| fs::read(p).unwrap_or_default());
     let said = String::from_utf8_lossy(&said.concat()).into_owned();
-    let got = format!("{end:?} after {} s, {well} columns ended well; the last row was: {last}", took.as_secs());
-    fail(boot::QEMU, format!("power off, {} columns", runtimes.len()), format!("{got}\n{}", tail(&said)))
+    let got = format!("{end:?} after {} s, {well} workers ended well; the last row was: {last}", took.as_secs());
+    fail(boot::QEMU, format!("power off, {workers} workers"), format!("{got}\n{}", tail(&said)))
 }
 
 fn tail(text: &str) -> String {
@@ -151,6 +154,6 @@ mod tests {
         let verdict = |report: &mut Report, n| judge(&told, &console, End::Off, ALL, &runtimes[..n], report);
         assert!(verdict(&mut report, 1).is_ok());
         let no = format!("{:?}", verdict(&mut report, 2));
-        assert!(no.contains("Kernel panic") && no.contains("1 columns") && no.contains("row (runc)"), "{no}");
+        assert!(no.contains("Kernel panic") && no.contains("2 workers ended well") && no.contains("row (runc)"), "{no}");
     }
 }

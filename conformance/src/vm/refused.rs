@@ -13,6 +13,12 @@ use std::process::{Child, Command};
 pub const CASES: &[Must] = &[
     must("refused.v1-only", "fields that only version 1 has, each by its name", Root, v1_only),
     must("refused.not-delegated", "a controller that a group of processes above cannot hand down", Root, not_delegated),
+    must(
+        "refused.not-delegated.nothing",
+        "without limits a container runs there, and the group above stays as it was",
+        Root,
+        unlimited,
+    ),
     must("refused.not-there", "a unified key of a controller that does not exist", Root, no_controller),
     must("refused.no-file", "a unified key that no file answers to", Root, no_file),
     must("refused.value", "a value that the kernel refuses, with the field", Root, value),
@@ -28,13 +34,23 @@ fn field(t: &Turn, resources: Value, name: &str) -> Verdict {
     refused(t, &limit(t.sleeper(), resources), &[&format!("linux.resources.{name}")])
 }
 
+/// All at once, as it is one list of reasons.
 fn v1_only(t: &Turn) -> Verdict {
-    field(t, json!({"network": {"classID": 7}}), "network.classID")?;
-    field(t, json!({"network": {"priorities": [{"name": "lo", "priority": 3}]}}), "network.priorities[0]")?;
-    field(t, json!({"memory": {"swappiness": 7}}), "memory.swappiness")?;
-    field(t, json!({"memory": {"disableOOMKiller": true}}), "memory.disableOOMKiller")?;
-    field(t, json!({"cpu": {"realtimeRuntime": 1000}}), "cpu.realtimeRuntime")?;
-    field(t, json!({"blockIO": {"leafWeight": 100}}), "blockIO.leafWeight")
+    let resources = json!({
+        "network": {"classID": 7, "priorities": [{"name": "lo", "priority": 3}]},
+        "memory": {"swappiness": 7, "disableOOMKiller": true},
+        "cpu": {"realtimeRuntime": 1000},
+        "blockIO": {"leafWeight": 100},
+    });
+    let names = [
+        "linux.resources.network.classID",
+        "linux.resources.network.priorities[0]",
+        "linux.resources.memory.swappiness",
+        "linux.resources.memory.disableOOMKiller",
+        "linux.resources.cpu.realtimeRuntime",
+        "linux.resources.blockIO.leafWeight",
+    ];
+    refused(t, &limit(t.sleeper(), resources), &names)
 }
 
 /// A group with a process in it: it can hand down no controller, cgroups(7).
@@ -87,6 +103,16 @@ fn not_delegated(t: &Turn) -> Verdict {
         };
         refused(t, &config, &[&format!("linux.resources.{name}"), &format!("`{controller}`")])
     })
+}
+
+fn unlimited(t: &Turn) -> Verdict {
+    let above = Occupied::new(t)?;
+    let mut config = t.sleeper();
+    config["linux"]["cgroupsPath"] = json!(above.path("child"));
+    let container = t.started(&config)?;
+    super::group::reads(&above.dir, "cgroup.subtree_control", "")?;
+    container.stopped()?;
+    container.delete()
 }
 
 fn no_controller(t: &Turn) -> Verdict {
