@@ -6,7 +6,6 @@ use crate::{
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
-use libruntime::host::root_of_host;
 use libruntime::state::Store;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -91,7 +90,7 @@ pub enum LogFormat {
 pub struct Cgroups {
     /// Whether to make one.
     pub make: bool,
-    /// Whether a container without one will do, when the caller has no right to make it.
+    /// Whether a container without one will do when root of the host has no right to make it.
     pub may_lack: bool,
 }
 
@@ -112,12 +111,8 @@ impl Global {
             let error = Error::new(format!("`{said}` is not supported yet"));
             return Err(error.hint("`--cgroup-manager cgroupfs`, and a `linux.cgroupsPath` that is a path"));
         }
-        let may_lack = match self.rootless {
-            Rootless::True => true,
-            Rootless::False => false,
-            Rootless::Auto => !root_of_host(),
-        };
-        Ok(Cgroups { make: self.cgroup_manager == CgroupManager::Cgroupfs, may_lack })
+        // Who is not root of the host goes without in any case: the plan, which has to look, sees to that.
+        Ok(Cgroups { make: self.cgroup_manager == CgroupManager::Cgroupfs, may_lack: self.rootless == Rootless::True })
     }
 
     /// What can be understood of a command line that is wrong: enough to say so in the log.
@@ -193,7 +188,8 @@ mod tests {
         assert_eq!(made("--rootless=false list"), Ok(Cgroups { make: true, may_lack: false }));
         assert_eq!(made("--rootless true list"), Ok(Cgroups { make: true, may_lack: true }));
         assert!(!made("--cgroup-manager disabled list").unwrap().make);
-        assert_eq!(made("list").unwrap().may_lack, !root_of_host());
+        assert_eq!(made("list"), made("--rootless auto list"));
+        assert!(!made("list").unwrap().may_lack);
         for (line, name) in [("--systemd-cgroup list", "`--systemd-cgroup`"), ("--cgroup-manager=systemd list", "systemd`")] {
             assert!(made(line).unwrap_err().to_string().contains(name), "{line}");
         }

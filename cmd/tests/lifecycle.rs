@@ -330,6 +330,17 @@ fn a_descriptor_of_a_directory_of_the_host_leads_nowhere() {
     assert!(run(&format!("exec --preserve-fds 5 {ID} ls /proc/self/fd")).out.contains("7\n"));
 }
 
+#[test]
+fn a_directory_of_the_host_as_a_stream_is_refused() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    for (verb, code) in [(&["run", "b"][..], 1), (&["exec", ID, "ls", "/proc/self/fd/0/etc/hostname"], 255)] {
+        let said = said(&place.command(verb).stdin(fs::File::open("/").unwrap()).output().unwrap());
+        assert_eq!((said.code, said.out.as_str()), (code, ""), "{verb:?}: {said:?}");
+        assert!(said.err.contains("standard input is a directory"), "{verb:?}: {said:?}");
+    }
+}
+
 fn hook(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
 }

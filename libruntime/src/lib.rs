@@ -18,5 +18,6 @@ pub mod state;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod template;
+mod text;
 
 pub use error::{Error, Result};

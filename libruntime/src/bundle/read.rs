@@ -3,8 +3,7 @@
 use super::{Bundle, CONFIG, Rootfs};
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A larger config.json is a mistake or an attack; the largest seen in practice are a few hundred KiB.
@@ -28,9 +27,7 @@ impl Bundle {
 }
 
 fn text(file: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let opened = File::open(file).map_err(|e| unreadable(file, &e))?;
-    opened.take(LIMIT + 1).read_to_end(&mut text).map_err(|e| unreadable(file, &e))?;
+    let text = crate::text::read(file, LIMIT + 1).map_err(|e| unreadable(file, &e))?;
     if text.len() as u64 > LIMIT {
         return Err(Error::new("larger than 16 MiB").at(file.display().to_string()));
     }

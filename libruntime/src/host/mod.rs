@@ -6,6 +6,7 @@ use crate::plan;
 use crate::sys::{cred, mount, process};
 use cgroup::Cgroups;
 use oci_spec::runtime::Spec;
+use std::os::unix::fs::MetadataExt;
 
 /// What the plan depends on besides the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +25,9 @@ pub struct Host {
     pub mknod: bool,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
     pub last_capability: u32,
-    /// open_tree_attr(2), Linux 6.15; otherwise open_tree(2) and mount_setattr(2), with the same effect.
+    /// open_tree_attr(2), Linux 6.15, looked for only when a spec binds a tree; otherwise open_tree(2) and mount_setattr(2), with the
+    /// same effect.
     pub open_tree_attr: bool,
-    /// The caller's umask, which the process gets unless `process.user.umask` says otherwise.
-    pub umask: u32,
     /// AppArmor is on.
     pub apparmor: bool,
     /// SELinux is on.
@@ -38,9 +38,15 @@ pub struct Host {
     pub cgroups: Option<Cgroups>,
 }
 
-/// Whether the caller is user 0 of the initial user namespace; the root of another one has no right to the host's cgroups.
-pub fn root_of_host() -> bool {
-    cred::euid() == 0 && crate::state::initial_user_namespace()
+/// Whether the caller is in the initial user namespace. The number of that one is fixed (PROC_USER_INIT_INO of the kernel's
+/// include/linux/proc_ns.h), and no other has it; another one's uid_map could look the same. Without a /proc it counts as the initial.
+pub fn in_initial_user_namespace() -> bool {
+    std::fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == 0xEFFF_FFFD)
+}
+
+/// user_namespaces(7), /proc/PID/setgroups; the initial one always permits it.
+fn setgroups_allowed() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow")
 }
 
 const CAP_MKNOD: u64 = 1 << 27;
@@ -53,16 +59,16 @@ impl Host {
         let own = cred::capabilities().unwrap_or_default();
         let effective = own.effective;
         let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
+        let initial = effective != 0 && in_initial_user_namespace();
         Host {
             uid: cred::euid(),
             gid: cred::egid(),
             privileged,
-            setgroups: privileged && std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow"),
+            setgroups: privileged && (initial || setgroups_allowed()),
             permitted: own.permitted,
-            mknod: effective & CAP_MKNOD != 0 && crate::state::initial_user_namespace(),
+            mknod: effective & CAP_MKNOD != 0 && initial,
             last_capability: process::last_capability(),
-            open_tree_attr: mount::has_open_tree_attr(),
-            umask: process::umask_of_caller(),
+            open_tree_attr: false,
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             native: crate::bpf::Native::host(),
@@ -73,7 +79,8 @@ impl Host {
     /// [`Host::probe`], and what this spec needs besides.
     pub fn probe_for(spec: &Spec, options: &plan::Options) -> Self {
         let cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe);
-        Host { cgroups, ..Host::probe() }
+        let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
+        Host { cgroups, open_tree_attr, ..Host::probe() }
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -87,11 +94,24 @@ impl Host {
             mknod: uid == 0,
             last_capability: 40,
             open_tree_attr: true,
-            umask: 0o022,
             apparmor: false,
             selinux: false,
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    #[test]
+    fn the_initial_user_namespace_is_known_by_its_number() {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+        assert_eq!(super::in_initial_user_namespace(), map.split_ascii_whitespace().eq(["0", "0", "4294967295"]));
+        let mut unshare = Command::new("unshare");
+        let other = unshare.args(["--user", "--map-root-user", "readlink", "/proc/self/ns/user"]).output().unwrap().stdout;
+        assert!(!String::from_utf8(other).unwrap().contains(&0xEFFF_FFFD_u32.to_string()));
     }
 }

@@ -23,9 +23,12 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
         );
     }
     capabilities(draft, &sets);
-    let user = process.user();
-    let umask = user.umask().unwrap_or(draft.host.umask);
-    draft.step(Stage::Umask, Op::Umask(umask), "process.user.umask");
+    match process.user().umask() {
+        Some(umask) => draft.step(Stage::Umask, Op::Umask(umask), "process.user.umask"),
+        // Who joins has the caller's all along.
+        None if draft.joins => {}
+        None => draft.step(Stage::Umask, Op::UmaskOfCaller, "process.user.umask"),
+    }
     if process.no_new_privileges() == Some(true) {
         draft.step(Stage::NoNewPrivs, Op::NoNewPrivs, "process.noNewPrivileges");
     }

@@ -292,6 +292,11 @@ pub fn capabilities() -> Vec<String> {
     identity::all().iter().map(|capability| format!("CAP_{capability}")).collect()
 }
 
+/// Whether a whole tree of mounts of the host's is bound.
+pub fn binds_a_tree(spec: &Spec) -> bool {
+    spec.mounts().iter().flatten().flat_map(|mount| mount.options().iter().flatten()).any(|option| option == "rbind")
+}
+
 /// How many different empty read-only file systems a plan may ask the child to remember.
 pub const fn mount_slots() -> usize {
     mount::SLOTS

@@ -12,6 +12,8 @@ pub enum Op {
     DieWithParent,
     /// umask(2).
     Umask(u32),
+    /// The umask that the first [`Op::Umask`] found, which is the caller's.
+    UmaskOfCaller,
     /// Goes into the container's cgroup by the files that the parent has opened; into that of version 2 it may have been born.
     EnterCgroup,
     /// Waits for the parent's (or the keeper's) byte.

@@ -40,6 +40,7 @@ impl fmt::Display for Op {
         match self {
             Op::DieWithParent => write!(f, "die with the parent"),
             Op::Umask(mask) => write!(f, "set umask {mask:03o}"),
+            Op::UmaskOfCaller => write!(f, "set the umask of the caller"),
             Op::EnterCgroup => write!(f, "enter the cgroup"),
             Op::Wait(sync) => write!(f, "wait for {sync}"),
             Op::Tell(sync) => write!(f, "tell {sync}"),

@@ -21,6 +21,8 @@ pub(super) struct Child<'a> {
     pub args: Strings<'a>,
     /// envp of the command.
     pub env: Strings<'a>,
+    /// The caller's umask, once it has been changed.
+    pub umask: Option<u32>,
     /// The new root.
     pub root: Option<OwnedFd>,
     /// The identity of its `/`: no mount and no mask may land there by way of a link.
@@ -46,7 +48,7 @@ pub(super) struct Child<'a> {
     /// The terminal.
     pub tty: Option<OwnedFd>,
     /// The container's first process, for `exec`.
-    pub target: Option<OwnedFd>,
+    pub target: Option<BorrowedFd<'a>>,
     /// How `start` is heard, after `create`.
     pub start: Option<Start>,
     /// argv and envp of the hooks of this column.

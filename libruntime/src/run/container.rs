@@ -64,14 +64,17 @@ impl Container {
 
     /// The process that joined a pid namespace: a sibling of the one that we made, which has done its part.
     pub fn joined(&mut self) -> SysResult<()> {
-        match file::poll([Some(self.gate.as_fd()), Some(self.pidfd.as_fd())])? {
-            [true, _] => self.expect(Sync::Joined)?,
+        if let [false, _] = file::poll([Some(self.gate.as_fd()), Some(self.pidfd.as_fd())])? {
             // It was killed before it could tell.
-            _ => return Err(Errno::ESRCH),
+            return Err(Errno::ESRCH);
         }
-        let mut pid = [0; 4];
-        if file::read(self.gate.as_fd(), &mut pid)? != pid.len() {
-            return Err(Errno::EPIPE);
+        let mut message = [0; 5];
+        let length = file::read(self.gate.as_fd(), &mut message)?;
+        let [word, pid @ ..] = message;
+        match length {
+            5 if word == Sync::Joined as u8 => {}
+            0 => return Err(Errno::EPIPE),
+            _ => return Err(Errno::EPROTO),
         }
         let pid = Pid::from_ne_bytes(pid);
         let pidfd = pidfd_open(nix::unistd::Pid::from_raw(pid))?;

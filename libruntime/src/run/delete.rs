@@ -17,14 +17,10 @@ const PATIENCE: i32 = 10_000;
 /// # Errors
 /// It does not exist or runs (without `force`), or it cannot be ended or removed.
 pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
-    if !store.has(id)? {
-        return if force { Ok(()) } else { Err(absent()) };
-    }
     let record = match store.load(id) {
         Ok(record) => Some(record),
-        // A crash left it before it was recorded: there is nobody to wait for.
         Err(e) if !force && e == absent() => return Err(e),
-        // A garbled record names no process.
+        // A garbled record names no process; a crash before there was one leaves nobody to wait for.
         Err(_) => None,
     };
     if let Some(record) = &record {

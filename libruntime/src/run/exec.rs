@@ -1,13 +1,13 @@
 //! `exec`: one more process in a running container.
 
-use super::{Options, launch, receiver, single_threaded};
+use super::{Options, alone, launch, receiver};
 use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::state::{ContainerId, Record, Status, Store};
 use crate::{Error, Result};
 use oci_spec::runtime::Process;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 /// How the process is run.
@@ -36,10 +36,10 @@ pub fn exec(
     exec: &Exec,
 ) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
-    single_threaded().map_err(one)?;
+    alone().map_err(one)?;
     let record = store.load(id).map_err(one)?;
-    running(&record, exec.ignore_paused).map_err(one)?;
-    let target = record.joinable().map_err(one)?;
+    let first = running(&record, exec.ignore_paused).map_err(one)?;
+    let target = record.joinable(first).map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
     let options = Options {
@@ -61,16 +61,17 @@ pub fn exec(
     launch.run().map_err(one)
 }
 
-fn running(record: &Record, ignore_paused: bool) -> Result<()> {
-    match record.status() {
-        Status::Running => Ok(()),
-        Status::Paused if ignore_paused => Ok(()),
-        Status::Paused => {
+/// Its first process.
+fn running(record: &Record, ignore_paused: bool) -> Result<OwnedFd> {
+    match record.observe() {
+        (Status::Running, Some(first)) => Ok(first),
+        (Status::Paused, Some(first)) if ignore_paused => Ok(first),
+        (Status::Paused, _) => {
             Err(Error::new("cannot exec in a paused container").hint("`codexrun resume` lets it go on; or `--ignore-paused`"))
         }
-        Status::Creating | Status::Created => {
+        (Status::Creating | Status::Created, _) => {
             Err(Error::new("cannot exec in a container that was not started").hint("`codexrun start` starts it"))
         }
-        Status::Stopped => Err(Error::new("cannot exec in a stopped container")),
+        (Status::Running | Status::Stopped, _) => Err(Error::new("cannot exec in a stopped container")),
     }
 }

@@ -50,7 +50,6 @@ struct Prepared<'a> {
     hooks: Vec<(Strings<'a>, Strings<'a>)>,
     states: States,
     start: Option<Start>,
-    target: Option<OwnedFd>,
 }
 
 impl<'a> Launch<'a> {
@@ -114,7 +113,7 @@ impl<'a> Launch<'a> {
         let (hears, says) =
             if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         // Touched only by the command's process, a few pages of it.
-        let stack = vec![0; STACK];
+        let stack = vec![0; if self.plan.init { STACK } else { 0 }];
         let mapped = idmap::prepare(&self.plan.parent)?;
         let doors = door::open(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
@@ -132,7 +131,7 @@ impl<'a> Launch<'a> {
             {
                 process::exit(1);
             }
-            let Prepared { args, env, hooks, states, start, target } = prepared;
+            let Prepared { args, env, hooks, states, start } = prepared;
             let mut child = Child {
                 plan: self.plan,
                 gate: child_gate,
@@ -144,8 +143,9 @@ impl<'a> Launch<'a> {
                 hooks,
                 states,
                 start,
-                target,
+                target: self.joined.map(|joined| joined.process),
                 stack,
+                umask: None,
                 root: None,
                 root_id: (0, 0),
                 dev: None,
@@ -188,14 +188,12 @@ impl<'a> Launch<'a> {
             true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
             false => Ok(None),
         };
-        let target = self.joined.map(|joined| joined.process.try_clone_to_owned()).transpose();
         Ok(Prepared {
             args: Strings::new(&program.args),
             env: Strings::new(&program.env),
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
             start: if self.park { self.reserved.map(|r| self.fifos(r)).transpose()? } else { None },
-            target: target.map_err(|e| Error::new("cannot keep the container's first process").cause(e))?,
         })
     }
 

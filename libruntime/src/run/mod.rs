@@ -88,7 +88,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 }
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
-    single_threaded().and_then(|()| no_directory_as_stdio()).map_err(|e| vec![e])?;
+    alone().map_err(|e| vec![e])?;
     let asked = options.plan(park);
     let plan = Plan::new(bundle, &Host::probe_for(&bundle.spec, &asked), &asked)?;
     if !park {
@@ -149,6 +149,11 @@ fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> St
         "annotations": spec.annotations().clone().unwrap_or_default(),
     })
     .to_string()
+}
+
+/// What must be true of us before there is a process that inherits from us.
+fn alone() -> Result<()> {
+    single_threaded().and_then(|()| no_directory_as_stdio())
 }
 
 /// A lock that another thread holds at the clone stays locked in the child for ever; so a caller with threads is told.

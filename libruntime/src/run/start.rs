@@ -18,17 +18,17 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     // Held to the end: of two that start it at once the second finds it running.
     let held = store.hold(id)?.ok_or_else(absent)?;
     let record = store.load(id)?;
-    let waiting = match record.status() {
-        Status::Created => record.waiting(),
-        Status::Running | Status::Paused => return Err(Error::new("cannot start an already running container")),
-        Status::Creating => {
+    let waiting = match record.startable() {
+        (_, Some(waiting)) => waiting,
+        (Status::Running | Status::Paused, None) => return Err(Error::new("cannot start an already running container")),
+        (Status::Creating, None) => {
             return Err(
                 Error::new("cannot start a container that was not made to the end").hint("`codexrun delete --force` removes it")
             );
         }
-        Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
+        (Status::Created | Status::Stopped, None) => return Err(Error::new("cannot start a container that has stopped")),
     };
-    match go(waiting.ok_or_else(|| Error::new("cannot start a container that has stopped"))?)? {
+    match go(waiting)? {
         Some(fault) => Err(failed(&record, held, fault)),
         None => poststart(&record).map_err(|e| destroyed(&record, held, e)),
     }

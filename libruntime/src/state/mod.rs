@@ -14,7 +14,6 @@ pub use events::Event;
 pub use id::ContainerId;
 pub use members::innermost_pid;
 pub use signal::Signal;
-pub(crate) use store::initial_user_namespace;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
@@ -49,8 +48,9 @@ pub struct Record {
     pub start_time: u64,
     /// RFC 3339, UTC.
     pub created: String,
-    /// Who made it: a name of /etc/passwd, or `#UID`.
-    pub owner: String,
+    /// Who made it.
+    #[serde(default)]
+    pub uid: u32,
     /// Of config.json.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
@@ -116,7 +116,7 @@ impl Record {
             pid,
             start_time: stat.map_or(0, |stat| stat.start_time),
             created: rfc3339(std::time::SystemTime::now()),
-            owner: process::owner(),
+            uid: crate::sys::cred::euid(),
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             rootfs: rootfs.to_owned(),
             mount_namespace: process::mount_namespace(pid).unwrap_or_default(),
@@ -141,15 +141,22 @@ impl Record {
 
     /// A descriptor of the first process, if it lives: what it refers to stays the same whatever becomes of the number.
     pub fn first_process(&self) -> Result<OwnedFd> {
-        let process = process::open(self.pid).map_err(|_| not_running())?;
-        // Looked at after the descriptor was opened: if our process lives now, it is the one the descriptor holds.
-        if matches!(self.status(), Status::Creating | Status::Stopped) { Err(not_running()) } else { Ok(process) }
+        match self.observe() {
+            (Status::Creating | Status::Stopped, _) | (_, None) => Err(not_running()),
+            (_, Some(process)) => Ok(process),
+        }
     }
 
-    /// A descriptor of a process by which the container's namespaces can be joined. An ordinary user may not look into PID 1 when that
-    /// is codexrun's init; its children are as good, if they are still in the container's mount namespace.
-    pub fn joinable(&self) -> Result<OwnedFd> {
-        let first = self.first_process()?;
+    /// The status, and a descriptor of the first process, which is that one if the status says that it lives.
+    pub fn observe(&self) -> (Status, Option<OwnedFd>) {
+        let process = process::open(self.pid).ok();
+        // Looked at after the descriptor was opened: if our process lives now, it is the one the descriptor holds.
+        (self.status(), process)
+    }
+
+    /// A descriptor of a process by which the container's namespaces can be joined: `first` is its first one. An ordinary user may not
+    /// look into PID 1 when that is codexrun's init; its children are as good, if they are still in the container's mount namespace.
+    pub fn joinable(&self, first: OwnedFd) -> Result<OwnedFd> {
         if process::mount_namespace(self.pid).is_some() {
             return Ok(first);
         }
@@ -161,7 +168,7 @@ impl Record {
     }
 
     /// The two FIFOs by which a created container is started, if it still waits for that.
-    pub fn waiting(&self) -> Option<Waiting> {
+    fn waiting(&self) -> Option<Waiting> {
         let at = |name: &str| self.dir.join(name);
         let open = |options: &mut OpenOptions, name| options.custom_flags(libc::O_NONBLOCK).open(at(name)).ok();
         // ENXIO: nobody reads, so nobody waits.
@@ -172,15 +179,21 @@ impl Record {
 
     /// Asks the kernel.
     pub fn status(&self) -> Status {
-        match process::Stat::of(self.pid) {
+        self.startable().0
+    }
+
+    /// The status, and how its process is started when it is [`Status::Created`].
+    pub fn startable(&self) -> (Status, Option<Waiting>) {
+        let status = match process::Stat::of(self.pid) {
             _ if self.pid == 0 => Status::Creating,
             Some(stat) if stat.start_time == self.start_time && stat.alive => match self.waiting() {
-                Some(_) => Status::Created,
+                Some(waiting) => return (Status::Created, Some(waiting)),
                 None if self.cgroup.as_ref().is_some_and(Cgroup::is_frozen) => Status::Paused,
                 None => Status::Running,
             },
             _ => Status::Stopped,
-        }
+        };
+        (status, None)
     }
 
     /// Signals the first process; never a stranger that was given its number.
@@ -203,7 +216,7 @@ impl Record {
         json!({
             "ociVersion": self.oci_version, "id": self.id, "pid": pid, "status": status.to_string(),
             "bundle": self.bundle, "rootfs": self.rootfs, "created": self.created, "annotations": self.annotations,
-            "owner": self.owner,
+            "owner": process::name(self.uid),
         })
     }
 }

@@ -3,7 +3,8 @@
 use crate::sys::pidfd;
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -20,7 +21,10 @@ pub(super) struct Stat {
 impl Stat {
     /// `None`: there is no such process.
     pub fn of(pid: i32) -> Option<Stat> {
-        Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        // The longest name and the largest numbers fit, up to the last field that is asked for.
+        let mut line = [0; 1024];
+        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        Stat::parse(&line[..length])
     }
 
     /// proc_pid_stat(5). The second field is the command's name in parentheses and may hold anything, `)` and spaces too:
@@ -53,9 +57,9 @@ pub(super) fn children(pid: i32) -> Vec<i32> {
     text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// The caller's name, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
-pub(super) fn owner() -> String {
-    let uid = nix::unistd::geteuid().to_string();
+/// The name of a user, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
+pub(super) fn name(uid: u32) -> String {
+    let uid = uid.to_string();
     let name = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();
@@ -76,6 +80,11 @@ mod tests {
         assert!(found.alive && found.parent == 1 && found.start_time == 4242);
         assert!(!Stat::parse(stat("Z").as_bytes()).unwrap().alive);
         assert!(Stat::parse(b"7 (a) S 1 2").is_none() && Stat::parse(b"").is_none());
+    }
+
+    #[test]
+    fn a_user_without_a_name_is_shown_by_number() {
+        assert_eq!((name(0).as_str(), name(4_294_967_294).as_str()), ("root", "#4294967294"));
     }
 
     #[test]

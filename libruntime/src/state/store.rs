@@ -2,6 +2,7 @@
 //! A crash at any point leaves a directory that `reserve` takes over or `delete` removes.
 
 use super::{ContainerId, Record};
+use crate::host::in_initial_user_namespace;
 use crate::{Error, Result};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
@@ -19,6 +20,8 @@ pub(super) const START: &str = "start";
 /// FIFO: what `start` hears when that fails.
 pub(super) const FAULT: &str = "fault";
 const STATE: &str = "state.json";
+/// [`STATE`] until it is whole.
+const NEW: &str = "state.json.new";
 const LOCK: &str = "lock";
 /// How long another codexrun may take to let go of a container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,17 +48,11 @@ impl Default for Store {
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
         match runtime_dir {
             // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
-            _ if uid.is_root() && initial_user_namespace() => Store::at("/run/codexrun"),
+            _ if uid.is_root() && in_initial_user_namespace() => Store::at("/run/codexrun"),
             Some(dir) => Store::at(dir.join("codexrun")),
             None => Store { root: format!("/tmp/codexrun-{uid}").into(), public: true },
         }
     }
-}
-
-/// user_namespaces(7): only the initial one maps every id to itself.
-pub(crate) fn initial_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.is_empty() || map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 impl Store {
@@ -70,11 +67,13 @@ impl Store {
         self.make_root()?;
         let dir = self.dir(id);
         loop {
-            make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
+            let made = make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
             match hold(&dir)? {
                 Held::Yes(reserved) if !reserved.dir.join(STATE).exists() => {
                     // What a crash left of one that was never recorded.
-                    clear(&reserved.dir).map_err(|e| failed("clear", &dir, &e))?;
+                    if !made {
+                        clear(&reserved.dir).map_err(|e| failed("clear", &dir, &e))?;
+                    }
                     return Ok(reserved);
                 }
                 Held::Yes(_) | Held::Elsewhere => return Err(taken()),
@@ -88,7 +87,7 @@ impl Store {
     pub fn load(&self, id: &ContainerId) -> Result<Record> {
         self.trust()?;
         let file = self.dir(id).join(STATE);
-        let text = fs::read(&file).map_err(|e| match e.kind() {
+        let text = crate::text::read(&file, u64::MAX).map_err(|e| match e.kind() {
             ErrorKind::NotFound => Error::new("container does not exist"),
             _ => failed("read", &file, &e),
         })?;
@@ -118,14 +117,9 @@ impl Store {
         Ok(ids.iter().map(|id| self.load(id)).collect())
     }
 
-    /// Whether anything is kept under this name, be it only what a crash left.
-    pub fn has(&self, id: &ContainerId) -> Result<bool> {
-        self.trust()?;
-        Ok(self.dir(id).exists())
-    }
-
     /// Takes hold of a container that is there, so that nobody else starts or removes it meanwhile; `None` if it is gone.
     pub fn hold(&self, id: &ContainerId) -> Result<Option<Reserved>> {
+        self.trust()?;
         let give_up = Instant::now() + PATIENCE;
         loop {
             match hold(&self.dir(id))? {
@@ -151,10 +145,10 @@ impl Store {
 
     /// A record says which process to kill: one that another user can write must not be believed.
     fn trust(&self) -> Result<()> {
-        let meta = match fs::symlink_metadata(&self.root) {
-            Ok(meta) if self.public => meta,
-            _ => return Ok(()),
-        };
+        if !self.public {
+            return Ok(());
+        }
+        let Ok(meta) = fs::symlink_metadata(&self.root) else { return Ok(()) };
         let ours = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
         ours.then_some(()).ok_or_else(|| {
             let what = format!("`{}` is not a directory that only you can enter", self.root.display());
@@ -191,17 +185,18 @@ fn hold(dir: &Path) -> Result<Held> {
     }
 }
 
-fn make_dir(dir: &Path) -> io::Result<()> {
+/// Whether it was not there before.
+fn make_dir(dir: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(dir) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made,
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        made => made.map(|()| true),
     }
 }
 
 impl Reserved {
     /// Writes the record, whole or not at all. No fsync: after a power loss there is no container either.
     pub fn save(&self, record: &Record) -> Result<()> {
-        let (file, new) = (self.dir.join(STATE), self.dir.join("state.json.new"));
+        let (file, new) = (self.dir.join(STATE), self.dir.join(NEW));
         let text = serde_json::to_vec(record).map_err(|e| Error::new("cannot write the state").cause(e))?;
         let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
         let written = open.and_then(|mut f| f.write_all(&text)).and_then(|()| fs::rename(&new, &file));
@@ -247,15 +242,17 @@ impl Reserved {
 
 /// The lock last, since without it the rest is anybody's; a crash before leaves a directory that can be reserved again.
 fn empty(dir: &Path) -> io::Result<()> {
-    fs::remove_file(dir.join(STATE)).or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
     clear(dir)?;
     fs::remove_file(dir.join(LOCK))?;
     fs::remove_dir(dir)
 }
 
-/// Everything but the lock.
+/// Everything but the lock; the record first, since what has none can be reserved again.
 fn clear(dir: &Path) -> io::Result<()> {
-    fs::read_dir(dir)?.flatten().filter(|entry| entry.file_name() != LOCK).try_for_each(|entry| fs::remove_file(entry.path()))
+    [STATE, NEW, CONFIG, START, FAULT].iter().try_for_each(|name| match fs::remove_file(dir.join(name)) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
 }
 
 impl Drop for Reserved {
@@ -410,6 +407,7 @@ mod tests {
         fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(said(store.load(&id("a"))).contains("only you can enter"));
         assert!(said(store.reserve(&id("b"))).contains("only you can enter"));
+        assert!(said(store.hold(&id("a"))).contains("only you can enter"));
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
         assert!(Store { root: link, public: true }.list().is_err());

@@ -238,10 +238,10 @@ pub fn setsid() -> Result<()> {
     done(unsafe { libc::setsid() }.into())
 }
 
-/// umask(2), which cannot fail.
-pub fn umask(mask: u32) {
+/// umask(2), which cannot fail; what it was before.
+pub fn umask(mask: u32) -> u32 {
     // SAFETY: takes no pointers.
-    unsafe { libc::umask(mask) };
+    unsafe { libc::umask(mask) }
 }
 
 /// sethostname(2).
@@ -289,16 +289,6 @@ pub fn takes_seccomp_flags(flags: u32) -> bool {
     // SAFETY: a null pointer is answered by EFAULT; nothing is installed.
     let answer = done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, none) });
     answer == Err(Errno::EFAULT)
-}
-
-/// The caller's umask; umask(2) can only be read by setting it.
-pub fn umask_of_caller() -> u32 {
-    // SAFETY: takes no pointers; the old mask is put back at once, and there is one thread.
-    unsafe {
-        let mask = libc::umask(0o077);
-        libc::umask(mask);
-        mask
-    }
 }
 
 /// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)).

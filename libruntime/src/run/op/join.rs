@@ -8,9 +8,8 @@ use crate::sys::{Errno, Result, tty};
 use std::os::fd::AsFd;
 
 /// The root and the working directory become those of the mount namespace (setns(2)).
-pub(super) fn join(child: &mut Child, flags: u64) -> Result<()> {
-    let target = child.target.take().ok_or(Errno::EBADF)?;
-    process::setns(target.as_fd(), flags)
+pub(super) fn join(child: &Child, flags: u64) -> Result<()> {
+    process::setns(child.target.ok_or(Errno::EBADF)?, flags)
 }
 
 /// Only a child lives in the joined pid namespace. It is made a child of codexrun itself, which engines expect to inherit it from.

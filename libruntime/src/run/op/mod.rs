@@ -23,10 +23,8 @@ use std::os::fd::AsFd;
 pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
     match op {
         Op::DieWithParent => die_with_parent(child),
-        Op::Umask(mask) => {
-            process::umask(*mask);
-            Ok(())
-        }
+        Op::Umask(mask) => umask(*mask, child),
+        Op::UmaskOfCaller => umask(child.umask.ok_or(Errno::EBADF)?, child),
         Op::EnterCgroup => enter_cgroup(child),
         Op::Wait(sync) => wait(child, *sync),
         Op::Tell(sync) => file::write_all(child.gate.as_fd(), &[*sync as u8]),
@@ -105,6 +103,13 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
 fn die_with_parent(child: &Child) -> Result<()> {
     process::set_death_signal(libc::SIGKILL)?;
     if file::hung_up(child.gate.as_fd())? { Err(Errno::ESRCH) } else { Ok(()) }
+}
+
+/// The old one can only be had by setting a new one.
+fn umask(mask: u32, child: &mut Child) -> Result<()> {
+    let old = process::umask(mask);
+    child.umask.get_or_insert(old);
+    Ok(())
 }
 
 /// Each descriptor leads to the host's cgroups, and is closed at once.
@@ -187,8 +192,11 @@ fn bounding(keep: u64, last: u32) -> Result<()> {
     (0..=last).filter(|cap| keep >> cap & 1 == 0).try_for_each(process::drop_bounding)
 }
 
+/// capset(2) itself takes from the ambient set what is not in both the permitted and the inheritable one (capabilities(7)).
 fn capabilities(sets: cred::Capabilities, ambient: u64) -> Result<()> {
-    process::clear_ambient()?;
+    if sets.permitted & sets.inheritable != 0 {
+        process::clear_ambient()?;
+    }
     cred::set_capabilities(sets)?;
     (0..64).filter(|cap| ambient >> cap & 1 == 1).try_for_each(process::raise_ambient)
 }

@@ -3,7 +3,7 @@
 use super::super::child::Child;
 use super::walk::{Last, walk};
 use crate::plan::place::At;
-use crate::sys::file::{self, Stat};
+use crate::sys::file::{self, Resolve, Stat};
 use crate::sys::{Errno, Result, mount};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,8 +35,23 @@ pub(super) fn open(at: &At, flags: i32, child: &Child) -> Result<OwnedFd> {
 /// Opens a place, making what is missing on the way: directories of mode 0755, at the end a directory or an empty file.
 pub(super) fn open_or_make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd> {
     match open(at, PATH, child) {
-        Err(Errno::ENOENT) => walk(child.root()?, &at.path, at.resolve, if dir { Last::Dir } else { Last::File }),
+        Err(Errno::ENOENT) => make(at, dir, child),
         other => other,
+    }
+}
+
+/// Makes a place that was found missing. Most often only the last component is; more than that, and links, are for [`walk`].
+fn make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd> {
+    let parent = file::open_in(child.root()?, at.parent(), DIR, at.resolve);
+    // A link of this name, be it one that leads nowhere, is EEXIST.
+    let made = parent.and_then(|parent| match dir {
+        true => file::mkdir_at(parent.as_fd(), &at.name, 0o755),
+        false => file::mknod_at(parent.as_fd(), &at.name, libc::S_IFREG | 0o644, 0),
+    });
+    match made {
+        Ok(()) => open(at, PATH, child),
+        Err(Errno::ENOENT | Errno::EEXIST) => walk(child.root()?, &at.path, at.resolve, if dir { Last::Dir } else { Last::File }),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -60,10 +75,12 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<Owned
         }
     }
     let target = match open(at, PATH, child) {
-        Err(Errno::ENOENT) if !at.kept => open_or_make(at, file::stat(mount.as_fd())?.is_dir(), child)?,
+        Err(Errno::ENOENT) if !at.kept => make(at, file::stat(mount.as_fd())?.is_dir(), child)?,
         other => other?,
     };
-    below_root(target.as_fd(), child)?;
+    if at.resolve != Resolve::NoLinks {
+        below_root(target.as_fd(), child)?;
+    }
     mount::attach(mount.as_fd(), target.as_fd())?;
     Ok(mount)
 }
