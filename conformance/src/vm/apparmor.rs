@@ -108,11 +108,7 @@ fn unconfined(t: &Turn) -> Verdict {
 
 fn missing(t: &Turn) -> Verdict {
     let config = under(t, CURRENT, "no-such-profile")?;
-    refused(t, &config, &["no-such-profile"])?;
-    if !t.column.runtime.is_codexrun() {
-        return Ok(());
-    }
-    refused(t, &config, &["process.apparmorProfile"])
+    refused(t, &config, &["process.apparmorProfile", "no-such-profile"])
 }
 
 fn missing_exec(t: &Turn) -> Verdict {
