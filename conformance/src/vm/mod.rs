@@ -146,8 +146,8 @@ mod tests {
     fn a_machine_that_ends_early_fails_the_run_and_shows_its_console() {
         let dir = tempfile::tempdir().unwrap();
         let [told, console] = ["told", "console"].map(|name| dir.path().join(name));
-        fs::write(&told, "{\"column\":\"runc\",\"told\":{\"row\":\"row\"}}\n{\"column\":\"runc\",\"told\":{\"end\":[\"ok\"]}}\n")
-            .unwrap();
+        let end = "{\"column\":\"runc\",\"told\":{\"end\":\"ok\"}}\n".repeat(inside::WORKERS);
+        fs::write(&told, format!("{{\"column\":\"runc\",\"told\":{{\"row\":\"row\"}}}}\n{end}")).unwrap();
         fs::write(&console, "Kernel panic\n").unwrap();
         let runtimes = ["/x/runc", "/x/codexrun"].map(PathBuf::from);
         let mut report = Report::default();
