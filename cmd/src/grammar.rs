@@ -2,8 +2,8 @@
 
 use crate::argv::{self, Line};
 use crate::{
-    completion, create, delete, events, exec, features, kill, list, pause, plan, ps, run, sandbox, spec, start, state, sweep,
-    update,
+    checkpoint, completion, create, delete, events, exec, features, kill, list, pause, plan, ps, restore, run, sandbox, spec,
+    start, state, sweep, update,
 };
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
@@ -57,7 +57,7 @@ pub struct Global {
     /// Whether to go on without a cgroup that the caller has no right to make; `auto`: unless the caller is root of the host
     #[arg(long, value_name = "WHETHER", value_enum, default_value_t)]
     pub rootless: Rootless,
-    /// Accepted for runc's sake: there is no checkpoint and no restore
+    /// The program that `checkpoint` and `restore` drive [default: criu]
     #[arg(long, value_name = "PROGRAM")]
     pub criu: Option<PathBuf>,
 }
@@ -146,6 +146,8 @@ pub enum Verb {
     Resume(pause::Resume),
     Update(update::Update),
     Events(events::Events),
+    Checkpoint(checkpoint::Checkpoint),
+    Restore(restore::Restore),
     Kill(kill::Kill),
     Delete(delete::Delete),
     Features(features::Features),
@@ -173,6 +175,8 @@ const VERBS: &[(&str, Augment)] = &[
     ("resume", pause::Resume::augment_args),
     ("update", update::Update::augment_args),
     ("events", events::Events::augment_args),
+    ("checkpoint", checkpoint::Checkpoint::augment_args),
+    ("restore", restore::Restore::augment_args),
     ("kill", kill::Kill::augment_args),
     ("delete", delete::Delete::augment_args),
     ("features", features::Features::augment_args),

@@ -4,8 +4,10 @@
 #[cfg(feature = "alloc-trap")]
 mod alloc_trap;
 mod argv;
+mod checkpoint;
 mod completion;
 mod create;
+mod criu;
 mod delete;
 #[cfg(not(test))]
 mod entry;
@@ -23,6 +25,7 @@ mod plan;
 mod ps;
 mod quantity;
 mod report;
+mod restore;
 mod run;
 mod sandbox;
 mod spec;
@@ -71,6 +74,8 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Resume(verb) => verb.run(global),
         Verb::Update(verb) => verb.run(global),
         Verb::Events(verb) => verb.run(global),
+        Verb::Checkpoint(verb) => verb.run(global),
+        Verb::Restore(verb) => verb.run(global),
         Verb::Kill(verb) => verb.run(global),
         Verb::Delete(verb) => verb.run(global),
         Verb::Features(verb) => verb.run(),

@@ -4,7 +4,7 @@ use super::{Cgroup, file};
 use crate::host::cgroup::Version;
 use crate::plan::cgroup::Group;
 use crate::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,11 @@ impl Cgroup {
             Version::V1 => file::read(&dir, "freezer.state").is_ok_and(|state| state != "THAWED"),
             Version::V2 => file::read(&dir, "cgroup.freeze").is_ok_and(|state| state == "1"),
         }
+    }
+
+    /// The directory that [`Cgroup::freeze`] would freeze, if there is one.
+    pub fn freezer_dir(&self) -> Option<PathBuf> {
+        self.freezer().ok().map(Group::dir)
     }
 
     /// Version 1: also what the container itself has frozen. A directory that is gone by now needs nothing.

@@ -83,17 +83,21 @@ fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> 
 }
 
 /// A line of /proc/self/mountinfo, proc_pid_mountinfo(5).
-struct Mount {
-    id: u32,
+#[derive(Debug)]
+pub(crate) struct Mount {
+    /// Of the mount.
+    pub id: u32,
     parent: u32,
-    root: PathBuf,
-    point: PathBuf,
+    /// The directory, or file, of its file system that is mounted.
+    pub root: PathBuf,
+    /// Where.
+    pub point: PathBuf,
     fstype: String,
     options: String,
 }
 
 impl Mount {
-    fn parse(line: &str) -> Option<Mount> {
+    pub fn parse(line: &str) -> Option<Mount> {
         let (before, after) = line.split_once(" - ")?;
         let fields: Vec<&str> = before.split(' ').collect();
         let mut rest = after.split(' ');

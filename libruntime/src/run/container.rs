@@ -31,6 +31,23 @@ pub(super) struct KeeperProcess {
     pub ended: bool,
 }
 
+impl KeeperProcess {
+    /// SIGCHLD: a keeper that ends before the container has failed, or was killed; its names are then ours to remove.
+    pub fn failed(&mut self) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        let Ok(Some((_, how))) = process::wait(self.pid, libc::WNOHANG) else { return Ok(()) };
+        self.ended = true;
+        match how {
+            // Init has told it that the sandbox has ended, a moment before we hear of it.
+            Ended::Exited(0) => Ok(()),
+            // Without one the placeholders' locks are gone, and with them the protection.
+            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
+        }
+    }
+}
+
 impl Container {
     /// Waits for the child's byte; the terminal may come first.
     pub fn expect(&mut self, sync: Sync) -> SysResult<()> {
@@ -46,19 +63,6 @@ impl Container {
                 Some(_) => return Err(Errno::EPROTO),
                 None => return Err(Errno::EPIPE),
             }
-        }
-    }
-
-    /// SIGCHLD: a keeper that ends before the container has failed, or was killed; its names are then ours to remove.
-    pub fn keeper_failed(&mut self) -> Result<()> {
-        let Some(keeper) = self.keeper.as_mut().filter(|k| !k.ended) else { return Ok(()) };
-        let Ok(Some((_, how))) = process::wait(keeper.pid, libc::WNOHANG) else { return Ok(()) };
-        keeper.ended = true;
-        match how {
-            // Init has told it that the sandbox has ended, a moment before we hear of it.
-            Ended::Exited(0) => Ok(()),
-            // Without one the placeholders' locks are gone, and with them the protection.
-            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
         }
     }
 

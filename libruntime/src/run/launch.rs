@@ -93,7 +93,7 @@ impl<'a> Launch<'a> {
     }
 
     /// What is about to be made is recorded first: whoever kills us then leaves nothing that `delete` does not find.
-    fn make_cgroup(&self) -> Result<Option<Cgroup>> {
+    pub(super) fn make_cgroup(&self) -> Result<Option<Cgroup>> {
         let plan = |op: &'a ParentOp| if let ParentOp::Cgroup(plan) = op { Some(plan) } else { None };
         let Some(plan) = self.plan.parent.iter().find_map(|step| plan(&step.op)) else { return Ok(None) };
         if let Some(reserved) = self.reserved {
@@ -301,7 +301,7 @@ impl<'a> Launch<'a> {
         Ok(ended.map_err(|e| setup("wait for the container", e))?.code())
     }
 
-    fn record(&self, pid: Pid, cgroup: Option<&Cgroup>) -> Result<()> {
+    pub(super) fn record(&self, pid: Pid, cgroup: Option<&Cgroup>) -> Result<()> {
         if let Some(reserved) = self.reserved {
             reserved.save(&self.new_record(Some(pid), cgroup)?)?;
         }
@@ -330,7 +330,7 @@ impl<'a> Launch<'a> {
     }
 
     /// runtime.md: a failure is a warning, and the remaining hooks run all the same.
-    fn poststop(&self, pid: Pid) {
+    pub(super) fn poststop(&self, pid: Pid) {
         for step in &self.plan.after {
             if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
                 hook::run_each(&step.origin, hooks, &self.state("stopped", pid)).iter().for_each(Error::warn);
@@ -338,7 +338,7 @@ impl<'a> Launch<'a> {
         }
     }
 
-    fn state(&self, status: &str, pid: Pid) -> String {
+    pub(super) fn state(&self, status: &str, pid: Pid) -> String {
         let id = self.options.id.as_ref().map_or_else(|| format!("codexrun-{pid}"), ToString::to_string);
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         oci_state(&self.bundle.spec, &id, status, pid, dir)
@@ -346,7 +346,7 @@ impl<'a> Launch<'a> {
 }
 
 /// The error; what is left of the cgroup is said with it.
-fn without(cgroup: Option<&Cgroup>, error: Error) -> Error {
+pub(super) fn without(cgroup: Option<&Cgroup>, error: Error) -> Error {
     match cgroup.map_or(Ok(()), Cgroup::remove) {
         Ok(()) => error,
         Err(left) => Error { cause: Some(error.cause.map_or(left.to_string(), |cause| format!("{cause}; {left}"))), ..error },

@@ -3,6 +3,7 @@
 mod attend;
 mod child;
 mod container;
+pub mod criu;
 mod delete;
 mod door;
 mod exec;

@@ -53,7 +53,7 @@ fn failed(record: &Record, held: Reserved, fault: Fault) -> Error {
     let unknown = || Error::new("the container's process could not be executed");
     // It has said its last word, and is on its way out.
     let ended = record.first_process().and_then(|process| super::delete::ended(process.as_fd(), record));
-    let plan = Bundle::recorded(&record.config(), record.rootfs.clone()).ok().and_then(|bundle| plan_again(record, &bundle));
+    let plan = Bundle::recorded(&record.config(), record.rootfs.clone()).ok().and_then(|bundle| plan_again(record, &bundle).ok());
     let error = plan.as_ref().map_or_else(unknown, |plan| fault.explain(plan));
     match (plan.is_some_and(|plan| fault.is_of_a_hook(&plan)), ended) {
         (true, _) => destroyed(record, held, error),
@@ -71,9 +71,10 @@ fn destroyed(record: &Record, held: Reserved, error: Error) -> Error {
 }
 
 /// The same plan as at `create`: what it depends on was recorded.
-fn plan_again(record: &Record, bundle: &Bundle) -> Option<Plan> {
-    let options: plan::Options = serde_json::from_value(record.options.clone()).ok()?;
-    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options).ok()
+pub(super) fn plan_again(record: &Record, bundle: &Bundle) -> Result<Plan, Vec<Error>> {
+    let options = serde_json::from_value::<plan::Options>(record.options.clone());
+    let options = options.map_err(|e| vec![Error::new("the options of the container's plan cannot be read").cause(e)])?;
+    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options)
 }
 
 fn poststart(record: &Record) -> Result<()> {

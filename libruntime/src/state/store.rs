@@ -228,6 +228,11 @@ impl Reserved {
         Ok((fifo(START)?, fifo(FAULT)?))
     }
 
+    /// The place of a further file, which goes when the rest goes.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// Removes everything that is kept of the container; content if it is gone already.
     pub fn remove(self) -> Result<()> {
         match empty(&self.dir) {

@@ -262,6 +262,12 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 4) })
 }
 
+/// fcntl(2), F_SETFD: it crosses execve(2). For a process that is about to execute.
+pub fn keep(fd: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }.into())
+}
+
 /// close(2) of a copied process's descriptor, whose owner is a value that this process never uses or drops again.
 pub fn close_copy(fd: BorrowedFd) -> Result<()> {
     // SAFETY: see above; the caller is the child of a clone that leaves by `_exit` or execve(2).

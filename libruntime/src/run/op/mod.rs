@@ -9,7 +9,7 @@ mod label;
 mod mask;
 mod mounts;
 mod place;
-mod walk;
+pub(super) mod walk;
 
 use super::child::Child;
 use crate::plan::op::{Op, SelfMap, Sync};

@@ -14,7 +14,7 @@ const LINKS: usize = 40;
 
 /// What becomes of the last component when it is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Last {
+pub(in crate::run) enum Last {
     Dir,
     File,
     /// It is left alone: only its directory is wanted.
@@ -67,7 +67,7 @@ struct Walk<'a> {
 }
 
 /// Goes to `path`; with [`Last::Left`] to its directory, following every link but the last component.
-pub(super) fn walk(root: BorrowedFd, path: &CStr, resolve: Resolve, last: Last) -> Result<OwnedFd> {
+pub(in crate::run) fn walk(root: BorrowedFd, path: &CStr, resolve: Resolve, last: Last) -> Result<OwnedFd> {
     let mut walk = Walk { root, resolve, done: Text::new(b"/")?, todo: Text::new(path.to_bytes())?, links: 0 };
     while let Some((start, end)) = walk.next() {
         let is_last = walk.todo.text()[end..].iter().all(|b| *b == b'/');

@@ -1,0 +1,73 @@
+//! What confines a container and criu does not make anew by itself; done, and looked at, before its processes go on.
+
+use super::super::launch::setup;
+use super::refuse;
+use crate::Result;
+use crate::plan::Plan;
+use crate::plan::op::Op;
+use crate::sys::mount::{self, MountAttr, attr};
+use crate::sys::pidfd::pidfd_open;
+use crate::sys::process::{self, Cloned, Ended, Pid};
+use crate::sys::{Errno, Result as SysResult, file};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Whether there is anything to do.
+pub(super) fn is_wanted(plan: &Plan) -> bool {
+    no_new_privs(plan) || root(plan).is_some()
+}
+
+/// `first` is the container's first process. Whatever fails, nobody of it goes on.
+pub(super) fn confine(plan: &Plan, first: Pid) -> Result<()> {
+    let confined = privileges(plan, first).and_then(|()| match root(plan) {
+        Some(attrs) => attributes(first, &attrs).map_err(|e| setup("make the container's root read-only again", e)),
+        None => Ok(()),
+    });
+    if confined.is_err() {
+        process::kill(first, libc::SIGKILL).map_err(|e| setup("end the restored container", e))?;
+    }
+    confined
+}
+
+fn no_new_privs(plan: &Plan) -> bool {
+    plan.child.iter().any(|step| step.op == Op::NoNewPrivs)
+}
+
+/// `root.readonly`: the root's mount is the one that criu does not give its attributes back.
+fn root(plan: &Plan) -> Option<MountAttr> {
+    plan.child.iter().find_map(|step| match &step.op {
+        Op::RootAttr(attrs) if attrs.set & attr::RDONLY != 0 => Some(*attrs),
+        _ => None,
+    })
+}
+
+/// The files may be of a criu that did not write it down.
+fn privileges(plan: &Plan, first: Pid) -> Result<()> {
+    let status = std::fs::read_to_string(format!("/proc/{first}/status")).unwrap_or_default();
+    match no_new_privs(plan) && !status.lines().any(|line| line == "NoNewPrivs:\t1") {
+        true => Err(refuse::no_new_privileges("criu has restored the container without it, and it was ended")),
+        false => Ok(()),
+    }
+}
+
+/// By a process that joins the container's mount namespace, which is not ours to enter.
+fn attributes(first: Pid, attrs: &MountAttr) -> SysResult<()> {
+    let target = pidfd_open(nix::unistd::Pid::from_raw(first))?;
+    match process::clone(0)? {
+        Cloned::Child => {
+            process::become_child();
+            process::exit(inside(target.as_fd(), attrs).map_or_else(|errno| errno as i32, |()| 0))
+        }
+        Cloned::Parent(pid, _) => match process::wait(pid, 0)? {
+            Some((_, Ended::Exited(0))) => Ok(()),
+            Some((_, Ended::Exited(errno))) => Err(Errno::from_raw(errno)),
+            _ => Err(Errno::ECHILD),
+        },
+    }
+}
+
+/// setns(2): with the mount namespace comes its root.
+fn inside(target: BorrowedFd, attrs: &MountAttr) -> SysResult<()> {
+    process::setns(target, libc::CLONE_NEWNS as u64)?;
+    let root = file::open_at(file::cwd(), c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+    mount::setattr(root.as_fd(), 0, attrs)
+}

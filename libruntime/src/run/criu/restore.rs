@@ -1,0 +1,266 @@
+//! `restore`: a container whose processes criu makes anew from files. The rest (its name, record, cgroup, mount points, hooks) is made
+//! as `create` makes it, of the bundle's config.json.
+
+use super::super::attend::{OURS, follow};
+use super::super::launch::{Launch, setup, without};
+use super::super::{Options, hook, no_directory_as_stdio, receiver, reserve, single_threaded};
+use super::command::{self, Found, RESTORE_LOG};
+use super::hooks::{Moment, Script};
+use super::spawn::Spawn;
+use super::{confine, descriptors, external, log, make_dir, namespace, program, refuse, target};
+use crate::bundle::{Bundle, Rootfs};
+use crate::cgroup::Cgroup;
+use crate::host::Host;
+use crate::host::cgroup::{Cgroups, Mount, Version};
+use crate::plan::Plan;
+use crate::plan::op::{HookKind, ParentOp};
+use crate::state::Reserved;
+use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
+use crate::sys::process::{self, Pid};
+use crate::sys::signal;
+use crate::{Error, Result};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// How a container is restored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restore {
+    /// What `checkpoint` is told too.
+    pub criu: super::Criu,
+    /// The profile of the security module, in place of the one that the processes had.
+    pub lsm_profile: Option<String>,
+    /// The SELinux context of mounts, in place of the one that they had.
+    pub lsm_mount_context: Option<String>,
+}
+
+/// Restores a container from the files of a checkpoint; the exit code of its first process, or 0 when detached. `options` must have an
+/// id and a store. `prestart` and `createRuntime` hooks run once the namespaces are there, `poststop` hooks at the end; nobody starts
+/// the process, so the others do not run.
+///
+/// # Errors
+/// criu is not installed; every reason for which the spec is refused; or what criu says, in which case nothing of the container is left.
+pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<u8, Vec<Error>> {
+    let one = |e| vec![e];
+    single_threaded().and_then(|()| no_directory_as_stdio()).map_err(one)?;
+    let program = program::find(restore.criu.program.as_deref()).map_err(one)?;
+    let asked = options.plan(false);
+    let host = Host::probe_for(&bundle.spec, &asked);
+    let plan = Plan::new(bundle, &host, &asked)?;
+    refuse::unfit(&bundle.spec, &plan)?;
+    receiver(&plan, options).map_err(one)?;
+    let (Rootfs::Dir(root), Some(store), Some(id)) = (&bundle.rootfs, &options.store, &options.id) else {
+        return Err(one(Error::new("only a container with a name and a root directory can be restored")));
+    };
+    let reserved = reserve(store, id, bundle).map_err(one)?;
+    let launch = Launch { plan: &plan, bundle, options, reserved: Some(&reserved), joined: None, park: false };
+    let root = root.canonicalize().map_err(|e| one(Error::new(format!("cannot use `{}`", root.display())).cause(e)))?;
+    let revival = Revival { launch, reserved: &reserved, restore, program: &program, root: &root, host: &host };
+    let ended = revival.run();
+    if ended.is_err() || !options.detach {
+        reserved.remove().map_err(one)?;
+    }
+    ended.map_err(one)
+}
+
+struct Revival<'a> {
+    launch: Launch<'a>,
+    reserved: &'a Reserved,
+    restore: &'a Restore,
+    program: &'a Path,
+    root: &'a Path,
+    host: &'a Host,
+}
+
+/// The container's first process, a child of ours.
+struct First {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Revival<'_> {
+    /// Its whole life, as far as it is ours.
+    fn run(&self) -> Result<u8> {
+        let blocked = signal::Set::all_but(OURS);
+        let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
+        let reset = signal::set_default(libc::SIGCHLD).map_err(|e| setup("reset SIGCHLD", e));
+        let ended = reset.and_then(|()| self.with_cgroup(&blocked, caller));
+        signal::set_mask(&caller).map_err(|e| setup("restore signals", e))?;
+        ended
+    }
+
+    fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {
+        let cgroup = self.launch.make_cgroup()?;
+        let first = match self.revive(cgroup.as_ref(), caller) {
+            Ok(first) => first,
+            Err(e) => return Err(without(cgroup.as_ref(), e)),
+        };
+        let followed = match self.launch.record(first.pid, cgroup.as_ref()) {
+            Ok(()) if self.launch.options.detach => return Ok(0),
+            Ok(()) => follow(first.pidfd.as_fd(), None, blocked, || Ok(())),
+            Err(e) => Err(e),
+        };
+        let ended = first.end(followed.is_err());
+        let code = match followed.and(ended) {
+            Ok(code) => cgroup.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
+            Err(e) => Err(without(cgroup.as_ref(), e)),
+        };
+        self.launch.poststop(first.pid);
+        code
+    }
+
+    /// By criu, to its end.
+    fn revive(&self, cgroup: Option<&Cgroup>, mask: signal::Set) -> Result<First> {
+        let criu = &self.restore.criu;
+        criu.work.as_deref().map_or(Ok(()), make_dir)?;
+        let (found, inherited) = self.found(cgroup)?;
+        let asked = self.early_hooks().next().is_some() || confine::is_wanted(self.launch.plan);
+        let script = if asked { Some(Script::new()?) } else { None };
+        let pid_file = self.reserved.file("criu.pid");
+        let path = script.as_ref().map(Script::path);
+        let words = command::restore(self.restore, &found, &pid_file, path.as_deref());
+        let spawn = Spawn {
+            program: self.program,
+            words: &words,
+            cgroup,
+            root: self.root,
+            keep_keyring: self.launch.options.keep_keyring,
+            inherited: &inherited,
+            mask,
+        };
+        let (pid, pidfd) = spawn.start()?;
+        let mut stopped = None;
+        let answer = |moment, first| {
+            let answered = self.answer(moment, first);
+            if answered.is_err() && moment == Moment::Processes {
+                // It waits for processes that are gone by now, and for ever.
+                pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).map_err(|e| setup("end criu", e))?;
+                stopped = Some(first);
+            }
+            answered
+        };
+        let asked = script.map_or(Ok(()), |script| script.serve(pidfd.as_fd(), answer));
+        let ended = process::wait(pid, 0).map_err(|e| setup("wait for criu", e))?;
+        let first = read_pid(&pid_file).or(stopped);
+        if let Err(e) = asked {
+            return first.map_or(Ok(()), |pid| First::open(pid)?.end(true).map(drop)).and(Err(e));
+        }
+        match (ended.map(|(_, how)| how.code()), first) {
+            (Some(0), Some(pid)) => First::open(pid),
+            _ => Err(log::failure("criu cannot restore the container", &criu.log(RESTORE_LOG), "")),
+        }
+    }
+
+    /// What criu is told, and what it inherits.
+    fn found(&self, cgroup: Option<&Cgroup>) -> Result<(Found, Vec<OwnedFd>)> {
+        let (placed, sources): (Vec<_>, Vec<_>) = target::make(self.root, &external::puts(self.launch.plan))?.into_iter().unzip();
+        let mut found = Found {
+            root: self.root.into(),
+            external: external::restored(&placed, &sources, &own_mounts()?),
+            inherit: descriptors::inherited(&self.restore.criu.images)?,
+            cgroup_roots: cgroup_roots(cgroup, self.host.cgroups.as_ref()),
+            ..Found::default()
+        };
+        let inherited = namespace::restore(&self.launch.bundle.spec, &mut found)?;
+        Ok((found, inherited))
+    }
+
+    fn early_hooks(&self) -> impl Iterator<Item = (&str, &Vec<crate::plan::hook::Hook>)> {
+        self.launch.plan.parent.iter().filter_map(|step| match &step.op {
+            ParentOp::Hooks(HookKind::Prestart | HookKind::CreateRuntime, hooks) => Some((step.origin.as_str(), hooks)),
+            _ => None,
+        })
+    }
+
+    fn answer(&self, moment: Moment, pid: Pid) -> Result<()> {
+        match moment {
+            Moment::Namespaces => self.hooks(pid),
+            Moment::Processes => confine::confine(self.launch.plan, pid),
+        }
+    }
+
+    fn hooks(&self, pid: Pid) -> Result<()> {
+        let state = self.launch.state("creating", pid);
+        self.early_hooks().try_for_each(|(place, hooks)| hook::run_all(place, hooks, &state))
+    }
+}
+
+impl First {
+    /// A child of ours keeps its number until we have waited for it.
+    fn open(pid: Pid) -> Result<First> {
+        let pidfd = pidfd_open(nix::unistd::Pid::from_raw(pid)).map_err(|e| setup("open the container's first process", e))?;
+        Ok(First { pid, pidfd })
+    }
+
+    /// Its exit code; `kill` brings its end about.
+    fn end(&self, kill: bool) -> Result<u8> {
+        if kill {
+            // ESRCH: it has ended by itself.
+            let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        }
+        let ended = process::wait(self.pid, 0).map_err(|e| setup("wait for the container", e))?;
+        ended.map(|(_, how)| how.code()).ok_or_else(|| Error::new("the container's first process is not ours"))
+    }
+}
+
+/// criu's own file, which it refuses to write over.
+fn read_pid(file: &Path) -> Option<Pid> {
+    let text = std::fs::read_to_string(file).ok()?;
+    // What stays there goes with the record.
+    let _ = std::fs::remove_file(file);
+    text.trim().parse().ok()
+}
+
+fn own_mounts() -> Result<Vec<Mount>> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo");
+    Ok(text.map_err(|e| Error::new("cannot read /proc/self/mountinfo").cause(e))?.lines().filter_map(Mount::parse).collect())
+}
+
+/// `memory:/PATH` for each hierarchy of version 1, `/PATH` for version 2, from the root of the hierarchy.
+fn cgroup_roots(cgroup: Option<&Cgroup>, host: Option<&Cgroups>) -> Vec<OsString> {
+    let mut all = Vec::new();
+    for group in cgroup.iter().flat_map(|cgroup| &cgroup.groups) {
+        let same = host.into_iter().flat_map(|host| &host.hierarchies);
+        let mut same = same.filter(|h| h.version == group.version && h.controllers == group.controllers);
+        let dir = group.dir();
+        let Some(path) = same.find_map(|h| dir.strip_prefix(&h.mount).ok()).map(|path| Path::new("/").join(path)) else {
+            continue;
+        };
+        let root =
+            |prefix: String| [OsString::from(prefix), PathBuf::into_os_string(path.clone())].into_iter().collect::<OsString>();
+        match group.version {
+            Version::V1 => all.extend(group.controllers.iter().map(|name| root(format!("{name}:")))),
+            Version::V2 => all.push(root(String::new())),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::cgroup::Hierarchy;
+    use crate::plan::cgroup::Group;
+
+    #[test]
+    fn the_containers_cgroup_is_named_in_each_hierarchy() {
+        let table = [(Version::V1, vec!["cpu", "cpuacct"], "/c/cpu"), (Version::V2, vec!["hugetlb"], "/c/unified")];
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let hierarchy = |(version, list, mount): &(Version, Vec<&str>, &str)| Hierarchy {
+            version: *version,
+            controllers: names(list),
+            mount: mount.into(),
+            own: mount.into(),
+        };
+        let group = |(version, list, mount): &(Version, Vec<&str>, &str)| Group {
+            version: *version,
+            controllers: names(list),
+            base: Path::new(mount).join("own"),
+            path: "a/b".into(),
+        };
+        let host = Cgroups { hierarchies: table.iter().map(hierarchy).collect(), user_namespace: false };
+        let cgroup = Cgroup { groups: table.iter().map(group).collect(), ..Cgroup::default() };
+        assert_eq!(cgroup_roots(Some(&cgroup), Some(&host)), ["cpu:/own/a/b", "cpuacct:/own/a/b", "/own/a/b"]);
+        assert_eq!(cgroup_roots(None, Some(&host)), Vec::<OsString>::new());
+    }
+}
