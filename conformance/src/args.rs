@@ -29,6 +29,8 @@ pub struct Args {
     pub engines: bool,
     /// Which engines; empty: all.
     pub engine: Vec<String>,
+    /// Boot a machine and play its cases instead.
+    pub vm: bool,
 }
 
 /// What `--help` prints.
@@ -36,6 +38,7 @@ pub const USAGE: &str = "\
 usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--write-doc FILE] [--storm [N]] [--seed S]
                    [--list] [--user NAME] [-v]
        conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
+       conformance --vm [--runtime PATH]... [--filter WORD] [--list] [-v]
 
   --runtime PATH   an OCI runtime to test (again for more); default: codexrun, and runc and crun when on PATH
   --codexrun PATH  the codexrun that makes the bundles; default: the newest in the workspace's target directory
@@ -48,7 +51,9 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   --user NAME      the ordinary account; default codexrun-test, made with useradd when missing
   -v               one line per row and policy instead of one per row; with --engines: how long each check takes
   --engines        as root: drive real engines on the runtimes, in namespaces of their own
-  --engine NAME    only podman, rootless, build, containerd or docker (again for more); implies --engines";
+  --engine NAME    only podman, rootless, build, containerd or docker (again for more); implies --engines
+  --vm             boot a machine with cgroup v2, AppArmor and a disk, and try codexrun, or the named
+                   runtimes, in there";
 
 impl Args {
     /// Whether the filter lets a row pass, or the column it is asked in.
@@ -73,6 +78,7 @@ impl Args {
                 "--seed" => args.seed = Some(number(&value()?)?),
                 "--list" => args.list = true,
                 "--engines" => args.engines = true,
+                "--vm" => args.vm = true,
                 "--engine" => args.engine.push(engine(value()?)?),
                 "-v" | "--verbose" => args.verbose = true,
                 "-h" | "--help" => return Err(USAGE.into()),

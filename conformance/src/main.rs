@@ -13,6 +13,7 @@ mod report;
 mod runtime;
 mod scene;
 mod table;
+mod vm;
 
 use actor::Actor;
 use args::Args;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
 fn suite(args: &Args) -> Result<Report, String> {
     if args.engines {
         return engines(args);
+    }
+    if args.vm {
+        return machine(args);
     }
     let mut report = Report::default();
     if args.list {
@@ -102,6 +106,21 @@ fn engines(args: &Args) -> Result<Report, String> {
         return engine::column(args, dir.into()).map(|()| Report::default());
     }
     let report = engine::suite(args, &engine_runtimes(args)?)?;
+    if !args.list {
+        report.print(args.verbose);
+    }
+    Ok(report)
+}
+
+/// The machine: from the outside, or as the inside of it.
+fn machine(args: &Args) -> Result<Report, String> {
+    if let Ok(word) = std::env::var(vm::inside::INSIDE) {
+        return vm::inside::run(args, &word).map(|()| Report::default());
+    }
+    // Emulated, each runtime takes a minute: referees only when they are named.
+    let named = if args.runtimes.is_empty() { vec!["codexrun".into()] } else { args.runtimes.clone() };
+    let report =
+        vm::suite(args, &engine_runtimes(&Args { runtimes: named, codexrun: args.codexrun.clone(), ..Args::default() })?)?;
     if !args.list {
         report.print(args.verbose);
     }

@@ -3,9 +3,9 @@
 //! beyond its letter. codexrun must pass them all; runc and crun are asked the same, to show where the others stand.
 
 mod annotations;
-mod bundle;
+pub mod bundle;
 mod console;
-mod container;
+pub mod container;
 mod create;
 mod delete;
 pub mod doc;
@@ -22,7 +22,7 @@ mod root;
 mod start;
 mod state;
 pub mod storm;
-mod turn;
+pub mod turn;
 mod user;
 pub mod worker;
 
@@ -53,7 +53,8 @@ pub struct Must {
     run: fn(&Turn) -> Verdict,
 }
 
-const fn must(name: &'static str, says: &'static str, who: Who, run: fn(&Turn) -> Verdict) -> Must {
+/// A demand.
+pub const fn must(name: &'static str, says: &'static str, who: Who, run: fn(&Turn) -> Verdict) -> Must {
     Must { name, says, who, run }
 }
 
@@ -99,7 +100,8 @@ pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     }
 }
 
-fn one(stage: &Stage, column: &Column, must: &Must) -> Verdict {
+/// Plays one case in one column, and looks at what is left of it.
+pub fn one(stage: &Stage, column: &Column, must: &Must) -> Verdict {
     if let Some(reason) = column.obstacle() {
         return skip(reason);
     }

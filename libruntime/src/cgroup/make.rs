@@ -108,10 +108,16 @@ fn enable(group: &Group, parent: &Path) {
     let enabled = file::line(parent, "cgroup.subtree_control").unwrap_or_default();
     let missing: Vec<String> =
         group.controllers.iter().filter(|name| !enabled.split(' ').any(|e| e == *name)).map(|name| format!("+{name}")).collect();
-    if !missing.is_empty() && file::write(parent, "cgroup.subtree_control", &missing.join(" ")).is_err() {
+    if missing.is_empty() {
+        return;
+    }
+    match file::write(parent, "cgroup.subtree_control", &missing.join(" ")) {
+        // It holds processes. One by one it would take the threaded controllers, and its children then no process at all (cgroups(7),
+        // "domain invalid").
+        Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {}
         // All or nothing is the kernel's rule for one write.
-        let each = missing.iter().map(|name| file::write(parent, "cgroup.subtree_control", name));
-        each.for_each(drop);
+        Err(_) => missing.iter().map(|name| file::write(parent, "cgroup.subtree_control", name)).for_each(drop),
+        Ok(()) => {}
     }
 }
 

@@ -25,7 +25,12 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
             if std::mem::take(&mut early) {
                 draft.step(Stage::Modes, Op::OpenProc, place);
             }
-            draft.step(Stage::Label, Op::Label(label(words)), place);
+            let label = label(words);
+            // The kernel knows its profiles by name, so that saying it is asking for it.
+            if matches!(label, Label::AppArmor(_)) {
+                draft.step(Stage::Profile, Op::Label(label.clone()), place);
+            }
+            draft.step(Stage::Label, Op::Label(label), place);
         }
     }
 }

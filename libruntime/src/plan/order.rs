@@ -69,6 +69,8 @@ pub enum Stage {
     Cwd,
     /// The process's own.
     Umask,
+    /// A profile that is not loaded must fail `create`; the words have no effect before execve(2).
+    Profile,
     /// All that can fail has been done; the parent records the container.
     Ready,
     /// Before init, which must not gain anything either.
@@ -118,7 +120,7 @@ impl Stage {
             Stage::Hostname => "hostname",
             Stage::Limits => "limits",
             Stage::Scheduling => "scheduling",
-            Stage::Label => "label",
+            Stage::Profile | Stage::Label => "label",
             Stage::SeccompEarly | Stage::SeccompInit | Stage::SeccompLate => "seccomp",
             Stage::NestUser => "user",
             Stage::Bounding | Stage::Capabilities => "capabilities",

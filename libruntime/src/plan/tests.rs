@@ -149,11 +149,24 @@ fn where_the_module_is_on_its_words_come_after_the_fork_and_mounts_have_the_cont
     let bundle = Bundle { spec: serde_json::from_value(spec).unwrap(), rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };
     let host = Host { apparmor: true, selinux: true, ..Host::recorded(0, 0) };
     let text = Plan::new(&bundle, &host, &Options::default()).unwrap().to_string();
-    let order =
-        ["open the host's /proc", "context=u:o:t:s0", "pivot", "session", "exec profile", "tell SELinux: u:r:t:s0", "exec true"];
+    let order = [
+        "open the host's /proc",
+        "context=u:o:t:s0",
+        "pivot",
+        "exec profile",
+        "new session  ",
+        "tell SELinux: u:r:t:s0",
+        "exec true",
+    ];
     let at: Vec<usize> = order.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
     assert!(at.is_sorted(), "{text}");
     assert_eq!(text.matches("context=").count(), 1, "proc takes none: {text}");
+    assert_eq!(
+        text.matches("exec profile").count(),
+        2,
+        "a profile that is not there is found before the container is ready: {text}"
+    );
+    assert!(text.rfind("exec profile") > text.find("new session  "), "{text}");
 }
 
 #[test]

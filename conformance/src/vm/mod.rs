@@ -1,0 +1,159 @@
+//! What the host lacks, in a machine that the suite boots by itself: cgroup v2 with every controller, AppArmor, a disk whose use can
+//! be limited. Nothing of it is installed and nothing of it stays: Debian's kernel, and a root file system in memory.
+
+mod apparmor;
+mod boot;
+mod cpio;
+mod device;
+mod group;
+mod image;
+pub mod inside;
+mod life;
+mod limits;
+mod refused;
+mod update;
+mod view;
+
+use crate::args::Args;
+use crate::engine::supervise;
+use crate::oci::Must;
+use crate::report::{No, Report, Verdict, fail, skip};
+use boot::{End, Machine};
+use image::Parts;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const BOOTS: &str = "vm: it boots, plays every case and goes off";
+/// From power on until the first verdict; it takes about five seconds.
+const BOOT: Duration = Duration::from_secs(60);
+/// From power on until power off.
+const ALL: Duration = Duration::from_secs(300);
+
+/// The runtime that must pass; all others are asked for comparison.
+const OURS: &str = "codexrun";
+
+/// The subjects and their cases.
+pub const GROUPS: &[(&str, &[Must])] = &[
+    ("cgroup v2: limits", limits::CASES),
+    ("cgroup v2: update", update::CASES),
+    ("cgroup v2: devices", device::CASES),
+    ("cgroup v2: the lifecycle", life::CASES),
+    ("cgroup v2: what a container sees of its own", view::CASES),
+    ("cgroup v2: what cannot be had", refused::CASES),
+    ("AppArmor", apparmor::CASES),
+];
+
+fn all() -> impl Iterator<Item = &'static Must> {
+    GROUPS.iter().flat_map(|(_, cases)| cases.iter())
+}
+
+/// Boots the machine with these runtimes, and reports what came over its serial line.
+pub fn suite(args: &Args, runtimes: &[PathBuf]) -> Result<Report, String> {
+    let mut report = Report::default();
+    if args.list {
+        all().for_each(|must| println!("{}: {}", must.name, must.says));
+        return Ok(report);
+    }
+    match obstacle() {
+        Ok(parts) => play(args, &parts, runtimes, &mut report)?,
+        Err(reason) => report.add(BOOTS, "vm", "", skip(reason)),
+    }
+    Ok(report)
+}
+
+/// Why no machine can be booted here.
+fn obstacle() -> Result<Parts, String> {
+    let needed =
+        [(boot::QEMU, "scripts/packages vm"), ("busybox", "scripts/packages test"), ("setpriv", "scripts/packages test")];
+    match needed.iter().find(|(program, _)| crate::on_path(program).is_none()) {
+        Some((program, how)) => Err(format!("`{program}` is not installed ({how})")),
+        None => Parts::find(),
+    }
+}
+
+fn play(args: &Args, parts: &Parts, runtimes: &[PathBuf], report: &mut Report) -> Result<(), String> {
+    let interrupts = boot::interrupts().map_err(|e| format!("signalfd: {e}"))?;
+    let dir = tempfile::Builder::new().prefix("codexrun-vm-").tempdir_in("/var/tmp").map_err(|e| format!("/var/tmp: {e}"))?;
+    let [initrd, console, told] = ["initrd", "console", "told"].map(|name| dir.path().join(name));
+    let us = std::env::current_exe().map_err(|e| e.to_string())?;
+    let programs: Vec<PathBuf> = runtimes.iter().cloned().chain([us]).collect();
+    let filter = args.filter.clone().unwrap_or_default();
+    parts.pack(&initrd, &programs, &filter).map_err(|e| format!("the machine's root file system: {e}"))?;
+    let begin = Instant::now();
+    let mut machine = Machine::boot(parts, &initrd, &console, &told).map_err(|e| format!("qemu: {e}"))?;
+    let silent = || fs::metadata(&told).map_or(0, |m| m.len()) == 0;
+    let mut end = machine.wait(begin + BOOT, &interrupts, || ()).map_err(|e| format!("qemu: {e}"))?;
+    if end == End::Late && !silent() {
+        end = machine.wait(begin + ALL, &interrupts, || ()).map_err(|e| format!("qemu: {e}"))?;
+    }
+    drop(machine);
+    if args.verbose {
+        eprint!("{}", fs::read_to_string(&console).unwrap_or_default());
+    }
+    let whole = judge(&told, &console, end, begin.elapsed(), runtimes, report);
+    report.add(BOOTS, "vm", "", whole);
+    Ok(())
+}
+
+/// Every line of the suite inside, in the order of the table; and whether the machine and each worker have ended well.
+fn judge(told: &Path, console: &Path, end: End, took: Duration, runtimes: &[PathBuf], report: &mut Report) -> Verdict {
+    let text = fs::read_to_string(told).unwrap_or_default();
+    let (mut well, mut heard) = (0, Vec::new());
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        match supervise::heard(&line["told"].to_string()) {
+            Some((row, verdict)) => heard.push((line["column"].as_str().unwrap_or("vm").to_string(), row, verdict)),
+            None => well += usize::from(line["told"]["end"] == "ok"),
+        }
+    }
+    let last = heard.last().map_or("nothing".into(), |(column, row, _)| format!("{row} ({column})"));
+    let place = |row: &str| all().position(|must| must.name == row);
+    heard.sort_by_key(|(_, row, _)| place(row));
+    for (column, row, verdict) in heard {
+        let verdict = if column == OURS { verdict } else { verdict.map_err(No::of_a_referee) };
+        report.add(&row, &column, "", verdict);
+    }
+    let workers = runtimes.len() * inside::WORKERS;
+    if end == End::Off && well == workers {
+        return Ok(());
+    }
+    let said = [console.to_path_buf(), console.with_extension("qemu")].map(|p| fs::read(p).unwrap_or_default());
+    let said = String::from_utf8_lossy(&said.concat()).into_owned();
+    let got = format!("{end:?} after {} s, {well} workers ended well; the last row was: {last}", took.as_secs());
+    fail(boot::QEMU, format!("power off, {workers} workers"), format!("{got}\n{}", tail(&said)))
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_has_its_own_name_and_a_sentence() {
+        let mut names: Vec<_> = all().map(|must| must.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|w| w[0] != w[1]), "a name stands twice");
+        assert!(all().all(|must| !must.says.is_empty()));
+    }
+
+    #[test]
+    fn a_machine_that_ends_early_fails_the_run_and_shows_its_console() {
+        let dir = tempfile::tempdir().unwrap();
+        let [told, console] = ["told", "console"].map(|name| dir.path().join(name));
+        let end = "{\"column\":\"runc\",\"told\":{\"end\":\"ok\"}}\n".repeat(inside::WORKERS);
+        fs::write(&told, format!("{{\"column\":\"runc\",\"told\":{{\"row\":\"row\"}}}}\n{end}")).unwrap();
+        fs::write(&console, "Kernel panic\n").unwrap();
+        let runtimes = ["/x/runc", "/x/codexrun"].map(PathBuf::from);
+        let mut report = Report::default();
+        let verdict = |report: &mut Report, n| judge(&told, &console, End::Off, ALL, &runtimes[..n], report);
+        assert!(verdict(&mut report, 1).is_ok());
+        let no = format!("{:?}", verdict(&mut report, 2));
+        assert!(no.contains("Kernel panic") && no.contains("2 workers ended well") && no.contains("row (runc)"), "{no}");
+    }
+}
