@@ -1,10 +1,11 @@
 //! The grammar of the command line. `--help` comes from here and from the verbs' own files.
 
+use crate::argv::{self, Line};
 use crate::{
     completion, create, delete, events, exec, features, kill, list, pause, plan, ps, run, sandbox, spec, start, state, sweep,
     update,
 };
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
 use libruntime::state::Store;
 use std::ffi::OsString;
@@ -14,13 +15,20 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "codexrun", disable_help_subcommand = true)]
 pub struct Cli {
+    #[command(flatten)]
+    pub top: Top,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// What is not of a verb.
+#[derive(Debug, Args)]
+pub struct Top {
     /// Print the version
     #[arg(short, long)]
     pub version: bool,
     #[command(flatten)]
     pub global: Global,
-    #[command(subcommand)]
-    pub verb: Option<Verb>,
 }
 
 /// What may stand before any verb, and behind it too (see [`crate::argv`]).
@@ -146,6 +154,54 @@ pub enum Verb {
     Sweep(sweep::Sweep),
 }
 
+/// Adds the options of a verb to its command.
+type Augment = fn(Command) -> Command;
+
+/// The names of [`Verb`], and what each adds to the grammar.
+const VERBS: &[(&str, Augment)] = &[
+    ("spec", spec::Spec::augment_args),
+    ("create", create::Create::augment_args),
+    ("start", start::Start::augment_args),
+    ("exec", exec::Exec::augment_args),
+    ("run", run::Run::augment_args),
+    ("sandbox", sandbox::Sandbox::augment_args),
+    ("plan", plan::Plan::augment_args),
+    ("state", state::State::augment_args),
+    ("list", list::List::augment_args),
+    ("ps", ps::Ps::augment_args),
+    ("pause", pause::Pause::augment_args),
+    ("resume", pause::Resume::augment_args),
+    ("update", update::Update::augment_args),
+    ("events", events::Events::augment_args),
+    ("kill", kill::Kill::augment_args),
+    ("delete", delete::Delete::augment_args),
+    ("features", features::Features::augment_args),
+    ("completion", completion::Completion::augment_args),
+    ("man", completion::Man::augment_args),
+    ("sweep", sweep::Sweep::augment_args),
+];
+
+/// Reads a command line. The whole grammar is most of the memory that a command takes, so it is made only for help and mistakes: a line
+/// that is right needs no verb but those whose names stand in it.
+pub fn read(words: &[OsString]) -> (Line, Result<Cli, clap::Error>) {
+    match read_by(grammar_of(words), words) {
+        (_, Err(_)) => read_by(Cli::command(), words),
+        read => read,
+    }
+}
+
+fn grammar_of(words: &[OsString]) -> Command {
+    let verbs = VERBS.iter().filter(|(name, _)| words.iter().any(|word| word == name));
+    let top = Top::augment_args(Command::new("codexrun").disable_help_subcommand(true));
+    top.subcommands(verbs.map(|(name, augment)| augment(Command::new(*name))))
+}
+
+fn read_by(mut grammar: Command, words: &[OsString]) -> (Line, Result<Cli, clap::Error>) {
+    let line = argv::normalise(words.iter().cloned(), &grammar);
+    let matches = grammar.try_get_matches_from_mut(&line.words);
+    (line, matches.and_then(|matches| Cli::from_arg_matches(&matches)))
+}
+
 /// The grammar does not demand a verb, because `--version` has none.
 pub fn no_verb() -> Error {
     Error::new("no command given").hint("`codexrun --help` lists them")
@@ -164,14 +220,38 @@ mod tests {
     fn both_forms_of_a_value_are_accepted() {
         for log in [&["--log", "f"][..], &["--log=f"]] {
             let cli = Cli::try_parse_from([&["codexrun"], log, &["--log-format=json", "list"]].concat()).unwrap();
-            assert_eq!(cli.global.log, Some("f".into()));
-            assert!(matches!(cli.global.log_format, LogFormat::Json));
+            assert_eq!(cli.top.global.log, Some("f".into()));
+            assert!(matches!(cli.top.global.log_format, LogFormat::Json));
+        }
+    }
+
+    #[test]
+    fn a_verb_alone_is_read_as_in_the_whole_grammar() {
+        let mut whole = Cli::command();
+        assert!(whole.get_subcommands().map(Command::get_name).eq(VERBS.iter().map(|(name, _)| *name)));
+        for (name, _) in VERBS {
+            let help = |grammar: &mut Command| {
+                grammar.build();
+                grammar.find_subcommand_mut(name).unwrap().render_long_help().to_string()
+            };
+            let mut alone = grammar_of(&["codexrun".into(), (*name).into()]);
+            assert_eq!(alone.get_subcommands().count(), 1);
+            assert_eq!(help(&mut alone), help(&mut whole));
+        }
+    }
+
+    #[test]
+    fn help_and_mistakes_know_every_verb() {
+        for line in [&["--help"][..], &["rnu", "list"], &["list", "--frob"], &["kill"], &[]] {
+            let words: Vec<OsString> = ["codexrun"].iter().chain(line).map(OsString::from).collect();
+            let said = |read: (Line, Result<Cli, clap::Error>)| read.1.map_err(|e| e.to_string()).map(|cli| cli.verb.is_none());
+            assert_eq!(said(read(&words)), said(read_by(Cli::command(), &words)), "{line:?}");
         }
     }
 
     fn global(line: &str) -> Global {
         let argv = ["codexrun"].into_iter().chain(line.split(' ')).map(OsString::from);
-        Cli::try_parse_from(crate::argv::normalise(argv, &Cli::command()).words).unwrap().global
+        read(&argv.collect::<Vec<_>>()).1.unwrap().top.global
     }
 
     #[test]

@@ -31,21 +31,18 @@ mod state;
 mod sweep;
 mod update;
 
-use clap::{CommandFactory, FromArgMatches};
-use grammar::{Cli, Global, Verb};
+use grammar::{Cli, Global, Top, Verb};
 use libruntime::features::NEWEST;
 use report::Failure;
 
 /// The exit code.
 #[cfg_attr(test, expect(dead_code, reason = "the test harness has a `main` of its own"))]
 fn start() -> u8 {
-    let mut grammar = Cli::command();
-    let line = argv::normalise(std::env::args_os(), &grammar);
-    let parsed = grammar.try_get_matches_from_mut(&line.words).and_then(|matches| Cli::from_arg_matches(&matches));
+    let (line, parsed) = grammar::read(&std::env::args_os().collect::<Vec<_>>());
     let code = match parsed {
         Ok(cli) => match dispatch(&cli) {
             Ok(code) => return code,
-            Err(failure) => failure.report(&cli.global),
+            Err(failure) => failure.report(&cli.top.global),
         },
         Err(e) if report::is_help(&e) => return report::help(&e),
         Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words)),
@@ -55,26 +52,27 @@ fn start() -> u8 {
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
-    if cli.version {
-        return version();
+    let Top { version, global } = &cli.top;
+    if *version {
+        return self::version();
     }
     match cli.verb.as_ref().ok_or_else(grammar::no_verb)? {
         Verb::Spec(verb) => verb.run(),
-        Verb::Create(verb) => verb.run(&cli.global),
-        Verb::Start(verb) => verb.run(&cli.global),
-        Verb::Exec(verb) => verb.run(&cli.global),
-        Verb::Run(verb) => verb.run(&cli.global),
+        Verb::Create(verb) => verb.run(global),
+        Verb::Start(verb) => verb.run(global),
+        Verb::Exec(verb) => verb.run(global),
+        Verb::Run(verb) => verb.run(global),
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),
-        Verb::State(verb) => verb.run(&cli.global),
-        Verb::List(verb) => verb.run(&cli.global),
-        Verb::Ps(verb) => verb.run(&cli.global),
-        Verb::Pause(verb) => verb.run(&cli.global),
-        Verb::Resume(verb) => verb.run(&cli.global),
-        Verb::Update(verb) => verb.run(&cli.global),
-        Verb::Events(verb) => verb.run(&cli.global),
-        Verb::Kill(verb) => verb.run(&cli.global),
-        Verb::Delete(verb) => verb.run(&cli.global),
+        Verb::State(verb) => verb.run(global),
+        Verb::List(verb) => verb.run(global),
+        Verb::Ps(verb) => verb.run(global),
+        Verb::Pause(verb) => verb.run(global),
+        Verb::Resume(verb) => verb.run(global),
+        Verb::Update(verb) => verb.run(global),
+        Verb::Events(verb) => verb.run(global),
+        Verb::Kill(verb) => verb.run(global),
+        Verb::Delete(verb) => verb.run(global),
         Verb::Features(verb) => verb.run(),
         Verb::Completion(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),

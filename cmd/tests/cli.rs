@@ -379,6 +379,13 @@ mod image {
             let said = run(|root| symlink(target, root.join("proc")).unwrap(), |_| {});
             refused(&said, "ELOOP");
         }
+        // This one leads to the root once the first half of its way has been made.
+        let mount = serde_json::json!({"destination": "/there", "type": "tmpfs", "source": "tmpfs"});
+        let said = run(
+            |root| symlink("missing/..", root.join("there")).unwrap(),
+            |spec| spec["mounts"].as_array_mut().unwrap().push(mount.clone()),
+        );
+        refused(&said, "ELOOP");
         for list in ["maskedPaths", "readonlyPaths"] {
             let said =
                 run(|root| symlink("/", root.join("here")).unwrap(), |spec| spec["linux"][list] = serde_json::json!(["/here"]));

@@ -51,6 +51,17 @@ pub fn skip<T>(reason: impl ToString) -> Result<T, No> {
     Err(No::Skip(reason.to_string()))
 }
 
+/// Asks once more what failed, and says so: a machine that was busy for a moment is no fault of a runtime. What fails twice has failed.
+pub fn asked(what: &str, ask: impl Fn() -> Verdict) -> Verdict {
+    let first = ask();
+    let Err(No::Fail { command, got, .. }) = &first else { return first };
+    let second = ask();
+    if second.is_ok() {
+        eprintln!("conformance: asked again, and well: {what}\n  command:  {command}\n  first:    {got}");
+    }
+    second
+}
+
 impl From<std::io::Error> for No {
     /// The suite's own trouble is a failure: a case that could not be set up has proved nothing.
     fn from(e: std::io::Error) -> Self {
@@ -294,6 +305,22 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_fails_is_asked_once_more_and_no_oftener() {
+        let count = std::cell::Cell::new(0);
+        let ask = |well: &dyn Fn(u32) -> bool| {
+            count.set(0);
+            super::asked("x", || {
+                count.set(count.get() + 1);
+                if well(count.get()) { Ok(()) } else { super::fail("c", "e", "g") }
+            })
+        };
+        assert!(ask(&|n| n == 1).is_ok() && count.get() == 1);
+        assert!(ask(&|n| n == 2).is_ok() && count.get() == 2);
+        assert!(ask(&|n| n == 3).is_err() && count.get() == 2);
+        assert!(super::asked("x", || super::skip("s")).is_err());
+    }
+
     use super::*;
 
     #[test]

@@ -11,7 +11,7 @@ mod state;
 
 use crate::launch::Ran;
 use crate::matrix::gone;
-use crate::report::{No, Report, Verdict, fail, skip};
+use crate::report::{No, Report, Verdict, asked, fail, skip};
 use crate::runtime::{Column, Job, Kind};
 use crate::scene::{Scene, Stage};
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub fn run(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool, report
         for case in *cases {
             let row = format!("{group}: {}", case.name);
             if wanted(&row) {
-                report.add(&row, &column.name(), "", one(stage, column, case));
+                report.add(&row, &column.name(), "", asked(&row, || one(stage, column, case)));
             }
         }
     }

@@ -18,7 +18,7 @@ pub mod supervise;
 
 use crate::actor::Actor;
 use crate::args::Args;
-use crate::report::{Report, skip};
+use crate::report::{Report, asked, skip};
 use case::{Group, Play};
 use daemon::Daemon;
 use inside::Site;
@@ -140,7 +140,7 @@ fn play(engine: &Engine, site: &Site, started: Started, args: &Args) {
             let row = group.row(check);
             if args.filter.as_ref().is_none_or(|f| row.contains(f.as_str())) && check.on.concerns(engine.name) {
                 let begin = Instant::now();
-                say(&row, play.verdict(check));
+                say(&row, asked(&row, || play.verdict(check)));
                 if args.verbose {
                     eprintln!("conformance: {:>6} ms {}: {row}", begin.elapsed().as_millis(), engine.word);
                 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Columns at once: much of a column's time is waiting, so one more than a small machine has processors.
 const AT_ONCE: usize = 3;
 /// Many times what a column needs.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 const ENDS: &str = "engine: the column ends by itself";
 /// The runtime whose failures say what a machine cannot do.
 const MEASURE: &str = "runc";

@@ -27,7 +27,7 @@ mod user;
 pub mod worker;
 
 use crate::launch::{GRACE, orphans_end};
-use crate::report::{No, Report, Verdict, fail, skip};
+use crate::report::{No, Report, Verdict, asked, fail, skip};
 use crate::runtime::{Column, Kind};
 use crate::scene::Stage;
 use std::fs;
@@ -95,7 +95,7 @@ pub fn run(stage: &Stage, columns: &[Column], report: &mut Report) {
 /// Runs one column for [`run`] and tells what came of it.
 pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     for must in all().filter(|must| wanted(must.name)) {
-        crate::engine::supervise::say(must.name, one(stage, column, must));
+        crate::engine::supervise::say(must.name, asked(must.name, || one(stage, column, must)));
     }
 }
 

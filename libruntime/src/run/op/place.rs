@@ -42,16 +42,21 @@ pub(super) fn open_or_make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd>
 
 /// Makes a place that was found missing. Most often only the last component is; more than that, and links, are for [`walk`].
 fn make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd> {
-    let parent = file::open_in(child.root()?, at.parent(), DIR, at.resolve);
-    // A link of this name, be it one that leads nowhere, is EEXIST.
-    let made = parent.and_then(|parent| match dir {
-        true => file::mkdir_at(parent.as_fd(), &at.name, 0o755),
-        false => file::mknod_at(parent.as_fd(), &at.name, libc::S_IFREG | 0o644, 0),
+    let made = file::open_in(child.root()?, at.parent(), DIR, at.resolve).and_then(|parent| {
+        // A link of this name, be it one that leads nowhere, is EEXIST.
+        match dir {
+            true => file::mkdir_at(parent.as_fd(), &at.name, 0o755)?,
+            false => file::mknod_at(parent.as_fd(), &at.name, libc::S_IFREG | 0o644, 0)?,
+        }
+        // And one that takes its place meanwhile is ELOOP.
+        file::open_in(parent.as_fd(), &at.name, PATH, Resolve::NoLinks)
     });
     match made {
-        Ok(()) => open(at, PATH, child),
-        Err(Errno::ENOENT | Errno::EEXIST) => walk(child.root()?, &at.path, at.resolve, if dir { Last::Dir } else { Last::File }),
-        Err(errno) => Err(errno),
+        Err(Errno::ENOENT | Errno::EEXIST) => {
+            let found = walk(child.root()?, &at.path, at.resolve, if dir { Last::Dir } else { Last::File })?;
+            below_root(found.as_fd(), child).map(|_| found)
+        }
+        made => made,
     }
 }
 
@@ -76,11 +81,14 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<Owned
     }
     let target = match open(at, PATH, child) {
         Err(Errno::ENOENT) if !at.kept => make(at, file::stat(mount.as_fd())?.is_dir(), child)?,
-        other => other?,
+        other => {
+            let target = other?;
+            if at.resolve != Resolve::NoLinks {
+                below_root(target.as_fd(), child)?;
+            }
+            target
+        }
     };
-    if at.resolve != Resolve::NoLinks {
-        below_root(target.as_fd(), child)?;
-    }
     mount::attach(mount.as_fd(), target.as_fd())?;
     Ok(mount)
 }
