@@ -662,3 +662,33 @@ mod cgroup {
         assert_eq!(serde_json::from_str::<Vec<i32>>(&place.ok(&["ps", "-f", "json", ID])).unwrap().len(), 1);
     }
 }
+
+/// CVE-2019-5736: whoever shares its pid namespace must not reach codexrun's file through a process that waits for `start`.
+#[test]
+fn a_parked_process_in_a_pid_namespace_of_others_cannot_be_looked_into() {
+    if !nix::unistd::getuid().is_root() {
+        return eprintln!("skipped: an ordinary user's container has a user namespace around it");
+    }
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+        spec["mounts"].as_array_mut().unwrap()[0] =
+            json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+    });
+    assert_eq!(place.create().code, 0);
+    let exe = format!("/proc/{}/exe", place.read("pid"));
+    // Root as a container has it: of uid 0, and with no capability.
+    let look = Command::new("setpriv").args(["--bounding-set=-all", "--inh-caps=-all", "readlink", &exe]).output().unwrap();
+    assert!(!look.status.success(), "{}", String::from_utf8_lossy(&look.stdout));
+    place.ok(&["start", ID]);
+    assert_eq!(place.status(), "running");
+}
+
+#[test]
+fn a_hook_of_the_image_is_not_codexrun_itself() {
+    let Some(place) = Place::new("true") else { return };
+    symlink("/proc/self/exe", place.path("b/rootfs/bin/hook")).unwrap();
+    place.edit(|spec| spec["hooks"] = json!({"startContainer": [{"path": "/bin/hook", "args": ["hook", "--version"]}]}));
+    assert_eq!(place.create().code, 0);
+    place.fails(&["start", ID], 1, "cannot run the hook `/bin/hook`: ELOOP");
+}

@@ -253,6 +253,11 @@ impl<'a> Draft<'a> {
             self.step(Stage::Guard, Op::DieWithParent, &origin);
             self.step(Stage::GuardAgain, Op::DieWithParent, origin);
         }
+        if self.spaces.new & libc::CLONE_NEWPID as u64 == 0 {
+            // Others are in that pid namespace: with the same ids and no fewer capabilities they could open /proc/PID/exe, codexrun's
+            // own file on the host (CVE-2019-5736), all the time that the process waits for `start`.
+            self.step(Stage::Bounding, Op::Undumpable, "linux.namespaces");
+        }
         if self.init {
             let origin = format!("annotations[{}]", annotation::INIT);
             self.step(Stage::Descriptors, Op::Undumpable, &origin);

@@ -47,7 +47,7 @@ fn exists(path: &CStr) -> bool {
 
 /// CVE-2019-5736: `/proc/self/exe`, as the command or as the interpreter of a script, is codexrun's own file on the host, through
 /// a mount that the container's is not: it could be changed from inside. As deep as the kernel follows scripts.
-fn leads_to_us(path: &CStr) -> bool {
+pub(super) fn leads_to_us(path: &CStr) -> bool {
     let mut line = [0; 256];
     let mut copy;
     let mut next = path;

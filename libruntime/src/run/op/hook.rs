@@ -1,6 +1,7 @@
 //! Hooks that run in the container's namespaces (runtime-spec, "POSIX-platform Hooks"): createContainer, startContainer.
 
 use super::super::child::Child;
+use super::exec::leads_to_us;
 use crate::plan::op::{ChildHook, HookKind};
 use crate::sys::process::{self, Cloned, Ended, Strings};
 use crate::sys::{Errno, Result, file, signal};
@@ -41,6 +42,10 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
 /// Nothing but the payload writes to standard output. Returns only if it fails.
 fn go_on(hook: &ChildHook, state: BorrowedFd, child: &Child, args: &Strings, env: &Strings) -> Errno {
     let stdio = file::become_stdio_number(state, 0).and_then(|()| file::become_stdio_number(file::stderr(), 1));
+    if hook.kind == HookKind::StartContainer && leads_to_us(&hook.path) {
+        // The image says what that program is.
+        return Errno::ELOOP;
+    }
     match stdio.and_then(|()| file::cloexec_from(3)).and_then(|()| signal::set_mask(&child.mask).map(drop)) {
         Ok(()) => process::exec(&hook.path, args, env),
         Err(errno) => errno,
