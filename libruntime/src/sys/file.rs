@@ -202,6 +202,14 @@ pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// As [`write_all`], to a socket: EPIPE when nobody listens any more, without the signal that would end us.
+pub fn tell(socket: BorrowedFd, bytes: &[u8]) -> Result<()> {
+    let flags = libc::MSG_NOSIGNAL;
+    // SAFETY: the buffer is live and as long as said.
+    let n = check(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) } as libc::c_long)?;
+    if n as usize == bytes.len() { Ok(()) } else { Err(super::Errno::EIO) }
+}
+
 /// One write(2): what the files of /proc need.
 pub fn write_once(fd: BorrowedFd, bytes: &[u8]) -> Result<()> {
     // SAFETY: the buffer is live and as long as said.
