@@ -420,6 +420,20 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
 
 /// containerd's shim reads what `create` says to its end when the container has a terminal.
 #[test]
+fn codexruns_own_file_cannot_be_written_to_through_its_process() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    if !nix::unistd::getuid().is_root() {
+        return eprintln!("skipped: an ordinary user's containers have no right to root's files");
+    }
+    // It is busy while it runs, so nothing is lost. What is said of the mount comes first, and stays true when it has ended.
+    let script = format!("(: > /proc/$PPID/exe) 2> {}; cat /proc/$PPID/comm >> log", place.path("said").display());
+    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook(&script)]}));
+    place.started();
+    assert!(place.read("said").contains("Read-only file system"), "{}", place.read("said"));
+    assert_eq!(place.read("log"), "codexrun\n");
+}
+
+#[test]
 fn a_container_that_is_killed_while_it_is_made_is_an_error_that_is_said() {
     let Some(place) = Place::new("sleep 60") else { return };
     let script = r#"read s; s=${s#*'"pid":'}; kill -9 ${s%%[!0-9]*}"#;

@@ -17,6 +17,7 @@ mod maps;
 mod netdevice;
 mod netlink;
 mod op;
+mod own;
 mod start;
 mod terminal;
 
@@ -33,6 +34,7 @@ pub use delete::delete;
 pub use exec::{Exec, exec};
 pub use keeper::sweep;
 pub use kill::kill;
+pub use own::read_only_self;
 pub use start::start;
 
 /// How a bundle is run.

@@ -159,6 +159,15 @@ pub fn stat(fd: BorrowedFd) -> Result<Stat> {
     })
 }
 
+/// fstatvfs(3): whether nothing can be written through this mount.
+pub fn is_read_only(fd: BorrowedFd) -> Result<bool> {
+    // SAFETY: `struct statvfs` is plain data, valid when zeroed.
+    let mut st: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `st` is a live `struct statvfs` that is filled.
+    done(unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut st) }.into())?;
+    Ok(st.f_flag & libc::ST_RDONLY != 0)
+}
+
 /// fstatfs(2): the magic number of the file system, e.g. `DEVPTS_SUPER_MAGIC`.
 pub fn filesystem(fd: BorrowedFd) -> Result<i64> {
     // SAFETY: `struct statfs` is plain data, valid when zeroed.
