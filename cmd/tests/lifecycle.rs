@@ -187,6 +187,22 @@ fn one_that_was_never_started_is_deleted_with_its_process() {
 }
 
 #[test]
+fn one_that_is_being_made_is_deleted_when_it_is_made() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook("touch making; sleep 1")]}));
+    let mut create = place.command(&["create", "--bundle", "b", "--pid-file", "pid", ID]);
+    let mut create = create.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the hook runs", || place.path("making").exists());
+    place.ok(&["delete", "--force", ID]);
+    assert!(create.wait().unwrap().success());
+    place.fails(&["state", ID], 1, "container does not exist");
+    let process = PathBuf::from(format!("/proc/{}", place.read("pid")));
+    until("the process is gone", || {
+        fs::read_to_string(process.join("stat")).is_ok_and(|s| s.contains(") Z ")) || !process.exists()
+    });
+}
+
+#[test]
 fn a_taken_id_is_refused_and_the_first_stays() {
     let Some(place) = Place::new("sleep 60") else { return };
     place.started();
@@ -404,6 +420,30 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
 
 /// containerd's shim reads what `create` says to its end when the container has a terminal.
 #[test]
+fn codexruns_own_file_cannot_be_written_to_through_its_process() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    if !nix::unistd::getuid().is_root() {
+        return eprintln!("skipped: an ordinary user's containers have no right to root's files");
+    }
+    // It is busy while it runs, so nothing is lost. What is said of the mount comes first, and stays true when it has ended.
+    let script = format!("(: > /proc/$PPID/exe) 2> {}; cat /proc/$PPID/comm >> log", place.path("said").display());
+    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook(&script)]}));
+    place.started();
+    assert!(place.read("said").contains("Read-only file system"), "{}", place.read("said"));
+    assert_eq!(place.read("log"), "codexrun\n");
+}
+
+#[test]
+fn a_container_that_is_killed_while_it_is_made_is_an_error_that_is_said() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    let script = r#"read s; s=${s#*'"pid":'}; kill -9 ${s%%[!0-9]*}"#;
+    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook(script)]}));
+    let said = place.create();
+    assert_eq!((said.code, said.err.starts_with("codexrun: config.json: ")), (1, true), "{said:?}");
+    place.fails(&["state", ID], 1, "container does not exist");
+}
+
+#[test]
 fn a_created_container_with_a_terminal_holds_nothing_of_the_callers() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     place.edit(|spec| spec["process"]["terminal"] = json!(true));
@@ -576,6 +616,25 @@ mod cgroup {
         place.ok(&["pause", ID]);
         place.ok(&["delete", "--force", ID]);
         place.fails(&["resume", ID], 1, "container does not exist");
+    }
+
+    #[test]
+    fn a_paused_container_dies_of_sigkill() {
+        let Some(place) = limited("sleep 60") else { return };
+        place.ok(&["pause", ID]);
+        place.ok(&["kill", ID, "KILL"]);
+        until("it ends", || place.status() == "stopped");
+    }
+
+    #[test]
+    fn a_created_container_that_is_paused_is_not_started() {
+        let Some(place) = limited("sleep 60") else { return };
+        place.ok(&["delete", "--force", ID]);
+        assert_eq!(place.create().code, 0);
+        place.ok(&["pause", ID]);
+        place.fails(&["start", ID], 1, "cannot start a paused container");
+        place.ok(&["resume", ID]);
+        place.ok(&["start", ID]);
     }
 
     #[test]

@@ -222,6 +222,10 @@ impl<'a> Draft<'a> {
 
     /// The plan, in order, or every reason why there is none.
     fn settle(mut self, warnings: Vec<String>) -> Result<Plan, Vec<Error>> {
+        // The child counts its steps, and names one by its number when it fails.
+        if self.child.len() > usize::from(u16::MAX) {
+            self.errors.push(Error::new(format!("asks for {} steps, and {} are the most", self.child.len(), u16::MAX)));
+        }
         if !self.errors.is_empty() {
             return Err(self.located());
         }

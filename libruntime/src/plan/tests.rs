@@ -53,6 +53,13 @@ fn what_is_not_applied_is_refused_by_name() {
 }
 
 #[test]
+fn more_steps_than_the_child_can_count_are_refused() {
+    let mounts: Vec<Value> = (0..70_000).map(|n| json!({"destination": format!("/m{n}"), "type": "tmpfs"})).collect();
+    let said = plan(with("/mounts", json!(mounts)), &Options::default()).unwrap_err();
+    assert!(said.len() == 1 && said[0].ends_with("steps, and 65535 are the most"), "{said:?}");
+}
+
+#[test]
 fn what_is_wrong_is_refused_with_its_place() {
     let mount = |options: &[&str]| json!({"destination": "/proc", "type": "proc", "options": options});
     let cases = [

@@ -17,17 +17,27 @@ const PATIENCE: i32 = 10_000;
 /// # Errors
 /// It does not exist or runs (without `force`), or it cannot be ended or removed.
 pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
-    let record = match store.load(id) {
-        Ok(record) => Some(record),
-        Err(e) if !force && e == absent() => return Err(e),
-        // A garbled record names no process; a crash before there was one leaves nobody to wait for.
-        Err(_) => None,
-    };
-    if let Some(record) = &record {
+    // Who is still making it has hold of it, and comes first.
+    let ended = known(store, id, force)?.filter(|record| record.status() != Status::Creating);
+    if let Some(record) = &ended {
         stop(record, force)?;
     }
     let Some(held) = store.hold(id)? else { return Ok(()) };
+    // Whoever held it until now may have made it to the end, or another one of this name: it must not run on, unknown.
+    let record = known(store, id, true)?;
+    if let Some(record) = record.as_ref().filter(|record| ended.as_ref() != Some(record)) {
+        stop(record, force)?;
+    }
     forget(record.as_ref(), held)
+}
+
+fn known(store: &Store, id: &ContainerId, force: bool) -> Result<Option<Record>> {
+    match store.load(id) {
+        Ok(record) => Ok(Some(record)),
+        Err(e) if !force && e == absent() => Err(e),
+        // A garbled record names no process; a crash before there was one leaves nobody to wait for.
+        Err(_) => Ok(None),
+    }
 }
 
 /// Ends a container that is held, and forgets it.

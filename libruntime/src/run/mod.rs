@@ -18,6 +18,7 @@ mod maps;
 mod netdevice;
 mod netlink;
 mod op;
+mod own;
 mod start;
 mod terminal;
 
@@ -34,6 +35,7 @@ pub use delete::delete;
 pub use exec::{Exec, exec};
 pub use keeper::sweep;
 pub use kill::kill;
+pub use own::read_only_self;
 pub use start::start;
 
 /// How a bundle is run.
@@ -133,8 +135,11 @@ fn receiver(plan: &Plan, options: &Options) -> Result<()> {
 
 fn reserve(store: &Store, id: &ContainerId, bundle: &Bundle) -> Result<Reserved> {
     let reserved = store.reserve(id)?;
-    reserved.keep_config(&bundle.spec)?;
-    Ok(reserved)
+    match reserved.keep_config(&bundle.spec) {
+        Ok(()) => Ok(reserved),
+        // The disk may be full: the name must not stay taken by what never was.
+        Err(e) => reserved.remove().and(Err(e)),
+    }
 }
 
 /// Closes every descriptor from 3 + `preserve` on, so that neither hooks nor a path through /proc reach what the caller left open

@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::{hook, oci_state};
 use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting};
@@ -19,6 +20,10 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     let held = store.hold(id)?.ok_or_else(absent)?;
     let record = store.load(id)?;
     let waiting = match record.startable() {
+        // It would not hear us, and we would wait for it.
+        (_, Some(_)) if record.cgroup.as_ref().is_some_and(Cgroup::is_frozen) => {
+            return Err(Error::new("cannot start a paused container").hint("`codexrun resume` lets it go on"));
+        }
         (_, Some(waiting)) => waiting,
         (Status::Running | Status::Paused, None) => return Err(Error::new("cannot start an already running container")),
         (Status::Creating, None) => {

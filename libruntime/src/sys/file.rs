@@ -159,6 +159,15 @@ pub fn stat(fd: BorrowedFd) -> Result<Stat> {
     })
 }
 
+/// fstatvfs(3): whether nothing can be written through this mount.
+pub fn is_read_only(fd: BorrowedFd) -> Result<bool> {
+    // SAFETY: `struct statvfs` is plain data, valid when zeroed.
+    let mut st: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `st` is a live `struct statvfs` that is filled.
+    done(unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut st) }.into())?;
+    Ok(st.f_flag & libc::ST_RDONLY != 0)
+}
+
 /// fstatfs(2): the magic number of the file system, e.g. `DEVPTS_SUPER_MAGIC`.
 pub fn filesystem(fd: BorrowedFd) -> Result<i64> {
     // SAFETY: `struct statfs` is plain data, valid when zeroed.
@@ -200,6 +209,14 @@ pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// As [`write_all`], to a socket: EPIPE when nobody listens any more, without the signal that would end us.
+pub fn tell(socket: BorrowedFd, bytes: &[u8]) -> Result<()> {
+    let flags = libc::MSG_NOSIGNAL;
+    // SAFETY: the buffer is live and as long as said.
+    let n = check(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) } as libc::c_long)?;
+    if n as usize == bytes.len() { Ok(()) } else { Err(super::Errno::EIO) }
 }
 
 /// One write(2): what the files of /proc need.

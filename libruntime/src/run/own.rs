@@ -1,0 +1,63 @@
+//! codexrun's own file (CVE-2019-5736). A container that swaps a program for `#!/proc/self/exe` between our look at it and execve(2)
+//! makes us run inside of it, where its root finds our file in /proc/PID/exe and could write to it once we have ended. So we run from a
+//! read-only copy of the mount that the file is on, which is nowhere attached and which nobody inside can make writable.
+
+use super::fault::describe;
+use crate::sys::mount::{self, MountAttr};
+use crate::sys::process::{self, Strings};
+use crate::sys::{Errno, Result as SysResult, cred, file};
+use crate::{Error, Result};
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// What /proc links to the file that is running.
+const EXE: &std::ffi::CStr = c"/proc/self/exe";
+
+/// Begins anew, as the same process with the same words, from a file that cannot be written to; returns when it is. For the start of a
+/// program that is going to run something in a container. Does nothing for an ordinary user, whose containers have no right to
+/// root's files.
+///
+/// # Errors
+/// The file cannot be protected.
+pub fn read_only_self() -> Result<()> {
+    if cred::euid() != 0 {
+        return Ok(());
+    }
+    match begin_anew() {
+        // Without CAP_SYS_ADMIN there is no container but in a user namespace, whose root may not write to the file.
+        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        Err(e) => Err(Error::new("cannot protect codexrun's own file").cause(describe(e))),
+    }
+}
+
+fn begin_anew() -> SysResult<()> {
+    let own = file::open_at(file::cwd(), EXE, libc::O_PATH)?;
+    if file::is_read_only(own.as_fd())? {
+        return name();
+    }
+    drop(own);
+    let copy = copy()?;
+    let path = CString::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
+    let string = |bytes: &OsStr| CString::new(bytes.as_bytes()).map_err(|_| Errno::EINVAL);
+    let args = std::env::args_os().map(|word| string(&word)).collect::<SysResult<Vec<_>>>()?;
+    let pair = |(mut name, value): (std::ffi::OsString, _)| {
+        name.push("=");
+        name.push::<std::ffi::OsString>(value);
+        string(&name)
+    };
+    let env = std::env::vars_os().map(pair).collect::<SysResult<Vec<_>>>()?;
+    Err(process::exec(&path, &Strings::new(&args), &Strings::new(&env)))
+}
+
+/// Of the process: execve(2) has called it by the number of a descriptor.
+fn name() -> SysResult<()> {
+    let comm = file::open_at(file::cwd(), c"/proc/self/comm", libc::O_WRONLY)?;
+    file::write_once(comm.as_fd(), b"codexrun")
+}
+
+fn copy() -> SysResult<OwnedFd> {
+    let copy = mount::clone_path(EXE, 0, true)?;
+    mount::setattr(copy.as_fd(), 0, &MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    Ok(copy)
+}
