@@ -73,6 +73,7 @@ impl Create {
         let id = self.id.parse()?;
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = Bundle::read(&dir)?;
+        run::read_only_self_among_others(&bundle.spec)?;
         run::close_inherited(self.new.preserve_fds)?;
         let options = Options { id: Some(id), store: Some(global.store()?), ..self.new.options(&dir, global)? };
         run::create(&bundle, &options)?;

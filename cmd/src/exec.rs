@@ -69,6 +69,7 @@ pub struct Exec {
 
 impl Exec {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
+        run::read_only_self()?;
         let (store, id) = (global.store()?, self.id.parse()?);
         // Read before the descriptors go: the file may be one of them.
         let given = self.process.as_deref().map(read).transpose()?;

@@ -39,6 +39,7 @@ impl Run {
         }
         let dir = absolute(&dir)?;
         let bundle = Bundle::read(&dir)?;
+        run::read_only_self_among_others(&bundle.spec)?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then(|| global.store()).transpose()?;
         let options = Options { id, store, detach: self.detach, ..self.new.options(&dir, global)? };

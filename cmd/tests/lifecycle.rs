@@ -418,7 +418,7 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
     }
 }
 
-/// containerd's shim reads what `create` says to its end when the container has a terminal.
+/// CVE-2019-5736, among processes of others.
 #[test]
 fn codexruns_own_file_cannot_be_written_to_through_its_process() {
     let Some(place) = Place::new("exec sleep 60") else { return };
@@ -427,7 +427,12 @@ fn codexruns_own_file_cannot_be_written_to_through_its_process() {
     }
     // It is busy while it runs, so nothing is lost. What is said of the mount comes first, and stays true when it has ended.
     let script = format!("(: > /proc/$PPID/exe) 2> {}; cat /proc/$PPID/comm >> log", place.path("said").display());
-    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook(&script)]}));
+    place.edit(|spec| {
+        spec["hooks"] = json!({"createRuntime": [hook(&script)]});
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+        spec["mounts"].as_array_mut().unwrap()[0] =
+            json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+    });
     place.started();
     assert!(place.read("said").contains("Read-only file system"), "{}", place.read("said"));
     assert_eq!(place.read("log"), "codexrun\n");
@@ -443,6 +448,7 @@ fn a_container_that_is_killed_while_it_is_made_is_an_error_that_is_said() {
     place.fails(&["state", ID], 1, "container does not exist");
 }
 
+/// containerd's shim reads what `create` says to its end when the container has a terminal.
 #[test]
 fn a_created_container_with_a_terminal_holds_nothing_of_the_callers() {
     let Some(place) = Place::new("exec sleep 60") else { return };

@@ -35,7 +35,7 @@ pub use delete::delete;
 pub use exec::{Exec, exec};
 pub use keeper::sweep;
 pub use kill::kill;
-pub use own::read_only_self;
+pub use own::{read_only_self, read_only_self_among_others};
 pub use start::start;
 
 /// How a bundle is run.

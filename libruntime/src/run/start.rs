@@ -1,5 +1,6 @@
 //! `start`: opens the way for a process that `create` left waiting.
 
+use super::attend::OURS;
 use super::fault::Fault;
 use super::{hook, oci_state};
 use crate::bundle::Bundle;
@@ -7,7 +8,7 @@ use crate::cgroup::Cgroup;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting};
-use crate::sys::file;
+use crate::sys::{file, signal};
 use crate::{Error, Result};
 use std::os::fd::AsFd;
 
@@ -47,7 +48,11 @@ pub(super) fn absent() -> Error {
 /// Sends the byte, and waits until the process has executed, or says why it has not.
 fn go(waiting: Waiting) -> Result<Option<Fault>> {
     let cannot = |e| super::launch::setup("start the container's process", e);
-    file::write_all(waiting.gate.as_fd(), b"s").map_err(cannot)?;
+    // If the process dies at this moment that is EPIPE, and not the end of us by SIGPIPE.
+    let caller = signal::set_mask(&signal::Set::all_but(OURS)).map_err(cannot)?;
+    let told = file::write_all(waiting.gate.as_fd(), b"s");
+    signal::set_mask(&caller).map_err(cannot)?;
+    told.map_err(cannot)?;
     // As long as it has the other end open, there is something to wait for.
     file::poll([Some(waiting.faults.as_fd())]).map_err(cannot)?;
     Fault::receive(waiting.faults.as_fd()).map_err(cannot)

@@ -52,6 +52,6 @@ impl Record {
         let none = || Error::new(format!("container `{}` has no cgroup", self.id));
         self.cgroup
             .as_ref()
-            .ok_or_else(|| none().hint("it was made with `--cgroup-manager disabled`, or without the right to make one"))
+            .ok_or_else(|| none().hint("its config.json asks for none, or it was made with `--cgroup-manager disabled`, or without the right to make one"))
     }
 }

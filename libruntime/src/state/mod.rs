@@ -240,7 +240,8 @@ fn late_hooks(spec: &Spec) -> bool {
     spec.hooks().as_ref().is_some_and(|hooks| has(hooks.poststart()) || has(hooks.poststop()))
 }
 
-fn own_pids(spec: &Spec) -> bool {
+/// Whether the container gets a pid namespace of its own.
+pub(crate) fn own_pids(spec: &Spec) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::Pid && n.path().is_none())
 }
