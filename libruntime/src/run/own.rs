@@ -11,6 +11,7 @@ use oci_spec::runtime::Spec;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What /proc links to the file that is running.
 const EXE: &std::ffi::CStr = c"/proc/self/exe";
@@ -22,12 +23,16 @@ const EXE: &std::ffi::CStr = c"/proc/self/exe";
 /// # Errors
 /// The file cannot be protected.
 pub fn read_only_self() -> Result<()> {
-    if cred::euid() != 0 {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.load(Relaxed) || cred::euid() != 0 {
         return Ok(());
     }
     match begin_anew() {
         // Without CAP_SYS_ADMIN there is no container but in a user namespace, whose root may not write to the file.
-        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        Ok(()) | Err(Errno::EPERM) => {
+            DONE.store(true, Relaxed);
+            Ok(())
+        }
         Err(e) => Err(Error::new("cannot protect codexrun's own file").cause(describe(e))),
     }
 }

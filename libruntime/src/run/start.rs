@@ -8,7 +8,7 @@ use crate::cgroup::Cgroup;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting};
-use crate::sys::{file, signal};
+use crate::sys::{Errno, file, signal};
 use crate::{Error, Result};
 use std::os::fd::AsFd;
 
@@ -51,6 +51,9 @@ fn go(waiting: Waiting) -> Result<Option<Fault>> {
     // If the process dies at this moment that is EPIPE, and not the end of us by SIGPIPE.
     let caller = signal::set_mask(&signal::Set::all_but(OURS)).map_err(cannot)?;
     let told = file::write_all(waiting.gate.as_fd(), b"s");
+    if told == Err(Errno::EPIPE) {
+        signal::wait(&signal::Set::of(libc::SIGPIPE)).map_err(cannot)?;
+    }
     signal::set_mask(&caller).map_err(cannot)?;
     told.map_err(cannot)?;
     // As long as it has the other end open, there is something to wait for.

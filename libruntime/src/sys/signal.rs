@@ -8,6 +8,15 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 pub struct Set(libc::sigset_t);
 
 impl Set {
+    /// This signal alone.
+    pub fn of(signal: i32) -> Self {
+        // SAFETY: `sigset_t` is plain data; the calls write only into it.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        unsafe { (libc::sigemptyset(&raw mut set), libc::sigaddset(&raw mut set, signal)) };
+        Set(set)
+    }
+
     /// Every signal but these.
     pub fn all_but(signals: &[i32]) -> Self {
         // SAFETY: `sigset_t` is plain data; the calls write only into it.
