@@ -67,11 +67,9 @@ fn step(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<runtim
 
 /// The hooks of one kind, or what is wrong with them.
 fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<runtime::Hook>>) -> Vec<Hook> {
-    let kept_by_keeper = annotation_of(spec, annotation::PLACEHOLDERS).is_some();
     let mut hooks = Vec::new();
     for (i, hook) in list.iter().flatten().enumerate() {
-        // The hook that removes placeholders under other runtimes; here the keeper does.
-        if kind == HookKind::Poststop && kept_by_keeper && is_sweep(hook) {
+        if is_the_keepers(spec, kind, hook) {
             continue;
         }
         let place = format!("hooks.{}[{i}]", kind.name());
@@ -98,12 +96,11 @@ fn child_hook(index: usize, kind: HookKind, hook: Hook) -> crate::Result<ChildHo
 
 /// The hooks that `start` and `delete` run, who have no plan: poststart or poststop.
 pub fn late(spec: &Spec, kind: HookKind) -> Vec<Hook> {
-    let kept_by_keeper = annotation_of(spec, annotation::PLACEHOLDERS).is_some();
     let list = spec.hooks().as_ref().and_then(|hooks| match kind {
         HookKind::Poststart => hooks.poststart().as_ref(),
         _ => hooks.poststop().as_ref(),
     });
-    list.into_iter().flatten().filter(|hook| !(kept_by_keeper && is_sweep(hook))).map(one).collect()
+    list.into_iter().flatten().filter(|hook| !is_the_keepers(spec, kind, hook)).map(one).collect()
 }
 
 fn one(hook: &runtime::Hook) -> Hook {
@@ -113,6 +110,8 @@ fn one(hook: &runtime::Hook) -> Hook {
     Hook { path, args, env: hook.env().clone().unwrap_or_default(), timeout }
 }
 
-fn is_sweep(hook: &runtime::Hook) -> bool {
-    matches!(hook.args().as_deref(), Some([name, verb, ..]) if name == "codexrun" && verb == "sweep")
+/// The hook that removes placeholders under other runtimes; here the keeper does.
+fn is_the_keepers(spec: &Spec, kind: HookKind, hook: &runtime::Hook) -> bool {
+    let sweep = || matches!(hook.args().as_deref(), Some([name, verb, ..]) if name == "codexrun" && verb == "sweep");
+    kind == HookKind::Poststop && annotation_of(spec, annotation::PLACEHOLDERS).is_some() && sweep()
 }

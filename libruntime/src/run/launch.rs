@@ -193,13 +193,12 @@ impl<'a> Launch<'a> {
             env: Strings::new(&program.env),
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
-            start: if self.park { self.reserved.map(|r| self.fifos(r)).transpose()? } else { None },
+            start: if self.park {
+                self.reserved.map(Reserved::fifos).transpose()?.map(|(gate, faults)| Start { gate, faults })
+            } else {
+                None
+            },
         })
-    }
-
-    fn fifos(&self, reserved: &Reserved) -> Result<Start> {
-        let (gate, faults) = reserved.fifos()?;
-        Ok(Start { gate, faults })
     }
 
     /// What hooks inside the container read: only now is the pid known.

@@ -319,11 +319,7 @@ fn close_range(first: RawFd, last: RawFd) -> Result<()> {
 
 /// dup2(2) of `fd` onto standard input, output and error.
 pub fn become_stdio(fd: BorrowedFd) -> Result<()> {
-    for n in 0..=2 {
-        // SAFETY: takes no pointers; 0 to 2 are not owned by any Rust value.
-        check(unsafe { libc::dup2(fd.as_raw_fd(), n) }.into())?;
-    }
-    Ok(())
+    (0..=2).try_for_each(|number| become_stdio_number(fd, number))
 }
 
 /// dup2(2) onto one of standard input, output and error.

@@ -9,8 +9,9 @@ pub fn kind(namespace: BorrowedFd) -> Result<u64> {
     check(unsafe { libc::ioctl(namespace.as_raw_fd(), libc::NS_GET_NSTYPE as _) }.into()).map(|flag| flag as u64)
 }
 
-/// setns(2); `flag` is the CLONE_NEW* flag of its kind.
-pub fn join(namespace: BorrowedFd, flag: u64) -> Result<()> {
+/// setns(2): of a namespace's descriptor, `flags` is the CLONE_NEW* flag of its kind; of a pidfd, those of the namespaces of that process
+/// to join, all or none.
+pub fn join(namespace: BorrowedFd, flags: u64) -> Result<()> {
     // SAFETY: takes no pointers; it only changes what this process refers to.
-    done(unsafe { libc::setns(namespace.as_raw_fd(), flag as i32) }.into())
+    done(unsafe { libc::setns(namespace.as_raw_fd(), flags as i32) }.into())
 }

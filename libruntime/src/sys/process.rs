@@ -72,12 +72,6 @@ fn clone3(flags: u64, exit_signal: u64, cgroup: Option<BorrowedFd>) -> Result<Cl
     Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
 }
 
-/// setns(2): joins these CLONE_NEW* namespaces of the process that `pidfd` refers to, all or none.
-pub fn setns(pidfd: BorrowedFd, namespaces: u64) -> Result<()> {
-    // SAFETY: takes no pointers; flags only change what this process refers to.
-    done(unsafe { libc::setns(pidfd.as_raw_fd(), namespaces as i32) }.into())
-}
-
 /// Set once, in the process that a clone made to become a container.
 static CHILD: AtomicBool = AtomicBool::new(false);
 

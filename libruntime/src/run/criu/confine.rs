@@ -8,7 +8,7 @@ use crate::plan::op::Op;
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::{self, Cloned, Ended, Pid};
-use crate::sys::{Errno, Result as SysResult, file};
+use crate::sys::{Errno, Result as SysResult, file, namespace};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Whether there is anything to do.
@@ -67,7 +67,7 @@ fn attributes(first: Pid, attrs: &MountAttr) -> SysResult<()> {
 
 /// setns(2): with the mount namespace comes its root.
 fn inside(target: BorrowedFd, attrs: &MountAttr) -> SysResult<()> {
-    process::setns(target, libc::CLONE_NEWNS as u64)?;
+    namespace::join(target, libc::CLONE_NEWNS as u64)?;
     let root = file::open_at(file::cwd(), c"/", libc::O_PATH | libc::O_DIRECTORY)?;
     mount::setattr(root.as_fd(), 0, attrs)
 }

@@ -7,7 +7,7 @@ use crate::plan::place::At;
 use crate::sys::file::Stat;
 use crate::sys::{Errno, Result, file, mount, tty};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(super) fn open_dev(at: &At, child: &mut Child) -> Result<()> {
     child.dev = Some(open_or_make(at, true, child)?);
@@ -73,14 +73,23 @@ pub(super) fn bind_node(child: &Child, name: &CStr, source: &CStr) -> Result<()>
 
 pub(super) fn console(child: &mut Child, ptmx: &At, console: &At, size: Option<(u16, u16)>) -> Result<()> {
     let master = open(ptmx, libc::O_RDWR | libc::O_NOCTTY, child)?;
-    let peer = tty::peer(master.as_fd())?;
-    if let Some((rows, columns)) = size {
-        tty::set_size(master.as_fd(), rows, columns)?;
-    }
+    let peer = other_end(master.as_fd(), size)?;
     // CVE-2025-52565: what is bound is the descriptor's file, and the target is resolved inside the root.
     let target = open_or_make(console, false, child)?;
     mount::attach(mount::clone_fd(peer.as_fd(), 0)?.as_fd(), target.as_fd())?;
-    file::send_fd(child.gate.as_fd(), master.as_fd(), Sync::Console as u8)?;
+    hand_over(child, master.as_fd(), peer)
+}
+
+/// The end of a terminal that the process gets, of the size that is asked for.
+pub(super) fn other_end(master: BorrowedFd, size: Option<(u16, u16)>) -> Result<OwnedFd> {
+    let peer = tty::peer(master)?;
+    size.map_or(Ok(()), |(rows, columns)| tty::set_size(master, rows, columns))?;
+    Ok(peer)
+}
+
+/// The master goes to the parent, the other end waits to become stdio.
+pub(super) fn hand_over(child: &mut Child, master: BorrowedFd, peer: OwnedFd) -> Result<()> {
+    file::send_fd(child.gate.as_fd(), master, Sync::Console as u8)?;
     child.tty = Some(peer);
     Ok(())
 }

@@ -1,15 +1,16 @@
 //! The first steps of `exec`: into the namespaces of a container that runs.
 
 use super::super::child::Child;
+use super::device::{hand_over, other_end};
 use crate::plan::op::Sync;
 use crate::sys::file::{self, Resolve};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Errno, Result, tty};
+use crate::sys::{Errno, Result, namespace};
 use std::os::fd::AsFd;
 
 /// The root and the working directory become those of the mount namespace (setns(2)).
 pub(super) fn join(child: &Child, flags: u64) -> Result<()> {
-    process::setns(child.target.ok_or(Errno::EBADF)?, flags)
+    namespace::join(child.target.ok_or(Errno::EBADF)?, flags)
 }
 
 /// Only a child lives in the joined pid namespace. It is made a child of codexrun itself, which engines expect to inherit it from.
@@ -29,11 +30,6 @@ pub(super) fn terminal(child: &mut Child, size: Option<(u16, u16)>) -> Result<()
         return Err(Errno::ENOTTY);
     }
     let master = file::open_at(devpts.as_fd(), c"ptmx", libc::O_RDWR | libc::O_NOCTTY | libc::O_NOFOLLOW)?;
-    let peer = tty::peer(master.as_fd())?;
-    if let Some((rows, columns)) = size {
-        tty::set_size(master.as_fd(), rows, columns)?;
-    }
-    file::send_fd(child.gate.as_fd(), master.as_fd(), Sync::Console as u8)?;
-    child.tty = Some(peer);
-    Ok(())
+    let peer = other_end(master.as_fd(), size)?;
+    hand_over(child, master.as_fd(), peer)
 }
