@@ -69,7 +69,9 @@ pub struct Exec {
 
 impl Exec {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        run::read_only_self()?;
+        if self.process.as_deref().is_some_and(read_once) {
+            run::read_only_self()?;
+        }
         let (store, id) = (global.store()?, self.id.parse()?);
         // Read before the descriptors go: the file may be one of them.
         let given = self.process.as_deref().map(read).transpose()?;
@@ -156,6 +158,11 @@ fn with(mut sets: LinuxCapabilities, more: &[Capability]) -> LinuxCapabilities {
     sets.set_permitted(add(sets.permitted()));
     sets.set_inheritable(add(sets.inheritable()));
     sets
+}
+
+/// Whether it may be gone when codexrun has begun anew, and reads it again: a pipe, or a link to a descriptor.
+fn read_once(file: &Path) -> bool {
+    file.symlink_metadata().is_ok_and(|meta| !meta.is_file())
 }
 
 fn read(file: &Path) -> Result<Process> {

@@ -194,11 +194,6 @@ pub fn read(words: &[OsString]) -> (Line, Result<Cli, clap::Error>) {
     }
 }
 
-/// The first word that is the name of a verb: mostly the verb.
-pub fn first_verb(words: &[OsString]) -> Option<&'static str> {
-    words.iter().skip(1).find_map(|word| VERBS.iter().find(|(name, _)| word == name)).map(|(name, _)| *name)
-}
-
 fn grammar_of(words: &[OsString]) -> Command {
     let verbs = VERBS.iter().filter(|(name, _)| words.iter().any(|word| word == name));
     let top = Top::augment_args(Command::new("codexrun").disable_help_subcommand(true));

@@ -438,6 +438,40 @@ fn codexruns_own_file_cannot_be_written_to_through_its_process() {
     assert_eq!(place.read("log"), "codexrun\n");
 }
 
+/// CVE-2019-5736: executed by its directory, a program is called by its own name and not by a link's.
+#[test]
+fn exec_takes_a_program_by_its_directory_and_what_needs_its_path_from_a_read_only_file() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    if !nix::unistd::getuid().is_root() {
+        return eprintln!("skipped: an ordinary user's containers have no right to root's files");
+    }
+    let script = place.path("b/rootfs/bin/script");
+    fs::write(&script, "#!/bin/sh\ncat /proc/$$/comm\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    place.started();
+    let comm = ["exec", ID, "sh", "-c", "cat /proc/$$/comm"];
+    assert_eq!(place.ok(&comm), "busybox\n");
+    assert_eq!(place.ok(&["exec", ID, "script"]), "script\n");
+    // Who may look into others could open codexrun's file by way of its process.
+    let looks = [&["exec", "--cap", "CAP_SYS_PTRACE"], &comm[1..]].concat();
+    assert_eq!(place.ok(&looks), "sh\n");
+}
+
+#[test]
+fn exec_never_executes_codexrun_however_fast_the_program_changes() {
+    let script = "cd /bin; cp busybox a; while :; do cp -f a x; ln -sf /proc/self/exe y; mv y x; mv x z; cp a y; mv y x; done";
+    let Some(place) = Place::new(script) else { return };
+    for name in ["cp", "ln", "mv"] {
+        symlink("busybox", place.path("b/rootfs/bin").join(name)).unwrap();
+    }
+    place.started();
+    until("the program is there", || place.path("b/rootfs/bin/x").exists());
+    for _ in 0..40 {
+        let said = place.codexrun(&["exec", ID, "/bin/x", "--version"]);
+        assert!(said.code != 0 && said.out.is_empty(), "{said:?}");
+    }
+}
+
 #[test]
 fn a_container_that_is_killed_while_it_is_made_is_an_error_that_is_said() {
     let Some(place) = Place::new("sleep 60") else { return };

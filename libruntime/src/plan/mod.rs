@@ -98,6 +98,9 @@ pub struct Options {
     pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
     pub keep_keyring: bool,
+    /// Others could write to codexrun's own file if they had a descriptor of it: its program is to be kept ([`Op::Pin`]), if it can be.
+    #[serde(default)]
+    pub pin: bool,
 }
 
 impl Plan {
@@ -124,9 +127,15 @@ impl Plan {
     /// The plan of one more process in the running container that was made of `bundle`: `process` joins it.
     pub fn exec(bundle: &Bundle, process: Process, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
         let mut spec = bundle.spec.clone();
+        let first = spec.process().clone();
         spec.set_process(Some(process));
         let bundle = Bundle { spec, rootfs: bundle.rootfs.clone(), unknown: Vec::new() };
-        exec::plan(&bundle, host, options)
+        exec::plan(&bundle, first.as_ref(), host, options)
+    }
+
+    /// Whether nobody in the container can come by codexrun's own file while it makes this process.
+    pub fn pins(&self) -> bool {
+        self.child.iter().any(|step| matches!(step.op, Op::Pin(_)))
     }
 
     /// The program, for those who prepare its arguments before the clone.
@@ -163,6 +172,8 @@ struct Draft<'a> {
     maps: (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>),
     /// It joins a container that is there, and makes none.
     joins: bool,
+    /// The program is kept when it has been found.
+    pin: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -181,6 +192,7 @@ impl<'a> Draft<'a> {
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
             spaces: join::Spaces::default(),
             joins: false,
+            pin: false,
             init: says(annotation::INIT, "reaper"),
             shared: false,
             layers: 0,
@@ -277,7 +289,8 @@ impl<'a> Draft<'a> {
         }
         let find = |step: &Step| if let Op::Exec(exec) = &step.op { Some(exec.candidates.clone()) } else { None };
         if let Some(candidates) = self.child.iter().find_map(find) {
-            self.step(Stage::Ready, Op::Find(candidates), "process.args");
+            let op = if self.pin { Op::Pin(candidates) } else { Op::Find(candidates) };
+            self.step(Stage::Ready, op, "process.args");
         }
         self.step(Stage::Ready, Op::Tell(Sync::Ready), origin);
         self.step(Stage::Ready, Op::Wait(Sync::Start), origin);

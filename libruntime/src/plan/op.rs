@@ -229,6 +229,9 @@ pub enum Op {
     Stdio,
     /// Looks for the program, so that `create` says what is wrong and not `start`.
     Find(Vec<CString>),
+    /// As [`Op::Find`], and keeps the program by its directory: what [`Op::Exec`] then executes lies behind no link, and nothing but itself
+    /// is executed (CVE-2019-5736). ENOEXEC: it is no program of this machine's, but a script perhaps, which takes its path.
+    Pin(Vec<CString>),
     /// Waits until `start` opens the way, without anybody of ours being there meanwhile.
     Park,
     /// Runs one hook inside the container's namespaces, to its end.

@@ -62,6 +62,16 @@ fn lets_init_work(program: &[bpf::Insn], native: Native) -> bool {
     answers(program, native, calls).all(|answer| answer == ALLOW)
 }
 
+/// Whether execveat(2) passes the filter, if there is one.
+pub(super) fn lets_execveat(draft: &Draft) -> bool {
+    let filters = draft.child.iter().filter_map(|step| if let Op::Seccomp(program) = &step.op { Some(program) } else { None });
+    let call: &[i32] = match draft.host.native {
+        Native::X86_64 => &[322],
+        Native::Aarch64 => &[281],
+    };
+    filters.flat_map(|filter| answers(&filter.insns, draft.host.native, call)).all(|answer| answer == ALLOW)
+}
+
 /// What the filter answers to these calls of the native architecture, with arguments of zero.
 fn answers(program: &[bpf::Insn], native: Native, calls: &'static [i32]) -> impl Iterator<Item = u32> {
     let arch = match native {

@@ -121,7 +121,8 @@ impl fmt::Display for Op {
             Op::Descend => write!(f, "fork into the pid namespace; tell the parent"),
             Op::Terminal { .. } => write!(f, "open a terminal of the container, master to the parent"),
             Op::Stdio => write!(f, "make the terminal standard input, output and error"),
-            Op::Find(candidates) => write!(f, "find {}", candidates.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" or ")),
+            Op::Find(candidates) => write!(f, "find {}", either(candidates)),
+            Op::Pin(candidates) => write!(f, "find and keep {}", either(candidates)),
             Op::Park => write!(f, "wait for `start`"),
             Op::Hook(hook) => write!(f, "run {} {}", hook.kind.name(), text(&hook.path)),
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
@@ -312,6 +313,10 @@ fn text(s: &CStr) -> String {
 
 fn line(s: &CStr) -> String {
     text(s).replace("\\n", "")
+}
+
+fn either(candidates: &[CString]) -> String {
+    candidates.iter().map(|candidate| quoted(candidate)).collect::<Vec<_>>().join(" or ")
 }
 
 fn quoted(s: &CStr) -> String {

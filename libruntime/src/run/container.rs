@@ -49,6 +49,12 @@ impl KeeperProcess {
 }
 
 impl Container {
+    /// As it is right after the clone.
+    pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
+        let fault_writer = Some(fault_writer);
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper: None, master: None, console_sent: false }
+    }
+
     /// Waits for the child's byte; the terminal may come first.
     pub fn expect(&mut self, sync: Sync) -> SysResult<()> {
         loop {

@@ -55,6 +55,12 @@ impl Fault {
         step.is_some_and(|step| matches!(step.op, Op::Hook(_)))
     }
 
+    /// Whether the program can only be executed by its path ([`Op::Pin`]).
+    pub fn is_of_a_path(self, plan: &Plan) -> bool {
+        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
+        self.errno == Errno::ENOEXEC as i32 && step.is_some_and(|step| matches!(step.op, Op::Pin(_)))
+    }
+
     /// What to tell the user.
     pub fn explain(self, plan: &Plan) -> Error {
         match self.column {
@@ -69,7 +75,7 @@ impl Fault {
             return Error::new("the container's process failed at an unknown step").cause(errno.desc());
         };
         match &step.op {
-            Op::Exec(_) | Op::Find(_) => {
+            Op::Exec(_) | Op::Find(_) | Op::Pin(_) => {
                 let name = plan.program().and_then(|program| program.args.first());
                 return not_executed(&name.map(|n| n.to_string_lossy()).unwrap_or_default(), errno);
             }

@@ -1,7 +1,7 @@
 //! The parent: performs its column of the plan, and leaves nothing of a container behind that did not come up.
 
 use super::attend::{OURS, attend};
-use super::child::{Child, Start, States};
+use super::child::{Child, Prepared, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::keeper::Keeper;
@@ -9,7 +9,7 @@ use super::{Options, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
-use crate::plan::{ParentStep, Plan, mount_slots};
+use crate::plan::{ParentStep, Plan};
 use crate::state::{Record, Reserved};
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, signal};
@@ -43,18 +43,18 @@ pub(super) struct Joined<'a> {
 /// Bytes of stack for the command's process between its clone and its execve(2).
 const STACK: usize = 64 * 1024;
 
-/// What the child must not allocate, and the ends of it that the parent keeps.
-struct Prepared<'a> {
-    args: Strings<'a>,
-    env: Strings<'a>,
-    hooks: Vec<(Strings<'a>, Strings<'a>)>,
-    states: States,
-    start: Option<Start>,
+/// The parent's ends of what it shares with the child.
+struct Ends {
+    gate: OwnedFd,
+    faults: OwnedFd,
+    /// For the keeper, from init.
+    ended: Option<OwnedFd>,
 }
 
 impl<'a> Launch<'a> {
-    /// The whole life of the process; its exit code, or 0 when it goes on without us.
-    pub fn run(&self) -> Result<u8> {
+    /// The whole life of the process; its exit code, or 0 when it goes on without us. `None`: nothing has been run, as the program cannot
+    /// be kept ([`Op::Pin`]).
+    pub fn run(&self) -> Result<Option<u8>> {
         let blocked = signal::Set::all_but(OURS);
         let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
         // Ignored by the caller, it would keep us from learning how the container ended.
@@ -65,7 +65,7 @@ impl<'a> Launch<'a> {
     }
 
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
-    fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {
+    fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<Option<u8>> {
         let made = self.make_cgroup()?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
         let started = self.start(caller, cgroup);
@@ -75,14 +75,14 @@ impl<'a> Launch<'a> {
         };
         let ended = match self.bring_up(&mut container, cgroup) {
             // It waits for `start`.
-            Ok(()) if self.park => return Ok(0),
+            Ok(()) if self.park => return Ok(Some(0)),
             Ok(()) if self.options.detach => self.started(&container),
             Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
             // Everybody else looks after it.
-            return Ok(0);
+            return Ok(Some(0));
         }
         let code = match self.finish(&mut container, ended) {
             Ok(code) => made.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
@@ -106,70 +106,26 @@ impl<'a> Launch<'a> {
     fn start(&self, mask: signal::Set, cgroup: Option<&Cgroup>) -> Result<Container> {
         let clone = |op: &ParentOp| if let ParentOp::Clone(flags) = op { Some(*flags) } else { None };
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
-        let prepared = self.prepare()?;
-        let sockets = |e| setup("make a socket", e);
-        let (gate, child_gate) = file::socketpair().map_err(sockets)?;
-        let (faults, fault_writer) = file::pipe().map_err(sockets)?;
-        let (hears, says) =
-            if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
-        // Touched only by the command's process, a few pages of it.
-        let stack = vec![0; if self.plan.init { STACK } else { 0 }];
-        let mapped = idmap::prepare(&self.plan.parent)?;
         let doors = door::open(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
         let init = self.joined.map(|joined| joined.init);
-        let Entry { files, unified, lenient } = cgroup.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
+        let mut entry = cgroup.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
+        let unified = entry.unified.take();
+        let (ours, prepared) = self.prepare(mask, entry)?;
+        let child = Child::new(self.plan, prepared);
         let groups = self.drop_groups()?;
         let cloned = door::clone(&doors, namespaces, unified.as_ref().map(AsFd::as_fd));
         if matches!(cloned, Ok(Cloned::Child)) {
-            // Nothing that owns memory is dropped from here on.
-            process::become_child();
-            // An end of the parent's that stayed open here would hide its death from us.
-            drop((gate, faults, hears, unified));
-            if let Some(lock) = self.reserved.map(Reserved::lock)
-                && file::close_copy(lock).is_err()
-            {
-                process::exit(1);
-            }
-            let Prepared { args, env, hooks, states, start } = prepared;
-            let mut child = Child {
-                plan: self.plan,
-                gate: child_gate,
-                faults: fault_writer,
-                ended: says,
-                mask,
-                args,
-                env,
-                hooks,
-                states,
-                start,
-                target: self.joined.map(|joined| joined.process),
-                stack,
-                umask: None,
-                root: None,
-                root_id: (0, 0),
-                dev: None,
-                proc_self: None,
-                proc: None,
-                null: None,
-                empty: None,
-                kept: [const { None }; mount_slots()],
-                mapped,
-                cgroup: files,
-                may_stay_outside: lenient,
-                tty: None,
-                step: 0,
-            };
-            child.walk()
+            self.go_on_as(child, (ours, unified))
         }
         let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
         let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, &doors, namespaces, unified.is_some()))? else {
             process::exit(1)
         };
-        let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
-        let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, console_sent: false };
+        let Child { faults: fault_writer, states, .. } = child;
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
-        match told.and_then(|()| self.tell_states(&prepared.states, pid)) {
+        let container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
+        match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
                 let ended = container.end(true).map_err(|e| setup("end the container", e));
@@ -178,7 +134,21 @@ impl<'a> Launch<'a> {
         }
     }
 
-    fn prepare(&self) -> Result<Prepared<'a>> {
+    /// The child's part. Nothing that owns memory is dropped from here on.
+    fn go_on_as(&self, mut child: Child, parents: (Ends, Option<OwnedFd>)) -> ! {
+        process::become_child();
+        // An end of the parent's that stayed open here would hide its death from us.
+        drop(parents);
+        if let Some(lock) = self.reserved.map(Reserved::lock)
+            && file::close_copy(lock).is_err()
+        {
+            process::exit(1);
+        }
+        child.walk()
+    }
+
+    /// What the child must not allocate, and the ends of it that the parent keeps.
+    fn prepare(&self, mask: signal::Set, entry: Entry) -> Result<(Ends, Prepared<'a>)> {
         let plan: &'a Plan = self.plan;
         let missing = || Error::new("there is nothing to run").at("config.json: process.args");
         let program = plan.program().ok_or_else(missing)?;
@@ -188,7 +158,16 @@ impl<'a> Launch<'a> {
             true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
             false => Ok(None),
         };
-        Ok(Prepared {
+        let sockets = |e| setup("make a socket", e);
+        let (gate, child_gate) = file::socketpair().map_err(sockets)?;
+        let (faults, fault_writer) = file::pipe().map_err(sockets)?;
+        let (hears, says) =
+            if plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
+        let prepared = Prepared {
+            gate: child_gate,
+            faults: fault_writer,
+            ended: says,
+            mask,
             args: Strings::new(&program.args),
             env: Strings::new(&program.env),
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
@@ -198,7 +177,14 @@ impl<'a> Launch<'a> {
             } else {
                 None
             },
-        })
+            target: self.joined.map(|joined| joined.process),
+            // Touched only by the command's process, a few pages of it.
+            stack: vec![0; if plan.init { STACK } else { 0 }],
+            mapped: idmap::prepare(&plan.parent)?,
+            cgroup: entry.files,
+            may_stay_outside: entry.lenient,
+        };
+        Ok((Ends { gate, faults, ended: hears }, prepared))
     }
 
     /// What hooks inside the container read: only now is the pid known.
@@ -287,17 +273,18 @@ impl<'a> Launch<'a> {
     }
 
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
-    fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<u8> {
+    fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
         let ended = container.end(followed.is_err());
         container.end_keeper();
         container.fault_writer = None;
         // A fault says more than the parent's own impression of it.
         let fault = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Fault::receive(container.faults.as_fd()));
-        if let Ok(Some(fault)) = fault {
-            return Err(fault.explain(self.plan));
+        match fault {
+            Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
+            Ok(Some(fault)) => return Err(fault.explain(self.plan)),
+            Ok(None) | Err(_) => followed?,
         }
-        followed?;
-        Ok(ended.map_err(|e| setup("wait for the container", e))?.code())
+        Ok(Some(ended.map_err(|e| setup("wait for the container", e))?.code()))
     }
 
     pub(super) fn record(&self, pid: Pid, cgroup: Option<&Cgroup>) -> Result<()> {

@@ -76,6 +76,7 @@ impl Options {
             no_cgroup: self.no_cgroup,
             may_lack_cgroup: self.may_lack_cgroup,
             keep_keyring: self.keep_keyring,
+            pin: false,
         }
     }
 }
@@ -107,7 +108,8 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
     if let Some(reserved) = reserved.filter(|_| ended.is_err() || !options.detach) {
         reserved.remove().map_err(|e| vec![e])?;
     }
-    ended.map_err(|e| vec![e])
+    // Only `exec` keeps its program.
+    ended.map(Option::unwrap_or_default).map_err(|e| vec![e])
 }
 
 /// Makes a container whose process waits for [`start`]. `options` must have an id and a store. Unlike [`run`] it mentions no warnings:

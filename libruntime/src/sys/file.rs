@@ -114,6 +114,13 @@ pub fn read_link(link: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
     check(n as libc::c_long).map(|n| n as usize)
 }
 
+/// readlinkat(2) of the link `name` below `dir`; how much of `buffer` it fills. EINVAL: it is no link.
+pub fn read_link_at(dir: BorrowedFd, name: &CStr, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: `name` is NUL-terminated; the buffer is live, writable and as long as said.
+    let n = unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    check(n as libc::c_long).map(|n| n as usize)
+}
+
 /// What stat(2) says of a file, as far as anybody here asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {

@@ -137,6 +137,17 @@ pub fn exec(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
     Errno::last()
 }
 
+/// execveat(2) of the file `name` in `dir`, which must not be a link (ELOOP); returns only when it failed.
+///
+/// As `dir` is close-on-exec, the kernel executes nothing but the file itself: what takes an interpreter that opens it again (a script, a
+/// format of binfmt_misc) is ENOENT (execveat(2), BUGS).
+pub fn exec_at(dir: BorrowedFd, name: &CStr, argv: &Strings, envp: &Strings) -> Errno {
+    let (dir, name, flags) = (dir.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: the name is NUL-terminated, both arrays are NULL-terminated and their strings live.
+    unsafe { libc::syscall(libc::SYS_execveat, dir, name, argv.0.as_ptr(), envp.0.as_ptr(), flags) };
+    Errno::last()
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
