@@ -202,6 +202,44 @@ fn one_that_is_being_made_is_deleted_when_it_is_made() {
     });
 }
 
+/// What `create`, waiting for something, says to SIGTERM; nothing may be left.
+fn stopped(place: &Place, command: &mut Command, waits: impl FnMut() -> bool) {
+    let create = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until("create waits", waits);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(create.id().cast_signed()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    let begun = Instant::now();
+    let said = said(&create.wait_with_output().unwrap());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{said:?}");
+    assert_eq!((said.code, said.err.as_str()), (143, "codexrun: stopped by SIGTERM before the process could start\n"));
+    place.fails(&["state", ID], 1, "container does not exist");
+    assert!(!place.path("r").join(ID).exists());
+}
+
+#[test]
+fn create_is_stopped_by_a_signal_while_a_hook_runs_and_leaves_nothing() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    let runs = place.path("runs");
+    for kind in ["createRuntime", "createContainer"] {
+        place.edit(|spec| spec["hooks"] = json!({ kind: [hook(&format!("echo > {}; exec sleep 60", runs.display()))]}));
+        stopped(&place, &mut place.command(&["create", "--bundle", "b", ID]), || runs.exists());
+        fs::remove_file(&runs).unwrap();
+    }
+}
+
+#[test]
+fn create_does_not_wait_for_ever_for_a_console_socket_that_nobody_reads() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.edit(|spec| spec["process"]["terminal"] = json!(true));
+    let socket = place.path("console");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let path = socket.to_str().unwrap();
+    // Who has been queued stays so, gone or not.
+    while libruntime::sys::net::connect(path.as_bytes()).is_ok() {}
+    let begun = Instant::now();
+    let waits = || begun.elapsed() > Duration::from_millis(500);
+    stopped(&place, &mut place.command(&["create", "--bundle", "b", "--console-socket", path, ID]), waits);
+}
+
 #[test]
 fn a_taken_id_is_refused_and_the_first_stays() {
     let Some(place) = Place::new("sleep 60") else { return };
@@ -446,10 +484,10 @@ fn exec_takes_a_program_by_its_directory_and_what_needs_its_path_from_a_read_onl
         return eprintln!("skipped: an ordinary user's containers have no right to root's files");
     }
     let script = place.path("b/rootfs/bin/script");
-    fs::write(&script, "#!/bin/sh\ncat /proc/$$/comm\n").unwrap();
+    fs::write(&script, "#!/bin/sh\ncat /proc/$$/comm; :\n").unwrap();
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     place.started();
-    let comm = ["exec", ID, "sh", "-c", "cat /proc/$$/comm"];
+    let comm = ["exec", ID, "sh", "-c", "cat /proc/$$/comm; :"];
     assert_eq!(place.ok(&comm), "busybox\n");
     assert_eq!(place.ok(&["exec", ID, "script"]), "script\n");
     // Who may look into others could open codexrun's file by way of its process.

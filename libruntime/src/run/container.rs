@@ -1,5 +1,6 @@
 //! What the parent holds of a container while it is brought up and followed: its process, its socket, its keeper.
 
+use super::interrupt::Interrupt;
 use super::keeper;
 use crate::plan::op::Sync;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
@@ -56,8 +57,9 @@ impl Container {
     }
 
     /// Waits for the child's byte; the terminal may come first.
-    pub fn expect(&mut self, sync: Sync) -> SysResult<()> {
+    pub fn expect(&mut self, sync: Sync, interrupt: &Interrupt) -> SysResult<()> {
         loop {
+            interrupt.or_wait(Some(self.gate.as_fd()), -1)?;
             match file::receive(self.gate.as_fd())? {
                 Some((byte, fd)) if byte == Sync::Console as u8 => {
                     self.master = fd;

@@ -4,8 +4,9 @@ use super::attend::{OURS, attend};
 use super::child::{Child, Prepared, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
+use super::interrupt::Interrupt;
 use super::keeper::Keeper;
-use super::{Options, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
+use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
@@ -73,7 +74,9 @@ impl<'a> Launch<'a> {
             Ok(container) => container,
             Err(e) => return Err(without(made.as_ref(), e)),
         };
-        let ended = match self.bring_up(&mut container, cgroup) {
+        let interrupt = Interrupt::default();
+        let up = self.bring_up(&mut container, cgroup, &interrupt);
+        let ended = match up.map_err(|e| interrupt.explain(e)) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
             Ok(()) if self.options.detach => self.started(&container),
@@ -212,26 +215,30 @@ impl<'a> Launch<'a> {
     }
 
     /// The parent's column after the clone.
-    fn bring_up(&self, container: &mut Container, cgroup: Option<&Cgroup>) -> Result<()> {
+    fn bring_up(&self, container: &mut Container, cgroup: Option<&Cgroup>, interrupt: &Interrupt) -> Result<()> {
         for step in &self.plan.parent {
             match &step.op {
                 ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
-                ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
+                ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
-                ParentOp::Hooks(_, hooks) => hook::run_all(&step.origin, hooks, &self.state("creating", container.pid))?,
+                ParentOp::Hooks(_, hooks) => {
+                    hook::run_all(&step.origin, hooks, &self.state("creating", container.pid), Some(interrupt))?;
+                }
                 ParentOp::Joined => container.joined().map_err(|e| failed(step, e))?,
                 ParentOp::Record => {
                     // Whoever hears that the container is there may expect its terminal.
-                    self.console(container)?;
+                    self.console(container, interrupt)?;
                     self.record(container.pid, cgroup)?;
                 }
             }
         }
         container.fault_writer = None;
-        self.console(container)
+        self.console(container, interrupt)?;
+        // In the foreground they are passed on from here on.
+        if self.options.detach { interrupt.none() } else { Ok(()) }
     }
 
     fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf]) -> SysResult<()> {
@@ -259,7 +266,9 @@ impl<'a> Launch<'a> {
             self.executed(container)?;
         }
         match step.map(|step| (&step.op, &step.origin)) {
-            Some((ParentOp::Hooks(_, hooks), origin)) => hook::run_all(origin, hooks, &self.state("running", container.pid)),
+            Some((ParentOp::Hooks(_, hooks), origin)) => {
+                hook::run_all(origin, hooks, &self.state("running", container.pid), None)
+            }
             _ => Ok(()),
         }
     }
@@ -303,14 +312,12 @@ impl<'a> Launch<'a> {
     }
 
     /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
-    fn console(&self, container: &mut Container) -> Result<()> {
+    fn console(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
         if self.plan.terminal && container.master.is_none() && !container.console_sent {
-            container.expect(Sync::Console).map_err(|e| setup("receive the terminal", e))?;
+            container.expect(Sync::Console, interrupt).map_err(|e| setup("receive the terminal", e))?;
         }
         let (Some(path), Some(master)) = (&self.options.console_socket, &container.master) else { return Ok(()) };
-        let failed = |e: std::io::Error| Error::new(format!("cannot send the terminal to `{}`", path.display())).cause(e);
-        let socket = std::os::unix::net::UnixStream::connect(path).map_err(failed)?;
-        file::send_fd(socket.as_fd(), master.as_fd(), 0).map_err(|e| failed(e.into()))?;
+        console::send(path, master.as_fd(), interrupt)?;
         (container.master, container.console_sent) = (None, true);
         Ok(())
     }

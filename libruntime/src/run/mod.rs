@@ -2,6 +2,7 @@
 
 mod attend;
 mod child;
+mod console;
 mod container;
 pub mod criu;
 mod delete;
@@ -11,6 +12,7 @@ pub mod fault;
 mod hook;
 mod idmap;
 mod init;
+mod interrupt;
 pub mod keeper;
 mod kill;
 mod launch;

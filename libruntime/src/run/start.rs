@@ -52,7 +52,7 @@ fn go(waiting: Waiting) -> Result<Option<Fault>> {
     let caller = signal::set_mask(&signal::Set::all_but(OURS)).map_err(cannot)?;
     let told = file::write_all(waiting.gate.as_fd(), b"s");
     if told == Err(Errno::EPIPE) {
-        signal::wait(&signal::Set::of(libc::SIGPIPE)).map_err(cannot)?;
+        signal::wait(&signal::Set::of(&[libc::SIGPIPE])).map_err(cannot)?;
     }
     signal::set_mask(&caller).map_err(cannot)?;
     told.map_err(cannot)?;
@@ -97,7 +97,7 @@ fn poststart(record: &Record) -> Result<()> {
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
     let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
-    hook::run_all("hooks.poststart", &hooks, &state)
+    hook::run_all("hooks.poststart", &hooks, &state, None)
 }
 
 /// Of a container that is stopped.

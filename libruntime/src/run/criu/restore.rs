@@ -181,7 +181,7 @@ impl Revival<'_> {
 
     fn hooks(&self, pid: Pid) -> Result<()> {
         let state = self.launch.state("creating", pid);
-        self.early_hooks().try_for_each(|(place, hooks)| hook::run_all(place, hooks, &state))
+        self.early_hooks().try_for_each(|(place, hooks)| hook::run_all(place, hooks, &state, None))
     }
 }
 
