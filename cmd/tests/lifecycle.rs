@@ -241,6 +241,27 @@ fn create_does_not_wait_for_ever_for_a_console_socket_that_nobody_reads() {
 }
 
 #[test]
+fn a_spoilt_record_loses_no_process() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    let (state, copy) = (place.path("r").join(ID).join("state.json"), place.path("r").join(ID).join("state.json.copy"));
+    let kept = fs::read(&copy).unwrap();
+    fs::write(&state, "{").unwrap();
+    assert_eq!(place.status(), "running");
+    place.fails(&["delete", ID], 1, "that is not stopped: running");
+    fs::write(&copy, "{").unwrap();
+    place.fails(&["delete", ID], 1, "garbled record");
+    fs::write(&copy, kept).unwrap();
+    place.ok(&["delete", "--force", ID]);
+    assert!(!Path::new(&format!("/proc/{}/fd/0", place.read("pid"))).exists());
+    fs::create_dir_all(state.parent().unwrap()).unwrap();
+    fs::write(&state, "{").unwrap();
+    let said = place.codexrun(&["delete", "--force", ID]);
+    assert!(said.code == 0 && said.err.contains("processes of the container may go on"), "{said:?}");
+    assert!(!state.exists());
+}
+
+#[test]
 fn a_taken_id_is_refused_and_the_first_stays() {
     let Some(place) = Place::new("sleep 60") else { return };
     place.started();

@@ -7,7 +7,7 @@ use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::host::Host;
 use crate::plan::{self, Plan};
-use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting};
+use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting, absent};
 use crate::sys::{Errno, file, signal};
 use crate::{Error, Result};
 use std::os::fd::AsFd;
@@ -38,11 +38,6 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
         Some(fault) => Err(failed(&record, held, fault)),
         None => poststart(&record).map_err(|e| destroyed(&record, held, e)),
     }
-}
-
-/// Nothing has this name.
-pub(super) fn absent() -> Error {
-    Error::new("container does not exist")
 }
 
 /// Sends the byte, and waits until the process has executed, or says why it has not.

@@ -14,6 +14,7 @@ pub use events::Event;
 pub use id::ContainerId;
 pub use members::innermost_pid;
 pub use signal::Signal;
+pub(crate) use store::absent;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
@@ -196,13 +197,16 @@ impl Record {
         (status, None)
     }
 
-    /// Signals the first process; never a stranger that was given its number.
+    /// Signals the first process; never a stranger that was given its number. SIGKILL ends a pause: nothing that stands still dies
+    /// (version 1), and nobody who was killed is to go on pausing.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         let process = self.first_process()?;
         pidfd_send_signal(process.as_fd(), signal.number()).map_err(|e| match e {
             Errno::ESRCH => not_running(),
             e => Error::new(format!("cannot signal container `{}`", self.id)).cause(e.desc()),
-        })
+        })?;
+        let paused = self.cgroup.as_ref().filter(|cgroup| signal == Signal::KILL && cgroup.is_frozen());
+        paused.map_or(Ok(()), Cgroup::thaw)
     }
 
     /// The OCI state, as `codexrun state` prints it and hooks read it.
