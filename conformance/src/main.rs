@@ -4,6 +4,7 @@ mod actor;
 mod args;
 mod case;
 mod engine;
+mod hole;
 mod launch;
 mod matrix;
 mod oci;

@@ -365,7 +365,7 @@ pub struct NewFs {
     pub copy_up: bool,
     /// All parameters as mount(2) takes them, when one is too long for fsconfig(2).
     pub data: Option<CString>,
-    /// Keep it in this slot for [`Op::Again`].
+    /// Keep it in this slot, for [`Op::Again`] and for places that are looked up from it.
     pub keep: Option<usize>,
 }
 
