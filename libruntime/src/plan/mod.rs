@@ -115,9 +115,9 @@ impl Plan {
         mask::plan(&mut draft, spec);
         warnings.extend(identity::plan(&mut draft, spec, &maps));
         process::plan(&mut draft, spec);
-        warnings.extend(seccomp::plan(&mut draft, spec));
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
+        warnings.extend(seccomp::plan(&mut draft, spec));
         draft.finish(spec, warnings)
     }
 

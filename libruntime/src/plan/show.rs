@@ -130,6 +130,10 @@ impl fmt::Display for Op {
             Op::Seccomp(program) => {
                 write!(f, "load a filter of {} instructions, flags {:#x}", program.insns.len(), program.flags)
             }
+            Op::Supervised(program) => {
+                let (length, flags) = (program.insns.len(), program.flags);
+                write!(f, "load a filter of {length} instructions, flags {flags:#x}; its listener to the agent")
+            }
             Op::Exec(exec) => write!(f, "exec {}", exec.args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")),
         }
     }
@@ -164,6 +168,8 @@ impl fmt::Display for ParentOp {
                 write!(f, "run {}", kind.name())?;
                 hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
             }
+            ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
+            ParentOp::Introduce => write!(f, "write what the seccomp agent is told"),
             ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
             ParentOp::Record => write!(f, "record the container"),
         }
@@ -179,6 +185,7 @@ impl fmt::Display for Sync {
             Sync::Placeholders => "placeholders",
             Sync::Mounted => "mounted",
             Sync::Hooked => "hooked",
+            Sync::Agent => "seccomp agent",
             Sync::Console => "console",
             Sync::Ready => "ready",
             Sync::Start => "start",

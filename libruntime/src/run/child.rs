@@ -1,5 +1,6 @@
 //! The loop of the child: it walks the list and leaves by execve(2) or `_exit`.
 
+use super::agent::Agent;
 use super::fault::{Column, Fault};
 use crate::plan::Plan;
 use crate::plan::mount_slots;
@@ -51,6 +52,8 @@ pub(super) struct Child<'a> {
     pub target: Option<BorrowedFd<'a>>,
     /// How `start` is heard, after `create`.
     pub start: Option<Start>,
+    /// Who answers for the filter.
+    pub agent: Option<Agent>,
     /// argv and envp of the hooks of this column.
     pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
     /// What those hooks read.

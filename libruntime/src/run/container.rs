@@ -21,6 +21,8 @@ pub(super) struct Container {
     pub ended: Option<OwnedFd>,
     pub keeper: Option<KeeperProcess>,
     pub master: Option<OwnedFd>,
+    /// What the seccomp agent is told, to be written.
+    pub introduction: Option<OwnedFd>,
     /// The master has gone to its receiver.
     pub console_sent: bool,
 }

@@ -43,6 +43,7 @@ pub fn exec(
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
     let options = Options {
+        id: Some(id.clone()),
         detach: exec.detach,
         pid_file: exec.pid_file.clone(),
         console_socket: exec.console_socket.clone(),

@@ -1,5 +1,6 @@
 //! The parent: performs its column of the plan, and leaves nothing of a container behind that did not come up.
 
+use super::agent::{self, Agent};
 use super::attend::{OURS, attend};
 use super::child::{Child, Start, States};
 use super::container::{Container, KeeperProcess};
@@ -50,6 +51,7 @@ struct Prepared<'a> {
     hooks: Vec<(Strings<'a>, Strings<'a>)>,
     states: States,
     start: Option<Start>,
+    agent: Option<Agent>,
 }
 
 impl<'a> Launch<'a> {
@@ -107,6 +109,8 @@ impl<'a> Launch<'a> {
         let clone = |op: &ParentOp| if let ParentOp::Clone(flags) = op { Some(*flags) } else { None };
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
         let prepared = self.prepare()?;
+        let introduction = prepared.agent.as_ref().map(|agent| agent.message.try_clone()).transpose();
+        let introduction = introduction.map_err(|e| Error::new("cannot keep what the seccomp agent is told").cause(e))?;
         let sockets = |e| setup("make a socket", e);
         let (gate, child_gate) = file::socketpair().map_err(sockets)?;
         let (faults, fault_writer) = file::pipe().map_err(sockets)?;
@@ -131,7 +135,7 @@ impl<'a> Launch<'a> {
             {
                 process::exit(1);
             }
-            let Prepared { args, env, hooks, states, start } = prepared;
+            let Prepared { args, env, hooks, states, start, agent } = prepared;
             let mut child = Child {
                 plan: self.plan,
                 gate: child_gate,
@@ -143,6 +147,7 @@ impl<'a> Launch<'a> {
                 hooks,
                 states,
                 start,
+                agent,
                 target: self.joined.map(|joined| joined.process),
                 stack,
                 umask: None,
@@ -167,7 +172,8 @@ impl<'a> Launch<'a> {
             process::exit(1)
         };
         let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
-        let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, console_sent: false };
+        let container =
+            Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, introduction, console_sent: false };
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
         match told.and_then(|()| self.tell_states(&prepared.states, pid)) {
             Ok(()) => Ok(container),
@@ -198,6 +204,7 @@ impl<'a> Launch<'a> {
             } else {
                 None
             },
+            agent: agent::connect(self)?,
         })
     }
 
@@ -230,6 +237,11 @@ impl<'a> Launch<'a> {
         for step in &self.plan.parent {
             match &step.op {
                 ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
+                ParentOp::Agent(_) => {}
+                ParentOp::Introduce => {
+                    let message = container.introduction.take();
+                    message.map_or(Ok(()), |message| agent::introduce(self, &message, container.pid))?;
+                }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
@@ -338,6 +350,10 @@ impl<'a> Launch<'a> {
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {
+        self.state_of(status, pid).to_string()
+    }
+
+    pub(super) fn state_of(&self, status: &str, pid: Pid) -> serde_json::Value {
         let id = self.options.id.as_ref().map_or_else(|| format!("codexrun-{pid}"), ToString::to_string);
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         oci_state(&self.bundle.spec, &id, status, pid, dir)

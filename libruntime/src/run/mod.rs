@@ -1,5 +1,6 @@
 //! Plan → process: the parent's column, the child's loop, init, the keeper of placeholders.
 
+mod agent;
 mod attend;
 mod child;
 mod container;
@@ -149,12 +150,11 @@ pub fn close_inherited(preserve: u32) -> Result<()> {
 }
 
 /// The OCI state, as hooks read it (runtime.md, "State").
-fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> String {
+fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> serde_json::Value {
     serde_json::json!({
         "ociVersion": spec.version(), "id": id, "status": status, "pid": pid, "bundle": bundle,
         "annotations": spec.annotations().clone().unwrap_or_default(),
     })
-    .to_string()
 }
 
 /// What must be true of us before there is a process that inherits from us.
