@@ -3,6 +3,7 @@
 use super::Who::Both;
 use super::console::{Master, Socket};
 use super::container::Container;
+use super::exec::{detached_as, process};
 use super::turn::Turn;
 use super::{Must, must};
 use crate::report::{No, Verdict, fail};
@@ -72,14 +73,12 @@ fn exec(turn: &Turn) -> Verdict {
     let socket = Socket::new(turn)?;
     let (container, first) = started(turn, &socket, "exec sleep 1000")?;
     first.to_end()?;
-    // Beside us, as it waits for an answer until the descriptor is closed.
-    let words =
-        ["exec", "--pid-file", &turn.trace("pid").display().to_string(), "--detach", &container.id, "/bin/mkdir", "/work/y"];
-    turn.succeeds(&words)?;
+    let file = process(turn, &["/bin/mkdir", "/work/y"], |p| p["noNewPrivileges"] = json!(true))?;
+    let pid = detached_as(&container, turn, &file, &[])?;
     let state: Value = serde_json::from_slice(&socket.receive()?.to_end()?).map_err(std::io::Error::from)?;
-    let (pid, first) = (turn.mark("pid"), json!(container.pid()?));
-    let same = state["pid"].to_string() == pid.trim() && state["state"]["pid"] == first && state["pid"] != first;
-    if same { Ok(()) } else { fail("the socket", format!("pid {}, and {first} in the state", pid.trim()), state) }
+    let first = container.pid()?;
+    let same = state["pid"] == pid && state["state"]["pid"] == first;
+    if same { Ok(()) } else { fail("the socket", format!("pid {pid}, and {first} in the state"), state) }
 }
 
 fn absent(turn: &Turn) -> Verdict {
