@@ -270,6 +270,8 @@ pub struct ChildHook {
 pub enum Sync {
     /// The parent has written the id maps.
     Maps = b'm',
+    /// The parent has put it into the resctrl group.
+    Resctrl = b'c',
     /// The network namespace is there.
     Networked = b'n',
     /// The parent has moved the network devices into it.
@@ -413,6 +415,10 @@ pub enum ParentOp {
     Tell(Sync),
     /// Runs hooks in the runtime's namespaces.
     Hooks(HookKind, Vec<super::hook::Hook>),
+    /// Makes, or finds, the group of caches and memory bandwidth, before the clone.
+    Resctrl(super::resctrl::Group),
+    /// Puts the process into it.
+    EnterResctrl,
     /// Connects to the seccomp agent, before the clone.
     Agent(Agent),
     /// Writes what the child tells that agent, now that its pid is known.

@@ -2,6 +2,7 @@
 
 use super::op::{Attrs, Bind, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
 use super::place::At;
+use super::resctrl::Group;
 use super::{ParentStep, Plan, Step};
 use crate::sys::mount::{MountAttr, attr};
 use std::ffi::{CStr, CString};
@@ -168,6 +169,8 @@ impl fmt::Display for ParentOp {
                 write!(f, "run {}", kind.name())?;
                 hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
             }
+            ParentOp::Resctrl(group) => group.fmt(f),
+            ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
             ParentOp::Introduce => write!(f, "write what the seccomp agent is told"),
             ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
@@ -176,10 +179,20 @@ impl fmt::Display for ParentOp {
     }
 }
 
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "have the resctrl group {}", self.path.display())?;
+        let lines = self.schema.iter().chain(&self.schemata);
+        lines.into_iter().try_for_each(|line| write!(f, "; {}", line.escape_debug()))?;
+        if self.monitor.is_some() { write!(f, ", monitored") } else { Ok(()) }
+    }
+}
+
 impl fmt::Display for Sync {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sync::Maps => "maps",
+            Sync::Resctrl => "resctrl",
             Sync::Networked => "network",
             Sync::NetDevices => "network devices",
             Sync::Placeholders => "placeholders",

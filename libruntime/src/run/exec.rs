@@ -57,8 +57,15 @@ pub fn exec(
     let plan = Plan::exec(&bundle, process, &Host::probe(), &asked)?;
     receiver(&plan, &options).map_err(one)?;
     let joined = launch::Joined { init: record.pid, process: target.as_fd(), cgroup: record.cgroup.as_ref() };
-    let launch =
-        launch::Launch { plan: &plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false };
+    let launch = launch::Launch {
+        plan: &plan,
+        bundle: &bundle,
+        options: &options,
+        reserved: None,
+        joined: Some(joined),
+        park: false,
+        resctrl: record.resctrl.clone(),
+    };
     launch.run().map_err(one)
 }
 

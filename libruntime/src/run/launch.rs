@@ -10,7 +10,9 @@ use super::{Options, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
+use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan, mount_slots};
+use crate::resctrl::Resctrl;
 use crate::state::{Record, Reserved};
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, signal};
@@ -28,6 +30,8 @@ pub(super) struct Launch<'a> {
     pub joined: Option<Joined<'a>>,
     /// The process waits for `start`.
     pub park: bool,
+    /// Its resctrl group, to be made; of one that is joined, there.
+    pub resctrl: Option<Resctrl>,
 }
 
 /// A container that runs already.
@@ -69,6 +73,7 @@ impl<'a> Launch<'a> {
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
     fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {
         let made = self.make_cgroup()?;
+        self.make_resctrl().map_err(|e| without(made.as_ref(), e))?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
         let started = self.start(caller, cgroup);
         let mut container = match started {
@@ -97,11 +102,18 @@ impl<'a> Launch<'a> {
     /// What is about to be made is recorded first: whoever kills us then leaves nothing that `delete` does not find.
     pub(super) fn make_cgroup(&self) -> Result<Option<Cgroup>> {
         let plan = |op: &'a ParentOp| if let ParentOp::Cgroup(plan) = op { Some(plan) } else { None };
-        let Some(plan) = self.plan.parent.iter().find_map(|step| plan(&step.op)) else { return Ok(None) };
-        if let Some(reserved) = self.reserved {
-            reserved.save(&self.new_record(None, Some(&Cgroup::foresee(plan)))?)?;
+        let plan = self.plan.parent.iter().find_map(|step| plan(&step.op));
+        if let Some(reserved) = self.reserved.filter(|_| plan.is_some() || self.resctrl.is_some()) {
+            reserved.save(&self.new_record(None, plan.map(Cgroup::foresee).as_ref())?)?;
         }
-        Cgroup::create(plan)
+        plan.map_or(Ok(None), Cgroup::create)
+    }
+
+    fn make_resctrl(&self) -> Result<()> {
+        match (&self.resctrl, resctrl_group(self.plan)) {
+            (Some(resctrl), Some(group)) => resctrl.create(group),
+            _ => Ok(()),
+        }
     }
 
     /// Everything up to and including the clone.
@@ -237,7 +249,8 @@ impl<'a> Launch<'a> {
         for step in &self.plan.parent {
             match &step.op {
                 ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::Agent(_) => {}
+                ParentOp::Agent(_) | ParentOp::Resctrl(_) => {}
+                ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
                 ParentOp::Introduce => {
                     let message = container.introduction.take();
                     message.map_or(Ok(()), |message| agent::introduce(self, &message, container.pid))?;
@@ -324,7 +337,11 @@ impl<'a> Launch<'a> {
         let id = self.options.id.clone().ok_or_else(|| Error::new("a container without an id cannot be recorded"))?;
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         let record = Record::new(id, pid, dir, rootfs_dir(self.bundle, dir), &self.bundle.spec)?;
-        Ok(Record { cgroup: cgroup.cloned(), ..record.with_options(&self.options.plan(self.park)) })
+        Ok(Record {
+            cgroup: cgroup.cloned(),
+            resctrl: self.resctrl.clone(),
+            ..record.with_options(&self.options.plan(self.park))
+        })
     }
 
     /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
@@ -358,6 +375,11 @@ impl<'a> Launch<'a> {
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         oci_state(&self.bundle.spec, &id, status, pid, dir)
     }
+}
+
+/// What the plan says of `linux.intelRdt`.
+pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
+    plan.parent.iter().find_map(|step| if let ParentOp::Resctrl(group) = &step.op { Some(group) } else { None })
 }
 
 /// The error; what is left of the cgroup is said with it.

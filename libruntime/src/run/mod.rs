@@ -26,6 +26,7 @@ mod terminal;
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::plan::{self, Plan};
+use crate::resctrl::Resctrl;
 use crate::state::{ContainerId, Reserved, Store};
 use crate::sys::file;
 use crate::{Error, Result};
@@ -99,14 +100,18 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
         plan.warnings.iter().for_each(|what| Error::new(what).warn());
     }
     receiver(&plan, options).map_err(|e| vec![e])?;
+    let resctrl = launch::resctrl_group(&plan).map(Resctrl::foresee).transpose().map_err(|e| vec![e])?;
     let reserved = match (&options.store, &options.id) {
         (Some(store), Some(id)) => Some(reserve(store, id, bundle).map_err(|e| vec![e])?),
         _ => None,
     };
-    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserved.as_ref(), joined: None, park };
-    let ended = launch.run();
-    if let Some(reserved) = reserved.filter(|_| ended.is_err() || !options.detach) {
-        reserved.remove().map_err(|e| vec![e])?;
+    let reserves = reserved.as_ref();
+    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserves, joined: None, park, resctrl };
+    let mut ended = launch.run();
+    if ended.is_err() || !options.detach {
+        let removed = launch.resctrl.as_ref().map_or(Ok(()), Resctrl::remove);
+        ended = ended.and_then(|code| removed.map(|()| code));
+        reserved.map_or(Ok(()), Reserved::remove).map_err(|e| vec![e])?;
     }
     ended.map_err(|e| vec![e])
 }
