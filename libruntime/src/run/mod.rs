@@ -20,6 +20,7 @@ mod netdevice;
 mod netlink;
 mod op;
 mod own;
+mod read;
 mod start;
 mod terminal;
 
@@ -38,6 +39,7 @@ pub use exec::{Exec, exec};
 pub use keeper::sweep;
 pub use kill::kill;
 pub use own::{read_only_self, read_only_self_among_others};
+pub use read::read;
 pub use start::start;
 
 /// How a bundle is run.
