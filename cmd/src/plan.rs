@@ -8,7 +8,7 @@ use clap::Args;
 use libruntime::bundle::Bundle;
 use libruntime::host::Host;
 use libruntime::policy::view::{Disk, Recorded, View};
-use libruntime::{Error, Result, plan};
+use libruntime::{Error, Result, plan, run};
 use std::path::PathBuf;
 
 /// Print the kernel operations that running a bundle or a policy would perform
@@ -46,7 +46,7 @@ impl Plan {
             (None, _) if self.make.is_given() => {
                 Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env` and a command need `--policy`").into())
             }
-            (None, _) => Ok(Bundle::read(&self.bundle)?),
+            (None, _) => Ok(run::read(&self.bundle)?),
         }
     }
 }

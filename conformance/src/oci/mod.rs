@@ -19,6 +19,7 @@ mod mounts;
 pub mod process;
 mod rlimits;
 mod root;
+mod seccomp;
 mod start;
 mod state;
 pub mod storm;
@@ -81,6 +82,7 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("config.md: process.terminal", console::CASES),
     ("runtime.md, config.md: hooks", hooks::CASES),
     ("config.md: annotations, extensibility, valid values", annotations::CASES),
+    ("config-linux.md: seccomp", seccomp::CASES),
     ("engines: the command line", engine::CASES),
     ("engines: exec", exec::CASES),
     ("old holes", crate::hole::CASES),

@@ -92,7 +92,7 @@ pub(crate) struct Mount {
     pub root: PathBuf,
     /// Where.
     pub point: PathBuf,
-    fstype: String,
+    pub(super) fstype: String,
     options: String,
 }
 
@@ -120,7 +120,7 @@ impl Mount {
     }
 
     /// Whether its mount point leads to it, and not to something that was mounted over it or over a directory above it.
-    fn is_visible(&self, mounts: &[Mount]) -> bool {
+    pub(super) fn is_visible(&self, mounts: &[Mount]) -> bool {
         let ids: Vec<u32> = mounts.iter().map(|m| m.id).collect();
         let Some(mut at) = mounts.iter().find(|m| m.point == Path::new("/") && (!ids.contains(&m.parent) || m.parent == m.id))
         else {

@@ -1,6 +1,7 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
 pub mod cgroup;
+pub mod resctrl;
 
 use crate::plan;
 use crate::sys::{cred, mount, process};
@@ -36,6 +37,8 @@ pub struct Host {
     pub native: crate::bpf::Native,
     /// The cgroup hierarchies; looked for only when a spec needs them.
     pub cgroups: Option<Cgroups>,
+    /// The resctrl file system; looked for only when a spec needs it.
+    pub resctrl: Option<resctrl::Resctrl>,
 }
 
 /// Whether the caller is in the initial user namespace. The number of that one is fixed (PROC_USER_INIT_INO of the kernel's
@@ -73,6 +76,7 @@ impl Host {
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             native: crate::bpf::Native::host(),
             cgroups: None,
+            resctrl: None,
         }
     }
 
@@ -80,7 +84,8 @@ impl Host {
     pub fn probe_for(spec: &Spec, options: &plan::Options) -> Self {
         let cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe);
         let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
-        Host { cgroups, open_tree_attr, ..Host::probe() }
+        let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).flatten();
+        Host { cgroups, resctrl, open_tree_attr, ..Host::probe() }
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -98,6 +103,7 @@ impl Host {
             selinux: false,
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
+            resctrl: None,
         }
     }
 }

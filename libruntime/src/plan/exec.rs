@@ -3,7 +3,7 @@
 use super::namespace::{self, Maps};
 use super::op::{Op, ParentOp, Sync};
 use super::order::Stage;
-use super::{Draft, Options, ParentStep, Plan, check, device, identity, process, seccomp};
+use super::{Draft, Options, ParentStep, Plan, check, device, identity, process, resctrl, seccomp};
 use crate::Error;
 use crate::bundle::Bundle;
 use crate::host::Host;
@@ -17,7 +17,7 @@ pub(super) fn plan(bundle: &Bundle, first: Option<&Process>, host: &Host, option
     draft.init = false;
     draft.joins = true;
     if let Some(process) = spec.process() {
-        check::unsupported_process(&mut draft, process);
+        check::process(&mut draft, process);
     }
     let maps = join(&mut draft, bundle);
     device::terminal(&mut draft, spec);
@@ -48,6 +48,7 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
     if !draft.options.no_cgroup {
         draft.step(Stage::Cgroup, Op::EnterCgroup, "linux.cgroupsPath");
     }
+    resctrl::join(draft, &bundle.spec);
     draft.step(Stage::Join, Op::Undumpable, "exec");
     // A change of credentials may undo it (proc(5), /proc/sys/fs/suid_dumpable).
     draft.step(Stage::GuardAgain, Op::Undumpable, "exec");

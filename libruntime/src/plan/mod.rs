@@ -19,6 +19,7 @@ pub mod options;
 pub mod order;
 pub mod place;
 mod process;
+pub mod resctrl;
 mod schedule;
 mod seccomp;
 mod show;
@@ -74,9 +75,6 @@ pub struct ParentStep {
     pub origin: String,
 }
 
-/// The hint of every refusal of something that OCI has and codexrun does not do yet.
-pub const LATER: &str = "remove it, or run this bundle with a runtime that supports it";
-
 /// What the command line adds to the spec.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -108,9 +106,10 @@ impl Plan {
     pub fn new(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
         let spec = &bundle.spec;
         let mut draft = Draft::new(bundle, host, options);
-        check::unsupported(&mut draft, spec);
+        check::spec(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
         let mut warnings = cgroup::plan(&mut draft, spec);
+        resctrl::plan(&mut draft, spec);
         netdevice::plan(&mut draft, spec);
         sysctl::plan(&mut draft, spec);
         mount::plan(&mut draft, spec, &bundle.rootfs);
@@ -118,9 +117,9 @@ impl Plan {
         mask::plan(&mut draft, spec);
         warnings.extend(identity::plan(&mut draft, spec, &maps));
         process::plan(&mut draft, spec);
-        warnings.extend(seccomp::plan(&mut draft, spec));
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
+        warnings.extend(seccomp::plan(&mut draft, spec));
         draft.finish(spec, warnings)
     }
 
@@ -208,12 +207,6 @@ impl<'a> Draft<'a> {
 
     fn refuse(&mut self, place: impl Into<String>, what: impl Into<String>) {
         self.errors.push(Error::new(what).at(place));
-    }
-
-    /// What a later version may do.
-    fn unsupported(&mut self, place: impl Into<String>, what: impl Into<String>) {
-        let error = Error::new(what).at(place);
-        self.errors.push(error.hint(LATER));
     }
 
     /// Takes a value, or notes why there is none.

@@ -38,20 +38,6 @@ pub(super) fn plan_on(host: &Host, spec: Value, options: &Options) -> Result<Pla
     Plan::new(&bundle, host, options).map_err(|list| list.iter().map(ToString::to_string).collect())
 }
 
-const LATER: &str = " (hint: remove it, or run this bundle with a runtime that supports it)";
-
-#[test]
-fn what_is_not_applied_is_refused_by_name() {
-    let cases = [("/linux/intelRdt", json!({}), "linux.intelRdt: is not supported yet")];
-    for (pointer, value, reason) in cases {
-        assert_eq!(
-            plan(with(pointer, value), &Options::default()).unwrap_err(),
-            [format!("config.json: {reason}{LATER}")],
-            "{pointer}"
-        );
-    }
-}
-
 #[test]
 fn more_steps_than_the_child_can_count_are_refused() {
     let mounts: Vec<Value> = (0..70_000).map(|n| json!({"destination": format!("/m{n}"), "type": "tmpfs"})).collect();

@@ -1,5 +1,6 @@
 //! The loop of the child: it walks the list and leaves by execve(2) or `_exit`.
 
+use super::agent::Agent;
 use super::fault::{Column, Fault};
 use super::op::pin::Program;
 use crate::plan::Plan;
@@ -52,6 +53,8 @@ pub(super) struct Child<'a> {
     pub target: Option<BorrowedFd<'a>>,
     /// How `start` is heard, after `create`.
     pub start: Option<Start>,
+    /// Who answers for the filter.
+    pub agent: Option<Agent>,
     /// argv and envp of the hooks of this column.
     pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
     /// What those hooks read.
@@ -77,6 +80,7 @@ pub(super) struct Prepared<'a> {
     pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
     pub states: States,
     pub start: Option<Start>,
+    pub agent: Option<Agent>,
     pub target: Option<BorrowedFd<'a>>,
     pub stack: Vec<u8>,
     pub mapped: Vec<Option<OwnedFd>>,
@@ -104,7 +108,7 @@ pub(super) struct States {
 impl<'a> Child<'a> {
     /// Before its first step.
     pub fn new(plan: &'a Plan, prepared: Prepared<'a>) -> Self {
-        let Prepared { gate, faults, ended, mask, args, env, hooks, states, start, .. } = prepared;
+        let Prepared { gate, faults, ended, mask, args, env, hooks, states, start, agent, .. } = prepared;
         let Prepared { target, stack, mapped, cgroup, may_stay_outside, .. } = prepared;
         Child {
             plan,
@@ -128,6 +132,7 @@ impl<'a> Child<'a> {
             tty: None,
             target,
             start,
+            agent,
             hooks,
             states,
             ended,

@@ -22,6 +22,8 @@ pub(super) struct Container {
     pub ended: Option<OwnedFd>,
     pub keeper: Option<KeeperProcess>,
     pub master: Option<OwnedFd>,
+    /// What the seccomp agent is told, to be written.
+    pub introduction: Option<OwnedFd>,
     /// The master has gone to its receiver.
     pub console_sent: bool,
 }
@@ -53,7 +55,8 @@ impl Container {
     /// As it is right after the clone.
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper: None, master: None, console_sent: false }
+        let (keeper, master, introduction) = (None, None, None);
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, introduction, console_sent: false }
     }
 
     /// Waits for the child's byte; the terminal may come first.

@@ -3,6 +3,7 @@
 use super::start::poststop;
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
+use crate::resctrl::Resctrl;
 use crate::state::{ContainerId, Record, Reserved, Signal, Status, Store, absent};
 use crate::sys::file;
 use crate::{Error, Result};
@@ -71,7 +72,8 @@ fn stop(record: &Record, force: bool) -> Result<()> {
         Status::Running | Status::Paused | Status::Created => kill(record)?,
         Status::Creating | Status::Stopped => {}
     }
-    record.cgroup.as_ref().map_or(Ok(()), Cgroup::remove)
+    record.cgroup.as_ref().map_or(Ok(()), Cgroup::remove)?;
+    record.resctrl.as_ref().map_or(Ok(()), Resctrl::remove)
 }
 
 fn kill(record: &Record) -> Result<()> {

@@ -43,6 +43,7 @@ pub fn exec(
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
     let options = Options {
+        id: Some(id.clone()),
         detach: exec.detach,
         pid_file: exec.pid_file.clone(),
         console_socket: exec.console_socket.clone(),
@@ -60,7 +61,9 @@ pub fn exec(
     let joined = launch::Joined { init: record.pid, process: target.as_fd(), cgroup: record.cgroup.as_ref() };
     let run = |plan: &Plan| {
         receiver(plan, &options)?;
-        launch::Launch { plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false }.run()
+        let resctrl = record.resctrl.clone();
+        launch::Launch { plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false, resctrl }
+            .run()
     };
     let pinned = plan(exposed)?;
     if exposed && !pinned.pins() {

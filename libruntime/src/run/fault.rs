@@ -163,6 +163,12 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         }
         (Op::MapSelf(_) | Op::NestUser(_), Errno::EPERM | Errno::EACCES) => Some(USERNS),
         (Op::Loopback | Op::Unshare(_), Errno::EPERM) => Some(USERNS),
+        (Op::Supervised(_), Errno::EBUSY) => {
+            Some("codexrun itself runs under a filter with a listener, and the kernel permits only one")
+        }
+        (Op::Supervised(_), Errno::EPIPE | Errno::ECONNRESET | Errno::EAGAIN) => {
+            Some("the agent has closed the connection, or does not read")
+        }
         (Op::Chdir(_), Errno::EXDEV) => Some("it leads out of the container's root"),
         (Op::Join(_), Errno::EPERM) => Some("only who may change the container's namespaces can join them (setns(2))"),
         (Op::Terminal { .. }, Errno::ENOTTY | Errno::ENOENT) => Some("the container has no devpts on /dev/pts"),

@@ -1,5 +1,6 @@
 //! The parent: performs its column of the plan, and leaves nothing of a container behind that did not come up.
 
+use super::agent;
 use super::attend::{OURS, attend};
 use super::child::{Child, Prepared, Start, States};
 use super::container::{Container, KeeperProcess};
@@ -10,7 +11,9 @@ use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, roo
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
+use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
+use crate::resctrl::Resctrl;
 use crate::state::{Record, Reserved};
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, signal};
@@ -28,6 +31,8 @@ pub(super) struct Launch<'a> {
     pub joined: Option<Joined<'a>>,
     /// The process waits for `start`.
     pub park: bool,
+    /// Its resctrl group, to be made; of one that is joined, there.
+    pub resctrl: Option<Resctrl>,
 }
 
 /// A container that runs already.
@@ -68,6 +73,7 @@ impl<'a> Launch<'a> {
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
     fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<Option<u8>> {
         let made = self.make_cgroup()?;
+        self.make_resctrl().map_err(|e| without(made.as_ref(), e))?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
         let started = self.start(caller, cgroup);
         let mut container = match started {
@@ -98,11 +104,18 @@ impl<'a> Launch<'a> {
     /// What is about to be made is recorded first: whoever kills us then leaves nothing that `delete` does not find.
     pub(super) fn make_cgroup(&self) -> Result<Option<Cgroup>> {
         let plan = |op: &'a ParentOp| if let ParentOp::Cgroup(plan) = op { Some(plan) } else { None };
-        let Some(plan) = self.plan.parent.iter().find_map(|step| plan(&step.op)) else { return Ok(None) };
-        if let Some(reserved) = self.reserved {
-            reserved.save(&self.new_record(None, Some(&Cgroup::foresee(plan)))?)?;
+        let plan = self.plan.parent.iter().find_map(|step| plan(&step.op));
+        if let Some(reserved) = self.reserved.filter(|_| plan.is_some() || self.resctrl.is_some()) {
+            reserved.save(&self.new_record(None, plan.map(Cgroup::foresee).as_ref())?)?;
         }
-        Cgroup::create(plan)
+        plan.map_or(Ok(None), Cgroup::create)
+    }
+
+    fn make_resctrl(&self) -> Result<()> {
+        match (&self.resctrl, resctrl_group(self.plan)) {
+            (Some(resctrl), Some(group)) => resctrl.create(group),
+            _ => Ok(()),
+        }
     }
 
     /// Everything up to and including the clone.
@@ -125,9 +138,10 @@ impl<'a> Launch<'a> {
         let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, &doors, namespaces, unified.is_some()))? else {
             process::exit(1)
         };
-        let Child { faults: fault_writer, states, .. } = child;
+        let Child { faults: fault_writer, states, agent, .. } = child;
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
-        let container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
+        let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
+        container.introduction = agent.map(|agent| agent.message);
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
@@ -180,6 +194,7 @@ impl<'a> Launch<'a> {
             } else {
                 None
             },
+            agent: agent::connect(self)?,
             target: self.joined.map(|joined| joined.process),
             // Touched only by the command's process, a few pages of it.
             stack: vec![0; if plan.init { STACK } else { 0 }],
@@ -219,6 +234,12 @@ impl<'a> Launch<'a> {
         for step in &self.plan.parent {
             match &step.op {
                 ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
+                ParentOp::Agent(_) | ParentOp::Resctrl(_) => {}
+                ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
+                ParentOp::Introduce => {
+                    let message = container.introduction.take();
+                    message.map_or(Ok(()), |message| agent::introduce(self, &message, container.pid))?;
+                }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
@@ -308,7 +329,11 @@ impl<'a> Launch<'a> {
         let id = self.options.id.clone().ok_or_else(|| Error::new("a container without an id cannot be recorded"))?;
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         let record = Record::new(id, pid, dir, rootfs_dir(self.bundle, dir), &self.bundle.spec)?;
-        Ok(Record { cgroup: cgroup.cloned(), ..record.with_options(&self.options.plan(self.park)) })
+        Ok(Record {
+            cgroup: cgroup.cloned(),
+            resctrl: self.resctrl.clone(),
+            ..record.with_options(&self.options.plan(self.park))
+        })
     }
 
     /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
@@ -332,10 +357,19 @@ impl<'a> Launch<'a> {
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {
+        self.state_of(status, pid).to_string()
+    }
+
+    pub(super) fn state_of(&self, status: &str, pid: Pid) -> serde_json::Value {
         let id = self.options.id.as_ref().map_or_else(|| format!("codexrun-{pid}"), ToString::to_string);
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         oci_state(&self.bundle.spec, &id, status, pid, dir)
     }
+}
+
+/// What the plan says of `linux.intelRdt`.
+pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
+    plan.parent.iter().find_map(|step| if let ParentOp::Resctrl(group) = &step.op { Some(group) } else { None })
 }
 
 /// The error; what is left of the cgroup is said with it.

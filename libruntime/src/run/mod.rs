@@ -1,5 +1,6 @@
 //! Plan → process: the parent's column, the child's loop, init, the keeper of placeholders.
 
+mod agent;
 mod attend;
 mod child;
 mod console;
@@ -21,12 +22,14 @@ mod netdevice;
 mod netlink;
 mod op;
 mod own;
+mod read;
 mod start;
 mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::plan::{self, Plan};
+use crate::resctrl::Resctrl;
 use crate::state::{ContainerId, Reserved, Store};
 use crate::sys::file;
 use crate::{Error, Result};
@@ -38,6 +41,7 @@ pub use exec::{Exec, exec};
 pub use keeper::sweep;
 pub use kill::kill;
 pub use own::{read_only_self, read_only_self_among_others};
+pub use read::read;
 pub use start::start;
 
 /// How a bundle is run.
@@ -101,14 +105,18 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
         plan.warnings.iter().for_each(|what| Error::new(what).warn());
     }
     receiver(&plan, options).map_err(|e| vec![e])?;
+    let resctrl = launch::resctrl_group(&plan).map(Resctrl::foresee).transpose().map_err(|e| vec![e])?;
     let reserved = match (&options.store, &options.id) {
         (Some(store), Some(id)) => Some(reserve(store, id, bundle).map_err(|e| vec![e])?),
         _ => None,
     };
-    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserved.as_ref(), joined: None, park };
-    let ended = launch.run();
-    if let Some(reserved) = reserved.filter(|_| ended.is_err() || !options.detach) {
-        reserved.remove().map_err(|e| vec![e])?;
+    let reserves = reserved.as_ref();
+    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserves, joined: None, park, resctrl };
+    let mut ended = launch.run();
+    if ended.is_err() || !options.detach {
+        let removed = launch.resctrl.as_ref().map_or(Ok(()), Resctrl::remove);
+        ended = ended.and_then(|code| removed.map(|()| code));
+        reserved.map_or(Ok(()), Reserved::remove).map_err(|e| vec![e])?;
     }
     // Only `exec` keeps its program.
     ended.map(Option::unwrap_or_default).map_err(|e| vec![e])
@@ -153,12 +161,11 @@ pub fn close_inherited(preserve: u32) -> Result<()> {
 }
 
 /// The OCI state, as hooks read it (runtime.md, "State").
-fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> String {
+fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> serde_json::Value {
     serde_json::json!({
         "ociVersion": spec.version(), "id": id, "status": status, "pid": pid, "bundle": bundle,
         "annotations": spec.annotations().clone().unwrap_or_default(),
     })
-    .to_string()
 }
 
 /// What must be true of us before there is a process that inherits from us.

@@ -92,12 +92,12 @@ fn poststart(record: &Record) -> Result<()> {
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
     let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
-    hook::run_all("hooks.poststart", &hooks, &state, None)
+    hook::run_all("hooks.poststart", &hooks, &state.to_string(), None)
 }
 
 /// Of a container that is stopped.
 pub(super) fn poststop(record: &Record, bundle: &Bundle) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle);
-    hook::run_each("hooks.poststop", &hooks, &state).iter().for_each(Error::warn);
+    hook::run_each("hooks.poststop", &hooks, &state.to_string()).iter().for_each(Error::warn);
 }

@@ -19,6 +19,7 @@ pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
 use crate::cgroup::Cgroup;
+use crate::resctrl::Resctrl;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::{Error, Result};
 use nix::errno::Errno;
@@ -69,6 +70,9 @@ pub struct Record {
     /// Its cgroup, made or about to be.
     #[serde(default)]
     pub cgroup: Option<Cgroup>,
+    /// Its resctrl group, made or about to be.
+    #[serde(default)]
+    pub resctrl: Option<Resctrl>,
     /// The plan's options, for those who need the same plan again.
     #[serde(default)]
     pub options: Value,
@@ -124,6 +128,7 @@ impl Record {
             late_hooks: late_hooks(spec),
             own_pids: own_pids(spec),
             cgroup: None,
+            resctrl: None,
             options: Value::Null,
             dir: PathBuf::new(),
         })

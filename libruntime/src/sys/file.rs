@@ -357,11 +357,30 @@ fn one_fd(fd: RawFd) -> OneFd {
 }
 
 /// Sends one byte and one descriptor (SCM_RIGHTS, unix(7)).
-pub fn send_fd(socket: BorrowedFd, fd: BorrowedFd, mut byte: u8) -> Result<()> {
-    let (mut control, mut data) = (one_fd(fd.as_raw_fd()), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
+pub fn send_fd(socket: BorrowedFd, fd: BorrowedFd, byte: u8) -> Result<()> {
+    send_with_fd(socket, fd, &[byte])
+}
+
+/// Sends all of `bytes`, and one descriptor with the first of them; EPIPE without the signal.
+pub fn send_with_fd(socket: BorrowedFd, fd: BorrowedFd, bytes: &[u8]) -> Result<()> {
+    let (mut control, mut data) =
+        (one_fd(fd.as_raw_fd()), libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
     let message = message(&mut data, &mut control);
-    // SAFETY: `message` refers to live buffers of the lengths given.
-    done(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)
+    // SAFETY: `message` refers to live buffers of the lengths given; sendmsg(2) only reads them.
+    let sent = check(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)?;
+    let mut rest = &bytes[sent as usize..];
+    while !rest.is_empty() {
+        // SAFETY: the buffer is live and as long as said.
+        let sent = unsafe { libc::send(socket.as_raw_fd(), rest.as_ptr().cast(), rest.len(), libc::MSG_NOSIGNAL) };
+        rest = &rest[check(sent as libc::c_long)? as usize..];
+    }
+    Ok(())
+}
+
+/// shutdown(2) of both directions: the other end reads end of file, however many copies of this one are open.
+pub fn hang_up(socket: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }.into())
 }
 
 /// Receives one byte, and the descriptor that came with it; `None` at end of file.

@@ -13,6 +13,7 @@ pub mod pidfd;
 pub mod process;
 pub mod schedule;
 pub mod signal;
+pub mod thread;
 pub mod tty;
 
 pub use nix::errno::Errno;

@@ -53,7 +53,7 @@ pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<
         return Err(one(Error::new("only a container with a name and a root directory can be restored")));
     };
     let reserved = reserve(store, id, bundle).map_err(one)?;
-    let launch = Launch { plan: &plan, bundle, options, reserved: Some(&reserved), joined: None, park: false };
+    let launch = Launch { plan: &plan, bundle, options, reserved: Some(&reserved), joined: None, park: false, resctrl: None };
     let root = root.canonicalize().map_err(|e| one(Error::new(format!("cannot use `{}`", root.display())).cause(e)))?;
     let revival = Revival { launch, reserved: &reserved, restore, program: &program, root: &root, host: &host };
     let ended = revival.run();

@@ -1,5 +1,6 @@
 //! One arm per operation, no decisions. After the clone: no allocation, no lock, no formatting, no panic.
 
+mod agent;
 mod copy;
 mod device;
 mod exec;
@@ -97,6 +98,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Session => session(child),
         Op::Signals => signal::set_mask(&child.mask).map(drop),
         Op::Seccomp(program) => process::seccomp(&program.insns, program.flags),
+        Op::Supervised(program) => agent::supervised(|| process::seccomp_listener(&program.insns, program.flags), child),
         Op::Exec(exec) => Err(match &child.program {
             Some(program) => pin::exec(program, child),
             None => exec::exec(&exec.candidates, child),
