@@ -11,6 +11,7 @@ const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::DIE_WITH_PARENT, Some("true")),
     (annotation::RESOLVE, Some("nofollow")),
     (annotation::PLACEHOLDERS, None),
+    (annotation::DENY_GLOBS, None),
 ];
 
 pub(super) fn spec(draft: &mut Draft, spec: &Spec) {

@@ -175,8 +175,15 @@ fn alone() -> Result<()> {
 
 /// A lock that another thread holds at the clone stays locked in the child for ever; so a caller with threads is told.
 fn single_threaded() -> Result<()> {
-    let threads = std::fs::metadata("/proc/self/task").map_or(3, |m| std::os::unix::fs::MetadataExt::nlink(&m));
-    if threads > 3 {
+    let threads = || std::fs::metadata("/proc/self/task").map_or(3, |m| std::os::unix::fs::MetadataExt::nlink(&m));
+    // A thread that was joined stands there a moment longer: pthread_join(3) returns before the kernel has forgotten it.
+    for _ in 0..200 {
+        if threads() <= 3 {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+    if threads() > 3 {
         return Err(Error::new("the calling process has more than one thread").hint("start `codexrun` as a process of its own"));
     }
     Ok(())
