@@ -2,8 +2,8 @@
 
 use crate::argv::{self, Line};
 use crate::{
-    checkpoint, completion, create, delete, events, exec, features, kill, list, pause, plan, ps, restore, run, sandbox, spec,
-    start, state, sweep, update,
+    bridge, checkpoint, completion, create, delete, events, exec, features, kill, list, pause, plan, ps, restore, run, sandbox,
+    spec, start, state, sweep, update,
 };
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
@@ -154,6 +154,7 @@ pub enum Verb {
     Completion(completion::Completion),
     Man(completion::Man),
     Sweep(sweep::Sweep),
+    Bridge(bridge::Bridge),
 }
 
 /// Adds the options of a verb to its command.
@@ -183,6 +184,7 @@ const VERBS: &[(&str, Augment)] = &[
     ("completion", completion::Completion::augment_args),
     ("man", completion::Man::augment_args),
     ("sweep", sweep::Sweep::augment_args),
+    ("bridge", bridge::Bridge::augment_args),
 ];
 
 /// Reads a command line. The whole grammar is most of the memory that a command takes, so it is made only for help and mistakes: a line

@@ -4,6 +4,7 @@
 #[cfg(feature = "alloc-trap")]
 mod alloc_trap;
 mod argv;
+mod bridge;
 mod checkpoint;
 mod completion;
 mod create;
@@ -19,6 +20,7 @@ mod grammar;
 mod kill;
 mod list;
 mod make;
+mod network;
 mod output;
 mod pause;
 mod plan;
@@ -83,6 +85,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Completion(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),
         Verb::Sweep(verb) => verb.run(),
+        Verb::Bridge(verb) => verb.run(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The first arrow on the command line: a policy and the flags that go with it → a bundle in memory.
 
 use crate::environment::{Environment, not_text};
+use crate::network::Network;
 use crate::report::{Failure, warn};
 use clap::{Args, ValueEnum};
 use libruntime::bundle::Bundle;
 use libruntime::policy::compile::{self, Request};
 use libruntime::policy::parse::{self, Base};
 use libruntime::policy::view::View;
+use libruntime::policy::{self, Policy};
 use libruntime::{Error, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ pub struct Make {
     /// Set a variable, or copy it from the caller; may be repeated
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub env: Vec<OsString>,
+    #[command(flatten)]
+    pub network: Network,
     /// What to run
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -46,24 +50,32 @@ pub enum Proc {
 impl Make {
     /// Whether any of the flags was given.
     pub fn is_given(&self) -> bool {
-        let Make { cwd, identity, proc, env, command } = self;
-        cwd.is_some() || identity.is_some() || proc.is_some() || !env.is_empty() || !command.is_empty()
+        let Make { cwd, identity, proc, env, network, command } = self;
+        let words = !env.is_empty() || !command.is_empty();
+        cwd.is_some() || identity.is_some() || proc.is_some() || words || *network != Network::default()
     }
 
     /// Parses and compiles; what is worth knowing goes to stderr.
     pub fn bundle(&self, policy: &str, view: &dyn View, mut env: Environment, terminal: bool) -> Result<Bundle, Failure> {
         let cwd = self.cwd()?;
-        let parsed = parse::load(policy, &Base { cwd: &cwd, home: view.home().as_deref() })?;
+        let home = view.home();
+        let base = Base { cwd: &cwd, home: home.as_deref() };
+        let mut parsed = parse::load(policy, &base)?;
         env.apply(&self.env)?;
+        if let Some(managed) = &self.network.managed_network {
+            parse::managed(managed, &base)?;
+            proxied(&mut parsed.policy, &mut env.pairs);
+        }
         let request = Request {
             policy: &parsed.policy,
             digest: parsed.policy.digest(),
-            cwd,
+            cwd: cwd.clone(),
             args: self.args()?,
             env: env.pairs,
             identity: self.identity(),
             proc: self.proc(),
             terminal,
+            routes: self.network.routes()?,
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
@@ -103,6 +115,14 @@ impl Make {
     }
 }
 
+/// As Codex has it: a program is told that the network is off also where proxies are left.
+fn proxied(policy: &mut Policy, env: &mut Vec<String>) {
+    if policy.network == policy::Network::Restricted {
+        env.push("CODEX_SANDBOX_NETWORK_DISABLED=1".into());
+    }
+    policy.network = policy::Network::Proxy;
+}
+
 /// Absolute by words alone: the path need not exist.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|e| Error::new(format!("no absolute path for `{}`", path.display())).cause(e))
@@ -114,7 +134,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     fn make(command: Vec<OsString>) -> Make {
-        Make { cwd: None, identity: None, proc: None, env: vec![], command }
+        Make { cwd: None, identity: None, proc: None, env: vec![], network: Network::default(), command }
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl Plan {
             (Some(policy), Some(view)) => self.make.bundle(policy, view, Environment::fixed(view, false)?, false),
             (Some(policy), None) => self.make.bundle(policy, &Disk::new(), Environment::inherited(), false),
             (None, _) if self.make.is_given() => {
-                Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env` and a command need `--policy`").into())
+                Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env`, the network's flags and a command need `--policy`")
+                    .into())
             }
             (None, _) => Ok(run::read(&self.bundle)?),
         }

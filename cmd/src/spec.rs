@@ -75,7 +75,9 @@ impl Spec {
 
     fn template(&self) -> Result<Bundle> {
         if self.make.is_given() {
-            return Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env` and a command need `--from-policy`"));
+            return Err(Error::new(
+                "`--cwd`, `--identity`, `--proc`, `--env`, the network's flags and a command need `--from-policy`",
+            ));
         }
         let (uid, gid) = Disk::new().ids();
         let runner = if self.rootless { Runner::Rootless { uid, gid } } else { Runner::Root };

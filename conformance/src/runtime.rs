@@ -58,6 +58,8 @@ pub struct Job {
     pub env: Vec<(String, String)>,
     /// What the command reads.
     pub stdin: String,
+    /// Options of `sandbox` and `spec`.
+    pub options: Vec<String>,
     /// Whether descriptors 7 and 9 of the launcher are open on things of the host.
     pub leak: bool,
 }
@@ -66,7 +68,7 @@ impl Job {
     /// A command under a policy, in the scene's workspace.
     pub fn new(policy: impl ToString, scene: &Scene, argv: &[&str]) -> Job {
         let argv = argv.iter().map(|a| a.to_string()).collect();
-        Job { policy: policy.to_string(), cwd: scene.w(), argv, env: vec![], stdin: String::new(), leak: false }
+        Job { policy: policy.to_string(), cwd: scene.w(), argv, env: vec![], stdin: String::new(), options: vec![], leak: false }
     }
 
     /// A shell script under a policy.
@@ -192,7 +194,8 @@ impl Column {
 
     fn tool(&self, verb: &str, policy: &str, job: &Job) -> Vec<String> {
         let (exe, cwd) = (self.runtime.codexrun.display().to_string(), job.cwd.display().to_string());
-        [&exe, verb, policy, &job.policy, "--cwd", &cwd, "--"].map(str::to_string).to_vec()
+        let words = [&exe, verb, policy, &job.policy, "--cwd", &cwd].map(str::to_string);
+        [&words[..], &job.options, &["--".into()]].concat()
     }
 
     /// Another verb of the runtime (`state`, `kill`, `delete`), with this column's state directory.

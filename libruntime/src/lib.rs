@@ -5,6 +5,7 @@
 
 pub mod annotation;
 pub mod bpf;
+pub mod bridge;
 pub mod bundle;
 pub mod cgroup;
 pub mod error;

@@ -5,6 +5,7 @@ mod cli;
 mod end;
 mod fault;
 mod git;
+mod network;
 mod placeholder;
 mod signal;
 mod state;
@@ -47,6 +48,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("placeholders", placeholder::CASES),
     ("faults of others", fault::CASES),
     ("git", git::CASES),
+    ("network", network::CASES),
     ("builds", build::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),

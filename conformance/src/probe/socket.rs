@@ -24,6 +24,9 @@ pub const VERBS: &[Verb] = &[
     ("pair-seqpacket-connect", |a| dgram_connect(pair(libc::SOCK_SEQPACKET)?, a[0])),
     ("socket", |a| numbers(a).and_then(|n| socket(n[0], n[1], n[2]).map(|_| String::new()).map_err(Fail::Errno))),
     ("lo-down", |_| lo_down()),
+    ("tcp-bulk", |a| tcp_bulk(a[0], a[1])),
+    ("tcp-many", |a| tcp_many(a[0], a[1])),
+    ("serve-once", |a| serve_once(a[0], a[1])),
     ("tcp-self", |_| tcp_self("127.0.0.1:0")),
     ("tcp-self-v6", |_| tcp_self("[::1]:0")),
     ("udp-self", |_| udp_self()),
@@ -82,6 +85,48 @@ fn tcp(address: &str) -> Outcome {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     greeted(stream)
+}
+
+fn count(text: &str) -> Result<usize, Fail> {
+    text.parse().map_err(|e| Fail::Word("bad-argument".into(), format!("{text}: {e}")))
+}
+
+/// So many bytes, no two stretches of which are alike for long, and the end; the peer must answer with the same.
+fn tcp_bulk(address: &str, bytes: &str) -> Outcome {
+    let sent: Vec<u8> = (0..count(bytes)? as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(&sent)?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back)?;
+    if back == sent { Ok(bytes.into()) } else { word("differs", back.len()) }
+}
+
+/// So many connections, all of them open before the first is used.
+fn tcp_many(address: &str, connections: &str) -> Outcome {
+    let number = count(connections)?;
+    let mut all = (0..number).map(|_| TcpStream::connect(address)).collect::<Result<Vec<_>, _>>()?;
+    for (n, stream) in all.iter_mut().enumerate() {
+        stream.write_all(&n.to_ne_bytes())?;
+        stream.shutdown(std::net::Shutdown::Write)?;
+    }
+    for (n, stream) in all.iter_mut().enumerate() {
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back)?;
+        if back != n.to_ne_bytes() {
+            return word("differs", n);
+        }
+    }
+    Ok(connections.into())
+}
+
+/// Makes a file, then says a word to whoever comes first.
+fn serve_once(address: &str, ready: &str) -> Outcome {
+    let server = TcpListener::bind(address)?;
+    std::fs::write(ready, "")?;
+    let (mut stream, from) = server.accept()?;
+    stream.write_all(b"from inside")?;
+    Ok(from.to_string())
 }
 
 fn udp(address: &str) -> Outcome {

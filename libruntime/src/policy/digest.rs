@@ -79,10 +79,11 @@ fn text(path: &Path) -> Value {
     json!(path.to_string_lossy())
 }
 
-fn word(network: Network) -> &'static str {
+fn word(network: Network) -> Value {
     match network {
-        Network::Restricted => "restricted",
-        Network::Enabled => "enabled",
+        Network::Restricted => json!("restricted"),
+        Network::Proxy => json!({"mode": "proxy"}),
+        Network::Enabled => json!("enabled"),
     }
 }
 
@@ -131,7 +132,7 @@ mod tests {
                 systems.push(FileSystem::Restricted(Restricted { entries, glob_scan_max_depth: depth }));
             }
         }
-        let networks = [Network::Restricted, Network::Enabled];
+        let networks = [Network::Restricted, Network::Proxy, Network::Enabled];
         let all = |file_system: FileSystem| networks.map(|network| Policy { file_system: file_system.clone(), network });
         systems.into_iter().flat_map(all).collect()
     }

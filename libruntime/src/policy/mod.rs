@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub struct Policy {
     /// What may be read and written.
     pub file_system: FileSystem,
-    /// Whether the host's network may be used.
+    /// What may be reached.
     pub network: Network,
 }
 
@@ -102,6 +102,8 @@ pub enum Access {
 pub enum Network {
     /// Loopback inside the sandbox only.
     Restricted,
+    /// The same, and the proxies that the environment names.
+    Proxy,
     /// The host's network.
     Enabled,
 }

@@ -361,9 +361,8 @@ impl<'a> Launch<'a> {
     }
 
     pub(super) fn state_of(&self, status: &str, pid: Pid) -> serde_json::Value {
-        let id = self.options.id.as_ref().map_or_else(|| format!("codexrun-{pid}"), ToString::to_string);
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
-        oci_state(&self.bundle.spec, &id, status, pid, dir)
+        oci_state(&self.bundle.spec, &self.options.name(), status, pid, dir)
     }
 }
 

@@ -70,6 +70,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// The id, or one that no other container has meanwhile: every hook is told the same.
+    fn name(&self) -> String {
+        self.id.as_ref().map_or_else(|| format!("codexrun-{}", std::process::id()), ToString::to_string)
+    }
+
     /// What the plan needs to know of it.
     fn plan(&self, park: bool) -> plan::Options {
         plan::Options {
@@ -77,7 +82,7 @@ impl Options {
             park,
             record: self.store.is_some() || self.pid_file.is_some(),
             preserve_fds: self.preserve_fds,
-            id: Some(self.id.as_ref().map_or_else(|| format!("codexrun-{}", std::process::id()), ToString::to_string)),
+            id: Some(self.name()),
             bundle_dir: self.bundle_dir.clone(),
             no_cgroup: self.no_cgroup,
             may_lack_cgroup: self.may_lack_cgroup,

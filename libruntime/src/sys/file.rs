@@ -335,6 +335,12 @@ pub fn become_stdio_number(fd: BorrowedFd, number: i32) -> Result<()> {
     check(unsafe { libc::dup2(fd.as_raw_fd(), number.clamp(0, 2)) }.into()).map(drop)
 }
 
+/// dup3(2): `slot` becomes what `fd` is, close-on-exec; what it was is closed.
+pub fn put_into(slot: BorrowedFd, fd: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers; the number keeps its owner.
+    check(unsafe { libc::dup3(fd.as_raw_fd(), slot.as_raw_fd(), libc::O_CLOEXEC) }.into()).map(drop)
+}
+
 /// lseek(2) to the beginning.
 pub fn rewind(fd: BorrowedFd) -> Result<()> {
     // SAFETY: takes no pointers.

@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod cred;
+pub mod epoll;
 pub mod event;
 pub mod file;
 pub mod mount;
@@ -13,6 +14,7 @@ pub mod pidfd;
 pub mod process;
 pub mod schedule;
 pub mod signal;
+pub mod socket;
 pub mod thread;
 pub mod tty;
 

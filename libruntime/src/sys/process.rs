@@ -261,6 +261,14 @@ pub fn setdomainname(name: &[u8]) -> Result<()> {
     done(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())
 }
 
+/// getrlimit(2): (soft, hard).
+pub fn getrlimit(resource: u32) -> Result<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live, writable struct rlimit.
+    done(unsafe { libc::getrlimit(resource, &raw mut limit) }.into())?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
 /// setrlimit(2).
 pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };

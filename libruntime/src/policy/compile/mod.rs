@@ -8,6 +8,7 @@ mod kernel;
 mod metadata;
 mod mounts;
 mod process;
+mod proxy;
 mod resolve;
 mod roots;
 mod seccomp;
@@ -22,6 +23,7 @@ mod walk;
 use super::view::View;
 use super::{Access, FileSystem, Network, Policy, Restricted, Target};
 use crate::Error;
+use crate::bridge::Route;
 use crate::bundle::{Bundle, Rootfs};
 use resolve::Wishes;
 use roots::Ground;
@@ -67,6 +69,8 @@ pub struct Request<'a> {
     pub proc: Proc,
     /// Whether the command gets a terminal of its own.
     pub terminal: bool,
+    /// Ports that are published or allowed; a network of proxies adds its own.
+    pub routes: Vec<Route>,
 }
 
 /// A bundle, and what the user should know of it.
@@ -89,6 +93,7 @@ struct Findings {
 pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error>> {
     let walk = Walk::new(view);
     let mut found = Findings::default();
+    let request = &proxy::routed(request, &mut found);
     let (style, mut ground) = ground(request, &walk, &mut found);
     let barred = top::expand(&mut ground, style, &walk, &mut found);
     let cwd = working_directory(request, style, &ground, &walk, &mut found);
@@ -134,7 +139,7 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
             (Style::Sandbox, ground)
         }
         (None, Network::Enabled) => (Style::Host, everything()),
-        (None, Network::Restricted) => (Style::Sandbox, everything()),
+        (None, Network::Restricted | Network::Proxy) => (Style::Sandbox, everything()),
     }
 }
 

@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Codex's variable: the network is not there.
 const NETWORK_DISABLED: &str = "CODEX_SANDBOX_NETWORK_DISABLED=1";
+/// Codex's variable: what the proxy variables name is all that can be reached.
+const PROXY_ACTIVE: &str = "CODEX_NETWORK_PROXY_ACTIVE=1";
 /// Tells a program that it is sandboxed.
 const SANDBOXED: &str = "CODEX_SANDBOX=codexrun";
 
@@ -109,9 +111,10 @@ const CAPABILITIES: &[Capability] = &[
 
 /// The caller's variables, then ours; the last word about a name stays, where its first was.
 fn environment(request: &Request, cwd: &Path, style: Style) -> Vec<String> {
-    let restricted = style == Style::Sandbox && request.policy.network == Network::Restricted;
+    let network = |is| style == Style::Sandbox && request.policy.network == is;
     let ours = [
-        restricted.then(|| NETWORK_DISABLED.into()),
+        network(Network::Restricted).then(|| NETWORK_DISABLED.into()),
+        network(Network::Proxy).then(|| PROXY_ACTIVE.into()),
         (style == Style::Sandbox).then(|| SANDBOXED.into()),
         Some(format!("PWD={}", cwd.display())),
     ];

@@ -88,6 +88,10 @@ const RESTRICTED: &[Rule] = &[
     call("pidfd_getfd"),
 ];
 
+/// With a proxy: TCP to it is all that there is. Beyond RESTRICTED, as Codex has it; getifaddrs(3) fails, which who goes by a proxy need
+/// not ask.
+const PROXY: &[Rule] = &[rule("socket", &[Is(0, AF_NETLINK)])];
+
 /// The host's network is granted; the hypervisor's is not a network that anybody means.
 const ENABLED: &[Rule] = &[
     rule("socket", &[Masked(0, INT, AF_VSOCK)]),
@@ -124,13 +128,14 @@ const KEYS: &[Rule] = &[call("keyctl"), call("add_key"), call("request_key")];
 
 /// The filter of a sandbox.
 pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
-    let rules = match network {
-        Network::Restricted => RESTRICTED,
-        Network::Enabled => ENABLED,
+    let (rules, more) = match network {
+        Network::Restricted => (RESTRICTED, &[][..]),
+        Network::Proxy => (RESTRICTED, PROXY),
+        Network::Enabled => (ENABLED, &[][..]),
     };
     let missing = || Error::new(format!("there is no system-call filter for the architecture `{arch}` yet"));
     let (_, arches) = ARCHES.iter().find(|(name, _)| *name == arch).ok_or_else(missing)?;
-    let syscalls = rules.iter().chain(MOUNTS).chain(KEYS).map(syscall).collect::<Result<_, _>>();
+    let syscalls = rules.iter().chain(more).chain(MOUNTS).chain(KEYS).map(syscall).collect::<Result<_, _>>();
     let mut seccomp = LinuxSeccomp::default();
     seccomp
         .set_default_action(LinuxSeccompAction::ScmpActAllow)

@@ -5,6 +5,7 @@ use super::process::inside;
 use super::roots::Ground;
 use super::top::Style;
 use super::{Proc, Request, kernel, process, seccomp};
+use crate::bridge::Route;
 use crate::policy::Network;
 use crate::policy::view::View;
 use crate::{Error, Result, annotation};
@@ -16,10 +17,12 @@ use std::path::Path;
 
 /// The first version with recursive mount options (`rro`); crun 1.8.1 refuses 1.2.0 and above.
 const RECURSIVE: &str = "1.1.0";
+/// The first version with the hooks of the bridge.
+const HOOKS: &str = "1.0.2";
 /// Enough for everything else.
 const PLAIN: &str = "1.0.0";
-/// Seconds for the hook that removes placeholders.
-const SWEEP: i64 = 10;
+/// Seconds for a hook of ours.
+const PATIENCE: i64 = 10;
 
 /// The spec of a request whose mounts are known.
 pub(super) fn spec(
@@ -32,21 +35,25 @@ pub(super) fn spec(
 ) -> Result<Spec> {
     let placeholders = placeholders(ground);
     let mut spec = Spec::default();
-    spec.set_version(version(layers).into())
+    spec.set_version(version(layers, request).into())
         .set_root(Some(root()))
         .set_mounts(Some(layers.layers.iter().map(|layer| layer.mount.clone()).collect()))
         .set_process(Some(process::process(request, cwd, style, view)))
         .set_hostname(None)
-        .set_hooks(hooks(&placeholders, view)?)
+        .set_hooks(hooks(&placeholders, &request.routes, view)?)
         .set_annotations(Some(annotations(request, style, &placeholders, &ground.globs)?))
         .set_linux(Some(linux(request, style, view)?));
     Ok(spec)
 }
 
-fn version(layers: &Layers) -> &'static str {
+fn version(layers: &Layers, request: &Request) -> &'static str {
     let mut options = layers.layers.iter().flat_map(|layer| layer.mount.options().iter().flatten());
     let recursive = |option: &String| matches!(option.as_str(), "rro" | "rnosuid" | "rnodev" | "rnoexec");
-    if options.any(recursive) { RECURSIVE } else { PLAIN }
+    match () {
+        () if options.any(recursive) => RECURSIVE,
+        () if !request.routes.is_empty() => HOOKS,
+        () => PLAIN,
+    }
 }
 
 /// Read-only: a write outside every bind fails instead of vanishing with the skeleton.
@@ -84,7 +91,7 @@ fn namespaces(sandbox: bool, user: bool, network: Network) -> Vec<LinuxNamespace
         (Pid, sandbox),
         (Ipc, sandbox), // System V segments and message queues of the host
         (Mount, true),
-        (Net, sandbox && network == Network::Restricted),
+        (Net, sandbox && network != Network::Enabled),
     ];
     let namespace = |typ| {
         let mut namespace = LinuxNamespace::default();
@@ -103,21 +110,39 @@ fn placeholders(ground: &Ground) -> Vec<String> {
     ground.placeholders.iter().map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
-/// Every runtime makes missing mount points on the host; this removes them, whoever made them.
-fn hooks(placeholders: &[String], view: &dyn View) -> Result<Option<Hooks>> {
-    if placeholders.is_empty() {
+fn hooks(placeholders: &[String], routes: &[Route], view: &dyn View) -> Result<Option<Hooks>> {
+    if placeholders.is_empty() && routes.is_empty() {
         return Ok(None);
     }
-    let words = ["codexrun", "sweep", "--"].map(String::from).into_iter();
-    let hook: Hook = HookBuilder::default()
-        .path(view.exe())
-        .args(words.chain(placeholders.iter().cloned()).collect::<Vec<_>>())
-        .timeout(SWEEP)
-        .build()
-        .map_err(|e| Error::new("cannot write the poststop hook").cause(e))?;
     let mut hooks = Hooks::default();
-    hooks.set_poststop(Some(vec![hook]));
+    if !placeholders.is_empty() {
+        // Every runtime makes missing mount points on the host; this removes them, whoever made them.
+        let words = ["sweep", "--"].map(String::from).into_iter().chain(placeholders.iter().cloned());
+        hooks.set_poststop(Some(vec![hook(view, words)?]));
+    }
+    if !routes.is_empty() {
+        let words = ["bridge".into()].into_iter().chain(routes.iter().map(Route::to_string));
+        hooks.set_create_runtime(Some(vec![without_environment(hook(view, words)?)]));
+        let inside = hook(view, ["bridge", "--inside"].map(String::from))?;
+        hooks.set_create_container(Some(vec![without_environment(inside)]));
+    }
     Ok(Some(hooks))
+}
+
+/// codexrun itself.
+fn hook(view: &dyn View, words: impl IntoIterator<Item = String>) -> Result<Hook> {
+    HookBuilder::default()
+        .path(view.exe())
+        .args(["codexrun".into()].into_iter().chain(words).collect::<Vec<_>>())
+        .timeout(PATIENCE)
+        .build()
+        .map_err(|e| Error::new("cannot write the hooks").cause(e))
+}
+
+/// The bridge stays, and needs nothing of the runtime's; without the field runc passes on its own.
+fn without_environment(mut hook: Hook) -> Hook {
+    hook.set_env(Some(Vec::new()));
+    hook
 }
 
 fn annotations(request: &Request, style: Style, placeholders: &[String], globs: &[String]) -> Result<HashMap<String, String>> {

@@ -1,6 +1,21 @@
 //! Short names for policies and views in tests.
 
-use crate::policy::{Access, Entry, Special, Target};
+use super::{Identity, Proc, Request};
+use crate::policy::{Access, Entry, Policy, Special, Target};
+
+pub fn request(policy: &Policy) -> Request<'_> {
+    Request {
+        policy,
+        digest: "00".into(),
+        cwd: "/w".into(),
+        args: vec!["true".into()],
+        env: vec!["PATH=/usr/bin".into(), "PWD=/elsewhere".into()],
+        identity: Identity::Keep,
+        proc: Proc::Fresh,
+        terminal: false,
+        routes: Vec::new(),
+    }
+}
 
 pub fn entry(target: Target, access: Access) -> Entry {
     Entry { target, access, skip_missing: false }

@@ -22,19 +22,6 @@ fn restricted(entries: Vec<Entry>) -> Policy {
     Policy { file_system, network: Network::Restricted }
 }
 
-fn request(policy: &Policy) -> Request<'_> {
-    Request {
-        policy,
-        digest: "00".into(),
-        cwd: "/w".into(),
-        args: vec!["true".into()],
-        env: vec!["PATH=/usr/bin".into(), "PWD=/elsewhere".into()],
-        identity: Identity::Keep,
-        proc: Proc::Fresh,
-        terminal: false,
-    }
-}
-
 fn made(entries: Vec<Entry>, extra: &str) -> Compiled {
     compile(&request(&restricted(entries)), &host(extra)).unwrap()
 }

@@ -49,7 +49,8 @@ fn tagged(tag: &At) -> Result<Form> {
     tag.word(&known)
 }
 
-/// A pair names its network by a word and its file system by kind; where neither is said, both forms mean the same.
+/// A pair names its network by a word or a mode and its file system by kind; where neither is said, both forms mean the same.
 fn is_pair(at: &At) -> bool {
-    at.get("network").is_some_and(|n| n.is_text()) || at.get("file_system").is_some_and(|fs| fs.get("kind").is_some())
+    at.get("network").is_some_and(|n| n.is_text() || n.get("mode").is_some())
+        || at.get("file_system").is_some_and(|fs| fs.get("kind").is_some())
 }

@@ -7,6 +7,7 @@ mod filesystem;
 mod form;
 mod json;
 mod legacy;
+mod managed;
 mod path;
 mod permissions;
 mod preset;
@@ -17,6 +18,7 @@ mod split;
 mod tests;
 mod toml;
 
+pub use managed::managed;
 pub use preset::preset;
 
 use crate::policy::{FileSystem, Policy};

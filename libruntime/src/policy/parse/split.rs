@@ -72,8 +72,13 @@ pub(super) fn access(at: &At) -> Result<Access> {
     at.word(ACCESS)
 }
 
+/// Codex's word, or what it has no word for.
 pub(super) fn network(at: &At) -> Result<Network> {
-    at.word(NETWORK)
+    if !at.is_table() {
+        return at.word(NETWORK);
+    }
+    at.only("a network", &["mode"])?;
+    at.need("mode")?.word(&[("proxy", Network::Proxy)])
 }
 
 fn entry(at: &At) -> Result<Entry> {

@@ -1,0 +1,298 @@
+//! Proxy-only, published and allowed ports: what the bridge lets through, that it lets nothing else through, and that it ends.
+//! Numbers are those of Codex's own tests.
+
+use super::{Case, On, Play, appears, case, until};
+use crate::launch::Ran;
+use crate::report::{No, Verdict, fail};
+use crate::runtime::{Job, Kind};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+pub const CASES: &[Case] = &[
+    case("a proxy is reached, and nothing else (35, 37)", On::Every, only_the_proxy),
+    case("without a proxy variable nothing starts (34)", On::Sandbox, |p| closed(p, &[], "requires proxy environment variables")),
+    case("without a proxy on the loopback nothing starts", On::Sandbox, |p| {
+        closed(p, &["--env", "HTTP_PROXY=http://192.0.2.1:3128"], "requires parseable loopback proxy endpoints")
+    }),
+    case("--managed-network is proxy-only under every policy", On::Every, managed),
+    case("variables keep their scheme, user and path", On::Every, rewritten),
+    case("two endpoints of one port are two routes", On::Every, two_families),
+    case("16 MiB each way and a half-close arrive whole", On::Every, bulk),
+    case("1000 connections are held", On::Every, many),
+    case("the bridge is gone when the command has ended", On::Every, |p| ends(p, None)),
+    case("the bridge is gone when the command was killed", On::Every, |p| ends(p, Some(Victim::Command))),
+    case("the bridge is gone when codexrun was killed", On::Codexrun, |p| ends(p, Some(Victim::Runtime))),
+    case("the bridge cannot be seen inside, nor can its descriptors", On::Every, unseen),
+    case("a proxy that is not there is a connection that ends", On::Every, absent),
+    case("--allow-host-port is that port of the host and no other", On::Every, allowed),
+    case("--publish lets the host reach a server inside", On::Every, published),
+    case("a published port that is taken stops the start", On::Every, taken),
+];
+
+/// A server of the host's: it reads to the end, then answers with the same bytes.
+struct Host {
+    at: SocketAddr,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Host {
+    fn new() -> std::io::Result<Host> {
+        Host::on("127.0.0.1:0")
+    }
+
+    fn on(address: &str) -> std::io::Result<Host> {
+        let listener = TcpListener::bind(address)?;
+        let (at, over) = (listener.local_addr()?, Arc::new(AtomicBool::new(false)));
+        let seen = over.clone();
+        let thread = Some(std::thread::spawn(move || serve(&listener, &seen)));
+        Ok(Host { at, over, thread })
+    }
+
+    /// As a proxy variable's value.
+    fn url(&self) -> String {
+        format!("http://{}", self.at)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        // Wakes it.
+        if let (Ok(_), Some(thread)) = (TcpStream::connect(self.at), self.thread.take()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(listener: &TcpListener, over: &AtomicBool) {
+    for stream in listener.incoming().flatten().take_while(|_| !over.load(Ordering::Relaxed)) {
+        std::thread::spawn(move || answer(stream));
+    }
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut all = Vec::new();
+    if stream.read_to_end(&mut all).is_ok() {
+        let _ = stream.write_all(&all);
+    }
+}
+
+/// Proxy-only, over a readable host and a writable workspace.
+fn policy(play: &Play) -> Result<String, No> {
+    let entries = vec![crate::policy::special("root", "read"), crate::policy::special("project_roots", "write")];
+    let mut policy = crate::policy::pair(entries);
+    policy["network"] = json!({"mode": "proxy"});
+    Ok(play.scene.put("proxy.json", &policy.to_string())?.display().to_string())
+}
+
+fn words(options: &[&str]) -> Vec<String> {
+    options.iter().map(|word| word.to_string()).collect()
+}
+
+/// A script under the policy of proxies.
+fn sh(play: &Play, options: &[&str], script: &str) -> Result<Ran, No> {
+    let job = Job { options: words(options), ..Job::sh(policy(play)?, &play.scene, script) };
+    play.column.run(&play.scene, &job)
+}
+
+/// Probes in one launch; what each answered, in their order.
+fn probes(play: &Play, policy: &str, options: &[&str], probes: &[&str]) -> Result<(Ran, Vec<String>), No> {
+    let list: String = probes.iter().enumerate().map(|(n, p)| format!("{n}\t{}\n", p.replace(' ', "\t"))).collect();
+    let file = play.scene.w().join("list.txt");
+    std::fs::write(&file, list)?;
+    let probe = play.scene.w().join("bin/probe").display().to_string();
+    let job = Job { options: words(options), ..Job::new(policy, &play.scene, &[&probe, &file.display().to_string()]) };
+    let ran = play.column.run(&play.scene, &job)?;
+    let answer = |n: usize| ran.out.lines().find_map(|line| line.strip_prefix(&format!("{n}\t"))?.split('\t').next());
+    let answers = (0..probes.len()).map(|n| answer(n).unwrap_or("nothing").to_string()).collect();
+    Ok((ran, answers))
+}
+
+fn are(ran: &Ran, answers: &[String], expected: &[&str]) -> Verdict {
+    let right = answers.len() == expected.len() && answers.iter().zip(expected).all(|(a, e)| crate::table::allows(e, a));
+    ran.must(&format!("{expected:?}; they are {answers:?}"), right && ran.code == 0)
+}
+
+fn only_the_proxy(play: &Play) -> Verdict {
+    let (proxy, other) = (Host::new()?, Host::new()?);
+    let (variable, reach) = (format!("HTTPS_PROXY={}", proxy.url()), format!("tcp-bulk {} 1000", proxy.at));
+    let (beside, second) = (format!("tcp {}", other.at), format!("tcp 127.0.0.2:{}", proxy.at.port()));
+    let host_socket = format!("unix-stream {}", play.scene.w().join("host.sock").display());
+    let asked = [
+        (reach.as_str(), "ok"),
+        (&beside, "ECONNREFUSED"),
+        (&second, "no"),
+        ("tcp 192.0.2.1:80", "ENETUNREACH"),
+        ("tcp [2001:db8::1]:80", "no"),
+        ("tcp-self 127.0.0.1:0", "ok"),
+        ("socket 1 1 0", "EPERM"),
+        ("socket 16 3 0", "EPERM"),
+        ("socket 40 1 0", "EPERM"),
+        ("socket 17 3 768", "EPERM"),
+        ("pair-stream", "ok"),
+        ("pair-dgram-connect x", "no"),
+        (&host_socket, "EPERM"),
+        ("io-uring", "refused"),
+        ("x32", "no"),
+        ("env CODEX_NETWORK_PROXY_ACTIVE 1", "ok"),
+        ("interfaces", "ok"),
+    ];
+    let (list, expected): (Vec<&str>, Vec<&str>) = asked.into_iter().unzip();
+    let (ran, answers) = probes(play, &policy(play)?, &["--env", &variable], &list)?;
+    are(&ran, &answers, &expected)
+}
+
+fn closed(play: &Play, options: &[&str], sentence: &str) -> Verdict {
+    let ran = sh(play, options, "echo started")?;
+    let says = ran.err.contains(&format!("managed proxy mode {sentence}"));
+    ran.must(&format!("exit 1, `{sentence}`"), ran.code == 1 && says && ran.out.is_empty())
+}
+
+fn managed(play: &Play) -> Verdict {
+    let host = Host::new()?;
+    let variable = format!("ALL_PROXY={}", host.url());
+    for (policy, disabled) in [("read-only", "1"), ("danger-full-access", "unset")] {
+        let options = ["--managed-network", "{\"loopbackPorts\":[3128]}", "--env", &variable];
+        let disabled = format!("env CODEX_SANDBOX_NETWORK_DISABLED {disabled}");
+        let reach = format!("tcp-bulk {} 10", host.at);
+        let (ran, answers) = probes(play, policy, &options, &[&reach, "tcp 192.0.2.1:80", "socket 16 3 0", &disabled])?;
+        are(&ran, &answers, &["ok", "ENETUNREACH", "EPERM", "ok"])?;
+    }
+    Ok(())
+}
+
+fn rewritten(play: &Play) -> Verdict {
+    let host = Host::new()?;
+    let port = host.at.port();
+    let (http, npm) = (format!("HTTP_PROXY=http://u:p%40@localhost:{port}/x"), format!("npm_config_proxy=localhost:{port}"));
+    let options = ["--env", &http, "--env", &npm, "--env", "FTP_PROXY=http://192.0.2.1:1", "--env", "NO_PROXY=.corp"];
+    let ran = sh(play, &options, "echo $HTTP_PROXY $npm_config_proxy $FTP_PROXY $NO_PROXY")?;
+    let expected = format!("http://u:p%40@127.0.0.1:{port}/x 127.0.0.1:{port} http://192.0.2.1:1 .corp\n");
+    ran.must(&expected, ran.code == 0 && ran.out == expected)
+}
+
+fn two_families(play: &Play) -> Verdict {
+    let v4 = Host::new()?;
+    let v6 = Host::on(&format!("[::1]:{}", v4.at.port()))?;
+    let (one, other) = (format!("HTTP_PROXY={}", v4.url()), format!("ALL_PROXY=socks5h://[::1]:{}", v6.at.port()));
+    let second = if v4.at.port() == u16::MAX { 1 } else { v4.at.port() + 1 };
+    let asked = [format!("tcp-bulk 127.0.0.1:{} 10", v4.at.port()), format!("tcp-bulk 127.0.0.1:{second} 10")];
+    let (ran, answers) = probes(play, &policy(play)?, &["--env", &one, "--env", &other], &[&asked[0], &asked[1]])?;
+    are(&ran, &answers, &["ok", "ok"])
+}
+
+/// What [`Host`] takes, and a connection of the case's own.
+fn through(play: &Play, probe: &str) -> Verdict {
+    let host = Host::new()?;
+    let (variable, probe) = (format!("HTTP_PROXY={}", host.url()), probe.replace("{at}", &host.at.to_string()));
+    let (ran, answers) = probes(play, &policy(play)?, &["--env", &variable], &[&probe])?;
+    are(&ran, &answers, &["ok"])
+}
+
+fn bulk(play: &Play) -> Verdict {
+    through(play, "tcp-bulk {at} 16777216")
+}
+
+fn many(play: &Play) -> Verdict {
+    // The other ends are ours.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).map_err(std::io::Error::from)?;
+    through(play, "tcp-many {at} 1000")
+}
+
+#[derive(Clone, Copy)]
+enum Victim {
+    Command,
+    Runtime,
+}
+
+/// Processes that carry this port.
+fn bridges(port: u16) -> usize {
+    let word = format!("inside:127.0.0.1:{port}=");
+    crate::launch::processes().iter().filter(|(.., line)| line.contains(&word)).count()
+}
+
+fn ends(play: &Play, victim: Option<Victim>) -> Verdict {
+    let host = Host::new()?;
+    let script = ": > ready; while [ ! -e go ]; do sleep 0.02; done; exit 0";
+    let options = words(&["--env", &format!("HTTP_PROXY={}", host.url())]);
+    let running = play.column.start(&play.scene, &Job { options, ..Job::sh(policy(play)?, &play.scene, script) })?;
+    appears(&play.scene.w().join("ready"))?;
+    if bridges(host.at.port()) != 1 {
+        return fail("(while the command runs)", "one bridge", bridges(host.at.port()));
+    }
+    match victim {
+        None => std::fs::write(play.scene.w().join("go"), "")?,
+        Some(Victim::Command) => {
+            let shell = |(.., line): &&(_, _, String)| line.contains(script) && line.contains(": /bin/sh");
+            let of_ours = crate::launch::processes();
+            for (pid, ..) in of_ours.iter().filter(shell) {
+                kill(*pid, Signal::SIGKILL).map_err(std::io::Error::from)?;
+            }
+        }
+        Some(Victim::Runtime) => running.signal(Signal::SIGKILL),
+    }
+    let ran = running.finish()?;
+    ran.must("the end of everything", true)?;
+    until("the bridge ends", || bridges(host.at.port()) == 0)?;
+    let doors =
+        std::fs::read_dir("/dev/shm")?.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("codexrun-bridge-"));
+    match doors.count() {
+        0 => Ok(()),
+        n => fail(&ran.line, "nothing in /dev/shm", n),
+    }
+}
+
+fn unseen(play: &Play) -> Verdict {
+    let host = Host::new()?;
+    let script = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'bridge insid[e]'; ls /dev/shm | grep -c codexrun; ls /proc/self/fd | wc -l";
+    let ran = sh(play, &["--env", &format!("HTTP_PROXY={}", host.url())], script)?;
+    // Three streams, and what ls itself has open.
+    ran.must("0, 0 and 4", ran.out == "0\n0\n4\n")
+}
+
+fn absent(play: &Play) -> Verdict {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let (variable, probe) = (format!("HTTP_PROXY=http://127.0.0.1:{port}"), format!("tcp 127.0.0.1:{port}"));
+    let (ran, answers) = probes(play, &policy(play)?, &["--env", &variable], &[&probe])?;
+    ran.must("a reset or an end, and no hang", ran.code == 0 && answers[0] != "ok" && answers[0] != "WouldBlock")
+}
+
+fn allowed(play: &Play) -> Verdict {
+    let (host, other) = (Host::new()?, Host::new()?);
+    let asked = [format!("tcp-bulk {} 1000", host.at), format!("tcp {}", other.at)];
+    let port = host.at.port().to_string();
+    let (ran, answers) = probes(play, "workspace-write", &["--allow-host-port", &port], &[&asked[0], &asked[1]])?;
+    are(&ran, &answers, &["ok", "ECONNREFUSED"])
+}
+
+fn published(play: &Play) -> Verdict {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let probe = play.scene.w().join("bin/probe").display().to_string();
+    std::fs::write(play.scene.w().join("list.txt"), "0\tserve-once\t127.0.0.1:8080\tready\n")?;
+    let options = words(&["--publish", &format!("{port}:8080")]);
+    let job = Job { options, ..Job::new("workspace-write", &play.scene, &[&probe, "list.txt"]) };
+    let running = play.column.start(&play.scene, &job)?;
+    appears(&play.scene.w().join("ready"))?;
+    let mut said = String::new();
+    TcpStream::connect(("127.0.0.1", port))?.read_to_string(&mut said)?;
+    let ran = running.finish()?;
+    ran.must(&format!("`from inside`; it was `{said}`"), ran.code == 0 && said == "from inside")
+}
+
+fn taken(play: &Play) -> Verdict {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port().to_string();
+    let job = Job { options: words(&["--publish", &port]), ..Job::sh("read-only", &play.scene, "echo started") };
+    let ran = play.column.run(&play.scene, &job)?;
+    // crun keeps what a hook says to itself.
+    let says = play.column.runtime.kind == Kind::Crun || ran.err.contains(&format!("cannot listen on 127.0.0.1:{port}"));
+    ran.must("no start, and which port", ran.code != 0 && ran.out.is_empty() && says)
+}

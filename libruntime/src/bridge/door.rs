@@ -1,0 +1,158 @@
+//! Where the two hooks meet: a Unix socket whose name follows from the container's id and bundle, which both are told. It lies on the
+//! host's /dev/shm, where no sandbox ever looks, since each has a /dev of its own, and is gone before the container starts.
+
+use super::failed;
+use crate::sys::{Errno, file, process, socket};
+use crate::{Error, Result};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+const DIR: &str = "/dev/shm";
+
+/// What a hook needs of the OCI state (runtime.md, "State").
+#[derive(Deserialize)]
+pub(super) struct State {
+    id: String,
+    #[serde(default)]
+    bundle: String,
+    /// The container's first process; 0 or its number inside where the container's hooks are told.
+    #[serde(default)]
+    pub pid: i32,
+}
+
+impl State {
+    pub fn read(text: &str) -> Result<State> {
+        serde_json::from_str(text).map_err(|e| Error::new("no OCI state on standard input").cause(e))
+    }
+
+    fn door(&self) -> PathBuf {
+        let hash = Sha256::digest(format!("{}\0{}", self.id, self.bundle));
+        let name = hash.iter().take(8).fold(String::from("codexrun-bridge-"), |mut name, byte| {
+            let _ = write!(name, "{byte:02x}"); // writing to a String cannot fail
+            name
+        });
+        PathBuf::from(DIR).join(name)
+    }
+}
+
+/// The socket, which only its owner may connect to.
+pub(super) struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// The container's side.
+pub(super) fn knock(state: &State) -> Result<UnixStream> {
+    let path = state.door();
+    UnixStream::connect(&path).map_err(|e| {
+        let error = Error::new(format!("no bridge at `{}`", path.display())).cause(e);
+        error.hint("the `createRuntime` hook of this bundle starts it")
+    })
+}
+
+impl Door {
+    pub fn open(state: &State) -> Result<Door> {
+        let path = state.door();
+        let old = process::umask(0o177);
+        let listener = match UnixListener::bind(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && stale(&path) => {
+                fs::remove_file(&path).and_then(|()| UnixListener::bind(&path))
+            }
+            bound => bound,
+        };
+        process::umask(old);
+        let listener = listener.map_err(|e| Error::new(format!("cannot make `{}`", path.display())).cause(e))?;
+        Ok(Door { listener, path })
+    }
+
+    /// Who comes from the container; `None` when that has ended first. In either case nobody finds the door any more.
+    pub fn guest(self, container: BorrowedFd, init: i32) -> Result<Option<UnixStream>> {
+        let guest = self.wait(container, init);
+        // Only a name: without us nobody answers there.
+        let _ = fs::remove_file(&self.path);
+        guest
+    }
+
+    fn wait(&self, container: BorrowedFd, init: i32) -> Result<Option<UnixStream>> {
+        loop {
+            let ready = file::poll([Some(container), Some(self.listener.as_fd())]).map_err(|e| failed("wait", e))?;
+            if ready[0] {
+                return Ok(None);
+            }
+            let (guest, _) = self.listener.accept().map_err(|e| Error::new("cannot accept the container").cause(e))?;
+            // Another container of the same user must not be taken for ours.
+            if socket::peer(guest.as_fd()).is_ok_and(|peer| descends(peer, init)) {
+                return Ok(Some(guest));
+            }
+        }
+    }
+}
+
+/// A name whose bridge was killed.
+fn stale(path: &PathBuf) -> bool {
+    let refused = Errno::ECONNREFUSED as i32;
+    UnixStream::connect(path).is_err_and(|e| e.raw_os_error() == Some(refused))
+}
+
+/// A runtime runs a hook by a process or two in between.
+const GENERATIONS: usize = 4;
+
+fn descends(mut pid: i32, from: i32) -> bool {
+    for _ in 0..GENERATIONS {
+        match parent(pid) {
+            _ if pid == from => return true,
+            Some(up) => pid = up,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// proc_pid_status(5), which everybody may read.
+fn parent(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(id: &str) -> State {
+        State::read(&format!(r#"{{"ociVersion": "1.0", "id": "{id}", "bundle": "/b", "pid": 1, "root": "r"}}"#)).unwrap()
+    }
+
+    #[test]
+    fn both_hooks_find_the_same_door_and_no_other_containers() {
+        assert_eq!(state("a").door(), State::read(r#"{"id": "a", "bundle": "/b", "status": "creating"}"#).unwrap().door());
+        assert_ne!(state("a").door(), state("b").door());
+        assert!(State::read("{}").is_err());
+    }
+
+    #[test]
+    fn a_door_of_a_dead_bridge_is_taken_over_and_a_live_one_is_not() {
+        let state = state(&format!("door-test-{}", std::process::id()));
+        let door = Door::open(&state).unwrap();
+        let path = door.path.clone();
+        assert!(Door::open(&state).is_err(), "somebody listens");
+        drop(door);
+        assert!(path.exists(), "as SIGKILL leaves it");
+        let door = Door::open(&state).unwrap();
+        let (over, _) = file::pipe().unwrap();
+        assert!(door.guest(over.as_fd(), 0).unwrap().is_none());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stranger_is_no_descendant() {
+        let us = std::process::id() as i32;
+        assert!(descends(us, us) && descends(us, parent(us).unwrap()));
+        assert!(!descends(parent(us).unwrap(), us));
+    }
+}

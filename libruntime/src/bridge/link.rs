@@ -1,0 +1,163 @@
+//! One connection: two sockets, and in each direction at most one pipe between them, borrowed for as long as bytes are in it. The bytes
+//! go from socket to pipe to socket by splice(2), never through our memory.
+
+use crate::sys::epoll::{Epoll, Events};
+use crate::sys::socket::{set_pipe_size, splice};
+use crate::sys::{Errno, Result, file};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What a pipe holds, and what is moved at a time.
+const ROOM: usize = 256 * 1024;
+/// Pipes that are kept for the next bytes.
+const SPARE: usize = 8;
+
+const IN: Events = libc::EPOLLIN as Events;
+const OUT: Events = libc::EPOLLOUT as Events;
+/// Told whether asked for or not.
+const BROKEN: Events = (libc::EPOLLERR | libc::EPOLLHUP) as Events;
+
+/// (read end, write end).
+type Pipe = (OwnedFd, OwnedFd);
+
+/// Empty pipes.
+#[derive(Default)]
+pub(super) struct Pool(Vec<Pipe>);
+
+impl Pool {
+    fn take(&mut self) -> Result<Pipe> {
+        match self.0.pop() {
+            Some(pipe) => Ok(pipe),
+            None => {
+                let pipe = file::pipe()?;
+                // A smaller one, when the user has had its share (pipe(7)), does it too.
+                let _ = set_pipe_size(pipe.1.as_fd(), ROOM as i32);
+                Ok(pipe)
+            }
+        }
+    }
+
+    fn give(&mut self, pipe: Pipe) {
+        if self.0.len() < SPARE {
+            self.0.push(pipe);
+        }
+    }
+}
+
+/// One direction.
+#[derive(Default)]
+struct Flow {
+    /// Bytes on their way.
+    held: Option<(Pipe, usize)>,
+    /// The sender has no more.
+    ended: bool,
+}
+
+impl Flow {
+    fn done(&self) -> bool {
+        self.ended && self.held.is_none()
+    }
+
+    /// Moves what can be moved now. An error is the end of the connection.
+    fn pass(&mut self, from: &TcpStream, to: &TcpStream, pool: &mut Pool) -> Result<()> {
+        if self.held.is_none() && !self.ended {
+            let pipe = pool.take()?;
+            match splice(from.as_fd(), pipe.1.as_fd(), ROOM) {
+                Ok(0) => (self.ended = true, pool.give(pipe)).1,
+                Ok(n) => self.held = Some((pipe, n)),
+                Err(errno) => {
+                    pool.give(pipe);
+                    return if errno == Errno::EAGAIN { Ok(()) } else { Err(errno) };
+                }
+            }
+        }
+        if let Some((pipe, left)) = self.held.take() {
+            match splice(pipe.0.as_fd(), to.as_fd(), left) {
+                Ok(n) if n == left => pool.give(pipe),
+                Ok(n) => self.held = Some((pipe, left - n)),
+                Err(Errno::EAGAIN) => self.held = Some((pipe, left)),
+                Err(errno) => return Err(errno),
+            }
+        }
+        if self.done() {
+            // A half-close goes on to the other side; that one may have closed altogether.
+            let _ = to.shutdown(Shutdown::Write);
+        }
+        Ok(())
+    }
+}
+
+/// End 0 was accepted, end 1 is dialed; flow n comes from end n.
+pub(super) struct Link {
+    id: u64,
+    ends: [TcpStream; 2],
+    flows: [Flow; 2],
+    watched: [Events; 2],
+    dialing: bool,
+}
+
+impl Link {
+    /// Watches the two ends as `2 * id` and `2 * id + 1`.
+    pub fn new(id: u64, accepted: TcpStream, dialed: TcpStream, epoll: &Epoll) -> Result<Link> {
+        for end in [&accepted, &dialed] {
+            // Only a matter of speed.
+            let _ = end.set_nodelay(true);
+        }
+        let (ends, flows) = ([accepted, dialed], <[Flow; 2]>::default());
+        let mut link = Link { id, ends, flows, watched: [0; 2], dialing: true };
+        link.watch(epoll)?;
+        Ok(link)
+    }
+
+    /// What to do when an end is ready; `Ok(false)` when both directions have ended.
+    pub fn ready(&mut self, end: usize, events: Events, pool: &mut Pool, epoll: &Epoll) -> Result<bool> {
+        if self.dialing {
+            self.dialed(end)?;
+        } else {
+            for n in 0..2 {
+                let (wanted, from, to) = (if n == end { IN } else { OUT }, &self.ends[n], &self.ends[1 - n]);
+                if events & (wanted | BROKEN) != 0 && !self.flows[n].done() {
+                    self.flows[n].pass(from, to, pool)?;
+                }
+            }
+        }
+        self.watch(epoll)?;
+        Ok(!self.flows.iter().all(Flow::done))
+    }
+
+    /// The accepted end is not watched meanwhile, so this is the dialed one.
+    fn dialed(&mut self, end: usize) -> Result<()> {
+        match self.ends[end].take_error() {
+            Ok(None) => self.dialing = false,
+            Ok(Some(e)) | Err(e) => return Err(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))),
+        }
+        Ok(())
+    }
+
+    /// Asks for what the flows wait for. An end that nothing waits for is not watched at all, or its hang-up would be told for ever.
+    fn watch(&mut self, epoll: &Epoll) -> Result<()> {
+        for end in 0..2 {
+            let wanted = match self.dialing {
+                true if end == 1 => OUT,
+                true => 0,
+                false => self.waits(end),
+            };
+            let (fd, token) = (self.ends[end].as_fd(), self.id * 2 + end as u64);
+            match (self.watched[end], wanted) {
+                (was, now) if was == now => {}
+                (0, _) => epoll.add(fd, wanted, token)?,
+                (_, 0) => epoll.remove(fd)?,
+                _ => epoll.change(fd, wanted, token)?,
+            }
+            self.watched[end] = wanted;
+        }
+        Ok(())
+    }
+
+    fn waits(&self, end: usize) -> Events {
+        let (from, to) = (&self.flows[end], &self.flows[1 - end]);
+        let reads = if from.held.is_none() && !from.ended { IN } else { 0 };
+        let writes = if to.held.is_some() { OUT } else { 0 };
+        reads | writes
+    }
+}

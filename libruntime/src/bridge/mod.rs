@@ -1,0 +1,136 @@
+//! TCP into and out of a container whose network namespace has no other way: two OCI hooks, which every runtime runs.
+//!
+//! `createRuntime`, in the runtime's namespaces, leaves the bridge behind ([`open`]); `createContainer`, in the container's, hands it
+//! the namespaces ([`hand_over`]), because a runtime's own process there often may not be looked into by an ordinary user. The bridge
+//! stays outside: only the listeners (and, inwards, the connections) are made inside, by a helper that joins and goes at once. It
+//! lives as long as the container's first process.
+
+mod door;
+mod link;
+mod namespace;
+mod relay;
+mod route;
+
+pub use route::{Route, Side};
+
+use crate::run::fault::describe;
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Errno, file, pidfd, signal};
+use crate::{Error, Result};
+use door::{Door, State};
+use namespace::Namespaces;
+use relay::{Listener, Relay};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+/// The `createRuntime` hook: `state` is what the runtime says of the container. On return the bridge waits, in the background, for
+/// [`hand_over`], and the ports outside are taken. The caller must be single-threaded and have nothing open but its standard streams.
+pub fn open(state: &str, routes: &[Route]) -> Result<()> {
+    let state = State::read(state)?;
+    let container =
+        pidfd::pidfd_open(nix::unistd::Pid::from_raw(state.pid)).map_err(|e| failed("find the container's process", e))?;
+    let outside = listen_on(routes, Side::Outside)?;
+    let door = Door::open(&state)?;
+    match process::clone(0).map_err(|e| failed("fork", e))? {
+        Cloned::Child => Bridge { routes, container, init: state.pid, outside, door }.live(),
+        Cloned::Parent(..) => Ok(()),
+    }
+}
+
+/// The `createContainer` hook: on return the ports inside are served.
+pub fn hand_over(state: &str) -> Result<()> {
+    let mut bridge = door::knock(&State::read(state)?)?;
+    let [user, net] = namespace::own().map_err(|e| failed("open the container's namespaces", e))?;
+    let sent = file::send_fd(bridge.as_fd(), user.as_fd(), 0).and_then(|()| file::send_fd(bridge.as_fd(), net.as_fd(), 0));
+    sent.map_err(|e| failed("hand over the container's namespaces", e))?;
+    let mut answer = String::new();
+    bridge.read_to_string(&mut answer).map_err(|e| Error::new("the bridge gives no answer").cause(e))?;
+    match answer.as_str() {
+        READY => Ok(()),
+        "" => Err(Error::new("the bridge has ended")),
+        why => Err(Error::new(why)),
+    }
+}
+
+/// The bridge's word that it serves; anything else is why not.
+const READY: &str = "ready";
+/// Connections that may wait to be accepted; std::net has 128.
+const WAITING: i32 = 4096;
+
+/// The process that stays.
+struct Bridge<'a> {
+    routes: &'a [Route],
+    container: OwnedFd,
+    init: i32,
+    outside: Vec<Listener>,
+    door: Door,
+}
+
+impl Bridge<'_> {
+    fn live(self) -> ! {
+        let lived = alone().map_err(|e| failed("leave the caller", e)).and_then(|()| self.serve());
+        process::exit(lived.is_err().into())
+    }
+
+    fn serve(self) -> Result<()> {
+        let Some(mut guest) = self.door.guest(self.container.as_fd(), self.init)? else { return Ok(()) };
+        let relay = match welcome(&guest, self.routes, self.outside, self.container) {
+            Ok(relay) => relay,
+            Err(e) => {
+                // The hook says it; who has gone meanwhile needs no answer.
+                let _ = guest.write_all(e.to_string().as_bytes());
+                return Err(e);
+            }
+        };
+        guest.write_all(READY.as_bytes()).map_err(|e| Error::new("nobody waits for the bridge").cause(e))?;
+        drop(guest);
+        relay.run().map_err(|e| failed("wait for connections", e))
+    }
+}
+
+/// Takes the namespaces and listens in them.
+fn welcome(guest: &UnixStream, routes: &[Route], outside: Vec<Listener>, container: OwnedFd) -> Result<Relay> {
+    let namespaces = Namespaces::receive(guest.as_fd())?;
+    let mut listeners = outside;
+    for route in routes.iter().filter(|route| route.side == Side::Inside) {
+        let listener = namespaces.listener(route.listen).map_err(|e| failed(&format!("listen on {} inside", route.listen), e))?;
+        listeners.push(Listener { socket: listener, route: *route });
+    }
+    Relay::new(container, namespaces, listeners).map_err(|e| failed("watch the listeners", e))
+}
+
+/// What is common to both sides: a listener that does not wait, with room for many.
+fn listen(on: std::net::SocketAddr) -> crate::sys::Result<TcpListener> {
+    let errno = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
+    let listener = TcpListener::bind(on).map_err(errno)?;
+    listener.set_nonblocking(true).map_err(errno)?;
+    crate::sys::socket::listen(listener.as_fd(), WAITING)?;
+    Ok(listener)
+}
+
+fn listen_on(routes: &[Route], side: Side) -> Result<Vec<Listener>> {
+    let wanted = routes.iter().filter(|route| route.side == side);
+    let one = |route: &Route| {
+        let socket = listen(route.listen).map_err(|e| failed(&format!("listen on {}", route.listen), e))?;
+        Ok(Listener { socket, route: *route })
+    };
+    wanted.map(one).collect()
+}
+
+/// Nothing of the caller's: not its streams, session, directory or signals, nor its limit of descriptors; and nobody looks into us.
+fn alone() -> crate::sys::Result<()> {
+    let null = file::open_at(file::cwd(), c"/dev/null", libc::O_RDWR)?;
+    file::become_stdio(null.as_fd())?;
+    process::setsid()?;
+    file::chdir(c"/")?;
+    signal::set_mask(&signal::Set::all_but(&[]))?;
+    process::set_undumpable()?;
+    let (_, hard) = process::getrlimit(libc::RLIMIT_NOFILE)?;
+    process::setrlimit(libc::RLIMIT_NOFILE, hard, hard)
+}
+
+fn failed(what: &str, errno: Errno) -> Error {
+    Error::new(format!("cannot {what}")).cause(describe(errno))
+}

@@ -1,0 +1,122 @@
+//! The loop of a bridge: accepts, dials the other side, and moves bytes until the container has ended. One thread, no timer.
+
+use super::link::{Link, Pool};
+use super::namespace::Namespaces;
+use super::route::{Route, Side};
+use crate::sys::epoll::{Batch, Epoll, Events};
+use crate::sys::{Result, socket};
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Where connections come from, and where they go.
+pub(super) struct Listener {
+    pub socket: TcpListener,
+    pub route: Route,
+}
+
+/// What the tokens of links (2 × number + end) never reach; listeners count from here.
+const LISTENERS: u64 = 1 << 62;
+const CONTAINER: u64 = u64::MAX;
+const IN: Events = libc::EPOLLIN as Events;
+
+pub(super) struct Relay {
+    epoll: Epoll,
+    /// Readable when the container's first process has ended.
+    _container: OwnedFd,
+    namespaces: Namespaces,
+    listeners: Vec<Listener>,
+    links: BTreeMap<u64, Link>,
+    next: u64,
+    pool: Pool,
+    /// No descriptor was left for a connection: nobody is accepted until one ends.
+    full: bool,
+}
+
+impl Relay {
+    pub fn new(container: OwnedFd, namespaces: Namespaces, listeners: Vec<Listener>) -> Result<Relay> {
+        let epoll = Epoll::new()?;
+        epoll.add(container.as_fd(), IN, CONTAINER)?;
+        let (links, pool) = (BTreeMap::new(), Pool::default());
+        let relay = Relay { epoll, _container: container, namespaces, listeners, links, next: 0, pool, full: false };
+        relay.watch_listeners(IN)?;
+        Ok(relay)
+    }
+
+    fn watch_listeners(&self, events: Events) -> Result<()> {
+        for (n, listener) in self.listeners.iter().enumerate() {
+            match events {
+                0 => self.epoll.remove(listener.socket.as_fd())?,
+                _ => self.epoll.add(listener.socket.as_fd(), events, LISTENERS + n as u64)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Until the container has ended.
+    pub fn run(mut self) -> Result<()> {
+        let mut batch = Batch::of(256);
+        loop {
+            for (token, events) in self.epoll.wait(&mut batch)? {
+                match token {
+                    CONTAINER => return Ok(()),
+                    LISTENERS.. => self.accept((token - LISTENERS) as usize)?,
+                    _ => self.pass(token / 2, (token % 2) as usize, events)?,
+                }
+            }
+        }
+    }
+
+    /// A link that fails is closed; who was connected finds that out by itself.
+    fn pass(&mut self, id: u64, end: usize, events: Events) -> Result<()> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        if !link.ready(end, events, &mut self.pool, &self.epoll).unwrap_or(false) {
+            self.links.remove(&id);
+            if std::mem::take(&mut self.full) {
+                self.watch_listeners(IN)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, n: usize) -> Result<()> {
+        let Listener { socket, route } = &self.listeners[n];
+        let route = *route;
+        let accepted = match socket.accept() {
+            Ok((accepted, _)) => accepted,
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
+                return self.pause();
+            }
+            Err(_) => return Ok(()), // gone before it was accepted
+        };
+        if let Ok(link) = self.link(accepted, route) {
+            self.links.insert(self.next, link);
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    /// With no link there is nobody whose end could be waited for.
+    fn pause(&mut self) -> Result<()> {
+        if self.links.is_empty() || std::mem::replace(&mut self.full, true) {
+            return Ok(());
+        }
+        self.watch_listeners(0)
+    }
+
+    fn link(&self, accepted: TcpStream, route: Route) -> Result<Link> {
+        accepted.set_nonblocking(true).map_err(|e| crate::sys::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+        let dialed = match route.side {
+            Side::Inside => dial(route.dial)?,
+            Side::Outside => self.namespaces.dial(route.dial)?,
+        };
+        Link::new(self.next, accepted, dialed, &self.epoll)
+    }
+}
+
+/// Here, outside.
+fn dial(to: SocketAddr) -> Result<TcpStream> {
+    let socket = socket::tcp(&to)?;
+    socket::connect(socket.as_fd(), &to)?;
+    Ok(TcpStream::from(socket))
+}

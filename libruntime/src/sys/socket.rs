@@ -1,0 +1,107 @@
+//! TCP sockets that std::net cannot make: ones that do not wait, and ones that are connected in two halves.
+
+use super::{Errno, Result, check, done, owned};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// socket(2): a TCP socket of the address's family, close-on-exec, that never waits. It stays in the network namespace that it is made in.
+pub fn tcp(of: &SocketAddr) -> Result<OwnedFd> {
+    let family = if of.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) }.into())
+}
+
+/// connect(2), begun: when the socket can be written, SO_ERROR says what came of it.
+pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
+    let connected = match to {
+        SocketAddr::V4(v4) => {
+            let address = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: `address` is a live sockaddr_in, and as long as said.
+            unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) }
+        }
+        SocketAddr::V6(v6) => {
+            let address = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: `address` is a live sockaddr_in6, and as long as said.
+            unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) }
+        }
+    };
+    match done(connected.into()) {
+        Err(Errno::EINPROGRESS) => Ok(()),
+        other => other,
+    }
+}
+
+/// listen(2): changes how many connections may wait to be accepted.
+pub fn listen(socket: BorrowedFd, waiting: i32) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::listen(socket.as_raw_fd(), waiting) }.into())
+}
+
+/// SO_PEERCRED: the process that connected to a Unix socket, by its number here; 0 for one that has none.
+pub fn peer(socket: BorrowedFd) -> Result<libc::pid_t> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut size = size_of_val(&peer) as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: `peer` is a live, writable struct ucred, and as long as said.
+    done(unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut peer).cast(), &raw mut size) }.into())?;
+    Ok(peer.pid)
+}
+
+/// splice(2) from or to a pipe, without waiting: how many bytes were moved; 0 at the end of what is read.
+pub fn splice(from: BorrowedFd, to: BorrowedFd, most: usize) -> Result<usize> {
+    let (none, flags) = (std::ptr::null_mut(), libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK);
+    // SAFETY: no offsets are passed; the bytes do not touch our memory.
+    check(unsafe { libc::splice(from.as_raw_fd(), none, to.as_raw_fd(), none, most, flags) } as libc::c_long).map(|n| n as usize)
+}
+
+/// fcntl(2), F_SETPIPE_SZ: how many bytes a pipe holds.
+pub fn set_pipe_size(pipe: BorrowedFd, bytes: i32) -> Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }.into()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn both_families_connect_and_bytes_go_from_pipe_to_socket() {
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(loopback).unwrap();
+            let to = listener.local_addr().unwrap();
+            let socket = tcp(&to).unwrap();
+            connect(socket.as_fd(), &to).unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            let (out, into) = crate::sys::file::pipe().unwrap();
+            crate::sys::file::write_all(into.as_fd(), b"through").unwrap();
+            assert_eq!(splice(out.as_fd(), socket.as_fd(), 100), Ok(7));
+            assert_eq!(splice(out.as_fd(), socket.as_fd(), 100), Err(Errno::EAGAIN));
+            drop(TcpStream::from(socket));
+            let mut text = String::new();
+            peer.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "through");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_is_told_at_once_or_by_the_socket() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let socket = tcp(&closed).unwrap();
+        let told = connect(socket.as_fd(), &closed).is_err() || TcpStream::from(socket).take_error().unwrap().is_some();
+        assert!(told);
+    }
+}
