@@ -1,14 +1,15 @@
 //! The launches that are struck at: one per verb, with everything in play that a bundle can ask for.
 
 use super::testimony;
-use super::tracer::{Blow, End, Spot, Traced, Tracer};
-use crate::launch::{GRACE, Launch, text};
+use super::tracer::{Blow, Call, End, Traced, Tracer};
+use crate::launch::{GRACE, Launch, Ran, collect_orphans, text};
 use crate::oci::bundle;
 use crate::oci::turn::Turn;
 use crate::report::{No, Verdict, fail};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A verb under test.
@@ -85,11 +86,11 @@ impl<'t> Ground<'t> {
     }
 
     /// Runs the course once.
-    pub fn trial(&self, tracer: &Tracer, strike: Option<(Spot, Blow)>, end: End) -> Result<Trial, No> {
+    pub fn trial(&self, tracer: &Tracer, strike: Option<(Call, Blow)>, end: End) -> Result<Trial, No> {
         let before = self.before()?;
         let end = if matches!(self.course, Course::Sandbox | Course::Run | Course::Exec) { end } else { End::Payload };
-        let traced = tracer.run(&self.launch()?, &self.turn.column.actor, strike, end)?;
-        let said = self.testimony(&traced, before)?;
+        let mut traced = tracer.run(&self.launch()?, &self.turn.column.actor, strike, end)?;
+        let said = self.testimony(&mut traced, before)?;
         Ok(Trial { said: testimony::of(&said), left: self.left(&traced)?, traced })
     }
 
@@ -137,14 +138,13 @@ impl<'t> Ground<'t> {
         state["status"].as_str().map(str::to_string)
     }
 
-    fn testimony(&self, traced: &Traced, before: Option<File>) -> Result<String, No> {
-        let out = match self.course {
-            Course::Start => before.as_ref().unwrap_or(&traced.out),
-            _ => &traced.out,
-        };
+    fn testimony(&self, traced: &mut Traced, before: Option<File>) -> Result<String, No> {
         if self.course == Course::Create && traced.code == 0 {
-            self.turn.call(&["start", &self.id])?;
+            // What went wrong after its end is told by the next call.
+            let start = self.turn.call(&["start", &self.id])?;
+            (traced.code, traced.err) = (start.code, start.err);
         }
+        let out = before.as_ref().filter(|_| self.course == Course::Start).unwrap_or(&traced.out);
         let said = || text(out).unwrap_or_default();
         if matches!(self.course, Course::Create | Course::Start) && traced.code == 0 {
             patiently(|| said().ends_with("end\n"));
@@ -158,10 +158,13 @@ impl<'t> Ground<'t> {
             return Ok(Some("delete: exit 0, and the container is still known".into()));
         }
         if self.course != Course::Sandbox {
-            let ran = self.turn.call(&["delete", "--force", &self.id])?;
+            let ran = self.deleted()?;
             if ran.code != 0 {
                 return Ok(Some(format!("delete --force: {}", ran.summary())));
             }
+        } else if self.untouched().is_err() {
+            // A placeholder whose keeper was killed is taken over by the next sandbox.
+            self.sandbox("true").run(&self.turn.column.actor)?;
         }
         let clean = crate::oci::nothing_left(self.turn, &self.mounts).and_then(|()| self.untouched());
         match clean {
@@ -169,6 +172,22 @@ impl<'t> Ground<'t> {
             Err(No::Fail { got, .. }) => Ok(Some(got)),
             Err(other) => Err(other),
         }
+    }
+
+    /// `delete --force`, with somebody who collects orphans, as init does: no first process of a pid namespace ends before that.
+    fn deleted(&self) -> Result<Ran, No> {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    collect_orphans();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            let ran = self.turn.call(&["delete", "--force", &self.id]);
+            over.store(true, Ordering::Relaxed);
+            ran
+        })
     }
 
     /// The workspace holds what it held: no placeholder.

@@ -54,7 +54,7 @@ impl Judge {
             return told(format!("left: {left}"));
         }
         match (&trial.said, blow) {
-            (Some(said), _) => self.less(said, traced.code).and_then(told),
+            (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
             (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(errno, traced.code, &traced.err).and_then(told),
             (None, _) => None,
@@ -62,14 +62,15 @@ impl Judge {
     }
 
     /// What a payload that ran was lacking. One that was ended while it spoke has said the beginning, and its launch has failed.
-    fn less(&self, said: &[String], code: i32) -> Option<String> {
+    fn less(&self, said: &[String], code: i32, blow: Blow) -> Option<String> {
         if said.last().is_some_and(|line| line == "end") {
             return difference(&self.undisturbed, said).map(|what| format!("ran, but {what}"));
         }
         let whole = &said[..said.len().saturating_sub(1)];
         match whole.iter().zip(&self.undisturbed).find(|(said, line)| said != line) {
             Some((said, line)) => Some(format!("ran, but has `{said}` in place of `{line}`")),
-            None if code == 0 => Some("was ended while it ran, and exit 0".into()),
+            // A signal that reaches the payload ends it as the payload wants.
+            None if code == 0 && matches!(blow, Blow::Fails(_)) => Some("was ended while it ran, and exit 0".into()),
             None => None,
         }
     }
@@ -77,7 +78,7 @@ impl Judge {
 
 /// What is wrong with the sentence of a launch that failed.
 fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
-    if matches!(errno, Errno::ENOMEM | Errno::EAGAIN) && beside_us(code, err) {
+    if beside_us(code, err) {
         return None;
     }
     let lines: Vec<&str> = err.lines().filter(|line| !line.starts_with("codexrun: warning")).collect();
@@ -93,19 +94,20 @@ fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
     (!said).then(|| format!("the sentence does not say {errno:?}"))
 }
 
-/// Whether memory gave out where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the
+/// Whether it was over where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the
 /// allocator cannot go on.
 fn beside_us(code: i32, err: &str) -> bool {
     let segfault = 128 + libc::SIGSEGV;
-    code == segfault && err.is_empty() || err.contains("memory allocation of") || err.contains("Fatal glibc error")
+    let theirs = ["memory allocation of", "Fatal glibc error", "cannot set %fs base address"];
+    code == segfault && err.is_empty() || theirs.iter().any(|words| err.contains(words))
 }
 
-/// A blow in words: `process 1, call 17 (mount): ENOMEM`.
+/// A blow in words: `process 1, mount 17: ENOMEM`.
 pub fn blow(call: &Call, blow: &Blow) -> String {
     let name = usize::try_from(call.nr).ok().and_then(syscalls::Sysno::new).map_or("?", |s| s.name());
     let what = match blow {
         Blow::Fails(errno) => format!("{errno:?}"),
         Blow::Signal(signal) => signal.as_str().into(),
     };
-    format!("process {}, call {} ({name}): {what}", call.spot.process, call.spot.call)
+    format!("process {}, {name} {}: {what}", call.process, call.nth)
 }

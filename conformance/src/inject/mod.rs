@@ -97,9 +97,9 @@ fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
     let mine = all.iter().skip(part.nth).step_by(part.of);
     let (mut tried, mut missed, mut faults) = (0, 0, Vec::new());
     for (call, blow) in mine {
-        let trial = ground.trial(&tracer, Some((call.spot, *blow)), end)?;
+        let trial = ground.trial(&tracer, Some((*call, *blow)), end)?;
         tried += 1;
-        missed += usize::from(trial.traced.struck.is_none());
+        missed += usize::from(!trial.traced.struck);
         faults.extend(judge.fault(*blow, &trial).map(|what| format!("{}: {what}", judge::blow(call, blow))));
     }
     let column = turn.column.name();

@@ -6,7 +6,7 @@ use std::path::Path;
 pub const SCRIPT: &str = r#"echo testimony
 every() { while read -r line; do echo "$1 $line"; done <"$2"; }
 while read -r line; do
-  case $line in Uid*|Gid*|Groups*|Cap*|NoNewPrivs*|Seccomp:*|NSpid*|SigBlk*|SigIgn*|Umask*) echo "status $line" ;; esac
+  case $line in Uid*|Gid*|Groups*|Cap*|NoNewPrivs*|Seccomp:*|NSpid*|SigBlk*|Umask*) echo "status $line" ;; esac
 done </proc/self/status
 while read -r id parent device rest; do echo "mount $rest"; done </proc/self/mountinfo
 every uid_map /proc/self/uid_map

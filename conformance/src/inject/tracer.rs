@@ -20,24 +20,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A system call of a launch, the same one in each repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Spot {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Call {
     /// Which process, in the order of their births.
     pub process: usize,
-    /// Which of its calls.
-    pub call: usize,
-}
-
-/// A call that was seen.
-#[derive(Debug, Clone, Copy)]
-pub struct Call {
-    /// Where.
-    pub spot: Spot,
     /// Its number, as in syscall(2).
     pub nr: i64,
+    /// Which of the process's calls of this number: how often it polls may differ, how often it mounts does not.
+    pub nth: usize,
 }
 
-/// What happens at a spot.
+/// What happens at a call.
 #[derive(Debug, Clone, Copy)]
 pub enum Blow {
     /// The call is not made and fails.
@@ -60,8 +53,8 @@ pub enum End {
 pub struct Traced {
     /// Every call, in the order seen.
     pub calls: Vec<Call>,
-    /// The call that was struck at; none: the launch went another way this time.
-    pub struck: Option<Call>,
+    /// Whether the call that was to be struck at was made; the launch may go another way this time.
+    pub struck: bool,
     /// Exit code; 128+n for signal n.
     pub code: i32,
     /// What it wrote.
@@ -86,7 +79,8 @@ const EVENT_STOP: i32 = 128;
 
 struct Tracee {
     process: usize,
-    calls: usize,
+    /// How often it has made each call.
+    counts: HashMap<i64, usize>,
     /// Whether it is codexrun: not before the first execve of the command.
     watched: bool,
     /// What its call returns instead, when it comes back.
@@ -111,7 +105,7 @@ impl Tracer {
     }
 
     /// Runs a launch to its end and strikes once, or not at all.
-    pub fn run(&self, launch: &Launch, actor: &Actor, strike: Option<(Spot, Blow)>, end: End) -> io::Result<Traced> {
+    pub fn run(&self, launch: &Launch, actor: &Actor, strike: Option<(Call, Blow)>, end: End) -> io::Result<Traced> {
         let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
         // Stopped before it is codexrun: what is seized later has already made calls.
         let stopped = Launch { argv: [&STOPPED.map(str::to_string)[..], &launch.argv].concat(), ..launch.clone() };
@@ -125,7 +119,7 @@ impl Tracer {
         waitpid(main, Some(WaitPidFlag::WUNTRACED))?;
         ptrace::seize(main, options())?;
         kill(main, Signal::SIGCONT)?;
-        let first = Tracee { process: 0, calls: 0, watched: false, fails: None };
+        let first = Tracee { process: 0, counts: HashMap::new(), watched: false, fails: None };
         let tracees = HashMap::from([(main, first)]);
         let mut hunt = Hunt {
             tracer: self,
@@ -137,7 +131,7 @@ impl Tracer {
             calls: vec![],
             strike,
             end,
-            struck: None,
+            struck: false,
             code: None,
         };
         let hung = hunt.follow()?;
@@ -188,9 +182,9 @@ struct Hunt<'t> {
     early: Vec<Pid>,
     births: usize,
     calls: Vec<Call>,
-    strike: Option<(Spot, Blow)>,
+    strike: Option<(Call, Blow)>,
     end: End,
-    struck: Option<Call>,
+    struck: bool,
     code: Option<i32>,
 }
 
@@ -280,7 +274,7 @@ impl Hunt<'_> {
         let child = Pid::from_raw(ptrace::getevent(parent)? as i32);
         let watched = self.tracees.get(&parent).is_some_and(|p| p.watched);
         self.births += 1;
-        self.tracees.insert(child, Tracee { process: self.births, calls: 0, watched, fails: None });
+        self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, fails: None });
         if let Some(at) = self.early.iter().position(|p| *p == child) {
             self.early.swap_remove(at);
             ptrace::syscall(child, None)?;
@@ -305,11 +299,10 @@ impl Hunt<'_> {
         let entry = ptrace::syscall_info(pid)?.op == libc::PTRACE_SYSCALL_INFO_ENTRY;
         if let Some(tracee) = self.tracees.get_mut(&pid).filter(|t| t.watched) {
             if entry {
-                let call = Call {
-                    spot: Spot { process: tracee.process, call: tracee.calls },
-                    nr: ptrace::getregs(pid)?.orig_rax.cast_signed(),
-                };
-                tracee.calls += 1;
+                let nr = ptrace::getregs(pid)?.orig_rax.cast_signed();
+                let count = tracee.counts.entry(nr).or_default();
+                let call = Call { process: tracee.process, nr, nth: *count };
+                *count += 1;
                 self.calls.push(call);
                 self.entered(pid, call)?;
             } else if let Some(errno) = tracee.fails.take() {
@@ -323,10 +316,10 @@ impl Hunt<'_> {
 
     /// Strikes when this is the spot.
     fn entered(&mut self, pid: Pid, call: Call) -> nix::Result<()> {
-        let Some((_, blow)) = self.strike.filter(|(spot, _)| *spot == call.spot) else {
+        let Some((_, blow)) = self.strike.filter(|(wanted, _)| *wanted == call) else {
             return Ok(());
         };
-        self.struck = Some(call);
+        self.struck = true;
         match blow {
             Blow::Signal(signal) => kill(pid, signal),
             Blow::Fails(errno) => {
