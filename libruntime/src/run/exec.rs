@@ -53,7 +53,8 @@ pub fn exec(
     let mut asked = options.plan(false);
     asked.no_cgroup = record.cgroup.is_none();
     asked.record = true; // the program is looked for, and the pid file written, before it runs
-    let plan = Plan::exec(&bundle, process, &Host::probe(), &asked)?;
+    let host = Host::probe().map_err(one)?;
+    let plan = Plan::exec(&bundle, process, &host, &asked)?;
     receiver(&plan, &options).map_err(one)?;
     let joined = launch::Joined { init: record.pid, process: target.as_fd(), cgroup: record.cgroup.as_ref() };
     let launch =
