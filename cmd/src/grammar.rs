@@ -107,7 +107,7 @@ impl Global {
     pub fn store(&self) -> Result<Store, Error> {
         match &self.root {
             Some(root) => crate::make::absolute(root).map(Store::at),
-            None => Ok(Store::default()),
+            None => Ok(Store::usual()?),
         }
     }
 

@@ -130,19 +130,20 @@ pub fn one(stage: &Stage, column: &Column, must: &Must) -> Verdict {
 }
 
 /// The payloads' program, where it can be linked into bundles.
-fn busybox(stage: &Stage) -> Result<PathBuf, No> {
+pub fn busybox(stage: &Stage) -> Result<PathBuf, No> {
     if !Path::new(bundle::BUSYBOX).is_file() {
         return skip(format!("no {}: apt-get install busybox-static", bundle::BUSYBOX));
     }
     Ok(stage.program(Path::new(bundle::BUSYBOX))?)
 }
 
-fn host_mounts() -> String {
+/// The mount table of this namespace.
+pub fn host_mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
 }
 
 /// After a case no process, mount, cgroup or state of it is there.
-fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
+pub fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
     let mut left = orphans_end(GRACE);
     if host_mounts() != mounts {
         left.push("a mount".into());

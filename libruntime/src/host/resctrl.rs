@@ -1,8 +1,8 @@
 //! Where the resctrl file system is mounted, found in mountinfo, and what it can watch.
 
-use super::cgroup::Mount;
-use std::fs;
-use std::path::PathBuf;
+use super::cgroup::{Mount, read};
+use crate::Result;
+use std::path::{Path, PathBuf};
 
 /// The resctrl file system, as the kernel's Documentation/filesystems/resctrl.rst describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,10 +15,13 @@ pub struct Resctrl {
 
 impl Resctrl {
     /// The first that is mounted whole.
-    pub fn probe() -> Option<Self> {
-        let mount = find(&fs::read_to_string("/proc/self/mountinfo").ok()?)?;
-        let features = fs::read_to_string(mount.join("info/L3_MON/mon_features")).unwrap_or_default();
-        Some(Resctrl { monitored: features.split_ascii_whitespace().map(str::to_owned).collect(), mount })
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read.
+    pub fn probe() -> Result<Option<Self>> {
+        let Some(mount) = find(&read(Path::new("/proc/self/mountinfo"))?) else { return Ok(None) };
+        let features = read(&mount.join("info/L3_MON/mon_features"))?;
+        Ok(Some(Resctrl { monitored: features.split_ascii_whitespace().map(str::to_owned).collect(), mount }))
     }
 }
 

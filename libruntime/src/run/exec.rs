@@ -51,7 +51,7 @@ pub fn exec(
         bundle_dir: Some(record.bundle.clone()),
         ..Options::default()
     };
-    let host = Host::probe();
+    let host = Host::probe().map_err(one)?;
     let exposed = own::is_exposed().map_err(one)?;
     let plan = |pin| {
         let no_cgroup = record.cgroup.is_none();

@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 pub struct Fault {
     /// Whose column.
     pub column: Column,
-    /// Index of the step; for the keeper, of the placeholder.
+    /// Index of the step; for the keeper, of the placeholder, or their number when it could not even begin.
     pub step: u16,
     /// errno(3).
     pub errno: i32,
@@ -91,8 +91,11 @@ impl Fault {
 
     fn keeper(self, plan: &Plan) -> Error {
         let paths = plan.parent.iter().find_map(|s| if let ParentOp::Keeper(paths) = &s.op { Some(paths) } else { None });
-        let path = paths.and_then(|p| p.get(usize::from(self.step))).map(|p| p.display().to_string()).unwrap_or_default();
-        let what = format!("cannot reserve `{path}`, which is missing and must not be created in the sandbox");
+        let path = paths.and_then(|p| p.get(usize::from(self.step)));
+        let what = match path {
+            Some(path) => format!("cannot reserve `{}`, which is missing and must not be created in the sandbox", path.display()),
+            None => "cannot keep what is missing and must not be created in the sandbox".to_owned(),
+        };
         let place = format!("config.json: annotations[{}]", annotation::PLACEHOLDERS);
         let errno = Errno::from_raw(self.errno);
         let error = Error::new(what).at(place).cause(describe(errno));

@@ -263,7 +263,7 @@ impl<'a> Launch<'a> {
     }
 
     fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf]) -> SysResult<()> {
-        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
+        let copy = |fd: &OwnedFd| file::duplicate(fd.as_fd());
         let faults = copy(container.fault_writer.as_ref().ok_or(Errno::EBADF)?)?;
         let keeper = Keeper {
             paths,

@@ -105,7 +105,8 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     alone().map_err(|e| vec![e])?;
     let asked = options.plan(park);
-    let plan = Plan::new(bundle, &Host::probe_for(&bundle.spec, &asked), &asked)?;
+    let host = Host::probe_for(&bundle.spec, &asked).map_err(|e| vec![e])?;
+    let plan = Plan::new(bundle, &host, &asked)?;
     if !park {
         plan.warnings.iter().for_each(|what| Error::new(what).warn());
     }

@@ -32,7 +32,10 @@ fn reasons(dir: &Path, mended: Mended) -> Vec<Error> {
 fn refused(dir: &Path, bundle: &Bundle) -> Vec<Error> {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let options = plan::Options { bundle_dir: Some(dir), id: Some("x".into()), ..plan::Options::default() };
-    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options).err().unwrap_or_default()
+    match Host::probe_for(&bundle.spec, &options) {
+        Ok(host) => Plan::new(bundle, &host, &options).err().unwrap_or_default(),
+        Err(e) => vec![e],
+    }
 }
 
 /// Whether one of two places lies in the other.

@@ -82,7 +82,8 @@ fn destroyed(record: &Record, held: Reserved, error: Error) -> Error {
 pub(super) fn plan_again(record: &Record, bundle: &Bundle) -> Result<Plan, Vec<Error>> {
     let options = serde_json::from_value::<plan::Options>(record.options.clone());
     let options = options.map_err(|e| vec![Error::new("the options of the container's plan cannot be read").cause(e)])?;
-    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options)
+    let host = Host::probe_for(&bundle.spec, &options).map_err(|e| vec![e])?;
+    Plan::new(bundle, &host, &options)
 }
 
 fn poststart(record: &Record) -> Result<()> {

@@ -43,21 +43,24 @@ pub struct Reserved {
     lock: File,
 }
 
-impl Default for Store {
+impl Store {
     /// Where every codexrun of this user looks, engines' included: they pass no `--root`.
-    fn default() -> Store {
+    ///
+    /// # Errors
+    /// The kernel does not tell which user namespace this is.
+    pub fn usual() -> Result<Store> {
         let uid = nix::unistd::geteuid();
+        // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
+        if uid.is_root() && in_initial_user_namespace()? {
+            return Ok(Store::at("/run/codexrun"));
+        }
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
-        match runtime_dir {
-            // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
-            _ if uid.is_root() && in_initial_user_namespace() => Store::at("/run/codexrun"),
+        Ok(match runtime_dir {
             Some(dir) => Store::at(dir.join("codexrun")),
             None => Store { root: format!("/tmp/codexrun-{uid}").into(), public: true },
-        }
+        })
     }
-}
 
-impl Store {
     /// `--root DIR`.
     pub fn at(root: impl Into<PathBuf>) -> Store {
         Store { root: root.into(), public: false }

@@ -292,6 +292,12 @@ pub fn keep(fd: BorrowedFd) -> Result<()> {
     done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }.into())
 }
 
+/// fcntl(2), F_DUPFD_CLOEXEC.
+pub fn duplicate(fd: BorrowedFd) -> Result<OwnedFd> {
+    // The standard library makes the call and says what it returned; every error of a call has a number.
+    fd.try_clone_to_owned().map_err(|e| super::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EMFILE)))
+}
+
 /// close(2) of a copied process's descriptor, whose owner is a value that this process never uses or drops again.
 pub fn close_copy(fd: BorrowedFd) -> Result<()> {
     // SAFETY: see above; the caller is the child of a clone that leaves by `_exit` or execve(2).

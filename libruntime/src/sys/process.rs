@@ -313,16 +313,19 @@ pub fn takes_seccomp_flags(flags: u32) -> bool {
     answer == Err(Errno::EFAULT)
 }
 
-/// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)).
-pub fn last_capability() -> u32 {
-    let knows = |cap: u32| prctl(libc::PR_CAPBSET_READ, cap.into(), 0).is_ok();
+/// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)); of one that it does not know it says EINVAL.
+pub fn last_capability() -> Result<u32> {
+    let knows = |cap: u32| match prctl(libc::PR_CAPBSET_READ, cap.into(), 0) {
+        Err(Errno::EINVAL) => Ok(false),
+        read => read.map(|_| true),
+    };
     let (mut low, mut high) = (37, 64); // CAP_AUDIT_READ, 3.16; the sets have 64 bits
-    if knows(40) && !knows(41) {
-        return 40;
+    if knows(40)? && !knows(41)? {
+        return Ok(40);
     }
     while high - low > 1 {
         let middle = (low + high) / 2;
-        if knows(middle) { low = middle } else { high = middle }
+        if knows(middle)? { low = middle } else { high = middle }
     }
-    low
+    Ok(low)
 }

@@ -45,7 +45,7 @@ pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<
     single_threaded().and_then(|()| no_directory_as_stdio()).map_err(one)?;
     let program = program::find(restore.criu.program.as_deref()).map_err(one)?;
     let asked = options.plan(false);
-    let host = Host::probe_for(&bundle.spec, &asked);
+    let host = Host::probe_for(&bundle.spec, &asked).map_err(one)?;
     let plan = Plan::new(bundle, &host, &asked)?;
     refuse::unfit(&bundle.spec, &plan)?;
     receiver(&plan, options).map_err(one)?;

@@ -48,7 +48,7 @@ fn empty(child: &mut Child) -> Result<OwnedFd> {
     }
     let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let mount = fresh(c"tmpfs", [(c"mode", Some(c"0755"))].into_iter(), attrs)?;
-    child.empty = Some(mount.try_clone().map_err(|_| Errno::EMFILE)?);
+    child.empty = Some(file::duplicate(mount.as_fd())?);
     Ok(mount)
 }
 
