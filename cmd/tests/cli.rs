@@ -414,14 +414,16 @@ mod lifecycle {
     }
 
     #[test]
-    fn a_garbled_record_is_named_and_can_be_deleted() {
+    fn a_garbled_record_is_named_and_deleted_only_by_force() {
         let dir = dir();
         fs::create_dir_all(dir.path().join("r/box")).unwrap();
         fs::write(dir.path().join("r/box/state.json"), "{").unwrap();
         let (code, out, err) = at(dir.path(), &["--root", "r", "list", "--format", "json"]);
         assert_eq!((code, out.as_str()), (1, "null\n"));
         assert!(err.contains("r/box/state.json: garbled record"), "{err}");
-        assert_eq!(at(dir.path(), &["--root", "r", "delete", "box"]).0, 0);
+        let (code, _, err) = at(dir.path(), &["--root", "r", "delete", "box"]);
+        assert!(code == 1 && err.contains("garbled record"), "{err}");
+        assert_eq!(at(dir.path(), &["--root", "r", "delete", "--force", "box"]).0, 0);
         assert!(names(&dir.path().join("r")).is_empty());
     }
 }

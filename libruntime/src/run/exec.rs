@@ -65,6 +65,8 @@ pub fn exec(
         launch::Launch { plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false, resctrl }
             .run()
     };
+    // Either the program is kept, and our own file is out of reach; or that file cannot be written to, for which we begin anew. Only the
+    // process itself can tell whether its program can be kept.
     let pinned = plan(exposed)?;
     if exposed && !pinned.pins() {
         own::read_only_self().map_err(one)?;

@@ -25,6 +25,9 @@ struct OpenHow {
     resolve: u64,
 }
 
+/// How often a path is tried that openat2(2) could not follow for a rename or a mount anywhere on the machine (EAGAIN).
+const TRIES: usize = 128;
+
 /// openat2(2) of `path` below `dir`, close-on-exec.
 pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Result<OwnedFd> {
     let resolve = match resolve {
@@ -34,8 +37,10 @@ pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Re
         Resolve::NoMagicLinks => 0x02,
     };
     let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: 0, resolve };
+    let (dir, path, how, size) = (dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>());
     // SAFETY: `path` is NUL-terminated; `how` is a live struct open_how of the size given.
-    owned(unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>()) })
+    let once = || owned(unsafe { libc::syscall(libc::SYS_openat2, dir, path, how, size) });
+    (1..TRIES).map(|_| once()).find(|opened| !matches!(opened, Err(super::Errno::EAGAIN))).unwrap_or_else(once)
 }
 
 /// The current directory, as `dir` of the calls here (AT_FDCWD).
@@ -486,4 +491,31 @@ pub fn ensure_stdio() -> Result<()> {
         check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) }.into())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[test]
+    fn a_rename_elsewhere_does_not_fail_a_path() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::fs::write(dir.path().join("x"), "").unwrap();
+        let root = OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    std::fs::rename(dir.path().join("x"), dir.path().join("y")).unwrap();
+                    std::fs::rename(dir.path().join("y"), dir.path().join("x")).unwrap();
+                }
+            });
+            let open = |_| open_in(root.as_fd(), c"a/../a/../a/../a", libc::O_PATH, Resolve::InRoot).map(drop);
+            let opened: Result<()> = (0..20_000).try_for_each(open);
+            done.store(true, Relaxed);
+            assert_eq!(opened, Ok(()));
+        });
+    }
 }
