@@ -197,9 +197,12 @@ const PRETEND: &str = "mkdir /tmp/a && echo made; test -d /tmp/a || echo nowhere
 
 #[test]
 fn the_agent_answers_for_the_container() {
-    for no_new_privileges in [true, false] {
+    for (no_new_privileges, init) in [(true, false), (true, true), (false, false), (false, true)] {
         let Some(place) = Place::new(PRETEND, &["mkdir", "mkdirat"]) else { return };
-        let place = place.edit(|spec| spec["process"]["noNewPrivileges"] = no_new_privileges.into());
+        let place = place.edit(|spec| {
+            spec["process"]["noNewPrivileges"] = no_new_privileges.into();
+            spec["annotations"] = if init { json!({"dev.codexrun.init": "reaper"}) } else { json!({"org.example": "x"}) };
+        });
         let agent = place.agent(1, |_| Answer::Return(0));
         assert_eq!(place.codexrun(&["run", ID]), (0, "made\nnowhere\n".into(), String::new()));
         let seen = agent.join().unwrap().remove(0);
@@ -207,9 +210,10 @@ fn the_agent_answers_for_the_container() {
         assert!(seen.calls.len() == 1 && pid.as_i64() > Some(1), "{:?} {pid}", seen.calls);
         let status = if no_new_privileges { "created" } else { "creating" };
         let state = json!({"ociVersion": "1.0.2", "id": ID, "status": status, "pid": pid,
-            "bundle": place.0.path(), "annotations": {"org.example": "x"}});
+            "bundle": place.0.path(), "annotations": seen.state["state"]["annotations"]});
         let expected = json!({"ociVersion": "1.0.2", "fds": ["seccompFd"], "pid": pid, "metadata": "for you", "state": state});
         assert_eq!(seen.state, expected);
+        assert!(init || seen.state["state"]["annotations"]["org.example"] == "x");
     }
 }
 

@@ -87,7 +87,7 @@ const ARROWS: &[Arrow] = &[
     },
     // The parent's side of a cgroup: does what the plan says, and knows of no container.
     Arrow {
-        from: &["cgroup/"],
+        from: &["cgroup/", "resctrl.rs"],
         never: &["crate::run", "crate::state", "crate::policy", "crate::bundle", "crate::bpf"],
         but: &[],
     },

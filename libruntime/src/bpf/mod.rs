@@ -20,6 +20,7 @@ mod decide;
 pub mod device;
 mod emit;
 mod interpret;
+mod meaning;
 mod names;
 #[cfg(test)]
 mod oracle;
@@ -33,6 +34,7 @@ mod tree;
 
 pub use arch::{Native, architectures};
 pub use interpret::{Data, interpret};
+pub use meaning::Meaning;
 pub use show::{answer, show};
 
 use crate::Error;

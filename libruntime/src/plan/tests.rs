@@ -194,6 +194,28 @@ fn every_reason_is_said_at_once_and_with_the_file() {
     assert!(said.iter().all(|reason| reason.starts_with("/b/config.json: ")), "{said:?}");
 }
 
+#[test]
+fn the_seccomp_agent_is_there_before_the_clone_and_is_told_of_the_pid_before_the_filter() {
+    let rule = json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"});
+    let mut spec =
+        with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent", "syscalls": [rule]}));
+    spec["hooks"] = json!({"prestart": [{"path": "/hook"}]});
+    let options = Options { record: true, ..Options::default() };
+    for (no_new_privileges, child) in [(false, ["its listener to", "tell ready"]), (true, ["wait for start", "its listener to"])]
+    {
+        spec["process"]["noNewPrivileges"] = no_new_privileges.into();
+        let text = plan(spec.clone(), &options).unwrap().to_string();
+        let (parent, inside) = text.split_once("child\n").unwrap();
+        let order = |text: &str, lines: &[&str]| {
+            let at: Vec<usize> = lines.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
+            assert!(at.is_sorted(), "{text}");
+        };
+        let told = ["write what the seccomp agent is told", "tell seccomp agent", "wait for ready"];
+        order(parent, &[&["connect to the seccomp agent at /agent", "clone", "run prestart /hook"][..], &told].concat());
+        order(inside, &[&["wait for hooked", "wait for seccomp agent"][..], &child].concat());
+    }
+}
+
 /// CVE-2019-19921: behind a link of the image it would lie beside what is masked.
 #[test]
 fn proc_is_mounted_behind_no_link_and_other_mounts_may_be() {
