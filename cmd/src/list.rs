@@ -22,46 +22,46 @@ const COLUMNS: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
 
 impl List {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        let (records, garbled) = split(global.store()?.list()?);
-        output::print(&self.text(&records))?;
+        let (states, garbled) = split(global.store()?.list()?);
+        output::print(&self.text(&states))?;
         // The good ones are shown; the others are named, and the command says that something is wrong.
         if garbled.is_empty() { Ok(0) } else { Err(garbled.into()) }
     }
 
-    fn text(&self, records: &[Record]) -> String {
+    fn text(&self, states: &[Value]) -> String {
         match self.format {
-            _ if self.quiet => records.iter().map(|r| format!("{}\n", r.id)).collect(),
-            Format::Json => format!("{}\n", json(records)),
-            Format::Table => table(records.iter().map(row)),
+            _ if self.quiet => states.iter().map(|state| format!("{}\n", word(&state["id"]))).collect(),
+            Format::Json => format!("{}\n", json(states)),
+            Format::Table => table(states.iter().map(row)),
         }
     }
 }
 
 /// `null` for none, as runc's callers are used to.
-fn json(records: &[Record]) -> Value {
-    match records {
+fn json(states: &[Value]) -> Value {
+    match states {
         [] => Value::Null,
-        records => Value::from_iter(records.iter().map(Record::oci_state)),
+        states => Value::from(states),
     }
 }
 
-fn split(all: Vec<libruntime::Result<Record>>) -> (Vec<Record>, Vec<libruntime::Error>) {
-    let (mut records, mut garbled) = (Vec::new(), Vec::new());
+fn split(all: Vec<libruntime::Result<Record>>) -> (Vec<Value>, Vec<libruntime::Error>) {
+    let (mut states, mut garbled) = (Vec::new(), Vec::new());
     for one in all {
-        match one {
-            Ok(record) => records.push(record),
+        match one.and_then(|record| record.oci_state()) {
+            Ok(state) => states.push(state),
             Err(e) => garbled.push(e),
         }
     }
-    (records, garbled)
+    (states, garbled)
 }
 
-fn row(record: &Record) -> [String; 6] {
-    let state = record.oci_state();
-    ["id", "pid", "status", "bundle", "created", "owner"].map(|key| match &state[key] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    })
+fn row(state: &Value) -> [String; 6] {
+    ["id", "pid", "status", "bundle", "created", "owner"].map(|key| word(&state[key]))
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// runc's form: a column is at least 12 wide, with three spaces behind its longest word.

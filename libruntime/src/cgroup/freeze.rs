@@ -33,12 +33,19 @@ impl Cgroup {
     }
 
     /// Whether it was frozen by [`Cgroup::freeze`]; not when there is no freezer.
-    pub fn is_frozen(&self) -> bool {
-        let Ok(group) = self.freezer() else { return false };
-        let dir = group.dir();
-        match group.version {
-            Version::V1 => file::read(&dir, "freezer.state").is_ok_and(|state| state != "THAWED"),
-            Version::V2 => file::read(&dir, "cgroup.freeze").is_ok_and(|state| state == "1"),
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let Ok(group) = self.freezer() else { return Ok(false) };
+        let (name, thawed) = match group.version {
+            Version::V1 => ("freezer.state", "THAWED"),
+            Version::V2 => ("cgroup.freeze", "0"),
+        };
+        match file::read(&group.dir(), name) {
+            Ok(state) => Ok(state != thawed),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(false),
+            Err(e) => Err(failed("look into", &group.dir(), &e.to_string())),
         }
     }
 

@@ -40,7 +40,7 @@ impl Cgroup {
                 // Frozen, nobody forks between the look and the signal.
                 let frozen = self.freeze().is_ok();
                 let sent = send(dir, libc::SIGKILL, &mut BTreeSet::new());
-                if frozen || self.is_frozen() {
+                if frozen || self.is_frozen()? {
                     self.thaw()?;
                 }
                 sent?;
@@ -61,7 +61,7 @@ impl Cgroup {
 
     /// A paused container stays paused; the signal arrives when it goes on.
     fn once(&self, dir: &Path, signal: i32) -> Result<()> {
-        let paused = self.is_frozen();
+        let paused = self.is_frozen()?;
         let frozen = !paused && self.freeze().is_ok();
         let mut seen = BTreeSet::new();
         let mut sent = send(dir, signal, &mut seen);

@@ -19,7 +19,10 @@ const PATIENCE: i32 = 10_000;
 /// It does not exist, runs, or its record is garbled (each without `force`); or it cannot be ended or removed.
 pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     // Who is still making it has hold of it, and comes first.
-    let ended = known(store, id, force)?.filter(|record| record.status() != Status::Creating);
+    let ended = match known(store, id, force)? {
+        Some(record) if record.status()? != Status::Creating => Some(record),
+        _ => None,
+    };
     if let Some(record) = &ended {
         stop(record, force)?;
     }
@@ -64,9 +67,8 @@ fn forget(record: Option<&Record>, held: Reserved) -> Result<()> {
 
 /// Ends everybody in it: with PID 1 of a pid namespace of its own the kernel does, else its cgroup says who they are.
 fn stop(record: &Record, force: bool) -> Result<()> {
-    match record.status() {
-        Status::Running | Status::Paused if !force => {
-            let status = record.status();
+    match record.status()? {
+        status @ (Status::Running | Status::Paused) if !force => {
             return Err(Error::new(format!("cannot delete container {} that is not stopped: {status}", record.id)));
         }
         Status::Running | Status::Paused | Status::Created => kill(record)?,
@@ -79,11 +81,11 @@ fn stop(record: &Record, force: bool) -> Result<()> {
 fn kill(record: &Record) -> Result<()> {
     let process = match record.first_process() {
         // Ended by itself meanwhile.
-        Err(_) if record.status() == Status::Stopped => return Ok(()),
+        Err(_) if record.status()? == Status::Stopped => return Ok(()),
         process => process?,
     };
     match record.kill(Signal::KILL) {
-        Err(_) if record.status() == Status::Stopped => return Ok(()),
+        Err(_) if record.status()? == Status::Stopped => return Ok(()),
         killed => killed?,
     }
     ended(process.as_fd(), record)

@@ -82,7 +82,7 @@ pub fn exec(
 
 /// Its first process.
 fn running(record: &Record, ignore_paused: bool) -> Result<OwnedFd> {
-    match record.observe() {
+    match record.observe()? {
         (Status::Running, Some(first)) => Ok(first),
         (Status::Paused, Some(first)) if ignore_paused => Ok(first),
         (Status::Paused, _) => {

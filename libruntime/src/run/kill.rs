@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 pub fn kill(store: &Store, id: &ContainerId, signal: Signal, all: bool) -> Result<()> {
     let record = store.load(id)?;
     let own = record.cgroup.as_ref().filter(|cgroup| cgroup.is_own());
-    match (all, record.status()) {
+    match (all, record.status()?) {
         // Who outlives the first process is in its cgroup. Engines ask this of containers that have ended, and expect no error.
         (true, Status::Stopped | Status::Creating) => own.map_or(Ok(()), |cgroup| cgroup.kill_all(signal.number())),
         (true, _) => everybody(&record, own, signal),

@@ -4,7 +4,6 @@ use super::attend::OURS;
 use super::fault::Fault;
 use super::{hook, oci_state};
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting, absent};
@@ -20,9 +19,9 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     // Held to the end: of two that start it at once the second finds it running.
     let held = store.hold(id)?.ok_or_else(absent)?;
     let record = store.load(id)?;
-    let waiting = match record.startable() {
+    let waiting = match record.startable()? {
         // It would not hear us, and we would wait for it.
-        (_, Some(_)) if record.cgroup.as_ref().is_some_and(Cgroup::is_frozen) => {
+        (_, Some(_)) if record.is_frozen()? => {
             return Err(Error::new("cannot start a paused container").hint("`codexrun resume` lets it go on"));
         }
         (_, Some(waiting)) => waiting,
@@ -65,7 +64,7 @@ fn failed(record: &Record, held: Reserved, fault: Fault) -> Error {
     let error = plan.as_ref().map_or_else(unknown, |plan| fault.explain(plan));
     match (plan.is_some_and(|plan| fault.is_of_a_hook(&plan)), ended) {
         (true, _) => destroyed(record, held, error),
-        (false, Err(still)) if record.status() != Status::Stopped => error.hint(still.to_string()),
+        (false, Err(still)) if record.status() != Ok(Status::Stopped) => error.hint(still.to_string()),
         (false, _) => error,
     }
 }

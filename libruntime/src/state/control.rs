@@ -12,7 +12,7 @@ impl Record {
     /// # Errors
     /// `container not running`, in which case nothing was done; it has no cgroup of its own; a process cannot be stopped.
     pub fn pause(&self) -> Result<()> {
-        match self.status() {
+        match self.status()? {
             Status::Created | Status::Running => self.cgroup()?.freeze(),
             Status::Creating | Status::Paused | Status::Stopped => Err(not_running()),
         }
@@ -25,7 +25,7 @@ impl Record {
     pub fn resume(&self) -> Result<()> {
         let cgroup = self.living_cgroup()?;
         // Asked here, not by the status: one that was paused before its start counts as created.
-        if cgroup.is_frozen() { cgroup.thaw() } else { Err(Error::new("container not paused")) }
+        if cgroup.is_frozen()? { cgroup.thaw() } else { Err(Error::new("container not paused")) }
     }
 
     /// Changes its limits; what is absent or 0 stays as it is.
@@ -42,7 +42,7 @@ impl Record {
     }
 
     pub(super) fn living_cgroup(&self) -> Result<&Cgroup> {
-        match self.status() {
+        match self.status()? {
             Status::Creating | Status::Stopped => Err(not_running()),
             Status::Created | Status::Running | Status::Paused => self.cgroup(),
         }

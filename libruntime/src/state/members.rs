@@ -19,7 +19,7 @@ impl Record {
         let first = is_first(self.pid);
         let all = processes();
         // Looked at last: if our process lives now, what was seen before was its own.
-        if self.status() == Status::Stopped {
+        if self.status()? == Status::Stopped {
             return Err(Error::new("container not running"));
         }
         if !first {
@@ -80,7 +80,7 @@ fn processes() -> Vec<Seen> {
 
 fn seen(name: &str) -> Option<Seen> {
     let pid = name.parse().ok()?;
-    let stat = super::process::Stat::of(pid).filter(|stat| stat.alive)?;
+    let stat = super::process::Stat::of(pid).ok()?.filter(|stat| stat.alive)?;
     Some(Seen { pid, parent: stat.parent, namespace: pid_namespace(name) })
 }
 

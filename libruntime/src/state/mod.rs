@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -112,7 +113,7 @@ impl Record {
     /// The record of a process that has just been started from `bundle`; without a pid, of one that is about to be.
     pub fn new(id: ContainerId, pid: Option<i32>, bundle: &Path, rootfs: &Path, spec: &Spec) -> Result<Record> {
         let ended = |pid: i32| Error::new(format!("process {pid} ended before it was recorded"));
-        let stat = pid.map(|pid| process::Stat::of(pid).ok_or_else(|| ended(pid))).transpose()?;
+        let stat = pid.map(|pid| process::Stat::of(pid)?.ok_or_else(|| ended(pid))).transpose()?;
         let pid = pid.unwrap_or(0);
         Ok(Record {
             id,
@@ -124,7 +125,7 @@ impl Record {
             uid: crate::sys::cred::euid(),
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             rootfs: rootfs.to_owned(),
-            mount_namespace: process::mount_namespace(pid).unwrap_or_default(),
+            mount_namespace: process::mount_namespace(pid)?.unwrap_or_default(),
             late_hooks: late_hooks(spec),
             own_pids: own_pids(spec),
             cgroup: None,
@@ -147,59 +148,85 @@ impl Record {
 
     /// A descriptor of the first process, if it lives: what it refers to stays the same whatever becomes of the number.
     pub fn first_process(&self) -> Result<OwnedFd> {
-        match self.observe() {
+        match self.observe()? {
             (Status::Creating | Status::Stopped, _) | (_, None) => Err(not_running()),
             (_, Some(process)) => Ok(process),
         }
     }
 
     /// The status, and a descriptor of the first process, which is that one if the status says that it lives.
-    pub fn observe(&self) -> (Status, Option<OwnedFd>) {
-        let process = process::open(self.pid).ok();
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn observe(&self) -> Result<(Status, Option<OwnedFd>)> {
+        let process = process::open(self.pid)?;
         // Looked at after the descriptor was opened: if our process lives now, it is the one the descriptor holds.
-        (self.status(), process)
+        Ok((self.status()?, process))
     }
 
     /// A descriptor of a process by which the container's namespaces can be joined: `first` is its first one. An ordinary user may not
     /// look into PID 1 when that is codexrun's init; its children are as good, if they are still in the container's mount namespace.
     pub fn joinable(&self, first: OwnedFd) -> Result<OwnedFd> {
-        if process::mount_namespace(self.pid).is_some() {
+        if process::mount_namespace(self.pid)?.is_some() {
             return Ok(first);
         }
-        let inside = |pid: &i32| process::mount_namespace(*pid).is_some_and(|namespace| namespace == self.mount_namespace);
-        // Looked at again after the descriptor was opened: now it is the one that the descriptor holds.
-        let open = |pid: i32| process::open(pid).ok().filter(|_| inside(&pid));
-        let found = process::children(self.pid).into_iter().filter(inside).find_map(open);
-        found.ok_or_else(|| Error::new("no process of the container can be looked into, so it cannot be joined"))
+        let inside = |pid| Ok(process::mount_namespace(pid)?.is_some_and(|namespace| namespace == self.mount_namespace));
+        for child in process::children(self.pid)? {
+            // Looked at again after the descriptor was opened: now it is the one that the descriptor holds.
+            if inside(child)?
+                && let Some(process) = process::open(child)?
+                && inside(child)?
+            {
+                return Ok(process);
+            }
+        }
+        Err(Error::new("no process of the container can be looked into, so it cannot be joined"))
     }
 
     /// The two FIFOs by which a created container is started, if it still waits for that.
-    fn waiting(&self) -> Option<Waiting> {
-        let at = |name: &str| self.dir.join(name);
-        let open = |options: &mut OpenOptions, name| options.custom_flags(libc::O_NONBLOCK).open(at(name)).ok();
-        // ENXIO: nobody reads, so nobody waits.
-        let gate = open(OpenOptions::new().write(true), store::START)?;
+    fn waiting(&self) -> Result<Option<Waiting>> {
+        let open = |options: &mut OpenOptions, name| {
+            let path = self.dir.join(name);
+            match options.custom_flags(libc::O_NONBLOCK).open(&path) {
+                Ok(fifo) => Ok(Some(OwnedFd::from(fifo))),
+                // Nobody reads, so nobody waits; or it was never made, or has gone with the container.
+                Err(e) if e.raw_os_error() == Some(libc::ENXIO) || e.kind() == ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(Error::new(format!("cannot open `{}`", path.display())).cause(e)),
+            }
+        };
+        let Some(gate) = open(OpenOptions::new().write(true), store::START)? else { return Ok(None) };
         let faults = open(OpenOptions::new().read(true), store::FAULT)?;
-        Some(Waiting { gate: gate.into(), faults: faults.into() })
+        Ok(faults.map(|faults| Waiting { gate, faults }))
     }
 
     /// Asks the kernel.
-    pub fn status(&self) -> Status {
-        self.startable().0
+    ///
+    /// # Errors
+    /// It does not tell.
+    pub fn status(&self) -> Result<Status> {
+        Ok(self.startable()?.0)
     }
 
     /// The status, and how its process is started when it is [`Status::Created`].
-    pub fn startable(&self) -> (Status, Option<Waiting>) {
-        let status = match process::Stat::of(self.pid) {
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn startable(&self) -> Result<(Status, Option<Waiting>)> {
+        let status = match process::Stat::of(self.pid)? {
             _ if self.pid == 0 => Status::Creating,
-            Some(stat) if stat.start_time == self.start_time && stat.alive => match self.waiting() {
-                Some(waiting) => return (Status::Created, Some(waiting)),
-                None if self.cgroup.as_ref().is_some_and(Cgroup::is_frozen) => Status::Paused,
+            Some(stat) if stat.start_time == self.start_time && stat.alive => match self.waiting()? {
+                Some(waiting) => return Ok((Status::Created, Some(waiting))),
+                None if self.is_frozen()? => Status::Paused,
                 None => Status::Running,
             },
             _ => Status::Stopped,
         };
-        (status, None)
+        Ok((status, None))
+    }
+
+    /// Whether it stands still.
+    pub(crate) fn is_frozen(&self) -> Result<bool> {
+        self.cgroup.as_ref().map_or(Ok(false), Cgroup::is_frozen)
     }
 
     /// Signals the first process; never a stranger that was given its number. SIGKILL ends a pause: nothing that stands still dies
@@ -210,23 +237,28 @@ impl Record {
             Errno::ESRCH => not_running(),
             e => Error::new(format!("cannot signal container `{}`", self.id)).cause(e.desc()),
         })?;
-        let paused = self.cgroup.as_ref().filter(|cgroup| signal == Signal::KILL && cgroup.is_frozen());
-        paused.map_or(Ok(()), Cgroup::thaw)
+        match &self.cgroup {
+            Some(cgroup) if signal == Signal::KILL && cgroup.is_frozen()? => cgroup.thaw(),
+            _ => Ok(()),
+        }
     }
 
     /// The OCI state, as `codexrun state` prints it and hooks read it.
-    pub fn oci_state(&self) -> Value {
-        let status = self.status();
+    ///
+    /// # Errors
+    /// The kernel does not tell its status.
+    pub fn oci_state(&self) -> Result<Value> {
+        let status = self.status()?;
         let pid = match status {
             Status::Created | Status::Running | Status::Paused => self.pid,
             // runc's way of saying that there is none.
             Status::Creating | Status::Stopped => 0,
         };
-        json!({
+        Ok(json!({
             "ociVersion": self.oci_version, "id": self.id, "pid": pid, "status": status.to_string(),
             "bundle": self.bundle, "rootfs": self.rootfs, "created": self.created, "annotations": self.annotations,
             "owner": process::name(self.uid),
-        })
+        }))
     }
 }
 
@@ -274,16 +306,16 @@ mod tests {
     fn a_live_process_is_running_and_a_zombie_is_stopped() {
         let mut child = sleeper();
         let record = record("a", &child);
-        assert_eq!(record.status(), Status::Running);
+        assert_eq!(record.status().unwrap(), Status::Running);
         child.kill().unwrap();
-        while process::Stat::of(record.pid).is_some_and(|s| s.alive) {
+        while process::Stat::of(record.pid).unwrap().is_some_and(|s| s.alive) {
             std::thread::yield_now();
         }
-        assert!(process::Stat::of(record.pid).is_some(), "not reaped yet");
-        assert_eq!(record.status(), Status::Stopped);
+        assert!(process::Stat::of(record.pid).unwrap().is_some(), "not reaped yet");
+        assert_eq!(record.status().unwrap(), Status::Stopped);
         child.wait().unwrap();
-        assert_eq!(record.status(), Status::Stopped);
-        assert_eq!(record.oci_state()["pid"], 0);
+        assert_eq!(record.status().unwrap(), Status::Stopped);
+        assert_eq!(record.oci_state().unwrap()["pid"], 0);
     }
 
     #[test]

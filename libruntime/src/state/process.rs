@@ -1,10 +1,11 @@
 //! What the kernel says of one process, and a handle to signal it by.
 
 use crate::sys::pidfd;
+use crate::{Error, Result};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -19,12 +20,24 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    /// `None`: there is no such process.
-    pub fn of(pid: i32) -> Option<Stat> {
+    /// `None`: there is no such process. What the kernel does not tell is an error, and not an end.
+    pub fn of(pid: i32) -> Result<Option<Stat>> {
+        let path = format!("/proc/{pid}/stat");
         // The longest name and the largest numbers fit, up to the last field that is asked for.
         let mut line = [0; 1024];
-        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
-        Stat::parse(&line[..length])
+        let read = File::open(&path).and_then(|mut file| {
+            loop {
+                match file.read(&mut line) {
+                    Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                    read => return read,
+                }
+            }
+        });
+        match read {
+            Ok(length) => Ok(Stat::parse(&line[..length])),
+            Err(e) if e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            Err(e) => Err(Error::new(format!("cannot read {path}")).cause(e)),
+        }
     }
 
     /// proc_pid_stat(5). The second field is the command's name in parentheses and may hold anything, `)` and spaces too:
@@ -41,20 +54,35 @@ impl Stat {
     }
 }
 
-/// A process that stays the same one, whatever becomes of its number.
-pub(super) fn open(pid: i32) -> Result<OwnedFd, Errno> {
-    pidfd::pidfd_open(Pid::from_raw(pid))
+/// A process that stays the same one, whatever becomes of its number; `None` if there is none.
+pub(super) fn open(pid: i32) -> Result<Option<OwnedFd>> {
+    match pidfd::pidfd_open(Pid::from_raw(pid)) {
+        Ok(process) => Ok(Some(process)),
+        // EINVAL: no process can have that number.
+        Err(Errno::ESRCH | Errno::EINVAL) => Ok(None),
+        Err(e) => Err(Error::new(format!("cannot refer to process {pid} (pidfd_open)")).cause(e)),
+    }
 }
 
-/// The link of its mount namespace; `None` if the caller may not see it.
-pub(super) fn mount_namespace(pid: i32) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+/// The link of its mount namespace; `None` if there is no such process, or the caller may not look into it.
+pub(super) fn mount_namespace(pid: i32) -> Result<Option<PathBuf>> {
+    let path = format!("/proc/{pid}/ns/mnt");
+    match fs::read_link(&path) {
+        Ok(link) => Ok(Some(link)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(e) => Err(Error::new(format!("cannot read {path}")).cause(e)),
+    }
 }
 
 /// The children of its main thread (proc_tid_children(5)).
-pub(super) fn children(pid: i32) -> Vec<i32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
+pub(super) fn children(pid: i32) -> Result<Vec<i32>> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = match fs::read_to_string(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+        read => read.map_err(|e| Error::new(format!("cannot read {path}")).cause(e))?,
+    };
+    Ok(text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect())
 }
 
 /// The name of a user, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
@@ -90,7 +118,7 @@ mod tests {
     #[test]
     fn start_time_is_the_kernels() {
         let own = i32::try_from(std::process::id()).unwrap();
-        assert!(Stat::of(own).is_some_and(|s| s.alive && s.start_time > 0));
-        assert!(Stat::of(-1).is_none());
+        assert!(Stat::of(own).unwrap().is_some_and(|s| s.alive && s.start_time > 0));
+        assert!(Stat::of(-1).unwrap().is_none());
     }
 }

@@ -60,7 +60,7 @@ pub fn checkpoint(store: &Store, id: &ContainerId, options: &Checkpoint) -> Resu
 
 /// runc's words.
 fn running(record: &Record) -> Result<()> {
-    match record.status() {
+    match record.status()? {
         Status::Running | Status::Paused => Ok(()),
         status => Err(Error::new(format!("Container cannot be checkpointed in {status} state"))),
     }
