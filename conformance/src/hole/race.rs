@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a race is run.
-const TIME: Duration = Duration::from_millis(1500);
+const TIME: Duration = Duration::from_millis(1000);
 /// Between two exchanges: the launches, of which there should be many, need the processor too.
 const BREATH: Duration = Duration::from_micros(10);
 /// Fewer exchanges than this in that time were no attack.
-const ENOUGH: u64 = 1000;
+const ENOUGH: u64 = 500;
 
 /// Calls `launch` again and again while `one` and `other` change places (renameat2(2), RENAME_EXCHANGE: neither is ever missing).
 /// The first failure ends it.
