@@ -54,10 +54,8 @@ pub(super) fn leads_to_us(path: &CStr) -> bool {
     for _ in 0..6 {
         let mut found = [0; 256];
         let read = match file::open_in(file::cwd(), next, libc::O_RDONLY | libc::O_NONBLOCK, Resolve::NoMagicLinks) {
-            Ok(script) => file::read(script.as_fd(), &mut line[..255]).map(|read| {
-                elf_interpreter(script.as_fd(), &line[..read], &mut found);
-                read
-            }),
+            Ok(script) => file::read(script.as_fd(), &mut line[..255])
+                .inspect(|read| elf_interpreter(script.as_fd(), &line[..*read], &mut found)),
             Err(Errno::ELOOP) => return true,
             // Executable but not readable: a program, or a script whose interpreter could not read it either.
             Err(_) => file::open_in(file::cwd(), next, PATH, Resolve::NoMagicLinks).map(|_| 0),
