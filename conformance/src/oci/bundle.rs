@@ -13,8 +13,8 @@ pub const BUSYBOX: &str = "/bin/busybox";
 
 /// The names under which the payloads of the cases call busybox.
 const APPLETS: &[&str] = &[
-    "cat", "echo", "env", "false", "hostname", "id", "kill", "ls", "mkdir", "mount", "nice", "printf", "pwd", "readlink", "rm",
-    "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
+    "cat", "echo", "env", "false", "hostname", "id", "ionice", "kill", "ls", "mkdir", "mount", "nice", "printf", "pwd",
+    "readlink", "rm", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
 ];
 
 const DIRS: &[&str] = &["bin", "dev", "etc", "proc", "sys", "tmp", "trace", "work"];

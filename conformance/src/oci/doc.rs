@@ -29,6 +29,35 @@ const REASONS: &[(&str, &str)] = &[
     ("exec.user", "runc 1.1.5 ignores umask in a process file"),
     ("exec.oom-score-adj", "runc 1.1.5 ignores it in a process file"),
     ("exec.rlimits", "runc 1.1.5 loses the soft limit where the caller may not raise it again"),
+    ("linux.namespaces.time", "runc 1.1.5 is older than time namespaces (1.2.0 of the specification) and refuses them"),
+    ("linux.namespaces.path.absolute", "runc 1.1.5 takes a relative path"),
+    ("linux.devices.mismatch", "runc 1.1.5 leaves alone whatever lies there"),
+    ("linux.devices.required", "runc 1.1.5 takes a device without a path or a type"),
+    ("linux.resources.cpu.", "runc 1.1.5 is older than the field (1.1.0 of the specification) and ignores it"),
+    ("linux.masked-paths.absolute", "runc 1.1.5 takes a relative path"),
+    ("linux.readonly-paths.absolute", "the same"),
+    ("linux.rootfs-propagation", "runc 1.1.5 has the root private where it is to be shared"),
+    ("linux.seccomp.errno.action", "runc 1.1.5 ignores an errno that the action has no use for"),
+    ("linux.seccomp.names", "runc 1.1.5 takes a rule about no system call"),
+    ("linux.seccomp.default-action", "runc 1.1.5 takes a filter without one"),
+    ("linux.personality.", "runc 1.1.5 ignores the field"),
+    ("linux.memory-policy.", "runc 1.1.5 is older than the field (1.3.0 of the specification) and ignores it"),
+    ("linux.net-devices.", "the same"),
+    ("linux.intel-rdt.absent", "runc 1.1.5 ignores the field where no resctrl is mounted"),
+    ("config.process.scheduler", "runc 1.1.5 is older than the field (1.1.0 of the specification) and ignores it"),
+    ("config.process.io-priority", "the same"),
+    ("config.process.exec-cpu-affinity", "the same, of 1.2.1"),
+    ("features.fields", "runc 1.1.5 is older than half of the fields"),
+    ("features.mount-options", "runc 1.1.5 lists `defaults`, and the kernel refuses it from runc"),
+    ("features.namespaces", "runc 1.1.5 knows no time namespaces"),
+    ("features.capabilities", "runc 1.1.5 fails where the caller lacks one; codexrun leaves it out, with a warning"),
+    ("features.seccomp", "runc 1.1.5 lists architectures that it does not take together"),
+    ("cve-2019-5736", "runc 1.1.5 lets itself be the interpreter of an ELF file; it is a copy of itself by then"),
+    ("cve-2019-19921", "runc 1.1.5 looks for what it masks by name, and passes over what it does not find"),
+    ("cve-2024-45310", "runc 1.1.5 is older than the repair (1.1.14)"),
+    ("cve-2025-", "runc 1.1.5 is older than the repair (1.2.8, 1.3.3)"),
+    ("cve-2026-41579", "runc 1.1.5 is older than the repair (1.3.6)"),
+    ("cve-2026-47766", "the same"),
 ];
 
 /// What is not done to the letter by anyone, or not by codexrun, and why.
@@ -39,6 +68,9 @@ const NOTES: &str = "\
   on it (it deletes a task that was never started), and so codexrun does the same: `engine.delete-created`.
 - An unknown capability is to be logged as a warning. The case asks only that its name is said, by a warning or an error.
 - `process.user` is required; runc and crun take a missing one for root. The case forbids only that it is somebody else.
+- `hostID` and `containerID` of a mapping, and `major` and `minor` of a device, are required; all three runtimes take a missing one for 0.
+- `memory.kernel` and `memory.kernelTCP`, which the specification does not recommend, have no effect; `codexrun plan` says so.
+- A container may be made in a cgroup that has processes of others in it: engines share one among the containers of a pod.
 ";
 
 /// Writes the page. A difference from runc that has no reason is an error: whoever makes one explains it.
@@ -122,8 +154,8 @@ const HEAD: &str = "\
 
 Written by `cargo run -p conformance -- --oci --write-doc docs/spec-conformance.md`; do not edit. `ok` and `no` are what
 the case of that name has found; where root and an ordinary user get different answers both stand there. The demands are
-those of runtime.md and of config.md (root, mounts, process, hostname, domainname, hooks, annotations, extensibility, valid
-values), and what container engines rely on beyond them.
+those of runtime.md, config.md, config-linux.md and features.md; what container engines rely on beyond them; and that attacks on old
+holes fail ([threat model](threat-model.md)). Cgroup v2 and AppArmor have cases of their own in the machine of `--vm`.
 ";
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod hook;
 mod hooks;
 mod kill;
 mod lifecycle;
+mod linux;
 mod mounts;
 pub mod process;
 mod rlimits;
@@ -82,7 +83,14 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("config.md: process.terminal", console::CASES),
     ("runtime.md, config.md: hooks", hooks::CASES),
     ("config.md: annotations, extensibility, valid values", annotations::CASES),
-    ("config-linux.md: seccomp", seccomp::CASES),
+    ("config-linux.md: namespaces, mappings, time offsets", linux::namespaces::CASES),
+    ("config-linux.md: default filesystems, devices", linux::devices::CASES),
+    ("config-linux.md: control groups", linux::cgroups::CASES),
+    ("config-linux.md: masked and read-only paths, propagation, label", linux::paths::CASES),
+    ("config-linux.md: seccomp", linux::filter::CASES),
+    ("config-linux.md: seccomp, its agent", seccomp::CASES),
+    ("config-linux.md: sysctl, personality, memoryPolicy, netDevices, intelRdt; config.md: scheduling", linux::kernel::CASES),
+    ("features.md, features-linux.md", linux::features::CASES),
     ("engines: the command line", engine::CASES),
     ("engines: exec", exec::CASES),
     ("old holes", crate::hole::CASES),

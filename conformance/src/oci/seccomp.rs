@@ -1,4 +1,4 @@
-//! `linux.seccomp`: the agent that is asked about system calls, and what a profile must not say.
+//! `linux.seccomp`: the agent that is asked about system calls.
 
 use super::Who::Both;
 use super::console::{Master, Socket};
@@ -17,8 +17,6 @@ pub const CASES: &[Must] = &[
     must("linux.seccomp.listener.ignored", "without SCMP_ACT_NOTIFY the path is ignored", Both, ignored),
     must("linux.seccomp.listener.needed", "SCMP_ACT_NOTIFY without a listener is an error", Both, needed),
     must("linux.seccomp.metadata", "listenerMetadata without listenerPath is an error", Both, metadata),
-    must("linux.seccomp.errno", "an errnoRet of an action that returns no errno is an error", Both, errno),
-    must("linux.seccomp.names", "a rule without names is an error", Both, names),
 ];
 
 /// A container whose calls of mkdir(2) are for whoever listens there.
@@ -103,12 +101,4 @@ fn metadata(turn: &Turn) -> Verdict {
     let mut config = with(turn, json!({"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}));
     config["linux"]["seccomp"]["listenerMetadata"] = json!("metadata");
     turn.refused(&config)
-}
-
-fn errno(turn: &Turn) -> Verdict {
-    turn.refused(&with(turn, json!({"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 1})))
-}
-
-fn names(turn: &Turn) -> Verdict {
-    turn.refused(&with(turn, json!({"names": [], "action": "SCMP_ACT_ERRNO"})))
 }

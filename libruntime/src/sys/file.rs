@@ -250,6 +250,14 @@ pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
     }
 }
 
+/// pread(2): what the file has from `offset` on.
+pub fn read_at(fd: BorrowedFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| super::Errno::EINVAL)?;
+    // SAFETY: the buffer is live, writable and as long as said.
+    let n = unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) };
+    check(n as libc::c_long).map(|n| n as usize)
+}
+
 /// fchdir(2).
 pub fn fchdir(fd: BorrowedFd) -> Result<()> {
     // SAFETY: takes no pointers.

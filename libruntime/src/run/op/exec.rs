@@ -5,7 +5,7 @@ use super::place::PATH;
 use crate::sys::file::{self, Resolve};
 use crate::sys::{Errno, Result, process};
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// As execvp(3): the first candidate that is there; one that may not be executed is remembered, and the search goes on.
 pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
@@ -45,15 +45,17 @@ fn exists(path: &CStr) -> bool {
     file::open_at(file::cwd(), path, PATH).is_ok()
 }
 
-/// CVE-2019-5736: `/proc/self/exe`, as the command or as the interpreter of a script, is codexrun's own file on the host, through
-/// a mount that the container's is not: it could be changed from inside. As deep as the kernel follows scripts.
+/// CVE-2019-5736: `/proc/self/exe`, as the command or as the interpreter of a script or of an ELF file, is codexrun's own file on the
+/// host, through a mount that the container's is not: it could be changed from inside. As deep as the kernel follows scripts.
 pub(super) fn leads_to_us(path: &CStr) -> bool {
     let mut line = [0; 256];
     let mut copy;
     let mut next = path;
     for _ in 0..6 {
+        let mut found = [0; 256];
         let read = match file::open_in(file::cwd(), next, libc::O_RDONLY | libc::O_NONBLOCK, Resolve::NoMagicLinks) {
-            Ok(script) => file::read(script.as_fd(), &mut line[..255]),
+            Ok(script) => file::read(script.as_fd(), &mut line[..255])
+                .inspect(|read| elf_interpreter(script.as_fd(), &line[..*read], &mut found)),
             Err(Errno::ELOOP) => return true,
             // Executable but not readable: a program, or a script whose interpreter could not read it either.
             Err(_) => file::open_in(file::cwd(), next, PATH, Resolve::NoMagicLinks).map(|_| 0),
@@ -62,9 +64,12 @@ pub(super) fn leads_to_us(path: &CStr) -> bool {
             Ok(read) => read,
             Err(e) => return e == Errno::ELOOP,
         };
-        let Some(interpreter) = interpreter(&line[..read]) else { return false };
-        copy = [0; 256];
-        copy[..interpreter.len()].copy_from_slice(interpreter);
+        match interpreter(&line[..read]) {
+            Some(interpreter) => found[..interpreter.len()].copy_from_slice(interpreter),
+            None if found[0] == 0 => return false,
+            None => {}
+        }
+        copy = found;
         let Ok(name) = CStr::from_bytes_until_nul(&copy) else { return true };
         next = name;
     }
@@ -76,6 +81,58 @@ fn interpreter(text: &[u8]) -> Option<&[u8]> {
     let line = text.strip_prefix(b"#!")?.split(|b| *b == b'\n' || *b == 0).next()?;
     let blank = |b: &u8| *b == b' ' || *b == b'\t';
     line.split(blank).find(|word| !word.is_empty())
+}
+
+/// Where an ELF file of 32 or 64 bits says what it needs, elf(5): of the file the offset of the program headers (and its width), their
+/// number, the size of each; of a header the offset and size of its segment.
+struct Elf {
+    width: usize,
+    headers: usize,
+    count: usize,
+    header: usize,
+    offset: usize,
+    size: usize,
+}
+
+const ELF: [Elf; 2] = [
+    Elf { width: 4, headers: 28, count: 44, header: 32, offset: 4, size: 16 },
+    Elf { width: 8, headers: 32, count: 56, header: 56, offset: 8, size: 32 },
+];
+
+const PT_INTERP: u64 = 3;
+/// The kernel reads no more than 64 KiB of program headers.
+const MOST: u64 = 65536 / 32;
+
+/// The PT_INTERP of an ELF file, which the kernel opens while /proc/self/exe is still ours. Puts nothing where there is none.
+fn elf_interpreter(file: BorrowedFd, head: &[u8], path: &mut [u8; 256]) {
+    let Some(elf) = head.strip_prefix(b"\x7fELF").and_then(|rest| ELF.get(usize::from(*rest.first()?).wrapping_sub(1))) else {
+        return;
+    };
+    let (first, count) = (number(head, elf.headers, elf.width), number(head, elf.count, 2).min(MOST));
+    let mut header = [0; 56];
+    for n in 0..count {
+        let at = first.wrapping_add(n * elf.header as u64);
+        if file::read_at(file, &mut header[..elf.header], at) != Ok(elf.header) {
+            return;
+        }
+        if number(&header, 0, 4) == PT_INTERP {
+            let size = number(&header, elf.size, elf.width).min(path.len() as u64) as usize;
+            // What cannot be read is not what the kernel would take.
+            if file::read_at(file, &mut path[..size], number(&header, elf.offset, elf.width)) != Ok(size) {
+                *path = [0; 256];
+            }
+            return;
+        }
+    }
+}
+
+/// A number of `width` bytes in this machine's order; 0 when it is not there.
+fn number(bytes: &[u8], at: usize, width: usize) -> u64 {
+    let mut all = [0; 8];
+    if let Some(found) = bytes.get(at..at + width) {
+        all[..width].copy_from_slice(found);
+    }
+    u64::from_le_bytes(all)
 }
 
 #[cfg(test)]
@@ -93,11 +150,22 @@ mod tests {
         write("direct", "#!  /proc/self/exe run\n");
         write("nested", &format!("#!{}/direct\n", dir.path().display()));
         std::os::unix::fs::symlink("/proc/self/exe", dir.path().join("link")).unwrap();
+        for (name, interpreter) in [("elf", "/proc/self/exe\0"), ("ordinary elf", "/bin/true\0"), ("broken elf", "")] {
+            // Of 64 bits, with one program header behind the file's own.
+            let mut elf = [0_u8; 120];
+            elf[..5].copy_from_slice(b"\x7fELF\x02");
+            (elf[32], elf[56], elf[64]) = (64, 1, 3);
+            (elf[72], elf[96]) = (120, interpreter.len() as u8);
+            std::fs::write(dir.path().join(name), [&elf, interpreter.as_bytes()].concat()).unwrap();
+        }
         for (path, ours) in [(c"/bin/sh", false), (c"/proc/self/exe", true), (c"/nonexistent", false), (c"/etc", false)] {
             assert_eq!(leads_to_us(path), ours, "{path:?}");
         }
-        for (name, ours) in [("plain", false), ("direct", true), ("nested", true), ("link", true)] {
-            assert_eq!(leads_to_us(&at(name)), ours, "{name}");
+        for ours in ["direct", "nested", "link", "elf"] {
+            assert!(leads_to_us(&at(ours)), "{ours}");
+        }
+        for other in ["plain", "ordinary elf", "broken elf"] {
+            assert!(!leads_to_us(&at(other)), "{other}");
         }
     }
 }

@@ -1,0 +1,151 @@
+//! Namespaces: new, inherited, joined by path; mappings and offsets.
+
+use super::invalid;
+use crate::oci::Who::{Both, Root};
+use crate::oci::bundle::{push, remove, without_namespace};
+use crate::oci::container::Container;
+use crate::oci::turn::Turn;
+use crate::oci::{Must, must};
+use crate::report::{No, Verdict, fail};
+use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
+
+pub const CASES: &[Must] = &[
+    must("linux.namespaces.new", "a type without a path is a new namespace", Both, new),
+    must("linux.namespaces.time", "so is time, with timeOffsets", Both, time),
+    must("linux.namespaces.inherited", "a type that is not listed is the runtime's", Both, inherited),
+    must("linux.namespaces.path.joined", "the process is in the namespace of that path", Root, joined),
+    must("linux.namespaces.path.type", "a path of another type's namespace is an error", Root, wrong_type),
+    must("linux.namespaces.path.none", "a path of no namespace is an error", Both, no_namespace),
+    must("linux.namespaces.path.absolute", "a path that is not absolute is an error", Both, relative),
+    must("linux.mappings.applied", "uidMappings and gidMappings are the user namespace's", Root, mapped),
+    must("linux.mappings.ownership", "the owners of the file system stay", Root, ownership),
+    must("linux.mappings.required", "an entry without size, or of another type, is an error", Root, incomplete),
+];
+
+/// Types, and their names below /proc/PID/ns.
+const KINDS: &[(&str, &str)] =
+    &[("pid", "pid"), ("network", "net"), ("mount", "mnt"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")];
+
+fn link(of: &str, name: &str) -> Result<String, No> {
+    Ok(std::fs::read_link(format!("/proc/{of}/ns/{name}"))?.display().to_string())
+}
+
+fn inside(container: &Container, name: &str) -> Result<String, No> {
+    container.proc(&format!("ns/{name}"))
+}
+
+fn new(turn: &Turn) -> Verdict {
+    let mut config = turn.sleeper();
+    ["network", "cgroup"].iter().for_each(|kind| push(&mut config["linux"]["namespaces"], json!({"type": kind})));
+    let container = turn.started(&config)?;
+    for (kind, name) in KINDS {
+        if inside(&container, name)? == link("self", name)? {
+            return fail(kind, "another namespace than the runtime's", "the same");
+        }
+    }
+    Ok(())
+}
+
+fn time(turn: &Turn) -> Verdict {
+    let mut config = turn.config(&["/bin/cat", "/proc/self/timens_offsets"]);
+    push(&mut config["linux"]["namespaces"], json!({"type": "time"}));
+    config["linux"]["timeOffsets"] = json!({"monotonic": {"secs": 4321, "nanosecs": 5}, "boottime": {"secs": 86400}});
+    let text = turn.output(&config)?;
+    let lines: Vec<String> = text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let expected = ["monotonic 4321 5", "boottime 86400 0"];
+    if lines == expected { Ok(()) } else { fail("timens_offsets", format!("{expected:?}"), text) }
+}
+
+fn inherited(turn: &Turn) -> Verdict {
+    let mut config = turn.sleeper();
+    ["ipc", "uts"].iter().for_each(|kind| without_namespace(&mut config, kind));
+    remove(&mut config, "hostname");
+    let container = turn.started(&config)?;
+    for name in ["net", "ipc", "uts", "time"] {
+        let (seen, ours) = (inside(&container, name)?, link("self", name)?);
+        if seen != ours {
+            return fail(format!("ns/{name}"), ours, seen);
+        }
+    }
+    Ok(())
+}
+
+/// The configuration joins the namespace `kind` at a path.
+fn joining(mut config: Value, kind: &str, path: String) -> Value {
+    without_namespace(&mut config, kind);
+    push(&mut config["linux"]["namespaces"], json!({"type": kind, "path": path}));
+    config
+}
+
+fn joined(turn: &Turn) -> Verdict {
+    let mut config = turn.sleeper();
+    push(&mut config["linux"]["namespaces"], json!({"type": "network"}));
+    let first = turn.started(&config)?;
+    for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")] {
+        let mut config = joining(turn.sleeper(), kind, format!("/proc/{}/ns/{name}", first.pid()?));
+        if kind == "uts" {
+            remove(&mut config, "hostname");
+        }
+        let second = turn.started(&config)?;
+        let (seen, expected) = (inside(&second, name)?, inside(&first, name)?);
+        // Collected: the first one of a PID namespace is not gone before all others are.
+        second.stopped()?;
+        if seen != expected {
+            return fail(format!("joining {kind}"), expected, seen);
+        }
+    }
+    Ok(())
+}
+
+fn wrong_type(turn: &Turn) -> Verdict {
+    for (kind, name) in [("network", "ipc"), ("ipc", "net"), ("pid", "uts")] {
+        turn.refused(&joining(turn.sleeper(), kind, format!("/proc/self/ns/{name}")))?;
+    }
+    Ok(())
+}
+
+fn no_namespace(turn: &Turn) -> Verdict {
+    for path in ["/no/such/file", "/etc/passwd", "/proc"] {
+        turn.refused(&joining(turn.sleeper(), "network", path.into()))?;
+    }
+    Ok(())
+}
+
+fn relative(turn: &Turn) -> Verdict {
+    turn.refused(&joining(turn.sleeper(), "network", "proc/self/ns/net".into()))?;
+    turn.refused(&joining(turn.sleeper(), "network", "../../../../../../../proc/self/ns/net".into()))
+}
+
+/// Ten thousand ids of nobody's.
+fn ranged(turn: &Turn, args: &[&str]) -> Value {
+    let mut config = turn.config(args);
+    push(&mut config["linux"]["namespaces"], json!({"type": "user"}));
+    config["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 300_000, "size": 10_000}]);
+    config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 400_000, "size": 10_000}]);
+    config
+}
+
+fn mapped(turn: &Turn) -> Verdict {
+    let text = turn.output(&ranged(turn, &["/bin/cat", "/proc/self/uid_map", "/proc/self/gid_map"]))?;
+    let lines: Vec<String> = text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let expected = ["0 300000 10000", "0 400000 10000"];
+    if lines == expected { Ok(()) } else { fail("uid_map, gid_map", format!("{expected:?}"), text) }
+}
+
+fn ownership(turn: &Turn) -> Verdict {
+    let container = turn.started(&ranged(turn, &["/bin/true"]))?;
+    container.ended()?;
+    let owner = container.bundle.join("rootfs/etc/mark").metadata()?.uid();
+    if owner == turn.column.actor.uid { Ok(()) } else { fail("owner of /etc/mark", turn.column.actor.uid, owner) }
+}
+
+fn incomplete(turn: &Turn) -> Verdict {
+    let mut config = ranged(turn, &["/bin/true"]);
+    remove(&mut config["linux"]["uidMappings"][0], "size");
+    turn.refused(&config)?;
+    invalid(turn, |c| {
+        push(&mut c["linux"]["namespaces"], json!({"type": "user"}));
+        c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": "root", "size": 1}]);
+    })
+}
