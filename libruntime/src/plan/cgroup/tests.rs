@@ -229,6 +229,19 @@ fn the_other_controllers_in_both_versions() {
 }
 
 #[test]
+fn below_zero_only_minus_one_is_a_limit() {
+    let all = json!({"memory": {"limit": -5, "swap": -2, "reservation": -3}, "pids": {"limit": -7},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": -9}]});
+    let why =
+        [("memory.limit", -5), ("memory.swap", -2), ("memory.reservation", -3), ("pids.limit", -7), ("hugepageLimits[0]", -9)];
+    let why = why.map(|(field, value)| format!("{field}: {value} is no limit: -1 takes it away"));
+    let why: Vec<&str> = why.iter().map(String::as_str).collect();
+    for cgroups in [v1(), Cgroups::recorded()] {
+        assert_eq!(table(&cgroups, all.clone(), true), no(&why));
+    }
+}
+
+#[test]
 fn a_controller_is_looked_for_in_both_halves_of_a_hybrid_host() {
     let all =
         json!({"pids": {"limit": 7}, "hugepageLimits": [{"pageSize": "2MB", "limit": 9}], "unified": {"hugetlb.1GB.max": "3"}});
