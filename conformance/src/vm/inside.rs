@@ -30,7 +30,7 @@ pub fn workers(runtimes: &[PathBuf], systemd: bool) -> usize {
     runtimes.len() * WORKERS + if systemd { runtimes.len() + user } else { 0 }
 }
 
-/// What a worker plays: every so manieth case, or those that need systemd.
+/// What a worker plays: every [`WORKERS`]th case from one on, or those that need systemd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Nth(usize),

@@ -1,7 +1,7 @@
 //! Messages as they go over the socket (the D-Bus specification, "Message Protocol"), in this machine's byte order.
 //!
 //! Not a library: rustbus, the one that is small and blocks, was last released in 2023 and brings a second `nix`; zbus brings an async
-//! runtime, and libdbus C. Five methods are called here.
+//! runtime, and libdbus C. Nine methods are called here, and one signal is heard.
 
 use super::value::Value;
 
