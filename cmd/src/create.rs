@@ -43,18 +43,19 @@ pub struct New {
 
 impl New {
     /// What is refused whatever the bundle says.
-    pub fn check(&self, global: &Global) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         match self.no_pivot {
             true => Err(Error::new("`--no-pivot` is refused: without pivot_root(2) a container can leave its root")),
-            false => global.cgroups().map(drop),
+            false => Ok(()),
         }
     }
 
     /// The options of a container that is made of the bundle in `dir`.
     pub fn options(&self, dir: &Path, global: &Global) -> Result<Options> {
-        let cgroups = global.cgroups()?;
+        let cgroups = global.cgroups();
         Ok(Options {
             no_cgroup: !cgroups.make,
+            systemd: cgroups.systemd,
             may_lack_cgroup: cgroups.may_lack,
             pid_file: self.pid_file.clone(),
             preserve_fds: self.preserve_fds,
@@ -68,7 +69,7 @@ impl New {
 
 impl Create {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        self.new.check(global)?;
+        self.new.check()?;
         let id = self.id.parse()?;
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = run::read(&dir)?;

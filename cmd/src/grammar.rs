@@ -48,7 +48,7 @@ pub struct Global {
     /// Accepted for runc's sake: there is nothing more to tell
     #[arg(long)]
     pub debug: bool,
-    /// Who makes the container's cgroup: codexrun, systemd (not supported yet), or nobody
+    /// Who makes the container's cgroup: codexrun, systemd (`linux.cgroupsPath` is then SLICE:PREFIX:NAME), or nobody
     #[arg(long, value_name = "MANAGER", value_enum, default_value_t)]
     pub cgroup_manager: CgroupManager,
     /// The same as `--cgroup-manager systemd`
@@ -98,6 +98,8 @@ pub enum LogFormat {
 pub struct Cgroups {
     /// Whether to make one.
     pub make: bool,
+    /// Whether systemd makes it.
+    pub systemd: bool,
     /// Whether a container without one will do when root of the host has no right to make it.
     pub may_lack: bool,
 }
@@ -111,16 +113,16 @@ impl Global {
         }
     }
 
-    /// The choice of `--cgroup-manager`, `--systemd-cgroup` and `--rootless`. Only verbs that make a cgroup ask, since shims pass
-    /// `--systemd-cgroup` to every verb and `delete --force` must do its work.
-    pub fn cgroups(&self) -> Result<Cgroups, Error> {
-        if self.systemd_cgroup || self.cgroup_manager == CgroupManager::Systemd {
-            let said = if self.systemd_cgroup { "--systemd-cgroup" } else { "--cgroup-manager systemd" };
-            let error = Error::new(format!("`{said}` is not supported yet"));
-            return Err(error.hint("`--cgroup-manager cgroupfs`, and a `linux.cgroupsPath` that is a path"));
+    /// The choice of `--cgroup-manager`, `--systemd-cgroup` and `--rootless`. Only verbs that make a cgroup ask; the others find in the
+    /// record who made it.
+    pub fn cgroups(&self) -> Cgroups {
+        let manager = if self.systemd_cgroup { CgroupManager::Systemd } else { self.cgroup_manager };
+        Cgroups {
+            make: manager != CgroupManager::Disabled,
+            systemd: manager == CgroupManager::Systemd,
+            // Who is not root of the host goes without in any case: the plan, which has to look, sees to that.
+            may_lack: self.rootless == Rootless::True,
         }
-        // Who is not root of the host goes without in any case: the plan, which has to look, sees to that.
-        Ok(Cgroups { make: self.cgroup_manager == CgroupManager::Cgroupfs, may_lack: self.rootless == Rootless::True })
     }
 
     /// What can be understood of a command line that is wrong: enough to say so in the log.
@@ -269,17 +271,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_cgroups_is_done_or_refused_by_name() {
+    fn what_is_said_of_cgroups_is_done() {
         let made = |line: &str| global(line).cgroups();
-        assert_eq!(made("--rootless=false list"), Ok(Cgroups { make: true, may_lack: false }));
-        assert_eq!(made("--rootless true list"), Ok(Cgroups { make: true, may_lack: true }));
-        assert!(!made("--cgroup-manager disabled list").unwrap().make);
+        assert_eq!(made("--rootless=false list"), Cgroups { make: true, systemd: false, may_lack: false });
+        assert_eq!(made("--rootless true list"), Cgroups { make: true, systemd: false, may_lack: true });
+        assert!(!made("--cgroup-manager disabled list").make);
         assert_eq!(made("list"), made("--rootless auto list"));
-        assert!(!made("list").unwrap().may_lack);
-        for (line, name) in [("--systemd-cgroup list", "`--systemd-cgroup`"), ("--cgroup-manager=systemd list", "systemd`")] {
-            assert!(made(line).unwrap_err().to_string().contains(name), "{line}");
+        assert!(!made("list").may_lack);
+        for line in ["--systemd-cgroup list", "--cgroup-manager=systemd list"] {
+            assert!(made(line).systemd && made(line).make, "{line}");
         }
-        assert_eq!(libruntime::features::features()["linux"]["cgroup"]["systemd"], false);
+        let features = libruntime::features::features();
+        assert_eq!([&features["linux"]["cgroup"]["systemd"], &features["linux"]["cgroup"]["systemdUser"]], [true, true]);
     }
 
     #[test]

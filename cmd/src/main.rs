@@ -69,7 +69,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Exec(verb) => verb.run(global),
         Verb::Run(verb) => verb.run(global),
         Verb::Sandbox(verb) => verb.run(),
-        Verb::Plan(verb) => verb.run(),
+        Verb::Plan(verb) => verb.run(global),
         Verb::State(verb) => verb.run(global),
         Verb::List(verb) => verb.run(global),
         Verb::Ps(verb) => verb.run(global),

@@ -1,6 +1,7 @@
 //! `codexrun plan`: what `run` would do, without doing it.
 
 use crate::environment::Environment;
+use crate::grammar::Global;
 use crate::make::Make;
 use crate::output;
 use crate::report::{Failure, warn};
@@ -30,10 +31,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn run(&self) -> Result<u8, Failure> {
+    pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         let view = self.view.as_deref().map(Recorded::load).transpose()?;
         let bundle = self.bundle(view.as_ref())?;
-        let options = plan::Options::default();
+        let cgroups = global.cgroups();
+        let options = plan::Options { systemd: cgroups.systemd, no_cgroup: !cgroups.make, ..plan::Options::default() };
         let plan = plan::Plan::new(&bundle, &host(view.as_ref(), &bundle, &options)?, &options)?;
         plan.warnings.iter().for_each(|what| warn(what));
         output::print(&plan.to_string())

@@ -49,7 +49,7 @@ pub struct Restore {
 impl Restore {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         let new = self.as_of_create();
-        new.check(global)?;
+        new.check()?;
         let id = self.id.parse()?;
         let dir = absolute(self.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = run::read(&dir)?;

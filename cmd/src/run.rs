@@ -31,7 +31,7 @@ pub struct Run {
 
 impl Run {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        self.new.check(global)?;
+        self.new.check()?;
         let (dir, id) = self.target()?;
         if self.detach && id.is_none() {
             let hint = format!("`codexrun run --detach --bundle {} ID`", dir.display());

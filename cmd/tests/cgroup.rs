@@ -162,3 +162,34 @@ fn devices_that_are_not_allowed_cannot_be_opened() {
         assert_eq!((code, out.as_str()), (0, said), "{err}");
     }
 }
+
+/// What systemd answers is tried where there is one: `conformance --vm`.
+#[test]
+fn without_systemd_its_driver_says_so_in_one_sentence() {
+    let Some(place) = Place::new("systemd") else { return };
+    let run = |spec: &Value, view: &str| {
+        fs::write(place.dir.path().join("config.json"), spec.to_string()).unwrap();
+        let script = format!("{view} && exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_codexrun"), "--systemd-cgroup", "run"]);
+        let output = command.arg(place.dir.path()).env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus").output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let mut spec = place.spec("echo on", &["mount", "pid"], json!({}));
+    spec["mounts"] = json!([]);
+    let unified = "mount -t cgroup2 none /sys/fs/cgroup";
+    if !Command::new("unshare").args(["-m", "sh", "-c", unified]).status().is_ok_and(|status| status.success()) {
+        return eprintln!("left out: cgroup2 cannot be mounted here");
+    }
+    spec["linux"]["cgroupsPath"] = json!("system.slice:p:n");
+    for (view, why) in [
+        (unified, "cannot reach systemd over D-Bus: /nowhere/bus: No such file or directory"),
+        ("mount -t tmpfs none /sys/fs/cgroup", "the systemd driver needs cgroup version 2"),
+    ] {
+        let (code, err) = run(&spec, view);
+        assert!(code == 1 && err.contains(&format!("config.json: linux.cgroupsPath: {why}")), "{err}");
+        assert!(err.lines().count() == 1 && err.contains("`--cgroup-manager cgroupfs`"), "{err}");
+    }
+    spec["linux"]["cgroupsPath"] = json!("/a/b");
+    assert!(run(&spec, unified).1.contains("`/a/b` is not SLICE:PREFIX:NAME"));
+}

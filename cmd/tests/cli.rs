@@ -186,7 +186,6 @@ mod usage {
             (&["list", "--frob"], "unexpected argument '--frob'"),
             (&["run"], "required arguments"),
             (&["run", "--no-pivot", "x"], "`--no-pivot` is refused"),
-            (&["run", "--systemd-cgroup", "x"], "`--systemd-cgroup` is not supported yet"),
             (&["--rootless", "perhaps", "list"], "invalid value 'perhaps' for '--rootless <WHETHER>'"),
             (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
             (&["sandbox"], "no command given"),

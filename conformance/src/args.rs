@@ -58,7 +58,7 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   -v               one line per row and policy instead of one per row; with --engines: how long each check takes
   --engines        as root: drive real engines on the runtimes, in namespaces of their own
   --engine NAME    only podman, rootless, build, containerd or docker (again for more); implies --engines
-  --vm             boot a machine with cgroup v2, AppArmor and a disk, and try codexrun, or the named
+  --vm             boot a machine with cgroup v2, AppArmor, systemd and a disk, and try codexrun, or the named
                    runtimes, in there";
 
 impl Args {

@@ -20,7 +20,9 @@ pub const DENY_GLOBS: &str = "dev.codexrun.deny-globs";
 /// With them an empty directory counts as missing.
 pub const PLACEHOLDER_MODE: u32 = 0o1555;
 
-/// Every key above; an annotation with the prefix that is not listed is refused by name.
+/// Every key of codexrun's; an annotation with the prefix that is not listed is refused by name.
 pub const ALL: &[&str] = &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS, DENY_GLOBS];
-/// The prefix of them all.
+/// runc's and crun's: what stands behind it is a property of the unit that systemd makes, the value in GVariant's text form.
+pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
+/// The prefix of all that are codexrun's.
 pub const PREFIX: &str = "dev.codexrun.";

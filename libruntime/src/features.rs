@@ -21,7 +21,7 @@ pub fn features() -> Value {
         "mountOptions": plan::options::names(),
         "linux": linux(),
         "annotations": { "dev.codexrun.version": env!("CARGO_PKG_VERSION") },
-        "potentiallyUnsafeConfigAnnotations": [annotation::PREFIX],
+        "potentiallyUnsafeConfigAnnotations": [annotation::PREFIX, annotation::SYSTEMD_PROPERTY],
     })
 }
 
@@ -64,7 +64,9 @@ fn linux() -> Value {
     let mapping = json!([{ "containerID": 0, "hostID": 1, "size": 1 }]);
     let idmap = json!({ "destination": "/m", "source": "/s", "type": "bind", "options": ["bind", "idmap"],
         "uidMappings": mapping, "gidMappings": mapping });
-    let cgroup = on(json!({ "resources": { "memory": { "limit": 1 << 30 } } }));
+    let limit = json!({ "linux": { "resources": { "memory": { "limit": 1 << 30 } } } });
+    let systemd = |uid| applied(limit.clone(), uid, plan::Options { systemd: true, ..plan::Options::default() });
+    let cgroup = implemented(limit.clone());
     json!({
         "namespaces": those(NAMESPACES, |typ| {
             let mappings = (typ == "user").then_some(&mapping);
@@ -72,7 +74,7 @@ fn linux() -> Value {
         }),
         "capabilities": plan::capabilities(),
         "cgroup": {
-            "v1": cgroup, "v2": cgroup, "systemd": false, "systemdUser": false,
+            "v1": cgroup, "v2": cgroup, "systemd": systemd(0), "systemdUser": systemd(1000),
             "rdma": on(json!({ "resources": { "rdma": { "mlx5_1": { "hcaHandles": 3 } } } })),
         },
         "seccomp": seccomp(),
@@ -143,6 +145,10 @@ fn those(words: &[&'static str], used: impl Fn(&str) -> Value) -> Vec<&'static s
 
 /// Whether there is a plan for what `part` asks, on a host that has everything.
 fn implemented(part: Value) -> bool {
+    applied(part, 0, plan::Options::default())
+}
+
+fn applied(part: Value, uid: u32, options: plan::Options) -> bool {
     let mut spec = json!({
         "ociVersion": NEWEST, "root": { "path": "/r" },
         "process": { "cwd": "/", "args": ["x"], "user": { "uid": 0, "gid": 0 } },
@@ -151,9 +157,9 @@ fn implemented(part: Value) -> bool {
     merge(&mut spec, part);
     let Ok(spec) = crate::bundle::spec(&spec) else { return false };
     let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: Vec::new() };
-    let options = plan::Options { bundle_dir: Some("/b".into()), ..plan::Options::default() };
+    let options = plan::Options { bundle_dir: Some("/b".into()), ..options };
     let resctrl = resctrl::Resctrl { mount: "/sys/fs/resctrl".into(), monitored: vec!["llc_occupancy".into()] };
-    let host = Host { apparmor: true, selinux: true, resctrl: Some(resctrl), ..Host::recorded(0, 0) };
+    let host = Host { apparmor: true, selinux: true, resctrl: Some(resctrl), ..Host::recorded(uid, uid) };
     Plan::new(&bundle, &host, &options).is_ok()
 }
 

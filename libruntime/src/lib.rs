@@ -19,6 +19,7 @@ pub mod run;
 pub mod state;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod systemd;
 pub mod template;
 mod text;
 

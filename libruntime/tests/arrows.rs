@@ -23,9 +23,12 @@ const ARROWS: &[Arrow] = &[
             "crate::state",
             "crate::run",
             "crate::policy",
+            "crate::systemd",
             "nix::",
         ],
         but: &[
+            "crate::systemd::value",
+            "crate::systemd::text",
             "crate::sys::file::Resolve",
             "crate::sys::mount::MountAttr",
             "crate::sys::mount::attr",
@@ -84,6 +87,22 @@ const ARROWS: &[Arrow] = &[
             "crate::Error",
         ],
         but: &["crate::bpf::Insn", "crate::bpf::device::Insn"], // what seccomp(2) and bpf(2) take
+    },
+    // A client of systemd's: units and properties, whosever they are.
+    Arrow {
+        from: &["systemd/"],
+        never: &[
+            "crate::plan",
+            "crate::run",
+            "crate::state",
+            "crate::policy",
+            "crate::bundle",
+            "crate::bpf",
+            "crate::host",
+            "crate::cgroup",
+            "std::fs",
+        ],
+        but: &[],
     },
     // The parent's side of a cgroup: does what the plan says, and knows of no container.
     Arrow {

@@ -21,6 +21,8 @@ pub struct Turn<'a> {
     pub tag: String,
     /// The runtime's `--root`.
     pub state: PathBuf,
+    /// Options before the verb of every call.
+    pub globals: Cell<&'static [&'static str]>,
     busybox: PathBuf,
     next: Cell<u32>,
 }
@@ -32,7 +34,15 @@ impl<'a> Turn<'a> {
             fs::create_dir_all(dir.join(name))?;
         }
         column.actor.own(&dir)?;
-        Ok(Turn { column, state: dir.join("state"), dir, tag, busybox: busybox.into(), next: Cell::new(0) })
+        Ok(Turn {
+            column,
+            state: dir.join("state"),
+            dir,
+            tag,
+            globals: Cell::new(&[]),
+            busybox: busybox.into(),
+            next: Cell::new(0),
+        })
     }
 
     /// Where payloads and hooks of [`Self::traced`] leave their marks, as seen by the host.
@@ -88,7 +98,7 @@ impl<'a> Turn<'a> {
         if self.column.runtime.kind == Kind::Crun && !self.column.actor.is_root() {
             argv.push("--cgroup-manager=disabled".into());
         }
-        argv.extend(words.iter().map(|w| w.to_string()));
+        argv.extend(self.globals.get().iter().chain(words).map(|w| w.to_string()));
         let (argv, keeps_root) = self.column.in_its_view(argv);
         let env = vec![("XDG_RUNTIME_DIR".into(), self.dir.join("run").display().to_string())];
         Launch { argv, env, dir: self.dir.clone(), stdin: String::new(), keeps_root }

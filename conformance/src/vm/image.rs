@@ -11,6 +11,9 @@ use std::process::Command;
 /// Where `scripts/packages vm` unpacks the kernel.
 const CACHE: &str = "/var/cache/codexrun/vm";
 const BUSYBOX: &str = "/bin/busybox";
+const SYSTEMD: &str = "/lib/systemd/systemd";
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+const DBUS: &str = "/usr/bin/dbus-daemon";
 const PARSER: &str = "sbin/apparmor_parser";
 /// For a disk, in the order in which they need one another.
 const MODULES: &[&str] = &["virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk"];
@@ -27,6 +30,18 @@ const FILES: &[(&str, &str)] = &[
     ("etc/profile.apparmor", include_str!("profile.apparmor")),
     ("etc/start", include_str!("start.sh")),
 ];
+/// systemd's, with nothing in it but what the cases need: the bus, the systemd of an ordinary user, and the suite.
+const UNITS: &[(&str, &str)] = &[
+    ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+    ("etc/suite", include_str!("systemd.sh")),
+    ("etc/dbus.conf", include_str!("dbus.conf")),
+    ("etc/systemd/system/default.target", include_str!("default.target")),
+    ("etc/systemd/system/dbus.socket", include_str!("dbus.socket")),
+    ("etc/systemd/system/dbus.service", include_str!("dbus.service")),
+    ("etc/systemd/system/user@.service", include_str!("user@.service")),
+    ("etc/systemd/system/suite.service", include_str!("suite.service")),
+    ("etc/systemd/user/default.target", "[Unit]\nDefaultDependencies=no\n"),
+];
 const INIT: &str = include_str!("init.sh");
 
 /// What there is on this machine to boot from.
@@ -36,6 +51,8 @@ pub struct Parts {
     pub kernel: PathBuf,
     modules: Vec<PathBuf>,
     parser: Option<PathBuf>,
+    /// systemd, systemctl(1) and dbus-daemon(1), when all are there.
+    pub systemd: Option<[&'static str; 3]>,
 }
 
 impl Parts {
@@ -51,7 +68,9 @@ impl Parts {
         let all = root.join("lib/modules").join(version).join("kernel/drivers");
         let modules: Vec<PathBuf> = MODULES.iter().filter_map(|name| module(&all, name)).collect();
         let parser = prefixes.iter().flat_map(|p| [p.join(PARSER), p.join("usr").join(PARSER)]).find(|p| p.is_file());
-        Ok(Parts { kernel, modules, parser })
+        let systemd = [SYSTEMD, SYSTEMCTL, DBUS];
+        let systemd = systemd.iter().all(|path| Path::new(path).is_file()).then_some(systemd);
+        Ok(Parts { kernel, modules, parser, systemd })
     }
 
     /// Writes the root file system: `programs` are put into `/opt` under their own names, the rows to be
@@ -78,6 +97,16 @@ impl Parts {
             archive.file(&tree(&format!("{place}/{name}")), &stripped(program, &scratch)?)?;
             for library in libraries(program) {
                 with_parents(&mut archive, &mut made, &library)?;
+            }
+        }
+        if let Some(programs) = self.systemd {
+            ["/etc/systemd", "/etc/systemd/system", "/etc/systemd/user"]
+                .iter()
+                .try_for_each(|dir| archive.directory(&tree(dir)))?;
+            UNITS.iter().try_for_each(|(path, text)| archive.file(&tree(path), text.as_bytes()))?;
+            for program in programs.map(Path::new) {
+                with_parents(&mut archive, &mut made, program)?;
+                libraries(program).iter().try_for_each(|library| with_parents(&mut archive, &mut made, library))?;
             }
         }
         archive.end()?.into_inner().map_err(|e| e.into_error())?.sync_data()

@@ -20,6 +20,7 @@ pub const CASES: &[Must] = &[
     must("delete.groups", "groups that the payload has made go with it", Root, delete_groups),
     must("ps", "`ps --format json` has every process, those of groups below too", Root, ps),
     must("events.stats", "`events --stats` counts what is used and says the limits", Root, stats),
+    must("events.stats.hugetlb", "and how often a limit of huge pages was met", Root, failures),
     must("events.oom", "`events` tells of a process that is killed for want of memory", Root, oom),
 ];
 
@@ -146,6 +147,21 @@ fn ps(t: &Turn) -> Verdict {
     let ran = t.succeeds(&["ps", "--format", "json", &container.id])?;
     let pids: Vec<i32> = serde_json::from_str(&ran.out).unwrap_or_default();
     ran.must("two processes, the first among them", pids.len() == 2 && pids.contains(&container.pid()?))
+}
+
+fn failures(t: &Turn) -> Verdict {
+    let mut config = t.sh("/bin/busybox fallocate -l 6291456 /tmp/huge/x; exec sleep 1000");
+    crate::oci::bundle::push(
+        &mut config["mounts"],
+        json!({"destination": "/tmp/huge", "type": "hugetlbfs", "source": "hugetlbfs", "options": ["pagesize=2M"]}),
+    );
+    let container = t.started(&limit(config, json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}]})))?;
+    let failed = || {
+        let ran = t.call(&["events", "--stats", &container.id]).map(|ran| ran.out).unwrap_or_default();
+        let line: Value = serde_json::from_str(&ran).unwrap_or_default();
+        line["data"]["hugetlb"]["2MB"]["failcnt"].as_u64().is_some_and(|n| n > 0)
+    };
+    until(failed)
 }
 
 fn stats(t: &Turn) -> Verdict {

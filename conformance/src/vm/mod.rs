@@ -11,6 +11,7 @@ pub mod inside;
 mod life;
 mod limits;
 mod refused;
+mod systemd;
 mod update;
 mod view;
 
@@ -29,7 +30,7 @@ const BOOTS: &str = "vm: it boots, plays every case and goes off";
 /// From power on until the first verdict; it takes about five seconds.
 const BOOT: Duration = Duration::from_secs(60);
 /// From power on until power off.
-const ALL: Duration = Duration::from_secs(300);
+const ALL: Duration = Duration::from_secs(420);
 
 /// The runtime that must pass; all others are asked for comparison.
 const OURS: &str = "codexrun";
@@ -44,9 +45,12 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("cgroup v2: what cannot be had", refused::CASES),
     ("AppArmor", apparmor::CASES),
 ];
+/// Those that are played when systemd runs, by root and by an ordinary user.
+pub const SYSTEMD: (&str, &[Must]) = ("systemd: the driver", systemd::CASES);
+pub const USER: (&str, &[Must]) = ("cgroup v2: an ordinary user, with and without delegation", systemd::USER_CASES);
 
 fn all() -> impl Iterator<Item = &'static Must> {
-    GROUPS.iter().flat_map(|(_, cases)| cases.iter())
+    GROUPS.iter().chain([&SYSTEMD, &USER]).flat_map(|(_, cases)| cases.iter())
 }
 
 /// Boots the machine with these runtimes, and reports what came over its serial line.
@@ -92,13 +96,17 @@ fn play(args: &Args, parts: &Parts, runtimes: &[PathBuf], report: &mut Report) -
     if args.verbose {
         eprint!("{}", fs::read_to_string(&console).unwrap_or_default());
     }
-    let whole = judge(&told, &console, end, begin.elapsed(), runtimes, report);
+    if parts.systemd.is_none() {
+        report.add("systemd", "vm", "", skip("systemd, systemctl or dbus-daemon is not installed (scripts/packages vm)"));
+    }
+    let workers = inside::workers(runtimes, parts.systemd.is_some());
+    let whole = judge(&told, &console, end, begin.elapsed(), workers, report);
     report.add(BOOTS, "vm", "", whole);
     Ok(())
 }
 
 /// Every line of the suite inside, in the order of the table; and whether the machine and each worker have ended well.
-fn judge(told: &Path, console: &Path, end: End, took: Duration, runtimes: &[PathBuf], report: &mut Report) -> Verdict {
+fn judge(told: &Path, console: &Path, end: End, took: Duration, workers: usize, report: &mut Report) -> Verdict {
     let text = fs::read_to_string(told).unwrap_or_default();
     let (mut well, mut heard) = (0, Vec::new());
     for line in text.lines() {
@@ -115,7 +123,6 @@ fn judge(told: &Path, console: &Path, end: End, took: Duration, runtimes: &[Path
         let verdict = if column == OURS { verdict } else { verdict.map_err(No::of_a_referee) };
         report.add(&row, &column, "", verdict);
     }
-    let workers = runtimes.len() * inside::WORKERS;
     if end == End::Off && well == workers {
         return Ok(());
     }
@@ -149,9 +156,8 @@ mod tests {
         let end = "{\"column\":\"runc\",\"told\":{\"end\":\"ok\"}}\n".repeat(inside::WORKERS);
         fs::write(&told, format!("{{\"column\":\"runc\",\"told\":{{\"row\":\"row\"}}}}\n{end}")).unwrap();
         fs::write(&console, "Kernel panic\n").unwrap();
-        let runtimes = ["/x/runc", "/x/codexrun"].map(PathBuf::from);
         let mut report = Report::default();
-        let verdict = |report: &mut Report, n| judge(&told, &console, End::Off, ALL, &runtimes[..n], report);
+        let verdict = |report: &mut Report, n| judge(&told, &console, End::Off, ALL, n * inside::WORKERS, report);
         assert!(verdict(&mut report, 1).is_ok());
         let no = format!("{:?}", verdict(&mut report, 2));
         assert!(no.contains("Kernel panic") && no.contains("2 workers ended well") && no.contains("row (runc)"), "{no}");

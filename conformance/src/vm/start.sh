@@ -1,4 +1,4 @@
-# The whole of the machine's user space: mounts, a disk, AppArmor's profile, the suite; then the power goes off.
+# The machine's user space: mounts, a disk, AppArmor's profile, the suite. What needs systemd comes after that, with systemd in our place.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin:/opt
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -18,4 +18,7 @@ for module in /modules/*; do insmod "$module"; done
 stty -F /dev/ttyS1 raw
 [ ! -s /etc/filter ] || set -- --filter "$(cat /etc/filter)"
 CODEXRUN_CONFORMANCE_VM=inside /opt/conformance --vm "$@" >/dev/ttyS1 </dev/null
-poweroff -f
+[ -x /lib/systemd/systemd ] || poweroff -f
+mkdir -p /run/user/1001
+chown 1001:1001 /run/user/1001
+exec /lib/systemd/systemd

@@ -102,6 +102,12 @@ fn one_level(group: &Group, level: &Path, made: &mut Vec<PathBuf>) -> io::Result
     Ok(())
 }
 
+/// Every controller down to the group, as far as the caller may: systemd hands down only those that it knows.
+pub(super) fn enable_all(group: &Group) {
+    let levels = group.levels();
+    levels.iter().filter_map(|level| level.parent()).for_each(|parent| enable(group, parent));
+}
+
 /// Gives the children of a version 2 cgroup what controllers there are. One that cannot be had is found missing when it is needed:
 /// its files are not there.
 fn enable(group: &Group, parent: &Path) {
@@ -133,7 +139,7 @@ fn inherit(group: &Group, level: &Path, name: &str) -> io::Result<String> {
     }
 }
 
-fn limit(plan: &Plan) -> Result<()> {
+pub(super) fn limit(plan: &Plan) -> Result<()> {
     if let Some(devices) = &plan.devices {
         attach(devices, &plan.groups[devices.group])?;
     }
@@ -165,6 +171,19 @@ fn put(groups: &[Group], write: &Write, last: &mut file::Last) -> io::Result<()>
         }
     }
     if write.may_miss { Ok(()) } else { Err(missing) }
+}
+
+/// Whether any of them is one that [`write_all`] would refuse by itself.
+pub(super) fn check(groups: &[Group], writes: &[Write]) -> Result<()> {
+    let refused = |write: &Write| {
+        let dir = groups[write.group].dir();
+        write
+            .choices
+            .iter()
+            .try_for_each(|(_, value)| below_usage(&dir, write, value))
+            .map_err(|e| not_written(groups, write, &e))
+    };
+    writes.iter().try_for_each(refused)
 }
 
 /// `checkBeforeUpdate`: version 2 would rather kill than refuse a limit below what is in use; version 1 says EBUSY.

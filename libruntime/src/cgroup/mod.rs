@@ -11,12 +11,13 @@ mod remove;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 pub use enter::Entry;
 pub use oom::Oom;
 
 use crate::host::cgroup::Version;
-use crate::plan::cgroup::{Group, Plan, limits};
+use crate::plan::cgroup::{Group, Plan, Unit, limits};
 use crate::{Error, Result};
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct Cgroup {
     pub made: Vec<PathBuf>,
     /// Nothing is limited: a caller who may not enter stays outside.
     pub lenient: bool,
+    /// The unit of systemd's that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl Cgroup {
@@ -52,7 +56,7 @@ impl Cgroup {
                 made.push(level);
             }
         }
-        Cgroup { groups: plan.groups.clone(), made, lenient: plan.is_lenient() }
+        Cgroup { groups: plan.groups.clone(), made, lenient: plan.is_lenient(), unit: plan.unit.clone() }
     }
 
     /// Every process in it and in the cgroups below it, as this pid namespace numbers them.
@@ -76,7 +80,8 @@ impl Cgroup {
             return Err(errors);
         }
         change.warnings.iter().for_each(|what| Error::new(what).warn());
-        make::write_all(&self.groups, &change.writes).map_err(|e| vec![e])
+        let told = self.unit.as_ref().map_or(Ok(()), |unit| self.tell(unit, &change.writes));
+        told.and_then(|()| make::write_all(&self.groups, &change.writes)).map_err(|e| vec![e])
     }
 
     /// Groups whose directory was made for this container.

@@ -18,6 +18,7 @@ impl Cgroup {
         if leaves.iter().any(|leaf| is_busy(leaf)) {
             self.kill_all(libc::SIGKILL)?;
         }
+        self.stop();
         leaves.iter().try_for_each(|leaf| remove(leaf))?;
         // Directories above the container's: another container may be in them by now, and then keeps them.
         for dir in self.made.iter().rev().filter(|dir| !leaves.contains(dir)) {

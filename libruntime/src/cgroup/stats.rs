@@ -115,7 +115,14 @@ impl Cgroup {
         let sizes = names.filter_map(size).filter(|size| !size.contains('.'));
         let one = |size: String| {
             let number = |what: &str| file::number(&dir, &format!("hugetlb.{size}.{what}")).unwrap_or(0);
-            let value = json!({"usage": number(current), "max": number("max_usage_in_bytes"), "failcnt": number("failcnt")});
+            let failures = match version {
+                Version::V1 => number("failcnt"),
+                Version::V2 => file::read(&dir, &format!("hugetlb.{size}.events"))
+                    .ok()
+                    .and_then(|text| file::keyed(&text, "max"))
+                    .unwrap_or(0),
+            };
+            let value = json!({"usage": number(current), "max": number("max_usage_in_bytes"), "failcnt": failures});
             (size, value)
         };
         Value::Object(sizes.map(one).collect())

@@ -32,7 +32,15 @@ fn plan(groups: Vec<Group>, resources: Value) -> Plan {
     let resources = serde_json::from_value(resources).unwrap();
     let (change, errors) = limits(Some(&resources), &groups, false);
     assert!(errors.is_empty(), "{errors:?}");
-    Plan { groups, writes: change.writes, devices: None, tolerant: false, owner: None, origin: "linux.cgroupsPath".into() }
+    Plan {
+        groups,
+        writes: change.writes,
+        devices: None,
+        tolerant: false,
+        owner: None,
+        origin: "linux.cgroupsPath".into(),
+        unit: None,
+    }
 }
 
 fn create(name: &str, resources: Value) -> Option<Cgroup> {

@@ -12,6 +12,9 @@ pub struct Cgroups {
     pub hierarchies: Vec<Hierarchy>,
     /// The caller is in a user namespace, whose root may neither make devices nor load a program that speaks of them.
     pub user_namespace: bool,
+    /// The cgroup below which systemd has its units, from the root of the hierarchy; asked only by who wants one. An ordinary user asks
+    /// the user's systemd.
+    pub systemd: Option<crate::Result<PathBuf>>,
 }
 
 /// The two interfaces, cgroups(7).
@@ -46,7 +49,7 @@ impl Cgroups {
         let controllers = |mount: &Path| read(&mount.join("cgroup.controllers"));
         let (mountinfo, cgroup) = (read(Path::new("/proc/self/mountinfo"))?, read(Path::new("/proc/self/cgroup"))?);
         let user_namespace = !super::in_initial_user_namespace()?;
-        Ok(Cgroups { hierarchies: hierarchies(&mountinfo, &cgroup, controllers)?, user_namespace })
+        Ok(Cgroups { hierarchies: hierarchies(&mountinfo, &cgroup, controllers)?, user_namespace, systemd: None })
     }
 
     /// A machine with cgroup v2 and nothing else, for listings that must not depend on the machine.
@@ -54,7 +57,11 @@ impl Cgroups {
         let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"].map(str::to_owned).to_vec();
         let mount = PathBuf::from("/sys/fs/cgroup");
         let own = mount.join("user.slice/session.scope");
-        Cgroups { hierarchies: vec![Hierarchy { version: Version::V2, controllers, mount, own }], user_namespace: false }
+        Cgroups {
+            hierarchies: vec![Hierarchy { version: Version::V2, controllers, mount, own }],
+            user_namespace: false,
+            systemd: Some(Ok(PathBuf::from("/"))),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod resctrl;
 
 use crate::plan;
 use crate::sys::{Errno, cred, mount, process};
+use crate::systemd::Manager;
 use crate::{Error, Result};
 use cgroup::Cgroups;
 use oci_spec::runtime::Spec;
@@ -113,7 +114,11 @@ impl Host {
     /// # Errors
     /// As there.
     pub fn probe_for(spec: &Spec, options: &plan::Options) -> Result<Self> {
-        let cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe).transpose()?;
+        let mut cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe).transpose()?;
+        if let Some(cgroups) = cgroups.as_mut().filter(|_| options.systemd) {
+            let user = cred::euid() != 0 || cgroups.user_namespace;
+            cgroups.systemd = Some(Manager::connect(user).and_then(|mut manager| manager.root()));
+        }
         let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
         let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
         Ok(Host { cgroups, resctrl, open_tree_attr, ..Host::probe()? })

@@ -45,8 +45,15 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
     let origin = "linux.namespaces";
     draft.before.push(ParentStep { op: ParentOp::Clone(0), origin: origin.to_owned() });
     // Before it joins: whatever it does inside counts as the container's.
-    if !draft.options.no_cgroup {
-        draft.step(Stage::Cgroup, Op::EnterCgroup, "linux.cgroupsPath");
+    match draft.options {
+        Options { no_cgroup: true, .. } => {}
+        // Of an ordinary user, who may be outside of everything that was delegated: nobody is born across that border.
+        Options { systemd: true, .. } => {
+            let step = |op| ParentStep { op, origin: "linux.cgroupsPath".to_owned() };
+            draft.parent.extend([step(ParentOp::Attach), step(ParentOp::Tell(Sync::Cgroup))]);
+            draft.step(Stage::Unit, Op::Wait(Sync::Cgroup), "linux.cgroupsPath");
+        }
+        _ => draft.step(Stage::Cgroup, Op::EnterCgroup, "linux.cgroupsPath"),
     }
     resctrl::join(draft, &bundle.spec);
     draft.step(Stage::Join, Op::Undumpable, "exec");

@@ -90,6 +90,9 @@ pub struct Options {
     pub id: Option<String>,
     /// No cgroup is made, and none of its limits can be had (`--cgroup-manager disabled`).
     pub no_cgroup: bool,
+    /// The cgroup is a unit of systemd's (`--systemd-cgroup`, `--cgroup-manager systemd`).
+    #[serde(default)]
+    pub systemd: bool,
     /// Relative sources of binds are relative to it.
     pub bundle_dir: Option<PathBuf>,
     /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).

@@ -293,6 +293,8 @@ pub enum Sync {
     Ready = b'r',
     /// The parent has recorded the container; the process may start.
     Start = b's',
+    /// systemd has put the process into its unit, and the limits are written.
+    Cgroup = b'g',
     /// The process lives in the pid namespace that it joined; its number comes along.
     Joined = b'j',
 }
@@ -397,7 +399,7 @@ pub enum ParentOp {
     IdMap(IdMap),
     /// clone3(2) with these CLONE_NEW* flags.
     Clone(u64),
-    /// Makes the container's cgroup and writes its limits, before the clone.
+    /// Makes the container's cgroup and writes its limits, before the clone; the unit of systemd's after it.
     Cgroup(super::cgroup::Plan),
     /// Writes the child's uid_map and gid_map.
     WriteMaps {
@@ -426,6 +428,8 @@ pub enum ParentOp {
     Agent(Agent),
     /// Writes what the child tells that agent, now that its pid is known.
     Introduce,
+    /// Has the user's systemd move the process into the unit of the container that it joins.
+    Attach,
     /// Learns which process went on in the pid namespace that was joined.
     Joined,
     /// Writes the state record (and the pid file).

@@ -5,6 +5,8 @@
 pub enum Stage {
     /// Nothing may outlive a codexrun that is killed, not even a half-made container.
     Guard,
+    /// By systemd, and a user's moves only processes of that user: before the process becomes anybody else.
+    Unit,
     /// Everything after needs an id in the new user namespace.
     UserMap,
     /// Before anything that uses memory or forks, and before the cgroup namespace, whose root is where its maker is.
@@ -103,7 +105,7 @@ impl Stage {
         match self {
             Stage::Guard | Stage::GuardAgain => "guard",
             Stage::UserMap => "user map",
-            Stage::Cgroup => "cgroup",
+            Stage::Unit | Stage::Cgroup => "cgroup",
             Stage::Namespaces | Stage::Time => "namespaces",
             Stage::Join => "join",
             Stage::Modes | Stage::Umask => "umask",

@@ -174,6 +174,7 @@ impl fmt::Display for ParentOp {
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
             ParentOp::Introduce => write!(f, "write what the seccomp agent is told"),
+            ParentOp::Attach => write!(f, "have systemd move the process into the container's unit"),
             ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
             ParentOp::Record => write!(f, "record the container"),
         }
@@ -203,6 +204,7 @@ impl fmt::Display for Sync {
             Sync::Console => "console",
             Sync::Ready => "ready",
             Sync::Start => "start",
+            Sync::Cgroup => "cgroup",
             Sync::Joined => "joined",
         })
     }

@@ -55,8 +55,14 @@ pub fn exec(
     let exposed = own::is_exposed().map_err(one)?;
     let plan = |pin| {
         let no_cgroup = record.cgroup.is_none();
+        let systemd = record.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.as_ref().is_some_and(|unit| unit.user));
         // The program is looked for, and the pid file written, before it runs.
-        Plan::exec(&bundle, process.clone(), &host, &plan::Options { no_cgroup, record: true, pin, ..options.plan(false) })
+        Plan::exec(
+            &bundle,
+            process.clone(),
+            &host,
+            &plan::Options { no_cgroup, systemd, record: true, pin, ..options.plan(false) },
+        )
     };
     let joined = launch::Joined { init: record.pid, process: target.as_fd(), cgroup: record.cgroup.as_ref() };
     let run = |plan: &Plan| {

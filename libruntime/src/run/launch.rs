@@ -72,7 +72,7 @@ impl<'a> Launch<'a> {
 
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
     fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<Option<u8>> {
-        let made = self.make_cgroup()?;
+        let mut made = self.make_cgroup()?;
         self.make_resctrl().map_err(|e| without(made.as_ref(), e))?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
         let started = self.start(caller, cgroup);
@@ -81,7 +81,7 @@ impl<'a> Launch<'a> {
             Err(e) => return Err(without(made.as_ref(), e)),
         };
         let interrupt = Interrupt::default();
-        let up = self.bring_up(&mut container, cgroup, &interrupt);
+        let up = self.bring_up(&mut container, &mut made, &interrupt);
         let ended = match up.map_err(|e| interrupt.explain(e)) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
@@ -108,7 +108,8 @@ impl<'a> Launch<'a> {
         if let Some(reserved) = self.reserved.filter(|_| plan.is_some() || self.resctrl.is_some()) {
             reserved.save(&self.new_record(None, plan.map(Cgroup::foresee).as_ref())?)?;
         }
-        plan.map_or(Ok(None), Cgroup::create)
+        // systemd makes none without a process in it.
+        plan.filter(|plan| plan.unit.is_none()).map_or(Ok(None), Cgroup::create)
     }
 
     fn make_resctrl(&self) -> Result<()> {
@@ -125,7 +126,8 @@ impl<'a> Launch<'a> {
         let doors = door::open(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
         let init = self.joined.map(|joined| joined.init);
-        let mut entry = cgroup.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
+        let entered = cgroup.filter(|_| self.plan.child.iter().any(|step| step.op == Op::EnterCgroup));
+        let mut entry = entered.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
         let unified = entry.unified.take();
         let (ours, prepared) = self.prepare(mask, entry)?;
         let child = Child::new(self.plan, prepared);
@@ -230,10 +232,15 @@ impl<'a> Launch<'a> {
     }
 
     /// The parent's column after the clone.
-    fn bring_up(&self, container: &mut Container, cgroup: Option<&Cgroup>, interrupt: &Interrupt) -> Result<()> {
+    fn bring_up(&self, container: &mut Container, cgroup: &mut Option<Cgroup>, interrupt: &Interrupt) -> Result<()> {
         for step in &self.plan.parent {
             match &step.op {
-                ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
+                ParentOp::Cgroup(plan) => {
+                    if let Some(unit) = &plan.unit {
+                        *cgroup = Some(Cgroup::start(plan, unit, container.pid)?);
+                    }
+                }
+                ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
                 ParentOp::Agent(_) | ParentOp::Resctrl(_) => {}
                 ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
                 ParentOp::Introduce => {
@@ -248,11 +255,14 @@ impl<'a> Launch<'a> {
                 ParentOp::Hooks(_, hooks) => {
                     hook::run_all(&step.origin, hooks, &self.state("creating", container.pid), Some(interrupt))?;
                 }
+                ParentOp::Attach => {
+                    self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;
+                }
                 ParentOp::Joined => container.joined().map_err(|e| failed(step, e))?,
                 ParentOp::Record => {
                     // Whoever hears that the container is there may expect its terminal.
                     self.console(container, interrupt)?;
-                    self.record(container.pid, cgroup)?;
+                    self.record(container.pid, cgroup.as_ref())?;
                 }
             }
         }

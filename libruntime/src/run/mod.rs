@@ -65,6 +65,8 @@ pub struct Options {
     pub keep_keyring: bool,
     /// No cgroup is made, whatever the spec says.
     pub no_cgroup: bool,
+    /// The cgroup is a unit of systemd's.
+    pub systemd: bool,
     /// A cgroup in which nothing is limited is gone without when the caller may make none.
     pub may_lack_cgroup: bool,
 }
@@ -85,6 +87,7 @@ impl Options {
             id: Some(self.name()),
             bundle_dir: self.bundle_dir.clone(),
             no_cgroup: self.no_cgroup,
+            systemd: self.systemd,
             may_lack_cgroup: self.may_lack_cgroup,
             keep_keyring: self.keep_keyring,
             pin: false,

@@ -39,7 +39,7 @@ fn first_field(m: &LinuxMemory, update: bool) -> Option<&'static str> {
 }
 
 fn v1(t: &mut Table, m: &LinuxMemory, at: usize) {
-    let (limit, swap) = (given(m.limit()), given(m.swap()));
+    let (limit, swap) = (t.limit("memory.limit", m.limit()), t.limit("memory.swap", m.swap()));
     if let Some(limit) = limit {
         // The limit may not pass the sum with swap: when both rise, the sum has to rise first.
         t.put(at, "memory.limit", "memory.limit_in_bytes", limit).again = true;
@@ -50,7 +50,7 @@ fn v1(t: &mut Table, m: &LinuxMemory, at: usize) {
         (_, Some(swap)) => t.put(at, "memory.swap", "memory.memsw.limit_in_bytes", swap).may_miss = swap == -1,
         (_, None) => {}
     }
-    if let Some(reservation) = given(m.reservation()) {
+    if let Some(reservation) = t.limit("memory.reservation", m.reservation()) {
         t.put(at, "memory.reservation", "memory.soft_limit_in_bytes", reservation);
     }
     match m.swappiness() {
@@ -67,8 +67,8 @@ fn v1(t: &mut Table, m: &LinuxMemory, at: usize) {
 }
 
 fn v2(t: &mut Table, m: &LinuxMemory, at: usize) {
-    let limit = given(m.limit());
-    match swap(limit, given(m.swap())) {
+    let (limit, sum) = (t.limit("memory.limit", m.limit()), t.limit("memory.swap", m.swap()));
+    match swap(limit, sum) {
         Ok(Some(value)) => {
             let nothing_to_limit = matches!(value.as_str(), "max" | "0");
             t.put(at, "memory.swap", "memory.swap.max", value).may_miss = nothing_to_limit;
@@ -80,7 +80,7 @@ fn v2(t: &mut Table, m: &LinuxMemory, at: usize) {
         let check = m.check_before_update() == Some(true) && limit > 0;
         t.put(at, "memory.limit", "memory.max", max(limit)).above = check.then(|| "memory.current".to_owned());
     }
-    if let Some(reservation) = given(m.reservation()) {
+    if let Some(reservation) = t.limit("memory.reservation", m.reservation()) {
         t.put(at, "memory.reservation", "memory.low", max(reservation));
     }
     let impossible = [

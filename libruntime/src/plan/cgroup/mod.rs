@@ -3,6 +3,7 @@
 //! * `cgroupsPath` with a leading `/` lies below the mount point of each hierarchy. Without one it lies below the caller's own
 //!   cgroup; on version 2 beside it, as a cgroup that holds processes may not have children with controllers. Absent, it is the
 //!   container's id.
+//! * The systemd driver has rules of its own ([`unit`]).
 //! * Zero leaves a value as it is and -1 takes a limit away, as the engines mean it; a field for which the host has no controller is
 //!   refused by name.
 //! * Without `resources.devices` a container that asks for a cgroup may use the default devices and no others, as with runc.
@@ -17,10 +18,11 @@ mod show;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod unit;
 
 pub use table::{Change, limits};
 
-use super::op::{Op, ParentOp};
+use super::op::{Op, ParentOp, Sync};
 use super::order::Stage;
 use super::{Draft, Options, ParentStep};
 use crate::bpf::device::Insn;
@@ -29,6 +31,7 @@ use crate::{Error, Result};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
+pub use unit::Unit;
 
 /// The container's cgroup, before it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Plan {
     pub owner: Option<u32>,
     /// Where in config.json the path comes from.
     pub origin: String,
+    /// The unit of systemd's whose cgroup it is: made when there is a process to put into it, so after the clone.
+    pub unit: Option<Unit>,
 }
 
 /// The container's directory in one hierarchy.
@@ -131,7 +136,10 @@ pub fn is_wanted(spec: &Spec, options: &Options) -> bool {
 
 fn is_made(spec: &Spec, options: &Options) -> bool {
     !options.no_cgroup
-        && (is_asked(spec) || mount::is_in(spec) || (options.record && !has_namespace(spec, LinuxNamespaceType::Pid)))
+        && (options.systemd
+            || is_asked(spec)
+            || mount::is_in(spec)
+            || (options.record && !has_namespace(spec, LinuxNamespaceType::Pid)))
 }
 
 fn is_asked(spec: &Spec) -> bool {
@@ -161,14 +169,22 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let cgroups = host.cgroups.as_ref().unwrap_or(&none);
     let given = spec.linux().as_ref().and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
     let id = draft.options.id.as_deref().unwrap_or("codexrun");
-    let Some(path) = draft.take("linux.cgroupsPath", clean(given.unwrap_or(Path::new(id)))) else { return Vec::new() };
-    let groups: Vec<Group> = cgroups.hierarchies.iter().map(|h| Group::new(h, &path)).collect();
     let rootless = host.uid != 0 || cgroups.user_namespace;
+    let placed = match draft.options.systemd {
+        true => unit::place(cgroups, given, id, rootless).map(|(unit, group)| (Some(unit), vec![group])),
+        false => clean(given.unwrap_or(Path::new(id)))
+            .map(|path| (None, cgroups.hierarchies.iter().map(|h| Group::new(h, &path)).collect())),
+    };
+    let Some((mut unit, groups)) = draft.take("linux.cgroupsPath", placed) else { return Vec::new() };
     let (change, mut errors) = limits(resources(spec), &groups, false);
     let Change { mut writes, warnings } = change;
-    let confined = !rootless && is_asked(spec);
+    let confined = !rootless && (is_asked(spec) || unit.is_some());
     let devices = if confined { device::plan(resources(spec), &groups, &mut writes, &mut errors) } else { None };
     draft.errors.extend(errors);
+    if let Some(unit) = &mut unit {
+        unit.properties.extend(unit::limits(&writes));
+        draft.errors.extend(unit::annotated(unit, spec));
+    }
     if groups.is_empty() {
         if given.is_some() && !rootless {
             draft.refuse("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host");
@@ -176,10 +192,19 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
         return warnings;
     }
     let origin = if given.is_some() || !is_asked(spec) { "linux.cgroupsPath" } else { "linux.resources" }.to_owned();
-    let tolerant = rootless || given.is_none() || draft.options.may_lack_cgroup;
-    let plan = Plan { groups, writes, devices, tolerant, owner: mount::owner(spec), origin: origin.clone() };
-    draft.before.insert(0, ParentStep { op: ParentOp::Cgroup(plan), origin: origin.clone() });
-    draft.step(Stage::Cgroup, Op::EnterCgroup, origin);
+    // Who asks for systemd has it in any case.
+    let tolerant = unit.is_none() && (rootless || given.is_none() || draft.options.may_lack_cgroup);
+    let moved = unit.is_some();
+    let plan = Plan { groups, writes, devices, tolerant, owner: mount::owner(spec), origin: origin.clone(), unit };
+    let step = |op| ParentStep { op, origin: origin.clone() };
+    if moved {
+        // First of what is done with the process: it is still its maker's user, the only one whose processes a user's systemd moves.
+        drop(draft.parent.splice(0..0, [step(ParentOp::Cgroup(plan)), step(ParentOp::Tell(Sync::Cgroup))]));
+        draft.step(Stage::Unit, Op::Wait(Sync::Cgroup), origin);
+    } else {
+        draft.before.insert(0, step(ParentOp::Cgroup(plan)));
+        draft.step(Stage::Cgroup, Op::EnterCgroup, origin);
+    }
     warnings
 }
 

@@ -136,7 +136,11 @@ impl Frame<'_> {
 }
 
 fn planned<'a>(draft: &'a Draft) -> Option<&'a Plan> {
-    draft.before.iter().find_map(|step| if let ParentOp::Cgroup(plan) = &step.op { Some(plan) } else { None })
+    draft
+        .before
+        .iter()
+        .chain(&draft.parent)
+        .find_map(|step| if let ParentOp::Cgroup(plan) = &step.op { Some(plan) } else { None })
 }
 
 /// mount(2) of version 1: the hierarchy is found by its controllers, or by its name and the word that it has none.

@@ -8,6 +8,12 @@ impl Plan {
     pub fn lines(&self) -> Vec<(String, &str)> {
         let mut lines: Vec<(String, &str)> =
             self.groups.iter().map(|group| (format!("make {}", group.dir().display()), self.origin.as_str())).collect();
+        if let Some(unit) = &self.unit {
+            let of = if unit.user { "the user's systemd" } else { "systemd" };
+            lines.insert(0, (format!("ask {of} for {} with the process in it", unit.name), self.origin.as_str()));
+            let property = |(name, value): &crate::systemd::value::Property| (format!("  {name} {value}"), self.origin.as_str());
+            drop(lines.splice(1..1, unit.properties.iter().map(property)));
+        }
         if let Some(uid) = self.owner {
             lines.push((format!("give it to user {uid} where it is version 2"), "mounts"));
         }

@@ -72,6 +72,16 @@ impl Table<'_> {
         self.errors.push(Error::new(what).at(origin(field)));
     }
 
+    /// What is limited: zero stands for "as it is", -1 for no limit, and another number below zero for nothing.
+    pub fn limit(&mut self, field: &str, value: Option<i64>) -> Option<i64> {
+        let value = given(value)?;
+        if value < -1 {
+            self.refuse(field, format!("{value} is no limit: -1 takes it away"));
+            return None;
+        }
+        Some(value)
+    }
+
     /// A value for a file; what is special about it is set on what this returns.
     pub fn put(&mut self, group: usize, field: &str, file: impl Into<String>, value: impl Display) -> &mut Write {
         let choices = vec![(file.into(), value.to_string())];
@@ -98,7 +108,7 @@ pub(super) fn given<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
 
 fn pids(t: &mut Table, r: &LinuxResources) {
     let field = "pids.limit";
-    let Some(limit) = given(r.pids().as_ref().map(|p| p.limit())) else { return };
+    let Some(limit) = t.limit(field, r.pids().as_ref().map(|p| p.limit())) else { return };
     if let Some((at, _)) = t.home(&PIDS, field) {
         t.put(at, field, "pids.max", max(limit));
     }
@@ -113,6 +123,10 @@ fn hugetlb(t: &mut Table, r: &LinuxResources) {
             continue;
         }
         let Some((at, version)) = t.home(&HUGETLB, &field) else { continue };
+        if limit.limit() < -1 {
+            t.refuse(&field, format!("{} is no limit: -1 takes it away", limit.limit()));
+            continue;
+        }
         let (suffix, value) = match version {
             Version::V1 => ("limit_in_bytes", limit.limit().to_string()),
             Version::V2 => ("max", max(limit.limit())),

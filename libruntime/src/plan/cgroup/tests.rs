@@ -23,7 +23,7 @@ fn v1() -> Cgroups {
         let own = mount.join("me");
         Hierarchy { version: Version::V1, controllers: name.split(',').map(str::to_owned).collect(), mount, own }
     };
-    Cgroups { hierarchies: names.iter().map(hierarchy).collect(), user_namespace: false }
+    Cgroups { hierarchies: names.iter().map(hierarchy).collect(), user_namespace: false, systemd: None }
 }
 
 fn hybrid() -> Cgroups {
@@ -229,6 +229,19 @@ fn the_other_controllers_in_both_versions() {
 }
 
 #[test]
+fn below_zero_only_minus_one_is_a_limit() {
+    let all = json!({"memory": {"limit": -5, "swap": -2, "reservation": -3}, "pids": {"limit": -7},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": -9}]});
+    let why =
+        [("memory.limit", -5), ("memory.swap", -2), ("memory.reservation", -3), ("pids.limit", -7), ("hugepageLimits[0]", -9)];
+    let why = why.map(|(field, value)| format!("{field}: {value} is no limit: -1 takes it away"));
+    let why: Vec<&str> = why.iter().map(String::as_str).collect();
+    for cgroups in [v1(), Cgroups::recorded()] {
+        assert_eq!(table(&cgroups, all.clone(), true), no(&why));
+    }
+}
+
+#[test]
 fn a_controller_is_looked_for_in_both_halves_of_a_hybrid_host() {
     let all =
         json!({"pids": {"limit": 7}, "hugepageLimits": [{"pageSize": "2MB", "limit": 9}], "unified": {"hugetlb.1GB.max": "3"}});
@@ -318,6 +331,48 @@ fn the_child_enters_before_it_makes_a_cgroup_namespace() {
     let order = ["make the cgroup", "make /c/memory/a", "  clone mount pid", "enter the cgroup", "unshare cgroup"];
     let at: Vec<usize> = order.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
     assert!(at.is_sorted(), "{text}");
+}
+
+#[test]
+fn a_unit_is_asked_for_with_the_process_before_that_becomes_anybody_else() {
+    let mut host = crate::host::Host::recorded(1000, 1000);
+    host.cgroups.as_mut().unwrap().systemd = Some(Ok("/user.slice/user@1000.service".into()));
+    let spec = json!({
+        "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+        "annotations": {"org.systemd.property.TasksMax": "uint64 9"},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "user"}, {"type": "cgroup"}], "cgroupsPath": ":p:n",
+            "uidMappings": [{"containerID": 0, "hostID": 100_000, "size": 10}], "gidMappings": [{"containerID": 0, "hostID": 100_000, "size": 10}],
+            "resources": {"memory": {"limit": 4096}, "pids": {"limit": 7}}},
+    });
+    let options = Options { id: Some("box".into()), systemd: true, ..Options::default() };
+    let text = plan_on(&host, spec.clone(), &options).unwrap().to_string();
+    let dir = "/sys/fs/cgroup/user.slice/user@1000.service/user.slice/p-n.scope";
+    let make = format!("make {dir}");
+    let order = [
+        "clone",
+        "ask the user's systemd for p-n.scope with the process in it",
+        "Slice user.slice",
+        "MemoryMax 4096",
+        "TasksMax 9",
+        &make,
+        "write pids.max 7",
+        "tell cgroup",
+        "map uid",
+        "wait for cgroup",
+        "wait for maps",
+        "unshare cgroup",
+    ];
+    let at: Vec<usize> = order.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
+    assert!(at.is_sorted() && !text.contains("TasksMax 7") && !text.contains("enter the cgroup"), "{text}");
+    // What cannot be is one list, with systemd or without.
+    let mut wrong = spec;
+    (wrong["linux"]["cgroupsPath"], wrong["annotations"]) = (json!("/a"), json!({}));
+    let said = plan_on(&host, wrong.clone(), &options).unwrap_err();
+    assert!(said[0].starts_with("config.json: linux.cgroupsPath: `/a` is not SLICE:PREFIX:NAME"), "{said:?}");
+    wrong["linux"]["cgroupsPath"] = json!(":p:n");
+    host.cgroups.as_mut().unwrap().systemd = Some(Err(Error::new("cannot reach the user's systemd over D-Bus")));
+    let said = plan_on(&host, wrong, &options).unwrap_err();
+    assert_eq!(said, ["config.json: linux.cgroupsPath: cannot reach the user's systemd over D-Bus"]);
 }
 
 #[test]

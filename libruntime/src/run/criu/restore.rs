@@ -258,7 +258,7 @@ mod tests {
             base: Path::new(mount).join("own"),
             path: "a/b".into(),
         };
-        let host = Cgroups { hierarchies: table.iter().map(hierarchy).collect(), user_namespace: false };
+        let host = Cgroups { hierarchies: table.iter().map(hierarchy).collect(), user_namespace: false, systemd: None };
         let cgroup = Cgroup { groups: table.iter().map(group).collect(), ..Cgroup::default() };
         assert_eq!(cgroup_roots(Some(&cgroup), Some(&host)), ["cpu:/own/a/b", "cpuacct:/own/a/b", "/own/a/b"]);
         assert_eq!(cgroup_roots(None, Some(&host)), Vec::<OsString>::new());
