@@ -5,6 +5,7 @@
 mod alloc_trap;
 mod argv;
 mod checkpoint;
+mod choose;
 mod completion;
 mod create;
 mod criu;

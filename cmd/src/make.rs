@@ -1,11 +1,14 @@
 //! The first arrow on the command line: a policy and the flags that go with it → a bundle in memory.
 
+use crate::choose::Choose;
 use crate::environment::{Environment, not_text};
 use crate::report::{Failure, warn};
 use clap::{Args, ValueEnum};
 use libruntime::bundle::Bundle;
+use libruntime::host::cgroup::Cgroups;
+use libruntime::policy::Policy;
 use libruntime::policy::compile::{self, Request};
-use libruntime::policy::parse::{self, Base};
+use libruntime::policy::parse::{self, Base, Parsed};
 use libruntime::policy::view::View;
 use libruntime::{Error, Result};
 use std::ffi::OsString;
@@ -26,6 +29,8 @@ pub struct Make {
     /// Set a variable, or copy it from the caller; may be repeated
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub env: Vec<OsString>,
+    #[command(flatten)]
+    pub choose: Choose,
     /// What to run
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -46,14 +51,16 @@ pub enum Proc {
 impl Make {
     /// Whether any of the flags was given.
     pub fn is_given(&self) -> bool {
-        let Make { cwd, identity, proc, env, command } = self;
-        cwd.is_some() || identity.is_some() || proc.is_some() || !env.is_empty() || !command.is_empty()
+        let Make { cwd, identity, proc, env, choose, command } = self;
+        cwd.is_some() || identity.is_some() || proc.is_some() || !env.is_empty() || choose.is_given() || !command.is_empty()
     }
 
     /// Parses and compiles; what is worth knowing goes to stderr.
     pub fn bundle(&self, policy: &str, view: &dyn View, mut env: Environment, terminal: bool) -> Result<Bundle, Failure> {
         let cwd = self.cwd()?;
-        let parsed = parse::load(policy, &Base { cwd: &cwd, home: view.home().as_deref() })?;
+        let home = view.home();
+        let base = Base { cwd: &cwd, home: home.as_deref() };
+        let parsed = self.parsed(policy, &base)?;
         env.apply(&self.env)?;
         let request = Request {
             policy: &parsed.policy,
@@ -64,11 +71,24 @@ impl Make {
             identity: self.identity(),
             proc: self.proc(),
             terminal,
+            controllers: controllers(&parsed.policy),
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
         [env.warnings, parsed.warnings, compiled.warnings].concat().iter().for_each(|w| warn(w));
         Ok(compiled.bundle)
+    }
+
+    /// The policy, what is added to it, and the switches.
+    fn parsed(&self, policy: &str, base: &Base) -> Result<Parsed> {
+        let mut parsed = parse::load(policy, base)?;
+        for more in &self.choose.additional {
+            let more = parse::additional(more, base)?;
+            parsed.policy.widen(&more.policy);
+            parsed.warnings.extend(more.warnings);
+        }
+        parsed.policy.choices = self.choose.choices()?.over(&parsed.policy.choices);
+        Ok(parsed)
     }
 
     fn cwd(&self) -> Result<PathBuf> {
@@ -103,6 +123,11 @@ impl Make {
     }
 }
 
+/// By what the sandbox can be limited; nobody looks when it is not to be.
+fn controllers(policy: &Policy) -> Vec<String> {
+    if policy.choices.limits.of_cgroup() { Cgroups::probe().delegated() } else { Vec::new() }
+}
+
 /// Absolute by words alone: the path need not exist.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|e| Error::new(format!("no absolute path for `{}`", path.display())).cause(e))
@@ -114,7 +139,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     fn make(command: Vec<OsString>) -> Make {
-        Make { cwd: None, identity: None, proc: None, env: vec![], command }
+        Make { cwd: None, identity: None, proc: None, env: vec![], choose: Choose::default(), command }
     }
 
     #[test]

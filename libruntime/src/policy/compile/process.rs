@@ -1,7 +1,8 @@
 //! `process`: who the command is, what it may do, where it starts and what its environment says.
 
+use super::choice::TMP;
 use super::top::Style;
-use super::{Identity, Request};
+use super::{Identity, Request, limits};
 use crate::policy::Network;
 use crate::policy::view::View;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
@@ -22,7 +23,7 @@ pub(super) fn process(request: &Request, cwd: &Path, style: Style, view: &dyn Vi
         .set_env(Some(environment(request, cwd, style)))
         .set_cwd(cwd.into())
         .set_capabilities(Some(capabilities(style, view)))
-        .set_rlimits(None)
+        .set_rlimits(limits::rlimits(request))
         .set_no_new_privileges(Some(style == Style::Sandbox));
     process
 }
@@ -110,7 +111,10 @@ const CAPABILITIES: &[Capability] = &[
 /// The caller's variables, then ours; the last word about a name stays, where its first was.
 fn environment(request: &Request, cwd: &Path, style: Style) -> Vec<String> {
     let restricted = style == Style::Sandbox && request.policy.network == Network::Restricted;
+    let tmpdir = request.env.iter().find_map(|var| var.strip_prefix("TMPDIR="));
+    let private = request.policy.choices.private_tmp && tmpdir.is_some_and(|dir| Path::new(dir).starts_with(TMP));
     let ours = [
+        private.then(|| format!("TMPDIR={TMP}")),
         restricted.then(|| NETWORK_DISABLED.into()),
         (style == Style::Sandbox).then(|| SANDBOXED.into()),
         Some(format!("PWD={}", cwd.display())),
