@@ -1,10 +1,13 @@
 //! The cases beside the policy matrix, a group per file. A case gets a column, plays one or more launches, and judges.
 
 mod build;
+mod choice;
 mod cli;
 mod end;
 mod fault;
+mod form;
 mod git;
+mod glob;
 mod placeholder;
 mod signal;
 mod state;
@@ -45,6 +48,9 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("exit", end::CASES),
     ("signals", signal::CASES),
     ("placeholders", placeholder::CASES),
+    ("policies", form::CASES),
+    ("denied patterns", glob::CASES),
+    ("choices", choice::CASES),
     ("faults of others", fault::CASES),
     ("git", git::CASES),
     ("builds", build::CASES),
