@@ -71,7 +71,7 @@ impl Make {
             identity: self.identity(),
             proc: self.proc(),
             terminal,
-            controllers: controllers(&parsed.policy),
+            controllers: controllers(&parsed.policy, view),
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
@@ -124,8 +124,11 @@ impl Make {
 }
 
 /// By what the sandbox can be limited; nobody looks when it is not to be.
-fn controllers(policy: &Policy) -> Vec<String> {
-    if policy.choices.limits.of_cgroup() { Cgroups::probe().delegated() } else { Vec::new() }
+fn controllers(policy: &Policy, view: &dyn View) -> Vec<String> {
+    match policy.choices.limits.of_cgroup() {
+        true => view.controllers().unwrap_or_else(|| Cgroups::probe().delegated()),
+        false => Vec::new(),
+    }
 }
 
 /// Absolute by words alone: the path need not exist.

@@ -82,7 +82,9 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_that_grants_is_refused() {
+    fn a_glob_that_grants_and_choices_are_refused() {
+        let choices = r#"{"network": {"enabled": true}, "codexrun": {"private_tmp": true}}"#;
+        assert!(additional(choices, &Base { cwd: Path::new("/w"), home: None }).is_err());
         let grant =
             r#"{"file_system": {"entries": [{"path": {"type": "glob_pattern", "pattern": "/srv/*"}, "access": "read"}]}}"#;
         assert!(additional(grant, &Base { cwd: Path::new("/w"), home: None }).is_err());

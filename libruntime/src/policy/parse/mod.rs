@@ -105,7 +105,11 @@ pub fn additional(arg: &str, base: &Base) -> Result<Parsed> {
     let text = decode(name, bytes)?;
     let source = Source::new(name, &text, Format::Json, base);
     let document = json::read(&source)?;
-    let policy = profile::read_additional(&At::document(&source, &document))?;
+    let at = At::document(&source, &document);
+    if let Some(choices) = at.get(KEY) {
+        return Err(choices.name().error(format!("`{KEY}` belongs to the policy itself; a command has switches for it")));
+    }
+    let policy = profile::read_additional(&at)?;
     Ok(Parsed { policy, warnings: source.warnings() })
 }
 
