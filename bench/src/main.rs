@@ -6,6 +6,7 @@ mod measure;
 mod memory;
 mod oci;
 mod place;
+mod policies;
 mod report;
 mod round;
 mod shape;
@@ -44,6 +45,9 @@ struct Args {
     /// Measure once more as this ordinary user (root only)
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// Measure policies instead: what they cost to compile, and launches under 10, 100 and 1000 denied files
+    #[arg(long)]
+    policies: bool,
     /// Watch the memory over N containers, made one after the other [default: 1000; with --assert alone 200]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000")]
     memory: Option<usize>,
@@ -71,6 +75,10 @@ fn bench(args: &Args) -> Result<bool> {
     if sys::uid() == 0 && !args.inherit_view {
         view::enter()?;
         view::cover_tmp(&place.at("tmp"))?;
+    }
+    if args.policies {
+        let codexrun = codexrun.ok_or_else(|| Error::other("there is no codexrun to measure"))?;
+        return policies::measure(&place, &codexrun).map(|faster| faster || !args.assert);
     }
     let good = one_identity(args, &place, codexrun.as_deref(), &floor)?;
     match &args.user {

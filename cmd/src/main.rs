@@ -6,6 +6,7 @@ mod alloc_trap;
 mod argv;
 mod bridge;
 mod checkpoint;
+mod choose;
 mod completion;
 mod create;
 mod criu;

@@ -1,12 +1,14 @@
 //! The first arrow on the command line: a policy and the flags that go with it → a bundle in memory.
 
+use crate::choose::Choose;
 use crate::environment::{Environment, not_text};
 use crate::network::Network;
 use crate::report::{Failure, warn};
 use clap::{Args, ValueEnum};
 use libruntime::bundle::Bundle;
+use libruntime::host::cgroup::Cgroups;
 use libruntime::policy::compile::{self, Request};
-use libruntime::policy::parse::{self, Base};
+use libruntime::policy::parse::{self, Base, Parsed};
 use libruntime::policy::view::View;
 use libruntime::policy::{self, Policy};
 use libruntime::{Error, Result};
@@ -30,6 +32,8 @@ pub struct Make {
     pub env: Vec<OsString>,
     #[command(flatten)]
     pub network: Network,
+    #[command(flatten)]
+    pub choose: Choose,
     /// What to run
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -50,9 +54,10 @@ pub enum Proc {
 impl Make {
     /// Whether any of the flags was given.
     pub fn is_given(&self) -> bool {
-        let Make { cwd, identity, proc, env, network, command } = self;
+        let Make { cwd, identity, proc, env, choose, network, command } = self;
         let words = !env.is_empty() || !command.is_empty();
-        cwd.is_some() || identity.is_some() || proc.is_some() || words || *network != Network::default()
+        let policy = choose.is_given() || *network != Network::default();
+        cwd.is_some() || identity.is_some() || proc.is_some() || words || policy
     }
 
     /// Parses and compiles; what is worth knowing goes to stderr.
@@ -60,7 +65,7 @@ impl Make {
         let cwd = self.cwd()?;
         let home = view.home();
         let base = Base { cwd: &cwd, home: home.as_deref() };
-        let mut parsed = parse::load(policy, &base)?;
+        let mut parsed = self.parsed(policy, &base)?;
         env.apply(&self.env)?;
         if let Some(managed) = &self.network.managed_network {
             parse::managed(managed, &base)?;
@@ -76,11 +81,24 @@ impl Make {
             proc: self.proc(),
             terminal,
             routes: self.network.routes()?,
+            controllers: controllers(&parsed.policy, view)?,
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
         [env.warnings, parsed.warnings, compiled.warnings].concat().iter().for_each(|w| warn(w));
         Ok(compiled.bundle)
+    }
+
+    /// The policy, what is added to it, and the switches.
+    fn parsed(&self, policy: &str, base: &Base) -> Result<Parsed> {
+        let mut parsed = parse::load(policy, base)?;
+        for more in &self.choose.additional {
+            let more = parse::additional(more, base)?;
+            parsed.policy.widen(&more.policy);
+            parsed.warnings.extend(more.warnings);
+        }
+        parsed.policy.choices = self.choose.choices()?.over(&parsed.policy.choices);
+        Ok(parsed)
     }
 
     fn cwd(&self) -> Result<PathBuf> {
@@ -123,6 +141,14 @@ fn proxied(policy: &mut Policy, env: &mut Vec<String>) {
     policy.network = policy::Network::Proxy;
 }
 
+/// By what the sandbox can be limited; nobody looks when it is not to be.
+fn controllers(policy: &Policy, view: &dyn View) -> Result<Vec<String>> {
+    match policy.choices.limits.of_cgroup() {
+        true => view.controllers().map_or_else(|| Cgroups::probe()?.delegated(), Ok),
+        false => Ok(Vec::new()),
+    }
+}
+
 /// Absolute by words alone: the path need not exist.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|e| Error::new(format!("no absolute path for `{}`", path.display())).cause(e))
@@ -134,7 +160,8 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     fn make(command: Vec<OsString>) -> Make {
-        Make { cwd: None, identity: None, proc: None, env: vec![], network: Network::default(), command }
+        let (choose, network) = (Choose::default(), Network::default());
+        Make { cwd: None, identity: None, proc: None, env: vec![], choose, network, command }
     }
 
     #[test]

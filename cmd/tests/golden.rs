@@ -15,7 +15,8 @@ const HOME: &str = "/home/dev";
 const COMMAND: [&str; 3] = ["--", "cargo", "test"];
 
 /// Issue and README name these; more are welcome.
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
+    "choices",
     "danger-full-access",
     "read-only",
     "restricted-read",

@@ -16,12 +16,14 @@ pub const PLACEHOLDERS: &str = "dev.codexrun.placeholders";
 /// JSON array of the deny patterns that were expanded when the bundle was made. Asks for nothing: what they matched then is covered by
 /// mounts, and what is made later is not.
 pub const DENY_GLOBS: &str = "dev.codexrun.deny-globs";
+/// Seconds after which the container is killed, by the codexrun process that waits for it.
+pub const WALL_TIME: &str = "dev.codexrun.wall-time";
 /// Permission bits of such a directory: readable, not writable, and sticky, which nobody gives to a directory that is not writable.
 /// With them an empty directory counts as missing.
 pub const PLACEHOLDER_MODE: u32 = 0o1555;
 
 /// Every key of codexrun's; an annotation with the prefix that is not listed is refused by name.
-pub const ALL: &[&str] = &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS, DENY_GLOBS];
+pub const ALL: &[&str] = &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS, DENY_GLOBS, WALL_TIME];
 /// runc's and crun's: what stands behind it is a property of the unit that systemd makes, the value in GVariant's text form.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 /// The prefix of all that are codexrun's.

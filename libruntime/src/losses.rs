@@ -39,6 +39,8 @@ pub fn losses(spec: &Spec, other: Other) -> Vec<Loss> {
     losses.extend(fields(&json, other));
     losses.extend(placeholders_by_hand(spec));
     losses.extend(snapshot(spec));
+    losses.extend(wall_time(spec));
+    losses.extend(device(&json, other));
     losses.extend(version(spec, other));
     losses.extend(no_root_id(spec, other));
     losses.extend(root_itself(spec));
@@ -117,6 +119,24 @@ fn placeholders_by_hand(spec: &Spec) -> Option<Loss> {
     };
     let clause = "placeholders for missing paths, held while the container lives";
     Some(Loss { place: annotated(annotation::PLACEHOLDERS), clause, consequence })
+}
+
+fn wall_time(spec: &Spec) -> Option<Loss> {
+    spec.annotations().as_ref()?.get(annotation::WALL_TIME)?;
+    let clause = "an end after some time";
+    Some(Loss { place: annotated(annotation::WALL_TIME), clause, consequence: "the container goes on" })
+}
+
+/// As root runc confines devices by a cgroup, also for a container that asks for none.
+fn device(spec: &Value, other: Other) -> Option<Loss> {
+    let is_bound = |mount: &Value| {
+        let at = mount["destination"].as_str().unwrap_or_default();
+        mount["source"] == mount["destination"] && at.starts_with("/dev/") && at != "/dev/shm"
+    };
+    let at = spec.get("mounts")?.as_array()?.iter().position(is_bound)?;
+    let allowed = spec.pointer("/linux/resources/devices").is_some_and(|rules| rules.as_array().is_some_and(|r| !r.is_empty()));
+    let (clause, consequence) = ("a device of the host", "runc of root refuses to open it: EPERM");
+    (other == Other::Runc && !allowed).then(|| Loss { place: format!("mounts[{at}]"), clause, consequence })
 }
 
 /// A mount covers what is there; no runtime, codexrun included, can cover what is not there yet by its name alone.
@@ -214,6 +234,18 @@ mod tests {
             let places = lost(json!({ "ociVersion": "1.0.2", "annotations": annotations }), other);
             assert_eq!(places, ["annotations[\"dev.codexrun.deny-globs\"]"]);
         }
+    }
+
+    #[test]
+    fn a_device_is_lost_under_runc_and_a_time_limit_everywhere() {
+        let spec = json!({
+            "ociVersion": "1.0.2",
+            "annotations": { annotation::WALL_TIME: "5" },
+            "mounts": [{ "destination": "/dev/shm", "source": "/dev/shm" }, { "destination": "/dev/dri", "source": "/dev/dri" }],
+        });
+        let wall = "annotations[\"dev.codexrun.wall-time\"]";
+        assert_eq!(lost(spec.clone(), Other::Runc), [wall, "mounts[1]"]);
+        assert_eq!(lost(spec, Other::Crun), [wall]);
     }
 
     #[test]

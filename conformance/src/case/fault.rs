@@ -26,6 +26,12 @@ pub const CASES: &[Case] = &[
     case("/dev/shm of the host can be a root", On::Every, shm),
     case("links between two roots of one file system or EXDEV, never a hang (#24796)", On::Every, cross_link),
     case("semaphores: /dev/shm is private and writable (#7251)", On::Every, private_shm),
+    case("three thousand denied files (#22889)", On::Sandbox, thousands),
+    case("a write outside every root fails and does not vanish (#36852)", On::Every, no_scratch),
+    case("a working directory that the caller does not own (#37318)", On::Sandbox, foreign_cwd),
+    case("a working directory of 4000 bytes", On::Sandbox, long_path),
+    case("a link planted as a missing $TMPDIR gains nothing", On::Sandbox, planted_tmpdir),
+    case("an outer container that forbids a fresh /proc (#44304)", On::Sandbox, outer_proc),
 ];
 
 fn with(play: &Play, policy: &Value, script: &str) -> Result<crate::launch::Ran, No> {
@@ -162,4 +168,79 @@ fn private_shm(play: &Play) -> Verdict {
     let ran = play.write(&format!("echo x > /dev/shm/{name}"))?;
     ran.code_is(0)?;
     gone(&[format!("/dev/shm/{name}").into()], &ran.line)
+}
+
+fn thousands(play: &Play) -> Verdict {
+    let dir = play.scene.w().join("many");
+    play.dir(&dir)?;
+    (0..3000).try_for_each(|n| std::fs::write(dir.join(format!("{n}.env")), "secret\n"))?;
+    play.dir(&dir)?;
+    let glob = json!({"path": {"type": "glob_pattern", "pattern": "codex-project-roots://**/*.env"}, "access": "deny"});
+    let entries = vec![special("root", "read"), special("project_roots", "write"), glob];
+    let ran = with(play, &pair(entries), "cat many/*.env 2>/dev/null; ls many | wc -l")?;
+    ran.must("3000 names, no content", ran.code == 0 && ran.out.ends_with("3000\n") && !ran.out.contains("secret"))
+}
+
+/// Only the workspace and the system can be seen: every directory on the way to them is nobody's to write.
+fn no_scratch(play: &Play) -> Verdict {
+    let entries = vec![special("minimal", "read"), special("project_roots", "write")];
+    let above = play.scene.dir.display().to_string();
+    let script =
+        format!("for d in / /var /var/tmp '{above}' /home /opt; do mkdir $d/new 2>/dev/null && echo $d; done; touch made");
+    let ran = with(play, &pair(entries), &script)?;
+    ran.must("nothing is made", ran.code == 0 && ran.out.is_empty())
+}
+
+fn foreign_cwd(play: &Play) -> Verdict {
+    if play.column.actor.is_root() {
+        return crate::report::skip("root owns every directory");
+    }
+    let cwd = std::path::PathBuf::from("/usr/share");
+    let script = "cd /usr/share && ! touch new 2>/dev/null && ! mkdir .git 2>/dev/null && touch \"$0/made\"";
+    let argv = ["/bin/sh", "-c", script, &play.scene.w().display().to_string()];
+    let policy = json!({"type": "workspace-write", "writable_roots": [play.scene.w()]});
+    let file = play.scene.put("policy.json", &policy.to_string())?;
+    play.column.run(&play.scene, &Job { cwd, ..Job::new(file.display(), &play.scene, &argv) })?.code_is(0)
+}
+
+fn long_path(play: &Play) -> Verdict {
+    let mut cwd = play.scene.w();
+    while cwd.as_os_str().len() < 3900 {
+        cwd.push("d".repeat(90));
+    }
+    play.dir(&cwd)?;
+    let job = Job { cwd, ..Job::sh("workspace-write", &play.scene, "touch made && ! mkdir .codex 2>/dev/null && pwd | wc -c") };
+    let ran = play.column.run(&play.scene, &job)?;
+    ran.must("a path of more than 3900 bytes", ran.code == 0 && ran.out.trim().parse::<usize>().is_ok_and(|n| n > 3900))
+}
+
+/// What an earlier sandbox has left in /tmp must not widen the next one.
+fn planted_tmpdir(play: &Play) -> Verdict {
+    let link = std::path::Path::new("/tmp").join(format!("codexrun-test-planted-{}", std::process::id()));
+    symlink(play.scene.out(), &link)?;
+    let env = vec![("TMPDIR".to_string(), link.display().to_string())];
+    let ran =
+        play.column.run(&play.scene, &Job { env, ..Job::sh("workspace-write", &play.scene, "echo x > \"$TMPDIR/file.txt\"") });
+    std::fs::remove_file(&link)?;
+    let ran = ran?;
+    ran.must("exit 1 and a sentence about the link", ran.code == 1 && ran.err.contains("writable symlink"))?;
+    unchanged(&play.scene.out().join("file.txt"), "outside\n")
+}
+
+/// As in a container of docker: part of /proc is covered, so the kernel refuses a whole one (mount_too_revealing).
+fn outer_proc(play: &Play) -> Verdict {
+    if !play.column.actor.is_root() {
+        return crate::report::skip("only root can cover the host's /proc; asked as root");
+    }
+    let inside = |more: &str| {
+        let exe = play.column.runtime.codexrun.display();
+        let script = format!(
+            "mount -t tmpfs -o ro none /proc/acpi 2>/dev/null || mount -t tmpfs -o ro none /proc/sys; '{exe}' sandbox {more} -- sh -c 'test -r /proc/self/status && touch made'"
+        );
+        let argv = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", &script];
+        Ok::<_, No>(crate::launch::Launch::new(&argv, &play.scene.w()).run(&play.column.actor)?)
+    };
+    let refused = inside("")?;
+    refused.must("exit 1 and the remedy", refused.code == 1 && refused.err.contains("--proc outer"))?;
+    inside("--proc outer")?.code_is(0)
 }

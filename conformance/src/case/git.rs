@@ -18,6 +18,15 @@ pub const CASES: &[Case] = &[
     case("a submodule: status, diff and log work", On::Every, |p| reads(p, p.scene.w().join("mod"))),
     case("a submodule: its gitdir and its pointer are read-only", On::Every, submodule),
     case("a directory below a repository finds it and leaves nothing", On::Every, below),
+    case("a worktree: a commit works where the repository is granted by name (#19786)", On::Every, granted),
+    case(
+        "git = commit: a worktree can be committed to, and nothing that git obeys can be written (#7071)",
+        On::Every,
+        committing,
+    ),
+    case("git = commit: refused where it cannot be held, and for a pointer that a sandbox may have made", On::Sandbox, not_held),
+    case("hooks, included configuration and submodules that git trusts are read-only (#37081)", On::Every, trusted),
+    case("nested_git: a repository inside the workspace is protected (#37081)", On::Every, nested),
     case("git init is refused where .git is missing", On::Every, init),
 ];
 
@@ -119,4 +128,69 @@ fn init(play: &Play) -> Verdict {
     let ran = at(play, sub.clone(), "git init -q")?;
     ran.must("a failure", ran.code != 0)?;
     gone(&[sub.join(".git")], &ran.line)
+}
+
+fn policy(play: &Play, text: serde_json::Value) -> Result<String, No> {
+    Ok(play.scene.put("policy.json", &text.to_string())?.display().to_string())
+}
+
+const COMMIT: &str = "git -c user.name=a -c user.email=a@b commit -qam more";
+
+fn in_tree(play: &Play, policy: &str, script: &str) -> Result<Ran, No> {
+    play.column.run(&play.scene, &Job { cwd: play.scene.dir.join("tree"), ..Job::sh(policy, &play.scene, script) })
+}
+
+fn granted(play: &Play) -> Verdict {
+    repository(play)?;
+    let text = serde_json::json!({"type": "workspace-write", "writable_roots": [play.scene.w().join(".git")]});
+    let ran = in_tree(play, &policy(play, text)?, &format!("{COMMIT} && git log --oneline | wc -l"))?;
+    ran.must("two commits", ran.code == 0 && ran.out.trim() == "2")
+}
+
+fn committing(play: &Play) -> Verdict {
+    repository(play)?;
+    let policy = policy(play, serde_json::json!({"type": "workspace-write", "codexrun": {"git": "commit"}}))?;
+    let (git, own) = (play.scene.w().join(".git"), play.scene.w().join(".git/worktrees/tree"));
+    let script = format!(
+        "{COMMIT} && git log --oneline | wc -l
+        for f in '{0}/config' '{0}/hooks/pre-commit' '{0}/commondir' '{1}/commondir' '{1}/gitdir' '{1}/config.worktree' .git; do
+            {{ echo x >> \"$f\"; }} 2>/dev/null && echo \"$f\"; mv \"$f\" \"$f.old\" 2>/dev/null && echo \"$f\"
+        done; git -c core.hooksPath=x status --short",
+        git.display(),
+        own.display()
+    );
+    let ran = in_tree(play, &policy, &script)?;
+    ran.must("two commits, a clean worktree, nothing else written", ran.code == 0 && ran.out.trim() == "2")?;
+    gone(&[own.join("config.worktree"), own.join("modules")], &ran.line)
+}
+
+fn not_held(play: &Play) -> Verdict {
+    repository(play)?;
+    let policy = policy(play, serde_json::json!({"type": "workspace-write", "codexrun": {"git": "commit"}}))?;
+    let ran = play.sh(&policy, "echo started")?;
+    ran.must("exit 1 and the remedy", ran.code == 1 && ran.out.is_empty() && ran.err.contains("git worktree add"))?;
+    let sub = play.scene.w().join("forged");
+    play.dir(&sub)?;
+    std::fs::write(sub.join(".git"), format!("gitdir: {}\n", play.scene.w().join(".git/worktrees/tree").display()))?;
+    play.column.actor.own(&sub)?;
+    let ran = play.column.run(&play.scene, &Job { cwd: sub, ..Job::sh(&policy, &play.scene, "echo started") })?;
+    ran.must("exit 1: the worktree does not name this pointer", ran.code == 1 && ran.out.is_empty())
+}
+
+fn trusted(play: &Play) -> Verdict {
+    repository(play)?;
+    let set = "git config core.hooksPath .husky/_ && git config include.path ../.gitconfig && mkdir -p .husky/_ && echo '[alias]' > .gitconfig";
+    Launch::new(&["/bin/sh", "-c", set], &play.scene.w()).run(&play.column.actor)?.code_is(0)?;
+    read_only(play, play.scene.w(), &[".husky/pre-commit", ".husky/_/h", ".gitconfig", "mod/.git"])?;
+    play.write("echo fine > mod/made && ! mv mod moved 2>/dev/null && ! rm -rf .husky 2>/dev/null")?.code_is(0)
+}
+
+fn nested(play: &Play) -> Verdict {
+    repository(play)?;
+    let make = "mkdir -p vendor/lib && git init -q vendor/lib";
+    Launch::new(&["/bin/sh", "-c", make], &play.scene.w()).run(&play.column.actor)?.code_is(0)?;
+    let script = "! { echo x >> vendor/lib/.git/config; } 2>/dev/null && ! mv vendor/lib/.git vendor/lib/old 2>/dev/null && touch vendor/lib/made";
+    let policy = policy(play, serde_json::json!({"type": "workspace-write", "codexrun": {"nested_git": true}}))?;
+    play.sh(&policy, script)?.code_is(0)?;
+    play.write("echo x >> vendor/lib/.git/config")?.code_is(0)
 }

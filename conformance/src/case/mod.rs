@@ -1,10 +1,13 @@
 //! The cases beside the policy matrix, a group per file. A case gets a column, plays one or more launches, and judges.
 
 mod build;
+mod choice;
 mod cli;
 mod end;
 mod fault;
+mod form;
 mod git;
+mod glob;
 mod network;
 mod placeholder;
 mod signal;
@@ -46,6 +49,9 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("exit", end::CASES),
     ("signals", signal::CASES),
     ("placeholders", placeholder::CASES),
+    ("policies", form::CASES),
+    ("denied patterns", glob::CASES),
+    ("choices", choice::CASES),
     ("faults of others", fault::CASES),
     ("git", git::CASES),
     ("network", network::CASES),

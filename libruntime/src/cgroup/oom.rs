@@ -22,6 +22,16 @@ pub struct Oom {
 }
 
 impl Cgroup {
+    /// How many processes the kernel has ended for want of memory; 0 where it does not tell (version 1 before Linux 4.13).
+    pub fn oom_kills(&self) -> u64 {
+        let has = |group: &&crate::plan::cgroup::Group| group.controllers.iter().any(|name| name == "memory");
+        let count = |group: &crate::plan::cgroup::Group| {
+            let name = if group.version == Version::V1 { "memory.oom_control" } else { "memory.events" };
+            file::keyed(&file::read(&group.dir(), name).ok()?, "oom_kill")
+        };
+        self.own().find(has).and_then(count).unwrap_or(0)
+    }
+
     /// Listens.
     ///
     /// # Errors

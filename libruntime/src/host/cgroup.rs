@@ -52,6 +52,15 @@ impl Cgroups {
         Ok(Cgroups { hierarchies: hierarchies(&mountinfo, &cgroup, controllers)?, user_namespace, systemd: None })
     }
 
+    /// The controllers of a cgroup that the caller could make for a process of its own.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read.
+    pub fn delegated(&self) -> Result<Vec<String>> {
+        let all: Result<Vec<Vec<String>>> = self.hierarchies.iter().map(Hierarchy::delegated).collect();
+        Ok(all?.concat())
+    }
+
     /// A machine with cgroup v2 and nothing else, for listings that must not depend on the machine.
     pub fn recorded() -> Self {
         let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"].map(str::to_owned).to_vec();
@@ -61,6 +70,30 @@ impl Cgroups {
             hierarchies: vec![Hierarchy { version: Version::V2, controllers, mount, own }],
             user_namespace: false,
             systemd: Some(Ok(PathBuf::from("/"))),
+        }
+    }
+}
+
+impl Hierarchy {
+    fn delegated(&self) -> Result<Vec<String>> {
+        let may = |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok();
+        match self.version {
+            Version::V1 if may(&self.own) => Ok(self.controllers.clone()),
+            Version::V1 => Ok(Vec::new()),
+            Version::V2 => {
+                // Beside the caller's own: a cgroup with processes has no children with controllers.
+                let base = self.own.parent().filter(|_| self.own != self.mount).unwrap_or(&self.mount);
+                let words = |name: &str| -> Result<Vec<String>> {
+                    Ok(read(&base.join(name))?.split_ascii_whitespace().map(str::to_owned).collect())
+                };
+                let control = base.join("cgroup.subtree_control");
+                let free = base == self.mount || words("cgroup.procs")?.is_empty();
+                match may(base) && may(&base.join("cgroup.procs")) {
+                    true if free && may(&control) => words("cgroup.controllers"),
+                    true => words("cgroup.subtree_control"),
+                    false => Ok(Vec::new()),
+                }
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::RESOLVE, Some("nofollow")),
     (annotation::PLACEHOLDERS, None),
     (annotation::DENY_GLOBS, None),
+    (annotation::WALL_TIME, None),
 ];
 
 pub(super) fn spec(draft: &mut Draft, spec: &Spec) {

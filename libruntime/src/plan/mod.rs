@@ -53,6 +53,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Hooks after the process has started, and after it has ended.
     pub after: Vec<ParentStep>,
+    /// Seconds after which the container is killed by whoever waits for it.
+    pub wall: Option<u64>,
 }
 
 /// An operation of the child and where it comes from.
@@ -74,6 +76,9 @@ pub struct ParentStep {
     /// Where in config.json.
     pub origin: String,
 }
+
+/// A hundred years: more is a mistake.
+const WALL_MAX: u64 = 100 * 366 * 86400;
 
 /// What the command line adds to the spec.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +181,7 @@ struct Draft<'a> {
     joins: bool,
     /// The program is kept when it has been found.
     pin: bool,
+    wall: Option<u64>,
 }
 
 impl<'a> Draft<'a> {
@@ -195,6 +201,7 @@ impl<'a> Draft<'a> {
             spaces: join::Spaces::default(),
             joins: false,
             pin: false,
+            wall: None,
             init: says(annotation::INIT, "reaper"),
             shared: false,
             layers: 0,
@@ -225,6 +232,7 @@ impl<'a> Draft<'a> {
 
     fn finish(mut self, spec: &Spec, warnings: Vec<String>) -> Result<Plan, Vec<Error>> {
         self.lifecycle(spec);
+        self.wall_time(spec);
         self.settle(warnings)
     }
 
@@ -241,7 +249,7 @@ impl<'a> Draft<'a> {
         self.child.sort_by_key(|step| step.stage);
         let parent = self.before.into_iter().chain(self.parent).collect();
         let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. } | Op::Terminal { .. }));
-        Ok(Plan { parent, child: self.child, init: self.init, terminal, warnings, after: self.after })
+        Ok(Plan { parent, child: self.child, init: self.init, terminal, warnings, after: self.after, wall: self.wall })
     }
 
     /// The errors, with the file in front of the place in it.
@@ -276,6 +284,17 @@ impl<'a> Draft<'a> {
             self.step(Stage::Init, Op::Init, origin);
         }
         self.hand_over(if self.options.park { "create" } else { "run" });
+    }
+
+    /// A time after which somebody kills the container; who only makes it and goes cannot.
+    fn wall_time(&mut self, spec: &Spec) {
+        let Some(text) = annotation_of(spec, annotation::WALL_TIME) else { return };
+        let place = format!("annotations[{}]", annotation::WALL_TIME);
+        match text.parse() {
+            Ok(1..=WALL_MAX) if self.options.detach => self.refuse(place, "nobody waits for a container that is detached"),
+            Ok(seconds @ 1..=WALL_MAX) => self.wall = Some(seconds),
+            _ => self.refuse(place, format!("`{text}` is no number of seconds from 1 to {WALL_MAX}")),
+        }
     }
 
     /// The process waits until the parent has recorded it, and with `create` until somebody starts it.

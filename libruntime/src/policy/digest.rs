@@ -1,6 +1,7 @@
 //! One policy → one text: the tagged permission profile that Codex takes today, and its SHA-256, by which a bundle says
 //! what it was made from.
 
+use crate::policy::choice::KEY;
 use crate::policy::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -14,7 +15,7 @@ impl Policy {
     /// The policy as a tagged permission profile, its entries in written order.
     pub fn canonical_json(&self) -> Value {
         let network = word(self.network);
-        match &self.file_system {
+        let form = match &self.file_system {
             FileSystem::Unrestricted if self.network == Network::Enabled => {
                 json!({"type": "disabled"})
             }
@@ -25,6 +26,11 @@ impl Policy {
                 json!({"file_system": restricted(r), "network": network, "type": "managed"})
             }
             FileSystem::External => json!({"network": network, "type": "external"}),
+        };
+        match (self.choices.canonical_json(), form) {
+            // Before the others by the alphabet.
+            (Some(choices), Value::Object(form)) => std::iter::once((KEY.to_owned(), choices)).chain(form).collect(),
+            (_, form) => form,
         }
     }
 
@@ -95,8 +101,20 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::choice::{Choices, Git, LIMITS};
     use crate::policy::parse::{Base, Format, parse, preset};
     use std::num::NonZeroUsize;
+
+    fn every_choice() -> Choices {
+        let mut choices =
+            Choices { private_tmp: true, git: Git::Commit, deny_secrets: true, nested_git: true, ..Choices::default() };
+        choices.devices = vec!["dri".into(), "/dev/x*".into()];
+        choices.caches = vec!["npm".into()];
+        for name in LIMITS {
+            choices.limits.set(name, "3").unwrap();
+        }
+        choices
+    }
 
     fn targets() -> Vec<Target> {
         let mut places = vec![Special::Root, Special::Minimal, Special::Tmpdir, Special::SlashTmp];
@@ -133,7 +151,13 @@ mod tests {
             }
         }
         let networks = [Network::Restricted, Network::Proxy, Network::Enabled];
-        let all = |file_system: FileSystem| networks.map(|network| Policy { file_system: file_system.clone(), network });
+        let all = |file_system: FileSystem| {
+            let choices = |network| match network {
+                Network::Enabled | Network::Proxy => Choices::default(),
+                Network::Restricted => every_choice(),
+            };
+            networks.map(|network| Policy { file_system: file_system.clone(), network, choices: choices(network) })
+        };
         systems.into_iter().flat_map(all).collect()
     }
 

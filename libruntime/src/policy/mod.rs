@@ -1,9 +1,11 @@
 //! What an agent may do, as the Codex forms say it: the types that every form is parsed into, and compile(policy, view)
 //! → bundle. Never launches anything.
 
+pub mod choice;
 pub mod compile;
 pub mod digest;
 pub mod glob;
+mod merge;
 pub mod parse;
 pub mod view;
 
@@ -17,6 +19,8 @@ pub struct Policy {
     pub file_system: FileSystem,
     /// What may be reached.
     pub network: Network,
+    /// What Codex has no word for.
+    pub choices: choice::Choices,
 }
 
 /// `FileSystemSandboxPolicy.kind`.

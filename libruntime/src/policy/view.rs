@@ -69,6 +69,8 @@ pub trait View {
     fn search(&self, search: &Search) -> io::Result<Found>;
     /// Where results of searches are kept, if anywhere: compile lets no sandbox write there.
     fn cache(&self) -> Option<PathBuf>;
+    /// The controllers of a cgroup that the caller could make, where the view says so; `None`: the host has to be asked.
+    fn controllers(&self) -> Option<Vec<String>>;
     /// At most 64 KiB of a file.
     fn read(&self, path: &Path) -> io::Result<String>;
     /// Whether the caller could read and enter a directory (or read a file) with no capability left, as inside the

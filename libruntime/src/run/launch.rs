@@ -86,7 +86,7 @@ impl<'a> Launch<'a> {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
             Ok(()) if self.options.detach => self.started(&container),
-            Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked)),
+            Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked, self.plan.wall)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
@@ -94,7 +94,12 @@ impl<'a> Launch<'a> {
             return Ok(Some(0));
         }
         let code = match self.finish(&mut container, ended) {
-            Ok(code) => made.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
+            Ok(code) => {
+                if let Some(kills) = made.as_ref().map(Cgroup::oom_kills).filter(|kills| *kills > 0) {
+                    starved(kills);
+                }
+                made.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code)
+            }
             Err(e) => Err(without(made.as_ref(), e)),
         };
         self.poststop(container.pid);
@@ -379,6 +384,12 @@ impl<'a> Launch<'a> {
 /// What the plan says of `linux.intelRdt`.
 pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
     plan.parent.iter().find_map(|step| if let ParentOp::Resctrl(group) = &step.op { Some(group) } else { None })
+}
+
+/// The exit code alone, 137, could be anybody's SIGKILL.
+fn starved(kills: u64) {
+    let what = format!("the kernel ended {kills} process(es) of the container, which wanted more memory than it may have");
+    Error::new(what).at("config.json: linux.resources.memory.limit").warn();
 }
 
 /// The error; what is left of the cgroup is said with it.

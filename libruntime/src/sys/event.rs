@@ -10,6 +10,18 @@ pub fn eventfd() -> Result<OwnedFd> {
     owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) }.into())
 }
 
+/// timerfd_create(2), close-on-exec: readable when so many seconds have passed, those in suspension not counted.
+pub fn timer(seconds: u64) -> Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let timer = owned(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC) }.into())?;
+    // SAFETY: all-zero is a valid `struct itimerspec`: no interval.
+    let mut when: libc::itimerspec = unsafe { std::mem::zeroed() };
+    when.it_value.tv_sec = seconds.try_into().unwrap_or(libc::time_t::MAX);
+    // SAFETY: `when` is one live struct itimerspec, and the old value is not asked for.
+    check(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const when, std::ptr::null_mut()) }.into())?;
+    Ok(timer)
+}
+
 /// inotify_init1(2), close-on-exec.
 pub fn inotify() -> Result<OwnedFd> {
     // SAFETY: takes no pointers.

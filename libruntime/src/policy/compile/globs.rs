@@ -31,6 +31,10 @@ pub(super) fn deny(policy: &Restricted, cwd: &Path, ground: &mut Ground, walk: &
     for entry in &policy.entries {
         let Target::Glob(glob) = &entry.target else { continue };
         for pattern in patterns(glob, cwd, found).into_iter().filter(|pattern| !pattern.is_exact()) {
+            if pattern.base == Path::new("/") {
+                found.errors.push(unbounded(glob));
+                break;
+            }
             searches.entry(pattern.base.clone()).or_default().push(pattern);
         }
         ground.globs.push(written(glob, cwd));
@@ -38,9 +42,7 @@ pub(super) fn deny(policy: &Restricted, cwd: &Path, ground: &mut Ground, walk: &
     let depth = policy.glob_scan_max_depth.map(usize::from);
     let wish = Wish { access: Access::Deny, skip_missing: true };
     for (base, patterns) in searches {
-        if base == Path::new("/") {
-            found.errors.extend(patterns.iter().map(|_| unbounded(ground)).take(1));
-        } else if !kernel_made(&base, &wish, found) {
+        if !kernel_made(&base, &wish, found) {
             search(&base, &patterns, depth, ground, walk, found);
         }
     }
@@ -54,8 +56,7 @@ fn written(glob: &str, cwd: &Path) -> String {
 }
 
 /// The sentence of Codex.
-fn unbounded(ground: &Ground) -> Error {
-    let glob = ground.globs.last().map_or("", String::as_str);
+fn unbounded(glob: &str) -> Error {
     let what = format!("unreadable glob `{glob}` cannot be safely expanded");
     Error::new(what).hint("use a pattern with a non-root directory prefix")
 }

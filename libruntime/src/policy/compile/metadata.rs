@@ -2,11 +2,15 @@
 //! outside the sandbox (git, a hook, the next agent) trusts it.
 
 use super::Findings;
+use super::git;
 use super::roots::{Ground, crosses, unenforceable};
 use super::tree::Spot;
 use super::walk::{End, Walk};
+use crate::Error;
 use crate::policy::Access;
-use crate::policy::view::Kind;
+use crate::policy::choice::{Choices, Git};
+use crate::policy::glob::Pattern;
+use crate::policy::view::{Kind, Search};
 use std::path::{Path, PathBuf};
 
 const NAMES: &[&str] = &[
@@ -16,22 +20,41 @@ const NAMES: &[&str] = &[
 ];
 
 /// Adds the protections of every writable root.
-pub(super) fn protect(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    for root in writable_roots(ground) {
+pub(super) fn protect(choices: &Choices, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let roots = writable_roots(ground);
+    for root in &roots {
         for name in NAMES {
-            guard(&root, name, ground, walk, found);
+            guard(root, name, choices.git, ground, walk, found);
+        }
+    }
+    let nested = if choices.nested_git { roots } else { Vec::new() };
+    for repository in nested.iter().flat_map(|root| repositories(root, walk, found)).collect::<Vec<_>>() {
+        guard(&repository, ".git", choices.git, ground, walk, found);
+    }
+}
+
+/// Every directory below a root that has a `.git`. What is in one is not looked at.
+fn repositories(root: &Path, walk: &Walk, found: &mut Findings) -> Vec<PathBuf> {
+    let patterns = Pattern::parse(root, "**/.git").unwrap_or_default();
+    match walk.view.search(&Search { root, patterns: &patterns, max_depth: None, open: &[] }) {
+        Ok(all) => all.hits.iter().filter_map(|hit| hit.path.parent()).map(Path::to_path_buf).collect(),
+        Err(cause) => {
+            let what = format!("cannot look for repositories below `{}`", root.display());
+            found.errors.push(Error::new(what).cause(cause));
+            Vec::new()
         }
     }
 }
 
 /// An explicit grant of `R/.git` is a root, but not one that has a `.git` of its own.
 fn writable_roots(ground: &Ground) -> Vec<PathBuf> {
-    let roots = ground.tree.iter().filter(|(_, spot)| spot.access == Access::Write && spot.dir);
+    let own = |path: &Path| ground.tree.is_fresh(path) || ground.caches.contains(path);
+    let roots = ground.tree.iter().filter(|(path, spot)| spot.access == Access::Write && spot.dir && !own(path));
     let plain = |path: &Path| !path.file_name().is_some_and(|name| NAMES.iter().any(|n| name == *n));
     roots.map(|(path, _)| path.to_path_buf()).filter(|path| plain(path)).collect()
 }
 
-fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+pub(super) fn guard(root: &Path, name: &str, git: Git, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
     let path = root.join(name);
     // An explicit word about the very path wins; one about a place below it re-opens only that place.
     if ground.tree.get(&path).is_some_and(|spot| spot.access == Access::Write) {
@@ -39,10 +62,15 @@ fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut 
     }
     match walk.kind(&path) {
         Ok(Kind::Symlink) => found.errors.push(crosses(Access::Read, &path, &path)),
+        Ok(Kind::Dir) if name == ".git" => {
+            git::trusted(&path, root, ground, walk, found);
+            found.errors.extend((git == Git::Commit).then(|| git::refuse(&path)));
+            ground.tree.put(path, Spot { access: Access::Read, dir: true });
+        }
         Ok(Kind::Dir) => ground.tree.put(path, Spot { access: Access::Read, dir: true }),
         Ok(Kind::File) => {
             if name == ".git" {
-                pointer(root, &path, ground, walk, found);
+                pointer(root, &path, git, ground, walk, found);
             }
             ground.tree.put(path, Spot { access: Access::Read, dir: false });
         }
@@ -52,11 +80,19 @@ fn guard(root: &Path, name: &str, ground: &mut Ground, walk: &Walk, found: &mut 
 }
 
 /// `.git` is a file in worktrees and submodules: `gitdir: PATH`, relative to where it lies.
-fn pointer(root: &Path, file: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+fn pointer(root: &Path, file: &Path, git: Git, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
     let text = walk.view.read(file).unwrap_or_default();
     match target(&text, root, walk) {
         Some(gitdir) => {
             let common = text_of(&gitdir.join("commondir"), walk).map(|text| gitdir.join(text));
+            git::trusted(common.as_deref().unwrap_or(&gitdir), root, ground, walk, found);
+            if git == Git::Commit {
+                match git::linked(&gitdir, common, file, walk) {
+                    Some(common) => git::open(&gitdir, &common, ground, walk, found),
+                    None => found.errors.push(git::refuse(&gitdir)),
+                }
+                return;
+            }
             shut(&gitdir, ground, walk, found);
             // Hooks and config of a worktree lie in the repository that it shares.
             if let Some(common) = common {
@@ -80,7 +116,7 @@ fn target(text: &str, root: &Path, walk: &Walk) -> Option<PathBuf> {
     }
 }
 
-fn text_of(path: &Path, walk: &Walk) -> Option<String> {
+pub(super) fn text_of(path: &Path, walk: &Walk) -> Option<String> {
     let text = walk.view.read(path).ok()?;
     Some(text.trim().to_string()).filter(|text| !text.is_empty())
 }

@@ -3,8 +3,11 @@
 //! entries → wishes ([`resolve`]) → a tree of canonical paths ([`roots`], [`globs`], [`metadata`], [`top`]) → mounts ([`mounts`])
 //! and what they land on ([`skeleton`]) → the spec ([`spec`]).
 
+mod choice;
+mod git;
 mod globs;
 mod kernel;
+mod limits;
 mod metadata;
 mod mounts;
 mod process;
@@ -71,6 +74,8 @@ pub struct Request<'a> {
     pub terminal: bool,
     /// Ports that are published or allowed; a network of proxies adds its own.
     pub routes: Vec<Route>,
+    /// The cgroup controllers by which the sandbox can be limited; looked for only where there are limits.
+    pub controllers: Vec<String>,
 }
 
 /// A bundle, and what the user should know of it.
@@ -99,6 +104,7 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
     let cwd = working_directory(request, style, &ground, &walk, &mut found);
     let layers = mounts::layers(&ground, style, request.proc);
     portable(&layers, &ground, &cwd, &mut found);
+    limits::judge(request, view, &mut found);
     let spec = spec::spec(request, &cwd, style, &ground, &layers, view).map_err(|e| found.errors.push(e));
     match spec {
         Ok(spec) if found.errors.is_empty() => {
@@ -122,24 +128,47 @@ fn distinct(errors: Vec<Error>) -> Vec<Error> {
 
 /// The decided places of a policy, and who makes `/proc` and `/dev`.
 fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Ground) {
+    let choices = &request.policy.choices;
     let restricted = match &request.policy.file_system {
-        FileSystem::Unrestricted | FileSystem::External => None,
+        FileSystem::Unrestricted | FileSystem::External => {
+            found.errors.extend(choices.of_files().map(unrestricted));
+            None
+        }
         FileSystem::Restricted(policy) => {
-            let wishes = resolve::resolve(policy, &request.cwd, walk, found);
-            (!writes_everything(policy, &wishes)).then_some((policy, wishes))
+            let mut wishes = resolve::resolve(policy, &request.cwd, walk, found);
+            choice::wishes(choices, &mut wishes, walk, found);
+            (choices.private_tmp || !writes_everything(policy, &wishes)).then_some((policy, wishes))
         }
     };
     match (restricted, request.policy.network) {
         (Some((policy, wishes)), _) => {
             let (mut ground, traced) = roots::land(&wishes, walk, found);
+            ground.caches = choice::caches(choices, walk).iter().filter_map(|path| walk.trace(path).end.place()).collect();
+            if choices.private_tmp {
+                renew(choice::TMP, &mut ground, walk, found);
+            }
             globs::deny(policy, &request.cwd, &mut ground, walk, found);
             globs::keep_cache(&mut ground, walk, found);
-            metadata::protect(&mut ground, walk, found);
+            metadata::protect(choices, &mut ground, walk, found);
             roots::judge(&traced, walk, &mut ground, found);
             (Style::Sandbox, ground)
         }
         (None, Network::Enabled) => (Style::Host, everything()),
         (None, Network::Restricted | Network::Proxy) => (Style::Sandbox, everything()),
+    }
+}
+
+fn unrestricted(choice: &str) -> Error {
+    let what = format!("`{choice}` has no effect where the file system is unrestricted");
+    Error::new(what).hint("grant `:root` for writing instead, as an entry")
+}
+
+fn renew(dir: &str, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    match walk.trace(Path::new(dir)).end {
+        End::Dir(at) => ground.tree.renew(at),
+        End::File(_) | End::Missing(_) | End::Barred(_) => {
+            found.errors.push(Error::new(format!("`{dir}` cannot be private: it is no directory")));
+        }
     }
 }
 

@@ -51,6 +51,8 @@ const MASK_CLOSE: Options = &["remount", "ro", "nosuid", "nodev", "noexec", "mod
 /// The same words every time, so that one superblock can serve all of them.
 const PLACEHOLDER: Options = &["ro", "nosuid", "nodev", "noexec", "mode=0555", "size=4k"];
 
+const PRIVATE_TMP: Options = &["nosuid", "nodev", "mode=1777"];
+
 struct Made {
     at: &'static str,
     typ: &'static str,
@@ -99,7 +101,7 @@ fn pin(tree: &Tree, style: Style, layers: &mut Vec<Layer>) {
     let mut seen: HashSet<PathBuf> = layers.iter().map(|layer| layer.at.clone()).collect();
     let mut pins = Vec::new();
     for layer in layers.iter() {
-        for at in layer.at.ancestors().skip(1).filter(|at| tree.replaceable(at)) {
+        for at in layer.at.ancestors().skip(1).filter(|at| tree.replaceable(at) && !tree.in_fresh(at)) {
             if seen.insert(at.into()) {
                 pins.push(at.to_path_buf());
             }
@@ -124,6 +126,9 @@ fn system(tree: &Tree, proc: Proc, out: &mut Layers) {
 /// The mount that one spot needs, where it differs from what is around it.
 fn place(path: &Path, spot: &Spot, tree: &Tree, style: Style, out: &mut Layers) {
     let dev = path.starts_with("/dev") && style == Style::Sandbox;
+    if tree.is_fresh(path) {
+        return out.layers.push(layer(path, true, "tmpfs", Path::new("tmpfs"), PRIVATE_TMP));
+    }
     let options = match (spot.access, spot.dir, style) {
         (Access::Deny, dir, _) => return deny(path, dir, dev, tree, out),
         (_, true, Style::Host) => HOST_DIR,

@@ -1,7 +1,8 @@
 //! `process`: who the command is, what it may do, where it starts and what its environment says.
 
+use super::choice::TMP;
 use super::top::Style;
-use super::{Identity, Request};
+use super::{Identity, Request, limits};
 use crate::policy::Network;
 use crate::policy::view::View;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
@@ -24,7 +25,7 @@ pub(super) fn process(request: &Request, cwd: &Path, style: Style, view: &dyn Vi
         .set_env(Some(environment(request, cwd, style)))
         .set_cwd(cwd.into())
         .set_capabilities(Some(capabilities(style, view)))
-        .set_rlimits(None)
+        .set_rlimits(limits::rlimits(request))
         .set_no_new_privileges(Some(style == Style::Sandbox));
     process
 }
@@ -112,7 +113,10 @@ const CAPABILITIES: &[Capability] = &[
 /// The caller's variables, then ours; the last word about a name stays, where its first was.
 fn environment(request: &Request, cwd: &Path, style: Style) -> Vec<String> {
     let network = |is| style == Style::Sandbox && request.policy.network == is;
+    let tmpdir = request.env.iter().find_map(|var| var.strip_prefix("TMPDIR="));
+    let private = request.policy.choices.private_tmp && tmpdir.is_some_and(|dir| Path::new(dir).starts_with(TMP));
     let ours = [
+        private.then(|| format!("TMPDIR={TMP}")),
         network(Network::Restricted).then(|| NETWORK_DISABLED.into()),
         network(Network::Proxy).then(|| PROXY_ACTIVE.into()),
         (style == Style::Sandbox).then(|| SANDBOXED.into()),

@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn tried(env: &[&str], network: Network, routes: &[&str]) -> (Vec<String>, Vec<String>, Vec<String>) {
-        let policy = Policy { file_system: FileSystem::Unrestricted, network };
+        let policy = Policy { file_system: FileSystem::Unrestricted, network, choices: Default::default() };
         let request = Request {
             env: env.iter().map(ToString::to_string).collect(),
             routes: routes.iter().map(|word| word.parse().unwrap()).collect(),

@@ -50,7 +50,7 @@ pub(super) fn resolve(policy: &Restricted, cwd: &Path, walk: &Walk, found: &mut 
 }
 
 /// On a tie the stronger word stays; a path is skipped when missing only if every entry says so.
-fn wish(wishes: &mut Wishes, path: PathBuf, new: Wish) {
+pub(super) fn wish(wishes: &mut Wishes, path: PathBuf, new: Wish) {
     let old = wishes.entry(path).or_insert(new);
     old.skip_missing = match new.access.cmp(&old.access) {
         std::cmp::Ordering::Less => old.skip_missing,

@@ -16,6 +16,8 @@ pub(super) struct Ground {
     pub tree: Tree,
     pub placeholders: BTreeSet<PathBuf>,
     pub links: Vec<Link>,
+    /// Granted caches.
+    pub caches: BTreeSet<PathBuf>,
     /// Deny patterns, absolute: what was expanded when the bundle was made.
     pub globs: Vec<String>,
 }
@@ -130,7 +132,8 @@ impl Ground {
     /// Keeps the missing path `at` from being created, if it could be.
     pub fn hold(&mut self, at: &Path, walk: &Walk) {
         let Some(parent) = at.parent() else { return };
-        if !self.tree.replaceable(at) {
+        // What is made in a new directory is not made on the host.
+        if !self.tree.replaceable(at) || self.tree.in_fresh(parent) {
             return;
         }
         if walk.view.writable(parent) {

@@ -4,7 +4,7 @@ use super::mounts::Layers;
 use super::process::inside;
 use super::roots::Ground;
 use super::top::Style;
-use super::{Proc, Request, kernel, process, seccomp};
+use super::{Proc, Request, kernel, limits, process, seccomp};
 use crate::bridge::Route;
 use crate::policy::Network;
 use crate::policy::view::View;
@@ -79,7 +79,7 @@ fn linux(request: &Request, style: Style, view: &dyn View) -> Result<Linux> {
         .set_readonly_paths(fresh.then(|| kernel::owned(kernel::READONLY)))
         .set_masked_paths(fresh.then(|| kernel::owned(kernel::MASKED)))
         .set_seccomp(sandbox.then(|| seccomp::filter(network, view.arch())).transpose()?)
-        .set_resources(None)
+        .set_resources(limits::resources(request))
         .set_devices(None);
     Ok(linux)
 }
@@ -154,6 +154,7 @@ fn annotations(request: &Request, style: Style, placeholders: &[String], globs: 
     if style == Style::Sandbox {
         all.push((annotation::INIT, "reaper".into()));
     }
+    all.extend(request.policy.choices.limits.wall.map(|seconds| (annotation::WALL_TIME, seconds.to_string())));
     for (key, list) in [(annotation::PLACEHOLDERS, placeholders), (annotation::DENY_GLOBS, globs)] {
         if !list.is_empty() {
             let json = serde_json::to_string(list).map_err(|e| Error::new(format!("cannot write `{key}`")).cause(e))?;

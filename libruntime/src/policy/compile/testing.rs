@@ -13,6 +13,7 @@ pub fn request(policy: &Policy) -> Request<'_> {
         identity: Identity::Keep,
         proc: Proc::Fresh,
         terminal: false,
+        controllers: Vec::new(),
         routes: Vec::new(),
     }
 }

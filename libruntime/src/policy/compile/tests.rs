@@ -4,6 +4,7 @@ use super::testing::*;
 use super::*;
 use crate::annotation;
 use crate::bundle::{Node, Skeleton};
+use crate::policy::choice::{Choices, Git};
 use crate::policy::view::Recorded;
 use crate::policy::{Entry, Restricted, Special, Target};
 use oci_spec::runtime::{LinuxNamespaceType, Mount};
@@ -19,7 +20,7 @@ fn host(extra: &str) -> Recorded {
 
 fn restricted(entries: Vec<Entry>) -> Policy {
     let file_system = FileSystem::Restricted(Restricted { entries, glob_scan_max_depth: None });
-    Policy { file_system, network: Network::Restricted }
+    Policy { file_system, network: Network::Restricted, choices: Default::default() }
 }
 
 fn made(entries: Vec<Entry>, extra: &str) -> Compiled {
@@ -312,6 +313,108 @@ fn a_link_that_the_sandbox_cannot_replace_is_followed() {
     assert!(own(&c).contains(&"ramfs /opt/real/x ro,nosuid,nodev,noexec,mode=0000".into()));
 }
 
+/// Like [`made`], with choices.
+fn chosen(json: &str, entries: Vec<Entry>, extra: &str) -> Compiled {
+    let text = format!(r#"{{"kind": "restricted", "codexrun": {json}}}"#);
+    let base = crate::policy::parse::Base { cwd: Path::new("/w"), home: None };
+    let parsed = crate::policy::parse::parse("p", &text, crate::policy::parse::Format::Json, &base).unwrap();
+    let policy = Policy { choices: parsed.policy.choices, ..restricted(entries) };
+    let controllers = vec!["memory".into()];
+    compile(&Request { controllers, ..request(&policy) }, &host(extra)).unwrap()
+}
+
+#[test]
+fn a_private_tmp_is_a_new_one_and_holds_what_is_granted_below_it() {
+    let entries = vec![root(Read), tmp(), path("/tmp/a/b", Write), path("/tmp/a/b/ro", Read), path("/tmp/no", Deny)];
+    let c = chosen(r#"{"private_tmp": true}"#, entries, r#""/tmp/a/b/ro": "dir", "/tmp/a/b/.git": "dir", "/tmp/no": "dir""#);
+    let want = [
+        "tmpfs /tmp nosuid,nodev,mode=1777".into(),
+        format!("/w /w {RO}"),
+        format!("/tmp/a/b /tmp/a/b {RW}"),
+        format!("/tmp/a/b/.git /tmp/a/b/.git {RO}"),
+        format!("/tmp/a/b/ro /tmp/a/b/ro {RO}"),
+        format!("tmpfs /tmp/a/b/.agents {HELD}"),
+        format!("tmpfs /tmp/a/b/.codex {HELD}"),
+    ];
+    assert_eq!(own(&c), want, "/tmp itself holds no names, and /tmp/no is not there");
+}
+
+#[test]
+fn choices_below_home_and_dev_are_paths_like_others() {
+    let extra = r#""/home/u/.npm": "dir", "/home/u/.ssh": "dir", "/home/u/.netrc": "file", "/dev/dri": "dir", "/dev/nvidia0": "file",
+        "/dev/nvidiactl": "file", "/dev/vda": "file""#;
+    let choices = r#"{"caches": ["npm", "pip"], "deny_secrets": true, "devices": ["dri", "nvidia", "kvm"]}"#;
+    let c = chosen(choices, vec![root(Read)], extra);
+    let all: Vec<String> = mounts(&c).iter().map(line).collect();
+    for want in [
+        &format!("/home/u/.npm /home/u/.npm {RW}"),
+        "ramfs /home/u/.ssh ro,nosuid,nodev,noexec,mode=0000",
+        "/dev/null /home/u/.netrc bind,ro,nosuid,nodev,noexec",
+        "/dev/dri /dev/dri rbind,rro,rnosuid",
+        "/dev/nvidia0 /dev/nvidia0 bind,ro,nosuid",
+        "/dev/nvidiactl /dev/nvidiactl bind,ro,nosuid",
+    ] {
+        assert!(all.iter().any(|line| line == want), "{want}: {all:?}");
+    }
+    assert!(!all.iter().any(|line| line.contains("/dev/vda")));
+    assert!(placeholders(&c).is_empty(), "a cache holds no repository");
+    assert_eq!(c.warnings, ["there is no device `/dev/kvm` on this host"]);
+}
+
+#[test]
+fn a_limit_is_a_cgroup_s_where_there_is_one_and_else_the_process_s_own() {
+    let c = chosen(r#"{"limits": {"pids": 9, "memory": "1m", "files": 99, "wall": 5}}"#, vec![root(Read)], "");
+    let spec = serde_json::to_value(&c.bundle.spec).unwrap();
+    assert_eq!(spec["linux"]["resources"]["memory"]["limit"], 1 << 20);
+    assert!(spec["linux"]["resources"].get("pids").is_none(), "no such controller");
+    let rlimits = serde_json::json!([
+        {"type": "RLIMIT_NOFILE", "hard": 99, "soft": 99}, {"type": "RLIMIT_NPROC", "hard": 9, "soft": 9}
+    ]);
+    assert_eq!(spec["process"]["rlimits"], rlimits);
+    assert_eq!(spec["annotations"][annotation::WALL_TIME], "5");
+}
+
+#[test]
+fn what_the_configuration_of_git_trusts_is_kept() {
+    let config = "[core]\n hooksPath = .husky/_\n[include]\n path = ../.gitconfig\n[submodule \"m\"]\n url = x\n";
+    let extra = format!(
+        r#""/w/.git/config": {{"file": {}}}, "/w/.git/modules/m/config": {{"file": "[core]\n worktree = ../../../sub\n"}},
+        "/w/.husky/_": "dir", "/w/sub/.git": {{"file": "gitdir: ../.git/modules/m"}}, "/w/.agents": "dir", "/w/.codex": "dir""#,
+        serde_json::to_string(config).unwrap()
+    );
+    let c = made(vec![root(Read), project(Write)], &extra);
+    for want in [
+        format!("/w/.husky /w/.husky {RO}"),
+        "/w/sub/.git /w/sub/.git bind,ro,nosuid,nodev".into(),
+        format!("/w/sub /w/sub {RW}"),
+    ] {
+        assert!(own(&c).contains(&want), "{want}: {:?}", own(&c));
+    }
+    assert!(placeholders(&c).is_empty(), "git could not read a directory");
+    assert!(c.warnings[0].starts_with("git includes `/w/.gitconfig`, which the sandbox can make"), "{:?}", c.warnings);
+}
+
+#[test]
+fn a_commit_is_for_a_worktree_that_its_repository_knows() {
+    let worktree = |back: &str| {
+        format!(
+            r#""/w/.git": {{"file": "gitdir: /opt/g/.git/worktrees/w"}}, "/opt/g/.git/worktrees/w/commondir": {{"file": "../.."}},
+            "/opt/g/.git/worktrees/w/gitdir": {{"file": "{back}"}}, "/opt/g/.git/objects": "dir", "/opt/g/.git/refs": "dir",
+            "/opt/g/.git/config": "file", "/w/.agents": "dir", "/w/.codex": "dir""#
+        )
+    };
+    let entries = || vec![root(Read), project(Write)];
+    let c = chosen(r#"{"git": "commit"}"#, entries(), &worktree("/w/.git"));
+    for at in ["/opt/g/.git/worktrees/w", "/opt/g/.git/objects", "/opt/g/.git/refs"] {
+        assert!(mounts(&c).iter().any(|m| line(m) == format!("{at} {at} {RW}")), "{at}");
+    }
+    let commit = Policy { choices: Choices { git: Git::Commit, ..Choices::default() }, ..restricted(entries()) };
+    for extra in [worktree("/elsewhere/.git"), r#""/w/.git": "dir""#.into()] {
+        let errors = compile(&request(&commit), &host(&extra)).unwrap_err();
+        assert!(errors[0].what.starts_with("`git = \"commit\"` cannot be held"), "{errors:?}");
+    }
+}
+
 #[test]
 fn a_nested_root_is_bound_before_the_protections_of_both() {
     let c = made(vec![root(Read), project(Write), sub("a", Read), sub("a/b", Write)], r#""/w/a/b": "dir""#);
@@ -375,7 +478,7 @@ fn places_below_dev_and_proc() {
 
 #[test]
 fn full_access_takes_nothing_away() {
-    let policy = Policy { file_system: FileSystem::Unrestricted, network: Network::Enabled };
+    let policy = Policy { file_system: FileSystem::Unrestricted, network: Network::Enabled, choices: Default::default() };
     let spec = compile(&request(&policy), &host("")).unwrap().bundle.spec;
     let types = |spec: &oci_spec::runtime::Spec| -> Vec<LinuxNamespaceType> {
         spec.linux().as_ref().unwrap().namespaces().as_ref().unwrap().iter().map(|n| n.typ()).collect()

@@ -16,6 +16,8 @@ pub(super) struct Spot {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tree {
     spots: BTreeMap<PathBuf, Spot>,
+    /// A directory that is not the host's, but new and empty.
+    fresh: Option<PathBuf>,
 }
 
 impl Tree {
@@ -23,6 +25,27 @@ impl Tree {
     pub fn put(&mut self, path: PathBuf, spot: Spot) {
         let old = self.spots.entry(path).or_insert(spot);
         old.access = old.access.max(spot.access);
+    }
+
+    /// Decides anew what was decided before.
+    pub fn set(&mut self, path: PathBuf, spot: Spot) {
+        self.spots.insert(path, spot);
+    }
+
+    /// A new directory in the place of the host's.
+    pub fn renew(&mut self, path: PathBuf) {
+        self.set(path.clone(), Spot { access: Access::Write, dir: true });
+        self.fresh = Some(path);
+    }
+
+    /// Whether `path` is the new directory.
+    pub fn is_fresh(&self, path: &Path) -> bool {
+        self.fresh.as_deref() == Some(path)
+    }
+
+    /// Whether `path` lies in the new directory, and not in something of the host's that is bound there.
+    pub fn in_fresh(&self, path: &Path) -> bool {
+        self.nearest(path).is_some_and(|(at, _)| self.is_fresh(at))
     }
 
     pub fn get(&self, path: &Path) -> Option<&Spot> {
@@ -44,9 +67,9 @@ impl Tree {
         self.nearest(path).map(|(_, spot)| spot.access)
     }
 
-    /// The access of what lies around a spot.
+    /// The access of what of the host lies around a spot.
     pub fn around(&self, path: &Path) -> Option<Access> {
-        path.parent().and_then(|up| self.access(up))
+        path.parent().filter(|up| !self.in_fresh(up)).and_then(|up| self.access(up))
     }
 
     /// Whether the sandbox can replace what lies at `path`. The root itself is a read-only skeleton, whatever the policy

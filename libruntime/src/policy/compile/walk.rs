@@ -44,6 +44,16 @@ pub(super) struct Trace {
     pub links: Vec<Link>,
 }
 
+impl End {
+    /// Where there is something.
+    pub fn place(self) -> Option<PathBuf> {
+        match self {
+            End::Dir(at) | End::File(at) => Some(at),
+            End::Missing(_) | End::Barred(_) => None,
+        }
+    }
+}
+
 impl Trace {
     /// Whether the path exists and can be reached.
     pub fn found(&self) -> bool {

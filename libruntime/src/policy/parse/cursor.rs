@@ -165,7 +165,9 @@ impl<'a> At<'a> {
 
     /// Refuses what is not a table, and every key of it that `owner` does not have.
     pub fn only(&self, owner: &str, known: &[&str]) -> Result<()> {
-        let stranger = |at: &At| !known.contains(&at.key);
+        // What goes beside every form is read by itself.
+        let beside = |at: &At| self.path.is_empty() && at.key == crate::policy::choice::KEY;
+        let stranger = |at: &At| !known.contains(&at.key) && !beside(at);
         match self.items()?.into_iter().find(stranger) {
             None => Ok(()),
             Some(at) => Err(at.unknown(owner, known)),

@@ -34,7 +34,7 @@ fn read_only(at: &At) -> Result<Policy> {
 fn external(at: &At) -> Result<Policy> {
     at.only("`external-sandbox`", &["type", "network_access"])?;
     let network = at.get("network_access").map_or(Ok(Network::Restricted), |n| split::network(&n))?;
-    Ok(Policy { file_system: FileSystem::External, network })
+    Ok(Policy { file_system: FileSystem::External, network, choices: Default::default() })
 }
 
 fn workspace_write(at: &At) -> Result<Policy> {

@@ -1,6 +1,7 @@
 //! Every written form of a policy → [`Policy`]. Reads the text and nothing else of the host: what a path means there is
 //! compile's question.
 
+mod choice;
 mod config;
 mod cursor;
 mod filesystem;
@@ -21,6 +22,7 @@ mod toml;
 pub use managed::managed;
 pub use preset::preset;
 
+use crate::policy::choice::KEY;
 use crate::policy::{FileSystem, Policy};
 use crate::{Error, Result};
 use cursor::At;
@@ -70,10 +72,13 @@ pub fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Pars
         Format::Toml => toml::read(&source)?,
     };
     let at = At::document(&source, &document);
-    let policy = match format {
+    let mut policy = match format {
         Format::Json => form::read(&at)?,
         Format::Toml => config::read(&at).map_err(|e| form::read_as(e, "config.toml"))?,
     };
+    if let Some(choices) = at.get(KEY) {
+        policy.choices = choice::read(&choices)?;
+    }
     if matches!(&policy.file_system, FileSystem::Restricted(r) if r.entries.is_empty()) {
         at.warn("the policy has no entries, so it permits no path");
     }
@@ -92,6 +97,22 @@ pub fn load(arg: &str, base: &Base) -> Result<Parsed> {
     refuse_excess(arg, bytes.len())?;
     let text = decode(arg, bytes)?;
     parse(arg, &text, format(arg, &text), base)
+}
+
+/// An `AdditionalPermissionProfile`, for [`Policy::widen`]: its text, or the name of a file with it.
+pub fn additional(arg: &str, base: &Base) -> Result<Parsed> {
+    let bytes = if arg.trim_start().starts_with('{') { arg.as_bytes().to_vec() } else { bytes(arg)? };
+    let name = if arg.trim_start().starts_with('{') { "additional profile" } else { arg };
+    refuse_excess(name, bytes.len())?;
+    let text = decode(name, bytes)?;
+    let source = Source::new(name, &text, Format::Json, base);
+    let document = json::read(&source)?;
+    let at = At::document(&source, &document);
+    if let Some(choices) = at.get(KEY) {
+        return Err(choices.name().error(format!("`{KEY}` belongs to the policy itself; a command has switches for it")));
+    }
+    let policy = profile::read_additional(&at)?;
+    Ok(Parsed { policy, warnings: source.warnings() })
 }
 
 fn refuse_excess(name: &str, length: usize) -> Result<()> {

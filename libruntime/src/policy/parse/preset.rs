@@ -30,7 +30,7 @@ pub(super) fn known(prefix: &str) -> String {
 }
 
 pub(super) fn full_access() -> Policy {
-    Policy { file_system: FileSystem::Unrestricted, network: Network::Enabled }
+    Policy { file_system: FileSystem::Unrestricted, network: Network::Enabled, choices: Default::default() }
 }
 
 pub(super) fn read_only(network: Network) -> Policy {
@@ -38,7 +38,8 @@ pub(super) fn read_only(network: Network) -> Policy {
 }
 
 pub(super) fn restricted(entries: Vec<Entry>, network: Network) -> Policy {
-    Policy { file_system: FileSystem::Restricted(Restricted { entries, glob_scan_max_depth: None }), network }
+    let file_system = FileSystem::Restricted(Restricted { entries, glob_scan_max_depth: None });
+    Policy { file_system, network, choices: Default::default() }
 }
 
 /// What a legacy policy may read, unless it says otherwise.

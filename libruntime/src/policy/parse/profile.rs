@@ -17,7 +17,7 @@ pub(super) fn read(at: &At) -> Result<Policy> {
 
 fn managed(at: &At) -> Result<Policy> {
     at.only("a managed profile", &["type", "file_system", "network"])?;
-    Ok(Policy { file_system: file_system(&at.need("file_system")?)?, network: network(at)? })
+    Ok(Policy { file_system: file_system(&at.need("file_system")?)?, network: network(at)?, choices: Default::default() })
 }
 
 fn disabled(at: &At) -> Result<Policy> {
@@ -27,7 +27,7 @@ fn disabled(at: &At) -> Result<Policy> {
 
 fn external(at: &At) -> Result<Policy> {
     at.only("an external profile", &["type", "network"])?;
-    Ok(Policy { file_system: FileSystem::External, network: network(at)? })
+    Ok(Policy { file_system: FileSystem::External, network: network(at)?, choices: Default::default() })
 }
 
 fn network(at: &At) -> Result<Network> {
@@ -44,12 +44,17 @@ fn file_system(at: &At) -> Result<FileSystem> {
     split::without_entries(at, &entries, FileSystem::Unrestricted)
 }
 
+/// What is added to a policy: the entries of an untagged profile, and nothing where it says nothing.
+pub(super) fn read_additional(at: &At) -> Result<Policy> {
+    read_untagged(at).map_err(|e| super::form::read_as(e, "an additional permission profile"))
+}
+
 /// Before the tag: every field may be absent, and what is absent is not permitted.
 pub(super) fn read_untagged(at: &At) -> Result<Policy> {
     at.only("an untagged profile", &["file_system", "network"])?;
     let entries = at.option("file_system").map_or(Ok(Restricted::default()), |fs| untagged_entries(&fs))?;
     let network = at.option("network").map_or(Ok(Network::Restricted), |n| untagged_network(&n))?;
-    Ok(Policy { file_system: FileSystem::Restricted(entries), network })
+    Ok(Policy { file_system: FileSystem::Restricted(entries), network, choices: Default::default() })
 }
 
 fn untagged_network(at: &At) -> Result<Network> {

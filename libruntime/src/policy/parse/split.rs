@@ -25,12 +25,12 @@ pub(super) fn read_pair(at: &At) -> Result<Policy> {
     at.only("a split policy", &["file_system", "network"])?;
     let file_system = file_system(&at.need("file_system")?)?;
     let network = at.get("network").map_or(Ok(Network::Restricted), |n| network(&n))?;
-    Ok(Policy { file_system, network })
+    Ok(Policy { file_system, network, choices: Default::default() })
 }
 
 /// A file system without a network: the network is restricted, as it is by default.
 pub(super) fn read_alone(at: &At) -> Result<Policy> {
-    Ok(Policy { file_system: file_system(at)?, network: Network::Restricted })
+    Ok(Policy { file_system: file_system(at)?, network: Network::Restricted, choices: Default::default() })
 }
 
 fn file_system(at: &At) -> Result<FileSystem> {

@@ -26,6 +26,8 @@ const YOUNG: Duration = Duration::from_secs(2);
 const WORTH: usize = 64;
 /// More than a tree of a million directories needs.
 const MAX_BYTES: u64 = 256 << 20;
+/// Trees that are remembered; more would fill /run with such as nobody searches any more.
+const MOST: usize = 64;
 const MAGIC: &[u8] = b"codexrun scan 1\n";
 
 /// Which directory it was, and when it last changed.
@@ -143,13 +145,23 @@ fn store(file: &Path, text: &[u8]) -> io::Result<()> {
     if let Some(dir) = file.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    let new = file.with_extension(std::process::id().to_string());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+    let new = file.with_extension(now.to_string());
     let written = File::options().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut f| f.write_all(text));
     let done = written.and_then(|()| fs::rename(&new, file));
     if done.is_err() {
         fs::remove_file(&new).unwrap_or(());
     }
-    done
+    done.and_then(|()| file.parent().map_or(Ok(()), prune))
+}
+
+/// Removes the oldest.
+fn prune(dir: &Path) -> io::Result<()> {
+    let age = |entry: fs::DirEntry| Ok((entry.metadata()?.modified()?, entry.path()));
+    let mut files = fs::read_dir(dir)?.map(|entry| age(entry?)).collect::<io::Result<Vec<_>>>()?;
+    files.sort();
+    let excess = files.len().saturating_sub(MOST);
+    files.into_iter().take(excess).try_for_each(|(_, file)| fs::remove_file(file))
 }
 
 fn text(key: &[u8], seen: &[(PathBuf, Stamp, Level)]) -> Vec<u8> {
@@ -302,6 +314,21 @@ mod tests {
         fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink("elsewhere", &file).unwrap();
         assert_eq!(tree.walk().1, WORTH + 10);
+    }
+
+    #[test]
+    fn the_oldest_trees_are_forgotten() {
+        let tree = Tree::new();
+        tree.walk();
+        let dir = tree.dir.path().join("cache");
+        for n in 0..MOST + 5 {
+            let file = File::create(dir.join(n.to_string())).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(n as u64)).unwrap();
+        }
+        prune(&dir).unwrap();
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), MOST);
+        assert!(dir.join((MOST + 4).to_string()).exists() && !dir.join("0").exists());
+        assert_eq!(tree.walk().1, 0, "the newest is still known");
     }
 
     #[test]

@@ -93,6 +93,10 @@ impl View for Disk {
         run.filter(|path| path.is_absolute()).map(|path| path.join("codexrun-scan"))
     }
 
+    fn controllers(&self) -> Option<Vec<String>> {
+        None
+    }
+
     fn read(&self, path: &Path) -> io::Result<String> {
         let mut text = String::new();
         // Whoever can write there may have made it a FIFO, which open(2) would wait for.

@@ -23,6 +23,9 @@ pub struct Recorded {
     /// The caller's capabilities, bit n = capability n.
     #[serde(default)]
     capabilities: u64,
+    /// Of a cgroup that the caller could make.
+    #[serde(default)]
+    controllers: Vec<String>,
     /// `$HOME`.
     home: Option<PathBuf>,
     /// `$TMPDIR`.
@@ -144,6 +147,10 @@ impl View for Recorded {
 
     fn cache(&self) -> Option<PathBuf> {
         None
+    }
+
+    fn controllers(&self) -> Option<Vec<String>> {
+        Some(self.controllers.clone())
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {

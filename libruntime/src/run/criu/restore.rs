@@ -97,7 +97,7 @@ impl Revival<'_> {
         };
         let followed = match self.launch.record(first.pid, cgroup.as_ref()) {
             Ok(()) if self.launch.options.detach => return Ok(0),
-            Ok(()) => follow(first.pidfd.as_fd(), None, blocked, || Ok(())),
+            Ok(()) => follow(first.pidfd.as_fd(), None, blocked, None, || Ok(())),
             Err(e) => Err(e),
         };
         let ended = first.end(followed.is_err());

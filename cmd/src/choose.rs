@@ -1,0 +1,80 @@
+//! The switches for what Codex's forms have no word for; each has the name of its field in the policy's object `codexrun`.
+
+use clap::{Args, ValueEnum};
+use libruntime::policy::choice::{self, Choices, Limits};
+use libruntime::{Error, Result};
+
+/// What `spec --from-policy`, `sandbox` and `plan --policy` add to a policy.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Beyond the policy")]
+pub struct Choose {
+    /// Add a permission profile for this one command: JSON, or a file with it
+    #[arg(long, value_name = "PROFILE")]
+    pub additional: Vec<String>,
+    /// A new, empty /tmp instead of the host's
+    #[arg(long)]
+    pub private_tmp: bool,
+    /// Grant a device: dri, nvidia, kfd, dxg, kvm, fuse, tun, or a path below /dev
+    #[arg(long, value_name = "NAME")]
+    pub device: Vec<String>,
+    /// What of a repository may be written
+    #[arg(long, value_enum)]
+    pub git: Option<Git>,
+    /// Grant the cache of a toolchain: cargo, npm, pnpm, yarn, go, pip, uv, gradle
+    #[arg(long, value_name = "NAME")]
+    pub cache: Vec<String>,
+    /// Deny keys, tokens and passwords in the home directory
+    #[arg(long)]
+    pub deny_secrets: bool,
+    /// Protect the .git of every repository below the writable roots
+    #[arg(long)]
+    pub nested_git: bool,
+    /// Limit pids, memory, cpus, files or wall (seconds)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub limit: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Git {
+    /// Nothing
+    Protect,
+    /// In a linked worktree what a commit needs, but neither configuration nor hooks
+    Commit,
+}
+
+impl Choose {
+    /// Whether any of them was given.
+    pub fn is_given(&self) -> bool {
+        let Choose { additional, private_tmp, device, git, cache, deny_secrets, nested_git, limit } = self;
+        let lists = [additional, device, cache, limit];
+        lists.iter().any(|list| !list.is_empty()) || *private_tmp || git.is_some() || *deny_secrets || *nested_git
+    }
+
+    /// The choices that the switches make.
+    pub fn choices(&self) -> Result<Choices> {
+        let mut choices = Choices {
+            private_tmp: self.private_tmp,
+            deny_secrets: self.deny_secrets,
+            nested_git: self.nested_git,
+            git: match self.git {
+                None | Some(Git::Protect) => choice::Git::Protect,
+                Some(Git::Commit) => choice::Git::Commit,
+            },
+            limits: self.limits()?,
+            ..Choices::default()
+        };
+        self.device.iter().try_for_each(|name| choices.device(name))?;
+        self.cache.iter().try_for_each(|name| choices.cache(name))?;
+        Ok(choices)
+    }
+
+    fn limits(&self) -> Result<Limits> {
+        let mut limits = Limits::default();
+        for limit in &self.limit {
+            let pair = limit.split_once('=');
+            let (name, value) = pair.ok_or_else(|| Error::new(format!("`--limit {limit}` is not NAME=VALUE")))?;
+            limits.set(name, value)?;
+        }
+        Ok(limits)
+    }
+}

@@ -1,0 +1,73 @@
+//! The choices of a policy → wishes: devices, caches and secrets are paths like those that entries name.
+
+use super::Findings;
+use super::resolve::{Wish, Wishes, wish};
+use super::walk::Walk;
+use crate::Error;
+use crate::policy::Access;
+use crate::policy::choice::{CACHES, Choices, DEVICES, SECRETS};
+use std::path::{Path, PathBuf};
+
+/// Adds them to what the entries wish.
+pub(super) fn wishes(choices: &Choices, wishes: &mut Wishes, walk: &Walk, found: &mut Findings) {
+    for path in devices(choices, walk, found) {
+        // A mount that is read-only keeps nobody from writing to a device, and nobody can make another one there.
+        wish(wishes, path, Wish { access: Access::Read, skip_missing: true });
+    }
+    for path in caches(choices, walk) {
+        wish(wishes, path, Wish { access: Access::Write, skip_missing: true });
+    }
+    if choices.deny_secrets {
+        for path in below_home(SECRETS, walk) {
+            wish(wishes, path, Wish { access: Access::Deny, skip_missing: true });
+        }
+    }
+    if choices.private_tmp {
+        private_tmp(wishes, walk);
+    }
+    if (choices.deny_secrets || !choices.caches.is_empty()) && walk.view.home().is_none() {
+        found.errors.push(Error::new("`deny_secrets` and `caches` need a home directory, and none is known"));
+    }
+}
+
+/// The granted caches: nobody keeps a repository or instructions at their top.
+pub(super) fn caches(choices: &Choices, walk: &Walk) -> Vec<PathBuf> {
+    let chosen = CACHES.iter().filter(|(name, _)| choices.caches.iter().any(|cache| cache == name));
+    chosen.flat_map(|(_, paths)| below_home(paths, walk)).collect()
+}
+
+fn below_home(paths: &[&str], walk: &Walk) -> Vec<PathBuf> {
+    let home = walk.view.home();
+    home.iter().flat_map(|home| paths.iter().map(|path| home.join(path))).collect()
+}
+
+fn devices(choices: &Choices, walk: &Walk, found: &mut Findings) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for name in &choices.devices {
+        let path = DEVICES.iter().find(|(known, _)| known == name).map_or(name.as_str(), |(_, path)| path);
+        let there: Vec<PathBuf> = matching(path, walk);
+        if there.is_empty() {
+            found.warnings.push(format!("there is no device `{path}` on this host"));
+        }
+        all.extend(there);
+    }
+    all
+}
+
+fn matching(path: &str, walk: &Walk) -> Vec<PathBuf> {
+    let exists = |path: &PathBuf| walk.trace(path).found();
+    let Some(stem) = path.strip_suffix('*').map(Path::new) else { return vec![path.into()].into_iter().filter(exists).collect() };
+    let (Some(dir), Some(start)) = (stem.parent(), stem.file_name().and_then(|name| name.to_str())) else { return Vec::new() };
+    let starts = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start));
+    walk.view.list(dir).unwrap_or_default().into_iter().filter(starts).filter(exists).collect()
+}
+
+pub(super) const TMP: &str = "/tmp";
+
+/// What the policy says of /tmp as a whole has no meaning for a new one, nor what it says of a temporary directory in the old one.
+fn private_tmp(wishes: &mut Wishes, walk: &Walk) {
+    wishes.remove(Path::new(TMP));
+    if let Some(tmpdir) = walk.view.tmpdir().filter(|path| path.starts_with(TMP)) {
+        wishes.remove(&tmpdir);
+    }
+}

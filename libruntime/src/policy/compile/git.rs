@@ -1,0 +1,213 @@
+//! What git obeys beside the top of `.git`: its configuration names directories of hooks, more files of configuration and submodules,
+//! any of which may lie where the sandbox writes. And the choice `git = "commit"`: a worktree in which one can commit, but in which
+//! nothing can be made that git obeys later.
+
+use super::Findings;
+use super::metadata::{guard, text_of};
+use super::roots::Ground;
+use super::tree::Spot;
+use super::walk::{End, Walk};
+use crate::Error;
+use crate::policy::Access;
+use crate::policy::choice::Git;
+use crate::policy::view::Kind;
+use std::path::{Path, PathBuf};
+
+/// Of a worktree's git directory, which may be written, what stays read-only or must not be made.
+const KEPT: &[&str] = &[
+    "commondir",       // leads to the configuration and the hooks
+    "gitdir",          // says which worktree this is
+    "config.worktree", // names programs, as every configuration does
+    "modules",         // repositories of submodules, each with a configuration and hooks
+];
+/// Of a repository that a worktree shares: all that a commit writes.
+const SHARED: &[&str] = &["objects", "refs", "logs"];
+/// Files that include each other.
+const MAX_INCLUDES: usize = 16;
+
+/// Protects what the repository's configuration, and the user's own, trusts of what the sandbox may write. `gitdir` has the configuration.
+pub(super) fn trusted(gitdir: &Path, root: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let mut files = vec![gitdir.join("config"), gitdir.join("config.worktree")];
+    files.extend(walk.view.home().into_iter().flat_map(|home| [home.join(".gitconfig"), home.join(".config/git/config")]));
+    let mut next = 0;
+    while next < files.len().min(MAX_INCLUDES) {
+        let file = files[next].clone();
+        next += 1;
+        let dir = file.parent().unwrap_or(root);
+        for Setting { section, name, key, value } in text_of(&file, walk).iter().flat_map(|text| settings(text)) {
+            match (section.as_str(), key.as_str()) {
+                ("core", "hookspath") => hooks(&resolve(&value, root, walk), ground, walk, found),
+                ("include" | "includeif", "path") => {
+                    let included = resolve(&value, dir, walk);
+                    keep(&included, Kind::File, ground, walk, found);
+                    files.push(included);
+                }
+                ("submodule", "url") => submodule(&gitdir.join("modules").join(name), ground, walk, found),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// `.husky/_`, as husky has it, runs what lies beside it.
+fn hooks(dir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let dir = if dir.ends_with("_") { dir.parent().unwrap_or(dir) } else { dir };
+    keep(dir, Kind::Dir, ground, walk, found);
+}
+
+/// The pointer of a submodule that was set up: replaced, it would lead git to another git directory.
+fn submodule(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let Some(worktree) = worktree(gitdir, walk) else { return };
+    if let End::Dir(at) = walk.trace(&worktree).end
+        && ground.tree.access(&at) == Some(Access::Write)
+        && walk.kind(&at.join(".git")) == Ok(Kind::File)
+        && ground.tree.get(&at.join(".git")).is_none()
+    {
+        guard(&at, ".git", Git::Protect, ground, walk, found);
+    }
+}
+
+/// `core.worktree` of a git directory.
+fn worktree(gitdir: &Path, walk: &Walk) -> Option<PathBuf> {
+    let text = text_of(&gitdir.join("config"), walk)?;
+    let of = settings(&text).into_iter().find(|s| s.section == "core" && s.key == "worktree")?;
+    Some(resolve(&of.value, gitdir, walk))
+}
+
+/// Keeps a place from being written or made. Behind a link that the sandbox can replace it cannot be kept; that is no reason to refuse
+/// every command, as git is told of it by the user, not by the policy.
+fn keep(path: &Path, kind: Kind, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let trace = walk.trace(path);
+    if let Some(link) = trace.links.iter().find(|link| ground.tree.replaceable(&link.at)) {
+        let (path, link) = (path.display(), link.at.display());
+        found.warnings.push(format!("git trusts `{path}`, which is not protected: it lies behind the writable symlink `{link}`"));
+        return;
+    }
+    match trace.end {
+        End::Dir(at) => shut(at, true, ground),
+        End::File(at) => shut(at, false, ground),
+        // What is held is a directory, outside too, and git could not read it as a file.
+        End::Missing(at) if kind == Kind::File && ground.tree.replaceable(&at) => {
+            let path = at.display();
+            found
+                .warnings
+                .push(format!("git includes `{path}`, which the sandbox can make: make an empty file, and it is protected"));
+        }
+        End::Missing(at) => ground.hold(&at, walk),
+        End::Barred(_) => {}
+    }
+}
+
+fn shut(at: PathBuf, dir: bool, ground: &mut Ground) {
+    let named = ground.tree.get(&at).is_some();
+    if !named && ground.tree.access(&at) == Some(Access::Write) {
+        ground.tree.put(at, Spot { access: Access::Read, dir });
+    }
+}
+
+/// In a repository's own git directory a file `commondir` would lead git to a configuration of the sandbox's making, and no mount can
+/// keep a file from being made without a file that stands there for git to read.
+pub(super) fn refuse(gitdir: &Path) -> Error {
+    let what =
+        format!("`git = \"commit\"` cannot be held in `{}`: a sandbox could give it another configuration", gitdir.display());
+    Error::new(what).hint("work in a linked worktree (`git worktree add`), whose git directory says where its configuration is")
+}
+
+/// Makes a worktree's git directory writable but for what git obeys, and of the repository what a commit writes.
+pub(super) fn open(gitdir: &Path, common: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let place = |path: &Path| if let End::Dir(at) = walk.trace(path).end { Some(at) } else { None };
+    let own = place(gitdir);
+    for at in own.iter().cloned().chain(SHARED.iter().filter_map(|name| place(&common.join(name)))) {
+        if ground.tree.access(&at) != Some(Access::Deny) {
+            ground.tree.set(at, Spot { access: Access::Write, dir: true });
+        }
+    }
+    for path in own.iter().flat_map(|gitdir| KEPT.iter().map(|name| gitdir.join(name))) {
+        match walk.kind(&path) {
+            Ok(kind) => ground.tree.put(path, Spot { access: Access::Read, dir: kind == Kind::Dir }),
+            Err(_) if path.ends_with("config.worktree") && has_own_configuration(common, walk) => {
+                let what = format!("`git = \"commit\"` cannot be held: `{}` is missing, and git would read it", path.display());
+                found.errors.push(Error::new(what).hint("make an empty file there"));
+            }
+            Err(_) => ground.hold(&path, walk),
+        }
+    }
+}
+
+/// `extensions.worktreeConfig`
+fn has_own_configuration(common: &Path, walk: &Walk) -> bool {
+    let text = text_of(&common.join("config"), walk).unwrap_or_default();
+    settings(&text).iter().any(|s| s.section == "extensions" && s.key == "worktreeconfig" && s.value != "false")
+}
+
+/// The repository of a linked worktree, if its git directory says that it belongs to the pointer: an earlier sandbox may have made a
+/// pointer to anywhere, but could not write there.
+pub(super) fn linked(gitdir: &Path, common: Option<PathBuf>, pointer: &Path, walk: &Walk) -> Option<PathBuf> {
+    let end = |path: &Path| walk.trace(path).end.place();
+    let back = gitdir.join(text_of(&gitdir.join("gitdir"), walk)?);
+    let common = common
+        .filter(|common| end(gitdir).is_some_and(|at| end(common).is_some_and(|top| at.starts_with(top.join("worktrees")))));
+    common.filter(|_| end(&back).is_some() && end(&back) == end(pointer))
+}
+
+fn resolve(value: &str, base: &Path, walk: &Walk) -> PathBuf {
+    match (value.strip_prefix("~/"), walk.view.home()) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => base.join(value),
+    }
+}
+
+/// One line of git-config(1).
+#[derive(Debug, PartialEq, Eq)]
+struct Setting {
+    /// Lower case, as are keys.
+    section: String,
+    /// `[section "name"]`
+    name: String,
+    key: String,
+    value: String,
+}
+
+fn settings(text: &str) -> Vec<Setting> {
+    let (mut section, mut name, mut all) = (String::new(), String::new(), Vec::new());
+    for line in text.lines().map(str::trim) {
+        if let Some((head, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+            let (word, quoted) = head.split_once(' ').unwrap_or((head, ""));
+            section = word.trim().to_lowercase();
+            name = quoted.trim().trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
+            all.extend(setting(&section, &name, rest));
+        } else {
+            all.extend(setting(&section, &name, line));
+        }
+    }
+    all
+}
+
+fn setting(section: &str, name: &str, line: &str) -> Option<Setting> {
+    let (key, value) = line.split_once('=')?;
+    let key = key.trim();
+    if key.starts_with(['#', ';']) || key.is_empty() {
+        return None;
+    }
+    let value = value.trim();
+    let value = match value.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').map_or(quoted, |(inside, _)| inside),
+        None => value.split([';', '#']).next().unwrap_or_default().trim_end(),
+    };
+    let value = value.replace("\\\\", "\\");
+    Some(Setting { section: section.into(), name: name.into(), key: key.to_lowercase(), value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_read_as_git_reads_it() {
+        let text = "; a comment\n[Core]\n\thooksPath = .githooks # ours\n\tbare\n[submodule \"lib/x\"] url = \"a;b\"\n\
+                    #[core]\n#hooksPath = no\n[include]\npath=../.gitconfig\n";
+        let all: Vec<String> =
+            settings(text).into_iter().map(|s| format!("{} {} {} {}", s.section, s.name, s.key, s.value)).collect();
+        assert_eq!(all, ["core  hookspath .githooks", "submodule lib/x url a;b", "include  path ../.gitconfig"]);
+    }
+}

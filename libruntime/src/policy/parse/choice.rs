@@ -1,0 +1,44 @@
+//! The object `codexrun`: what Codex's forms have no word for.
+
+use super::cursor::At;
+use crate::policy::choice::{Choices, FIELDS, GIT, LIMITS, Limits};
+use crate::{Error, Result};
+
+pub(super) fn read(at: &At) -> Result<Choices> {
+    at.only("`codexrun`", FIELDS)?;
+    let flag = |key: &str| at.option(key).map_or(Ok(false), |value| value.bool());
+    let mut choices = Choices {
+        private_tmp: flag("private_tmp")?,
+        deny_secrets: flag("deny_secrets")?,
+        nested_git: flag("nested_git")?,
+        git: at.option("git").map_or(Ok(Default::default()), |git| git.word(GIT))?,
+        limits: at.option("limits").map_or(Ok(Limits::default()), |limits| self::limits(&limits))?,
+        ..Choices::default()
+    };
+    names(at, "devices", |name| choices.device(name))?;
+    names(at, "caches", |name| choices.cache(name))?;
+    Ok(choices)
+}
+
+fn names(at: &At, key: &str, mut add: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    let Some(list) = at.option(key) else { return Ok(()) };
+    for item in list.list("a list of names")? {
+        let name = item.text("a name")?;
+        add(name.str).map_err(|e| Error { place: name.error("").place, ..e })?;
+    }
+    Ok(())
+}
+
+/// Each a number, or a text where it has a unit or a fraction.
+fn limits(at: &At) -> Result<Limits> {
+    at.only("`limits`", LIMITS)?;
+    let mut limits = Limits::default();
+    for item in at.items()? {
+        let text = match item.number() {
+            Some(number) => number.to_string(),
+            None => item.text("a number")?.str.to_owned(),
+        };
+        limits.set(item.name().str, &text).map_err(|e| item.error(e.what))?;
+    }
+    Ok(limits)
+}
