@@ -7,6 +7,7 @@ mod fault;
 mod git;
 mod network;
 mod placeholder;
+mod proxy;
 mod signal;
 mod state;
 
@@ -49,6 +50,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("faults of others", fault::CASES),
     ("git", git::CASES),
     ("network", network::CASES),
+    ("own proxy", proxy::CASES),
     ("builds", build::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),
