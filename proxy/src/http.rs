@@ -10,9 +10,10 @@ use std::net::{Shutdown, TcpStream};
 pub fn serve(client: TcpStream, gate: &Gate) -> Option<()> {
     let request = match message::read(&client) {
         Ok(request) => request,
-        Err(why) => return answer(&client, "400 Bad Request", None, &why),
+        Err(why) => return answer(&client, "400 Bad Request", None, &why, true),
     };
     let connect = request.method == "CONNECT";
+    let speaks = request.method != "HEAD";
     let (protocol, method) = if connect { ("connect", None) } else { ("http", Some(request.method.as_str())) };
     match gate.dial(&Ask { protocol, method, host: &request.host, port: request.port }) {
         Ok(server) if connect => {
@@ -22,18 +23,20 @@ pub fn serve(client: TcpStream, gate: &Gate) -> Option<()> {
         Ok(server) => forward(&client, &server, request),
         Err(No::Refused(refused)) => {
             let why = format!("codexrun: {}:{} is refused: {}", request.host, request.port, refused.rule);
-            answer(&client, "403 Forbidden", Some(refused.word), &why)
+            answer(&client, "403 Forbidden", Some(refused.word), &why, speaks)
         }
-        Err(No::Failed(why)) => answer(&client, "502 Bad Gateway", None, &why),
+        Err(No::Failed(why)) => answer(&client, "502 Bad Gateway", None, &why, speaks),
     }
 }
 
-fn answer(mut client: &TcpStream, status: &str, error: Option<&str>, why: &str) -> Option<()> {
+/// `speaks`: an answer to HEAD has no body.
+fn answer(mut client: &TcpStream, status: &str, error: Option<&str>, why: &str, speaks: bool) -> Option<()> {
     let error = error.map(|word| format!("x-proxy-error: {word}\r\n")).unwrap_or_default();
     let length = why.len() + 1;
     let head =
         format!("HTTP/1.1 {status}\r\n{error}content-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-    client.write_all(format!("{head}{why}\n").as_bytes()).ok()?;
+    let body = if speaks { format!("{why}\n") } else { String::new() };
+    client.write_all(format!("{head}{body}").as_bytes()).ok()?;
     client.shutdown(Shutdown::Write).ok()?;
     // What the client still says is read, or it would get a reset in place of the answer.
     io::copy(&mut client.take(1 << 20), &mut io::sink()).ok().map(drop)
