@@ -5,7 +5,7 @@
 //! * `--detach=true`, `--debug=false`: a flag with a value → the flag, or nothing;
 //! * `--memory-swap -1`: a value that begins with a dash → `--memory-swap=-1`;
 //! * `state --root DIR ID`: a global option behind the verb → before it;
-//! * `exec ID ls -l`: the words of another program → `exec ID -- ls -l`, so that none of them is taken for an option.
+//! * `exec ID ls -l`, `sandbox ls -l`: the words of another program → `exec ID -- ls -l`, so that none of them is taken for an option.
 //!
 //! Which options there are and which take a value is asked of the grammar itself. A word after `--` is never touched.
 
@@ -30,6 +30,10 @@ pub fn normalise(argv: impl IntoIterator<Item = OsString>, grammar: &Command) ->
     while let Some(word) = argv.next() {
         if word == "--" {
             walk.own.push(word);
+            break;
+        }
+        if walk.begins_payload(&word) {
+            walk.own.extend(["--".into(), word]);
             break;
         }
         walk.word(word, &mut argv);
@@ -116,6 +120,12 @@ impl<'a> Walk<'a> {
 
     fn find_short(&self, letter: char) -> Option<&'a Arg> {
         self.verb.unwrap_or(self.grammar).get_arguments().find(|option| option.get_short() == Some(letter))
+    }
+
+    /// Whether this word and all further ones are another program's: `sandbox ls -l`.
+    fn begins_payload(&self, word: &OsStr) -> bool {
+        let next = self.verb.and_then(|verb| verb.get_positionals().nth(self.positionals));
+        next.is_some_and(Arg::is_last_set) && !word.as_bytes().starts_with(b"-")
     }
 
     /// Whether all further words are another program's: `exec ID`, `ps ID`.
@@ -220,6 +230,8 @@ mod tests {
             ("enter x -- ls -debug", "enter x -- ls -debug"),
             ("enter x", "enter x"),
             ("-root r enter x enter -debug", "--root r enter x -- enter -debug"),
+            ("sandbox --cwd d ls -debug=true", "sandbox --cwd d -- ls -debug=true"),
+            ("sandbox -policy p sandbox ls", "sandbox --policy p -- sandbox ls"),
         ];
         for (line, words) in table {
             assert_eq!(read(line).0, words, "{line}");

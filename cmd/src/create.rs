@@ -4,7 +4,6 @@ use crate::grammar::Global;
 use crate::make::absolute;
 use crate::report::Failure;
 use clap::Args;
-use libruntime::bundle::Bundle;
 use libruntime::run::{self, Options};
 use libruntime::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -72,7 +71,7 @@ impl Create {
         self.new.check(global)?;
         let id = self.id.parse()?;
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
-        let bundle = Bundle::read(&dir)?;
+        let bundle = run::read(&dir)?;
         run::read_only_self_among_others(&bundle.spec)?;
         run::close_inherited(self.new.preserve_fds)?;
         let options = Options { id: Some(id), store: Some(global.store()?), ..self.new.options(&dir, global)? };

@@ -32,7 +32,7 @@ pub struct Exec {
     /// Add a group, in numbers; may be repeated
     #[arg(short = 'g', long, value_name = "GID")]
     additional_gids: Vec<u32>,
-    /// Add a capability to all but the ambient set; may be repeated
+    /// Add a capability to the bounding, permitted and effective sets; may be repeated
     #[arg(short, long, value_name = "CAP")]
     cap: Vec<String>,
     /// The AppArmor profile
@@ -69,7 +69,9 @@ pub struct Exec {
 
 impl Exec {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        run::read_only_self()?;
+        if self.process.as_deref().is_some_and(read_once) {
+            run::read_only_self()?;
+        }
         let (store, id) = (global.store()?, self.id.parse()?);
         // Read before the descriptors go: the file may be one of them.
         let given = self.process.as_deref().map(read).transpose()?;
@@ -148,14 +150,19 @@ impl Exec {
     }
 }
 
-/// In every set but the ambient one, as runc.
+/// In those that count for the process itself. Not in the inheritable set: a file with inheritable capabilities would give them to
+/// any user of the container (CVE-2022-29162).
 fn with(mut sets: LinuxCapabilities, more: &[Capability]) -> LinuxCapabilities {
     let add = |set: &Option<Capabilities>| Some(set.iter().flatten().chain(more).copied().collect());
     sets.set_bounding(add(sets.bounding()));
     sets.set_effective(add(sets.effective()));
     sets.set_permitted(add(sets.permitted()));
-    sets.set_inheritable(add(sets.inheritable()));
     sets
+}
+
+/// Whether it may be gone when codexrun has begun anew, and reads it again: a pipe, or a link to a descriptor.
+fn read_once(file: &Path) -> bool {
+    file.symlink_metadata().is_ok_and(|meta| !meta.is_file())
 }
 
 fn read(file: &Path) -> Result<Process> {

@@ -107,7 +107,7 @@ impl Global {
     pub fn store(&self) -> Result<Store, Error> {
         match &self.root {
             Some(root) => crate::make::absolute(root).map(Store::at),
-            None => Ok(Store::default()),
+            None => Ok(Store::usual()?),
         }
     }
 
@@ -194,11 +194,6 @@ pub fn read(words: &[OsString]) -> (Line, Result<Cli, clap::Error>) {
         (_, Err(_)) => read_by(Cli::command(), words),
         read => read,
     }
-}
-
-/// The first word that is the name of a verb: mostly the verb.
-pub fn first_verb(words: &[OsString]) -> Option<&'static str> {
-    words.iter().skip(1).find_map(|word| VERBS.iter().find(|(name, _)| word == name)).map(|(name, _)| *name)
 }
 
 fn grammar_of(words: &[OsString]) -> Command {

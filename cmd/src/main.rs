@@ -45,10 +45,6 @@ use report::Failure;
 #[cfg_attr(test, expect(dead_code, reason = "the test harness has a `main` of its own"))]
 fn start() -> u8 {
     let words: Vec<_> = std::env::args_os().collect();
-    if grammar::first_verb(&words) == Some("exec") {
-        // Before anything else is done twice. If it fails, `exec` itself finds that out again, and says so.
-        libruntime::run::read_only_self().unwrap_or(());
-    }
     let (line, parsed) = grammar::read(&words);
     let code = match parsed {
         Ok(cli) => match dispatch(&cli) {

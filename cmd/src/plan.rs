@@ -8,7 +8,7 @@ use clap::Args;
 use libruntime::bundle::Bundle;
 use libruntime::host::Host;
 use libruntime::policy::view::{Disk, Recorded, View};
-use libruntime::{Error, Result, plan};
+use libruntime::{Error, Result, plan, run};
 use std::path::PathBuf;
 
 /// Print the kernel operations that running a bundle or a policy would perform
@@ -34,7 +34,7 @@ impl Plan {
         let view = self.view.as_deref().map(Recorded::load).transpose()?;
         let bundle = self.bundle(view.as_ref())?;
         let options = plan::Options::default();
-        let plan = plan::Plan::new(&bundle, &host(view.as_ref(), &bundle, &options), &options)?;
+        let plan = plan::Plan::new(&bundle, &host(view.as_ref(), &bundle, &options)?, &options)?;
         plan.warnings.iter().for_each(|what| warn(what));
         output::print(&plan.to_string())
     }
@@ -47,13 +47,13 @@ impl Plan {
                 Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env`, the network's flags and a command need `--policy`")
                     .into())
             }
-            (None, _) => Ok(Bundle::read(&self.bundle)?),
+            (None, _) => Ok(run::read(&self.bundle)?),
         }
     }
 }
 
 /// With a view, what the view says of the caller, on a kernel that has everything.
-fn host(view: Option<&Recorded>, bundle: &Bundle, options: &plan::Options) -> Host {
+fn host(view: Option<&Recorded>, bundle: &Bundle, options: &plan::Options) -> Result<Host, Error> {
     let recorded = view.map(Recorded::ids).map(|(uid, gid)| Host::recorded(uid, gid));
-    recorded.unwrap_or_else(|| Host::probe_for(&bundle.spec, options))
+    recorded.map_or_else(|| Host::probe_for(&bundle.spec, options), Ok)
 }

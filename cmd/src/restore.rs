@@ -6,7 +6,6 @@ use crate::grammar::Global;
 use crate::make::absolute;
 use crate::report::Failure;
 use clap::Args;
-use libruntime::bundle::Bundle;
 use libruntime::run::{self, Options, criu};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +52,7 @@ impl Restore {
         new.check(global)?;
         let id = self.id.parse()?;
         let dir = absolute(self.bundle.as_deref().unwrap_or(Path::new(".")))?;
-        let bundle = Bundle::read(&dir)?;
+        let bundle = run::read(&dir)?;
         run::close_inherited(0)?;
         let store = Some(global.store()?);
         let options = Options { id: Some(id), store, detach: self.detach, ..new.options(&dir, global)? };

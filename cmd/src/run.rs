@@ -5,7 +5,7 @@ use crate::grammar::Global;
 use crate::make::absolute;
 use crate::report::Failure;
 use clap::Args;
-use libruntime::bundle::{Bundle, CONFIG};
+use libruntime::bundle::CONFIG;
 use libruntime::run::{self, Options};
 use libruntime::state::ContainerId;
 use libruntime::{Error, Result};
@@ -38,7 +38,7 @@ impl Run {
             return Err(Error::new("`--detach` needs an id to find the container by").hint(hint).into());
         }
         let dir = absolute(&dir)?;
-        let bundle = Bundle::read(&dir)?;
+        let bundle = run::read(&dir)?;
         run::read_only_self_among_others(&bundle.spec)?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then(|| global.store()).transpose()?;

@@ -1,7 +1,7 @@
 //! The command line from outside: what is printed where, and with which code it ends.
 
 use libruntime::state::{Record, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -289,10 +289,86 @@ mod usage {
         }
     }
 
+    /// Wrong types, unknown words, what this host lacks and what contradicts itself, in as many subjects.
+    #[test]
+    fn every_reason_is_said_at_once_each_with_its_place() {
+        let dir = dir();
+        std::fs::create_dir(dir.path().join("r")).unwrap();
+        let config = json!({
+            "ociVersion": "9.9.9",
+            "root": {"path": "r", "readonly": "yes"},
+            "hostname": "box",
+            "process": {
+                "user": {"uid": -1, "gid": 0}, "args": ["x"], "cwd": "relative",
+                "rlimits": [{"type": "RLIMIT_NO_SUCH", "soft": 1, "hard": 1}],
+                "selinuxLabel": "u:r:t:s0",
+                "scheduler": {"policy": "SCHED_RR", "priority": 1000},
+            },
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"type": "tmpfs"},
+                {"destination": "/x", "type": "tmpfs", "options": ["no-such-option", "copy-symlink"]},
+            ],
+            "hooks": {"prestart": [{"path": "relative"}]},
+            "linux": {
+                "namespaces": [{"type": "mount"}, {"type": "pid"}],
+                "timeOffsets": {"boottime": {"secs": 1}},
+                "sysctl": {"kernel.core_pattern": "x"},
+                "devices": [{"path": "relative", "type": "c", "major": 1, "minor": 1}],
+                "intelRdt": {"closID": "a/b", "memBwSchema": "x"},
+                "personality": {"domain": "LINUX", "flags": ["x"]},
+                "rootfsPropagation": "sideways",
+                "resources": {"pids": {"limit": "many"}},
+                "seccomp": {
+                    "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x",
+                    "syscalls": [{"names": [], "action": "SCMP_ACT_KILL", "errnoRet": 1}, {"names": ["read"], "action": "SCMP_ACT_NO_SUCH"}],
+                },
+            },
+            "no-such-field": 1,
+        });
+        std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+        let (code, out, said) = at(dir.path(), &["run", "--bundle", ".", "x"]);
+        assert_eq!((code, out.as_str()), (1, ""), "{said}");
+        for place in [
+            "ociVersion",
+            "root.readonly",
+            "hostname",
+            "process.user.uid",
+            "process.cwd",
+            "process.rlimits[0].type",
+            "process.selinuxLabel",
+            "process.scheduler.priority",
+            "mounts[1]",
+            "mounts[2].options",
+            "hooks.prestart[0].path",
+            "linux.timeOffsets",
+            "linux.sysctl[kernel.core_pattern]",
+            "linux.devices[0].path",
+            "linux.intelRdt.closID",
+            "linux.intelRdt.memBwSchema",
+            "linux.personality.flags",
+            "linux.rootfsPropagation",
+            "linux.resources.pids.limit",
+            "linux.seccomp.listenerMetadata",
+            "linux.seccomp.syscalls[0].names",
+            "linux.seccomp.syscalls[0].errnoRet",
+            "linux.seccomp.syscalls[1].action",
+        ] {
+            let named = said.lines().filter(|line| line.contains(&format!(": {place}: "))).count();
+            assert!(named >= 1, "{place} is not named:\n{said}");
+        }
+        assert!(
+            !said.contains("mounts[1].destination") && !said.contains("no-such-field"),
+            "what follows from another is not said:\n{said}"
+        );
+    }
+
     #[test]
     fn a_broken_bundle_is_named_by_line_column_and_path() {
         let dir = dir();
-        fs::write(dir.path().join("config.json"), "{\n\t\"ociVersion\": 1\n}\n").unwrap();
+        let rest = r#""root": {"path": "."}, "process": {"cwd": "/", "args": ["x"], "user": {"uid": 0, "gid": 0}},
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]}"#;
+        fs::write(dir.path().join("config.json"), format!("{{\n\t\"ociVersion\": 1,\n{rest}}}\n")).unwrap();
         for verb in ["run", "plan"] {
             refused(&at(dir.path(), &[verb, "."]), "config.json:2:16: ociVersion: invalid type");
         }
@@ -338,14 +414,16 @@ mod lifecycle {
     }
 
     #[test]
-    fn a_garbled_record_is_named_and_can_be_deleted() {
+    fn a_garbled_record_is_named_and_deleted_only_by_force() {
         let dir = dir();
         fs::create_dir_all(dir.path().join("r/box")).unwrap();
         fs::write(dir.path().join("r/box/state.json"), "{").unwrap();
         let (code, out, err) = at(dir.path(), &["--root", "r", "list", "--format", "json"]);
         assert_eq!((code, out.as_str()), (1, "null\n"));
         assert!(err.contains("r/box/state.json: garbled record"), "{err}");
-        assert_eq!(at(dir.path(), &["--root", "r", "delete", "box"]).0, 0);
+        let (code, _, err) = at(dir.path(), &["--root", "r", "delete", "box"]);
+        assert!(code == 1 && err.contains("garbled record"), "{err}");
+        assert_eq!(at(dir.path(), &["--root", "r", "delete", "--force", "box"]).0, 0);
         assert!(names(&dir.path().join("r")).is_empty());
     }
 }

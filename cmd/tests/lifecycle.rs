@@ -202,6 +202,65 @@ fn one_that_is_being_made_is_deleted_when_it_is_made() {
     });
 }
 
+/// What `create`, waiting for something, says to SIGTERM; nothing may be left.
+fn stopped(place: &Place, command: &mut Command, waits: impl FnMut() -> bool) {
+    let create = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until("create waits", waits);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(create.id().cast_signed()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    let begun = Instant::now();
+    let said = said(&create.wait_with_output().unwrap());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{said:?}");
+    assert_eq!((said.code, said.err.as_str()), (143, "codexrun: stopped by SIGTERM before the process could start\n"));
+    place.fails(&["state", ID], 1, "container does not exist");
+    assert!(!place.path("r").join(ID).exists());
+}
+
+#[test]
+fn create_is_stopped_by_a_signal_while_a_hook_runs_and_leaves_nothing() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    let runs = place.path("runs");
+    for kind in ["createRuntime", "createContainer"] {
+        place.edit(|spec| spec["hooks"] = json!({ kind: [hook(&format!("echo > {}; exec sleep 60", runs.display()))]}));
+        stopped(&place, &mut place.command(&["create", "--bundle", "b", ID]), || runs.exists());
+        fs::remove_file(&runs).unwrap();
+    }
+}
+
+#[test]
+fn create_does_not_wait_for_ever_for_a_console_socket_that_nobody_reads() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.edit(|spec| spec["process"]["terminal"] = json!(true));
+    let socket = place.path("console");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let path = socket.to_str().unwrap();
+    // Who has been queued stays so, gone or not.
+    while libruntime::sys::net::connect(path.as_bytes()).is_ok() {}
+    let begun = Instant::now();
+    let waits = || begun.elapsed() > Duration::from_millis(500);
+    stopped(&place, &mut place.command(&["create", "--bundle", "b", "--console-socket", path, ID]), waits);
+}
+
+#[test]
+fn a_spoilt_record_loses_no_process() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    let (state, copy) = (place.path("r").join(ID).join("state.json"), place.path("r").join(ID).join("state.json.copy"));
+    let kept = fs::read(&copy).unwrap();
+    fs::write(&state, "{").unwrap();
+    assert_eq!(place.status(), "running");
+    place.fails(&["delete", ID], 1, "that is not stopped: running");
+    fs::write(&copy, "{").unwrap();
+    place.fails(&["delete", ID], 1, "garbled record");
+    fs::write(&copy, kept).unwrap();
+    place.ok(&["delete", "--force", ID]);
+    assert!(!Path::new(&format!("/proc/{}/fd/0", place.read("pid"))).exists());
+    fs::create_dir_all(state.parent().unwrap()).unwrap();
+    fs::write(&state, "{").unwrap();
+    let said = place.codexrun(&["delete", "--force", ID]);
+    assert!(said.code == 0 && said.err.contains("processes of the container may go on"), "{said:?}");
+    assert!(!state.exists());
+}
+
 #[test]
 fn a_taken_id_is_refused_and_the_first_stays() {
     let Some(place) = Place::new("sleep 60") else { return };
@@ -322,31 +381,6 @@ fn a_terminal_of_another_file_system_is_refused() {
 }
 
 #[test]
-fn a_descriptor_of_a_directory_of_the_host_leads_nowhere() {
-    let Some(place) = Place::new("exec sleep 60") else { return };
-    place.started();
-    // CVE-2024-21626: bash opens descriptor 7, the container asks for it as its working directory.
-    let run = |verb: &str| {
-        let line = format!("exec 7</; exec \"$0\" --root r {verb}");
-        said(
-            &Command::new("bash")
-                .args(["-c", &line, env!("CARGO_BIN_EXE_codexrun")])
-                .current_dir(place.0.path())
-                .output()
-                .unwrap(),
-        )
-    };
-    for fd in 3..12 {
-        let inside = run(&format!("exec --cwd /proc/self/fd/{fd} {ID} ls"));
-        assert_ne!(inside.code, 0, "{inside:?}");
-        let kept = run(&format!("exec --preserve-fds 5 --cwd /proc/self/fd/{fd} {ID} ls"));
-        assert_ne!(kept.code, 0, "{kept:?}");
-    }
-    assert_eq!(run(&format!("exec {ID} ls /proc/self/fd")).out, "0\n1\n2\n3\n", "3 is that of ls");
-    assert!(run(&format!("exec --preserve-fds 5 {ID} ls /proc/self/fd")).out.contains("7\n"));
-}
-
-#[test]
 fn a_directory_of_the_host_as_a_stream_is_refused() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     place.started();
@@ -436,6 +470,40 @@ fn codexruns_own_file_cannot_be_written_to_through_its_process() {
     place.started();
     assert!(place.read("said").contains("Read-only file system"), "{}", place.read("said"));
     assert_eq!(place.read("log"), "codexrun\n");
+}
+
+/// CVE-2019-5736: executed by its directory, a program is called by its own name and not by a link's.
+#[test]
+fn exec_takes_a_program_by_its_directory_and_what_needs_its_path_from_a_read_only_file() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    if !nix::unistd::getuid().is_root() {
+        return eprintln!("skipped: an ordinary user's containers have no right to root's files");
+    }
+    let script = place.path("b/rootfs/bin/script");
+    fs::write(&script, "#!/bin/sh\ncat /proc/$$/comm; :\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    place.started();
+    let comm = ["exec", ID, "sh", "-c", "cat /proc/$$/comm; :"];
+    assert_eq!(place.ok(&comm), "busybox\n");
+    assert_eq!(place.ok(&["exec", ID, "script"]), "script\n");
+    // Who may look into others could open codexrun's file by way of its process.
+    let looks = [&["exec", "--cap", "CAP_SYS_PTRACE"], &comm[1..]].concat();
+    assert_eq!(place.ok(&looks), "sh\n");
+}
+
+#[test]
+fn exec_never_executes_codexrun_however_fast_the_program_changes() {
+    let script = "cd /bin; cp busybox a; while :; do cp -f a x; ln -sf /proc/self/exe y; mv y x; mv x z; cp a y; mv y x; done";
+    let Some(place) = Place::new(script) else { return };
+    for name in ["cp", "ln", "mv"] {
+        symlink("busybox", place.path("b/rootfs/bin").join(name)).unwrap();
+    }
+    place.started();
+    until("the program is there", || place.path("b/rootfs/bin/x").exists());
+    for _ in 0..40 {
+        let said = place.codexrun(&["exec", ID, "/bin/x", "--version"]);
+        assert!(said.code != 0 && said.out.is_empty(), "{said:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The command line of the suite.
 
+use crate::inject::Part;
 use std::path::PathBuf;
 
 /// What was asked for.
@@ -23,6 +24,8 @@ pub struct Args {
     pub storm: Option<u32>,
     /// What the storm's dice start from; none: the clock.
     pub seed: Option<u64>,
+    /// Strike at the calls of launches: which part of the trials.
+    pub inject: Option<Part>,
     /// One line per row and policy.
     pub verbose: bool,
     /// Drive real engines instead of the cases.
@@ -37,6 +40,7 @@ pub struct Args {
 pub const USAGE: &str = "\
 usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--write-doc FILE] [--storm [N]] [--seed S]
                    [--list] [--user NAME] [-v]
+       conformance --inject [K/N] [--filter WORD] [--user NAME] [-v]
        conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
        conformance --vm [--runtime PATH]... [--filter WORD] [--list] [-v]
 
@@ -47,6 +51,8 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   --write-doc FILE the same, and writes what came of them as a page (docs/spec-conformance.md)
   --storm [N]      only the storm: N containers (200), 16 at a time, and the runtime killed at random moments
   --seed S         the storm of that seed again
+  --inject [K/N]   as root: make every system call of a launch fail, and hit every moment of it with a signal;
+                   only every N-th trial from the K-th on
   --list           print the rows and stop
   --user NAME      the ordinary account; default codexrun-test, made with useradd when missing
   -v               one line per row and policy instead of one per row; with --engines: how long each check takes
@@ -76,6 +82,7 @@ impl Args {
                 "--write-doc" => args.write_doc = Some(value()?.into()),
                 "--storm" => args.storm = Some(number(words.next_if(|w| w.parse::<u32>().is_ok()).as_deref().unwrap_or(STORM))?),
                 "--seed" => args.seed = Some(number(&value()?)?),
+                "--inject" => args.inject = Some(words.next_if(|w| w.contains('/')).as_deref().unwrap_or("0/1").parse()?),
                 "--list" => args.list = true,
                 "--engines" => args.engines = true,
                 "--vm" => args.vm = true,

@@ -69,6 +69,13 @@ impl Launch {
     /// Starts it in a process group of its own; output goes to files, so that no pipe can be held open.
     pub fn start(&self, actor: &Actor) -> std::io::Result<Running> {
         let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let mut command = self.command(actor, &out, &err)?;
+        let (child, known) = Known::spawn(&mut command)?;
+        Ok(Running { child, line: self.line(actor), out, err, _known: known })
+    }
+
+    /// The command with its surroundings, not started.
+    pub fn command(&self, actor: &Actor, out: &File, err: &File) -> std::io::Result<Command> {
         let mut command = Command::new(&self.argv[0]);
         command.args(&self.argv[1..]).current_dir(&self.dir).process_group(0);
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", &actor.home);
@@ -77,8 +84,7 @@ impl Launch {
         if Uid::effective().is_root() && !self.keeps_root {
             command.uid(actor.uid).gid(actor.gid);
         }
-        let (child, known) = Known::spawn(&mut command)?;
-        Ok(Running { child, line: self.line(actor), out, err, _known: known })
+        Ok(command)
     }
 
     /// Starts it and waits for its end.

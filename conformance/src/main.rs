@@ -4,6 +4,8 @@ mod actor;
 mod args;
 mod case;
 mod engine;
+mod hole;
+mod inject;
 mod launch;
 mod matrix;
 mod oci;
@@ -44,7 +46,7 @@ fn suite(args: &Args) -> Result<Report, String> {
     }
     let mut report = Report::default();
     if args.list {
-        matrix::rows().into_iter().chain(case::rows()).chain(oci::rows()).for_each(|row| println!("{row}"));
+        matrix::rows().into_iter().chain(case::rows()).chain(oci::rows()).chain(inject::rows()).for_each(|row| println!("{row}"));
         return Ok(report);
     }
     in_private_mounts()?;
@@ -58,6 +60,12 @@ fn suite(args: &Args) -> Result<Report, String> {
     let columns = columns(args, &stage, &actors);
     if let Some(count) = args.storm {
         storms(args, &stage, &columns, count, &mut report);
+        report.print(args.verbose);
+        return Ok(report);
+    }
+    if args.inject.is_some() {
+        let ours: Vec<Column> = columns.into_iter().filter(|c| c.runtime.kind == Kind::Codexrun).collect();
+        oci::worker::play(stage.programs(), &ours, &mut report);
         report.print(args.verbose);
         return Ok(report);
     }
@@ -96,7 +104,11 @@ fn policies(args: &Args, stage: &Stage, columns: &[Column], report: &mut Report)
 fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Result<Report, String> {
     let stage = Stage::sharing(programs).map_err(|e| format!("/var/tmp: {e}"))?;
     let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == name).ok_or(format!("no column {name}"))?;
-    oci::run_one(&stage, &column, &|row| args.wants(row, name));
+    let wanted = |row: &str| args.wants(row, name);
+    match args.inject {
+        Some(part) => inject::run_one(&stage, &column, part, &wanted),
+        None => oci::run_one(&stage, &column, &wanted),
+    }
     Ok(Report::default())
 }
 

@@ -13,11 +13,14 @@ pub const RESOLVE: &str = "dev.codexrun.resolve";
 /// JSON array of absolute paths which were missing when the bundle was made and are mounted over so that they cannot
 /// be created. The keeper makes an empty directory for each, holds it while the container lives, and removes it.
 pub const PLACEHOLDERS: &str = "dev.codexrun.placeholders";
+/// JSON array of the deny patterns that were expanded when the bundle was made. Asks for nothing: what they matched then is covered by
+/// mounts, and what is made later is not.
+pub const DENY_GLOBS: &str = "dev.codexrun.deny-globs";
 /// Permission bits of such a directory: readable, not writable, and sticky, which nobody gives to a directory that is not writable.
 /// With them an empty directory counts as missing.
 pub const PLACEHOLDER_MODE: u32 = 0o1555;
 
 /// Every key above; an annotation with the prefix that is not listed is refused by name.
-pub const ALL: &[&str] = &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS];
+pub const ALL: &[&str] = &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS, DENY_GLOBS];
 /// The prefix of them all.
 pub const PREFIX: &str = "dev.codexrun.";

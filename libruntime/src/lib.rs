@@ -14,6 +14,7 @@ pub mod host;
 pub mod losses;
 pub mod plan;
 pub mod policy;
+pub mod resctrl;
 pub mod run;
 pub mod state;
 #[allow(unsafe_code)]

@@ -38,6 +38,7 @@ pub fn losses(spec: &Spec, other: Other) -> Vec<Loss> {
     let mut losses = annotations(spec);
     losses.extend(fields(&json, other));
     losses.extend(placeholders_by_hand(spec));
+    losses.extend(snapshot(spec));
     losses.extend(version(spec, other));
     losses.extend(no_root_id(spec, other));
     losses.extend(root_itself(spec));
@@ -118,6 +119,16 @@ fn placeholders_by_hand(spec: &Spec) -> Option<Loss> {
     Some(Loss { place: annotated(annotation::PLACEHOLDERS), clause, consequence })
 }
 
+/// A mount covers what is there; no runtime, codexrun included, can cover what is not there yet by its name alone.
+fn snapshot(spec: &Spec) -> Option<Loss> {
+    spec.annotations().as_ref()?.get(annotation::DENY_GLOBS)?;
+    Some(Loss {
+        place: annotated(annotation::DENY_GLOBS),
+        clause: "denied patterns",
+        consequence: "expanded when the bundle was made: a file that is made outside of the sandbox later and matches can be read",
+    })
+}
+
 /// crun 1.8.1: "unknown version specified".
 fn version(spec: &Spec, other: Other) -> Option<Loss> {
     let mut parts = spec.version().split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
@@ -194,6 +205,15 @@ mod tests {
         };
         assert!(with(json!({})).ends_with("they stay there"));
         assert!(with(json!({ "poststop": [{ "path": "/x" }] })).contains("when the runtime is killed"));
+    }
+
+    #[test]
+    fn a_denied_pattern_is_a_snapshot_under_every_runtime() {
+        let annotations = json!({ annotation::DENY_GLOBS: "[\"/w/**/*.env\"]" });
+        for other in [Other::Runc, Other::Crun] {
+            let places = lost(json!({ "ociVersion": "1.0.2", "annotations": annotations }), other);
+            assert_eq!(places, ["annotations[\"dev.codexrun.deny-globs\"]"]);
+        }
     }
 
     #[test]

@@ -86,6 +86,13 @@ fn message(stream: UnixStream) -> Result<Master, No> {
 }
 
 impl Master {
+    /// The bytes of the message and all that follow, to the end.
+    pub fn to_end(&self) -> Result<Vec<u8>, No> {
+        let mut all = self.name.clone();
+        (&self.stream).read_to_end(&mut all)?;
+        Ok(all)
+    }
+
     /// Reads the terminal until it has said this.
     pub fn says(self, expected: &str) -> Verdict {
         let Some(fd) = self.descriptors.into_iter().next() else {

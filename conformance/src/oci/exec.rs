@@ -39,7 +39,7 @@ pub const CASES: &[Must] = &[
 ];
 
 /// A process file with these changes.
-fn process(turn: &Turn, args: &[&str], change: impl Fn(&mut Value)) -> Result<PathBuf, No> {
+pub fn process(turn: &Turn, args: &[&str], change: impl Fn(&mut Value)) -> Result<PathBuf, No> {
     let mut process = turn.config(args)["process"].clone();
     change(&mut process);
     let path = turn.dir.join(turn.fresh()).with_extension("json");
@@ -80,7 +80,7 @@ fn detached(container: &Container, turn: &Turn) -> Result<i32, No> {
 
 /// `exec --detach` of a process file. Like conmon, somebody waits for the process: the first one of a PID namespace is not
 /// gone before all others have been collected, pid_namespaces(7).
-fn detached_as(container: &Container, turn: &Turn, file: &Path, options: &[&str]) -> Result<i32, No> {
+pub fn detached_as(container: &Container, turn: &Turn, file: &Path, options: &[&str]) -> Result<i32, No> {
     let pid_file = file.with_extension("pid");
     let (file, path) = (file.display().to_string(), pid_file.display().to_string());
     let words = [&["exec", "--detach", "--pid-file", &path, "--process", &file], options, &[&container.id]].concat();

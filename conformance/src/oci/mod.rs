@@ -4,7 +4,7 @@
 
 mod annotations;
 pub mod bundle;
-mod console;
+pub mod console;
 pub mod container;
 mod create;
 mod delete;
@@ -16,9 +16,10 @@ mod hooks;
 mod kill;
 mod lifecycle;
 mod mounts;
-mod process;
+pub mod process;
 mod rlimits;
 mod root;
+mod seccomp;
 mod start;
 mod state;
 pub mod storm;
@@ -51,11 +52,18 @@ pub struct Must {
     pub says: &'static str,
     who: Who,
     run: fn(&Turn) -> Verdict,
+    /// What succeeded once has succeeded: it is not asked again.
+    is_attack: bool,
 }
 
 /// A demand.
 pub const fn must(name: &'static str, says: &'static str, who: Who, run: fn(&Turn) -> Verdict) -> Must {
-    Must { name, says, who, run }
+    Must { name, says, who, run, is_attack: false }
+}
+
+/// A demand that is put by an attack.
+pub const fn attack(name: &'static str, says: &'static str, who: Who, run: fn(&Turn) -> Verdict) -> Must {
+    Must { is_attack: true, ..must(name, says, who, run) }
 }
 
 /// The sources of the demands, and their cases.
@@ -74,8 +82,10 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("config.md: process.terminal", console::CASES),
     ("runtime.md, config.md: hooks", hooks::CASES),
     ("config.md: annotations, extensibility, valid values", annotations::CASES),
+    ("config-linux.md: seccomp", seccomp::CASES),
     ("engines: the command line", engine::CASES),
     ("engines: exec", exec::CASES),
+    ("old holes", crate::hole::CASES),
 ];
 
 /// The rows, as they are printed.
@@ -96,7 +106,8 @@ pub fn run(stage: &Stage, columns: &[Column], report: &mut Report) {
 /// Runs one column for [`run`] and tells what came of it.
 pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     for must in all().filter(|must| wanted(must.name)) {
-        crate::engine::supervise::say(must.name, asked(must.name, || one(stage, column, must)));
+        let ask = || one(stage, column, must);
+        crate::engine::supervise::say(must.name, if must.is_attack { ask() } else { asked(must.name, ask) });
     }
 }
 
@@ -119,19 +130,20 @@ pub fn one(stage: &Stage, column: &Column, must: &Must) -> Verdict {
 }
 
 /// The payloads' program, where it can be linked into bundles.
-fn busybox(stage: &Stage) -> Result<PathBuf, No> {
+pub fn busybox(stage: &Stage) -> Result<PathBuf, No> {
     if !Path::new(bundle::BUSYBOX).is_file() {
         return skip(format!("no {}: apt-get install busybox-static", bundle::BUSYBOX));
     }
     Ok(stage.program(Path::new(bundle::BUSYBOX))?)
 }
 
-fn host_mounts() -> String {
+/// The mount table of this namespace.
+pub fn host_mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
 }
 
 /// After a case no process, mount, cgroup or state of it is there.
-fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
+pub fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
     let mut left = orphans_end(GRACE);
     if host_mounts() != mounts {
         left.push("a mount".into());

@@ -1,30 +1,34 @@
 //! Where in a JSON text a line and a column lie, as people write it: `mounts[0].destination`. A second deserializer that knows its path
 //! would do, at the price of a second copy of every type's code in memory.
 
-/// One step down.
-enum Step {
+/// One step down. Escapes of a key stay as they are written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
     Key(String),
     Index(usize),
 }
 
-/// The path of the value that ends at, or holds, this place (both count from 1, columns in bytes); `None` at the top.
-pub(super) fn path(text: &[u8], line: usize, column: usize) -> Option<String> {
+/// The way to the value that ends at, or holds, this place (both count from 1, columns in bytes); none at the top.
+pub(super) fn steps(text: &[u8], line: usize, column: usize) -> Vec<Step> {
     let begin = match line {
-        0 | 1 => 0,
-        _ => text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(line - 2)?.0 + 1,
+        0 | 1 => Some(0),
+        _ => text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(line - 2).map(|(at, _)| at + 1),
     };
-    let steps = steps(text.get(..(begin + column).min(text.len()))?);
+    begin.and_then(|begin| text.get(..(begin + column).min(text.len()))).map_or(Vec::new(), open)
+}
+
+/// As people write it.
+pub(super) fn written(steps: &[Step]) -> String {
     let written = steps.iter().map(|step| match step {
         Step::Key(key) => format!(".{key}"),
         Step::Index(index) => format!("[{index}]"),
     });
     let path: String = written.collect();
-    let path = path.trim_start_matches('.');
-    (!path.is_empty()).then(|| path.to_owned())
+    path.trim_start_matches('.').to_owned()
 }
 
 /// What is open at the end of the text.
-fn steps(text: &[u8]) -> Vec<Step> {
+fn open(text: &[u8]) -> Vec<Step> {
     let (mut steps, mut last) = (Vec::new(), String::new());
     let mut bytes = text.iter().copied();
     while let Some(byte) = bytes.next() {
@@ -65,7 +69,11 @@ fn string(bytes: &mut impl Iterator<Item = u8>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::path;
+    use super::{steps, written};
+
+    fn path(text: &[u8], line: usize, column: usize) -> String {
+        written(&steps(text, line, column))
+    }
 
     #[test]
     fn a_place_is_named_by_the_keys_and_indices_that_lead_to_it() {
@@ -76,18 +84,18 @@ mod tests {
             let column = end - text[..end].rfind('\n').map_or(0, |n| n + 1);
             path(text.as_bytes(), line, column)
         };
-        assert_eq!(at("{"), None);
-        assert_eq!(at("[1").unwrap(), "a[0]");
-        assert_eq!(at("\"x\"").unwrap(), "a[1].b,]\\\"");
-        assert_eq!(at("\"}").unwrap(), "a[1]", "what is closed is no longer named");
-        assert_eq!(at("7").unwrap(), "c.d");
-        assert_eq!(at("7}}"), None);
+        assert_eq!(at("{"), "");
+        assert_eq!(at("[1"), "a[0]");
+        assert_eq!(at("\"x\""), "a[1].b,]\\\"");
+        assert_eq!(at("\"}"), "a[1]", "what is closed is no longer named");
+        assert_eq!(at("7"), "c.d");
+        assert_eq!(at("7}}"), "");
     }
 
     #[test]
     fn a_place_outside_of_the_text_is_nowhere() {
-        assert_eq!(path(b"", 1, 0), None);
-        assert_eq!(path(b"[1]", 9, 9), None);
-        assert_eq!(path(b"[[\"", 1, 99).unwrap(), "[0][0]");
+        assert_eq!(path(b"", 1, 0), "");
+        assert_eq!(path(b"[1]", 9, 9), "");
+        assert_eq!(path(b"[[\"", 1, 99), "[0][0]");
     }
 }

@@ -1,9 +1,11 @@
 //! A bundle: a spec and the root file system it names, in memory or on disk.
 
 mod locate;
+mod mend;
 mod read;
 mod write;
 
+pub use mend::{Fault, Mended};
 pub use read::spec;
 
 use oci_spec::runtime::Spec;

@@ -3,6 +3,7 @@
 use super::{Bundle, CONFIG, Rootfs, locate};
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,7 @@ impl Bundle {
     }
 }
 
-fn text(file: &Path) -> Result<Vec<u8>> {
+pub(super) fn text(file: &Path) -> Result<Vec<u8>> {
     let text = crate::text::read(file, LIMIT + 1).map_err(|e| unreadable(file, &e))?;
     if text.len() as u64 > LIMIT {
         return Err(Error::new("larger than 16 MiB").at(file.display().to_string()));
@@ -53,13 +54,13 @@ fn cause(e: &std::io::Error) -> String {
 /// The spec, and the fields that it does not know.
 fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
     let mut unknown = Vec::new();
-    let text = &*scheduler_flags(text);
+    let text = &*respelt(text);
     let spec = deserialize(text, |path| unknown.push(path.to_string()));
-    spec.map(|spec| (spec, unknown)).map_err(|e| malformed(file, &e, text))
+    spec.map(|spec| (spec, unknown)).map_err(|e| malformed(file, &e, text, 0).0)
 }
 
 /// The one place where a spec is read: each other kind of deserializer would be another copy of every type's code in memory.
-fn deserialize(text: &[u8], mut unknown: impl FnMut(serde_ignored::Path)) -> serde_json::Result<Spec> {
+pub(super) fn deserialize(text: &[u8], mut unknown: impl FnMut(serde_ignored::Path)) -> serde_json::Result<Spec> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let ignored: &mut dyn FnMut(serde_ignored::Path) = &mut unknown;
     let spec = serde_ignored::deserialize(&mut json, ignored)?;
@@ -68,30 +69,47 @@ fn deserialize(text: &[u8], mut unknown: impl FnMut(serde_ignored::Path)) -> ser
 
 /// A spec that was put together as JSON.
 pub fn spec(json: &serde_json::Value) -> serde_json::Result<Spec> {
-    deserialize(json.to_string().as_bytes(), |_| {})
+    deserialize(&respelt(json.to_string().as_bytes()), |_| {})
 }
 
-/// Two flags of `process.scheduler` are spelled otherwise by `oci_spec` than by the specification.
-fn scheduler_flags(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    let Some(json) = std::str::from_utf8(text).ok().filter(|json| json.contains("\"SCHED_FLAG_")) else { return text.into() };
-    let json = json.replace("\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\"");
-    json.replace("\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\"").into_bytes().into()
-}
+/// Words that `oci_spec` spells otherwise than the specification, and those that tell whether there are any.
+const MISSPELT: &[(&str, &str, &str)] = &[
+    ("\"SCHED_FLAG_", "\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\""),
+    ("\"SCHED_FLAG_", "\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\""),
+    ("\"intelRdt\"", "\"enableCMT\"", "\"enableCmt\""),
+    ("\"intelRdt\"", "\"enableMBM\"", "\"enableMbm\""),
+];
 
-fn malformed(file: &Path, e: &serde_json::Error, text: &[u8]) -> Error {
-    let (line, column) = (e.line(), e.column());
-    let said = e.to_string();
-    let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
-    let place = format!("{}:{line}:{column}", file.display());
-    // What is no JSON is said of the character that should not be there; it closes nothing.
-    let before = if e.is_syntax() { column.saturating_sub(1) } else { column };
-    match locate::path(text, line, before) {
-        None => Error::new(what).at(place),
-        Some(path) => Error::new(what).at(format!("{place}: {path}")),
+/// The text as `oci_spec` reads it.
+pub(super) fn respelt(text: &[u8]) -> Cow<'_, [u8]> {
+    let Ok(mut json) = std::str::from_utf8(text).map(Cow::Borrowed) else { return text.into() };
+    for (sign, right, theirs) in MISSPELT {
+        if json.contains(sign) {
+            json = json.replace(right, theirs).into();
+        }
+    }
+    match json {
+        Cow::Borrowed(_) => text.into(),
+        Cow::Owned(json) => json.into_bytes().into(),
     }
 }
 
-fn rootfs(dir: &Path, file: &Path, spec: &Spec) -> Result<PathBuf> {
+/// The reason, and the way to the value that it is about. The text has so many bytes more in that line than the file.
+pub(super) fn malformed(file: &Path, e: &serde_json::Error, text: &[u8], more: usize) -> (Error, Vec<locate::Step>) {
+    let (line, column) = (e.line(), e.column());
+    let said = e.to_string();
+    let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
+    let place = format!("{}:{line}:{}", file.display(), column.saturating_sub(more));
+    // What is no JSON is said of the character that should not be there; it closes nothing. An array in the wrong place is not entered.
+    let outside = e.is_syntax() || what.starts_with("invalid type: sequence");
+    let steps = locate::steps(text, line, if outside { column.saturating_sub(1) } else { column });
+    match locate::written(&steps) {
+        path if path.is_empty() => (Error::new(what).at(place), steps),
+        path => (Error::new(what).at(format!("{place}: {path}")), steps),
+    }
+}
+
+pub(super) fn rootfs(dir: &Path, file: &Path, spec: &Spec) -> Result<PathBuf> {
     let wrong = |place: &str, what: String| Error::new(what).at(format!("{}: {place}", file.display()));
     let root = spec.root().as_ref().ok_or_else(|| wrong("root", "missing: a bundle needs a root file system".into()))?;
     if root.path().as_os_str().is_empty() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// The groups of a fresh path below the caller's own cgroups.
 fn groups(name: &str) -> Option<Vec<Group>> {
-    let hierarchies = Cgroups::probe().hierarchies;
+    let hierarchies = Cgroups::probe().unwrap().hierarchies;
     if !nix::unistd::geteuid().is_root()
         || hierarchies.is_empty()
         || fs::metadata("/sys/fs/cgroup").is_ok_and(|m| m.permissions().readonly())

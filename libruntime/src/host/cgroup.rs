@@ -1,6 +1,7 @@
 //! Which cgroup hierarchies there are, where they are mounted, and where in them the caller is. Found in mountinfo, never by the
 //! name of a directory: engines make plain directories below `/sys/fs/cgroup`.
 
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -37,14 +38,15 @@ pub struct Hierarchy {
 }
 
 impl Cgroups {
-    /// Reads /proc/self/{mountinfo,cgroup}, and of a v2 hierarchy the list of controllers. What cannot be read is not there.
-    pub fn probe() -> Self {
-        let proc = |name: &str| read(&Path::new("/proc/self").join(name));
+    /// Reads /proc/self/{mountinfo,cgroup}, and of a v2 hierarchy the list of controllers.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read.
+    pub fn probe() -> Result<Self> {
         let controllers = |mount: &Path| read(&mount.join("cgroup.controllers"));
-        Cgroups {
-            hierarchies: hierarchies(&proc("mountinfo"), &proc("cgroup"), controllers),
-            user_namespace: !super::in_initial_user_namespace(),
-        }
+        let (mountinfo, cgroup) = (read(Path::new("/proc/self/mountinfo"))?, read(Path::new("/proc/self/cgroup"))?);
+        let user_namespace = !super::in_initial_user_namespace()?;
+        Ok(Cgroups { hierarchies: hierarchies(&mountinfo, &cgroup, controllers)?, user_namespace })
     }
 
     /// A machine with cgroup v2 and nothing else, for listings that must not depend on the machine.
@@ -56,11 +58,13 @@ impl Cgroups {
     }
 }
 
-fn read(path: &Path) -> String {
-    crate::text::read(path, u64::MAX).ok().and_then(|text| String::from_utf8(text).ok()).unwrap_or_default()
+/// Empty when there is no such file.
+pub(super) fn read(path: &Path) -> Result<String> {
+    let text = super::told(path, crate::text::read(path, u64::MAX))?.unwrap_or_default();
+    String::from_utf8(text).map_err(|_| Error::new(format!("{} is not UTF-8", path.display())))
 }
 
-fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> String) -> Vec<Hierarchy> {
+fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> Result<String>) -> Result<Vec<Hierarchy>> {
     let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
     let mut found: Vec<Hierarchy> = Vec::new();
     for line in cgroup.lines() {
@@ -74,12 +78,12 @@ fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> 
         let version = if names.is_empty() { Version::V2 } else { Version::V1 };
         let controllers = match version {
             Version::V1 => names.iter().map(|name| (*name).to_owned()).collect(),
-            Version::V2 => v2_controllers(&mount.point).split_ascii_whitespace().map(str::to_owned).collect(),
+            Version::V2 => v2_controllers(&mount.point)?.split_ascii_whitespace().map(str::to_owned).collect(),
         };
         found.push(Hierarchy { version, controllers, mount: mount.point.clone(), own: mount.directory(Path::new(path)) });
     }
     found.sort_by_key(|hierarchy| hierarchy.version == Version::V2);
-    found
+    Ok(found)
 }
 
 /// A line of /proc/self/mountinfo, proc_pid_mountinfo(5).
@@ -92,7 +96,7 @@ pub(crate) struct Mount {
     pub root: PathBuf,
     /// Where.
     pub point: PathBuf,
-    fstype: String,
+    pub(super) fstype: String,
     options: String,
 }
 
@@ -120,7 +124,7 @@ impl Mount {
     }
 
     /// Whether its mount point leads to it, and not to something that was mounted over it or over a directory above it.
-    fn is_visible(&self, mounts: &[Mount]) -> bool {
+    pub(super) fn is_visible(&self, mounts: &[Mount]) -> bool {
         let ids: Vec<u32> = mounts.iter().map(|m| m.id).collect();
         let Some(mut at) = mounts.iter().find(|m| m.point == Path::new("/") && (!ids.contains(&m.parent) || m.parent == m.id))
         else {
@@ -170,7 +174,7 @@ mod tests {
     const OWN: &str = "9:name=systemd:/\n4:memory:/a/b\n1:cpu,cpuacct:/\n0::/u\n";
 
     fn of(mountinfo: &str) -> Vec<(Version, String, String, String)> {
-        let all = hierarchies(mountinfo, OWN, |_| "hugetlb\n".to_owned());
+        let all = hierarchies(mountinfo, OWN, |_| Ok("hugetlb\n".to_owned())).unwrap();
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         all.iter().map(|h| (h.version, h.controllers.join(","), text(&h.mount), text(&h.own))).collect()
     }

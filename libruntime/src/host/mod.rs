@@ -1,12 +1,16 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
 pub mod cgroup;
+pub mod resctrl;
 
 use crate::plan;
-use crate::sys::{cred, mount, process};
+use crate::sys::{Errno, cred, mount, process};
+use crate::{Error, Result};
 use cgroup::Cgroups;
 use oci_spec::runtime::Spec;
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// What the plan depends on besides the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +40,40 @@ pub struct Host {
     pub native: crate::bpf::Native,
     /// The cgroup hierarchies; looked for only when a spec needs them.
     pub cgroups: Option<Cgroups>,
+    /// The resctrl file system; looked for only when a spec needs it.
+    pub resctrl: Option<resctrl::Resctrl>,
 }
 
 /// Whether the caller is in the initial user namespace. The number of that one is fixed (PROC_USER_INIT_INO of the kernel's
 /// include/linux/proc_ns.h), and no other has it; another one's uid_map could look the same. Without a /proc it counts as the initial.
-pub fn in_initial_user_namespace() -> bool {
-    std::fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == 0xEFFF_FFFD)
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn in_initial_user_namespace() -> Result<bool> {
+    let namespace = told(Path::new(USER_NAMESPACE), std::fs::metadata(USER_NAMESPACE))?;
+    Ok(namespace.is_none_or(|namespace| namespace.ino() == 0xEFFF_FFFD))
 }
 
+const USER_NAMESPACE: &str = "/proc/self/ns/user";
+
 /// user_namespaces(7), /proc/PID/setgroups; the initial one always permits it.
-fn setgroups_allowed() -> bool {
-    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "allow")
+fn setgroups_allowed() -> Result<bool> {
+    Ok(fact("/proc/self/setgroups")?.is_some_and(|word| word.starts_with(b"allow")))
+}
+
+/// What a file of /proc or /sys says; none if this kernel has no such file.
+fn fact(path: &str) -> Result<Option<Vec<u8>>> {
+    let path = Path::new(path);
+    told(path, crate::text::read(path, u64::MAX))
+}
+
+/// An answer of the kernel's; none if there is nothing of that name to ask. What it would not say is not taken for a no.
+fn told<T>(path: &Path, answer: io::Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(Error::new(format!("cannot read {}", path.display())).cause(e)),
+    }
 }
 
 const CAP_MKNOD: u64 = 1 << 27;
@@ -55,32 +82,41 @@ const CAP_SETUID: u64 = 1 << 7;
 
 impl Host {
     /// Asks the kernel; needs no privilege and changes nothing.
-    pub fn probe() -> Self {
-        let own = cred::capabilities().unwrap_or_default();
+    ///
+    /// # Errors
+    /// A question that the kernel does not answer.
+    pub fn probe() -> Result<Self> {
+        let unknown = |what: &'static str| move |e: Errno| Error::new(format!("cannot learn {what}")).cause(e);
+        let own = cred::capabilities().map_err(unknown("what the caller may do (capget)"))?;
         let effective = own.effective;
         let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
-        let initial = effective != 0 && in_initial_user_namespace();
-        Host {
+        let initial = effective != 0 && in_initial_user_namespace()?;
+        Ok(Host {
             uid: cred::euid(),
             gid: cred::egid(),
             privileged,
-            setgroups: privileged && (initial || setgroups_allowed()),
+            setgroups: privileged && (initial || setgroups_allowed()?),
             permitted: own.permitted,
             mknod: effective & CAP_MKNOD != 0 && initial,
-            last_capability: process::last_capability(),
+            last_capability: process::last_capability().map_err(unknown("the capabilities of this kernel"))?,
             open_tree_attr: false,
-            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
-            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+            apparmor: fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
+            selinux: fact("/sys/fs/selinux/enforce")?.is_some(),
             native: crate::bpf::Native::host(),
             cgroups: None,
-        }
+            resctrl: None,
+        })
     }
 
     /// [`Host::probe`], and what this spec needs besides.
-    pub fn probe_for(spec: &Spec, options: &plan::Options) -> Self {
-        let cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe);
+    ///
+    /// # Errors
+    /// As there.
+    pub fn probe_for(spec: &Spec, options: &plan::Options) -> Result<Self> {
+        let cgroups = plan::cgroup::is_wanted(spec, options).then(Cgroups::probe).transpose()?;
         let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
-        Host { cgroups, open_tree_attr, ..Host::probe() }
+        let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
+        Ok(Host { cgroups, resctrl, open_tree_attr, ..Host::probe()? })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -98,6 +134,7 @@ impl Host {
             selinux: false,
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
+            resctrl: None,
         }
     }
 }
@@ -109,7 +146,7 @@ mod tests {
     #[test]
     fn the_initial_user_namespace_is_known_by_its_number() {
         let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
-        assert_eq!(super::in_initial_user_namespace(), map.split_ascii_whitespace().eq(["0", "0", "4294967295"]));
+        assert_eq!(super::in_initial_user_namespace().unwrap(), map.split_ascii_whitespace().eq(["0", "0", "4294967295"]));
         let mut unshare = Command::new("unshare");
         let other = unshare.args(["--user", "--map-root-user", "readlink", "/proc/self/ns/user"]).output().unwrap().stdout;
         assert!(!String::from_utf8(other).unwrap().contains(&0xEFFF_FFFD_u32.to_string()));

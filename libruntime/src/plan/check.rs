@@ -1,8 +1,8 @@
-//! Refuses, by name, every field that this version does not apply. Nothing is dropped in silence.
+//! Refuses, by name, what is of another version or platform, and annotations of ours that mean nothing. Nothing is dropped in silence.
 
 use super::Draft;
 use crate::annotation;
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 
 /// Values that the known annotations may have; `None` is any.
 const VALUES: &[(&str, Option<&str>)] = &[
@@ -11,9 +11,10 @@ const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::DIE_WITH_PARENT, Some("true")),
     (annotation::RESOLVE, Some("nofollow")),
     (annotation::PLACEHOLDERS, None),
+    (annotation::DENY_GLOBS, None),
 ];
 
-pub(super) fn unsupported(draft: &mut Draft, spec: &Spec) {
+pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
     version(draft, spec.version());
     let platforms = [
         (spec.windows().is_some(), "windows"),
@@ -24,11 +25,8 @@ pub(super) fn unsupported(draft: &mut Draft, spec: &Spec) {
     for (present, name) in platforms {
         refuse_if(draft, present, name, "belongs to another platform");
     }
-    if let Some(process) = spec.process() {
-        unsupported_process(draft, process);
-    }
-    if let Some(linux) = spec.linux() {
-        unsupported_linux(draft, linux);
+    if let Some(one) = spec.process() {
+        process(draft, one);
     }
     annotations(draft, spec);
 }
@@ -42,16 +40,10 @@ fn version(draft: &mut Draft, version: &str) {
     }
 }
 
-pub(super) fn unsupported_process(draft: &mut Draft, p: &Process) {
+pub(super) fn process(draft: &mut Draft, p: &Process) {
     let foreign = [(p.command_line().is_some(), "process.commandLine"), (p.user().username().is_some(), "process.user.username")];
     for (present, name) in foreign {
         refuse_if(draft, present, name, "belongs to another platform");
-    }
-}
-
-fn unsupported_linux(draft: &mut Draft, l: &Linux) {
-    if l.intel_rdt().is_some() {
-        draft.unsupported("linux.intelRdt", "is not supported yet");
     }
 }
 

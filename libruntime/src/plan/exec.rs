@@ -3,27 +3,38 @@
 use super::namespace::{self, Maps};
 use super::op::{Op, ParentOp, Sync};
 use super::order::Stage;
-use super::{Draft, Options, ParentStep, Plan, check, device, identity, process, seccomp};
+use super::{Draft, Options, ParentStep, Plan, check, device, identity, process, resctrl, seccomp};
 use crate::Error;
 use crate::bundle::Bundle;
 use crate::host::Host;
+use oci_spec::runtime::Process;
 
-pub(super) fn plan(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
+/// `first` is the container's own process.
+pub(super) fn plan(bundle: &Bundle, first: Option<&Process>, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
     let spec = &bundle.spec;
     let mut draft = Draft::new(bundle, host, options);
     // It is not PID 1, and what the container dies with is the container's affair.
     draft.init = false;
     draft.joins = true;
     if let Some(process) = spec.process() {
-        check::unsupported_process(&mut draft, process);
+        check::process(&mut draft, process);
     }
     let maps = join(&mut draft, bundle);
     device::terminal(&mut draft, spec);
     let mut warnings = identity::plan(&mut draft, spec, &maps);
     process::plan(&mut draft, spec);
     warnings.extend(seccomp::plan(&mut draft, spec));
+    draft.pin = options.pin && keeps_to_itself(&draft, [first, spec.process().as_ref()]);
     draft.hand_over("exec");
     draft.settle(warnings)
+}
+
+/// Whether codexrun's own file is out of reach for everybody inside as long as its path is not executed: who may look into others could
+/// open it by way of this process before its execve(2), or afterwards where the program names it as the interpreter that the kernel maps
+/// (/proc/PID/map_files). In the caller's own pid namespace codexrun itself is within sight.
+fn keeps_to_itself(draft: &Draft, processes: [Option<&Process>; 2]) -> bool {
+    let powerless = draft.spaces.own(libc::CLONE_NEWUSER) || !processes.into_iter().flatten().any(identity::may_look_into_others);
+    powerless && draft.spaces.own(libc::CLONE_NEWPID) && seccomp::lets_execveat(draft)
 }
 
 /// CVE-2016-9962: from the moment that the container sees the process, nobody in it may look into it.
@@ -37,7 +48,10 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
     if !draft.options.no_cgroup {
         draft.step(Stage::Cgroup, Op::EnterCgroup, "linux.cgroupsPath");
     }
+    resctrl::join(draft, &bundle.spec);
     draft.step(Stage::Join, Op::Undumpable, "exec");
+    // A change of credentials may undo it (proc(5), /proc/sys/fs/suid_dumpable).
+    draft.step(Stage::GuardAgain, Op::Undumpable, "exec");
     draft.step(Stage::Join, Op::Join(flags), origin);
     if flags & libc::CLONE_NEWPID as u64 != 0 {
         draft.step(Stage::Join, Op::Descend, origin);
@@ -50,4 +64,50 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
         draft.step(Stage::Join, Op::BecomeRoot, "linux.uidMappings");
     }
     maps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::Rootfs;
+    use serde_json::{Value, json};
+
+    fn pins(change: impl FnOnce(&mut Value)) -> bool {
+        let process = json!({ "cwd": "/", "args": ["/x"], "user": { "uid": 0, "gid": 0 }, "noNewPrivileges": true });
+        let mut spec = json!({
+            "ociVersion": "1.0.2", "root": { "path": "r" }, "mounts": [], "process": process,
+            "linux": { "namespaces": [{ "type": "mount" }, { "type": "pid" }] },
+        });
+        change(&mut spec);
+        let bundle =
+            Bundle { spec: serde_json::from_value(spec).unwrap(), rootfs: Rootfs::Dir("/r".into()), unknown: Vec::new() };
+        let process = serde_json::from_value(process).unwrap();
+        let options = Options { record: true, pin: true, no_cgroup: true, ..Options::default() };
+        Plan::exec(&bundle, process, &Host::recorded(0, 0), &options).unwrap().pins()
+    }
+
+    #[test]
+    fn the_program_is_kept_where_nobody_inside_can_look_into_others() {
+        let may = |set: &str, capability: &str| {
+            let capabilities = json!({ set: [capability] });
+            move |spec: &mut Value| spec["process"]["capabilities"] = capabilities
+        };
+        let user = |spec: &mut Value| {
+            spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+            spec["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+            spec["linux"]["gidMappings"] = spec["linux"]["uidMappings"].clone();
+        };
+        let filter = |call: &str| {
+            let rule = json!({ "names": [call], "action": "SCMP_ACT_ERRNO" });
+            let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [rule] });
+            move |spec: &mut Value| spec["linux"]["seccomp"] = filter
+        };
+        assert!(pins(|_| {}) && pins(may("bounding", "CAP_CHOWN")) && pins(user) && pins(filter("mount")));
+        for power in ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"] {
+            assert!(!pins(may("bounding", power)) && !pins(may("permitted", power)), "{power}");
+            assert!(pins(|spec| (user(spec), may("bounding", power)(spec)).1), "{power}");
+        }
+        assert!(!pins(filter("execveat")));
+        assert!(!pins(|spec| spec["linux"]["namespaces"] = json!([{ "type": "mount" }])));
+    }
 }

@@ -121,6 +121,14 @@ impl Sets {
     }
 }
 
+/// Whether a process may open what others have mapped or execute, also if they are not dumpable: ptrace(2), "Ptrace access mode checking",
+/// and proc_pid_map_files(5).
+pub(super) fn may_look_into_others(process: &Process) -> bool {
+    let powers = [Capability::SysPtrace, Capability::SysAdmin, Capability::CheckpointRestore];
+    let sets = Sets::of(process);
+    powers.into_iter().any(|power| (sets.bounding | sets.permitted) >> number(power) & 1 == 1)
+}
+
 fn capabilities(draft: &mut Draft, sets: &Sets) {
     let place = "process.capabilities";
     draft.step(

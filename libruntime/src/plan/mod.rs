@@ -19,6 +19,7 @@ pub mod options;
 pub mod order;
 pub mod place;
 mod process;
+pub mod resctrl;
 mod schedule;
 mod seccomp;
 mod show;
@@ -74,9 +75,6 @@ pub struct ParentStep {
     pub origin: String,
 }
 
-/// The hint of every refusal of something that OCI has and codexrun does not do yet.
-pub const LATER: &str = "remove it, or run this bundle with a runtime that supports it";
-
 /// What the command line adds to the spec.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -98,6 +96,9 @@ pub struct Options {
     pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
     pub keep_keyring: bool,
+    /// Others could write to codexrun's own file if they had a descriptor of it: its program is to be kept ([`Op::Pin`]), if it can be.
+    #[serde(default)]
+    pub pin: bool,
 }
 
 impl Plan {
@@ -105,9 +106,10 @@ impl Plan {
     pub fn new(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
         let spec = &bundle.spec;
         let mut draft = Draft::new(bundle, host, options);
-        check::unsupported(&mut draft, spec);
+        check::spec(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
         let mut warnings = cgroup::plan(&mut draft, spec);
+        resctrl::plan(&mut draft, spec);
         netdevice::plan(&mut draft, spec);
         sysctl::plan(&mut draft, spec);
         mount::plan(&mut draft, spec, &bundle.rootfs);
@@ -115,18 +117,24 @@ impl Plan {
         mask::plan(&mut draft, spec);
         warnings.extend(identity::plan(&mut draft, spec, &maps));
         process::plan(&mut draft, spec);
-        warnings.extend(seccomp::plan(&mut draft, spec));
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
+        warnings.extend(seccomp::plan(&mut draft, spec));
         draft.finish(spec, warnings)
     }
 
     /// The plan of one more process in the running container that was made of `bundle`: `process` joins it.
     pub fn exec(bundle: &Bundle, process: Process, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
         let mut spec = bundle.spec.clone();
+        let first = spec.process().clone();
         spec.set_process(Some(process));
         let bundle = Bundle { spec, rootfs: bundle.rootfs.clone(), unknown: Vec::new() };
-        exec::plan(&bundle, host, options)
+        exec::plan(&bundle, first.as_ref(), host, options)
+    }
+
+    /// Whether nobody in the container can come by codexrun's own file while it makes this process.
+    pub fn pins(&self) -> bool {
+        self.child.iter().any(|step| matches!(step.op, Op::Pin(_)))
     }
 
     /// The program, for those who prepare its arguments before the clone.
@@ -163,6 +171,8 @@ struct Draft<'a> {
     maps: (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>),
     /// It joins a container that is there, and makes none.
     joins: bool,
+    /// The program is kept when it has been found.
+    pin: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -181,6 +191,7 @@ impl<'a> Draft<'a> {
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
             spaces: join::Spaces::default(),
             joins: false,
+            pin: false,
             init: says(annotation::INIT, "reaper"),
             shared: false,
             layers: 0,
@@ -196,12 +207,6 @@ impl<'a> Draft<'a> {
 
     fn refuse(&mut self, place: impl Into<String>, what: impl Into<String>) {
         self.errors.push(Error::new(what).at(place));
-    }
-
-    /// What a later version may do.
-    fn unsupported(&mut self, place: impl Into<String>, what: impl Into<String>) {
-        let error = Error::new(what).at(place);
-        self.errors.push(error.hint(LATER));
     }
 
     /// Takes a value, or notes why there is none.
@@ -277,7 +282,8 @@ impl<'a> Draft<'a> {
         }
         let find = |step: &Step| if let Op::Exec(exec) = &step.op { Some(exec.candidates.clone()) } else { None };
         if let Some(candidates) = self.child.iter().find_map(find) {
-            self.step(Stage::Ready, Op::Find(candidates), "process.args");
+            let op = if self.pin { Op::Pin(candidates) } else { Op::Find(candidates) };
+            self.step(Stage::Ready, op, "process.args");
         }
         self.step(Stage::Ready, Op::Tell(Sync::Ready), origin);
         self.step(Stage::Ready, Op::Wait(Sync::Start), origin);

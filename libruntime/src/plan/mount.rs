@@ -3,14 +3,14 @@
 use super::op::{Bind, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::options::Options;
 use super::order::Stage;
-use super::place::{At, c_path, c_string};
+use super::place::{At, Held, c_path, c_string};
 use super::{Draft, ParentStep, annotation_of, cgroup};
 use crate::bundle::{Node, Rootfs, Skeleton};
 use crate::sys::file::Resolve;
 use crate::sys::mount::{MountAttr, attr};
 use crate::{Error, annotation};
 use oci_spec::runtime::{Mount, Spec};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
@@ -171,10 +171,12 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     if let Some(slot) = shared.iter().position(|k| shareable && *k == key) {
         return draft.step(Stage::Mounts, Op::Again { slot, at }, place);
     }
-    let keep = (shareable && shared.len() < SLOTS).then_some(shared.len());
+    let keep = (shareable && shared.len() < SHARED).then_some(shared.len());
     if keep.is_some() {
         shared.push(key);
     }
+    let keep =
+        keep.or_else(|| KERNELS.iter().position(|(fs, point)| *fs == typ && *point == at.path.as_c_str()).map(|n| SHARED + n));
     let mode_of_target = typ == "tmpfs" && keep.is_none() && !draft.own_root && options.data.iter().all(|(key, _)| key != "mode");
     let too_long = parameters.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST));
     let data = if too_long { draft.take(place, data(&options.data)) } else { None };
@@ -192,7 +194,36 @@ fn data(list: &[(String, Option<String>)]) -> crate::Result<CString> {
 }
 
 /// How many different empty read-only file systems the child remembers.
-pub const SLOTS: usize = 4;
+const SHARED: usize = 4;
+
+/// What the child remembers too: the kernel's own, where they belong.
+const KERNELS: &[(&str, &CStr)] = &[("proc", c"/proc"), ("sysfs", c"/sys")];
+
+/// How many mounts the child remembers.
+pub const SLOTS: usize = SHARED + KERNELS.len();
+
+/// A place below the kernel's /proc or /sys, to be looked up from that mount. By its path somebody who may rename what lies in the root
+/// could lead the look-up elsewhere in the meantime, or to nothing (CVE-2019-19921).
+pub(super) fn held(spec: &Spec, at: At) -> At {
+    let below =
+        |point: &CStr| Some(at.path.to_bytes().strip_prefix(point.to_bytes())?.to_vec()).filter(|p| p.first() == Some(&b'/'));
+    let found = KERNELS.iter().enumerate().find_map(|(n, (fs, point))| Some((n, *fs, *point, below(point)?)));
+    let Some((n, fs, point, rest)) = found else { return at };
+    let held = c_string(&rest).ok().filter(|_| is_seen(spec, fs, point)).map(|path| Held { slot: SHARED + n, path });
+    At { held, ..at }
+}
+
+/// Whether what is mounted at `point` in the end is a new file system of the type `fs`.
+fn is_seen(spec: &Spec, fs: &str, point: &CStr) -> bool {
+    let has = |mount: &Mount, words: &[&str]| mount.options().iter().flatten().any(|o| words.contains(&o.as_str()));
+    let place =
+        |mount: &Mount| At::new(&Path::new("/").join(mount.destination()), Resolve::NoLinks, false).ok().map(|at| at.path);
+    let covers = |mount: &&Mount| {
+        !has(mount, &["remount"]) && place(mount).is_some_and(|path| path.as_c_str() == point || path.as_c_str() == c"/")
+    };
+    let last = spec.mounts().iter().flatten().rfind(covers);
+    last.is_some_and(|m| m.typ().as_deref() == Some(fs) && !has(m, &["bind", "rbind"]) && place(m).as_deref() == Some(point))
+}
 
 fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Parameters> {
     let mut list = Vec::new();

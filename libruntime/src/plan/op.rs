@@ -229,6 +229,9 @@ pub enum Op {
     Stdio,
     /// Looks for the program, so that `create` says what is wrong and not `start`.
     Find(Vec<CString>),
+    /// As [`Op::Find`], and keeps the program by its directory: what [`Op::Exec`] then executes lies behind no link, and nothing but itself
+    /// is executed (CVE-2019-5736). ENOEXEC: it is no program of this machine's, but a script perhaps, which takes its path.
+    Pin(Vec<CString>),
     /// Waits until `start` opens the way, without anybody of ours being there meanwhile.
     Park,
     /// Runs one hook inside the container's namespaces, to its end.
@@ -241,6 +244,8 @@ pub enum Op {
     Signals,
     /// seccomp(2).
     Seccomp(Program),
+    /// seccomp(2) with a listener, whose descriptor the agent gets before the next step begins.
+    Supervised(Program),
     /// execve(2) of the first candidate that exists.
     Exec(Exec),
 }
@@ -268,6 +273,8 @@ pub struct ChildHook {
 pub enum Sync {
     /// The parent has written the id maps.
     Maps = b'm',
+    /// The parent has put it into the resctrl group.
+    Resctrl = b'c',
     /// The network namespace is there.
     Networked = b'n',
     /// The parent has moved the network devices into it.
@@ -278,6 +285,8 @@ pub enum Sync {
     Mounted = b'h',
     /// Those hooks have ended well.
     Hooked = b'H',
+    /// The parent has written what the seccomp agent is told.
+    Agent = b'a',
     /// The master of the terminal comes along.
     Console = b't',
     /// All that can fail before execve has been done.
@@ -362,7 +371,7 @@ pub struct NewFs {
     pub copy_up: bool,
     /// All parameters as mount(2) takes them, when one is too long for fsconfig(2).
     pub data: Option<CString>,
-    /// Keep it in this slot for [`Op::Again`].
+    /// Keep it in this slot, for [`Op::Again`] and for places that are looked up from it.
     pub keep: Option<usize>,
 }
 
@@ -409,10 +418,29 @@ pub enum ParentOp {
     Tell(Sync),
     /// Runs hooks in the runtime's namespaces.
     Hooks(HookKind, Vec<super::hook::Hook>),
+    /// Makes, or finds, the group of caches and memory bandwidth, before the clone.
+    Resctrl(super::resctrl::Group),
+    /// Puts the process into it.
+    EnterResctrl,
+    /// Connects to the seccomp agent, before the clone.
+    Agent(Agent),
+    /// Writes what the child tells that agent, now that its pid is known.
+    Introduce,
     /// Learns which process went on in the pid namespace that was joined.
     Joined,
     /// Writes the state record (and the pid file).
     Record,
+}
+
+/// Who answers the system calls that a filter refers to it (`SCMP_ACT_NOTIFY`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Its Unix socket, a path of the host.
+    pub path: std::path::PathBuf,
+    /// What it is told besides.
+    pub metadata: Option<String>,
+    /// The container's status at the moment that it is told.
+    pub status: &'static str,
 }
 
 /// CPUs, or nodes of memory: bit n is number n.

@@ -51,10 +51,12 @@ pub enum Stage {
     Limits,
     /// May need CAP_SYS_NICE; the process's own, so the last before its power goes.
     Scheduling,
-    /// Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
-    SeccompEarly,
     /// The second user namespace: the mounts belong to the first, where the payload has no power.
     NestUser,
+    /// From the filter on every step may need the agent: what it is told must be complete.
+    Agent,
+    /// Without no_new_privs a filter needs CAP_SYS_ADMIN (which a nested user namespace gives too), so before the capabilities go.
+    SeccompEarly,
     /// The bounding set needs CAP_SETPCAP: before the user id changes.
     Bounding,
     /// Keyrings cross every namespace; the new one belongs to the user who makes it.
@@ -121,7 +123,7 @@ impl Stage {
             Stage::Limits => "limits",
             Stage::Scheduling => "scheduling",
             Stage::Profile | Stage::Label => "label",
-            Stage::SeccompEarly | Stage::SeccompInit | Stage::SeccompLate => "seccomp",
+            Stage::Agent | Stage::SeccompEarly | Stage::SeccompInit | Stage::SeccompLate => "seccomp",
             Stage::NestUser => "user",
             Stage::Bounding | Stage::Capabilities => "capabilities",
             Stage::Keyring => "keyring",

@@ -21,6 +21,17 @@ pub struct At {
     pub kept: bool,
     /// One component, in a root that holds nothing but what the plan put there: no look-up needed.
     pub direct: bool,
+    /// It is looked up from a mount that the child holds, whatever has become of the name of what that is mounted on.
+    pub held: Option<Held>,
+}
+
+/// A place below a mount of the plan's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Where the child keeps the mount.
+    pub slot: usize,
+    /// The path from there, absolute.
+    pub path: CString,
 }
 
 impl At {
@@ -46,6 +57,7 @@ impl At {
             resolve,
             kept: false,
             direct: own_root && names.len() == 1,
+            held: None,
         })
     }
 

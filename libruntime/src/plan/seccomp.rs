@@ -1,10 +1,10 @@
-//! `linux.seccomp`: where the filter goes.
+//! `linux.seccomp`: where the filter goes, and who answers for it.
 
-use super::Draft;
-use super::op::Op;
+use super::op::{Agent, Op, ParentOp, Sync};
 use super::order::Stage;
+use super::{Draft, ParentStep};
 use crate::bpf::{self, Data, Native};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let place = "linux.seccomp";
@@ -12,11 +12,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
         keyring(draft);
         return Vec::new();
     };
-    if seccomp.listener_path().is_some() {
-        draft.unsupported(format!("{place}.listenerPath"), "is not supported yet");
-    }
-    if seccomp.listener_metadata().is_some() {
-        draft.unsupported(format!("{place}.listenerMetadata"), "is not supported yet");
+    if seccomp.listener_metadata().is_some() && seccomp.listener_path().is_none() {
+        draft.refuse(format!("{place}.listenerMetadata"), "is set without `listenerPath`: nobody would be told");
     }
     let program = match bpf::compile(seccomp, draft.host.native) {
         Ok(program) => program,
@@ -25,10 +22,6 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
             return Vec::new();
         }
     };
-    if program.flags & NEW_LISTENER != 0 {
-        // The descriptor that seccomp(2) returns would stay in the container: whoever holds it answers for the supervisor.
-        draft.unsupported(place, "has SCMP_ACT_NOTIFY, but no listener is supported yet");
-    }
     let no_new_privs = spec.process().as_ref().and_then(|p| p.no_new_privileges()) == Some(true);
     let stage = match (no_new_privs, draft.init && lets_init_work(&program.insns, draft.host.native)) {
         (false, _) => Stage::SeccompEarly,
@@ -39,10 +32,44 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     if answers(&program.insns, draft.host.native, keys(draft.host.native)).any(|answer| answer == ALLOW) {
         keyring(draft);
     }
-    let warnings = program.warnings.clone();
-    draft.step(stage, Op::Seccomp(program), place);
+    let mut warnings = program.warnings.clone();
+    let notifies = program.flags & NEW_LISTENER != 0;
+    if notifies {
+        agent(draft, seccomp, stage);
+    } else if seccomp.listener_path().is_some() {
+        warnings.push(format!("{place}.listenerPath: has no effect, as no action is `SCMP_ACT_NOTIFY`"));
+    }
+    draft.step(stage, if notifies { Op::Supervised(program) } else { Op::Seccomp(program) }, place);
     warnings
 }
+
+/// The agent is reached from where the host's paths mean something: by the parent, before there is a container. What it is told waits
+/// for the pid.
+fn agent(draft: &mut Draft, seccomp: &LinuxSeccomp, stage: Stage) {
+    let place = "linux.seccomp.listenerPath";
+    let path = match seccomp.listener_path() {
+        Some(path) if !path.is_absolute() => return draft.refuse(place, format!("`{}` is not an absolute path", path.display())),
+        Some(path) if path.as_os_str().len() > LONGEST => {
+            return draft.refuse(place, format!("has more than {LONGEST} bytes, and the address of a Unix socket no more"));
+        }
+        Some(path) => path.clone(),
+        None => return draft.refuse(place, "is missing: `SCMP_ACT_NOTIFY` asks an agent, and nobody would answer"),
+    };
+    let status = match stage {
+        _ if draft.joins => "running",
+        Stage::SeccompEarly => "creating",
+        _ => "created",
+    };
+    let agent = Agent { path, metadata: seccomp.listener_metadata().clone(), status };
+    draft.before.insert(0, ParentStep { op: ParentOp::Agent(agent), origin: place.to_owned() });
+    for op in [ParentOp::Introduce, ParentOp::Tell(Sync::Agent)] {
+        draft.parent.push(ParentStep { op, origin: place.to_owned() });
+    }
+    draft.step(Stage::Agent, Op::Wait(Sync::Agent), place);
+}
+
+/// `sizeof sun_path`, without the NUL (unix(7)).
+const LONGEST: usize = 107;
 
 fn keyring(draft: &mut Draft) {
     if !draft.options.keep_keyring {
@@ -60,6 +87,16 @@ fn lets_init_work(program: &[bpf::Insn], native: Native) -> bool {
         Native::Aarch64 => INIT_AARCH64,
     };
     answers(program, native, calls).all(|answer| answer == ALLOW)
+}
+
+/// Whether execveat(2) passes the filter, if there is one.
+pub(super) fn lets_execveat(draft: &Draft) -> bool {
+    let filters = draft.child.iter().filter_map(|step| if let Op::Seccomp(program) = &step.op { Some(program) } else { None });
+    let call: &[i32] = match draft.host.native {
+        Native::X86_64 => &[322],
+        Native::Aarch64 => &[281],
+    };
+    filters.flat_map(|filter| answers(&filter.insns, draft.host.native, call)).all(|answer| answer == ALLOW)
 }
 
 /// What the filter answers to these calls of the native architecture, with arguments of zero.

@@ -2,6 +2,7 @@
 
 use super::op::{Attrs, Bind, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
 use super::place::At;
+use super::resctrl::Group;
 use super::{ParentStep, Plan, Step};
 use crate::sys::mount::{MountAttr, attr};
 use std::ffi::{CStr, CString};
@@ -121,7 +122,8 @@ impl fmt::Display for Op {
             Op::Descend => write!(f, "fork into the pid namespace; tell the parent"),
             Op::Terminal { .. } => write!(f, "open a terminal of the container, master to the parent"),
             Op::Stdio => write!(f, "make the terminal standard input, output and error"),
-            Op::Find(candidates) => write!(f, "find {}", candidates.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(" or ")),
+            Op::Find(candidates) => write!(f, "find {}", either(candidates)),
+            Op::Pin(candidates) => write!(f, "find and keep {}", either(candidates)),
             Op::Park => write!(f, "wait for `start`"),
             Op::Hook(hook) => write!(f, "run {} {}", hook.kind.name(), text(&hook.path)),
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
@@ -129,6 +131,10 @@ impl fmt::Display for Op {
             Op::Signals => write!(f, "restore the caller's signal mask"),
             Op::Seccomp(program) => {
                 write!(f, "load a filter of {} instructions, flags {:#x}", program.insns.len(), program.flags)
+            }
+            Op::Supervised(program) => {
+                let (length, flags) = (program.insns.len(), program.flags);
+                write!(f, "load a filter of {length} instructions, flags {flags:#x}; its listener to the agent")
             }
             Op::Exec(exec) => write!(f, "exec {}", exec.args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")),
         }
@@ -164,9 +170,22 @@ impl fmt::Display for ParentOp {
                 write!(f, "run {}", kind.name())?;
                 hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
             }
+            ParentOp::Resctrl(group) => group.fmt(f),
+            ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
+            ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
+            ParentOp::Introduce => write!(f, "write what the seccomp agent is told"),
             ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
             ParentOp::Record => write!(f, "record the container"),
         }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "have the resctrl group {}", self.path.display())?;
+        let lines = self.schema.iter().chain(&self.schemata);
+        lines.into_iter().try_for_each(|line| write!(f, "; {}", line.escape_debug()))?;
+        if self.monitor.is_some() { write!(f, ", monitored") } else { Ok(()) }
     }
 }
 
@@ -174,11 +193,13 @@ impl fmt::Display for Sync {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sync::Maps => "maps",
+            Sync::Resctrl => "resctrl",
             Sync::Networked => "network",
             Sync::NetDevices => "network devices",
             Sync::Placeholders => "placeholders",
             Sync::Mounted => "mounted",
             Sync::Hooked => "hooked",
+            Sync::Agent => "seccomp agent",
             Sync::Console => "console",
             Sync::Ready => "ready",
             Sync::Start => "start",
@@ -312,6 +333,10 @@ fn text(s: &CStr) -> String {
 
 fn line(s: &CStr) -> String {
     text(s).replace("\\n", "")
+}
+
+fn either(candidates: &[CString]) -> String {
+    candidates.iter().map(|candidate| quoted(candidate)).collect::<Vec<_>>().join(" or ")
 }
 
 fn quoted(s: &CStr) -> String {

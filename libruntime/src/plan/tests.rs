@@ -38,20 +38,6 @@ pub(super) fn plan_on(host: &Host, spec: Value, options: &Options) -> Result<Pla
     Plan::new(&bundle, host, options).map_err(|list| list.iter().map(ToString::to_string).collect())
 }
 
-const LATER: &str = " (hint: remove it, or run this bundle with a runtime that supports it)";
-
-#[test]
-fn what_is_not_applied_is_refused_by_name() {
-    let cases = [("/linux/intelRdt", json!({}), "linux.intelRdt: is not supported yet")];
-    for (pointer, value, reason) in cases {
-        assert_eq!(
-            plan(with(pointer, value), &Options::default()).unwrap_err(),
-            [format!("config.json: {reason}{LATER}")],
-            "{pointer}"
-        );
-    }
-}
-
 #[test]
 fn more_steps_than_the_child_can_count_are_refused() {
     let mounts: Vec<Value> = (0..70_000).map(|n| json!({"destination": format!("/m{n}"), "type": "tmpfs"})).collect();
@@ -215,6 +201,30 @@ fn proc_is_mounted_behind_no_link_and_other_mounts_may_be() {
     let mounts = plan.child.iter().filter_map(|s| if let Op::Mount(fs) = &s.op { Some(fs) } else { None });
     let got: Vec<_> = mounts.map(|fs| (fs.fstype.to_str().unwrap(), fs.at.resolve)).collect();
     assert_eq!(got, [("proc", Resolve::NoLinks), ("tmpfs", Resolve::InRoot)]);
+}
+
+/// CVE-2019-19921: whoever may rename what lies in the root could give the name of /proc to something else before it is masked.
+#[test]
+fn what_is_masked_below_the_kernels_own_is_looked_up_from_its_mount() {
+    let held = |more: Value, path: &str| {
+        let mut spec = with("/linux/maskedPaths", json!([path]));
+        spec["mounts"].as_array_mut().unwrap().extend(more.as_array().unwrap().clone());
+        let plan = plan(spec, &Options::default()).unwrap();
+        let kept = plan.child.iter().find_map(|s| if let Op::Mount(fs) = &s.op { fs.keep } else { None });
+        let masks = plan.child.iter().filter_map(|s| if let Op::Mask(at) = &s.op { Some(at) } else { None });
+        let held: Vec<_> = masks.filter_map(|at| at.held.as_ref()).map(|h| (Some(h.slot) == kept, h.path.clone())).collect();
+        held.first().cloned()
+    };
+    let mount =
+        |at: &str, typ: &str, options: Value| json!([{"destination": at, "type": typ, "source": "/s", "options": options}]);
+    let found = Some((true, c"/kcore".to_owned()));
+    assert_eq!(held(json!([]), "/proc/kcore"), found);
+    assert_eq!(held(mount("/proc", "proc", json!(["remount", "ro"])), "/proc/./kcore"), found);
+    assert_eq!(held(json!([]), "/processes"), None);
+    for covered in [mount("/proc", "tmpfs", json!([])), mount("/proc/", "bind", json!(["rbind"])), mount("/", "tmpfs", json!([]))]
+    {
+        assert_eq!(held(covered.clone(), "/proc/kcore"), None, "{covered}");
+    }
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! What compile may know of the host: asked through one trait, so that the same policy and view give the same bytes.
 
+mod automount;
+mod cache;
 mod disk;
 mod recorded;
+mod scan;
 
 pub use disk::Disk;
 pub use recorded::Recorded;
+pub use scan::Found;
 
+use super::glob::Pattern;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +23,28 @@ pub enum Kind {
     File,
     /// A symbolic link, not followed.
     Symlink,
+}
+
+/// What to look for below a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// The directory, without symbolic links; the base of all patterns.
+    pub root: &'a Path,
+    /// What matches.
+    pub patterns: &'a [Pattern],
+    /// How many directories deep; `None` is unbounded.
+    pub max_depth: Option<usize>,
+    /// Granted places: a directory that matches is entered only if one of them lies below it.
+    pub open: &'a [PathBuf],
+}
+
+/// Something that matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// Below the search's root, crossing no symbolic link.
+    pub path: PathBuf,
+    /// A symbolic link is not followed.
+    pub kind: Kind,
 }
 
 /// What compile asks of a host. Two implementations: the disk, and a recorded view (`--view FILE`) with which a bundle
@@ -38,6 +65,10 @@ pub trait View {
     fn link(&self, path: &Path) -> io::Result<PathBuf>;
     /// The entries of a directory, sorted by bytes.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Everything below a directory that matches, whatever its file system, except what only automounting would bring there.
+    fn search(&self, search: &Search) -> io::Result<Found>;
+    /// Where results of searches are kept, if anywhere: compile lets no sandbox write there.
+    fn cache(&self) -> Option<PathBuf>;
     /// At most 64 KiB of a file.
     fn read(&self, path: &Path) -> io::Result<String>;
     /// Whether the caller could read and enter a directory (or read a file) with no capability left, as inside the

@@ -1,6 +1,8 @@
 //! The loop of the child: it walks the list and leaves by execve(2) or `_exit`.
 
+use super::agent::Agent;
 use super::fault::{Column, Fault};
+use super::op::pin::Program;
 use crate::plan::Plan;
 use crate::plan::mount_slots;
 use crate::sys::process::{self, Strings};
@@ -51,6 +53,8 @@ pub(super) struct Child<'a> {
     pub target: Option<BorrowedFd<'a>>,
     /// How `start` is heard, after `create`.
     pub start: Option<Start>,
+    /// Who answers for the filter.
+    pub agent: Option<Agent>,
     /// argv and envp of the hooks of this column.
     pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
     /// What those hooks read.
@@ -59,8 +63,29 @@ pub(super) struct Child<'a> {
     pub ended: Option<OwnedFd>,
     /// For the command's process, until it executes.
     pub stack: Vec<u8>,
+    /// The program, when it is not to be executed by its path.
+    pub program: Option<Program>,
     /// The step that is being performed.
     pub step: u16,
+}
+
+/// All of it that is there before the clone.
+pub(super) struct Prepared<'a> {
+    pub gate: OwnedFd,
+    pub faults: OwnedFd,
+    pub ended: Option<OwnedFd>,
+    pub mask: signal::Set,
+    pub args: Strings<'a>,
+    pub env: Strings<'a>,
+    pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
+    pub states: States,
+    pub start: Option<Start>,
+    pub agent: Option<Agent>,
+    pub target: Option<BorrowedFd<'a>>,
+    pub stack: Vec<u8>,
+    pub mapped: Vec<Option<OwnedFd>>,
+    pub cgroup: Vec<Option<OwnedFd>>,
+    pub may_stay_outside: bool,
 }
 
 /// The two ends that `start` finds by name.
@@ -80,7 +105,43 @@ pub(super) struct States {
     pub created: Option<OwnedFd>,
 }
 
-impl Child<'_> {
+impl<'a> Child<'a> {
+    /// Before its first step.
+    pub fn new(plan: &'a Plan, prepared: Prepared<'a>) -> Self {
+        let Prepared { gate, faults, ended, mask, args, env, hooks, states, start, agent, .. } = prepared;
+        let Prepared { target, stack, mapped, cgroup, may_stay_outside, .. } = prepared;
+        Child {
+            plan,
+            gate,
+            faults,
+            mask,
+            args,
+            env,
+            umask: None,
+            root: None,
+            root_id: (0, 0),
+            dev: None,
+            proc_self: None,
+            proc: None,
+            null: None,
+            empty: None,
+            kept: [const { None }; mount_slots()],
+            mapped,
+            cgroup,
+            may_stay_outside,
+            tty: None,
+            target,
+            start,
+            agent,
+            hooks,
+            states,
+            ended,
+            stack,
+            program: None,
+            step: 0,
+        }
+    }
+
     /// The new root; without one the plan is not in order.
     pub fn root(&self) -> Result<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::EBADF)

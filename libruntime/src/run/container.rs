@@ -1,5 +1,6 @@
 //! What the parent holds of a container while it is brought up and followed: its process, its socket, its keeper.
 
+use super::interrupt::Interrupt;
 use super::keeper;
 use crate::plan::op::Sync;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
@@ -21,6 +22,8 @@ pub(super) struct Container {
     pub ended: Option<OwnedFd>,
     pub keeper: Option<KeeperProcess>,
     pub master: Option<OwnedFd>,
+    /// What the seccomp agent is told, to be written.
+    pub introduction: Option<OwnedFd>,
     /// The master has gone to its receiver.
     pub console_sent: bool,
 }
@@ -49,9 +52,17 @@ impl KeeperProcess {
 }
 
 impl Container {
+    /// As it is right after the clone.
+    pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
+        let fault_writer = Some(fault_writer);
+        let (keeper, master, introduction) = (None, None, None);
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, introduction, console_sent: false }
+    }
+
     /// Waits for the child's byte; the terminal may come first.
-    pub fn expect(&mut self, sync: Sync) -> SysResult<()> {
+    pub fn expect(&mut self, sync: Sync, interrupt: &Interrupt) -> SysResult<()> {
         loop {
+            interrupt.or_wait(Some(self.gate.as_fd()), -1)?;
             match file::receive(self.gate.as_fd())? {
                 Some((byte, fd)) if byte == Sync::Console as u8 => {
                     self.master = fd;

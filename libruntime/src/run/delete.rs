@@ -1,9 +1,10 @@
 //! `delete`: undoes what `create` did, and forgets the container.
 
-use super::start::{absent, poststop};
+use super::start::poststop;
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
-use crate::state::{ContainerId, Record, Reserved, Signal, Status, Store};
+use crate::resctrl::Resctrl;
+use crate::state::{ContainerId, Record, Reserved, Signal, Status, Store, absent};
 use crate::sys::file;
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,7 +16,7 @@ const PATIENCE: i32 = 10_000;
 /// if there is none.
 ///
 /// # Errors
-/// It does not exist or runs (without `force`), or it cannot be ended or removed.
+/// It does not exist, runs, or its record is garbled (each without `force`); or it cannot be ended or removed.
 pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     // Who is still making it has hold of it, and comes first.
     let ended = known(store, id, force)?.filter(|record| record.status() != Status::Creating);
@@ -24,7 +25,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     }
     let Some(held) = store.hold(id)? else { return Ok(()) };
     // Whoever held it until now may have made it to the end, or another one of this name: it must not run on, unknown.
-    let record = known(store, id, true)?;
+    let record = store.load(id).ok();
     if let Some(record) = record.as_ref().filter(|record| ended.as_ref() != Some(record)) {
         stop(record, force)?;
     }
@@ -34,9 +35,14 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
 fn known(store: &Store, id: &ContainerId, force: bool) -> Result<Option<Record>> {
     match store.load(id) {
         Ok(record) => Ok(Some(record)),
-        Err(e) if !force && e == absent() => Err(e),
-        // A garbled record names no process; a crash before there was one leaves nobody to wait for.
-        Err(_) => Ok(None),
+        Err(e) if !force => Err(e),
+        Err(e) => {
+            // It names no process, and neither does its copy; a crash before there was one leaves nobody to wait for.
+            if e != absent() {
+                e.hint("processes of the container may go on").warn();
+            }
+            Ok(None)
+        }
     }
 }
 
@@ -66,7 +72,8 @@ fn stop(record: &Record, force: bool) -> Result<()> {
         Status::Running | Status::Paused | Status::Created => kill(record)?,
         Status::Creating | Status::Stopped => {}
     }
-    record.cgroup.as_ref().map_or(Ok(()), Cgroup::remove)
+    record.cgroup.as_ref().map_or(Ok(()), Cgroup::remove)?;
+    record.resctrl.as_ref().map_or(Ok(()), Resctrl::remove)
 }
 
 fn kill(record: &Record) -> Result<()> {
@@ -78,10 +85,6 @@ fn kill(record: &Record) -> Result<()> {
     match record.kill(Signal::KILL) {
         Err(_) if record.status() == Status::Stopped => return Ok(()),
         killed => killed?,
-    }
-    if record.cgroup.as_ref().is_some_and(Cgroup::is_frozen) {
-        // Nothing that stands still dies (version 1).
-        record.cgroup.as_ref().map_or(Ok(()), Cgroup::thaw)?;
     }
     ended(process.as_fd(), record)
 }

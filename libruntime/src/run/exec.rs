@@ -1,9 +1,9 @@
 //! `exec`: one more process in a running container.
 
-use super::{Options, alone, launch, receiver};
+use super::{Options, alone, launch, own, receiver};
 use crate::bundle::Bundle;
 use crate::host::Host;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Status, Store};
 use crate::{Error, Result};
 use oci_spec::runtime::Process;
@@ -43,6 +43,7 @@ pub fn exec(
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
     let options = Options {
+        id: Some(id.clone()),
         detach: exec.detach,
         pid_file: exec.pid_file.clone(),
         console_socket: exec.console_socket.clone(),
@@ -50,15 +51,33 @@ pub fn exec(
         bundle_dir: Some(record.bundle.clone()),
         ..Options::default()
     };
-    let mut asked = options.plan(false);
-    asked.no_cgroup = record.cgroup.is_none();
-    asked.record = true; // the program is looked for, and the pid file written, before it runs
-    let plan = Plan::exec(&bundle, process, &Host::probe(), &asked)?;
-    receiver(&plan, &options).map_err(one)?;
+    let host = Host::probe().map_err(one)?;
+    let exposed = own::is_exposed().map_err(one)?;
+    let plan = |pin| {
+        let no_cgroup = record.cgroup.is_none();
+        // The program is looked for, and the pid file written, before it runs.
+        Plan::exec(&bundle, process.clone(), &host, &plan::Options { no_cgroup, record: true, pin, ..options.plan(false) })
+    };
     let joined = launch::Joined { init: record.pid, process: target.as_fd(), cgroup: record.cgroup.as_ref() };
-    let launch =
-        launch::Launch { plan: &plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false };
-    launch.run().map_err(one)
+    let run = |plan: &Plan| {
+        receiver(plan, &options)?;
+        let resctrl = record.resctrl.clone();
+        launch::Launch { plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false, resctrl }
+            .run()
+    };
+    // Either the program is kept, and our own file is out of reach; or that file cannot be written to, for which we begin anew. Only the
+    // process itself can tell whether its program can be kept.
+    let pinned = plan(exposed)?;
+    if exposed && !pinned.pins() {
+        own::read_only_self().map_err(one)?;
+    }
+    match run(&pinned).map_err(one)? {
+        Some(code) => Ok(code),
+        None => {
+            own::read_only_self().map_err(one)?;
+            run(&plan(false)?).map(Option::unwrap_or_default).map_err(one)
+        }
+    }
 }
 
 /// Its first process.

@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 pub struct Fault {
     /// Whose column.
     pub column: Column,
-    /// Index of the step; for the keeper, of the placeholder.
+    /// Index of the step; for the keeper, of the placeholder, or their number when it could not even begin.
     pub step: u16,
     /// errno(3).
     pub errno: i32,
@@ -55,6 +55,12 @@ impl Fault {
         step.is_some_and(|step| matches!(step.op, Op::Hook(_)))
     }
 
+    /// Whether the program can only be executed by its path ([`Op::Pin`]).
+    pub fn is_of_a_path(self, plan: &Plan) -> bool {
+        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
+        self.errno == Errno::ENOEXEC as i32 && step.is_some_and(|step| matches!(step.op, Op::Pin(_)))
+    }
+
     /// What to tell the user.
     pub fn explain(self, plan: &Plan) -> Error {
         match self.column {
@@ -69,7 +75,7 @@ impl Fault {
             return Error::new("the container's process failed at an unknown step").cause(errno.desc());
         };
         match &step.op {
-            Op::Exec(_) | Op::Find(_) => {
+            Op::Exec(_) | Op::Find(_) | Op::Pin(_) => {
                 let name = plan.program().and_then(|program| program.args.first());
                 return not_executed(&name.map(|n| n.to_string_lossy()).unwrap_or_default(), errno);
             }
@@ -85,8 +91,11 @@ impl Fault {
 
     fn keeper(self, plan: &Plan) -> Error {
         let paths = plan.parent.iter().find_map(|s| if let ParentOp::Keeper(paths) = &s.op { Some(paths) } else { None });
-        let path = paths.and_then(|p| p.get(usize::from(self.step))).map(|p| p.display().to_string()).unwrap_or_default();
-        let what = format!("cannot reserve `{path}`, which is missing and must not be created in the sandbox");
+        let path = paths.and_then(|p| p.get(usize::from(self.step)));
+        let what = match path {
+            Some(path) => format!("cannot reserve `{}`, which is missing and must not be created in the sandbox", path.display()),
+            None => "cannot keep what is missing and must not be created in the sandbox".to_owned(),
+        };
         let place = format!("config.json: annotations[{}]", annotation::PLACEHOLDERS);
         let errno = Errno::from_raw(self.errno);
         let error = Error::new(what).at(place).cause(describe(errno));
@@ -157,6 +166,12 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         }
         (Op::MapSelf(_) | Op::NestUser(_), Errno::EPERM | Errno::EACCES) => Some(USERNS),
         (Op::Loopback | Op::Unshare(_), Errno::EPERM) => Some(USERNS),
+        (Op::Supervised(_), Errno::EBUSY) => {
+            Some("codexrun itself runs under a filter with a listener, and the kernel permits only one")
+        }
+        (Op::Supervised(_), Errno::EPIPE | Errno::ECONNRESET | Errno::EAGAIN) => {
+            Some("the agent has closed the connection, or does not read")
+        }
         (Op::Chdir(_), Errno::EXDEV) => Some("it leads out of the container's root"),
         (Op::Join(_), Errno::EPERM) => Some("only who may change the container's namespaces can join them (setns(2))"),
         (Op::Terminal { .. }, Errno::ENOTTY | Errno::ENOENT) => Some("the container has no devpts on /dev/pts"),

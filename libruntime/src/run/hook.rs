@@ -1,37 +1,51 @@
 //! Runs hooks in the runtime's namespaces, with the container's state on standard input (runtime-spec, "POSIX-platform Hooks").
 
+use super::interrupt::Interrupt;
 use crate::plan::hook::Hook;
-use crate::sys::file;
+use crate::sys::pidfd::pidfd_open;
+use crate::sys::{Result as SysResult, file};
 use crate::{Error, Result};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Runs them in order; the first failure ends the series. `place` is e.g. `hooks.createRuntime`.
-pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str) -> Result<()> {
+pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
-        run(hook, state).map_err(|e| e.at(format!("config.json: {place}[{i}]")))?;
+        run(hook, state, interrupt).map_err(|e| e.at(format!("config.json: {place}[{i}]")))?;
     }
     Ok(())
 }
 
 /// As [`run_all`], but every hook gets its turn: what a failed poststop hook leaves must not keep the others from cleaning up.
 pub(super) fn run_each(place: &str, hooks: &[Hook], state: &str) -> Vec<Error> {
-    let run = |(i, hook)| run(hook, state).map_err(|e: Error| e.at(format!("config.json: {place}[{i}]"))).err();
+    let run = |(i, hook)| run(hook, state, None).map_err(|e: Error| e.at(format!("config.json: {place}[{i}]"))).err();
     hooks.iter().enumerate().filter_map(run).collect()
 }
 
-fn run(hook: &Hook, state: &str) -> Result<()> {
+fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
     let name = hook.path.display();
     let child = input(state).and_then(|input| spawn(hook, input));
     let mut child = child.map_err(|e| Error::new(format!("cannot run the hook `{name}`")).cause(e))?;
-    let status = wait(&mut child, hook.timeout).map_err(|e| Error::new(format!("cannot wait for the hook `{name}`")).cause(e))?;
-    match status {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(Error::new(format!("the hook `{name}` failed")).cause(status)),
-        None => Err(Error::new(format!("the hook `{name}` did not end within {} s", hook.timeout.unwrap_or_default().as_secs()))),
+    let cannot = |e| Error::new(format!("cannot wait for the hook `{name}`")).cause(e);
+    match ended(&child, hook.timeout, interrupt) {
+        Ok(true) => {}
+        stopped => {
+            child.kill().and_then(|()| child.wait()).map_err(cannot)?;
+            let seconds = hook.timeout.unwrap_or_default().as_secs();
+            return match stopped {
+                Err(e) => Err(cannot(e.into())),
+                Ok(_) => Err(Error::new(format!("the hook `{name}` did not end within {seconds} s"))),
+            };
+        }
+    }
+    match child.wait().map_err(cannot)? {
+        status if status.success() => Ok(()),
+        status => Err(Error::new(format!("the hook `{name}` failed")).cause(status)),
     }
 }
 
@@ -52,18 +66,15 @@ fn spawn(hook: &Hook, input: File) -> std::io::Result<Child> {
     command.stdin(input).stdout(Stdio::null()).spawn()
 }
 
-/// `None`: the time was up, and the hook has been killed.
-fn wait(child: &mut Child, timeout: Option<Duration>) -> std::io::Result<Option<ExitStatus>> {
+/// Whether it has ended in time.
+fn ended(child: &Child, timeout: Option<Duration>, interrupt: Option<&Interrupt>) -> SysResult<bool> {
+    let process = pidfd_open(Pid::from_raw(child.id().cast_signed()))?;
     // A time too long to be told is as good as none.
-    let Some(end) = timeout.and_then(|t| Instant::now().checked_add(t)) else { return child.wait().map(Some) };
-    while Instant::now() < end {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        std::thread::sleep(Duration::from_millis(1));
+    let milliseconds = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(-1));
+    match interrupt {
+        Some(interrupt) => interrupt.or_wait(Some(process.as_fd()), milliseconds),
+        None => file::poll_within([Some(process.as_fd())], milliseconds).map(|[ended]| ended),
     }
-    child.kill()?;
-    child.wait().map(|_| None)
 }
 
 #[cfg(test)]
@@ -77,12 +88,12 @@ mod tests {
 
     #[test]
     fn a_hook_that_does_not_read_a_long_state_is_stopped_in_time() {
-        let error = run(&sh("exec sleep 30", Duration::from_secs(1)), &"x".repeat(1 << 20)).unwrap_err();
+        let error = run(&sh("exec sleep 30", Duration::from_secs(1)), &"x".repeat(1 << 20), None).unwrap_err();
         assert!(error.to_string().contains("did not end within 1 s"), "{error}");
     }
 
     #[test]
     fn a_timeout_beyond_the_end_of_time_is_none() {
-        run(&sh("read line; test \"$line\" = state", Duration::from_secs(i64::MAX as u64)), "state\n").unwrap();
+        run(&sh("read line; test \"$line\" = state", Duration::from_secs(i64::MAX as u64)), "state\n", None).unwrap();
     }
 }

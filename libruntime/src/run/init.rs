@@ -1,6 +1,7 @@
 //! PID 1 of a sandbox: runs the command as its child, forwards signals to it, reaps, and with its own end ends the rest.
 
 use super::child::Child;
+use super::fault::{Column, Fault};
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::{Result, file, signal};
 use std::os::fd::{AsFd, AsRawFd};
@@ -23,7 +24,9 @@ fn go_on(child: &mut Child) -> i32 {
 /// No descriptor of the host or of the caller stays open in PID 1: not even standard output, which would keep a reader waiting.
 fn init(child: &Child, command: Pid) -> ! {
     let ended = child.ended.as_ref();
-    if file::close_all_but([ended.map_or(-1, |fd| fd.as_raw_fd()), -1, -1, -1]).is_err() {
+    if let Err(errno) = file::close_all_but([ended.map_or(-1, |fd| fd.as_raw_fd()), -1, -1, -1]) {
+        // Nobody has been told yet that all is well: that is the end of what we hold open.
+        Fault { column: Column::Child, step: child.step, errno: errno as i32 }.send(child.faults.as_fd());
         process::exit(1);
     }
     let code = attend(command).map_or(1, |ended| ended.code().into());

@@ -36,9 +36,10 @@ pub(super) struct Keeper<'a> {
 impl Keeper<'_> {
     /// The life of the keeper. When it exits, everything is removed or somebody else's to remove.
     pub fn run(self) -> ! {
-        let kept = match self.prepare().and_then(|()| self.reserve()) {
+        let prepared = self.prepare().map_err(|errno| (self.paths.len(), errno));
+        let kept = match prepared.and_then(|()| self.reserve()) {
             Ok(kept) => kept,
-            Err(_) => process::exit(1),
+            Err((step, errno)) => self.fail(step, errno),
         };
         // Nobody must wait for the end of what only we still hold open.
         drop((self.gate, self.faults));
@@ -58,25 +59,32 @@ impl Keeper<'_> {
         process::setsid()
     }
 
-    fn reserve(&self) -> Result<Vec<Kept>> {
+    /// What failed, by its index: a path, or after the last one all of it.
+    fn reserve(&self) -> std::result::Result<Vec<Kept>, (usize, Errno)> {
         let mut kept = Vec::new();
         for (i, path) in self.paths.iter().enumerate() {
             match reserve(path) {
-                Ok(Some(one)) => kept.push(one),
-                Ok(None) => {}
+                Ok(one) => kept.extend(one),
                 Err(errno) => {
-                    Fault { column: Column::Keeper, step: i as u16, errno: errno as i32 }.send(self.faults.as_fd());
                     drop(release(kept));
-                    return Err(errno);
+                    return Err((i, errno));
                 }
             }
         }
         if let Err(errno) = file::write_all(self.gate.as_fd(), &[Sync::Placeholders as u8]) {
-            // The sandbox died meanwhile.
             drop(release(kept));
-            return Err(errno);
+            return Err((self.paths.len(), errno));
         }
         Ok(kept)
+    }
+
+    /// Says so, unless the sandbox has died meanwhile and said why itself, and ends.
+    fn fail(&self, step: usize, errno: Errno) -> ! {
+        if errno == Errno::EPIPE {
+            process::exit(1);
+        }
+        Fault { column: Column::Keeper, step: step as u16, errno: errno as i32 }.send(self.faults.as_fd());
+        process::exit(1)
     }
 }
 
@@ -205,7 +213,8 @@ impl Kept {
         }
     }
 
-    /// Under the exclusive lock. Fails when it is no longer empty or no longer ours: then it is not a placeholder any more.
+    /// Under the exclusive lock. Fails when it is no longer empty or no longer ours: then it is not a placeholder any more. What fails
+    /// otherwise is left to the next sandbox.
     fn remove(&self) {
         let id = |dir: &OwnedFd| file::stat(dir.as_fd()).ok().map(|stat| stat.id);
         if let Ok(Found::Placeholder(dir)) = open(self.parent.as_fd(), &self.name)
@@ -409,7 +418,7 @@ mod tests {
         drop(other);
         let (container, _) = file::pipe().unwrap();
         let keeper = Keeper { paths: std::slice::from_ref(&path), container, gate, faults, ended: None };
-        assert_eq!(keeper.reserve().err(), Some(Errno::EPIPE));
+        assert_eq!(keeper.reserve().err(), Some((1, Errno::EPIPE)));
         assert!(!path.exists());
     }
 

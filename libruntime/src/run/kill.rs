@@ -22,18 +22,10 @@ pub fn kill(store: &Store, id: &ContainerId, signal: Signal, all: bool) -> Resul
         (true, _) => everybody(&record, own, signal),
         (false, _) => {
             record.kill(signal)?;
-            if signal == Signal::KILL {
-                thaw(&record)?;
-            }
             let others = signal == Signal::KILL && !record.own_pids;
             own.filter(|_| others).map_or(Ok(()), |cgroup| cgroup.kill_all(signal.number()))
         }
     }
-}
-
-/// Nothing that stands still dies (version 1), and nobody who was killed is to go on pausing.
-fn thaw(record: &Record) -> Result<()> {
-    record.cgroup.as_ref().filter(|cgroup| cgroup.is_own() && cgroup.is_frozen()).map_or(Ok(()), Cgroup::thaw)
 }
 
 fn everybody(record: &Record, own: Option<&Cgroup>, signal: Signal) -> Result<()> {

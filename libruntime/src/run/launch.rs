@@ -1,15 +1,19 @@
 //! The parent: performs its column of the plan, and leaves nothing of a container behind that did not come up.
 
+use super::agent;
 use super::attend::{OURS, attend};
-use super::child::{Child, Start, States};
+use super::child::{Child, Prepared, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
+use super::interrupt::Interrupt;
 use super::keeper::Keeper;
-use super::{Options, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
+use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
-use crate::plan::{ParentStep, Plan, mount_slots};
+use crate::plan::resctrl::Group;
+use crate::plan::{ParentStep, Plan};
+use crate::resctrl::Resctrl;
 use crate::state::{Record, Reserved};
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, signal};
@@ -27,6 +31,8 @@ pub(super) struct Launch<'a> {
     pub joined: Option<Joined<'a>>,
     /// The process waits for `start`.
     pub park: bool,
+    /// Its resctrl group, to be made; of one that is joined, there.
+    pub resctrl: Option<Resctrl>,
 }
 
 /// A container that runs already.
@@ -43,18 +49,18 @@ pub(super) struct Joined<'a> {
 /// Bytes of stack for the command's process between its clone and its execve(2).
 const STACK: usize = 64 * 1024;
 
-/// What the child must not allocate, and the ends of it that the parent keeps.
-struct Prepared<'a> {
-    args: Strings<'a>,
-    env: Strings<'a>,
-    hooks: Vec<(Strings<'a>, Strings<'a>)>,
-    states: States,
-    start: Option<Start>,
+/// The parent's ends of what it shares with the child.
+struct Ends {
+    gate: OwnedFd,
+    faults: OwnedFd,
+    /// For the keeper, from init.
+    ended: Option<OwnedFd>,
 }
 
 impl<'a> Launch<'a> {
-    /// The whole life of the process; its exit code, or 0 when it goes on without us.
-    pub fn run(&self) -> Result<u8> {
+    /// The whole life of the process; its exit code, or 0 when it goes on without us. `None`: nothing has been run, as the program cannot
+    /// be kept ([`Op::Pin`]).
+    pub fn run(&self) -> Result<Option<u8>> {
         let blocked = signal::Set::all_but(OURS);
         let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
         // Ignored by the caller, it would keep us from learning how the container ended.
@@ -65,24 +71,27 @@ impl<'a> Launch<'a> {
     }
 
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
-    fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {
+    fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<Option<u8>> {
         let made = self.make_cgroup()?;
+        self.make_resctrl().map_err(|e| without(made.as_ref(), e))?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
         let started = self.start(caller, cgroup);
         let mut container = match started {
             Ok(container) => container,
             Err(e) => return Err(without(made.as_ref(), e)),
         };
-        let ended = match self.bring_up(&mut container, cgroup) {
+        let interrupt = Interrupt::default();
+        let up = self.bring_up(&mut container, cgroup, &interrupt);
+        let ended = match up.map_err(|e| interrupt.explain(e)) {
             // It waits for `start`.
-            Ok(()) if self.park => return Ok(0),
+            Ok(()) if self.park => return Ok(Some(0)),
             Ok(()) if self.options.detach => self.started(&container),
             Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
             // Everybody else looks after it.
-            return Ok(0);
+            return Ok(Some(0));
         }
         let code = match self.finish(&mut container, ended) {
             Ok(code) => made.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
@@ -95,81 +104,45 @@ impl<'a> Launch<'a> {
     /// What is about to be made is recorded first: whoever kills us then leaves nothing that `delete` does not find.
     pub(super) fn make_cgroup(&self) -> Result<Option<Cgroup>> {
         let plan = |op: &'a ParentOp| if let ParentOp::Cgroup(plan) = op { Some(plan) } else { None };
-        let Some(plan) = self.plan.parent.iter().find_map(|step| plan(&step.op)) else { return Ok(None) };
-        if let Some(reserved) = self.reserved {
-            reserved.save(&self.new_record(None, Some(&Cgroup::foresee(plan)))?)?;
+        let plan = self.plan.parent.iter().find_map(|step| plan(&step.op));
+        if let Some(reserved) = self.reserved.filter(|_| plan.is_some() || self.resctrl.is_some()) {
+            reserved.save(&self.new_record(None, plan.map(Cgroup::foresee).as_ref())?)?;
         }
-        Cgroup::create(plan)
+        plan.map_or(Ok(None), Cgroup::create)
+    }
+
+    fn make_resctrl(&self) -> Result<()> {
+        match (&self.resctrl, resctrl_group(self.plan)) {
+            (Some(resctrl), Some(group)) => resctrl.create(group),
+            _ => Ok(()),
+        }
     }
 
     /// Everything up to and including the clone.
     fn start(&self, mask: signal::Set, cgroup: Option<&Cgroup>) -> Result<Container> {
         let clone = |op: &ParentOp| if let ParentOp::Clone(flags) = op { Some(*flags) } else { None };
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
-        let prepared = self.prepare()?;
-        let sockets = |e| setup("make a socket", e);
-        let (gate, child_gate) = file::socketpair().map_err(sockets)?;
-        let (faults, fault_writer) = file::pipe().map_err(sockets)?;
-        let (hears, says) =
-            if self.plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
-        // Touched only by the command's process, a few pages of it.
-        let stack = vec![0; if self.plan.init { STACK } else { 0 }];
-        let mapped = idmap::prepare(&self.plan.parent)?;
         let doors = door::open(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
         let init = self.joined.map(|joined| joined.init);
-        let Entry { files, unified, lenient } = cgroup.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
+        let mut entry = cgroup.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
+        let unified = entry.unified.take();
+        let (ours, prepared) = self.prepare(mask, entry)?;
+        let child = Child::new(self.plan, prepared);
         let groups = self.drop_groups()?;
         let cloned = door::clone(&doors, namespaces, unified.as_ref().map(AsFd::as_fd));
         if matches!(cloned, Ok(Cloned::Child)) {
-            // Nothing that owns memory is dropped from here on.
-            process::become_child();
-            // An end of the parent's that stayed open here would hide its death from us.
-            drop((gate, faults, hears, unified));
-            if let Some(lock) = self.reserved.map(Reserved::lock)
-                && file::close_copy(lock).is_err()
-            {
-                process::exit(1);
-            }
-            let Prepared { args, env, hooks, states, start } = prepared;
-            let mut child = Child {
-                plan: self.plan,
-                gate: child_gate,
-                faults: fault_writer,
-                ended: says,
-                mask,
-                args,
-                env,
-                hooks,
-                states,
-                start,
-                target: self.joined.map(|joined| joined.process),
-                stack,
-                umask: None,
-                root: None,
-                root_id: (0, 0),
-                dev: None,
-                proc_self: None,
-                proc: None,
-                null: None,
-                empty: None,
-                kept: [const { None }; mount_slots()],
-                mapped,
-                cgroup: files,
-                may_stay_outside: lenient,
-                tty: None,
-                step: 0,
-            };
-            child.walk()
+            self.go_on_as(child, (ours, unified))
         }
         let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
         let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, &doors, namespaces, unified.is_some()))? else {
             process::exit(1)
         };
-        let (keeper, master, ended, fault_writer) = (None, None, hears, Some(fault_writer));
-        let container = Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, console_sent: false };
+        let Child { faults: fault_writer, states, agent, .. } = child;
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
-        match told.and_then(|()| self.tell_states(&prepared.states, pid)) {
+        let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
+        container.introduction = agent.map(|agent| agent.message);
+        match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
                 let ended = container.end(true).map_err(|e| setup("end the container", e));
@@ -178,7 +151,21 @@ impl<'a> Launch<'a> {
         }
     }
 
-    fn prepare(&self) -> Result<Prepared<'a>> {
+    /// The child's part. Nothing that owns memory is dropped from here on.
+    fn go_on_as(&self, mut child: Child, parents: (Ends, Option<OwnedFd>)) -> ! {
+        process::become_child();
+        // An end of the parent's that stayed open here would hide its death from us.
+        drop(parents);
+        if let Some(lock) = self.reserved.map(Reserved::lock)
+            && file::close_copy(lock).is_err()
+        {
+            process::exit(1);
+        }
+        child.walk()
+    }
+
+    /// What the child must not allocate, and the ends of it that the parent keeps.
+    fn prepare(&self, mask: signal::Set, entry: Entry) -> Result<(Ends, Prepared<'a>)> {
         let plan: &'a Plan = self.plan;
         let missing = || Error::new("there is nothing to run").at("config.json: process.args");
         let program = plan.program().ok_or_else(missing)?;
@@ -188,7 +175,16 @@ impl<'a> Launch<'a> {
             true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
             false => Ok(None),
         };
-        Ok(Prepared {
+        let sockets = |e| setup("make a socket", e);
+        let (gate, child_gate) = file::socketpair().map_err(sockets)?;
+        let (faults, fault_writer) = file::pipe().map_err(sockets)?;
+        let (hears, says) =
+            if plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
+        let prepared = Prepared {
+            gate: child_gate,
+            faults: fault_writer,
+            ended: says,
+            mask,
             args: Strings::new(&program.args),
             env: Strings::new(&program.env),
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
@@ -198,7 +194,15 @@ impl<'a> Launch<'a> {
             } else {
                 None
             },
-        })
+            agent: agent::connect(self)?,
+            target: self.joined.map(|joined| joined.process),
+            // Touched only by the command's process, a few pages of it.
+            stack: vec![0; if plan.init { STACK } else { 0 }],
+            mapped: idmap::prepare(&plan.parent)?,
+            cgroup: entry.files,
+            may_stay_outside: entry.lenient,
+        };
+        Ok((Ends { gate, faults, ended: hears }, prepared))
     }
 
     /// What hooks inside the container read: only now is the pid known.
@@ -226,30 +230,40 @@ impl<'a> Launch<'a> {
     }
 
     /// The parent's column after the clone.
-    fn bring_up(&self, container: &mut Container, cgroup: Option<&Cgroup>) -> Result<()> {
+    fn bring_up(&self, container: &mut Container, cgroup: Option<&Cgroup>, interrupt: &Interrupt) -> Result<()> {
         for step in &self.plan.parent {
             match &step.op {
                 ParentOp::Cgroup(_) | ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
+                ParentOp::Agent(_) | ParentOp::Resctrl(_) => {}
+                ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
+                ParentOp::Introduce => {
+                    let message = container.introduction.take();
+                    message.map_or(Ok(()), |message| agent::introduce(self, &message, container.pid))?;
+                }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
-                ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
+                ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
-                ParentOp::Hooks(_, hooks) => hook::run_all(&step.origin, hooks, &self.state("creating", container.pid))?,
+                ParentOp::Hooks(_, hooks) => {
+                    hook::run_all(&step.origin, hooks, &self.state("creating", container.pid), Some(interrupt))?;
+                }
                 ParentOp::Joined => container.joined().map_err(|e| failed(step, e))?,
                 ParentOp::Record => {
                     // Whoever hears that the container is there may expect its terminal.
-                    self.console(container)?;
+                    self.console(container, interrupt)?;
                     self.record(container.pid, cgroup)?;
                 }
             }
         }
         container.fault_writer = None;
-        self.console(container)
+        self.console(container, interrupt)?;
+        // In the foreground they are passed on from here on.
+        if self.options.detach { interrupt.none() } else { Ok(()) }
     }
 
     fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf]) -> SysResult<()> {
-        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
+        let copy = |fd: &OwnedFd| file::duplicate(fd.as_fd());
         let faults = copy(container.fault_writer.as_ref().ok_or(Errno::EBADF)?)?;
         let keeper = Keeper {
             paths,
@@ -273,7 +287,9 @@ impl<'a> Launch<'a> {
             self.executed(container)?;
         }
         match step.map(|step| (&step.op, &step.origin)) {
-            Some((ParentOp::Hooks(_, hooks), origin)) => hook::run_all(origin, hooks, &self.state("running", container.pid)),
+            Some((ParentOp::Hooks(_, hooks), origin)) => {
+                hook::run_all(origin, hooks, &self.state("running", container.pid), None)
+            }
             _ => Ok(()),
         }
     }
@@ -287,17 +303,18 @@ impl<'a> Launch<'a> {
     }
 
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
-    fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<u8> {
+    fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
         let ended = container.end(followed.is_err());
         container.end_keeper();
         container.fault_writer = None;
         // A fault says more than the parent's own impression of it.
         let fault = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Fault::receive(container.faults.as_fd()));
-        if let Ok(Some(fault)) = fault {
-            return Err(fault.explain(self.plan));
+        match fault {
+            Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
+            Ok(Some(fault)) => return Err(fault.explain(self.plan)),
+            Ok(None) | Err(_) => followed?,
         }
-        followed?;
-        Ok(ended.map_err(|e| setup("wait for the container", e))?.code())
+        Ok(Some(ended.map_err(|e| setup("wait for the container", e))?.code()))
     }
 
     pub(super) fn record(&self, pid: Pid, cgroup: Option<&Cgroup>) -> Result<()> {
@@ -312,18 +329,20 @@ impl<'a> Launch<'a> {
         let id = self.options.id.clone().ok_or_else(|| Error::new("a container without an id cannot be recorded"))?;
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         let record = Record::new(id, pid, dir, rootfs_dir(self.bundle, dir), &self.bundle.spec)?;
-        Ok(Record { cgroup: cgroup.cloned(), ..record.with_options(&self.options.plan(self.park)) })
+        Ok(Record {
+            cgroup: cgroup.cloned(),
+            resctrl: self.resctrl.clone(),
+            ..record.with_options(&self.options.plan(self.park))
+        })
     }
 
     /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
-    fn console(&self, container: &mut Container) -> Result<()> {
+    fn console(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
         if self.plan.terminal && container.master.is_none() && !container.console_sent {
-            container.expect(Sync::Console).map_err(|e| setup("receive the terminal", e))?;
+            container.expect(Sync::Console, interrupt).map_err(|e| setup("receive the terminal", e))?;
         }
         let (Some(path), Some(master)) = (&self.options.console_socket, &container.master) else { return Ok(()) };
-        let failed = |e: std::io::Error| Error::new(format!("cannot send the terminal to `{}`", path.display())).cause(e);
-        let socket = std::os::unix::net::UnixStream::connect(path).map_err(failed)?;
-        file::send_fd(socket.as_fd(), master.as_fd(), 0).map_err(|e| failed(e.into()))?;
+        console::send(path, master.as_fd(), interrupt)?;
         (container.master, container.console_sent) = (None, true);
         Ok(())
     }
@@ -338,9 +357,18 @@ impl<'a> Launch<'a> {
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {
+        self.state_of(status, pid).to_string()
+    }
+
+    pub(super) fn state_of(&self, status: &str, pid: Pid) -> serde_json::Value {
         let dir = self.options.bundle_dir.as_deref().unwrap_or(Path::new("/"));
         oci_state(&self.bundle.spec, &self.options.name(), status, pid, dir)
     }
+}
+
+/// What the plan says of `linux.intelRdt`.
+pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
+    plan.parent.iter().find_map(|step| if let ParentOp::Resctrl(group) = &step.op { Some(group) } else { None })
 }
 
 /// The error; what is left of the cgroup is said with it.

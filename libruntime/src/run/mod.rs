@@ -1,7 +1,9 @@
 //! Plan → process: the parent's column, the child's loop, init, the keeper of placeholders.
 
+mod agent;
 mod attend;
 mod child;
+mod console;
 mod container;
 pub mod criu;
 mod delete;
@@ -11,6 +13,7 @@ pub mod fault;
 mod hook;
 mod idmap;
 mod init;
+mod interrupt;
 pub mod keeper;
 mod kill;
 mod launch;
@@ -19,12 +22,14 @@ mod netdevice;
 mod netlink;
 mod op;
 mod own;
+mod read;
 mod start;
 mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::plan::{self, Plan};
+use crate::resctrl::Resctrl;
 use crate::state::{ContainerId, Reserved, Store};
 use crate::sys::file;
 use crate::{Error, Result};
@@ -36,6 +41,7 @@ pub use exec::{Exec, exec};
 pub use keeper::sweep;
 pub use kill::kill;
 pub use own::{read_only_self, read_only_self_among_others};
+pub use read::read;
 pub use start::start;
 
 /// How a bundle is run.
@@ -81,6 +87,7 @@ impl Options {
             no_cgroup: self.no_cgroup,
             may_lack_cgroup: self.may_lack_cgroup,
             keep_keyring: self.keep_keyring,
+            pin: false,
         }
     }
 }
@@ -98,21 +105,27 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     alone().map_err(|e| vec![e])?;
     let asked = options.plan(park);
-    let plan = Plan::new(bundle, &Host::probe_for(&bundle.spec, &asked), &asked)?;
+    let host = Host::probe_for(&bundle.spec, &asked).map_err(|e| vec![e])?;
+    let plan = Plan::new(bundle, &host, &asked)?;
     if !park {
         plan.warnings.iter().for_each(|what| Error::new(what).warn());
     }
     receiver(&plan, options).map_err(|e| vec![e])?;
+    let resctrl = launch::resctrl_group(&plan).map(Resctrl::foresee).transpose().map_err(|e| vec![e])?;
     let reserved = match (&options.store, &options.id) {
         (Some(store), Some(id)) => Some(reserve(store, id, bundle).map_err(|e| vec![e])?),
         _ => None,
     };
-    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserved.as_ref(), joined: None, park };
-    let ended = launch.run();
-    if let Some(reserved) = reserved.filter(|_| ended.is_err() || !options.detach) {
-        reserved.remove().map_err(|e| vec![e])?;
+    let reserves = reserved.as_ref();
+    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserves, joined: None, park, resctrl };
+    let mut ended = launch.run();
+    if ended.is_err() || !options.detach {
+        let removed = launch.resctrl.as_ref().map_or(Ok(()), Resctrl::remove);
+        ended = ended.and_then(|code| removed.map(|()| code));
+        reserved.map_or(Ok(()), Reserved::remove).map_err(|e| vec![e])?;
     }
-    ended.map_err(|e| vec![e])
+    // Only `exec` keeps its program.
+    ended.map(Option::unwrap_or_default).map_err(|e| vec![e])
 }
 
 /// Makes a container whose process waits for [`start`]. `options` must have an id and a store. Unlike [`run`] it mentions no warnings:
@@ -154,12 +167,11 @@ pub fn close_inherited(preserve: u32) -> Result<()> {
 }
 
 /// The OCI state, as hooks read it (runtime.md, "State").
-fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> String {
+fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> serde_json::Value {
     serde_json::json!({
         "ociVersion": spec.version(), "id": id, "status": status, "pid": pid, "bundle": bundle,
         "annotations": spec.annotations().clone().unwrap_or_default(),
     })
-    .to_string()
 }
 
 /// What must be true of us before there is a process that inherits from us.
@@ -169,8 +181,15 @@ fn alone() -> Result<()> {
 
 /// A lock that another thread holds at the clone stays locked in the child for ever; so a caller with threads is told.
 fn single_threaded() -> Result<()> {
-    let threads = std::fs::metadata("/proc/self/task").map_or(3, |m| std::os::unix::fs::MetadataExt::nlink(&m));
-    if threads > 3 {
+    let threads = || std::fs::metadata("/proc/self/task").map_or(3, |m| std::os::unix::fs::MetadataExt::nlink(&m));
+    // A thread that was joined stands there a moment longer: pthread_join(3) returns before the kernel has forgotten it.
+    for _ in 0..200 {
+        if threads() <= 3 {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+    if threads() > 3 {
         return Err(Error::new("the calling process has more than one thread").hint("start `codexrun` as a process of its own"));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! codexrun's own file (CVE-2019-5736). A container that swaps a program for `#!/proc/self/exe` between our look at it and execve(2)
-//! makes us run inside of it, where its root finds our file in /proc/PID/exe and could write to it once we have ended. So we run from a
-//! read-only copy of the mount that the file is on, which is nowhere attached and which nobody inside can make writable.
+//! makes us run inside of it, where its root finds our file in /proc/PID/exe and could write to it once we have ended. Where that cannot
+//! be ruled out (`op/pin.rs` does, for programs that need no interpreter) we run from a read-only copy of the mount that the file is on,
+//! which is nowhere attached and which nobody inside can make writable.
 
 use super::fault::describe;
 use crate::sys::mount::{self, MountAttr};
@@ -11,30 +12,47 @@ use oci_spec::runtime::Spec;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What /proc links to the file that is running.
 const EXE: &std::ffi::CStr = c"/proc/self/exe";
 
-/// Begins anew, as the same process with the same words, from a file that cannot be written to; returns when it is. For the start of a
-/// program that is going to run something in a container. Does nothing for an ordinary user, whose containers have no right to
-/// root's files.
+/// Whether our file could be written to by who has come by a descriptor of it: root's can, by its containers' root, unless the mount
+/// that it is on is read-only. An ordinary user's containers have no right to root's files.
+///
+/// # Errors
+/// It cannot be looked at.
+pub(super) fn is_exposed() -> Result<bool> {
+    if cred::euid() != 0 {
+        return Ok(false);
+    }
+    let exposed = || {
+        let own = file::open_at(file::cwd(), EXE, libc::O_PATH)?;
+        match file::is_read_only(own.as_fd())? {
+            true => name().map(|()| false),
+            false => Ok(true),
+        }
+    };
+    exposed().map_err(unprotected)
+}
+
+/// Begins anew, as the same process with the same words, from a file that cannot be written to; returns when it is, or need not be. For a
+/// program that is going to run something in a container.
 ///
 /// # Errors
 /// The file cannot be protected.
 pub fn read_only_self() -> Result<()> {
-    static DONE: AtomicBool = AtomicBool::new(false);
-    if DONE.load(Relaxed) || cred::euid() != 0 {
+    if !is_exposed()? {
         return Ok(());
     }
     match begin_anew() {
         // Without CAP_SYS_ADMIN there is no container but in a user namespace, whose root may not write to the file.
-        Ok(()) | Err(Errno::EPERM) => {
-            DONE.store(true, Relaxed);
-            Ok(())
-        }
-        Err(e) => Err(Error::new("cannot protect codexrun's own file").cause(describe(e))),
+        Errno::EPERM => Ok(()),
+        e => Err(unprotected(e)),
     }
+}
+
+fn unprotected(errno: Errno) -> Error {
+    Error::new("cannot protect codexrun's own file").cause(describe(errno))
 }
 
 /// As [`read_only_self`], before a container of `spec` is made. In a pid namespace of its own nobody is there who could open our file
@@ -46,23 +64,22 @@ pub fn read_only_self_among_others(spec: &Spec) -> Result<()> {
     if crate::state::own_pids(spec) { Ok(()) } else { read_only_self() }
 }
 
-fn begin_anew() -> SysResult<()> {
-    let own = file::open_at(file::cwd(), EXE, libc::O_PATH)?;
-    if file::is_read_only(own.as_fd())? {
-        return name();
-    }
-    drop(own);
-    let copy = copy()?;
-    let path = CString::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
-    let string = |bytes: &OsStr| CString::new(bytes.as_bytes()).map_err(|_| Errno::EINVAL);
-    let args = std::env::args_os().map(|word| string(&word)).collect::<SysResult<Vec<_>>>()?;
-    let pair = |(mut name, value): (std::ffi::OsString, _)| {
-        name.push("=");
-        name.push::<std::ffi::OsString>(value);
-        string(&name)
+/// Returns only when it failed.
+fn begin_anew() -> Errno {
+    let again = || {
+        let copy = copy()?;
+        let path = CString::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
+        let string = |bytes: &OsStr| CString::new(bytes.as_bytes()).map_err(|_| Errno::EINVAL);
+        let args = std::env::args_os().map(|word| string(&word)).collect::<SysResult<Vec<_>>>()?;
+        let pair = |(mut name, value): (std::ffi::OsString, _)| {
+            name.push("=");
+            name.push::<std::ffi::OsString>(value);
+            string(&name)
+        };
+        let env = std::env::vars_os().map(pair).collect::<SysResult<Vec<_>>>()?;
+        Ok(process::exec(&path, &Strings::new(&args), &Strings::new(&env)))
     };
-    let env = std::env::vars_os().map(pair).collect::<SysResult<Vec<_>>>()?;
-    Err(process::exec(&path, &Strings::new(&args), &Strings::new(&env)))
+    again().unwrap_or_else(|e| e)
 }
 
 /// Of the process: execve(2) has called it by the number of a descriptor.

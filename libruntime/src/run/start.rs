@@ -7,7 +7,7 @@ use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::host::Host;
 use crate::plan::{self, Plan};
-use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting};
+use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting, absent};
 use crate::sys::{Errno, file, signal};
 use crate::{Error, Result};
 use std::os::fd::AsFd;
@@ -40,11 +40,6 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     }
 }
 
-/// Nothing has this name.
-pub(super) fn absent() -> Error {
-    Error::new("container does not exist")
-}
-
 /// Sends the byte, and waits until the process has executed, or says why it has not.
 fn go(waiting: Waiting) -> Result<Option<Fault>> {
     let cannot = |e| super::launch::setup("start the container's process", e);
@@ -52,7 +47,7 @@ fn go(waiting: Waiting) -> Result<Option<Fault>> {
     let caller = signal::set_mask(&signal::Set::all_but(OURS)).map_err(cannot)?;
     let told = file::write_all(waiting.gate.as_fd(), b"s");
     if told == Err(Errno::EPIPE) {
-        signal::wait(&signal::Set::of(libc::SIGPIPE)).map_err(cannot)?;
+        signal::wait(&signal::Set::of(&[libc::SIGPIPE])).map_err(cannot)?;
     }
     signal::set_mask(&caller).map_err(cannot)?;
     told.map_err(cannot)?;
@@ -87,7 +82,8 @@ fn destroyed(record: &Record, held: Reserved, error: Error) -> Error {
 pub(super) fn plan_again(record: &Record, bundle: &Bundle) -> Result<Plan, Vec<Error>> {
     let options = serde_json::from_value::<plan::Options>(record.options.clone());
     let options = options.map_err(|e| vec![Error::new("the options of the container's plan cannot be read").cause(e)])?;
-    Plan::new(bundle, &Host::probe_for(&bundle.spec, &options), &options)
+    let host = Host::probe_for(&bundle.spec, &options).map_err(|e| vec![e])?;
+    Plan::new(bundle, &host, &options)
 }
 
 fn poststart(record: &Record) -> Result<()> {
@@ -97,12 +93,12 @@ fn poststart(record: &Record) -> Result<()> {
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
     let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
-    hook::run_all("hooks.poststart", &hooks, &state)
+    hook::run_all("hooks.poststart", &hooks, &state.to_string(), None)
 }
 
 /// Of a container that is stopped.
 pub(super) fn poststop(record: &Record, bundle: &Bundle) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle);
-    hook::run_each("hooks.poststop", &hooks, &state).iter().for_each(Error::warn);
+    hook::run_each("hooks.poststop", &hooks, &state.to_string()).iter().for_each(Error::warn);
 }

@@ -14,10 +14,12 @@ pub use events::Event;
 pub use id::ContainerId;
 pub use members::innermost_pid;
 pub use signal::Signal;
+pub(crate) use store::absent;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
 use crate::cgroup::Cgroup;
+use crate::resctrl::Resctrl;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::{Error, Result};
 use nix::errno::Errno;
@@ -68,6 +70,9 @@ pub struct Record {
     /// Its cgroup, made or about to be.
     #[serde(default)]
     pub cgroup: Option<Cgroup>,
+    /// Its resctrl group, made or about to be.
+    #[serde(default)]
+    pub resctrl: Option<Resctrl>,
     /// The plan's options, for those who need the same plan again.
     #[serde(default)]
     pub options: Value,
@@ -123,6 +128,7 @@ impl Record {
             late_hooks: late_hooks(spec),
             own_pids: own_pids(spec),
             cgroup: None,
+            resctrl: None,
             options: Value::Null,
             dir: PathBuf::new(),
         })
@@ -196,13 +202,16 @@ impl Record {
         (status, None)
     }
 
-    /// Signals the first process; never a stranger that was given its number.
+    /// Signals the first process; never a stranger that was given its number. SIGKILL ends a pause: nothing that stands still dies
+    /// (version 1), and nobody who was killed is to go on pausing.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         let process = self.first_process()?;
         pidfd_send_signal(process.as_fd(), signal.number()).map_err(|e| match e {
             Errno::ESRCH => not_running(),
             e => Error::new(format!("cannot signal container `{}`", self.id)).cause(e.desc()),
-        })
+        })?;
+        let paused = self.cgroup.as_ref().filter(|cgroup| signal == Signal::KILL && cgroup.is_frozen());
+        paused.map_or(Ok(()), Cgroup::thaw)
     }
 
     /// The OCI state, as `codexrun state` prints it and hooks read it.

@@ -22,6 +22,8 @@ pub(super) const FAULT: &str = "fault";
 const STATE: &str = "state.json";
 /// [`STATE`] until it is whole.
 const NEW: &str = "state.json.new";
+/// Another one, for when somebody has spoilt [`STATE`]: nothing else says which process and which cgroup are the container's.
+const COPY: &str = "state.json.copy";
 const LOCK: &str = "lock";
 /// How long another codexrun may take to let go of a container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,21 +43,24 @@ pub struct Reserved {
     lock: File,
 }
 
-impl Default for Store {
+impl Store {
     /// Where every codexrun of this user looks, engines' included: they pass no `--root`.
-    fn default() -> Store {
+    ///
+    /// # Errors
+    /// The kernel does not tell which user namespace this is.
+    pub fn usual() -> Result<Store> {
         let uid = nix::unistd::geteuid();
+        // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
+        if uid.is_root() && in_initial_user_namespace()? {
+            return Ok(Store::at("/run/codexrun"));
+        }
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
-        match runtime_dir {
-            // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
-            _ if uid.is_root() && in_initial_user_namespace() => Store::at("/run/codexrun"),
+        Ok(match runtime_dir {
             Some(dir) => Store::at(dir.join("codexrun")),
             None => Store { root: format!("/tmp/codexrun-{uid}").into(), public: true },
-        }
+        })
     }
-}
 
-impl Store {
     /// `--root DIR`.
     pub fn at(root: impl Into<PathBuf>) -> Store {
         Store { root: root.into(), public: false }
@@ -83,16 +88,20 @@ impl Store {
         }
     }
 
-    /// The record of `id`.
+    /// The record of `id`; its copy when the record is garbled.
     pub fn load(&self, id: &ContainerId) -> Result<Record> {
         self.trust()?;
-        let file = self.dir(id).join(STATE);
+        self.read(id, STATE).or_else(|e| if e == absent() { Err(e) } else { self.read(id, COPY).or(Err(e)) })
+    }
+
+    fn read(&self, id: &ContainerId, name: &str) -> Result<Record> {
+        let file = self.dir(id).join(name);
         let text = crate::text::read(&file, u64::MAX).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => Error::new("container does not exist"),
+            ErrorKind::NotFound => absent(),
             _ => failed("read", &file, &e),
         })?;
         let garbled = |why: String| {
-            let hint = format!("`codexrun delete {id}` removes it");
+            let hint = format!("`codexrun delete --force {id}` removes it, and ends nobody");
             Error::new("garbled record").at(file.display().to_string()).cause(why).hint(hint)
         };
         let mut record: Record = serde_json::from_slice(&text).map_err(|e| garbled(e.to_string()))?;
@@ -198,8 +207,7 @@ impl Reserved {
     pub fn save(&self, record: &Record) -> Result<()> {
         let (file, new) = (self.dir.join(STATE), self.dir.join(NEW));
         let text = serde_json::to_vec(record).map_err(|e| Error::new("cannot write the state").cause(e))?;
-        let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-        let written = open.and_then(|mut f| f.write_all(&text)).and_then(|()| fs::rename(&new, &file));
+        let written = write(&new, &text).and_then(|()| fs::rename(&new, &file)).and_then(|()| write(&self.dir.join(COPY), &text));
         written.map_err(|e| failed("write", &file, &e))
     }
 
@@ -212,8 +220,7 @@ impl Reserved {
     pub fn keep_config(&self, spec: &Spec) -> Result<()> {
         let file = self.dir.join(CONFIG);
         let text = serde_json::to_vec(spec).map_err(|e| Error::new("cannot write the configuration").cause(e))?;
-        let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file);
-        open.and_then(|mut f| f.write_all(&text)).map_err(|e| failed("write", &file, &e))
+        write(&file, &text).map_err(|e| failed("write", &file, &e))
     }
 
     /// Makes the FIFOs by which `start` reaches the container's process; both ends of each, for that process to hold.
@@ -254,7 +261,7 @@ fn empty(dir: &Path) -> io::Result<()> {
 
 /// Everything but the lock; the record first, since what has none can be reserved again.
 fn clear(dir: &Path) -> io::Result<()> {
-    [STATE, NEW, CONFIG, START, FAULT].iter().try_for_each(|name| match fs::remove_file(dir.join(name)) {
+    [STATE, NEW, COPY, CONFIG, START, FAULT].iter().try_for_each(|name| match fs::remove_file(dir.join(name)) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,
     })
@@ -265,6 +272,15 @@ impl Drop for Reserved {
         // Said aloud: a child that was forked without exec shares the lock, and closing our descriptor would not end it.
         let _ = self.lock.unlock();
     }
+}
+
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(text)
+}
+
+/// Nothing has this name.
+pub(crate) fn absent() -> Error {
+    Error::new("container does not exist")
 }
 
 fn failed(call: &str, path: &Path, e: &io::Error) -> Error {
@@ -391,6 +407,22 @@ mod tests {
         }
         store.hold(&id("a")).unwrap().unwrap().remove().unwrap();
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_record_that_was_spoilt_has_a_copy() {
+        let (_dir, store) = store();
+        let mut child = sleeper();
+        let first = record("a", &child);
+        store.reserve(&id("a")).unwrap().save(&first).unwrap();
+        fs::write(store.dir(&id("a")).join(STATE), "{").unwrap();
+        assert_eq!(store.load(&id("a")).unwrap().pid, first.pid);
+        fs::write(store.dir(&id("a")).join(COPY), "").unwrap();
+        assert!(said(store.load(&id("a"))).contains("/a/state.json: garbled record: "));
+        fs::remove_file(store.dir(&id("a")).join(STATE)).unwrap();
+        assert_eq!(said(store.load(&id("a"))), "container does not exist");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -25,6 +25,9 @@ struct OpenHow {
     resolve: u64,
 }
 
+/// How often a path is tried that openat2(2) could not follow for a rename or a mount anywhere on the machine (EAGAIN).
+const TRIES: usize = 128;
+
 /// openat2(2) of `path` below `dir`, close-on-exec.
 pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Result<OwnedFd> {
     let resolve = match resolve {
@@ -34,8 +37,10 @@ pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Re
         Resolve::NoMagicLinks => 0x02,
     };
     let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: 0, resolve };
+    let (dir, path, how, size) = (dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>());
     // SAFETY: `path` is NUL-terminated; `how` is a live struct open_how of the size given.
-    owned(unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>()) })
+    let once = || owned(unsafe { libc::syscall(libc::SYS_openat2, dir, path, how, size) });
+    (1..TRIES).map(|_| once()).find(|opened| !matches!(opened, Err(super::Errno::EAGAIN))).unwrap_or_else(once)
 }
 
 /// The current directory, as `dir` of the calls here (AT_FDCWD).
@@ -111,6 +116,13 @@ pub fn entries(dir: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
 pub fn read_link(link: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the empty string is static; the buffer is live, writable and as long as said.
     let n = unsafe { libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    check(n as libc::c_long).map(|n| n as usize)
+}
+
+/// readlinkat(2) of the link `name` below `dir`; how much of `buffer` it fills. EINVAL: it is no link.
+pub fn read_link_at(dir: BorrowedFd, name: &CStr, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: `name` is NUL-terminated; the buffer is live, writable and as long as said.
+    let n = unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
     check(n as libc::c_long).map(|n| n as usize)
 }
 
@@ -285,6 +297,12 @@ pub fn keep(fd: BorrowedFd) -> Result<()> {
     done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }.into())
 }
 
+/// fcntl(2), F_DUPFD_CLOEXEC.
+pub fn duplicate(fd: BorrowedFd) -> Result<OwnedFd> {
+    // The standard library makes the call and says what it returned; every error of a call has a number.
+    fd.try_clone_to_owned().map_err(|e| super::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EMFILE)))
+}
+
 /// close(2) of a copied process's descriptor, whose owner is a value that this process never uses or drops again.
 pub fn close_copy(fd: BorrowedFd) -> Result<()> {
     // SAFETY: see above; the caller is the child of a clone that leaves by `_exit` or execve(2).
@@ -356,11 +374,30 @@ fn one_fd(fd: RawFd) -> OneFd {
 }
 
 /// Sends one byte and one descriptor (SCM_RIGHTS, unix(7)).
-pub fn send_fd(socket: BorrowedFd, fd: BorrowedFd, mut byte: u8) -> Result<()> {
-    let (mut control, mut data) = (one_fd(fd.as_raw_fd()), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
+pub fn send_fd(socket: BorrowedFd, fd: BorrowedFd, byte: u8) -> Result<()> {
+    send_with_fd(socket, fd, &[byte])
+}
+
+/// Sends all of `bytes`, and one descriptor with the first of them; EPIPE without the signal.
+pub fn send_with_fd(socket: BorrowedFd, fd: BorrowedFd, bytes: &[u8]) -> Result<()> {
+    let (mut control, mut data) =
+        (one_fd(fd.as_raw_fd()), libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
     let message = message(&mut data, &mut control);
-    // SAFETY: `message` refers to live buffers of the lengths given.
-    done(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)
+    // SAFETY: `message` refers to live buffers of the lengths given; sendmsg(2) only reads them.
+    let sent = check(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)?;
+    let mut rest = &bytes[sent as usize..];
+    while !rest.is_empty() {
+        // SAFETY: the buffer is live and as long as said.
+        let sent = unsafe { libc::send(socket.as_raw_fd(), rest.as_ptr().cast(), rest.len(), libc::MSG_NOSIGNAL) };
+        rest = &rest[check(sent as libc::c_long)? as usize..];
+    }
+    Ok(())
+}
+
+/// shutdown(2) of both directions: the other end reads end of file, however many copies of this one are open.
+pub fn hang_up(socket: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }.into())
 }
 
 /// Receives one byte, and the descriptor that came with it; `None` at end of file.
@@ -454,4 +491,31 @@ pub fn ensure_stdio() -> Result<()> {
         check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) }.into())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[test]
+    fn a_rename_elsewhere_does_not_fail_a_path() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::fs::write(dir.path().join("x"), "").unwrap();
+        let root = OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    std::fs::rename(dir.path().join("x"), dir.path().join("y")).unwrap();
+                    std::fs::rename(dir.path().join("y"), dir.path().join("x")).unwrap();
+                }
+            });
+            let open = |_| open_in(root.as_fd(), c"a/../a/../a/../a", libc::O_PATH, Resolve::InRoot).map(drop);
+            let opened: Result<()> = (0..20_000).try_for_each(open);
+            done.store(true, Relaxed);
+            assert_eq!(opened, Ok(()));
+        });
+    }
 }

@@ -15,6 +15,7 @@ pub mod process;
 pub mod schedule;
 pub mod signal;
 pub mod socket;
+pub mod thread;
 pub mod tty;
 
 pub use nix::errno::Errno;

@@ -137,6 +137,17 @@ pub fn exec(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
     Errno::last()
 }
 
+/// execveat(2) of the file `name` in `dir`, which must not be a link (ELOOP); returns only when it failed.
+///
+/// As `dir` is close-on-exec, the kernel executes nothing but the file itself: what takes an interpreter that opens it again (a script, a
+/// format of binfmt_misc) is ENOENT (execveat(2), BUGS).
+pub fn exec_at(dir: BorrowedFd, name: &CStr, argv: &Strings, envp: &Strings) -> Errno {
+    let (dir, name, flags) = (dir.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: the name is NUL-terminated, both arrays are NULL-terminated and their strings live.
+    unsafe { libc::syscall(libc::SYS_execveat, dir, name, argv.0.as_ptr(), envp.0.as_ptr(), flags) };
+    Errno::last()
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -285,6 +296,15 @@ pub fn seccomp(program: &[crate::bpf::Insn], flags: u32) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, &raw const program) })
 }
 
+/// As [`seccomp`], with SECCOMP_FILTER_FLAG_NEW_LISTENER: the descriptor through which somebody answers for the filter, close-on-exec.
+pub fn seccomp_listener(program: &[crate::bpf::Insn], flags: u32) -> Result<OwnedFd> {
+    let program = FilterProgram { length: program.len() as u16, instructions: program.as_ptr() };
+    // SAFETY: as for `seccomp`.
+    owned(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags | NEW_LISTENER, &raw const program) })
+}
+
+const NEW_LISTENER: u32 = 1 << 3;
+
 /// Whether seccomp(2) knows all of `flags`: it looks at them before it looks for a program, and here there is none.
 pub fn takes_seccomp_flags(flags: u32) -> bool {
     let none: *const FilterProgram = std::ptr::null();
@@ -293,16 +313,19 @@ pub fn takes_seccomp_flags(flags: u32) -> bool {
     answer == Err(Errno::EFAULT)
 }
 
-/// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)).
-pub fn last_capability() -> u32 {
-    let knows = |cap: u32| prctl(libc::PR_CAPBSET_READ, cap.into(), 0).is_ok();
+/// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)); of one that it does not know it says EINVAL.
+pub fn last_capability() -> Result<u32> {
+    let knows = |cap: u32| match prctl(libc::PR_CAPBSET_READ, cap.into(), 0) {
+        Err(Errno::EINVAL) => Ok(false),
+        read => read.map(|_| true),
+    };
     let (mut low, mut high) = (37, 64); // CAP_AUDIT_READ, 3.16; the sets have 64 bits
-    if knows(40) && !knows(41) {
-        return 40;
+    if knows(40)? && !knows(41)? {
+        return Ok(40);
     }
     while high - low > 1 {
         let middle = (low + high) / 2;
-        if knows(middle) { low = middle } else { high = middle }
+        if knows(middle)? { low = middle } else { high = middle }
     }
-    low
+    Ok(low)
 }

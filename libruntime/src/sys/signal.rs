@@ -8,12 +8,16 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 pub struct Set(libc::sigset_t);
 
 impl Set {
-    /// This signal alone.
-    pub fn of(signal: i32) -> Self {
+    /// These alone.
+    pub fn of(signals: &[i32]) -> Self {
         // SAFETY: `sigset_t` is plain data; the calls write only into it.
         let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
         // SAFETY: as above.
-        unsafe { (libc::sigemptyset(&raw mut set), libc::sigaddset(&raw mut set, signal)) };
+        unsafe { libc::sigemptyset(&raw mut set) };
+        for signal in signals {
+            // SAFETY: as above.
+            unsafe { libc::sigaddset(&raw mut set, *signal) };
+        }
         Set(set)
     }
 

@@ -1,8 +1,9 @@
 //! compile(policy, view) → bundle. Pure apart from the view: the same request and view give the same bundle.
 //!
-//! entries → wishes ([`resolve`]) → a tree of canonical paths ([`roots`], [`metadata`], [`top`]) → mounts ([`mounts`])
+//! entries → wishes ([`resolve`]) → a tree of canonical paths ([`roots`], [`globs`], [`metadata`], [`top`]) → mounts ([`mounts`])
 //! and what they land on ([`skeleton`]) → the spec ([`spec`]).
 
+mod globs;
 mod kernel;
 mod metadata;
 mod mounts;
@@ -20,7 +21,7 @@ mod tree;
 mod walk;
 
 use super::view::View;
-use super::{Access, FileSystem, Network, Policy};
+use super::{Access, FileSystem, Network, Policy, Restricted, Target};
 use crate::Error;
 use crate::bridge::Route;
 use crate::bundle::{Bundle, Rootfs};
@@ -123,16 +124,18 @@ fn distinct(errors: Vec<Error>) -> Vec<Error> {
 
 /// The decided places of a policy, and who makes `/proc` and `/dev`.
 fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Ground) {
-    let whole = match &request.policy.file_system {
+    let restricted = match &request.policy.file_system {
         FileSystem::Unrestricted | FileSystem::External => None,
         FileSystem::Restricted(policy) => {
             let wishes = resolve::resolve(policy, &request.cwd, walk, found);
-            (!writes_everything(&wishes)).then_some(wishes)
+            (!writes_everything(policy, &wishes)).then_some((policy, wishes))
         }
     };
-    match (whole, request.policy.network) {
-        (Some(wishes), _) => {
+    match (restricted, request.policy.network) {
+        (Some((policy, wishes)), _) => {
             let (mut ground, traced) = roots::land(&wishes, walk, found);
+            globs::deny(policy, &request.cwd, &mut ground, walk, found);
+            globs::keep_cache(&mut ground, walk, found);
             metadata::protect(&mut ground, walk, found);
             roots::judge(&traced, walk, &mut ground, found);
             (Style::Sandbox, ground)
@@ -143,8 +146,9 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
 }
 
 /// `root = write` and nothing that narrows it is the same as no restriction.
-fn writes_everything(wishes: &Wishes) -> bool {
-    wishes.contains_key(Path::new("/")) && wishes.values().all(|wish| wish.access == Access::Write)
+fn writes_everything(policy: &Restricted, wishes: &Wishes) -> bool {
+    let glob = policy.entries.iter().any(|entry| matches!(entry.target, Target::Glob(_)));
+    !glob && wishes.contains_key(Path::new("/")) && wishes.values().all(|wish| wish.access == Access::Write)
 }
 
 fn everything() -> Ground {

@@ -2,8 +2,9 @@
 //! refused. Precedence between entries with the same path is settled; symbolic links are not followed yet.
 
 use super::Findings;
+use super::globs;
 use super::walk::Walk;
-use crate::Error;
+use crate::policy::glob::Pattern;
 use crate::policy::view::Kind;
 use crate::policy::{Access, Entry, Restricted, Special, Target};
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ pub(super) type Wishes = BTreeMap<PathBuf, Wish>;
 pub(super) fn resolve(policy: &Restricted, cwd: &Path, walk: &Walk, found: &mut Findings) -> Wishes {
     let mut wishes = Wishes::new();
     for entry in &policy.entries {
-        if let Some(path) = place(entry, cwd, walk, found) {
+        for path in places(entry, cwd, walk, found) {
             wish(&mut wishes, path, Wish { access: entry.access, skip_missing: entry.skip_missing });
         }
     }
@@ -63,14 +64,15 @@ fn is_minimal(entry: &Entry) -> bool {
     matches!(entry.target, Target::Special(Special::Minimal)) && entry.access != Access::Deny
 }
 
-fn place(entry: &Entry, cwd: &Path, walk: &Walk, found: &mut Findings) -> Option<PathBuf> {
+fn places(entry: &Entry, cwd: &Path, walk: &Walk, found: &mut Findings) -> Vec<PathBuf> {
     match &entry.target {
-        Target::Path(path) => Some(path.clone()),
-        Target::Glob(pattern) => {
-            found.errors.push(Error::new(format!("deny globs are not supported yet: `{pattern}`")));
-            None
+        Target::Path(path) => vec![path.clone()],
+        // A pattern that can only match one path is that path: it is denied before it exists. The others: `globs`.
+        Target::Glob(glob) => {
+            let all = globs::patterns(glob, cwd, found).into_iter();
+            all.filter(Pattern::is_exact).map(|pattern| pattern.base).collect()
         }
-        Target::Special(special) => special_place(special, cwd, walk, found),
+        Target::Special(special) => special_place(special, cwd, walk, found).into_iter().collect(),
     }
 }
 
@@ -136,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn globs_are_refused_by_name_and_unknown_names_are_kept_quiet_but_mentioned() {
-        let glob = Entry { target: Target::Glob("/w/**/*.env".into()), access: Access::Deny, skip_missing: false };
+    fn unknown_names_are_kept_quiet_and_exact_patterns_are_paths() {
+        let glob = |glob: &str| entry(Target::Glob(glob.into()), Access::Deny);
         let unknown = Special::Unknown { path: ":future".into(), subpath: None };
-        let unknown = Entry { target: Target::Special(unknown), access: Access::Deny, skip_missing: false };
-        let (_, found) = paths(r#"{"paths": {}}"#, vec![glob, unknown]);
-        assert_eq!(found.errors[0].what, "deny globs are not supported yet: `/w/**/*.env`");
-        assert!(found.warnings.is_empty(), "the parser has warned");
+        let (paths, found) =
+            paths(r#"{"paths": {}}"#, vec![glob("/w/{a,b[*]}"), glob("/w/*.env"), special(unknown, Access::Deny)]);
+        assert_eq!(paths, ["/w/a Deny", "/w/b* Deny"]);
+        assert!(found.errors.is_empty() && found.warnings.is_empty(), "the parser has warned");
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Ground {
     pub tree: Tree,
     pub placeholders: BTreeSet<PathBuf>,
     pub links: Vec<Link>,
+    /// Deny patterns, absolute: what was expanded when the bundle was made.
+    pub globs: Vec<String>,
 }
 
 /// A wish and where its path leads.
@@ -51,7 +53,7 @@ const NODES: &[&str] =
     &["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "console", "fd", "stdin", "stdout", "stderr"];
 
 /// `/proc` and `/dev` are made afresh: a grant of what they hold adds nothing, and a program cannot do without it.
-fn kernel_made(path: &Path, wish: &Wish, found: &mut Findings) -> bool {
+pub(super) fn kernel_made(path: &Path, wish: &Wish, found: &mut Findings) -> bool {
     let dev = path == Path::new("/dev") || NODES.iter().any(|node| path.starts_with(Path::new("/dev").join(node)));
     if !dev && !path.starts_with("/proc") {
         return false;

@@ -41,7 +41,7 @@ pub(super) fn spec(
         .set_process(Some(process::process(request, cwd, style, view)))
         .set_hostname(None)
         .set_hooks(hooks(&placeholders, &request.routes, view)?)
-        .set_annotations(Some(annotations(request, style, &placeholders)?))
+        .set_annotations(Some(annotations(request, style, &placeholders, &ground.globs)?))
         .set_linux(Some(linux(request, style, view)?));
     Ok(spec)
 }
@@ -145,7 +145,7 @@ fn without_environment(mut hook: Hook) -> Hook {
     hook
 }
 
-fn annotations(request: &Request, style: Style, placeholders: &[String]) -> Result<HashMap<String, String>> {
+fn annotations(request: &Request, style: Style, placeholders: &[String], globs: &[String]) -> Result<HashMap<String, String>> {
     let mut all = vec![
         (annotation::POLICY_SHA256, request.digest.clone()),
         (annotation::DIE_WITH_PARENT, "true".into()),
@@ -154,10 +154,11 @@ fn annotations(request: &Request, style: Style, placeholders: &[String]) -> Resu
     if style == Style::Sandbox {
         all.push((annotation::INIT, "reaper".into()));
     }
-    if !placeholders.is_empty() {
-        let json =
-            serde_json::to_string(placeholders).map_err(|e| Error::new("cannot write the list of placeholders").cause(e))?;
-        all.push((annotation::PLACEHOLDERS, json));
+    for (key, list) in [(annotation::PLACEHOLDERS, placeholders), (annotation::DENY_GLOBS, globs)] {
+        if !list.is_empty() {
+            let json = serde_json::to_string(list).map_err(|e| Error::new(format!("cannot write `{key}`")).cause(e))?;
+            all.push((key, json));
+        }
     }
     Ok(all.into_iter().map(|(key, value)| (key.to_string(), value)).collect())
 }

@@ -3,7 +3,7 @@
 
 use crate::policy::view::{Kind, View};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -14,8 +14,8 @@ const MAX_LINKS: usize = 40;
 /// A view and what it has already answered.
 pub(super) struct Walk<'a> {
     pub view: &'a dyn View,
-    /// Some dozens: a look along the list costs less than a tree of paths, which compares component by component.
-    seen: RefCell<Vec<(PathBuf, Result<Kind, ErrorKind>)>>,
+    /// By bytes: a `Path` is hashed and compared component by component.
+    seen: RefCell<HashMap<OsString, Result<Kind, ErrorKind>>>,
 }
 
 /// A symbolic link: where it lies (its parents are no links) and its text.
@@ -58,11 +58,11 @@ impl<'a> Walk<'a> {
 
     /// lstat(2), asked at most once per path.
     pub fn kind(&self, path: &Path) -> Result<Kind, ErrorKind> {
-        if let Some((_, known)) = self.seen.borrow().iter().find(|(at, _)| at.as_os_str() == path.as_os_str()) {
+        if let Some(known) = self.seen.borrow().get(path.as_os_str()) {
             return *known;
         }
         let kind = self.view.kind(path).map_err(|e| e.kind());
-        self.seen.borrow_mut().push((path.to_path_buf(), kind));
+        self.seen.borrow_mut().insert(path.into(), kind);
         kind
     }
 

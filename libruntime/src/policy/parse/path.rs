@@ -6,7 +6,7 @@ use crate::Result;
 use std::path::{Component, Path, PathBuf};
 
 /// A pattern that begins so is relative to each workspace root.
-pub(super) const WORKSPACE_GLOB: &str = "codex-project-roots://";
+pub(super) const WORKSPACE_GLOB: &str = crate::policy::glob::WORKSPACE;
 
 /// `/…`, `~` or `~/…`.
 pub(super) fn absolute(text: &Text) -> Result<PathBuf> {

@@ -1,11 +1,15 @@
 //! The view of the machine that codexrun runs on. One system call per question; only the ids are
 //! remembered.
 
-use super::{Kind, View};
+use super::automount::Automounts;
+use super::cache::Cache;
+use super::scan::{Found, Level, Source, scan};
+use super::{Kind, Search, View};
 use crate::annotation::PLACEHOLDER_MODE;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid};
-use std::fs::{self, File, Metadata};
+use std::ffi::OsStr;
+use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -59,11 +63,7 @@ impl View for Disk {
         if kind.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE && is_empty(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(match () {
-            () if kind.is_dir() => Kind::Dir,
-            () if kind.is_symlink() => Kind::Symlink,
-            () => Kind::File,
-        })
+        Ok(kind_of(kind))
     }
 
     fn link(&self, path: &Path) -> io::Result<PathBuf> {
@@ -74,6 +74,23 @@ impl View for Disk {
         let mut paths = fs::read_dir(path)?.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
         paths.sort();
         Ok(paths)
+    }
+
+    fn search(&self, search: &Search) -> io::Result<Found> {
+        let cache = self.cache().and_then(|dir| Cache::open(&dir, search));
+        let tree = Tree { automounts: Automounts::probe(), cache };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let found = scan(search, &tree, workers)?;
+        if let Some(cache) = tree.cache {
+            cache.save();
+        }
+        Ok(found)
+    }
+
+    /// Not in `$HOME`, which a sandbox may have been given, and where a link may lead on: in the caller's part of /run.
+    fn cache(&self) -> Option<PathBuf> {
+        let run = if self.uid == 0 { Some("/run".into()) } else { std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) };
+        run.filter(|path| path.is_absolute()).map(|path| path.join("codexrun-scan"))
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
@@ -109,6 +126,45 @@ impl View for Disk {
     }
 }
 
+fn kind_of(kind: FileType) -> Kind {
+    match () {
+        () if kind.is_dir() => Kind::Dir,
+        () if kind.is_symlink() => Kind::Symlink,
+        () => Kind::File,
+    }
+}
+
+/// The tree that a search walks.
+struct Tree {
+    automounts: Automounts,
+    cache: Option<Cache>,
+}
+
+impl Source for Tree {
+    fn level(&self, dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level> {
+        if self.automounts.wait_at(dir) {
+            return Ok(Level::default());
+        }
+        let read = || read(dir, see);
+        match self.cache.as_ref().map_or_else(read, |cache| cache.level(dir, read)) {
+            // Gone, or no directory any more.
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Level::default()),
+            // Nor may the sandbox go there, unless it can guess names.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !may(dir, AccessFlags::X_OK) => Ok(Level::default()),
+            level => level,
+        }
+    }
+}
+
+fn read(dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level> {
+    let mut level = Level::default();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        see(&entry.file_name(), kind_of(entry.file_type()?), &mut level);
+    }
+    Ok(level)
+}
+
 /// Or gone meanwhile.
 fn is_empty(path: &Path) -> bool {
     fs::read_dir(path).map_or(true, |mut list| list.next().is_none())
@@ -139,6 +195,7 @@ fn password_home(uid: u32) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::glob::Pattern;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
@@ -189,5 +246,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
         assert!(!Disk::new().readable(dir.path()));
+    }
+
+    /// The paths that a pattern finds below `root`, relative to it.
+    fn found(root: &Path, pattern: &str) -> Vec<String> {
+        let patterns = Pattern::parse(root, pattern).unwrap();
+        let search = Search { root, patterns: &patterns, max_depth: None, open: &[] };
+        let found = Disk::new().search(&search).unwrap();
+        found.hits.iter().map(|hit| hit.path.strip_prefix(root).unwrap().display().to_string()).collect()
+    }
+
+    #[test]
+    fn a_large_tree_is_searched_completely() {
+        let dir = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (0..300).map(|n| format!("{}/{n:03}", n % 7)).collect();
+        for name in &names {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("x.env"), "").unwrap();
+        }
+        symlink(dir.path(), dir.path().join("again")).unwrap();
+        let mut want: Vec<String> = names.iter().map(|name| format!("{name}/x.env")).collect();
+        want.sort();
+        assert_eq!(found(dir.path(), "**/*.env"), want);
+        assert_eq!(found(dir.path(), "*/00[0-9]/*.env").len(), 10);
+        assert_eq!(found(dir.path(), "aga*"), ["again"], "a link is found, and not followed");
     }
 }

@@ -1,10 +1,12 @@
 //! A view written down as JSON: bundles are compiled for another machine, and the same policy gives the same bytes on
 //! every machine.
 
-use super::{Kind, View};
+use super::scan::{Found, Level, Source, scan};
+use super::{Kind, Search, View};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -136,6 +138,14 @@ impl View for Recorded {
         Ok(self.paths.keys().filter(|p| p.parent() == Some(path)).cloned().collect())
     }
 
+    fn search(&self, search: &Search) -> io::Result<Found> {
+        scan(search, self, 1)
+    }
+
+    fn cache(&self) -> Option<PathBuf> {
+        None
+    }
+
     fn read(&self, path: &Path) -> io::Result<String> {
         match self.item(path)? {
             Item::File { file } => Ok(file.clone()),
@@ -159,6 +169,21 @@ impl View for Recorded {
 
     fn arch(&self) -> &str {
         &self.arch
+    }
+}
+
+impl Source for Recorded {
+    fn level(&self, dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level> {
+        if self.marked(dir, Mark::Unreadable) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mut level = Level::default();
+        for path in self.list(dir)? {
+            if let (Some(name), Ok(kind)) = (path.file_name(), self.kind(&path)) {
+                see(name, kind, &mut level);
+            }
+        }
+        Ok(level)
     }
 }
 

@@ -1,14 +1,14 @@
 //! `checkpoint`: criu writes the processes of a running container into files.
 
 use super::super::delete::{self, ended};
-use super::super::start::{absent, plan_again};
+use super::super::start::plan_again;
 use super::command::{self, DUMP_LOG, Found};
 use super::{Criu, descriptors, external, log, make_dir, namespace, program, refuse, target};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::host::cgroup::Mount;
 use crate::plan::Plan;
-use crate::state::{ContainerId, Record, Status, Store};
+use crate::state::{ContainerId, Record, Status, Store, absent};
 use crate::{Error, Result};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

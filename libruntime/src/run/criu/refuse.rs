@@ -27,6 +27,8 @@ pub(super) fn unfit(spec: &Spec, plan: &Plan) -> Result<(), Vec<Error>> {
     errors.extend(joined(spec).into_iter().map(|(i, typ)| {
         why(&format!("linux.namespaces[{i}].path"), &format!("criu cannot put processes into a {typ} namespace that is there"))
     }));
+    let groups = plan.parent.iter().filter(|step| matches!(step.op, ParentOp::Resctrl(_)));
+    errors.extend(groups.map(|step| why(&step.origin, "criu does not put processes back into a resctrl group")));
     let lost = plan.child.iter().filter(|step| is_lost(&step.op));
     errors.extend(lost.map(|step| why(&step.origin, "criu does not bring it back")));
     if errors.is_empty() { Ok(()) } else { Err(errors) }
@@ -34,7 +36,7 @@ pub(super) fn unfit(spec: &Spec, plan: &Plan) -> Result<(), Vec<Error>> {
 
 /// What a process has and criu does not write down.
 fn is_lost(op: &Op) -> bool {
-    matches!(op, Op::IoPriority(_) | Op::MemoryPolicy { .. } | Op::Personality(_))
+    matches!(op, Op::Supervised(_) | Op::IoPriority(_) | Op::MemoryPolicy { .. } | Op::Personality(_))
 }
 
 /// criu writes it down since 3.19; without it a set-user-ID program would be one again.

@@ -45,7 +45,7 @@ pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<
     single_threaded().and_then(|()| no_directory_as_stdio()).map_err(one)?;
     let program = program::find(restore.criu.program.as_deref()).map_err(one)?;
     let asked = options.plan(false);
-    let host = Host::probe_for(&bundle.spec, &asked);
+    let host = Host::probe_for(&bundle.spec, &asked).map_err(one)?;
     let plan = Plan::new(bundle, &host, &asked)?;
     refuse::unfit(&bundle.spec, &plan)?;
     receiver(&plan, options).map_err(one)?;
@@ -53,7 +53,7 @@ pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<
         return Err(one(Error::new("only a container with a name and a root directory can be restored")));
     };
     let reserved = reserve(store, id, bundle).map_err(one)?;
-    let launch = Launch { plan: &plan, bundle, options, reserved: Some(&reserved), joined: None, park: false };
+    let launch = Launch { plan: &plan, bundle, options, reserved: Some(&reserved), joined: None, park: false, resctrl: None };
     let root = root.canonicalize().map_err(|e| one(Error::new(format!("cannot use `{}`", root.display())).cause(e)))?;
     let revival = Revival { launch, reserved: &reserved, restore, program: &program, root: &root, host: &host };
     let ended = revival.run();
@@ -181,7 +181,7 @@ impl Revival<'_> {
 
     fn hooks(&self, pid: Pid) -> Result<()> {
         let state = self.launch.state("creating", pid);
-        self.early_hooks().try_for_each(|(place, hooks)| hook::run_all(place, hooks, &state))
+        self.early_hooks().try_for_each(|(place, hooks)| hook::run_all(place, hooks, &state, None))
     }
 }
 

@@ -25,15 +25,15 @@ pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
     error
 }
 
-/// What [`exec`] would do, as far as it can be said beforehand: whether there is a program, and whether it may be executed.
-pub(super) fn find(candidates: &[std::ffi::CString]) -> Result<()> {
+/// What [`exec`] would do, as far as it can be said beforehand: which program it is, or why there is none that may be executed.
+pub(super) fn find(candidates: &[std::ffi::CString]) -> Result<&CStr> {
     let mut error = Errno::ENOENT;
     for path in candidates {
         let Ok(program) = file::open_at(file::cwd(), path, PATH) else {
             continue;
         };
         match file::executable(path) {
-            Ok(()) if file::stat(program.as_fd())?.is_file() => return Ok(()),
+            Ok(()) if file::stat(program.as_fd())?.is_file() => return Ok(path),
             Ok(()) | Err(Errno::EACCES) => error = Errno::EACCES,
             Err(errno) => return Err(errno),
         }

@@ -1,7 +1,7 @@
 //! What is covered and what is made read-only after everything is mounted.
 
 use super::super::child::Child;
-use super::mounts::fresh;
+use super::mounts::{fresh, kept};
 use super::place::{PATH, below_root, open};
 use crate::plan::place::At;
 use crate::sys::file::{self, Stat};
@@ -21,7 +21,11 @@ pub(super) fn open_null(path: &CStr, child: &mut Child) -> Result<()> {
 
 /// What is missing needs no mask: ENOENT, and ENOTDIR for something below a file.
 fn present(at: &At, child: &Child) -> Result<Option<(OwnedFd, Stat)>> {
-    match open(at, PATH, child) {
+    let found = match &at.held {
+        Some(held) => file::open_in(kept(held.slot, child)?, &held.path, PATH, at.resolve),
+        None => open(at, PATH, child),
+    };
+    match found {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         other => {
             let target = other?;
@@ -44,7 +48,7 @@ fn empty(child: &mut Child) -> Result<OwnedFd> {
     }
     let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let mount = fresh(c"tmpfs", [(c"mode", Some(c"0755"))].into_iter(), attrs)?;
-    child.empty = Some(mount.try_clone().map_err(|_| Errno::EMFILE)?);
+    child.empty = Some(file::duplicate(mount.as_fd())?);
     Ok(mount)
 }
 

@@ -1,5 +1,6 @@
 //! One arm per operation, no decisions. After the clone: no allocation, no lock, no formatting, no panic.
 
+mod agent;
 mod copy;
 mod device;
 mod exec;
@@ -8,6 +9,7 @@ mod join;
 mod label;
 mod mask;
 mod mounts;
+pub(super) mod pin;
 mod place;
 pub(super) mod walk;
 
@@ -88,14 +90,19 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Descend => join::descend(child),
         Op::Terminal { size } => join::terminal(child, *size),
         Op::Stdio => child.tty.as_ref().map_or(Err(Errno::EBADF), |tty| file::become_stdio(tty.as_fd())),
-        Op::Find(candidates) => exec::find(candidates),
+        Op::Find(candidates) => exec::find(candidates).map(drop),
+        Op::Pin(candidates) => pin::pin(candidates, child),
         Op::Park => park(child),
         Op::Hook(one) => hook::run(one, child),
         Op::Init => super::init::fork(child),
         Op::Session => session(child),
         Op::Signals => signal::set_mask(&child.mask).map(drop),
         Op::Seccomp(program) => process::seccomp(&program.insns, program.flags),
-        Op::Exec(exec) => Err(exec::exec(&exec.candidates, child)),
+        Op::Supervised(program) => agent::supervised(|| process::seccomp_listener(&program.insns, program.flags), child),
+        Op::Exec(exec) => Err(match &child.program {
+            Some(program) => pin::exec(program, child),
+            None => exec::exec(&exec.candidates, child),
+        }),
     }
 }
 

@@ -143,9 +143,13 @@ fn by_mount(plan: &NewFs, data: &CStr, child: &Child) -> Result<()> {
 }
 
 pub(super) fn again(slot: usize, at: &At, child: &mut Child) -> Result<()> {
-    let kept = child.kept.get(slot).and_then(Option::as_ref).ok_or(Errno::EBADF)?;
-    let mount = mount::clone_fd(kept.as_fd(), 0)?;
+    let mount = mount::clone_fd(kept(slot, child)?, 0)?;
     attach(mount, at, child).map(drop)
+}
+
+/// A mount that an earlier step has kept.
+pub(super) fn kept<'a>(slot: usize, child: &'a Child) -> Result<BorrowedFd<'a>> {
+    child.kept.get(slot).and_then(Option::as_ref).map(AsFd::as_fd).ok_or(Errno::EBADF)
 }
 
 pub(super) fn pivot(layers: usize, shared: bool, child: &mut Child) -> Result<()> {

@@ -97,7 +97,7 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<Owned
 fn cover_root(mount: OwnedFd, child: &mut Child) -> Result<OwnedFd> {
     mount::attach(mount.as_fd(), child.root()?)?;
     child.root_id = file::stat(mount.as_fd())?.id;
-    child.root = Some(mount.try_clone().map_err(|_| Errno::EMFILE)?);
+    child.root = Some(file::duplicate(mount.as_fd())?);
     Ok(mount)
 }
 

@@ -1,0 +1,113 @@
+//! What may come of a launch that was struck: all or nothing, and in the second case one sentence.
+
+use super::course::{Course, Trial};
+use super::testimony::difference;
+use super::tracer::{Blow, Call};
+use crate::report::{No, fail};
+use nix::errno::Errno;
+
+/// How a launch ends whose payload SIGTERM ends.
+const TERMINATED: i32 = 128 + libc::SIGTERM;
+
+/// Compares with the undisturbed launch.
+pub struct Judge {
+    course: Course,
+    undisturbed: Vec<String>,
+    calls: Vec<Call>,
+}
+
+impl Judge {
+    /// The undisturbed launch, which must be a good one.
+    pub fn new(course: Course, trial: Trial) -> Result<Judge, No> {
+        let bad = |what: String| fail(format!("{} undisturbed", course.name()), "exit 0, a testimony, nothing left", what);
+        if trial.traced.hung || ![0, TERMINATED].contains(&trial.traced.code) {
+            return bad(format!("exit {}, {}", trial.traced.code, trial.traced.err));
+        }
+        if let Some(left) = trial.left {
+            return bad(left);
+        }
+        match trial.said {
+            Some(lines) if lines.last().is_some_and(|l| l == "end") => {
+                Ok(Judge { course, undisturbed: lines, calls: trial.traced.calls })
+            }
+            None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], calls: trial.traced.calls }),
+            other => bad(format!("{other:?}")),
+        }
+    }
+
+    /// What can be struck at.
+    pub fn calls(&self) -> &[Call] {
+        &self.calls
+    }
+
+    /// What is wrong with a trial.
+    pub fn fault(&self, blow: Blow, trial: &Trial) -> Option<String> {
+        let traced = &trial.traced;
+        let told = |what: String| Some(format!("{what}; exit {}, stderr: {}", traced.code, traced.err.trim()));
+        if traced.hung {
+            return told("did not end".into());
+        }
+        if traced.err.contains("panicked") {
+            return told("a panic".into());
+        }
+        if let Some(left) = &trial.left {
+            return told(format!("left: {left}"));
+        }
+        match (&trial.said, blow) {
+            (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
+            (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
+            (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(errno, traced.code, &traced.err).and_then(told),
+            (None, _) => None,
+        }
+    }
+
+    /// What a payload that ran was lacking. One that was ended while it spoke has said the beginning, and its launch has failed.
+    fn less(&self, said: &[String], code: i32, blow: Blow) -> Option<String> {
+        if said.last().is_some_and(|line| line == "end") {
+            return difference(&self.undisturbed, said).map(|what| format!("ran, but {what}"));
+        }
+        let whole = &said[..said.len().saturating_sub(1)];
+        match whole.iter().zip(&self.undisturbed).find(|(said, line)| said != line) {
+            Some((said, line)) => Some(format!("ran, but has `{said}` in place of `{line}`")),
+            // A signal that reaches the payload ends it as the payload wants.
+            None if code == 0 && matches!(blow, Blow::Fails(_)) => Some("was ended while it ran, and exit 0".into()),
+            None => None,
+        }
+    }
+}
+
+/// What is wrong with the sentence of a launch that failed.
+fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
+    if beside_us(code, err) {
+        return None;
+    }
+    let lines: Vec<&str> = err.lines().filter(|line| !line.starts_with("codexrun: warning")).collect();
+    let sentence = match lines[..] {
+        [one] if one.starts_with("codexrun: ") => one,
+        [] => return Some("no sentence".into()),
+        _ => return Some("not one sentence".into()),
+    };
+    // The C library's words, or those of the crate nix.
+    let words = std::io::Error::from_raw_os_error(errno as i32).to_string();
+    let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let said = [&words, errno.desc(), &format!("{errno:?}")].iter().any(|w| sentence.to_lowercase().contains(&w.to_lowercase()));
+    (!said).then(|| format!("the sentence does not say {errno:?}"))
+}
+
+/// Whether it was over where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the
+/// allocator cannot go on.
+fn beside_us(code: i32, err: &str) -> bool {
+    let segfault = 128 + libc::SIGSEGV;
+    let theirs = ["memory allocation of", "Fatal glibc error", "cannot set %fs base address"];
+    code == segfault && err.is_empty() || theirs.iter().any(|words| err.contains(words))
+}
+
+/// A blow in words: `process 1, mount 17: ENOMEM`.
+pub fn blow(call: &Call, blow: &Blow) -> String {
+    let name = usize::try_from(call.nr).ok().and_then(syscalls::Sysno::new).map_or("?", |s| s.name());
+    let what = match blow {
+        Blow::Fails(errno) => format!("{errno:?}"),
+        Blow::Signal(signal) => signal.as_str().into(),
+    };
+    format!("process {}, {name} {}: {what}", call.process, call.nth)
+}

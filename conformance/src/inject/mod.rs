@@ -1,0 +1,121 @@
+//! Every system call of a launch fails once, with each errno that it may give, and every process of codexrun gets a signal at each
+//! of its calls. Each time one of two things is true: the payload ran with everything that it was to have, or it did not run and
+//! one sentence says why. Afterwards nothing is left.
+
+mod course;
+mod errno;
+mod judge;
+mod testimony;
+mod tracer;
+
+use crate::oci::{busybox, turn::Turn};
+use crate::report::{Verdict, fail, skip};
+use crate::runtime::{Column, Kind};
+use crate::scene::Stage;
+use course::{Course, Ground};
+use judge::Judge;
+use nix::sys::signal::Signal;
+use std::fs;
+use std::str::FromStr;
+use tracer::{Blow, Call, End, Tracer};
+
+/// Every `of`-th trial, from the `nth` on: a rotating part of a long run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    nth: usize,
+    of: usize,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    /// `K/N`, K counted from 0 and taken modulo N; a single number is all of it.
+    fn from_str(text: &str) -> Result<Part, String> {
+        let parsed = text.split_once('/').and_then(|(k, n)| Some((k.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+        match parsed {
+            Some((nth, of)) if of > 0 => Ok(Part { nth: nth % of, of }),
+            _ => Err(format!("`{text}` is not a part like 3/20")),
+        }
+    }
+}
+
+/// How the launches are hurt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    Failures,
+    Signals,
+}
+
+const SIGNALS: [Signal; 3] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT];
+
+/// The rows, as they are printed.
+pub fn rows() -> Vec<String> {
+    course::ALL.iter().flat_map(|c| [Harm::Failures, Harm::Signals].map(|k| row(*c, k))).collect()
+}
+
+fn row(course: Course, kind: Harm) -> String {
+    let what = match kind {
+        Harm::Failures => "each call fails",
+        Harm::Signals => "each moment is hit by a signal",
+    };
+    format!("inject: {}: {what}", course.name())
+}
+
+/// Plays one column; only codexrun's have anything to play.
+pub fn run_one(stage: &Stage, column: &Column, part: Part, wanted: &dyn Fn(&str) -> bool) {
+    for course in course::ALL {
+        for kind in [Harm::Failures, Harm::Signals] {
+            let row = row(course, kind);
+            if wanted(&row) {
+                crate::engine::supervise::say(&row, one(stage, column, course, kind, part));
+            }
+        }
+    }
+}
+
+fn one(stage: &Stage, column: &Column, course: Course, kind: Harm, part: Part) -> Verdict {
+    if column.runtime.kind != Kind::Codexrun {
+        return skip("the calls of codexrun are what is made to fail");
+    }
+    if !nix::unistd::Uid::effective().is_root() {
+        return skip("ptrace(2) of processes that are not dumpable needs root");
+    }
+    let busybox = busybox(stage)?;
+    let (dir, tag) = stage.place("inject")?;
+    let turn = Turn::new(column, dir.clone(), tag, &busybox)?;
+    let verdict = strikes(&turn, course, kind, part);
+    fs::remove_dir_all(&dir)?;
+    verdict
+}
+
+fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
+    let end = if kind == Harm::Signals { End::Term } else { End::Payload };
+    let tracer = Tracer::new(&turn.column.runtime.path)?;
+    let ground = Ground::new(turn, course, end)?;
+    let judge = Judge::new(course, ground.trial(&tracer, None, end)?)?;
+    let all: Vec<(Call, Blow)> = judge.calls().iter().flat_map(|call| blows(*call, kind)).collect();
+    let mine = all.iter().skip(part.nth).step_by(part.of);
+    let (mut tried, mut missed, mut faults) = (0, 0, Vec::new());
+    for (call, blow) in mine {
+        let trial = ground.trial(&tracer, Some((*call, *blow)), end)?;
+        tried += 1;
+        missed += usize::from(!trial.traced.struck);
+        faults.extend(judge.fault(*blow, &trial).map(|what| format!("{}: {what}", judge::blow(call, blow))));
+    }
+    let column = turn.column.name();
+    eprintln!(
+        "inject: {column}: {}: {} calls, {tried} of {} trials, {missed} went another way, {} faults",
+        row(course, kind),
+        judge.calls().len(),
+        all.len(),
+        faults.len()
+    );
+    if faults.is_empty() { Ok(()) } else { fail(row(course, kind), "all or nothing, and nothing left", faults.join("\n")) }
+}
+
+fn blows(call: Call, kind: Harm) -> Vec<(Call, Blow)> {
+    match kind {
+        Harm::Failures => errno::plausible(call.nr).iter().map(|errno| (call, Blow::Fails(*errno))).collect(),
+        Harm::Signals => SIGNALS.iter().map(|signal| (call, Blow::Signal(*signal))).collect(),
+    }
+}

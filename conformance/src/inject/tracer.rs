@@ -1,0 +1,353 @@
+//! Runs a command under ptrace(2), counts the system calls of every process that is codexrun, and strikes at one of them: makes
+//! it fail, or sends a signal at its entry. A process that executes another program is let go: the payload and the hooks run
+//! untraced.
+
+use crate::actor::Actor;
+use crate::launch::{self, Launch};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A system call of a launch, the same one in each repetition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// Which process, in the order of their births.
+    pub process: usize,
+    /// Its number, as in syscall(2).
+    pub nr: i64,
+    /// Which of the process's calls of this number: how often it polls may differ, how often it mounts does not.
+    pub nth: usize,
+}
+
+/// What happens at a call.
+#[derive(Debug, Clone, Copy)]
+pub enum Blow {
+    /// The call is not made and fails.
+    Fails(Errno),
+    /// The process gets a signal before the call is made.
+    Signal(Signal),
+}
+
+/// What ends a launch that goes well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its payload does.
+    Payload,
+    /// SIGTERM, when it has said all and nothing happens any more: the payload would live on.
+    Term,
+}
+
+/// A launch that has ended.
+#[derive(Debug)]
+pub struct Traced {
+    /// Every call, in the order seen.
+    pub calls: Vec<Call>,
+    /// Whether the call that was to be struck at was made; the launch may go another way this time.
+    pub struck: bool,
+    /// Exit code; 128+n for signal n.
+    pub code: i32,
+    /// What it wrote.
+    pub out: File,
+    /// What it complained about.
+    pub err: String,
+    /// Whether it had to be killed.
+    pub hung: bool,
+}
+
+/// Many times what a traced launch needs.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Nothing happens for so long: who is left waits for somebody else.
+const QUIET: Duration = Duration::from_millis(20);
+/// A payload that has not come to its end after so much silence never will.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The last line of a payload.
+const END: &str = "\nend\n";
+
+/// PTRACE_EVENT_STOP of <linux/ptrace.h>: the first stop of a new process, and group-stops.
+const EVENT_STOP: i32 = 128;
+
+struct Tracee {
+    process: usize,
+    /// How often it has made each call.
+    counts: HashMap<i64, usize>,
+    /// Whether it is codexrun: not before the first execve of the command.
+    watched: bool,
+    /// What its call returns instead, when it comes back.
+    fails: Option<Errno>,
+}
+
+/// The tracer; one thread, one launch at a time.
+pub struct Tracer {
+    /// Device and inode of codexrun.
+    program: (u64, u64),
+    /// SIGCHLD, which stays blocked: every stop of a tracee raises it.
+    stops: SignalFd,
+}
+
+impl Tracer {
+    /// Watches processes that execute `program`.
+    pub fn new(program: &Path) -> io::Result<Tracer> {
+        let meta = program.metadata()?;
+        stop_signals().thread_block()?;
+        let stops = SignalFd::with_flags(&stop_signals(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Tracer { program: (meta.dev(), meta.ino()), stops })
+    }
+
+    /// Runs a launch to its end and strikes once, or not at all.
+    pub fn run(&self, launch: &Launch, actor: &Actor, strike: Option<(Call, Blow)>, end: End) -> io::Result<Traced> {
+        let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        // Stopped before it is codexrun: what is seized later has already made calls.
+        let stopped = Launch { argv: [&STOPPED.map(str::to_string)[..], &launch.argv].concat(), ..launch.clone() };
+        let mut command = stopped.command(actor, &out, &err)?;
+        // A child inherits what is blocked.
+        stop_signals().thread_unblock()?;
+        let child = command.spawn();
+        stop_signals().thread_block()?;
+        let child = child?;
+        let main = Pid::from_raw(child.id().cast_signed());
+        waitpid(main, Some(WaitPidFlag::WUNTRACED))?;
+        ptrace::seize(main, options())?;
+        kill(main, Signal::SIGCONT)?;
+        let first = Tracee { process: 0, counts: HashMap::new(), watched: false, fails: None };
+        let tracees = HashMap::from([(main, first)]);
+        let mut hunt = Hunt {
+            tracer: self,
+            out: &out,
+            main,
+            tracees,
+            early: vec![],
+            births: 0,
+            calls: vec![],
+            strike,
+            end,
+            struck: false,
+            code: None,
+        };
+        let hung = hunt.follow()?;
+        let (calls, struck, code) = (hunt.calls, hunt.struck, hunt.code.unwrap_or(-1));
+        Ok(Traced { calls, struck, code, out, err: launch::text(&err)?, hung })
+    }
+
+    /// Whether a process is codexrun, by the file that it executes.
+    fn watches(&self, pid: Pid) -> bool {
+        std::fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|m| (m.dev(), m.ino()) == self.program)
+    }
+
+    /// Sleeps until a tracee has stopped or `patience` is over.
+    fn wait(&self, patience: Duration) -> io::Result<()> {
+        let mut fds = [PollFd::new(self.stops.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, patience) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        while self.stops.read_signal()?.is_some() {}
+        Ok(())
+    }
+}
+
+fn stop_signals() -> SigSet {
+    [Signal::SIGCHLD].into_iter().collect()
+}
+
+const STOPPED: [&str; 3] = ["/bin/sh", "-c", "kill -STOP $$; exec \"$0\" \"$@\""];
+
+fn options() -> Options {
+    Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEEXEC
+        | Options::PTRACE_O_EXITKILL
+}
+
+/// One launch under way.
+struct Hunt<'t> {
+    tracer: &'t Tracer,
+    out: &'t File,
+    main: Pid,
+    tracees: HashMap<Pid, Tracee>,
+    /// Newborns that have stopped before their parent told of them.
+    early: Vec<Pid>,
+    births: usize,
+    calls: Vec<Call>,
+    strike: Option<(Call, Blow)>,
+    end: End,
+    struck: bool,
+    code: Option<i32>,
+}
+
+impl Hunt<'_> {
+    /// To the end of the command and the silence of the rest; whether it had to be killed.
+    fn follow(&mut self) -> io::Result<bool> {
+        let (end, mut last) = (Instant::now() + LIMIT, Instant::now());
+        while !self.tracees.is_empty() {
+            if self.events()? {
+                last = Instant::now();
+                continue;
+            }
+            if self.code.is_some() && last.elapsed() > QUIET {
+                self.release()?;
+                return Ok(false);
+            }
+            if self.end == End::Term && last.elapsed() > QUIET && (self.all_said()? || last.elapsed() > PATIENCE) {
+                kill(self.main, Signal::SIGTERM)?;
+                last = Instant::now();
+            }
+            if Instant::now() > end {
+                self.put_down()?;
+                return Ok(true);
+            }
+            self.tracer.wait(QUIET)?;
+        }
+        Ok(false)
+    }
+
+    /// Whether the payload has come to its end.
+    fn all_said(&self) -> io::Result<bool> {
+        Ok(launch::text(self.out)?.ends_with(END))
+    }
+
+    /// Handles everything that has happened; whether anything has.
+    fn events(&mut self) -> io::Result<bool> {
+        let mut any = false;
+        loop {
+            let status = match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(any),
+                Ok(status) => status,
+                Err(e) => return Err(e.into()),
+            };
+            any = true;
+            match self.event(status) {
+                // Killed while it was stopped: its end is the next event.
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    fn event(&mut self, status: WaitStatus) -> nix::Result<()> {
+        match status {
+            WaitStatus::Exited(pid, code) => self.ended(pid, code),
+            WaitStatus::Signaled(pid, signal, _) => self.ended(pid, 128 + signal as i32),
+            WaitStatus::PtraceSyscall(pid) => return self.syscall(pid),
+            WaitStatus::PtraceEvent(pid, signal, EVENT_STOP) => return self.stopped(pid, signal),
+            WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => return self.executed(pid),
+            WaitStatus::PtraceEvent(pid, _, _) => return self.born(pid),
+            WaitStatus::Stopped(pid, signal) => return ptrace::syscall(pid, signal),
+            WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, pid: Pid, code: i32) {
+        self.tracees.remove(&pid);
+        if pid == self.main {
+            self.code = Some(code);
+        }
+    }
+
+    /// A newborn, or a process that a signal has stopped.
+    fn stopped(&mut self, pid: Pid, signal: Signal) -> nix::Result<()> {
+        if !self.tracees.contains_key(&pid) {
+            self.early.push(pid);
+            return Ok(());
+        }
+        let group = [Signal::SIGSTOP, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].contains(&signal);
+        // The shell that stopped itself has been continued already; nothing else here stops for good.
+        ptrace::syscall(pid, None).inspect(|()| debug_assert!(!group || pid == self.main))
+    }
+
+    /// A process has a child. Its number is its place in the order in which parents tell.
+    fn born(&mut self, parent: Pid) -> nix::Result<()> {
+        let child = Pid::from_raw(ptrace::getevent(parent)? as i32);
+        let watched = self.tracees.get(&parent).is_some_and(|p| p.watched);
+        self.births += 1;
+        self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, fails: None });
+        if let Some(at) = self.early.iter().position(|p| *p == child) {
+            self.early.swap_remove(at);
+            ptrace::syscall(child, None)?;
+        }
+        ptrace::syscall(parent, None)
+    }
+
+    fn executed(&mut self, pid: Pid) -> nix::Result<()> {
+        if self.tracer.watches(pid) {
+            self.tracees.entry(pid).and_modify(|t| t.watched = true);
+            return ptrace::syscall(pid, None);
+        }
+        // The shell before codexrun; everything else is a payload, a hook or a tool.
+        if pid == self.main && self.calls.is_empty() {
+            return ptrace::syscall(pid, None);
+        }
+        self.tracees.remove(&pid);
+        ptrace::detach(pid, None)
+    }
+
+    fn syscall(&mut self, pid: Pid) -> nix::Result<()> {
+        let entry = ptrace::syscall_info(pid)?.op == libc::PTRACE_SYSCALL_INFO_ENTRY;
+        if let Some(tracee) = self.tracees.get_mut(&pid).filter(|t| t.watched) {
+            if entry {
+                let nr = ptrace::getregs(pid)?.orig_rax.cast_signed();
+                let count = tracee.counts.entry(nr).or_default();
+                let call = Call { process: tracee.process, nr, nth: *count };
+                *count += 1;
+                self.calls.push(call);
+                self.entered(pid, call)?;
+            } else if let Some(errno) = tracee.fails.take() {
+                let mut regs = ptrace::getregs(pid)?;
+                regs.rax = (-(errno as i64)).cast_unsigned();
+                ptrace::setregs(pid, regs)?;
+            }
+        }
+        ptrace::syscall(pid, None)
+    }
+
+    /// Strikes when this is the spot.
+    fn entered(&mut self, pid: Pid, call: Call) -> nix::Result<()> {
+        let Some((_, blow)) = self.strike.filter(|(wanted, _)| *wanted == call) else {
+            return Ok(());
+        };
+        self.struck = true;
+        match blow {
+            Blow::Signal(signal) => kill(pid, signal),
+            Blow::Fails(errno) => {
+                // Another call that does nothing, in its place; -1 would be a call that a seccomp filter may kill for.
+                let mut regs = ptrace::getregs(pid)?;
+                regs.orig_rax = libc::SYS_getpid.cast_unsigned();
+                ptrace::setregs(pid, regs)?;
+                self.tracees.entry(pid).and_modify(|t| t.fails = Some(errno));
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets go of processes that wait for somebody else: a created container waits for its start.
+    fn release(&mut self) -> io::Result<()> {
+        for (pid, _) in std::mem::take(&mut self.tracees) {
+            if ptrace::interrupt(pid).is_ok() && waitpid(pid, Some(WaitPidFlag::__WALL)).is_ok() {
+                let _gone = ptrace::detach(pid, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_down(&mut self) -> io::Result<()> {
+        for (pid, _) in std::mem::take(&mut self.tracees) {
+            let _gone = kill(pid, Signal::SIGKILL);
+            let _gone = waitpid(pid, Some(WaitPidFlag::__WALL));
+        }
+        Ok(())
+    }
+}

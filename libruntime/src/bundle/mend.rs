@@ -1,0 +1,221 @@
+//! What else is wrong with a config.json in which something has the wrong form: serde stops at the first. Each such value is replaced
+//! by one that has the form, in place, and the text is read again.
+
+use super::locate::{self, Step};
+use super::read::{deserialize, malformed, respelt, rootfs, text};
+use super::{Bundle, CONFIG, Rootfs};
+use crate::Error;
+use oci_spec::runtime::Spec;
+use std::ops::Range;
+use std::path::Path;
+
+/// A bundle with every fault of form, and something of the right form in place of each.
+#[derive(Debug)]
+pub struct Mended {
+    /// Not to be run.
+    pub bundle: Bundle,
+    /// In the order of the file.
+    pub faults: Vec<Fault>,
+}
+
+/// What is wrong in one place.
+#[derive(Debug)]
+pub struct Fault {
+    /// Where in the file: `mounts[3].options`.
+    pub path: String,
+    /// The reason.
+    pub error: Error,
+}
+
+/// How often a text is mended before the rest of its faults are left to the next attempt.
+const MOST: usize = 256;
+
+impl Bundle {
+    /// For a bundle that [`Bundle::read`] refuses; `None` where one reason is all that can be said (it is no JSON).
+    pub fn mend(dir: &Path) -> Option<Mended> {
+        let file = std::path::absolute(dir).ok()?.join(CONFIG);
+        let dir = file.parent()?;
+        let (spec, mut faults) = mend(&file, respelt(&text(&file).ok()?).into_owned())?;
+        let root = rootfs(dir, &file, &spec).unwrap_or_else(|error| {
+            // Of a root whose form was mended that says nothing.
+            if !faults.iter().any(|fault| fault.path.starts_with("root")) {
+                faults.push(Fault { path: "root".into(), error });
+            }
+            dir.to_owned()
+        });
+        Some(Mended { bundle: Bundle { spec, rootfs: Rootfs::Dir(root), unknown: Vec::new() }, faults })
+    }
+}
+
+fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
+    serde_json::from_slice::<serde::de::IgnoredAny>(&text).ok()?;
+    let (mut faults, mut paths, mut grown) = (Vec::new(), Vec::<String>::new(), Vec::new());
+    for _ in 0..MOST {
+        let wrong = match deserialize(&text, |_| {}) {
+            Ok(spec) => return Some((spec, faults)),
+            Err(wrong) => wrong,
+        };
+        let more = grown.iter().filter(|(line, _)| *line == wrong.line()).map(|(_, bytes)| bytes).sum();
+        let (error, steps) = malformed(file, &wrong, &text, more);
+        let path = locate::written(&steps);
+        // What was put there has not got the form yet, and is no fault of the file.
+        if !paths.contains(&path) {
+            faults.push(Fault { path: path.clone(), error });
+        }
+        let (span, new) = repair(&text, &wrong.to_string(), &steps)?;
+        match missing(&wrong.to_string()) {
+            Some(field) if path.is_empty() => paths.push(field.to_owned()),
+            Some(field) => paths.push(format!("{path}.{field}")),
+            None => paths.push(path),
+        }
+        // What follows stays where it is, as far as that can be.
+        let new = format!("{new:0$}", span.len());
+        grown.push((text[..span.start].iter().filter(|byte| **byte == b'\n').count() + 1, new.len() - span.len()));
+        text.splice(span, new.into_bytes());
+    }
+    None
+}
+
+/// What takes the place of which bytes.
+fn repair(text: &[u8], said: &str, steps: &[Step]) -> Option<(Range<usize>, String)> {
+    let span = span(text, steps)?;
+    if let Some(field) = missing(said) {
+        let empty = text[span.start + 1..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'}');
+        let comma = if empty { "" } else { "," };
+        return Some((span.start + 1..span.start + 1, format!("\"{field}\":\"\"{comma}")));
+    }
+    let wanted = said.split("expected ").nth(1)?;
+    let new = match wanted {
+        _ if said.contains("unknown variant") => format!("\"{}\"", wanted.split('`').nth(1)?),
+        _ if wanted.contains("string") => "\"\"".to_owned(),
+        _ if wanted.starts_with("a boolean") => "false".to_owned(),
+        _ if wanted.starts_with("a sequence") => "[]".to_owned(),
+        _ if wanted.starts_with("a map") || wanted.starts_with("struct ") => "{}".to_owned(),
+        _ => "0".to_owned(),
+    };
+    // The same again would change nothing.
+    (text[span.clone()].trim_ascii() != new.as_bytes()).then_some((span, new))
+}
+
+fn missing(said: &str) -> Option<&str> {
+    said.strip_prefix("missing field `")?.split('`').next()
+}
+
+/// The bytes of the value at the end of these steps, of a text that is JSON.
+fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
+    let mut at = blank(text, 0);
+    for step in steps {
+        at = blank(text, at + 1);
+        match step {
+            Step::Index(index) => {
+                for _ in 0..*index {
+                    at = blank(text, blank(text, value(text, at)) + 1);
+                }
+            }
+            Step::Key(key) => loop {
+                let name = at..value(text, at);
+                let begin = blank(text, blank(text, name.end) + 1);
+                if text.get(name.start + 1..name.end - 1)? == key.as_bytes() {
+                    at = begin;
+                    break;
+                }
+                at = blank(text, blank(text, value(text, begin)) + 1);
+            },
+        }
+    }
+    (at < text.len()).then(|| at..value(text, at))
+}
+
+/// The next byte that is no white space.
+fn blank(text: &[u8], at: usize) -> usize {
+    at + text.get(at..).map_or(0, |rest| rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count())
+}
+
+/// The end of the value that begins here.
+fn value(text: &[u8], begin: usize) -> usize {
+    let (mut depth, mut at) = (0usize, begin);
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => at = string(text, at),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return at,
+            b'}' | b']' => depth -= 1,
+            b',' | b':' if depth == 0 => return at,
+            byte if byte.is_ascii_whitespace() && depth == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
+            return at;
+        }
+    }
+    at
+}
+
+/// The closing quote of the string that begins here.
+fn string(text: &[u8], begin: usize) -> usize {
+    let mut at = begin + 1;
+    while text.get(at).is_some_and(|byte| *byte != b'"') {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(config: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(CONFIG), config).unwrap();
+        let mended = Bundle::mend(dir.path()).unwrap();
+        let file = format!("{}: ", dir.path().join(CONFIG).display());
+        mended
+            .faults
+            .iter()
+            .map(|fault| fault.error.to_string().replace(&file, "").replace(&file[..file.len() - 2], ""))
+            .collect()
+    }
+
+    #[test]
+    fn every_fault_of_form_is_found_with_its_place() {
+        let config = r#"{
+  "ociVersion": 1,
+  "process": {"cwd": ["x"], "user": {"uid": -1, "gid": 0}, "terminal": "yes",
+    "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}, {"type": "RLIMIT_X", "soft": 1, "hard": 1}]},
+  "mounts": [{"destination": "/a\"b"}, {"type": "tmpfs"}, {"destination": "/c", "options": "ro"}],
+  "linux": {"namespaces": [{"type": "pid"}, {"type": "pidd"}],
+    "resources": {"memory": {"limit": "1G"}, "pids": 7},
+    "seccomp": {"defaultAction": "SCMP_ACT_X", "architectures": {}, "syscalls": [{"names": [3], "action": "SCMP_ACT_ALLOW"}]}}
+}"#;
+        let said = faults(config);
+        let places: Vec<&str> = said.iter().map(|text| text.split(": ").nth(1).unwrap()).collect();
+        let expected = [
+            "ociVersion",
+            "process.cwd",
+            "process.user.uid",
+            "process.terminal",
+            "process.rlimits[1].type",
+            "mounts[1]",
+            "mounts[2].options",
+            "linux.namespaces[1].type",
+            "linux.resources.memory.limit",
+            "linux.resources.pids",
+            "linux.seccomp.defaultAction",
+            "linux.seccomp.architectures",
+            "linux.seccomp.syscalls[0].names[0]",
+            "root",
+        ];
+        assert_eq!(places[..13], expected[..13], "{said:#?}");
+        assert!(said[2].starts_with(":3:46: ") && said[11].starts_with(":8:64: "), "columns are the file's: {said:#?}");
+        assert!(said[13].starts_with("root: missing") && said.len() == 14, "{said:#?}");
+        assert!(said[5].contains("missing field `destination`") && said[4].contains("unknown variant `RLIMIT_X`"), "{said:#?}");
+    }
+
+    #[test]
+    fn what_is_no_json_has_one_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(CONFIG), "{\"ociVersion\": 1, ]").unwrap();
+        assert!(Bundle::mend(dir.path()).is_none());
+    }
+}

@@ -1,0 +1,74 @@
+//! The parent's part for a seccomp agent (config-linux.md, "The Container Process State"): connects to it, and writes what the child
+//! tells it. The child does the telling itself: it may load its filter long after we have gone (`create`).
+
+use super::fault;
+use super::launch::{Launch, setup};
+use crate::plan::ParentStep;
+use crate::plan::op::{self, ParentOp};
+use crate::sys::file;
+use crate::sys::process::Pid;
+use crate::{Error, Result};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// What the child must not make itself.
+pub(super) struct Agent {
+    /// The connection.
+    pub socket: OwnedFd,
+    /// What is to be sent, in memory, shared with the parent, who writes it.
+    pub message: OwnedFd,
+    /// Room for it.
+    pub text: Vec<u8>,
+    /// For the thread that sends it.
+    pub stack: Vec<u8>,
+}
+
+/// Bytes of that stack.
+const STACK: usize = 64 * 1024;
+/// An agent that does not read is an error, and not a container that never starts.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connects, if the plan says so.
+pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
+    let Some((agent, origin)) = planned(&launch.plan.parent) else { return Ok(None) };
+    let failed = |e: std::io::Error| {
+        let what = format!("cannot connect to the seccomp agent at `{}`", agent.path.display());
+        Error::new(what)
+            .at(format!("config.json: {origin}"))
+            .cause(cause(&e))
+            .hint("it must listen there before the container is made")
+    };
+    let socket = UnixStream::connect(&agent.path).map_err(failed)?;
+    socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+    let message = file::memory(c"seccomp agent").map_err(|e| setup("make a file in memory", e))?;
+    let text = vec![0; text(launch, agent, Pid::MAX).len()];
+    Ok(Some(Agent { socket: socket.into(), message, text, stack: vec![0; STACK] }))
+}
+
+fn cause(e: &std::io::Error) -> String {
+    e.raw_os_error().map_or_else(|| e.to_string(), |errno| fault::describe(crate::sys::Errno::from_raw(errno)))
+}
+
+/// Writes what the agent is told of the process.
+pub(super) fn introduce(launch: &Launch, message: &OwnedFd, pid: Pid) -> Result<()> {
+    let Some((agent, _)) = planned(&launch.plan.parent) else { return Ok(()) };
+    let text = text(launch, agent, pid);
+    file::write_all(message.as_fd(), text.as_bytes()).map_err(|e| setup("write what the seccomp agent is told", e))
+}
+
+fn planned(steps: &[ParentStep]) -> Option<(&op::Agent, &str)> {
+    steps.iter().find_map(|step| if let ParentOp::Agent(agent) = &step.op { Some((agent, step.origin.as_str())) } else { None })
+}
+
+/// The container process state.
+fn text(launch: &Launch, agent: &op::Agent, pid: Pid) -> String {
+    let first = launch.joined.map_or(pid, |joined| joined.init);
+    let mut state = serde_json::json!({
+        "ociVersion": launch.bundle.spec.version(), "fds": ["seccompFd"], "pid": pid, "state": launch.state_of(agent.status, first),
+    });
+    if let Some(metadata) = &agent.metadata {
+        state["metadata"] = metadata.as_str().into();
+    }
+    state.to_string()
+}

@@ -1,0 +1,57 @@
+//! SIGTERM and SIGINT while a container is made. They are blocked then, so that nothing is left half made; whoever waits for something
+//! waits for them too, and what was made goes again.
+
+use super::launch::setup;
+use crate::sys::{Errno, Result as SysResult, file, signal};
+use crate::{Error, Result};
+use std::cell::{Cell, OnceCell};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+const NAMES: &[(i32, &str)] = &[(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")];
+
+/// Listens from the first wait on; a signal that came before is heard too.
+#[derive(Default)]
+pub(super) struct Interrupt {
+    signals: OnceCell<OwnedFd>,
+    came: Cell<Option<i32>>,
+}
+
+impl Interrupt {
+    /// Waits until there is something to read, for about so many milliseconds (-1: without end); whether there is.
+    ///
+    /// # Errors
+    /// EINTR: a signal came first.
+    pub fn or_wait(&self, fd: Option<BorrowedFd>, milliseconds: i32) -> SysResult<bool> {
+        let [ready, signalled] = file::poll_within([fd, Some(self.listen()?)], milliseconds)?;
+        match signalled {
+            true => {
+                self.came.set(Some(signal::next(self.listen()?)?));
+                Err(Errno::EINTR)
+            }
+            false => Ok(ready),
+        }
+    }
+
+    /// # Errors
+    /// A signal has come, or comes at this moment.
+    pub fn none(&self) -> Result<()> {
+        match self.or_wait(None, 0) {
+            Err(Errno::EINTR) => Err(Error::new("stopped")),
+            done => done.map(drop).map_err(|e| setup("look for signals", e)),
+        }
+    }
+
+    /// The error, or the signal that it comes of.
+    pub fn explain(&self, error: Error) -> Error {
+        let Some((number, name)) = NAMES.iter().find(|(number, _)| Some(*number) == self.came.get()) else { return error };
+        Error::new(format!("stopped by {name} before the process could start")).code(128 + *number as u8)
+    }
+
+    fn listen(&self) -> SysResult<BorrowedFd<'_>> {
+        if self.signals.get().is_none() {
+            let signals = signal::signalfd(&signal::Set::of(&[libc::SIGTERM, libc::SIGINT]))?;
+            self.signals.set(signals).map_err(|_| Errno::EEXIST)?;
+        }
+        self.signals.get().map(AsFd::as_fd).ok_or(Errno::EBADF)
+    }
+}

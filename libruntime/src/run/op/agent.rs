@@ -1,0 +1,58 @@
+//! A filter with a listener: the agent has the listener's descriptor before the next step begins, and no call is made that the filter
+//! could stop. A thread from before the filter, with the same descriptors, does the telling: a filter is of the thread that loads it.
+
+use super::super::child::Child;
+use super::super::fault::{Column, Fault};
+use crate::sys::{Errno, Result, file, process, thread};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// What the thread does it with.
+struct Messenger<'a> {
+    /// Of the filter, once that is loaded or not to be had. Nobody waits in it: that would be a system call of the one that sets it.
+    listener: OnceLock<Result<OwnedFd>>,
+    socket: BorrowedFd<'a>,
+    text: &'a [u8],
+    faults: BorrowedFd<'a>,
+    step: u16,
+}
+
+pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, child: &mut Child) -> Result<()> {
+    // No memory is given back here, and what is closed the thread closes.
+    let mut agent = ManuallyDrop::new(child.agent.take().ok_or(Errno::EBADF)?);
+    let agent = &mut *agent;
+    file::rewind(agent.message.as_fd())?;
+    let length = file::read(agent.message.as_fd(), &mut agent.text)?;
+    let text = agent.text.get(..length).ok_or(Errno::EPROTO)?;
+    let (socket, faults, step) = (agent.socket.as_fd(), child.faults.as_fd(), child.step);
+    let messenger = ManuallyDrop::new(Messenger { listener: OnceLock::new(), socket, text, faults, step });
+    match thread::beside(&mut agent.stack, deliver, &*messenger, || messenger.listener.get_or_init(load))? {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(*errno),
+    }
+}
+
+/// In the thread. What fails here ends the process: it must not go on, and perhaps cannot say why.
+fn deliver(messenger: &Messenger) {
+    let listener = loop {
+        match messenger.listener.get() {
+            None => thread::sleep(Duration::from_micros(20)),
+            Some(Ok(listener)) => break listener.as_fd(),
+            Some(Err(_)) => return,
+        }
+    };
+    if let Err(errno) = tell(messenger, listener) {
+        Fault { column: Column::Child, step: messenger.step, errno: errno as i32 }.send(messenger.faults);
+        process::exit(1);
+    }
+}
+
+/// One state in one connection, which ends with it.
+fn tell(messenger: &Messenger, listener: BorrowedFd) -> Result<()> {
+    file::send_with_fd(messenger.socket, listener, messenger.text)?;
+    file::hang_up(messenger.socket)?;
+    file::close_copy(messenger.socket)?;
+    file::close_copy(listener)
+}

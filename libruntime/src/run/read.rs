@@ -1,0 +1,57 @@
+//! A bundle that is to be run, or everything that is wrong with it.
+
+use crate::bundle::{Bundle, Mended};
+use crate::host::Host;
+use crate::plan::{self, Plan};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// Reads `DIR/config.json`.
+///
+/// # Errors
+/// Every value that has the wrong form, and, as far as they do not depend on those, the reasons for which the rest would be refused.
+pub fn read(dir: &Path) -> Result<Bundle, Vec<Error>> {
+    Bundle::read(dir).map_err(|first| Bundle::mend(dir).map_or_else(|| vec![first], |mended| reasons(dir, mended)))
+}
+
+/// What half of the plan depends on: with something else in its place the plan's reasons would mean nothing.
+const FOUNDATIONS: &[&str] = &["linux.namespaces", "linux.uidMappings", "linux.gidMappings", "annotations"];
+
+fn reasons(dir: &Path, mended: Mended) -> Vec<Error> {
+    let Mended { bundle, faults } = mended;
+    let founded = !faults.iter().any(|fault| FOUNDATIONS.iter().any(|place| related(&fault.path, place)));
+    let more = if founded { refused(dir, &bundle) } else { Vec::new() };
+    let (places, mut errors): (Vec<_>, Vec<_>) = faults.into_iter().map(|fault| (fault.path, fault.error)).unzip();
+    errors.extend(more.into_iter().filter(|error| {
+        let place = error.place.as_deref().and_then(|place| place.rsplit_once("config.json: ")).map_or("", |(_, place)| place);
+        !places.iter().any(|path| related(path, place))
+    }));
+    errors
+}
+
+fn refused(dir: &Path, bundle: &Bundle) -> Vec<Error> {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let options = plan::Options { bundle_dir: Some(dir), id: Some("x".into()), ..plan::Options::default() };
+    match Host::probe_for(&bundle.spec, &options) {
+        Ok(host) => Plan::new(bundle, &host, &options).err().unwrap_or_default(),
+        Err(e) => vec![e],
+    }
+}
+
+/// Whether one of two places lies in the other.
+fn related(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    long.strip_prefix(short).is_some_and(|rest| short.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_related_to_what_it_lies_in() {
+        for (one, other, are) in [("a.b", "a", true), ("a[0]", "a", true), ("ab", "a", false), ("a.b", "a.c", false)] {
+            assert_eq!((related(one, other), related(other, one)), (are, are), "{one} {other}");
+        }
+    }
+}
