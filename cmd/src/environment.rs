@@ -1,5 +1,6 @@
 //! The environment that a command gets: a fixed one in a bundle, the caller's in `sandbox`, and `--env` on top.
 
+use libruntime::policy::compile;
 use libruntime::policy::view::View;
 use libruntime::{Error, Result};
 use std::ffi::OsString;
@@ -12,12 +13,21 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 pub struct Environment {
     pub pairs: Vec<String>,
     pub warnings: Vec<String>,
+    /// Whether it names a proxy of ours, which is then all that there is of the network.
+    pub proxied: bool,
 }
+
+/// A server inside the sandbox is reached directly.
+const NO_PROXY: &str = "localhost,127.0.0.1,::1";
+const NO_PROXIES: [&str; 6] =
+    ["NO_PROXY", "no_proxy", "npm_config_noproxy", "NPM_CONFIG_NOPROXY", "YARN_NO_PROXY", "BUNDLE_NO_PROXY"];
+/// Those that many programs know in lower case only (curl).
+const LOWER: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "ftp_proxy"];
 
 impl Environment {
     /// For a bundle: nothing of the caller's but what the view says, so that the same view gives the same bytes.
     pub fn fixed(view: &dyn View, terminal: bool) -> Result<Environment> {
-        let mut env = Environment { pairs: vec![PATH.into(), "LANG=C.UTF-8".into()], warnings: Vec::new() };
+        let mut env = Environment { pairs: vec![PATH.into(), "LANG=C.UTF-8".into()], ..Environment::default() };
         env.set_path("HOME", view.home())?;
         env.set_path("TMPDIR", view.tmpdir())?;
         if terminal {
@@ -36,6 +46,21 @@ impl Environment {
             }
         }
         env
+    }
+
+    /// Names the proxy at `port` in every variable that names one, as Codex does; no other proxy of the caller's is left.
+    pub fn go_by(&mut self, port: u16) {
+        self.proxied = true;
+        self.pairs.retain(|pair| !pair.split_once('=').is_some_and(|(name, _)| compile::names_a_proxy(name)));
+        for name in compile::PROXY_VARIABLES.iter().chain(&LOWER) {
+            let socks = ["ALL_PROXY", "FTP_PROXY"].iter().any(|socks| name.eq_ignore_ascii_case(socks));
+            self.set(name, &format!("{}://127.0.0.1:{port}", if socks { "socks5h" } else { "http" }));
+        }
+        for name in NO_PROXIES {
+            self.set(name, NO_PROXY);
+        }
+        self.set("ELECTRON_GET_USE_PROXY", "true");
+        self.set("NODE_USE_ENV_PROXY", "1");
     }
 
     /// `--env NAME=VALUE` sets, `--env NAME` copies from the caller.
@@ -103,11 +128,24 @@ mod tests {
 
     #[test]
     fn env_replaces_appends_and_copies() {
-        let mut env = Environment { pairs: vec!["A=1".into(), "AB=2".into()], warnings: vec![] };
+        let mut env = Environment { pairs: vec!["A=1".into(), "AB=2".into()], ..Environment::default() };
         env.apply(&["A=x=y".into(), "C=".into(), "PATH".into(), "NO_SUCH_VARIABLE_".into()]).unwrap();
         let path = format!("PATH={}", std::env::var("PATH").unwrap());
         assert_eq!(env.pairs, ["A=x=y", "AB=2", "C=", &path]);
         assert_eq!(env.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_proxy_of_ours_is_the_only_one() {
+        let pairs = ["HTTP_PROXY=http://127.0.0.1:8888", "pip_proxy=x", "NO_PROXY=*", "A=1"].map(String::from).to_vec();
+        let mut env = Environment { pairs, ..Environment::default() };
+        env.go_by(4000);
+        let of = |name: &str| env.pairs.iter().filter_map(|p| p.split_once('=')).find(|p| p.0 == name).map(|p| p.1);
+        assert_eq!(of("HTTP_PROXY"), Some("http://127.0.0.1:4000"));
+        assert_eq!(of("PIP_PROXY"), Some("http://127.0.0.1:4000"));
+        assert_eq!(of("all_proxy"), Some("socks5h://127.0.0.1:4000"));
+        assert_eq!((of("NO_PROXY"), of("pip_proxy"), of("A")), (Some(NO_PROXY), None, Some("1")));
+        assert!(env.pairs.iter().all(|pair| !pair.contains("8888")));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod environment;
 mod events;
 mod exec;
 mod features;
+mod filter;
 mod grammar;
 mod kill;
 mod list;

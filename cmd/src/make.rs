@@ -61,20 +61,36 @@ impl Make {
     }
 
     /// Parses and compiles; what is worth knowing goes to stderr.
-    pub fn bundle(&self, policy: &str, view: &dyn View, mut env: Environment, terminal: bool) -> Result<Bundle, Failure> {
-        let cwd = self.cwd()?;
-        let home = view.home();
+    pub fn bundle(&self, policy: &str, view: &dyn View, env: Environment, terminal: bool) -> Result<Bundle, Failure> {
+        self.compile(policy, self.parse(policy, view)?, view, env, terminal)
+    }
+
+    /// The first half, after which nothing of the caller's needs to be open any more.
+    pub fn parse(&self, policy: &str, view: &dyn View) -> Result<Parsed> {
+        let (cwd, home) = (self.cwd()?, view.home());
         let base = Base { cwd: &cwd, home: home.as_deref() };
-        let mut parsed = self.parsed(policy, &base)?;
+        let managed = self.network.managed_network.as_ref();
+        managed.map(|managed| parse::managed(managed, &base)).transpose()?;
+        self.parsed(policy, &base)
+    }
+
+    /// The second half.
+    pub fn compile(
+        &self,
+        policy: &str,
+        mut parsed: Parsed,
+        view: &dyn View,
+        mut env: Environment,
+        terminal: bool,
+    ) -> Result<Bundle, Failure> {
         env.apply(&self.env)?;
-        if let Some(managed) = &self.network.managed_network {
-            parse::managed(managed, &base)?;
+        if self.network.managed_network.is_some() || env.proxied {
             proxied(&mut parsed.policy, &mut env.pairs);
         }
         let request = Request {
             policy: &parsed.policy,
             digest: parsed.policy.digest(),
-            cwd: cwd.clone(),
+            cwd: self.cwd()?,
             args: self.args()?,
             env: env.pairs,
             identity: self.identity(),

@@ -1,6 +1,7 @@
 //! `codexrun sandbox`: a policy → a process, with nothing on disk between the two.
 
 use crate::environment::Environment;
+use crate::filter::Filter;
 use crate::make::{Make, absolute};
 use crate::report::Failure;
 use clap::Args;
@@ -22,6 +23,8 @@ pub struct Sandbox {
     #[arg(long, value_name = "DIR")]
     keep_bundle: Option<PathBuf>,
     #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
     pub make: Make,
 }
 
@@ -30,12 +33,19 @@ impl Sandbox {
         if self.make.command.is_empty() {
             return Err(Error::new("no command given").hint("`codexrun sandbox -- CMD…`").into());
         }
-        let bundle = self.make.bundle(&self.policy, &Disk::new(), Environment::inherited(), false)?;
+        let disk = Disk::new();
+        let parsed = self.make.parse(&self.policy, &disk)?;
+        run::close_inherited(0)?;
+        let proxy = self.filter.start()?;
+        let mut env = Environment::inherited();
+        if let Some(proxy) = &proxy {
+            env.go_by(proxy.port);
+        }
+        let bundle = self.make.compile(&self.policy, parsed, &disk, env, false)?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;
         }
-        run::close_inherited(0)?;
         Ok(run::run(&bundle, &options(kept))?)
     }
 }

@@ -12,12 +12,15 @@ use std::process::Command;
 /// What every example says of its own, whatever the machine.
 const CWD: &str = "/home/dev/project";
 const HOME: &str = "/home/dev";
+/// What `proxy-only` needs besides.
+const PROXY: [&str; 2] = ["--env", "HTTP_PROXY=http://agent:secret@localhost:3128/"];
 const COMMAND: [&str; 3] = ["--", "cargo", "test"];
 
 /// Issue and README name these; more are welcome.
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
     "choices",
     "danger-full-access",
+    "proxy-only",
     "read-only",
     "restricted-read",
     "restricted-read-bare",
@@ -51,7 +54,8 @@ impl Example {
     fn codexrun(&self, verb: &str, policy: &str, more: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
         command.args([verb, policy]).arg(&self.policy).arg("--view").arg(self.dir.join("view.json"));
-        let output = command.args(["--cwd", CWD]).args(more).args(COMMAND).output().unwrap();
+        let proxy = if self.name == "proxy-only" { &PROXY[..] } else { &[] };
+        let output = command.args(["--cwd", CWD]).args(proxy).args(more).args(COMMAND).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && said.is_empty(), "{}: codexrun {verb}: {said}", self.name);
         String::from_utf8(output.stdout).unwrap()

@@ -58,6 +58,10 @@ impl Stage {
             fs::copy(from, &to)?;
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).map(|()| to)
         };
+        let proxy = codexrun.with_file_name("codexrun-proxy");
+        if proxy.exists() {
+            copy(&proxy, "codexrun-proxy")?;
+        }
         let (codexrun, probe) = (copy(codexrun, "codexrun")?, copy(probe, "probe")?);
         Ok(Stage { dir, _owner: owner, next: AtomicU32::new(0), codexrun, probe })
     }

@@ -110,6 +110,12 @@ const ARROWS: &[Arrow] = &[
         never: &["crate::run", "crate::state", "crate::policy", "crate::bundle", "crate::bpf"],
         but: &[],
     },
+    // Two hooks of any runtime: it knows what they are told, and the kernel.
+    Arrow {
+        from: &["bridge/"],
+        never: &["crate::plan", "crate::state", "crate::policy", "crate::bundle", "crate::bpf", "crate::host", "oci_spec"],
+        but: &[],
+    },
     Arrow { from: &["state/", "bundle/", "losses.rs"], never: &["crate::plan", "crate::run", "crate::policy"], but: &[] },
 ];
 

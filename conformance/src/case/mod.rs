@@ -10,6 +10,7 @@ mod git;
 mod glob;
 mod network;
 mod placeholder;
+mod proxy;
 mod signal;
 mod state;
 
@@ -55,6 +56,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("faults of others", fault::CASES),
     ("git", git::CASES),
     ("network", network::CASES),
+    ("own proxy", proxy::CASES),
     ("builds", build::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),

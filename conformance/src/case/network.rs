@@ -103,7 +103,7 @@ fn sh(play: &Play, options: &[&str], script: &str) -> Result<Ran, No> {
 }
 
 /// Probes in one launch; what each answered, in their order.
-fn probes(play: &Play, policy: &str, options: &[&str], probes: &[&str]) -> Result<(Ran, Vec<String>), No> {
+pub fn probes(play: &Play, policy: &str, options: &[&str], probes: &[&str]) -> Result<(Ran, Vec<String>), No> {
     let list: String = probes.iter().enumerate().map(|(n, p)| format!("{n}\t{}\n", p.replace(' ', "\t"))).collect();
     let file = play.scene.w().join("list.txt");
     std::fs::write(&file, list)?;

@@ -26,6 +26,8 @@ pub const VERBS: &[Verb] = &[
     ("lo-down", |_| lo_down()),
     ("tcp-bulk", |a| tcp_bulk(a[0], a[1])),
     ("tcp-many", |a| tcp_many(a[0], a[1])),
+    ("by-http", |a| by_http(a[0], a[1])),
+    ("by-socks", |a| by_socks(a[0], a[1])),
     ("serve-once", |a| serve_once(a[0], a[1])),
     ("tcp-self", |_| tcp_self("127.0.0.1:0")),
     ("tcp-self-v6", |_| tcp_self("[::1]:0")),
@@ -118,6 +120,47 @@ fn tcp_many(address: &str, connections: &str) -> Outcome {
         }
     }
     Ok(connections.into())
+}
+
+/// The proxy that the environment names.
+fn proxy() -> Result<TcpStream, Fail> {
+    let url = std::env::var("HTTP_PROXY").unwrap_or_default();
+    Ok(TcpStream::connect(url.strip_prefix("http://").unwrap_or(&url))?)
+}
+
+/// A request by way of the proxy: what it says is wrong, else the status.
+fn by_http(method: &str, at: &str) -> Outcome {
+    let mut stream = proxy()?;
+    let target = if method == "CONNECT" { at.into() } else { format!("http://{at}/") };
+    stream.write_all(format!("{method} {target} HTTP/1.1\r\nHost: {at}\r\n\r\n").as_bytes())?;
+    let (mut answer, mut block) = (String::new(), [0; 1024]);
+    while !answer.contains("\r\n\r\n") {
+        match stream.read(&mut block)? {
+            0 => break,
+            n => answer += &String::from_utf8_lossy(&block[..n]),
+        }
+    }
+    let status = answer.split(' ').nth(1).unwrap_or("nothing");
+    match answer.lines().find_map(|line| line.strip_prefix("x-proxy-error: ")) {
+        Some(error) => word(error, status),
+        None if status == "200" => Ok(status.into()),
+        None => word(status, &answer),
+    }
+}
+
+/// A connection by SOCKS5, and a byte by it.
+fn by_socks(host: &str, port: &str) -> Outcome {
+    let mut stream = proxy()?;
+    let port = u16::try_from(count(port)?).unwrap_or_default();
+    let (name, mut reply) = (host.as_bytes(), [0; 12]);
+    let ask = [&[5, 1, 0, 5, 1, 0, 3, name.len() as u8], name, &port.to_be_bytes()].concat();
+    stream.write_all(&ask)?;
+    stream.read_exact(&mut reply)?;
+    match reply[3] {
+        0 => Ok(String::new()),
+        2 => word("refused", ""),
+        other => word("failed", other),
+    }
 }
 
 /// Makes a file, then says a word to whoever comes first.

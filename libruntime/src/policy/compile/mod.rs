@@ -35,6 +35,8 @@ use top::Style;
 use tree::Spot;
 use walk::{End, Walk};
 
+pub use proxy::{PROXY_VARIABLES, names_a_proxy};
+
 /// Who the command is inside its user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {

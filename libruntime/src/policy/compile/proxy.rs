@@ -7,7 +7,7 @@ use crate::policy::Network;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Codex's list; in any case of letters.
-const VARIABLES: &[&str] = &[
+pub const PROXY_VARIABLES: &[&str] = &[
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "WS_PROXY",
@@ -50,7 +50,8 @@ fn proxied(request: &mut Request, found: &mut Findings) {
     let mut named = false;
     let mut usable = false;
     for variable in &mut request.env {
-        let Some((name, value)) = variable.split_once('=').filter(|(name, value)| is_proxy(name) && !value.is_empty()) else {
+        let Some((name, value)) = variable.split_once('=').filter(|(name, value)| names_a_proxy(name) && !value.is_empty())
+        else {
             continue;
         };
         named = true;
@@ -80,8 +81,9 @@ fn without_endpoint(named: bool) -> Error {
     }
 }
 
-fn is_proxy(name: &str) -> bool {
-    VARIABLES.iter().any(|known| known.eq_ignore_ascii_case(name))
+/// Whether a variable of this name is read as a proxy's URL.
+pub fn names_a_proxy(name: &str) -> bool {
+    PROXY_VARIABLES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// The port inside that leads to `dial`: its own number, unless another route has that.

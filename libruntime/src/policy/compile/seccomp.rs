@@ -205,6 +205,15 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_proxies_has_ip_sockets_only() {
+        let rules = |network| filter(network, "x86_64").unwrap().syscalls().clone().unwrap();
+        let (off, proxy) = (rules(Network::Restricted), rules(Network::Proxy));
+        let more: Vec<_> = proxy.iter().filter(|rule| !off.contains(rule)).collect();
+        assert!(more.len() == 1 && off.iter().all(|rule| proxy.contains(rule)));
+        assert!(refused(PROXY, "socket", [AF_NETLINK, 3, 0, 0, 0, 0]) && !refused(PROXY, "socket", [AF_INET, 1, 0, 0, 0, 0]));
+    }
+
+    #[test]
     fn an_open_network_still_has_no_vsock() {
         assert!(refused(ENABLED, "socket", [AF_VSOCK | 7 << 40, 1, 0, 0, 0, 0]));
         assert!(!refused(ENABLED, "socket", [AF_UNIX, 1, 0, 0, 0, 0]));

@@ -500,6 +500,24 @@ fn full_access_takes_nothing_away() {
 }
 
 #[test]
+fn a_network_of_proxies_is_an_empty_namespace_and_two_hooks_also_with_full_access() {
+    let policy = Policy { file_system: FileSystem::Unrestricted, network: Network::Proxy, choices: Default::default() };
+    let env = vec!["HTTP_PROXY=http://u:secret@localhost:3128".into()];
+    let spec = compile(&Request { env, ..request(&policy) }, &host("")).unwrap().bundle.spec;
+    let linux = spec.linux().as_ref().unwrap();
+    assert!(linux.namespaces().as_ref().unwrap().iter().any(|n| n.typ() == LinuxNamespaceType::Network && n.path().is_none()));
+    assert!(linux.seccomp().is_some());
+    let env = ["HTTP_PROXY=http://u:secret@127.0.0.1:3128", "CODEX_NETWORK_PROXY_ACTIVE=1", "CODEX_SANDBOX=codexrun", "PWD=/w"];
+    assert_eq!(spec.process().as_ref().unwrap().env().as_ref().unwrap(), &env);
+    let hooks = spec.hooks().as_ref().unwrap();
+    let words = |list: &Option<Vec<oci_spec::runtime::Hook>>| list.as_ref().unwrap()[0].args().clone().unwrap().join(" ");
+    assert_eq!(words(hooks.create_runtime()), "codexrun bridge inside:127.0.0.1:3128=127.0.0.1:3128");
+    assert_eq!(words(hooks.create_container()), "codexrun bridge --inside");
+    let errors = compile(&request(&policy), &host("")).unwrap_err();
+    assert_eq!(errors[0].what, "managed proxy mode requires proxy environment variables");
+}
+
+#[test]
 fn a_sandbox_has_no_capability_and_says_what_it_is() {
     let c = made(vec![root(Read)], "");
     let process = c.bundle.spec.process().as_ref().unwrap();

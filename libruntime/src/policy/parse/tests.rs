@@ -20,7 +20,11 @@ fn toml(text: &str) -> Result<Parsed> {
 /// One line per entry, so that a table shows what a text means.
 fn show(policy: &Policy) -> String {
     let json = policy.canonical_json();
-    let network = if policy.network == Network::Enabled { "+net" } else { "-net" };
+    let network = match policy.network {
+        Network::Enabled => "+net",
+        Network::Proxy => "proxy",
+        Network::Restricted => "-net",
+    };
     let entries = json["file_system"]["entries"].as_array().cloned().unwrap_or_default();
     let mut words: Vec<String> = entries.iter().map(show_entry).collect();
     match &policy.file_system {
@@ -109,6 +113,7 @@ const SPLIT: &[(&str, &str)] = &[
          /srv/data=deny glob:/repo/**/*.env=deny depth=3 +net",
     ),
     (r#"{"file_system":{"kind":"unrestricted","entries":[]},"network":"restricted"}"#, "unrestricted -net"),
+    (r#"{"file_system":{"kind":"unrestricted"},"network":{"mode":"proxy"}}"#, "unrestricted proxy"),
     (r#"{"file_system":{"kind":"external-sandbox"},"network":"enabled"}"#, "external +net"),
     (r#"{"file_system":{"kind":"unrestricted"}}"#, "unrestricted -net"),
     (r#"{"kind":"unrestricted"}"#, "unrestricted -net"),
@@ -128,6 +133,7 @@ const PROFILES: &[(&str, &str)] = &[
     (r#"{"type":"disabled"}"#, "unrestricted +net"),
     (r#"{"type":"external","network":"enabled"}"#, "external +net"),
     (r#"{"type":"managed","file_system":{"type":"unrestricted"},"network":"restricted"}"#, "unrestricted -net"),
+    (r#"{"type":"external","network":{"mode":"proxy"}}"#, "external proxy"),
     (
         r#"{"type":"managed","file_system":{"type":"restricted","glob_scan_max_depth":2,"entries":
            [{"path":{"type":"path","path":"/a"},"access":"write"}]},"network":"enabled"}"#,

@@ -1,0 +1,172 @@
+//! `--allow-domain`: what codexrun's own proxy lets through, what it says of the rest, and that it ends.
+
+use super::network::probes;
+use super::{Case, On, Play, WRITE, appears, case, until};
+use crate::report::{Verdict, fail};
+use crate::runtime::Job;
+use nix::sys::signal::Signal;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+
+pub const CASES: &[Case] = &[
+    case("git clones from an allowed domain, and from no other", On::Sandbox, clones),
+    case("every refusal has its word, for HTTP, CONNECT and SOCKS5", On::Sandbox, words),
+    case("limited reads, and tunnels nothing", On::Sandbox, limited),
+    case("an allowed name that leads to a private address is refused", On::Sandbox, rebound),
+    case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
+    case("another proxy of the environment is no way around", On::Sandbox, around),
+    case("the policy may be a pipe of the caller's", On::Sandbox, piped),
+    case("a pattern that is none stops the start", On::Sandbox, no_pattern),
+    case("the proxy is gone when the command has ended", On::Sandbox, |p| ends(p, false)),
+    case("the proxy is gone when codexrun was killed", On::Sandbox, |p| ends(p, true)),
+];
+
+/// A web server of the host's that has these files; it ends with the suite.
+fn files(dir: PathBuf) -> std::io::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(serve(stream, &dir))));
+    Ok(port)
+}
+
+fn serve(mut stream: TcpStream, dir: &Path) -> std::io::Result<()> {
+    let mut head = BufReader::new(&stream).lines();
+    let first = head.next().transpose()?.unwrap_or_default();
+    while head.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let path = first.split([' ', '?']).nth(1).unwrap_or("/").trim_start_matches('/');
+    match std::fs::read(dir.join(path)) {
+        Ok(body) => {
+            stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes())?;
+            stream.write_all(&body)
+        }
+        Err(_) if path.is_empty() => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        Err(_) => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+    }
+}
+
+/// The servers are on the host's loopback, to which the variables say not to go by a proxy.
+const DIRECTLY_TO_NOBODY: [&str; 4] = ["--env", "NO_PROXY=", "--env", "no_proxy="];
+
+fn job(play: &Play, options: &[&str], script: &str) -> Job {
+    let options = options.iter().chain(&DIRECTLY_TO_NOBODY).map(|word| word.to_string()).collect();
+    Job { options, ..Job::sh(WRITE, &play.scene, script) }
+}
+
+/// Probes by the proxy, under these rules.
+fn asked(play: &Play, options: &[&str], asked: &[(&str, &str)]) -> Verdict {
+    let (list, expected): (Vec<&str>, Vec<&str>) = asked.iter().copied().unzip();
+    let (ran, answers) = probes(play, "read-only", options, &list)?;
+    ran.must(&format!("{expected:?}; they are {answers:?}"), answers == expected)
+}
+
+fn clones(play: &Play) -> Verdict {
+    let made = "git init -q --bare www/r.git && git clone -q www/r.git made 2>/dev/null && cd made && echo text > file && git add file && \
+                git -c user.name=a -c user.email=a@b commit -qm first && git push -q origin HEAD:main && \
+                cd ../www/r.git && git symbolic-ref HEAD refs/heads/main && git update-server-info";
+    crate::launch::Launch::new(&["/bin/sh", "-c", made], &play.scene.out()).run(&play.column.actor)?.code_is(0)?;
+    let port = files(play.scene.out().join("www"))?;
+    let clone = format!("GIT_TERMINAL_PROMPT=0 git clone -q http://localhost:{port}/r.git copy && cat copy/file");
+    let ran = play.column.run(&play.scene, &job(play, &["--allow-domain", "localhost"], &clone))?;
+    ran.must("text", ran.code == 0 && ran.out == "text\n")?;
+    let again = clone.replace("copy", "again");
+    let refused = play.column.run(&play.scene, &job(play, &["--allow-domain", "*.example.org"], &again))?;
+    refused.must("no clone, and a 403", refused.code == 128 && refused.err.contains("403") && refused.out.is_empty())?;
+    let off = play.column.run(&play.scene, &job(play, &[], &again))?;
+    off.must("no clone", off.code == 128 && off.out.is_empty())
+}
+
+fn words(play: &Play) -> Verdict {
+    let port = files(play.scene.out())?;
+    let ask = |how: &str| how.replace("{port}", &port.to_string());
+    let table = [
+        ("by-http GET localhost:{port}", "ok"),
+        ("by-http POST localhost:{port}", "ok"),
+        ("by-http GET LOCALHOST.:{port}", "ok"),
+        ("by-http GET 127.0.0.1:{port}", "blocked-by-allowlist"),
+        ("by-http GET [::1]:{port}", "blocked-by-allowlist"),
+        ("by-http GET a.example.org:{port}", "blocked-by-denylist"),
+        ("by-http GET example.org:{port}", "blocked-by-allowlist"),
+        ("by-http CONNECT localhost:{port}", "ok"),
+        ("by-http CONNECT 127.0.0.1:{port}", "blocked-by-allowlist"),
+        ("by-http CONNECT a.example.org:443", "blocked-by-denylist"),
+        ("by-socks localhost {port}", "ok"),
+        ("by-socks 127.0.0.1 {port}", "refused"),
+        ("by-socks a.example.org 443", "refused"),
+    ];
+    let table: Vec<(String, &str)> = table.iter().map(|(how, answer)| (ask(how), *answer)).collect();
+    let table: Vec<(&str, &str)> = table.iter().map(|(how, answer)| (how.as_str(), *answer)).collect();
+    asked(play, &["--allow-domain", "localhost", "--allow-domain", "*.example.org", "--deny-domain", "a.example.org"], &table)
+}
+
+fn limited(play: &Play) -> Verdict {
+    let at = format!("localhost:{}", files(play.scene.out())?);
+    let by = |method: &str| format!("by-http {method} {at}");
+    let (get, post, tunnel) = (by("GET"), by("POST"), by("CONNECT"));
+    let table = [(get.as_str(), "ok"), (&post, "blocked-by-method-policy"), (&tunnel, "blocked-by-method-policy")];
+    asked(play, &["--allow-domain", "localhost", "--network-mode", "limited"], &table)
+}
+
+/// A name that resolves, without any server of names, to 127.0.0.1.
+fn rebound(play: &Play) -> Verdict {
+    let probe = format!("by-http GET 0x7f000001:{}", files(play.scene.out())?);
+    asked(play, &["--allow-domain", "0x7f000001"], &[(&probe, "blocked-by-policy")])?;
+    asked(play, &["--allow-domain", "0x7f000001", "--allow-domain", "127.0.0.1"], &[(&probe, "ok")])
+}
+
+fn lines(play: &Play) -> Verdict {
+    let port = files(play.scene.out())?;
+    let (log, good) = (play.scene.dir.join("run/log"), format!("by-http GET localhost:{port}"));
+    let options = ["--allow-domain", "localhost", "--network-log", &log.display().to_string()];
+    let (ran, _) = probes(play, "read-only", &options, &[&good, "by-http CONNECT evil.example:443"])?;
+    let all = std::fs::read_to_string(&log)?;
+    let has = |line: &str, words: &[&str]| words.iter().all(|word| line.contains(word));
+    let one = |event: &[&str]| all.lines().filter(|line| has(line, event)).count() == 1;
+    let accepted = one(&["\"accepted\"", "\"localhost\"", &format!("\"port\":{port}")]);
+    let refused = ["\"refused\"", "\"evil.example\"", "\"port\":443", "\"blocked-by-allowlist\"", "\"rule\":"];
+    ran.must("one line of each kind", accepted && one(&refused) && all.lines().count() == 2)?;
+    let said: Vec<&str> = ran.err.lines().collect();
+    ran.must("the refusal on standard error", said.len() == 1 && has(said[0], &refused))
+}
+
+fn around(play: &Play) -> Verdict {
+    let open = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut job = job(play, &["--allow-domain", "localhost"], "env");
+    job.env.extend([("pip_proxy".into(), format!("http://{open}")), ("HTTP_PROXY".into(), format!("http://{open}"))]);
+    let ran = play.column.run(&play.scene, &job)?;
+    ran.must("no word of it", ran.code == 0 && !ran.out.contains(&open.to_string()))
+}
+
+/// What is inherited is closed before there is a proxy, and after the policy has been read.
+fn piped(play: &Play) -> Verdict {
+    let script = "\"$0\" sandbox --policy <(printf '{\"type\":\"read-only\"}') --allow-domain localhost -- echo started";
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let launch = crate::launch::Launch::new(&["/bin/bash", "-c", script, &exe], &play.scene.w());
+    let ran = launch.run(&play.column.actor)?;
+    ran.must("started", ran.code == 0 && ran.out == "started\n")
+}
+
+fn no_pattern(play: &Play) -> Verdict {
+    let ran = play.column.run(&play.scene, &job(play, &["--allow-domain", "*"], "echo started"))?;
+    ran.must("exit 1, `*`", ran.code == 1 && ran.err.contains("`*` is no domain") && ran.out.is_empty())
+}
+
+fn ends(play: &Play, killed: bool) -> Verdict {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let domain = format!("n{n}.{}.example", std::process::id());
+    let proxies =
+        || crate::launch::processes().iter().filter(|(.., l)| l.contains("codexrun-proxy") && l.contains(&domain)).count();
+    let script = ": > ready; while [ ! -e go ]; do sleep 0.02; done";
+    let running = play.column.start(&play.scene, &job(play, &["--allow-domain", &domain], script))?;
+    appears(&play.scene.w().join("ready"))?;
+    if proxies() != 1 {
+        return fail("(while the command runs)", "one proxy", proxies());
+    }
+    match killed {
+        true => running.signal(Signal::SIGKILL),
+        false => std::fs::write(play.scene.w().join("go"), "")?,
+    }
+    running.finish()?.must("the end of everything", true)?;
+    until("the proxy ends", || proxies() == 0)
+}

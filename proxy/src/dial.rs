@@ -1,0 +1,78 @@
+//! The one way out: asks the rules, resolves, asks them again about the address that is dialed, dials that address, and logs.
+
+use crate::log::Log;
+use crate::rule::{Host, Refused, Rules};
+use serde_json::json;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// For one address to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The rules and who hears of them.
+pub struct Gate {
+    /// What may be reached.
+    pub rules: Rules,
+    /// Who was.
+    pub log: Log,
+}
+
+/// What a client asks for.
+pub struct Ask<'a> {
+    /// `http`, `connect` or `socks5`.
+    pub protocol: &'static str,
+    /// Of plain HTTP, which can be looked at.
+    pub method: Option<&'a str>,
+    /// To whom.
+    pub host: &'a Host,
+    /// Where there.
+    pub port: u16,
+}
+
+/// Why there is no connection.
+pub enum No {
+    /// The rules.
+    Refused(Refused),
+    /// The network.
+    Failed(String),
+}
+
+impl Gate {
+    /// A connection to what is asked for.
+    pub fn dial(&self, ask: &Ask) -> Result<TcpStream, No> {
+        let dialed = self.try_dial(ask);
+        let (event, word, rule) = match &dialed {
+            Ok((_, rule)) => ("accepted", None, rule.to_string()),
+            Err(No::Refused(refused)) => ("refused", Some(refused.word), refused.rule.clone()),
+            Err(No::Failed(why)) => ("failed", None, why.clone()),
+        };
+        let said = json!({
+            "event": event, "protocol": ask.protocol, "method": ask.method, "host": ask.host.to_string(), "port": ask.port,
+            "reason": word, "rule": rule, "address": dialed.as_ref().ok().and_then(|(stream, _)| stream.peer_addr().ok()).map(|a| a.ip()),
+        });
+        self.log.say(said, event == "refused");
+        dialed.map(|(stream, _)| stream)
+    }
+
+    fn try_dial(&self, ask: &Ask) -> Result<(TcpStream, &str), No> {
+        let rule = self.rules.method(ask.method).and_then(|()| self.rules.host(ask.host)).map_err(No::Refused)?;
+        let mut why = No::Failed("no address".into());
+        for address in resolve(ask.host, ask.port).map_err(No::Failed)? {
+            match self.rules.address(ask.host, address.ip()) {
+                Err(refused) => why = No::Refused(refused),
+                Ok(()) => match TcpStream::connect_timeout(&address, PATIENCE) {
+                    Ok(stream) => return Ok((stream, rule)),
+                    Err(e) => why = No::Failed(e.to_string()),
+                },
+            }
+        }
+        Err(why)
+    }
+}
+
+fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, String> {
+    match host {
+        Host::Address(address) => Ok(vec![SocketAddr::new(IpAddr::to_canonical(address), port)]),
+        Host::Name(name) => Ok((name.as_str(), port).to_socket_addrs().map_err(|e| e.to_string())?.collect()),
+    }
+}

@@ -1,0 +1,86 @@
+//! The proxy of `codexrun sandbox --allow-domain`: HTTP, CONNECT and SOCKS5 on one port of the loopback, for the domains that it is
+//! told. A program of its own, because threads and name resolution have no place in a runtime that clones.
+//!
+//! It prints its port, and ends when its standard input does: with the codexrun that started it, however that ends.
+#![deny(unsafe_code)]
+
+mod address;
+mod dial;
+mod http;
+mod log;
+mod message;
+mod relay;
+mod rule;
+mod socks;
+
+use dial::Gate;
+use log::Log;
+use rule::Rules;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Enough for the frames here; a thousand connections have two threads each.
+const STACK: usize = 128 * 1024;
+/// For a client to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The first byte of SOCKS5 (RFC 1928), with which no HTTP method begins.
+const SOCKS5: u8 = 5;
+
+fn main() -> ExitCode {
+    match gate(std::env::args().skip(1)).and_then(|gate| serve(Arc::new(gate))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("codexrun: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `[--allow PATTERN]… [--deny PATTERN]… [--limited] [--log FILE]`
+fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
+    let (mut rules, mut log) = (Rules::default(), None);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("`{word}` needs a value"));
+        match word.as_str() {
+            "--allow" => rules.allow.push(value()?.parse()?),
+            "--deny" => rules.deny.push(value()?.parse()?),
+            "--limited" => rules.limited = true,
+            "--log" => log = Some(value()?),
+            _ => return Err(format!("codexrun-proxy does not know `{word}`")),
+        }
+    }
+    Ok(Gate { rules, log: Log::open(log.as_deref())? })
+}
+
+fn serve(gate: Arc<Gate>) -> Result<(), String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("the proxy cannot listen: {e}"))?;
+    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
+    writeln!(std::io::stdout(), "{port}").map_err(|e| format!("nobody waits for the proxy: {e}"))?;
+    std::thread::spawn(until_the_end);
+    for client in listener.incoming().flatten() {
+        let gate = gate.clone();
+        // Without a thread the client finds its connection closed.
+        drop(std::thread::Builder::new().stack_size(STACK).spawn(move || one(client, &gate)));
+    }
+    Ok(())
+}
+
+fn until_the_end() {
+    while std::io::stdin().read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+    std::process::exit(0)
+}
+
+/// A connection that fails is one that ends; what was refused has been said.
+fn one(client: TcpStream, gate: &Gate) -> Option<()> {
+    client.set_nodelay(true).ok()?;
+    client.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut first = [0];
+    match client.peek(&mut first).ok()? {
+        1 if first[0] == SOCKS5 => socks::serve(client, gate),
+        1 => http::serve(client, gate),
+        _ => None,
+    }
+}

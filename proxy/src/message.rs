@@ -1,0 +1,176 @@
+//! One HTTP request as a proxy gets it (RFC 9112): its head, where it goes, and how long its body is.
+
+use crate::rule::Host;
+use std::io::Read;
+
+/// More than any sensible head.
+const MOST: usize = 64 * 1024;
+const HEADERS: usize = 128;
+
+/// A head that has been read, with what came after it.
+#[derive(Debug, PartialEq)]
+pub struct Request {
+    /// As written: methods are case-sensitive.
+    pub method: String,
+    /// Whom it is for.
+    pub host: Host,
+    /// Where there.
+    pub port: u16,
+    /// Of plain HTTP: path and query, as a server wants it.
+    pub path: String,
+    /// What goes on to the server: without those that are between client and proxy, and without Host.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// How its body ends.
+    pub body: Body,
+    /// The beginning of the body, or of what is tunnelled.
+    pub early: Vec<u8>,
+}
+
+/// RFC 9112, 6.
+#[derive(Debug, PartialEq)]
+pub enum Body {
+    /// So many bytes.
+    Bytes(u64),
+    /// Transfer-Encoding: chunked.
+    Chunks,
+}
+
+/// Between one hop and the next (RFC 9110, 7.6.1), and Host, which follows from the target.
+const HOP: [&str; 11] = [
+    "connection",
+    "proxy-connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "upgrade",
+    "host",
+    "transfer-encoding",
+    "content-length",
+];
+
+/// Reads a request's head.
+pub fn read(mut client: impl Read) -> Result<Request, String> {
+    let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
+    loop {
+        let n = client.read(&mut block).map_err(|e| e.to_string())?;
+        bytes.extend_from_slice(&block[..n]);
+        match parse(&bytes)? {
+            Some(request) => return Ok(request),
+            None if n == 0 => return Err("the request has no end".into()),
+            None if bytes.len() > MOST => return Err("the request's head is too long".into()),
+            None => {}
+        }
+    }
+}
+
+/// `None`: more is to come.
+fn parse(bytes: &[u8]) -> Result<Option<Request>, String> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut head = httparse::Request::new(&mut headers);
+    let httparse::Status::Complete(length) = head.parse(bytes).map_err(|e| e.to_string())? else { return Ok(None) };
+    let (method, target) = (head.method.unwrap_or_default(), head.path.unwrap_or_default());
+    let (host, port, path) = if method == "CONNECT" { authority(target, None)? } else { absolute(target)? };
+    // What Connection names is between us and the client too (RFC 9110, 7.6.1).
+    let listed = values(head.headers, "connection").flat_map(|v| v.split(',')).map(|v| v.trim().to_ascii_lowercase());
+    let listed: Vec<String> = listed.collect();
+    let passes = |h: &&httparse::Header| {
+        !HOP.iter().any(|hop| h.name.eq_ignore_ascii_case(hop)) && !listed.contains(&h.name.to_ascii_lowercase())
+    };
+    Ok(Some(Request {
+        method: method.into(),
+        host,
+        port,
+        path,
+        headers: head.headers.iter().filter(passes).map(|h| (h.name.into(), h.value.to_vec())).collect(),
+        body: body(head.headers)?,
+        early: bytes[length..].to_vec(),
+    }))
+}
+
+fn values<'a>(headers: &'a [httparse::Header], name: &'a str) -> impl Iterator<Item = &'a str> {
+    headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| std::str::from_utf8(h.value).unwrap_or("\u{fffd}"))
+}
+
+/// Where two readers could disagree about the end, nothing is passed on: what follows would be a request that nobody has looked at.
+fn body(headers: &[httparse::Header]) -> Result<Body, String> {
+    let lengths: Vec<&str> = values(headers, "content-length").collect();
+    let codings: Vec<&str> = values(headers, "transfer-encoding").collect();
+    match (&lengths[..], &codings[..]) {
+        ([], []) => Ok(Body::Bytes(0)),
+        ([one], []) if !one.is_empty() && one.bytes().all(|b| b.is_ascii_digit()) => {
+            one.parse().map(Body::Bytes).map_err(|e| format!("Content-Length: {e}"))
+        }
+        ([], [one]) if one.trim().eq_ignore_ascii_case("chunked") => Ok(Body::Chunks),
+        _ => Err("the length of the body is not clear".into()),
+    }
+}
+
+fn absolute(target: &str) -> Result<(Host, u16, String), String> {
+    let (scheme, rest) = target.split_once("://").ok_or("this is a proxy: the request must have an absolute URL")?;
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(format!("`{scheme}` is not spoken here; CONNECT tunnels it"));
+    }
+    let (place, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (host, port, _) = authority(place, Some(80))?;
+    let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
+    Ok((host, port, path))
+}
+
+/// `host:port`; the port may be absent when there is a default.
+fn authority(text: &str, default: Option<u16>) -> Result<(Host, u16, String), String> {
+    let wrong = || format!("`{text}` is no HOST:PORT");
+    let bracket = text.rfind(']').map_or(0, |at| at + 1);
+    let (host, port) = match text[bracket..].rfind(':') {
+        Some(at) => (&text[..bracket + at], text[bracket + at + 1..].parse().ok().filter(|port| *port != 0)),
+        None => (text, default),
+    };
+    Ok((host.parse().map_err(|_| wrong())?, port.ok_or_else(wrong)?, String::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(text: &str) -> Result<Request, String> {
+        read(text.replace('\n', "\r\n").as_bytes())
+    }
+
+    #[test]
+    fn a_request_loses_what_is_between_client_and_proxy() {
+        let text = "POST http://X.y:8080/a?b HTTP/1.1\nHost: evil\nProxy-Authorization: p\nConnection: X-Secret, close\nX-Secret: s\nAccept: */*\nContent-Length: 3\n\nabc";
+        let request = ask(text).unwrap();
+        assert_eq!((request.host.to_string().as_str(), request.port, request.path.as_str()), ("x.y", 8080, "/a?b"));
+        assert_eq!(request.headers, [("Accept".to_string(), b"*/*".to_vec())]);
+        assert_eq!((request.body, &request.early[..]), (Body::Bytes(3), &b"abc"[..]));
+    }
+
+    #[test]
+    fn targets_are_absolute_or_an_authority() {
+        let place = |line: &str| ask(&format!("{line} HTTP/1.1\n\n")).map(|r| format!("{}:{} {}", r.host, r.port, r.path));
+        assert_eq!(place("CONNECT a.b:443").unwrap(), "a.b:443 ");
+        assert_eq!(place("CONNECT [::1]:443").unwrap(), "::1:443 ");
+        assert_eq!(place("GET http://a.b").unwrap(), "a.b:80 /");
+        assert_eq!(place("GET HTTP://[::1]?x").unwrap(), "::1:80 /?x");
+        let wrong =
+            ["CONNECT a.b", "CONNECT a.b:0", "CONNECT a.b:x", "GET /", "GET https://a.b/", "GET http://u@a.b/", "GET http:///"];
+        for line in wrong.into_iter().chain(["OPTIONS *", "CONNECT http://a.b:1", "GET http://a.b:99999/"]) {
+            assert!(place(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_body_whose_end_two_could_see_differently_is_refused() {
+        let body = |headers: &str| ask(&format!("GET http://a/ HTTP/1.1\n{headers}\n")).map(|r| r.body);
+        assert_eq!(body(""), Ok(Body::Bytes(0)));
+        assert_eq!(body("transfer-encoding: Chunked\n"), Ok(Body::Chunks));
+        let twice = "Content-Length: 1\n";
+        for headers in
+            ["Content-Length: +1\n", "Content-Length: 1, 1\n", "Content-Length: \n", "Transfer-Encoding: gzip, chunked\n"]
+        {
+            assert!(body(headers).is_err(), "{headers}");
+        }
+        assert!(body(&twice.repeat(2)).is_err() && body(&format!("{twice}Transfer-Encoding: chunked\n")).is_err());
+    }
+}
