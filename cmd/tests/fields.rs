@@ -991,6 +991,31 @@ mod labels {
     }
 }
 
+/// A profile of years ago names none of these calls. Without `noNewPrivileges` it is in force from before the user id changes.
+#[test]
+fn a_filter_that_is_older_than_our_system_calls_hinders_nothing() {
+    if !root() {
+        return;
+    }
+    let bundle = |refused: Value, cwd: &str, args: Value| {
+        let filter = json!({"names": refused, "action": "SCMP_ACT_ERRNO"});
+        let hook = json!({"path": "/bin/touch", "args": ["touch", "/tmp/hooked"]});
+        Bundle::new("")
+            .with("/process/noNewPrivileges", json!(false))
+            .with("/process/args", args)
+            .with("/process/cwd", json!(cwd))
+            .with("/hooks", json!({"startContainer": [hook]}))
+            .with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [filter]}))
+    };
+    let younger = json!(["faccessat2", "openat2", "close_range"]);
+    let list = json!(["sh", "-c", "readlink /proc/self/cwd; ls"]);
+    bundle(younger.clone(), "/tmp", list.clone()).says_as("/tmp\nhooked\n", &[]);
+    bundle(json!(["getcwd"]), "/tmp", list).says_as("/tmp\nhooked\n", &[]);
+    // What those calls are for (CVE-2019-5736, CVE-2024-21626) is seen without them too.
+    bundle(younger, "/", json!(["/proc/self/exe"])).refused("leads through a link of /proc");
+    bundle(json!(["getcwd"]), "/proc/self/cwd", json!(["true"])).refused("ELOOP");
+}
+
 /// Runs as the ordinary user `codexrun-test`.
 fn ordinary(bundle: &Bundle, runtime: &str) -> Option<Said> {
     ordinary_with(bundle, runtime, "/usr/bin:/bin")

@@ -386,7 +386,7 @@ fn hooks_of_all_six_kinds_run_in_order_each_in_its_place() {
     let text = place.read("log");
     assert_eq!(kinds(&text), ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]);
     let ours = fs::read_link("/proc/self/ns/mnt").unwrap();
-    for (line, status) in text.lines().zip(["creating", "creating", "creating", "created", "running", "stopped"]) {
+    for (line, status) in text.lines().zip(["created", "creating", "creating", "created", "running", "stopped"]) {
         let [kind, namespace, state] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let state: Value = serde_json::from_str(state).unwrap();
         assert_eq!((&state["id"], &state["status"]), (&json!(ID), &json!(status)), "{kind}");

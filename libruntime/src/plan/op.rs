@@ -514,6 +514,17 @@ pub enum HookKind {
 }
 
 impl HookKind {
+    /// The container's status in the state that they read (runtime.md, "State"). `prestart` hooks run, by config.md's words, after
+    /// `start` was called, and by runtime.md's lifecycle once `create` has made the environment: both are later than `creating`.
+    pub fn status(self) -> &'static str {
+        match self {
+            HookKind::CreateRuntime | HookKind::CreateContainer => "creating",
+            HookKind::Prestart | HookKind::StartContainer => "created",
+            HookKind::Poststart => "running",
+            HookKind::Poststop => "stopped",
+        }
+    }
+
     /// The name of the field.
     pub fn name(self) -> &'static str {
         match self {

@@ -51,6 +51,8 @@ pub enum Stage {
     Limits,
     /// May need CAP_SYS_NICE; the process's own, so the last before its power goes.
     Scheduling,
+    /// What is inherited ends here: before the filter, which may be older than close_range(2), of Linux 5.9.
+    Descriptors,
     /// Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
     SeccompEarly,
     /// The second user namespace: the mounts belong to the first, where the payload has no power.
@@ -77,8 +79,6 @@ pub enum Stage {
     NoNewPrivs,
     /// Init and the command, when the filter lets init do its work.
     SeccompInit,
-    /// What is inherited ends here.
-    Descriptors,
     /// PID 1 stays behind; the rest of the list is the command's.
     Init,
     /// The command's own session (TIOCSTI), after the fork: a group leader cannot call setsid(2).

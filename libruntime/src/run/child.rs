@@ -59,6 +59,8 @@ pub(super) struct Child<'a> {
     pub ended: Option<OwnedFd>,
     /// For the command's process, until it executes.
     pub stack: Vec<u8>,
+    /// The identity of codexrun's own file (CVE-2019-5736).
+    pub own: (u64, u64),
     /// The step that is being performed.
     pub step: u16,
 }

@@ -119,6 +119,7 @@ impl<'a> Launch<'a> {
         // Born in a cgroup is only who has the parent's rights.
         let init = self.joined.map(|joined| joined.init);
         let Entry { files, unified, lenient } = cgroup.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
+        let own = super::own::identity().map_err(|e| setup("look at codexrun's own file", e))?;
         let groups = self.drop_groups()?;
         let cloned = door::clone(&doors, namespaces, unified.as_ref().map(AsFd::as_fd));
         if matches!(cloned, Ok(Cloned::Child)) {
@@ -158,6 +159,7 @@ impl<'a> Launch<'a> {
                 cgroup: files,
                 may_stay_outside: lenient,
                 tty: None,
+                own,
                 step: 0,
             };
             child.walk()
@@ -235,7 +237,7 @@ impl<'a> Launch<'a> {
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
-                ParentOp::Hooks(_, hooks) => hook::run_all(&step.origin, hooks, &self.state("creating", container.pid))?,
+                ParentOp::Hooks(kind, hooks) => hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid))?,
                 ParentOp::Joined => container.joined().map_err(|e| failed(step, e))?,
                 ParentOp::Record => {
                     // Whoever hears that the container is there may expect its terminal.
