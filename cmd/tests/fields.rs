@@ -29,7 +29,9 @@ impl Bundle {
         }
         fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
         APPLETS.iter().for_each(|name| symlink("busybox", root.join("bin").join(name)).unwrap());
-        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for path in [dir.path(), &root.join("bin/busybox")] {
+            fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+        }
         let config = json!({
             "ociVersion": "1.0.2",
             "root": {"path": "rootfs"},
@@ -989,6 +991,36 @@ mod labels {
         bundle.refused("process.apparmorProfile: `p` cannot be applied");
         bundle.refused("process.selinuxLabel: `l` cannot be applied");
     }
+}
+
+/// Docker and containerd leave it to the runtime.
+#[test]
+fn home_is_the_users_when_the_environment_does_not_say() {
+    if !root() {
+        return;
+    }
+    let bundle = |uid: u32, env: Value| {
+        let bundle = Bundle::new("echo $HOME").with("/process/env", env).with("/process/user", json!({"uid": uid, "gid": 0}));
+        fs::write(bundle.root().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\na:x:7:7::/a:/bin/sh\n").unwrap();
+        bundle
+    };
+    for (uid, home, referees) in [(0, "/root\n", &["runc", "crun"][..]), (7, "/a\n", &["runc", "crun"]), (8, "/\n", &["runc"])] {
+        bundle(uid, json!(["PATH=/bin"])).says_as(home, referees);
+    }
+    bundle(7, json!(["PATH=/bin", "HOME=/mine"])).says("/mine\n");
+    bundle(7, json!(["PATH=/bin", "HOME="])).says_as("/a\n", &["runc"]);
+}
+
+/// As an image has it that names a `WORKDIR` of root's and a `USER`.
+#[test]
+fn a_working_directory_may_be_one_that_the_user_could_not_enter() {
+    if !root() {
+        return;
+    }
+    let bundle = Bundle::new("readlink /proc/self/cwd").with("/process/user", json!({"uid": 7, "gid": 7}));
+    fs::create_dir(bundle.root().join("root")).unwrap();
+    fs::set_permissions(bundle.root().join("root"), PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.with("/process/cwd", json!("/root")).says("/root\n");
 }
 
 /// A profile of years ago names none of these calls. Without `noNewPrivileges` it is in force from before the user id changes.

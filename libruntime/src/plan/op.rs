@@ -209,6 +209,10 @@ pub enum Op {
     },
     /// PR_SET_DUMPABLE 0: the payload cannot reach init's descriptors or executable through /proc.
     Undumpable,
+    /// Adds `HOME` to the environment: the directory of this user in /etc/passwd, else `/`.
+    Home(u32),
+    /// chdir(2) with the power that the process is about to give up; who lacks it is tried again by `Chdir`.
+    Enter(CString),
     /// chdir(2).
     Chdir(CString),
     /// PR_SET_NO_NEW_PRIVS.

@@ -45,12 +45,16 @@ pub enum Stage {
     Pivot,
     /// Of the container's own `/`, which there is only now.
     RootPropagation,
+    /// From the container's own passwd(5), which has a name only now.
+    Home,
     /// CAP_SYS_ADMIN over the UTS namespace.
     Hostname,
     /// May need CAP_SYS_RESOURCE.
     Limits,
     /// May need CAP_SYS_NICE; the process's own, so the last before its power goes.
     Scheduling,
+    /// Before the user id changes: who is root here may put the process where it could not go by itself, as in runc and crun.
+    Enter,
     /// What is inherited ends here: before the filter, which may be older than close_range(2), of Linux 5.9.
     Descriptors,
     /// Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
@@ -67,7 +71,7 @@ pub enum Stage {
     Capabilities,
     /// A change of credentials clears the death signal (prctl(2)).
     GuardAgain,
-    /// As the user that the process is: a directory only root may enter must fail (CVE-2024-21626: after the pivot, by path).
+    /// As the user that the process is; after the pivot, by path (CVE-2024-21626).
     Cwd,
     /// The process's own.
     Umask,
@@ -126,7 +130,8 @@ impl Stage {
             Stage::Bounding | Stage::Capabilities => "capabilities",
             Stage::Keyring => "keyring",
             Stage::Ids => "ids",
-            Stage::Cwd => "cwd",
+            Stage::Enter | Stage::Cwd => "cwd",
+            Stage::Home => "environment",
             Stage::Ready => "ready",
             Stage::NoNewPrivs => "privileges",
             Stage::Descriptors => "descriptors",

@@ -61,6 +61,8 @@ pub(super) struct Child<'a> {
     pub stack: Vec<u8>,
     /// The identity of codexrun's own file (CVE-2019-5736).
     pub own: (u64, u64),
+    /// The working directory was entered before the user id changed.
+    pub entered: bool,
     /// The step that is being performed.
     pub step: u16,
 }

@@ -160,6 +160,7 @@ impl<'a> Launch<'a> {
                 may_stay_outside: lenient,
                 tty: None,
                 own,
+                entered: false,
                 step: 0,
             };
             child.walk()
@@ -192,7 +193,7 @@ impl<'a> Launch<'a> {
         };
         Ok(Prepared {
             args: Strings::new(&program.args),
-            env: Strings::new(&program.env),
+            env: Strings::with_room(&program.env, libc::PATH_MAX as usize),
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
             start: if self.park {

@@ -3,6 +3,7 @@
 mod copy;
 mod device;
 mod exec;
+mod home;
 mod hook;
 mod join;
 mod label;
@@ -81,7 +82,12 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
             capabilities(sets, *ambient)
         }
         Op::Undumpable => process::set_undumpable(),
-        Op::Chdir(path) => chdir(path),
+        Op::Home(uid) => home::add(*uid, child),
+        Op::Enter(path) => enter(path, child),
+        Op::Chdir(path) => match chdir(path) {
+            Err(Errno::EACCES) if child.entered => Ok(()),
+            done => done,
+        },
         Op::NoNewPrivs => process::set_no_new_privs(),
         Op::CloexecFrom(first) => file::cloexec_from(*first),
         Op::Join(flags) => join::join(child, *flags),
@@ -143,6 +149,14 @@ fn map_self(map: &SelfMap, child: &mut Child) -> Result<()> {
     write(c"setgroups", b"deny")?;
     write(c"uid_map", map.uid.to_bytes())?;
     write(c"gid_map", map.gid.to_bytes())
+}
+
+/// The host's root may not be root of the directory's file system (NFS): then the user may.
+fn enter(path: &CStr, child: &mut Child) -> Result<()> {
+    match chdir(path) {
+        Err(Errno::EACCES) => Ok(()),
+        done => done.map(|()| child.entered = true),
+    }
 }
 
 /// CVE-2024-21626: a path may lead through a descriptor that somebody left open to a directory outside of the root.
