@@ -993,6 +993,21 @@ mod labels {
     }
 }
 
+/// CVE-2019-19921, CVE-2023-27561.
+#[test]
+fn proc_and_sysfs_are_not_mounted_where_a_link_of_the_image_leads() {
+    if !root() {
+        return;
+    }
+    for (kind, name) in [("proc", "proc"), ("sysfs", "sys")] {
+        let bundle = Bundle::new("true").mount(json!({"destination": "/sys", "type": "sysfs", "source": "sysfs"}));
+        fs::remove_dir(bundle.root().join(name)).unwrap();
+        symlink("/tmp", bundle.root().join(name)).unwrap();
+        let said = bundle.run("codexrun");
+        assert!(said.code != 0 && said.err.contains("must be mounted on ordinary directory"), "{kind}: {}", said.err);
+    }
+}
+
 /// Docker and containerd leave it to the runtime.
 #[test]
 fn home_is_the_users_when_the_environment_does_not_say() {

@@ -185,6 +185,9 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     let mode_of_target = typ == "tmpfs" && keep.is_none() && !draft.own_root && options.data.iter().all(|(key, _)| key != "mode");
     let too_long = parameters.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST));
     let data = if too_long { draft.take(place, data(&options.data)) } else { None };
+    let ordinary = matches!(typ, "proc" | "sysfs") && at.parents.is_empty();
+    // What masks and LSM labels rely on is at its own place, not where the image's link leads (CVE-2019-19921, CVE-2023-27561).
+    let at = At { resolve: if ordinary { Resolve::NoLinks } else { at.resolve }, ..at };
     let fs = NewFs { fstype, parameters, attrs, at, mode_of_target, copy_up: options.copy_up, data, keep };
     draft.step(Stage::Mounts, Op::Mount(fs), place);
 }
