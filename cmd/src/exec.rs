@@ -32,7 +32,7 @@ pub struct Exec {
     /// Add a group, in numbers; may be repeated
     #[arg(short = 'g', long, value_name = "GID")]
     additional_gids: Vec<u32>,
-    /// Add a capability to all but the ambient set; may be repeated
+    /// Add a capability to the bounding, effective and permitted set; may be repeated
     #[arg(short, long, value_name = "CAP")]
     cap: Vec<String>,
     /// The AppArmor profile
@@ -148,13 +148,15 @@ impl Exec {
     }
 }
 
-/// In every set but the ambient one, as runc.
+/// As runc and crun: what config.json lets be inherited becomes ambient, and nothing becomes inheritable (CVE-2022-29162).
 fn with(mut sets: LinuxCapabilities, more: &[Capability]) -> LinuxCapabilities {
     let add = |set: &Option<Capabilities>| Some(set.iter().flatten().chain(more).copied().collect());
     sets.set_bounding(add(sets.bounding()));
     sets.set_effective(add(sets.effective()));
     sets.set_permitted(add(sets.permitted()));
-    sets.set_inheritable(add(sets.inheritable()));
+    let inherited = |one: &Capability| sets.inheritable().as_ref().is_some_and(|set| set.contains(one));
+    let ambient: Capabilities = more.iter().copied().filter(inherited).chain(sets.ambient().iter().flatten().copied()).collect();
+    sets.set_ambient((!ambient.is_empty()).then_some(ambient));
     sets
 }
 
@@ -162,4 +164,21 @@ fn read(file: &Path) -> Result<Process> {
     let place = || file.display().to_string();
     let text = std::fs::read(file).map_err(|e| Error::new("cannot be read").at(place()).cause(e))?;
     serde_json::from_slice(&text).map_err(|e| Error::new("is not a `process` of config.json").at(place()).cause(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_that_is_added_is_inherited_only_where_the_config_says_so() {
+        let sets = |json| serde_json::from_value::<LinuxCapabilities>(json).unwrap();
+        let held = serde_json::json!({"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]});
+        assert_eq!(with(sets(serde_json::json!({})), &[Capability::Kill]), sets(held.clone()));
+        let mut inheritable = held;
+        inheritable["inheritable"] = serde_json::json!(["CAP_KILL"]);
+        let mut ambient = inheritable.clone();
+        ambient["ambient"] = serde_json::json!(["CAP_KILL"]);
+        assert_eq!(with(sets(inheritable), &[Capability::Kill]), sets(ambient));
+    }
 }
