@@ -993,6 +993,21 @@ mod labels {
     }
 }
 
+#[test]
+fn a_bind_may_carry_words_that_were_written_for_a_tmpfs() {
+    if !root() {
+        return;
+    }
+    let bundle = Bundle::new("ls /mnt");
+    let source = bundle.dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "").unwrap();
+    let words = json!(["rbind", "nosuid", "mode=755", "size=1k"]);
+    let bundle = bundle.mount(json!({"destination": "/mnt", "type": "bind", "source": source, "options": words}));
+    bundle.says("file\n");
+    assert!(bundle.run("codexrun").err.contains("`mode` means nothing to a bind mount"));
+}
+
 /// CVE-2019-19921, CVE-2023-27561.
 #[test]
 fn proc_and_sysfs_are_not_mounted_where_a_link_of_the_image_leads() {
