@@ -150,13 +150,16 @@ impl Exec {
     }
 }
 
-/// In those that count for the process itself. Not in the inheritable set: a file with inheritable capabilities would give them to
-/// any user of the container (CVE-2022-29162).
+/// As runc and crun: what config.json lets be inherited becomes ambient, and nothing becomes inheritable: a file with
+/// inheritable capabilities would give them to any user of the container (CVE-2022-29162).
 fn with(mut sets: LinuxCapabilities, more: &[Capability]) -> LinuxCapabilities {
     let add = |set: &Option<Capabilities>| Some(set.iter().flatten().chain(more).copied().collect());
     sets.set_bounding(add(sets.bounding()));
     sets.set_effective(add(sets.effective()));
     sets.set_permitted(add(sets.permitted()));
+    let inherited = |one: &Capability| sets.inheritable().as_ref().is_some_and(|set| set.contains(one));
+    let ambient: Capabilities = more.iter().copied().filter(inherited).chain(sets.ambient().iter().flatten().copied()).collect();
+    sets.set_ambient((!ambient.is_empty()).then_some(ambient));
     sets
 }
 
@@ -169,4 +172,21 @@ fn read(file: &Path) -> Result<Process> {
     let place = || file.display().to_string();
     let text = std::fs::read(file).map_err(|e| Error::new("cannot be read").at(place()).cause(e))?;
     serde_json::from_slice(&text).map_err(|e| Error::new("is not a `process` of config.json").at(place()).cause(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_that_is_added_is_inherited_only_where_the_config_says_so() {
+        let sets = |json| serde_json::from_value::<LinuxCapabilities>(json).unwrap();
+        let held = serde_json::json!({"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]});
+        assert_eq!(with(sets(serde_json::json!({})), &[Capability::Kill]), sets(held.clone()));
+        let mut inheritable = held;
+        inheritable["inheritable"] = serde_json::json!(["CAP_KILL"]);
+        let mut ambient = inheritable.clone();
+        ambient["ambient"] = serde_json::json!(["CAP_KILL"]);
+        assert_eq!(with(sets(inheritable), &[Capability::Kill]), sets(ambient));
+    }
 }

@@ -29,7 +29,9 @@ impl Bundle {
         }
         fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
         APPLETS.iter().for_each(|name| symlink("busybox", root.join("bin").join(name)).unwrap());
-        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for path in [dir.path(), &root.join("bin/busybox")] {
+            fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+        }
         let config = json!({
             "ociVersion": "1.0.2",
             "root": {"path": "rootfs"},
@@ -936,6 +938,91 @@ mod labels {
         bundle.refused("process.apparmorProfile: `p` cannot be applied");
         bundle.refused("process.selinuxLabel: `l` cannot be applied");
     }
+}
+
+#[test]
+fn a_bind_may_carry_words_that_were_written_for_a_tmpfs() {
+    if !root() {
+        return;
+    }
+    let bundle = Bundle::new("ls /mnt");
+    let source = bundle.dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "").unwrap();
+    let words = json!(["rbind", "nosuid", "mode=755", "size=1k"]);
+    let bundle = bundle.mount(json!({"destination": "/mnt", "type": "bind", "source": source, "options": words}));
+    bundle.says("file\n");
+    assert!(bundle.run("codexrun").err.contains("`mode` means nothing to a bind mount"));
+}
+
+/// CVE-2019-19921, CVE-2023-27561.
+#[test]
+fn proc_and_sysfs_are_not_mounted_where_a_link_of_the_image_leads() {
+    if !root() {
+        return;
+    }
+    for (kind, name) in [("proc", "proc"), ("sysfs", "sys")] {
+        let bundle = Bundle::new("true").mount(json!({"destination": "/sys", "type": "sysfs", "source": "sysfs"}));
+        fs::remove_dir(bundle.root().join(name)).unwrap();
+        symlink("/tmp", bundle.root().join(name)).unwrap();
+        let said = bundle.run("codexrun");
+        assert!(said.code != 0 && said.err.contains("must be mounted on ordinary directory"), "{kind}: {}", said.err);
+    }
+}
+
+/// Docker and containerd leave it to the runtime.
+#[test]
+fn home_is_the_users_when_the_environment_does_not_say() {
+    if !root() {
+        return;
+    }
+    let bundle = |uid: u32, env: Value| {
+        let bundle = Bundle::new("echo $HOME").with("/process/env", env).with("/process/user", json!({"uid": uid, "gid": 0}));
+        fs::write(bundle.root().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\na:x:7:7::/a:/bin/sh\n").unwrap();
+        bundle
+    };
+    for (uid, home, referees) in [(0, "/root\n", &["runc", "crun"][..]), (7, "/a\n", &["runc", "crun"]), (8, "/\n", &["runc"])] {
+        bundle(uid, json!(["PATH=/bin"])).says_as(home, referees);
+    }
+    bundle(7, json!(["PATH=/bin", "HOME=/mine"])).says("/mine\n");
+    bundle(7, json!(["PATH=/bin", "HOME="])).says_as("/a\n", &["runc"]);
+}
+
+/// As an image has it that names a `WORKDIR` of root's and a `USER`.
+#[test]
+fn a_working_directory_may_be_one_that_the_user_could_not_enter() {
+    if !root() {
+        return;
+    }
+    let bundle = Bundle::new("readlink /proc/self/cwd").with("/process/user", json!({"uid": 7, "gid": 7}));
+    fs::create_dir(bundle.root().join("root")).unwrap();
+    fs::set_permissions(bundle.root().join("root"), PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.with("/process/cwd", json!("/root")).says("/root\n");
+}
+
+/// A profile of years ago names none of these calls. Without `noNewPrivileges` it is in force from before the user id changes.
+#[test]
+fn a_filter_that_is_older_than_our_system_calls_hinders_nothing() {
+    if !root() {
+        return;
+    }
+    let bundle = |refused: Value, cwd: &str, args: Value| {
+        let filter = json!({"names": refused, "action": "SCMP_ACT_ERRNO"});
+        let hook = json!({"path": "/bin/touch", "args": ["touch", "/tmp/hooked"]});
+        Bundle::new("")
+            .with("/process/noNewPrivileges", json!(false))
+            .with("/process/args", args)
+            .with("/process/cwd", json!(cwd))
+            .with("/hooks", json!({"startContainer": [hook]}))
+            .with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [filter]}))
+    };
+    let younger = json!(["faccessat2", "openat2", "close_range"]);
+    let list = json!(["sh", "-c", "readlink /proc/self/cwd; ls"]);
+    bundle(younger.clone(), "/tmp", list.clone()).says_as("/tmp\nhooked\n", &[]);
+    bundle(json!(["getcwd"]), "/tmp", list).says_as("/tmp\nhooked\n", &[]);
+    // What those calls are for (CVE-2019-5736, CVE-2024-21626) is seen without them too.
+    bundle(younger, "/", json!(["/proc/self/exe"])).refused("leads through a link of /proc");
+    bundle(json!(["getcwd"]), "/proc/self/cwd", json!(["true"])).refused("ELOOP");
 }
 
 /// Runs as the ordinary user `codexrun-test`.

@@ -358,7 +358,7 @@ fn exec_takes_a_process_from_a_file_and_goes_on_detached() {
 fn exec_gives_a_terminal_of_the_container() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     place.started();
-    assert_eq!(place.ok(&["exec", "--tty", ID, "tty"]), "/dev/pts/0\r\n");
+    assert_eq!(place.ok(&["exec", "--tty", ID, "tty"]), "/dev/pts/0\n");
     let socket = place.path("console");
     let listener = UnixListener::bind(&socket).unwrap();
     let words = ["exec", "--tty", "--detach", "--console-socket", socket.to_str().unwrap(), ID, "sh", "-c", "exit 0"];
@@ -420,7 +420,7 @@ fn hooks_of_all_six_kinds_run_in_order_each_in_its_place() {
     let text = place.read("log");
     assert_eq!(kinds(&text), ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]);
     let ours = fs::read_link("/proc/self/ns/mnt").unwrap();
-    for (line, status) in text.lines().zip(["creating", "creating", "creating", "created", "running", "stopped"]) {
+    for (line, status) in text.lines().zip(["created", "creating", "creating", "created", "running", "stopped"]) {
         let [kind, namespace, state] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let state: Value = serde_json::from_str(state).unwrap();
         assert_eq!((&state["id"], &state["status"]), (&json!(ID), &json!(status)), "{kind}");

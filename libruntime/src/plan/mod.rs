@@ -280,7 +280,7 @@ impl<'a> Draft<'a> {
         }
         if self.init {
             let origin = format!("annotations[{}]", annotation::INIT);
-            self.step(Stage::Descriptors, Op::Undumpable, &origin);
+            self.step(Stage::Init, Op::Undumpable, &origin);
             self.step(Stage::Init, Op::Init, origin);
         }
         self.hand_over(if self.options.park { "create" } else { "run" });

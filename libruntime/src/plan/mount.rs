@@ -108,9 +108,16 @@ fn remount(draft: &mut Draft, place: &str, options: Options, at: At, earlier: &[
 /// What a bind, which has no file system of its own, may say all the same: it is so already.
 const DEFAULTS: &[&str] = &["async", "nolazytime", "nomand"];
 
+/// What was written for a tmpfs: mount(2) does not look at it for a bind, and bundles that every other runtime takes have it.
+const TMPFS: &[&str] = &["mode", "size", "nr_blocks", "nr_inodes", "uid", "gid"];
+
 fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursive: bool, at: At) {
-    if let Some((key, _)) = options.data.iter().find(|(key, _)| !DEFAULTS.contains(&key.as_str())) {
-        draft.refuse(format!("{place}.options"), format!("`{key}` means nothing to a bind mount"));
+    for (key, _) in options.data.iter().filter(|(key, _)| !DEFAULTS.contains(&key.as_str())) {
+        let said = format!("`{key}` means nothing to a bind mount");
+        match TMPFS.contains(&key.as_str()) {
+            true => draft.warnings.push(format!("config.json: {place}.options: {said}, and has no effect")),
+            false => draft.refuse(format!("{place}.options"), said),
+        }
     }
     let Some(source) = mount.source() else {
         return draft.refuse(format!("{place}.source"), "is missing: what is to be bound?");
@@ -180,6 +187,9 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     let mode_of_target = typ == "tmpfs" && keep.is_none() && !draft.own_root && options.data.iter().all(|(key, _)| key != "mode");
     let too_long = parameters.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST));
     let data = if too_long { draft.take(place, data(&options.data)) } else { None };
+    let ordinary = matches!(typ, "proc" | "sysfs") && at.parents.is_empty();
+    // What masks and LSM labels rely on is at its own place, not where the image's link leads (CVE-2019-19921, CVE-2023-27561).
+    let at = At { resolve: if ordinary { Resolve::NoLinks } else { at.resolve }, ..at };
     let fs = NewFs { fstype, parameters, attrs, at, mode_of_target, copy_up: options.copy_up, data, keep };
     draft.step(Stage::Mounts, Op::Mount(fs), place);
 }

@@ -209,6 +209,10 @@ pub enum Op {
     },
     /// PR_SET_DUMPABLE 0: the payload cannot reach init's descriptors or executable through /proc.
     Undumpable,
+    /// Adds `HOME` to the environment: the directory of this user in /etc/passwd, else `/`.
+    Home(u32),
+    /// chdir(2) with the power that the process is about to give up; who lacks it is tried again by `Chdir`.
+    Enter(CString),
     /// chdir(2).
     Chdir(CString),
     /// PR_SET_NO_NEW_PRIVS.
@@ -546,6 +550,17 @@ pub enum HookKind {
 }
 
 impl HookKind {
+    /// The container's status in the state that they read (runtime.md, "State"). `prestart` hooks run, by config.md's words, after
+    /// `start` was called, and by runtime.md's lifecycle once `create` has made the environment: both are later than `creating`.
+    pub fn status(self) -> &'static str {
+        match self {
+            HookKind::CreateRuntime | HookKind::CreateContainer => "creating",
+            HookKind::Prestart | HookKind::StartContainer => "created",
+            HookKind::Poststart => "running",
+            HookKind::Poststop => "stopped",
+        }
+    }
+
     /// The name of the field.
     pub fn name(self) -> &'static str {
         match self {

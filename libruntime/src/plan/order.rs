@@ -47,12 +47,18 @@ pub enum Stage {
     Pivot,
     /// Of the container's own `/`, which there is only now.
     RootPropagation,
+    /// From the container's own passwd(5), which has a name only now.
+    Home,
     /// CAP_SYS_ADMIN over the UTS namespace.
     Hostname,
     /// May need CAP_SYS_RESOURCE.
     Limits,
     /// May need CAP_SYS_NICE; the process's own, so the last before its power goes.
     Scheduling,
+    /// Before the user id changes: who is root here may put the process where it could not go by itself, as in runc and crun.
+    Enter,
+    /// What is inherited ends here: before the filter, which may be older than close_range(2), of Linux 5.9.
+    Descriptors,
     /// The second user namespace: the mounts belong to the first, where the payload has no power.
     NestUser,
     /// From the filter on every step may need the agent: what it is told must be complete.
@@ -69,7 +75,7 @@ pub enum Stage {
     Capabilities,
     /// A change of credentials clears the death signal (prctl(2)).
     GuardAgain,
-    /// As the user that the process is: a directory only root may enter must fail (CVE-2024-21626: after the pivot, by path).
+    /// As the user that the process is; after the pivot, by path (CVE-2024-21626).
     Cwd,
     /// The process's own.
     Umask,
@@ -81,8 +87,6 @@ pub enum Stage {
     NoNewPrivs,
     /// Init and the command, when the filter lets init do its work.
     SeccompInit,
-    /// What is inherited ends here.
-    Descriptors,
     /// PID 1 stays behind; the rest of the list is the command's.
     Init,
     /// The command's own session (TIOCSTI), after the fork: a group leader cannot call setsid(2).
@@ -130,7 +134,8 @@ impl Stage {
             Stage::Bounding | Stage::Capabilities => "capabilities",
             Stage::Keyring => "keyring",
             Stage::Ids => "ids",
-            Stage::Cwd => "cwd",
+            Stage::Enter | Stage::Cwd => "cwd",
+            Stage::Home => "environment",
             Stage::Ready => "ready",
             Stage::NoNewPrivs => "privileges",
             Stage::Descriptors => "descriptors",

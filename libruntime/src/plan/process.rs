@@ -27,7 +27,7 @@ fn exec(draft: &mut Draft, process: &Process) {
     let Some(name) = args.first().filter(|a| !a.is_empty()) else {
         return draft.refuse("process.args", "is empty: there is nothing to run");
     };
-    let env = process.env().as_deref().unwrap_or_default();
+    let env = &home(draft, process);
     let candidates = candidates(name, env);
     let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<crate::Result<Vec<CString>>>();
     let args = draft.take("process.args", strings(args));
@@ -36,6 +36,17 @@ fn exec(draft: &mut Draft, process: &Process) {
     if let (Some(args), Some(env), Some(candidates)) = (args, env, candidates) {
         draft.step(Stage::Exec, Op::Exec(Exec { args, env, candidates }), "process.args");
     }
+}
+
+/// The environment without an empty `HOME`. Engines leave that variable to the runtime, as runc and crun set it; what a policy
+/// says of the environment is all of it.
+fn home(draft: &mut Draft, process: &Process) -> Vec<String> {
+    let env = process.env().clone().unwrap_or_default();
+    if draft.init || env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+        return env;
+    }
+    draft.step(Stage::Home, Op::Home(process.user().uid()), "process.env");
+    env.into_iter().filter(|e| e != "HOME=").collect()
 }
 
 /// What execvp(3) would try: the name itself when it has a slash, else one path for each directory of `$PATH`.
@@ -54,6 +65,9 @@ fn cwd(draft: &mut Draft, process: &Process) {
         return draft.refuse("process.cwd", format!("`{}` is not an absolute path", cwd.display()));
     }
     if let Some(cwd) = draft.take("process.cwd", c_path(cwd)) {
+        if !draft.init {
+            draft.step(Stage::Enter, Op::Enter(cwd.clone()), "process.cwd");
+        }
         draft.step(Stage::Cwd, Op::Chdir(cwd), "process.cwd");
     }
 }

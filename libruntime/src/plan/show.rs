@@ -115,6 +115,8 @@ impl fmt::Display for Op {
                 )
             }
             Op::Undumpable => write!(f, "become undumpable"),
+            Op::Home(uid) => write!(f, "set HOME of uid {uid}"),
+            Op::Enter(path) => write!(f, "chdir {}, if permitted", text(path)),
             Op::Chdir(path) => write!(f, "chdir {}", text(path)),
             Op::NoNewPrivs => write!(f, "set no_new_privs"),
             Op::CloexecFrom(first) => write!(f, "set close-on-exec from {first}"),

@@ -65,6 +65,10 @@ pub(super) struct Child<'a> {
     pub stack: Vec<u8>,
     /// The program, when it is not to be executed by its path.
     pub program: Option<Program>,
+    /// The identity of codexrun's own file (CVE-2019-5736).
+    pub own: (u64, u64),
+    /// The working directory was entered before the user id changed.
+    pub entered: bool,
     /// The step that is being performed.
     pub step: u16,
 }
@@ -86,6 +90,7 @@ pub(super) struct Prepared<'a> {
     pub mapped: Vec<Option<OwnedFd>>,
     pub cgroup: Vec<Option<OwnedFd>>,
     pub may_stay_outside: bool,
+    pub own: (u64, u64),
 }
 
 /// The two ends that `start` finds by name.
@@ -109,7 +114,7 @@ impl<'a> Child<'a> {
     /// Before its first step.
     pub fn new(plan: &'a Plan, prepared: Prepared<'a>) -> Self {
         let Prepared { gate, faults, ended, mask, args, env, hooks, states, start, agent, .. } = prepared;
-        let Prepared { target, stack, mapped, cgroup, may_stay_outside, .. } = prepared;
+        let Prepared { target, stack, mapped, cgroup, may_stay_outside, own, .. } = prepared;
         Child {
             plan,
             gate,
@@ -138,6 +143,8 @@ impl<'a> Child<'a> {
             ended,
             stack,
             program: None,
+            own,
+            entered: false,
             step: 0,
         }
     }

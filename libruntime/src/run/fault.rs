@@ -150,6 +150,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
             Some("does an outer sandbox refuse mount calls (one of codexrun's does)? start it outside of that one")
         }
         (Op::Bind(_), Errno::ENOENT) => Some("the source does not exist on the host"),
+        (Op::Mount(fs), Errno::ELOOP) if [c"proc", c"sysfs"].contains(&fs.fstype.as_c_str()) => {
+            Some("it must be mounted on ordinary directory, not where a symbolic link leads")
+        }
         (Op::Bind(_) | Op::Again { .. } | Op::Mount(_), Errno::ELOOP) => {
             Some("a symbolic link lies on the way where none may, or leads to the root itself")
         }

@@ -193,7 +193,7 @@ impl<'a> Launch<'a> {
             ended: says,
             mask,
             args: Strings::new(&program.args),
-            env: Strings::new(&program.env),
+            env: Strings::with_room(&program.env, libc::PATH_MAX as usize),
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
             start: if self.park {
@@ -208,6 +208,7 @@ impl<'a> Launch<'a> {
             mapped: idmap::prepare(&plan.parent)?,
             cgroup: entry.files,
             may_stay_outside: entry.lenient,
+            own: super::own::identity().map_err(|e| setup("look at codexrun's own file", e))?,
         };
         Ok((Ends { gate, faults, ended: hears }, prepared))
     }
@@ -257,8 +258,8 @@ impl<'a> Launch<'a> {
                 ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
                 ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
-                ParentOp::Hooks(_, hooks) => {
-                    hook::run_all(&step.origin, hooks, &self.state("creating", container.pid), Some(interrupt))?;
+                ParentOp::Hooks(kind, hooks) => {
+                    hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid), Some(interrupt))?;
                 }
                 ParentOp::Attach => {
                     self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;

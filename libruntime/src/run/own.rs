@@ -64,6 +64,11 @@ pub fn read_only_self_among_others(spec: &Spec) -> Result<()> {
     if crate::state::own_pids(spec) { Ok(()) } else { read_only_self() }
 }
 
+/// By which it is known where it has no name.
+pub(super) fn identity() -> SysResult<(u64, u64)> {
+    Ok(file::stat(file::open_at(file::cwd(), EXE, libc::O_PATH)?.as_fd())?.id)
+}
+
 /// Returns only when it failed.
 fn begin_anew() -> Errno {
     let again = || {

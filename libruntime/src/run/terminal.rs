@@ -1,7 +1,7 @@
 //! The caller's side of the container's terminal: raw mode, and bytes both ways until the container ends.
 
 use crate::sys::{Result, file, tty};
-use nix::sys::termios::{self, SetArg, Termios};
+use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The master of the container's terminal, relayed to our own standard input and output.
@@ -22,6 +22,13 @@ impl Relay {
             termios::cfmakeraw(&mut raw);
             // A terminal that cannot be raw still shows what the container says.
             let _ = termios::tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &raw);
+        }
+        if termios::tcgetattr(std::io::stdout()).is_err()
+            && let Ok(mut plain) = termios::tcgetattr(&master)
+        {
+            // Into a file or a pipe lines go as they were written; where that cannot be had they end as a terminal's do.
+            plain.output_flags.remove(OutputFlags::ONLCR);
+            let _ = termios::tcsetattr(&master, SetArg::TCSANOW, &plain);
         }
         let relay = Relay { master, cooked, input_ended: false };
         relay.resize();

@@ -299,6 +299,15 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 4) })
 }
 
+/// fcntl(2), F_SETFD: the descriptor of that number, if there is one, does not cross execve(2).
+pub fn cloexec(fd: i32) -> Result<()> {
+    // SAFETY: takes no pointers; only sets a flag.
+    match done(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into()) {
+        Err(super::Errno::EBADF) => Ok(()),
+        done => done,
+    }
+}
+
 /// fcntl(2), F_SETFD: it crosses execve(2). For a process that is about to execute.
 pub fn keep(fd: BorrowedFd) -> Result<()> {
     // SAFETY: takes no pointers.

@@ -120,20 +120,47 @@ pub fn exit(code: i32) -> ! {
 }
 
 /// NULL-terminated pointers to strings that live as long as this does: argv or envp, ready for execve(2).
-pub struct Strings<'a>(Vec<*const c_char>, std::marker::PhantomData<&'a CStr>);
+pub struct Strings<'a> {
+    pointers: Vec<*const c_char>,
+    /// Of one string that is known only after the clone.
+    room: Vec<u8>,
+    strings: std::marker::PhantomData<&'a CStr>,
+}
 
 impl<'a> Strings<'a> {
     /// Allocates: to be made before the clone.
     pub fn new<T: AsRef<CStr>>(strings: &'a [T]) -> Self {
-        let pointers = strings.iter().map(|s| s.as_ref().as_ptr());
-        Strings(pointers.chain([std::ptr::null()]).collect(), std::marker::PhantomData)
+        Self::with_room(strings, 0)
+    }
+
+    /// As [`Strings::new`], with room for one more string of fewer than `bytes` bytes.
+    pub fn with_room<T: AsRef<CStr>>(strings: &'a [T], bytes: usize) -> Self {
+        let mut pointers = Vec::with_capacity(strings.len() + 2);
+        pointers.extend(strings.iter().map(|s| s.as_ref().as_ptr()).chain([std::ptr::null()]));
+        Strings { pointers, room: vec![0; bytes], strings: std::marker::PhantomData }
+    }
+
+    /// Adds the string that these parts make, once. Does not allocate.
+    ///
+    /// # Errors
+    /// ENAMETOOLONG when it does not fit.
+    pub fn add(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        if len >= self.room.len() || self.pointers.len() == self.pointers.capacity() {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        parts.iter().flat_map(|part| part.iter()).zip(&mut self.room).for_each(|(from, to)| *to = *from);
+        self.room[len] = 0;
+        self.pointers.pop();
+        self.pointers.extend([self.room.as_ptr().cast(), std::ptr::null()]);
+        Ok(())
     }
 }
 
 /// execve(2); returns only when it failed.
 pub fn exec(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
     // SAFETY: the path is NUL-terminated, both arrays are NULL-terminated and their strings live.
-    unsafe { libc::execve(path.as_ptr(), argv.0.as_ptr(), envp.0.as_ptr()) };
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
     Errno::last()
 }
 
@@ -144,7 +171,7 @@ pub fn exec(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
 pub fn exec_at(dir: BorrowedFd, name: &CStr, argv: &Strings, envp: &Strings) -> Errno {
     let (dir, name, flags) = (dir.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW);
     // SAFETY: the name is NUL-terminated, both arrays are NULL-terminated and their strings live.
-    unsafe { libc::syscall(libc::SYS_execveat, dir, name, argv.0.as_ptr(), envp.0.as_ptr(), flags) };
+    unsafe { libc::syscall(libc::SYS_execveat, dir, name, argv.pointers.as_ptr(), envp.pointers.as_ptr(), flags) };
     Errno::last()
 }
 

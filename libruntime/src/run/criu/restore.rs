@@ -165,9 +165,11 @@ impl Revival<'_> {
         Ok((found, inherited))
     }
 
-    fn early_hooks(&self) -> impl Iterator<Item = (&str, &Vec<crate::plan::hook::Hook>)> {
+    fn early_hooks(&self) -> impl Iterator<Item = (&str, HookKind, &Vec<crate::plan::hook::Hook>)> {
         self.launch.plan.parent.iter().filter_map(|step| match &step.op {
-            ParentOp::Hooks(HookKind::Prestart | HookKind::CreateRuntime, hooks) => Some((step.origin.as_str(), hooks)),
+            ParentOp::Hooks(kind @ (HookKind::Prestart | HookKind::CreateRuntime), hooks) => {
+                Some((step.origin.as_str(), *kind, hooks))
+            }
             _ => None,
         })
     }
@@ -180,8 +182,8 @@ impl Revival<'_> {
     }
 
     fn hooks(&self, pid: Pid) -> Result<()> {
-        let state = self.launch.state("creating", pid);
-        self.early_hooks().try_for_each(|(place, hooks)| hook::run_all(place, hooks, &state, None))
+        let state = |kind: HookKind| self.launch.state(kind.status(), pid);
+        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &state(kind), None))
     }
 }
 

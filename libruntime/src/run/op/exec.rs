@@ -5,13 +5,13 @@ use super::place::PATH;
 use crate::sys::file::{self, Resolve};
 use crate::sys::{Errno, Result, process};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// As execvp(3): the first candidate that is there; one that may not be executed is remembered, and the search goes on.
 pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
     let mut error = Errno::ENOENT;
     for path in candidates {
-        if leads_to_us(path) {
+        if leads_to_us(path, child.own) {
             return Errno::ELOOP;
         }
         match process::exec(path, &child.args, &child.env) {
@@ -29,12 +29,17 @@ pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
 pub(super) fn find(candidates: &[std::ffi::CString]) -> Result<&CStr> {
     let mut error = Errno::ENOENT;
     for path in candidates {
-        let Ok(program) = file::open_at(file::cwd(), path, PATH) else {
-            continue;
+        let program = match file::open_at(file::cwd(), path, PATH) {
+            Ok(program) => program,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+            // A directory of $PATH that cannot be searched holds nothing.
+            Err(Errno::EACCES) if candidates.len() > 1 => continue,
+            Err(errno) => return Err(errno),
         };
         match file::executable(path) {
-            Ok(()) if file::stat(program.as_fd())?.is_file() => return Ok(path),
-            Ok(()) | Err(Errno::EACCES) => error = Errno::EACCES,
+            // A filter is older than faccessat2(2), of Linux 5.8, and refuses the question: execve(2) will tell.
+            Ok(()) | Err(Errno::EPERM | Errno::ENOSYS) if file::stat(program.as_fd())?.is_file() => return Ok(path),
+            Ok(()) | Err(Errno::EACCES | Errno::EPERM | Errno::ENOSYS) => error = Errno::EACCES,
             Err(errno) => return Err(errno),
         }
     }
@@ -47,18 +52,18 @@ fn exists(path: &CStr) -> bool {
 
 /// CVE-2019-5736: `/proc/self/exe`, as the command or as the interpreter of a script or of an ELF file, is codexrun's own file on the
 /// host, through a mount that the container's is not: it could be changed from inside. As deep as the kernel follows scripts.
-pub(super) fn leads_to_us(path: &CStr) -> bool {
+pub(super) fn leads_to_us(path: &CStr, own: (u64, u64)) -> bool {
     let mut line = [0; 256];
     let mut copy;
     let mut next = path;
     for _ in 0..6 {
         let mut found = [0; 256];
-        let read = match file::open_in(file::cwd(), next, libc::O_RDONLY | libc::O_NONBLOCK, Resolve::NoMagicLinks) {
+        let read = match open(next, libc::O_RDONLY | libc::O_NONBLOCK, own) {
             Ok(script) => file::read(script.as_fd(), &mut line[..255])
                 .inspect(|read| elf_interpreter(script.as_fd(), &line[..*read], &mut found)),
             Err(Errno::ELOOP) => return true,
             // Executable but not readable: a program, or a script whose interpreter could not read it either.
-            Err(_) => file::open_in(file::cwd(), next, PATH, Resolve::NoMagicLinks).map(|_| 0),
+            Err(_) => open(next, PATH, own).map(|_| 0),
         };
         let read = match read {
             Ok(read) => read,
@@ -74,6 +79,18 @@ pub(super) fn leads_to_us(path: &CStr) -> bool {
         next = name;
     }
     false
+}
+
+/// ELOOP: by a magic link; or our own file, when a filter older than openat2(2), of Linux 5.6, lets us see no more than that.
+fn open(path: &CStr, flags: i32, own: (u64, u64)) -> Result<OwnedFd> {
+    match file::open_in(file::cwd(), path, flags, Resolve::NoMagicLinks) {
+        Err(Errno::EPERM | Errno::ENOSYS) => known(file::open_at(file::cwd(), path, flags)?, own),
+        seen => seen,
+    }
+}
+
+fn known(fd: OwnedFd, own: (u64, u64)) -> Result<OwnedFd> {
+    if file::stat(fd.as_fd())?.id == own { Err(Errno::ELOOP) } else { Ok(fd) }
 }
 
 /// What stands behind `#!`, as the kernel cuts it.
@@ -141,6 +158,16 @@ mod tests {
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
 
+    const NOBODY: (u64, u64) = (0, 0);
+
+    #[test]
+    fn without_openat2_codexruns_own_file_is_known_by_its_inode() {
+        let open = |path| file::open_at(file::cwd(), path, PATH).unwrap();
+        let own = file::stat(open(c"/proc/self/exe").as_fd()).unwrap().id;
+        assert_eq!(known(open(c"/proc/self/exe"), own).unwrap_err(), Errno::ELOOP);
+        assert!(known(open(c"/bin/sh"), own).is_ok());
+    }
+
     #[test]
     fn a_command_that_is_codexruns_own_file_is_seen_through() {
         let dir = tempfile::tempdir().unwrap();
@@ -159,13 +186,13 @@ mod tests {
             std::fs::write(dir.path().join(name), [&elf, interpreter.as_bytes()].concat()).unwrap();
         }
         for (path, ours) in [(c"/bin/sh", false), (c"/proc/self/exe", true), (c"/nonexistent", false), (c"/etc", false)] {
-            assert_eq!(leads_to_us(path), ours, "{path:?}");
+            assert_eq!(leads_to_us(path, NOBODY), ours, "{path:?}");
         }
         for ours in ["direct", "nested", "link", "elf"] {
-            assert!(leads_to_us(&at(ours)), "{ours}");
+            assert!(leads_to_us(&at(ours), NOBODY), "{ours}");
         }
         for other in ["plain", "ordinary elf", "broken elf"] {
-            assert!(!leads_to_us(&at(other)), "{other}");
+            assert!(!leads_to_us(&at(other), NOBODY), "{other}");
         }
     }
 }

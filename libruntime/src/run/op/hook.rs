@@ -2,7 +2,7 @@
 
 use super::super::child::Child;
 use super::exec::leads_to_us;
-use crate::plan::op::{ChildHook, HookKind};
+use crate::plan::op::{ChildHook, HookKind, Op};
 use crate::sys::process::{self, Cloned, Ended, Strings};
 use crate::sys::{Errno, Result, file, signal};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -42,12 +42,23 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
 /// Nothing but the payload writes to standard output. Returns only if it fails.
 fn go_on(hook: &ChildHook, state: BorrowedFd, child: &Child, args: &Strings, env: &Strings) -> Errno {
     let stdio = file::become_stdio_number(state, 0).and_then(|()| file::become_stdio_number(file::stderr(), 1));
-    if hook.kind == HookKind::StartContainer && leads_to_us(&hook.path) {
+    if hook.kind == HookKind::StartContainer && leads_to_us(&hook.path, child.own) {
         // The image says what that program is.
         return Errno::ELOOP;
     }
-    match stdio.and_then(|()| file::cloexec_from(3)).and_then(|()| signal::set_mask(&child.mask).map(drop)) {
+    match stdio.and_then(|()| inherit_nothing(child)).and_then(|()| signal::set_mask(&child.mask).map(drop)) {
         Ok(()) => process::exec(&hook.path, args, env),
         Err(errno) => errno,
+    }
+}
+
+/// A filter that refuses close_range(2) was loaded after `Op::CloexecFrom`: only what the command keeps is left.
+fn inherit_nothing(child: &Child) -> Result<()> {
+    let kept = |op: &Op| if let Op::CloexecFrom(first) = op { Some(3..*first as i32) } else { None };
+    match file::cloexec_from(3) {
+        Err(Errno::EPERM | Errno::ENOSYS) => {
+            child.plan.child.iter().find_map(|step| kept(&step.op)).unwrap_or(3..3).try_for_each(file::cloexec)
+        }
+        done => done,
     }
 }

@@ -4,6 +4,7 @@ mod agent;
 mod copy;
 mod device;
 mod exec;
+mod home;
 mod hook;
 mod join;
 mod label;
@@ -83,7 +84,12 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
             capabilities(sets, *ambient)
         }
         Op::Undumpable => process::set_undumpable(),
-        Op::Chdir(path) => chdir(path),
+        Op::Home(uid) => home::add(*uid, child),
+        Op::Enter(path) => enter(path, child),
+        Op::Chdir(path) => match chdir(path) {
+            Err(Errno::EACCES) if child.entered => Ok(()),
+            done => done,
+        },
         Op::NoNewPrivs => process::set_no_new_privs(),
         Op::CloexecFrom(first) => file::cloexec_from(*first),
         Op::Join(flags) => join::join(child, *flags),
@@ -152,10 +158,22 @@ fn map_self(map: &SelfMap, child: &mut Child) -> Result<()> {
     write(c"gid_map", map.gid.to_bytes())
 }
 
+/// The host's root may not be root of the directory's file system (NFS): then the user may.
+fn enter(path: &CStr, child: &mut Child) -> Result<()> {
+    match chdir(path) {
+        Err(Errno::EACCES) => Ok(()),
+        done => done.map(|()| child.entered = true),
+    }
+}
+
 /// CVE-2024-21626: a path may lead through a descriptor that somebody left open to a directory outside of the root.
 fn chdir(path: &CStr) -> Result<()> {
     file::chdir(path)?;
-    if file::cwd_is_reachable()? { Ok(()) } else { Err(Errno::EXDEV) }
+    match file::cwd_is_reachable() {
+        Ok(reachable) => reachable.then_some(()).ok_or(Errno::EXDEV),
+        // A filter that refuses getcwd(2): then without magic links, which are the only way out.
+        Err(_) => file::open_in(file::cwd(), path, DIR, Resolve::NoMagicLinks).and_then(|dir| file::fchdir(dir.as_fd())),
+    }
 }
 
 /// Until a byte comes through the FIFO. From then on whoever has sent it is the one to tell of a fault.

@@ -23,8 +23,12 @@ pub(in super::super) struct Program {
 
 pub(super) fn pin(candidates: &[CString], child: &mut Child) -> Result<()> {
     let path = find(candidates)?;
-    native(path)?;
-    child.program = Some(locate(path)?);
+    let kept = native(path).and_then(|()| locate(path)).map_err(|errno| match errno {
+        // A filter older than openat2(2), of Linux 5.6.
+        Errno::EPERM | Errno::ENOSYS => Errno::ENOEXEC,
+        errno => errno,
+    });
+    child.program = Some(kept?);
     Ok(())
 }
 
