@@ -2,8 +2,8 @@
 
 use crate::argv::{self, Line};
 use crate::{
-    checkpoint, completion, create, delete, events, exec, features, kill, list, pause, plan, ps, restore, run, sandbox, spec,
-    start, state, sweep, update,
+    checkpoint, completion, create, delete, events, exec, explain, features, kill, list, pause, plan, ps, restore, run, sandbox,
+    spec, start, state, sweep, update,
 };
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
@@ -139,6 +139,7 @@ pub enum Verb {
     Run(run::Run),
     Sandbox(sandbox::Sandbox),
     Plan(plan::Plan),
+    Explain(explain::Explain),
     State(state::State),
     List(list::List),
     Ps(ps::Ps),
@@ -168,6 +169,7 @@ const VERBS: &[(&str, Augment)] = &[
     ("run", run::Run::augment_args),
     ("sandbox", sandbox::Sandbox::augment_args),
     ("plan", plan::Plan::augment_args),
+    ("explain", explain::Explain::augment_args),
     ("state", state::State::augment_args),
     ("list", list::List::augment_args),
     ("ps", ps::Ps::augment_args),

@@ -14,6 +14,7 @@ mod entry;
 mod environment;
 mod events;
 mod exec;
+mod explain;
 mod features;
 mod grammar;
 mod kill;
@@ -72,6 +73,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Run(verb) => verb.run(global),
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),
+        Verb::Explain(verb) => verb.run(),
         Verb::State(verb) => verb.run(global),
         Verb::List(verb) => verb.run(global),
         Verb::Ps(verb) => verb.run(global),

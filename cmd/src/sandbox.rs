@@ -1,7 +1,7 @@
 //! `codexrun sandbox`: a policy → a process, with nothing on disk between the two.
 
 use crate::environment::Environment;
-use crate::make::{Make, absolute};
+use crate::make::{Make, absolute, keep_policy};
 use crate::report::Failure;
 use clap::Args;
 use libruntime::Error;
@@ -30,10 +30,11 @@ impl Sandbox {
         if self.make.command.is_empty() {
             return Err(Error::new("no command given").hint("`codexrun sandbox -- CMD…`").into());
         }
-        let bundle = self.make.bundle(&self.policy, &Disk::new(), Environment::inherited(), false)?;
+        let (bundle, policy) = self.make.bundle_of(&self.policy, &Disk::new(), Environment::inherited(), false)?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;
+            keep_policy(&policy, dir)?;
         }
         run::close_inherited(0)?;
         Ok(run::run(&bundle, &options(kept))?)

@@ -1,12 +1,13 @@
 //! `codexrun spec`: writes a bundle.
 
 use crate::environment::Environment;
-use crate::make::Make;
+use crate::make::{Make, keep_policy};
 use crate::output;
 use crate::report::Failure;
 use clap::{Args, ValueEnum};
 use libruntime::bundle::{Bundle, ROOTFS, Rootfs};
 use libruntime::losses::{self, losses};
+use libruntime::policy::Policy;
 use libruntime::policy::view::{Disk, Recorded, View};
 use libruntime::template::{self, Runner};
 use libruntime::{Error, Result};
@@ -49,21 +50,22 @@ enum Other {
 
 impl Spec {
     pub fn run(&self) -> Result<u8, Failure> {
-        let bundle = match &self.policy {
-            Some(policy) => self.compiled(policy)?,
-            None => self.template()?,
+        let (bundle, policy) = match &self.policy {
+            Some(policy) => self.compiled(policy).map(|(bundle, policy)| (bundle, Some(policy)))?,
+            None => (self.template()?, None),
         };
         bundle.write(&self.bundle)?;
+        policy.map_or(Ok(()), |policy| keep_policy(&policy, &self.bundle))?;
         match self.portable_to {
             Some(other) => output::print(&list(&bundle, other)),
             None => Ok(0),
         }
     }
 
-    fn compiled(&self, policy: &str) -> Result<Bundle, Failure> {
+    fn compiled(&self, policy: &str) -> Result<(Bundle, Policy), Failure> {
         let view = self.host()?;
         let env = Environment::fixed(&*view, self.terminal)?;
-        self.make.bundle(policy, &*view, env, self.terminal)
+        self.make.bundle_of(policy, &*view, env, self.terminal)
     }
 
     fn host(&self) -> Result<Box<dyn View>> {

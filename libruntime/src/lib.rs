@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod bundle;
 pub mod cgroup;
 pub mod error;
+pub mod explain;
 pub mod features;
 pub mod host;
 pub mod losses;

@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod cred;
 pub mod event;
 pub mod file;
+pub mod inode;
 pub mod mount;
 pub mod namespace;
 pub mod net;

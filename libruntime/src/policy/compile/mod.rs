@@ -3,6 +3,7 @@
 //! entries → wishes ([`resolve`]) → a tree of canonical paths ([`roots`], [`metadata`], [`top`]) → mounts ([`mounts`])
 //! and what they land on ([`skeleton`]) → the spec ([`spec`]).
 
+mod because;
 mod kernel;
 mod metadata;
 mod mounts;
@@ -17,6 +18,8 @@ mod testing;
 mod top;
 mod tree;
 mod walk;
+
+pub use because::{Said, said};
 
 use super::view::View;
 use super::{Access, FileSystem, Network, Policy};
