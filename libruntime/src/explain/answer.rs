@@ -1,7 +1,7 @@
 //! What the process may do with one path, and what keeps it from the rest.
 
 use super::because::Because;
-use super::node::Kind;
+use super::node::{Kind, Node};
 use super::right::{ENTER, READ, WRITE, Who};
 use super::table::{Absent, Spot, System, Table};
 use super::walk::{End, Place};
@@ -200,10 +200,16 @@ impl Asker<'_, '_> {
             let by = self.table.mounts[top.mount].origin.clone();
             return Verdict::No { why: "it is a mount point".into(), by: Some(by) };
         }
-        if let Some(verdict) = self.read_only(&dir.spot) {
-            return verdict;
+        let (node, shut) = (self.table.node(&spot), self.read_only(&dir.spot));
+        match (node, shut) {
+            (Ok(_) | Err(Absent::Unknown(_)), Some(verdict)) => verdict,
+            (node, _) => self.take(node, &dir, &spot),
         }
-        match self.table.node(&spot) {
+    }
+
+    /// What lies in a directory that can be written to as far as its mount goes.
+    fn take(&self, node: Result<Node, Absent>, dir: &Place, spot: &Spot) -> Verdict {
+        match node {
             _ if self.table.mounts[spot.mount].closed => no("the kernel alone makes what is in it"),
             // Nobody may enter the directory, which is said by its mode.
             Ok(_) if self.who.may(&dir.node, ENTER).is_err() => right(self.who.may(&dir.node, ENTER)),

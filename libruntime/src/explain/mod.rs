@@ -6,6 +6,7 @@
 mod answer;
 mod because;
 mod build;
+mod diff;
 mod facts;
 mod json;
 mod look;
@@ -20,6 +21,7 @@ mod walk;
 
 pub use answer::{Answer, Shown, Verdict};
 pub use because::{Because, word};
+pub use diff::{Difference, diff};
 pub use facts::{Facts, Whose as Namespace};
 pub use look::{Disk, Look};
 pub use mountinfo::HostMount;
@@ -30,6 +32,7 @@ use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::policy::compile::Said;
+use oci_spec::runtime::Spec;
 use right::Who;
 use std::path::{Path, PathBuf};
 use table::Table;
@@ -42,6 +45,8 @@ pub struct Explained<'a> {
     /// What the policy says, when it is known.
     said: Option<Vec<Said>>,
     mounts: Vec<PathBuf>,
+    /// What is masked, made read-only, or a device that is asked for.
+    others: Vec<PathBuf>,
 }
 
 impl<'a> Explained<'a> {
@@ -54,7 +59,7 @@ impl<'a> Explained<'a> {
         mounts.push("/".into());
         mounts.sort();
         mounts.dedup();
-        Ok(Explained { table, who, cwd, said, mounts })
+        Ok(Explained { table, who, cwd, said, mounts, others: others(&bundle.spec) })
     }
 
     /// What may be done with a path; a relative one begins at the process's working directory.
@@ -70,4 +75,16 @@ impl<'a> Explained<'a> {
     pub fn mounts(&self) -> &[PathBuf] {
         &self.mounts
     }
+
+    /// Every place of which the bundle or the policy says something.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        let said = self.said.iter().flatten().map(|said| said.path.as_path());
+        self.mounts.iter().chain(&self.others).map(PathBuf::as_path).chain(said)
+    }
+}
+
+fn others(spec: &Spec) -> Vec<PathBuf> {
+    let Some(linux) = spec.linux() else { return Vec::new() };
+    let covered = linux.masked_paths().iter().chain(linux.readonly_paths()).flatten().map(PathBuf::from);
+    covered.chain(linux.devices().iter().flatten().map(|device| device.path().clone())).collect()
 }
