@@ -3,6 +3,7 @@
 
 pub mod compile;
 pub mod digest;
+pub mod import;
 pub mod parse;
 pub mod view;
 

@@ -11,6 +11,7 @@ mod path;
 mod permissions;
 mod preset;
 mod profile;
+mod schema;
 mod source;
 mod split;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 mod toml;
 
 pub use preset::preset;
+pub use schema::schema;
 
 use crate::policy::{FileSystem, Policy};
 use crate::{Error, Result};
