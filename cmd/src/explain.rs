@@ -10,7 +10,7 @@ use libruntime::explain::{Answer, Disk as Look, Explained, Facts};
 use libruntime::host::Host;
 use libruntime::plan::{self, Plan};
 use libruntime::policy::Policy;
-use libruntime::policy::compile::said;
+use libruntime::policy::compile::{Said, said};
 use libruntime::policy::parse::{self, Base};
 use libruntime::policy::view::{Disk, View};
 use libruntime::{Error, Result, annotation};
@@ -45,13 +45,9 @@ pub struct Explain {
 impl Explain {
     pub fn run(&self) -> Result<u8, Failure> {
         let (subject, words) = self.subject()?;
-        let Subject { bundle, policy, cwd } = subject;
-        let options = plan::Options::default();
-        let host = Host::probe_for(&bundle.spec, &options);
-        let plan = Plan::new(&bundle, &host, &options)?;
-        let said = policy.map(|policy| said(&policy, &cwd, &Disk::new()));
-        let explained = Explained::new(&bundle, &plan, &host, &Look, said)?;
-        let facts = explained.facts(&bundle.spec, &plan, &host)?;
+        let planned = subject.planned()?;
+        let explained = planned.explained()?;
+        let facts = planned.facts(&explained)?;
         let mut paths: Vec<PathBuf> = words.iter().map(PathBuf::from).collect();
         paths.extend(self.from.as_deref().map(listed).transpose()?.unwrap_or_default());
         let whole = paths.is_empty();
@@ -65,8 +61,7 @@ impl Explain {
     /// What is explained, and the words that are paths.
     fn subject(&self) -> Result<(Subject, &[OsString]), Failure> {
         if let Some(policy) = &self.policy {
-            let (bundle, policy) = self.make.bundle_of(policy, &Disk::new(), Environment::inherited(), false)?;
-            return Ok((Subject { bundle, policy: Some(policy), cwd: self.make.cwd()? }, &self.words));
+            return Ok((Subject::compiled(policy, &self.make, Environment::inherited())?, &self.words));
         }
         if self.make.is_given() {
             return Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env` and a command need `--policy`").into());
@@ -86,7 +81,42 @@ pub struct Subject {
     pub cwd: PathBuf,
 }
 
+/// A bundle that is ready to be asked.
+pub struct Planned {
+    bundle: Bundle,
+    plan: Plan,
+    host: Host,
+    said: Option<Vec<Said>>,
+}
+
+impl Planned {
+    /// The account of its paths.
+    pub fn explained(&self) -> Result<Explained<'static>> {
+        Explained::new(&self.bundle, &self.plan, &self.host, &Look, self.said.clone())
+    }
+
+    /// The account of the rest.
+    pub fn facts(&self, explained: &Explained) -> Result<Facts, Vec<Error>> {
+        explained.facts(&self.bundle.spec, &self.plan, &self.host)
+    }
+}
+
 impl Subject {
+    /// A policy and an environment.
+    pub fn compiled(policy: &str, make: &Make, env: Environment) -> Result<Subject, Failure> {
+        let (bundle, policy) = make.bundle_of(policy, &Disk::new(), env, false)?;
+        Ok(Subject { bundle, policy: Some(policy), cwd: make.cwd()? })
+    }
+
+    /// What a launch would do, and what the policy says where.
+    pub fn planned(self) -> Result<Planned, Failure> {
+        let options = plan::Options::default();
+        let host = Host::probe_for(&self.bundle.spec, &options);
+        let plan = Plan::new(&self.bundle, &host, &options)?;
+        let said = self.policy.map(|policy| said(&policy, &self.cwd, &Disk::new()));
+        Ok(Planned { bundle: self.bundle, plan, host, said })
+    }
+
     /// A bundle on disk. A policy beside it counts only if it is the one whose digest the bundle carries.
     pub fn read(dir: &Path) -> Result<Subject> {
         let bundle = Bundle::read(dir)?;

@@ -2,8 +2,8 @@
 
 use crate::argv::{self, Line};
 use crate::{
-    checkpoint, completion, create, delete, events, exec, explain, features, kill, list, pause, plan, ps, restore, run, sandbox,
-    spec, start, state, sweep, update,
+    checkpoint, completion, create, delete, diff, events, exec, explain, features, kill, list, losses, pause, plan, policy, ps,
+    restore, run, sandbox, spec, start, state, sweep, update,
 };
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
@@ -140,6 +140,9 @@ pub enum Verb {
     Sandbox(sandbox::Sandbox),
     Plan(plan::Plan),
     Explain(explain::Explain),
+    Policy(policy::Policy),
+    Diff(diff::Diff),
+    Losses(losses::Losses),
     State(state::State),
     List(list::List),
     Ps(ps::Ps),
@@ -170,6 +173,9 @@ const VERBS: &[(&str, Augment)] = &[
     ("sandbox", sandbox::Sandbox::augment_args),
     ("plan", plan::Plan::augment_args),
     ("explain", explain::Explain::augment_args),
+    ("policy", policy::Policy::augment_args),
+    ("diff", diff::Diff::augment_args),
+    ("losses", losses::Losses::augment_args),
     ("state", state::State::augment_args),
     ("list", list::List::augment_args),
     ("ps", ps::Ps::augment_args),

@@ -9,6 +9,7 @@ mod completion;
 mod create;
 mod criu;
 mod delete;
+mod diff;
 #[cfg(not(test))]
 mod entry;
 mod environment;
@@ -19,10 +20,12 @@ mod features;
 mod grammar;
 mod kill;
 mod list;
+mod losses;
 mod make;
 mod output;
 mod pause;
 mod plan;
+mod policy;
 mod ps;
 mod quantity;
 mod report;
@@ -74,6 +77,9 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),
         Verb::Explain(verb) => verb.run(),
+        Verb::Policy(verb) => verb.run(),
+        Verb::Diff(verb) => verb.run(),
+        Verb::Losses(verb) => verb.run(),
         Verb::State(verb) => verb.run(global),
         Verb::List(verb) => verb.run(global),
         Verb::Ps(verb) => verb.run(global),

@@ -1,6 +1,7 @@
 //! `codexrun spec`: writes a bundle.
 
 use crate::environment::Environment;
+use crate::losses::listed;
 use crate::make::{Make, keep_policy};
 use crate::output;
 use crate::report::Failure;
@@ -11,7 +12,6 @@ use libruntime::policy::Policy;
 use libruntime::policy::view::{Disk, Recorded, View};
 use libruntime::template::{self, Runner};
 use libruntime::{Error, Result};
-use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Write a bundle: from a policy, or a default config.json to edit
@@ -48,6 +48,15 @@ enum Other {
     Crun,
 }
 
+impl From<Other> for losses::Other {
+    fn from(other: Other) -> losses::Other {
+        match other {
+            Other::Runc => losses::Other::Runc,
+            Other::Crun => losses::Other::Crun,
+        }
+    }
+}
+
 impl Spec {
     pub fn run(&self) -> Result<u8, Failure> {
         let (bundle, policy) = match &self.policy {
@@ -57,7 +66,7 @@ impl Spec {
         bundle.write(&self.bundle)?;
         policy.map_or(Ok(()), |policy| keep_policy(&policy, &self.bundle))?;
         match self.portable_to {
-            Some(other) => output::print(&list(&bundle, other)),
+            Some(other) => output::print(&listed(&losses(&bundle.spec, other.into()))),
             None => Ok(0),
         }
     }
@@ -84,20 +93,4 @@ impl Spec {
         // Like runc, it leaves the root file system to the user.
         Ok(Bundle { spec: template::spec(runner)?, rootfs: Rootfs::Dir(ROOTFS.into()), unknown: Vec::new() })
     }
-}
-
-fn list(bundle: &Bundle, other: Other) -> String {
-    let other = match other {
-        Other::Runc => losses::Other::Runc,
-        Other::Crun => losses::Other::Crun,
-    };
-    let losses = losses(&bundle.spec, other);
-    if losses.is_empty() {
-        return "no losses\n".into();
-    }
-    losses.iter().fold(String::new(), |mut text, loss| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{loss}");
-        text
-    })
 }
