@@ -68,15 +68,28 @@ fn one(stage: &Stage, actor: &Actor, seed: u64, tally: &mut Tally) -> Verdict {
     Ok(())
 }
 
+/// A policy, or what `spec` makes of it: the root is then a directory on disk, and everything goes through config.json.
 fn explain(stage: &Stage, actor: &Actor, world: &World) -> std::io::Result<Ran> {
     let (exe, policy, cwd) = (text(&stage.codexrun), text(&world.policy), text(&world.cwd));
-    let questions = text(&world.questions);
-    let argv = [&exe, "explain", "--json", "--policy", &policy, "--cwd", &cwd, "--from", &questions];
-    Launch::new(&argv, &world.cwd).run(actor)
+    let (questions, bundle) = (text(&world.questions), text(&world.bundle));
+    if !world.as_bundle {
+        let argv = [&exe, "explain", "--json", "--policy", &policy, "--cwd", &cwd, "--from", &questions];
+        return Launch::new(&argv, &world.cwd).run(actor);
+    }
+    let (probe, list) = (text(&stage.probe), text(&world.list));
+    let argv = [&exe, "spec", "--from-policy", &policy, "--cwd", &cwd, "--bundle", &bundle, "--", &probe, &list];
+    let made = Launch::new(&argv, &world.cwd).run(actor)?;
+    if made.code != 0 {
+        return Ok(made);
+    }
+    Launch::new(&[&exe, "explain", "--json", "--from", &questions, &bundle], &world.cwd).run(actor)
 }
 
 fn sandbox(stage: &Stage, actor: &Actor, world: &World) -> std::io::Result<Ran> {
     let (exe, policy, cwd) = (text(&stage.codexrun), text(&world.policy), text(&world.cwd));
+    if world.as_bundle {
+        return Launch::new(&[&exe, "run", &text(&world.bundle)], &world.cwd).run(actor);
+    }
     let (probe, list) = (text(&stage.probe), text(&world.list));
     let argv = [&exe, "sandbox", "--policy", &policy, "--cwd", &cwd, "--", &probe, &list];
     Launch::new(&argv, &world.cwd).run(actor)

@@ -19,6 +19,9 @@ pub struct World {
     /// The policy, and the file that it is in.
     pub policy: PathBuf,
     pub policy_text: String,
+    /// Whether it is asked as a bundle on disk, and where that is.
+    pub as_bundle: bool,
+    pub bundle: PathBuf,
     /// What is asked.
     pub paths: Vec<String>,
     /// The same, a line each, and as the probe wants it.
@@ -89,7 +92,10 @@ impl World {
         let at = |name: &str| dir.join(name);
         let (cwd, policy, questions, list) = (at("w"), at("policy.json"), at("questions"), at("list"));
         let (policy_text, paths, mounts) = (String::new(), Vec::new(), Vec::new());
-        let mut world = World { dir, mounts, cwd, policy, policy_text, paths, questions, list };
+        let (bundle, as_bundle) = (at("bundle"), seed % 2 == 1);
+        fs::create_dir(&bundle)?;
+        lchown(&bundle, Some(actor.uid), Some(actor.gid))?;
+        let mut world = World { dir, mounts, cwd, policy, policy_text, as_bundle, bundle, paths, questions, list };
         let mut dice = Dice(seed);
         let mut tree = Tree { dice: &mut dice, dirs: Vec::new(), all: Vec::new() };
         for top in [&world.cwd, &world.dir.join("x"), &world.dir.join("y")] {
