@@ -234,6 +234,7 @@ mod tests {
         assert!(asked > 400, "{asked}");
     }
 
+    /// Parts of sentences about what no schema says.
     const MEANING: &[&str] = &[
         "absolute path or `~/…`",
         "unknown field `path`",
