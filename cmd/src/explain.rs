@@ -9,10 +9,10 @@ use libruntime::bundle::Bundle;
 use libruntime::explain::{Answer, Disk as Look, Explained, Facts};
 use libruntime::host::Host;
 use libruntime::plan::{self, Plan};
-use libruntime::policy::Policy;
 use libruntime::policy::compile::{Said, said};
 use libruntime::policy::parse::{self, Base};
 use libruntime::policy::view::{Disk, View};
+use libruntime::policy::{FileSystem, Policy};
 use libruntime::{Error, Result, annotation};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
@@ -113,7 +113,9 @@ impl Subject {
         let options = plan::Options::default();
         let host = Host::probe_for(&self.bundle.spec, &options);
         let plan = Plan::new(&self.bundle, &host, &options)?;
-        let said = self.policy.map(|policy| said(&policy, &self.cwd, &Disk::new()));
+        // Without a restriction there are no entries to name.
+        let restricted = self.policy.filter(|policy| matches!(policy.file_system, FileSystem::Restricted(_)));
+        let said = restricted.map(|policy| said(&policy, &self.cwd, &Disk::new()));
         Ok(Planned { bundle: self.bundle, plan, host, said })
     }
 
