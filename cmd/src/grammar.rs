@@ -2,8 +2,8 @@
 
 use crate::argv::{self, Line};
 use crate::{
-    bridge, checkpoint, completion, create, delete, events, exec, features, kill, list, pause, plan, ps, restore, run, sandbox,
-    spec, start, state, sweep, update,
+    bridge, checkpoint, completion, create, delete, diff, events, exec, explain, features, kill, list, losses, pause, plan,
+    policy, ps, restore, run, sandbox, spec, start, state, sweep, update,
 };
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libruntime::Error;
@@ -141,6 +141,10 @@ pub enum Verb {
     Run(run::Run),
     Sandbox(sandbox::Sandbox),
     Plan(plan::Plan),
+    Explain(explain::Explain),
+    Policy(policy::Policy),
+    Diff(diff::Diff),
+    Losses(losses::Losses),
     State(state::State),
     List(list::List),
     Ps(ps::Ps),
@@ -171,6 +175,10 @@ const VERBS: &[(&str, Augment)] = &[
     ("run", run::Run::augment_args),
     ("sandbox", sandbox::Sandbox::augment_args),
     ("plan", plan::Plan::augment_args),
+    ("explain", explain::Explain::augment_args),
+    ("policy", policy::Policy::augment_args),
+    ("diff", diff::Diff::augment_args),
+    ("losses", losses::Losses::augment_args),
     ("state", state::State::augment_args),
     ("list", list::List::augment_args),
     ("ps", ps::Ps::augment_args),

@@ -11,21 +11,25 @@ mod completion;
 mod create;
 mod criu;
 mod delete;
+mod diff;
 #[cfg(not(test))]
 mod entry;
 mod environment;
 mod events;
 mod exec;
+mod explain;
 mod features;
 mod filter;
 mod grammar;
 mod kill;
 mod list;
+mod losses;
 mod make;
 mod network;
 mod output;
 mod pause;
 mod plan;
+mod policy;
 mod ps;
 mod quantity;
 mod report;
@@ -72,6 +76,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Run(verb) => verb.run(global),
         Verb::Sandbox(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(global),
+        Verb::Explain(verb) => verb.run(),
+        Verb::Policy(verb) => verb.run(),
+        Verb::Diff(verb) => verb.run(),
+        Verb::Losses(verb) => verb.run(),
         Verb::State(verb) => verb.run(global),
         Verb::List(verb) => verb.run(global),
         Verb::Ps(verb) => verb.run(global),

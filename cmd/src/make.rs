@@ -13,6 +13,7 @@ use libruntime::policy::view::View;
 use libruntime::policy::{self, Policy};
 use libruntime::{Error, Result};
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The flags that `spec --from-policy`, `sandbox` and `plan --policy` share.
@@ -62,6 +63,17 @@ impl Make {
 
     /// Parses and compiles; what is worth knowing goes to stderr.
     pub fn bundle(&self, policy: &str, view: &dyn View, env: Environment, terminal: bool) -> Result<Bundle, Failure> {
+        self.bundle_of(policy, view, env, terminal).map(|(bundle, _)| bundle)
+    }
+
+    /// The same, with the policy.
+    pub fn bundle_of(
+        &self,
+        policy: &str,
+        view: &dyn View,
+        env: Environment,
+        terminal: bool,
+    ) -> Result<(Bundle, Policy), Failure> {
         self.compile(policy, self.parse(policy, view)?, view, env, terminal)
     }
 
@@ -82,7 +94,7 @@ impl Make {
         view: &dyn View,
         mut env: Environment,
         terminal: bool,
-    ) -> Result<Bundle, Failure> {
+    ) -> Result<(Bundle, Policy), Failure> {
         env.apply(&self.env)?;
         if self.network.managed_network.is_some() || env.proxied {
             proxied(&mut parsed.policy, &mut env.pairs);
@@ -102,7 +114,7 @@ impl Make {
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
         [env.warnings, parsed.warnings, compiled.warnings].concat().iter().for_each(|w| warn(w));
-        Ok(compiled.bundle)
+        Ok((compiled.bundle, parsed.policy))
     }
 
     /// The policy, what is added to it, and the switches.
@@ -117,7 +129,7 @@ impl Make {
         Ok(parsed)
     }
 
-    fn cwd(&self) -> Result<PathBuf> {
+    pub fn cwd(&self) -> Result<PathBuf> {
         match &self.cwd {
             Some(dir) => absolute(dir),
             None => std::env::current_dir().map_err(|e| Error::new("the current directory cannot be found").cause(e)),
@@ -163,6 +175,19 @@ fn controllers(policy: &Policy, view: &dyn View) -> Result<Vec<String>> {
         true => view.controllers().map_or_else(|| Cgroups::probe()?.delegated(), Ok),
         false => Ok(Vec::new()),
     }
+}
+
+/// The policy that a bundle was made from, beside its config.json: what `explain` and `diff` name entries by. Its digest is in the
+/// annotations, so another one is not mistaken for it.
+pub const POLICY: &str = "policy.json";
+
+/// Writes it.
+pub fn keep_policy(policy: &Policy, dir: &Path) -> Result<()> {
+    let file = dir.join(POLICY);
+    let text = format!("{:#}\n", policy.canonical_json());
+    let fail = |e| Error::new("cannot write").at(file.display().to_string()).cause(e);
+    let mut new = std::fs::File::create_new(&file).map_err(fail)?;
+    new.write_all(text.as_bytes()).map_err(fail)
 }
 
 /// Absolute by words alone: the path need not exist.

@@ -26,6 +26,11 @@ impl From<Vec<Error>> for Failure {
 }
 
 impl Failure {
+    /// The same, and another code to leave with.
+    pub fn code_of(self, code: u8) -> Failure {
+        Failure(self.0.into_iter().map(|error| error.code(code)).collect())
+    }
+
     /// Says it, and gives the code to leave with.
     pub fn report(&self, global: &Global) -> u8 {
         self.0.iter().for_each(|e| say(e));

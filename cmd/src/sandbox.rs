@@ -2,7 +2,7 @@
 
 use crate::environment::Environment;
 use crate::filter::Filter;
-use crate::make::{Make, absolute};
+use crate::make::{Make, absolute, keep_policy};
 use crate::report::Failure;
 use clap::Args;
 use libruntime::Error;
@@ -41,10 +41,11 @@ impl Sandbox {
         if let Some(proxy) = &proxy {
             env.go_by(proxy.port);
         }
-        let bundle = self.make.compile(&self.policy, parsed, &disk, env, false)?;
+        let (bundle, policy) = self.make.compile(&self.policy, parsed, &disk, env, false)?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;
+            keep_policy(&policy, dir)?;
         }
         Ok(run::run(&bundle, &options(kept))?)
     }

@@ -1,16 +1,17 @@
 //! `codexrun spec`: writes a bundle.
 
 use crate::environment::Environment;
-use crate::make::Make;
+use crate::losses::listed;
+use crate::make::{Make, keep_policy};
 use crate::output;
 use crate::report::Failure;
 use clap::{Args, ValueEnum};
 use libruntime::bundle::{Bundle, ROOTFS, Rootfs};
 use libruntime::losses::{self, losses};
+use libruntime::policy::Policy;
 use libruntime::policy::view::{Disk, Recorded, View};
 use libruntime::template::{self, Runner};
 use libruntime::{Error, Result};
-use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Write a bundle: from a policy, or a default config.json to edit
@@ -47,23 +48,33 @@ enum Other {
     Crun,
 }
 
+impl From<Other> for losses::Other {
+    fn from(other: Other) -> losses::Other {
+        match other {
+            Other::Runc => losses::Other::Runc,
+            Other::Crun => losses::Other::Crun,
+        }
+    }
+}
+
 impl Spec {
     pub fn run(&self) -> Result<u8, Failure> {
-        let bundle = match &self.policy {
-            Some(policy) => self.compiled(policy)?,
-            None => self.template()?,
+        let (bundle, policy) = match &self.policy {
+            Some(policy) => self.compiled(policy).map(|(bundle, policy)| (bundle, Some(policy)))?,
+            None => (self.template()?, None),
         };
         bundle.write(&self.bundle)?;
+        policy.map_or(Ok(()), |policy| keep_policy(&policy, &self.bundle))?;
         match self.portable_to {
-            Some(other) => output::print(&list(&bundle, other)),
+            Some(other) => output::print(&listed(&losses(&bundle.spec, other.into()))),
             None => Ok(0),
         }
     }
 
-    fn compiled(&self, policy: &str) -> Result<Bundle, Failure> {
+    fn compiled(&self, policy: &str) -> Result<(Bundle, Policy), Failure> {
         let view = self.host()?;
         let env = Environment::fixed(&*view, self.terminal)?;
-        self.make.bundle(policy, &*view, env, self.terminal)
+        self.make.bundle_of(policy, &*view, env, self.terminal)
     }
 
     fn host(&self) -> Result<Box<dyn View>> {
@@ -84,20 +95,4 @@ impl Spec {
         // Like runc, it leaves the root file system to the user.
         Ok(Bundle { spec: template::spec(runner)?, rootfs: Rootfs::Dir(ROOTFS.into()), unknown: Vec::new() })
     }
-}
-
-fn list(bundle: &Bundle, other: Other) -> String {
-    let other = match other {
-        Other::Runc => losses::Other::Runc,
-        Other::Crun => losses::Other::Crun,
-    };
-    let losses = losses(&bundle.spec, other);
-    if losses.is_empty() {
-        return "no losses\n".into();
-    }
-    losses.iter().fold(String::new(), |mut text, loss| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{loss}");
-        text
-    })
 }

@@ -61,7 +61,7 @@ mod spec {
                 let flags = ["spec", "--from-policy", policy, "--cwd", cwd, "--bundle", bundle.to_str().unwrap()];
                 let (code, out, err) = at(work.path(), &[&flags[..], &["--", "ls", "-l"]].concat());
                 assert_eq!((code, out.as_str()), (0, ""), "{err}");
-                assert_eq!(names(&bundle), ["config.json", "rootfs"]);
+                assert_eq!(names(&bundle), ["config.json", "policy.json", "rootfs"]);
                 assert_eq!(config(&bundle)["process"]["args"], serde_json::json!(["ls", "-l"]));
                 fs::read(bundle.join("config.json")).unwrap()
             };
@@ -695,5 +695,96 @@ mod sandbox {
         assert_eq!(code, 0, "{err}");
         assert!(out.lines().count() > 10, "{out}");
         assert!(names(dir.path()).is_empty());
+    }
+}
+
+mod account {
+    use super::*;
+
+    fn bundle(dir: &Path) -> String {
+        fs::create_dir(dir.join(".git")).unwrap();
+        let line = ["spec", "--from-policy", "workspace-write", "--bundle", "b", "--", "true"];
+        assert_eq!(at(dir, &line).0, 0);
+        dir.join("b").display().to_string()
+    }
+
+    #[test]
+    fn a_bundle_names_the_entries_of_the_policy_that_lies_beside_it() {
+        let dir = dir();
+        let bundle = bundle(dir.path());
+        let (code, out, err) = at(dir.path(), &["explain", &bundle, ".git", "new"]);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains(".git: directory: read, execute\n") && out.contains("= read\n"), "{out}");
+        assert!(out.contains("new: missing: create\n") && out.contains(":workspace_roots = write\n"), "{out}");
+        fs::write(dir.path().join("b/policy.json"), r#"{"type": "read-only"}"#).unwrap();
+        let (code, out, err) = at(dir.path(), &["explain", "--json", &bundle, ".git"]);
+        let json: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (code, &json["paths"][0]["entry"], &json["paths"][0]["write"]["allowed"]),
+            (0, &Value::Null, &Value::Bool(false))
+        );
+        assert!(err.contains("is not the policy of this bundle"), "{err}");
+    }
+
+    #[test]
+    fn the_whole_is_told_without_a_path_and_nothing_without_a_subject() {
+        let dir = dir();
+        let (code, out, err) = at(dir.path(), &["explain", "--policy", "read-only"]);
+        assert_eq!(code, 0, "{err}");
+        for line in ["network      its own, with nothing but loopback", "system calls all but ", "/usr: directory: read, execute"]
+        {
+            assert!(out.contains(line), "{line}: {out}");
+        }
+        refused(&at(dir.path(), &["explain"]), "nothing to explain");
+    }
+
+    #[test]
+    fn diff_ends_as_diff_does() {
+        let dir = dir();
+        let (code, out, err) = at(dir.path(), &["diff", "read-only", "workspace-write"]);
+        assert_eq!(code, 1, "{err}");
+        assert!(out.starts_with("workspace-write permits, read-only does not:\n") && out.contains("path /tmp: write"), "{out}");
+        assert_eq!(at(dir.path(), &["diff", "read-only", "read-only"]), (0, String::new(), String::new()));
+        assert_eq!(at(dir.path(), &["diff", "read-only", "none"]).0, 2);
+        let bundle = bundle(dir.path());
+        let (code, out, _) = at(dir.path(), &["diff", "--json", &bundle, "danger-full-access"]);
+        let json: Value = serde_json::from_str(&out).unwrap();
+        let said = json["onlyB"].as_array().unwrap().iter().any(|one| one["kind"] == "system call" && one["name"] == "mount");
+        assert!(code == 1 && said, "{out}");
+    }
+
+    #[test]
+    fn losses_have_a_code_of_their_own() {
+        let dir = dir();
+        let bundle = bundle(dir.path());
+        let (code, out, err) = at(dir.path(), &["losses", &bundle, "--runtime", "crun"]);
+        assert_eq!(code, 3, "{err}");
+        assert!(out.contains("annotations[\"dev.codexrun.placeholders\"]: "), "{out}");
+        let own = env!("CARGO_BIN_EXE_codexrun");
+        assert_eq!(at(dir.path(), &["losses", &bundle, "--runtime", own]), (0, "no losses\n".into(), String::new()));
+        refused(&at(dir.path(), &["losses", &bundle, "--runtime", "/none"]), "cannot run `/none`");
+        refused(&at(dir.path(), &["losses", &bundle]), "--runtime");
+    }
+
+    #[test]
+    fn a_policy_is_checked_shown_and_imported() {
+        let dir = dir();
+        assert_eq!(at(dir.path(), &["policy", "validate", "workspace"]), (0, String::new(), String::new()));
+        fs::write(dir.path().join("bad.json"), r#"{"type": "read-onyl"}"#).unwrap();
+        refused(&at(dir.path(), &["policy", "validate", "bad.json"]), "bad.json:1:10");
+        let (_, out, _) = at(dir.path(), &["policy", "show", "--resolved", "workspace"]);
+        let json: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["resolved"][1]["target"], ":workspace_roots");
+        let schema: Value = serde_json::from_str(&at(dir.path(), &["policy", "schema"]).1).unwrap();
+        assert!(schema["$defs"]["legacy"].is_object());
+        fs::write(
+            dir.path().join("srt.json"),
+            r#"{"filesystem": {"allowWrite": ["."]}, "network": {"allowedDomains": ["a.b"]}}"#,
+        )
+        .unwrap();
+        let (code, out, err) = at(dir.path(), &["policy", "import", "srt.json"]);
+        assert!(code == 0 && err.contains("network.allowedDomains: "), "{err}");
+        fs::write(dir.path().join("policy.json"), out).unwrap();
+        assert_eq!(at(dir.path(), &["policy", "validate", "policy.json"]).0, 0);
     }
 }

@@ -22,7 +22,9 @@ pub struct Args {
     pub write_doc: Option<PathBuf>,
     /// How many containers the storm has; none: no storm.
     pub storm: Option<u32>,
-    /// What the storm's dice start from; none: the clock.
+    /// How many worlds `explain` is asked about, for each user; none: only the other cases.
+    pub explain: Option<u32>,
+    /// What the dice start from; none: the clock.
     pub seed: Option<u64>,
     /// Strike at the calls of launches: which part of the trials.
     pub inject: Option<Part>,
@@ -38,8 +40,8 @@ pub struct Args {
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
-usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--write-doc FILE] [--storm [N]] [--seed S]
-                   [--list] [--user NAME] [-v]
+usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--write-doc FILE] [--storm [N]]
+                   [--explain [N]] [--seed S] [--list] [--user NAME] [-v]
        conformance --inject [K/N] [--filter WORD] [--user NAME] [-v]
        conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
        conformance --vm [--runtime PATH]... [--filter WORD] [--list] [-v]
@@ -50,9 +52,10 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   --oci            only the cases of the OCI specification and of what engines rely on
   --write-doc FILE the same, and writes what came of them as a page (docs/spec-conformance.md)
   --storm [N]      only the storm: N containers (200), 16 at a time, and the runtime killed at random moments
-  --seed S         the storm of that seed again
   --inject [K/N]   as root: make every system call of a launch fail, and hit every moment of it with a signal;
                    only every N-th trial from the K-th on
+  --explain [N]    only the property of `codexrun explain`: N random trees and policies (40) for each user
+  --seed S         the storm, or the worlds, of that seed again
   --list           print the rows and stop
   --user NAME      the ordinary account; default codexrun-test, made with useradd when missing
   -v               one line per row and policy instead of one per row; with --engines: how long each check takes
@@ -81,6 +84,9 @@ impl Args {
                 "--oci" => args.oci = true,
                 "--write-doc" => args.write_doc = Some(value()?.into()),
                 "--storm" => args.storm = Some(number(words.next_if(|w| w.parse::<u32>().is_ok()).as_deref().unwrap_or(STORM))?),
+                "--explain" => {
+                    args.explain = Some(number(words.next_if(|w| w.parse::<u32>().is_ok()).as_deref().unwrap_or(WORLDS))?)
+                }
                 "--seed" => args.seed = Some(number(&value()?)?),
                 "--inject" => args.inject = Some(words.next_if(|w| w.contains('/')).as_deref().unwrap_or("0/1").parse()?),
                 "--list" => args.list = true,
@@ -100,6 +106,9 @@ impl Args {
 
 /// As many as the storm has when nothing is said.
 const STORM: &str = "200";
+
+/// As many as `--explain` makes when nothing is said.
+const WORLDS: &str = "40";
 
 fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(|_| format!("`{word}` is no number"))

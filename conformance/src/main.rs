@@ -4,6 +4,7 @@ mod actor;
 mod args;
 mod case;
 mod engine;
+mod explain;
 mod hole;
 mod inject;
 mod launch;
@@ -57,6 +58,11 @@ fn suite(args: &Args) -> Result<Report, String> {
     }
     let stage = Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
     private_tmp()?;
+    if let Some(count) = args.explain {
+        worlds(args, &stage, &actors, count, &mut report);
+        report.print(args.verbose);
+        return Ok(report);
+    }
     let columns = columns(args, &stage, &actors);
     if let Some(count) = args.storm {
         storms(args, &stage, &columns, count, &mut report);
@@ -80,10 +86,22 @@ fn suite(args: &Args) -> Result<Report, String> {
     }
 }
 
+/// What the dice start from when nothing is said.
+fn clock() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_secs())
+}
+
+/// The worlds of every user.
+fn worlds(args: &Args, stage: &Stage, actors: &[Actor], count: u32, report: &mut Report) {
+    for actor in actors {
+        let seed = args.seed.unwrap_or_else(clock);
+        report.add(explain::ROW, &format!("explain/{}", actor.label), "", explain::run(stage, actor, count, seed));
+    }
+}
+
 /// A storm in every column that was named, or in codexrun's.
 fn storms(args: &Args, stage: &Stage, columns: &[Column], count: u32, report: &mut Report) {
-    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_secs());
-    let seed = args.seed.unwrap_or(clock);
+    let seed = args.seed.unwrap_or_else(clock);
     let named = |c: &&Column| c.runtime.kind != Kind::Sandbox && (!args.runtimes.is_empty() || c.runtime.is_codexrun());
     for column in columns.iter().filter(named) {
         report.add(oci::storm::ROW, &column.name(), "", oci::storm::run(stage, column, count, seed));

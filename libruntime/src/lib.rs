@@ -9,6 +9,7 @@ pub mod bridge;
 pub mod bundle;
 pub mod cgroup;
 pub mod error;
+pub mod explain;
 pub mod features;
 pub mod host;
 pub mod losses;

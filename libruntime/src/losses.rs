@@ -1,9 +1,13 @@
 //! What another runtime would not enforce of a spec, or would refuse, as found with runc 1.1.5 and crun 1.8.1. Both bring
 //! `lo` up and begin a new session, so neither of these is a loss.
 
-use crate::annotation;
+use crate::bundle::Bundle;
+use crate::host::Host;
+use crate::plan::{self, Plan};
+use crate::{Error, annotation};
 use oci_spec::runtime::Spec;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Another OCI runtime.
@@ -13,6 +17,8 @@ pub enum Other {
     Runc,
     /// crun 1.8.
     Crun,
+    /// One of which nothing is known but what it says itself: see [`unlisted`].
+    Any,
 }
 
 /// One thing that is lost.
@@ -21,15 +27,19 @@ pub struct Loss {
     /// Where in config.json.
     pub place: String,
     /// What is asked there.
-    pub clause: &'static str,
+    pub clause: Cow<'static, str>,
     /// What happens instead.
-    pub consequence: &'static str,
+    pub consequence: Cow<'static, str>,
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.place, self.clause, self.consequence)
     }
+}
+
+fn loss(place: impl Into<String>, clause: impl Into<Cow<'static, str>>, consequence: impl Into<Cow<'static, str>>) -> Loss {
+    Loss { place: place.into(), clause: clause.into(), consequence: consequence.into() }
 }
 
 /// Everything that `other` would lose of `spec`; empty if it means the same there.
@@ -76,7 +86,7 @@ fn annotations(spec: &Spec) -> Vec<Loss> {
     ANNOTATIONS
         .iter()
         .filter(|(key, value, ..)| set(key).is_some_and(|v| v == value))
-        .map(|(key, _, clause, consequence)| Loss { place: annotated(key), clause, consequence })
+        .map(|(key, _, clause, consequence)| loss(annotated(key), *clause, *consequence))
         .collect()
 }
 
@@ -101,7 +111,7 @@ fn fields(spec: &Value, other: Other) -> Vec<Loss> {
     FIELDS
         .iter()
         .filter(|(pointer, _, _, who)| who.contains(&other) && spec.pointer(pointer).is_some_and(|v| !v.is_null()))
-        .map(|(pointer, clause, consequence, _)| Loss { place: pointer[1..].replace('/', "."), clause, consequence })
+        .map(|(pointer, clause, consequence, _)| loss(pointer[1..].replace('/', "."), *clause, *consequence))
         .collect()
 }
 
@@ -118,13 +128,12 @@ fn placeholders_by_hand(spec: &Spec) -> Option<Loss> {
         false => "the runtime makes them on the host, and they stay there",
     };
     let clause = "placeholders for missing paths, held while the container lives";
-    Some(Loss { place: annotated(annotation::PLACEHOLDERS), clause, consequence })
+    Some(loss(annotated(annotation::PLACEHOLDERS), clause, consequence))
 }
 
 fn wall_time(spec: &Spec) -> Option<Loss> {
     spec.annotations().as_ref()?.get(annotation::WALL_TIME)?;
-    let clause = "an end after some time";
-    Some(Loss { place: annotated(annotation::WALL_TIME), clause, consequence: "the container goes on" })
+    Some(loss(annotated(annotation::WALL_TIME), "an end after some time", "the container goes on"))
 }
 
 /// As root runc confines devices by a cgroup, also for a container that asks for none.
@@ -136,51 +145,118 @@ fn device(spec: &Value, other: Other) -> Option<Loss> {
     let at = spec.get("mounts")?.as_array()?.iter().position(is_bound)?;
     let allowed = spec.pointer("/linux/resources/devices").is_some_and(|rules| rules.as_array().is_some_and(|r| !r.is_empty()));
     let (clause, consequence) = ("a device of the host", "runc of root refuses to open it: EPERM");
-    (other == Other::Runc && !allowed).then(|| Loss { place: format!("mounts[{at}]"), clause, consequence })
+    (other == Other::Runc && !allowed).then(|| loss(format!("mounts[{at}]"), clause, consequence))
 }
 
 /// A mount covers what is there; no runtime, codexrun included, can cover what is not there yet by its name alone.
 fn snapshot(spec: &Spec) -> Option<Loss> {
     spec.annotations().as_ref()?.get(annotation::DENY_GLOBS)?;
-    Some(Loss {
-        place: annotated(annotation::DENY_GLOBS),
-        clause: "denied patterns",
-        consequence: "expanded when the bundle was made: a file that is made outside of the sandbox later and matches can be read",
-    })
+    let consequence =
+        "expanded when the bundle was made: a file that is made outside of the sandbox later and matches can be read";
+    Some(loss(annotated(annotation::DENY_GLOBS), "denied patterns", consequence))
 }
 
 /// crun 1.8.1: "unknown version specified".
 fn version(spec: &Spec, other: Other) -> Option<Loss> {
     let mut parts = spec.version().split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let newer = (parts.next()?, parts.next()?) >= (1, 2);
-    (other == Other::Crun && newer).then(|| Loss {
-        place: "ociVersion".into(),
-        clause: "version 1.2.0 or later",
-        consequence: "refused by crun 1.8: unknown version",
-    })
+    (other == Other::Crun && newer).then(|| loss("ociVersion", "version 1.2.0 or later", "refused by crun 1.8: unknown version"))
 }
 
 /// runc: "rootless container requires user namespaces" with a mapping of id 0.
 fn no_root_id(spec: &Spec, other: Other) -> Option<Loss> {
     let mappings = spec.linux().as_ref()?.uid_mappings().as_ref()?;
     let mapped = mappings.is_empty() || mappings.iter().any(|m| m.container_id() == 0);
-    (other == Other::Runc && !mapped).then(|| Loss {
-        place: "linux.uidMappings".into(),
-        clause: "a user namespace without id 0",
-        consequence: "refused when runc is started by an ordinary user; `--identity root` maps it",
+    (other == Other::Runc && !mapped).then(|| {
+        let consequence = "refused when runc is started by an ordinary user; `--identity root` maps it";
+        loss("linux.uidMappings", "a user namespace without id 0", consequence)
     })
 }
 
 fn root_itself(spec: &Spec) -> Option<Loss> {
     let root = spec.root().as_ref()?.path().as_os_str() == "/";
-    root.then(|| Loss { place: "root.path".into(), clause: "the host's `/`", consequence: "pivot_root fails: EBUSY" })
+    root.then(|| loss("root.path", "the host's `/`", "pivot_root fails: EBUSY"))
 }
 
 fn root_on_root(spec: &Value, other: Other) -> Option<Loss> {
     let mounts = spec.get("mounts")?.as_array()?;
     let at = mounts.iter().position(|m| m["destination"] == "/" && m["source"] == "/")?;
     let clause = "the host's `/` bound over the root";
-    (other == Other::Crun).then(|| Loss { place: format!("mounts[{at}]"), clause, consequence: "refused" })
+    (other == Other::Crun).then(|| loss(format!("mounts[{at}]"), clause, "refused"))
+}
+
+/// What the spec uses and a runtime does not list, when asked for its features (features.md, features-linux.md). A list that is absent
+/// says nothing.
+pub fn unlisted(spec: &Spec, features: &Value) -> Vec<Loss> {
+    let json = serde_json::to_value(spec).unwrap_or_default();
+    let mut losses = Vec::new();
+    for (pointer, clause, used) in USES {
+        let Some(listed) = features.pointer(pointer).and_then(Value::as_array) else { continue };
+        let missing = used(&json).into_iter().filter(|(_, word)| !listed.iter().any(|known| known == word.as_str()));
+        losses.extend(missing.map(|(place, word)| loss(place, format!("{clause} `{word}`"), "not among the runtime's features")));
+    }
+    losses
+}
+
+/// Where in the features a list stands, what its words are, and those that a spec uses, with their places.
+type Use = (&'static str, &'static str, fn(&Value) -> Vec<(String, String)>);
+
+const USES: &[Use] = &[
+    ("/hooks", "hooks of the kind", |spec| {
+        let kinds = spec.get("hooks").and_then(Value::as_object).into_iter().flatten();
+        kinds.map(|(kind, _)| (format!("hooks.{kind}"), kind.clone())).collect()
+    }),
+    ("/mountOptions", "the mount option", |spec| {
+        let known = crate::plan::options::names();
+        let each = each(spec, "/mounts", |mount| words(mount, "/options"));
+        each.into_iter()
+            .map(|(n, word)| (format!("mounts[{n}].options"), word))
+            .filter(|(_, word)| known.contains(word))
+            .collect()
+    }),
+    ("/linux/namespaces", "a namespace of the kind", |spec| {
+        let each = each(spec, "/linux/namespaces", |namespace| words(namespace, "/type"));
+        each.into_iter().map(|(n, word)| (format!("linux.namespaces[{n}]"), word)).collect()
+    }),
+    ("/linux/capabilities", "the capability", |spec| {
+        words(spec, "/process/capabilities/bounding")
+            .into_iter()
+            .map(|word| ("process.capabilities.bounding".into(), word))
+            .collect()
+    }),
+    ("/linux/seccomp/actions", "the action", |spec| {
+        let each = each(spec, "/linux/seccomp/syscalls", |rule| words(rule, "/action"));
+        each.into_iter().map(|(n, word)| (format!("linux.seccomp.syscalls[{n}].action"), word)).collect()
+    }),
+    ("/linux/seccomp/archs", "the architecture", |spec| {
+        words(spec, "/linux/seccomp/architectures").into_iter().map(|word| ("linux.seccomp.architectures".into(), word)).collect()
+    }),
+];
+
+fn each(spec: &Value, list: &str, of: fn(&Value) -> Vec<String>) -> Vec<(usize, String)> {
+    let all = spec.pointer(list).and_then(Value::as_array).into_iter().flatten().enumerate();
+    all.flat_map(|(n, one)| of(one).into_iter().map(move |word| (n, word))).collect()
+}
+
+/// A word, or a list of words.
+fn words(json: &Value, pointer: &str) -> Vec<String> {
+    match json.pointer(pointer) {
+        Some(Value::String(word)) => vec![word.clone()],
+        Some(Value::Array(list)) => list.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What codexrun itself would not enforce of a bundle on this host: it refuses, so each reason is one, and so is what it warns of.
+pub fn here(bundle: &Bundle, host: &Host) -> Vec<Loss> {
+    let place = |error: &Error| match &error.place {
+        Some(place) => place.strip_prefix("config.json: ").unwrap_or(place).to_owned(),
+        None => "config.json".to_owned(),
+    };
+    match Plan::new(bundle, host, &plan::Options::default()) {
+        Ok(plan) => plan.warnings.into_iter().map(|what| loss("config.json", what, "has no effect here")).collect(),
+        Err(errors) => errors.iter().map(|error| loss(place(error), error.what.clone(), "refused here")).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -221,7 +297,7 @@ mod tests {
         let with = |hooks: Value| {
             let annotations = json!({ annotation::PLACEHOLDERS: "[\"/w/.git\"]" });
             let spec = json!({ "ociVersion": "1.0.2", "annotations": annotations, "hooks": hooks });
-            losses(&serde_json::from_value(spec).unwrap(), Other::Runc)[0].consequence
+            losses(&serde_json::from_value(spec).unwrap(), Other::Runc)[0].consequence.clone()
         };
         assert!(with(json!({})).ends_with("they stay there"));
         assert!(with(json!({ "poststop": [{ "path": "/x" }] })).contains("when the runtime is killed"));
@@ -260,5 +336,36 @@ mod tests {
         assert_eq!(lost(spec.clone(), Other::Runc), ["domainname", "process.ioPriority", "linux.uidMappings"]);
         assert_eq!(lost(spec, Other::Crun), ["process.ioPriority", "ociVersion", "mounts[0]"]);
         assert_eq!(lost(json!({ "ociVersion": "x", "root": { "path": "/" } }), Other::Crun), ["root.path"]);
+    }
+
+    #[test]
+    fn what_a_runtime_does_not_list_is_lost_and_what_it_is_silent_about_is_not() {
+        let spec = json!({
+            "ociVersion": "1.0.2", "hooks": { "poststop": [{ "path": "/x" }] },
+            "mounts": [{ "destination": "/a", "options": ["rbind", "rro", "size=4k"] }],
+            "linux": { "namespaces": [{ "type": "time" }, { "type": "mount" }] },
+        });
+        let spec: Spec = serde_json::from_value(spec).unwrap();
+        let old = json!({ "hooks": ["prestart"], "mountOptions": ["rbind"], "linux": { "namespaces": ["mount"] } });
+        let places: Vec<_> = unlisted(&spec, &old).into_iter().map(|loss| loss.place).collect();
+        assert_eq!(places, ["hooks.poststop", "mounts[0].options", "linux.namespaces[0]"]);
+        assert_eq!(unlisted(&spec, &json!({})), []);
+        assert_eq!(unlisted(&spec, &crate::features::features()), []);
+    }
+
+    #[test]
+    fn this_host_refuses_by_name_what_it_cannot_do() {
+        let spec = json!({ "ociVersion": "1.0.2", "root": { "path": "/r" }, "process": { "cwd": "/", "args": ["x"], "user": { "uid": 0, "gid": 0 } },
+            "linux": { "namespaces": [{ "type": "mount" }], "intelRdt": { "closID": "x" } } });
+        let bundle = Bundle {
+            spec: serde_json::from_value(spec).unwrap(),
+            rootfs: crate::bundle::Rootfs::Dir("/r".into()),
+            unknown: vec!["linux.misspelt".into()],
+        };
+        let said = here(&bundle, &Host::recorded(0, 0));
+        assert!(
+            said.iter().any(|loss| loss.place.starts_with("linux.intelRdt") && loss.consequence == "refused here"),
+            "{said:?}"
+        );
     }
 }

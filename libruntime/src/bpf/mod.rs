@@ -16,6 +16,7 @@
 //! * no flags are set that the profile does not name (runc adds `SPEC_ALLOW` when `flags` is absent).
 
 mod arch;
+mod calls;
 mod decide;
 pub mod device;
 mod emit;
@@ -33,6 +34,7 @@ mod tests;
 mod tree;
 
 pub use arch::{Native, architectures};
+pub use calls::{Call, Calls, calls, permits};
 pub use interpret::{Data, interpret};
 pub use meaning::Meaning;
 pub use show::{answer, show};

@@ -5,6 +5,7 @@ pub mod choice;
 pub mod compile;
 pub mod digest;
 pub mod glob;
+pub mod import;
 mod merge;
 pub mod parse;
 pub mod view;

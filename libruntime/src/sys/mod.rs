@@ -6,6 +6,7 @@ pub mod cred;
 pub mod epoll;
 pub mod event;
 pub mod file;
+pub mod inode;
 pub mod mount;
 pub mod namespace;
 pub mod net;

@@ -3,6 +3,7 @@
 //! entries → wishes ([`resolve`]) → a tree of canonical paths ([`roots`], [`globs`], [`metadata`], [`top`]) → mounts ([`mounts`])
 //! and what they land on ([`skeleton`]) → the spec ([`spec`]).
 
+mod because;
 mod choice;
 mod git;
 mod globs;
@@ -22,6 +23,8 @@ mod testing;
 mod top;
 mod tree;
 mod walk;
+
+pub use because::{Said, said};
 
 use super::view::View;
 use super::{Access, FileSystem, Network, Policy, Restricted, Target};

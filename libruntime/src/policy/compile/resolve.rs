@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// `:minimal`: what a program needs to start. Not `/dev` and `/proc` (always there), not `/tmp /var /opt /home /run`.
-const MINIMAL: &[&str] = &[
+pub(super) const MINIMAL: &[&str] = &[
     "/bin",                   // #!/bin/sh
     "/sbin",                  // ldconfig, ip
     "/usr",                   // programs and their libraries
@@ -76,7 +76,7 @@ fn places(entry: &Entry, cwd: &Path, walk: &Walk, found: &mut Findings) -> Vec<P
     }
 }
 
-fn special_place(special: &Special, cwd: &Path, walk: &Walk, found: &mut Findings) -> Option<PathBuf> {
+pub(super) fn special_place(special: &Special, cwd: &Path, walk: &Walk, found: &mut Findings) -> Option<PathBuf> {
     match special {
         Special::Root => Some("/".into()),
         Special::Minimal => None, // a list, see `resolve`

@@ -13,6 +13,7 @@ mod path;
 mod permissions;
 mod preset;
 mod profile;
+mod schema;
 mod source;
 mod split;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod toml;
 
 pub use managed::managed;
 pub use preset::preset;
+pub use schema::schema;
 
 use crate::policy::choice::KEY;
 use crate::policy::{FileSystem, Policy};

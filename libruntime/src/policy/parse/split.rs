@@ -6,18 +6,18 @@ use crate::Result;
 use crate::policy::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
 use std::num::NonZeroUsize;
 
-const ACCESS: &[(&str, Access)] =
+pub(super) const ACCESS: &[(&str, Access)] =
     &[("read", Access::Read), ("write", Access::Write), ("deny", Access::Deny), ("none", Access::Deny)];
-const NETWORK: &[(&str, Network)] = &[("restricted", Network::Restricted), ("enabled", Network::Enabled)];
+pub(super) const NETWORK: &[(&str, Network)] = &[("restricted", Network::Restricted), ("enabled", Network::Enabled)];
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Restricted,
     Unrestricted,
     External,
 }
 
-const KINDS: &[(&str, Kind)] =
+pub(super) const KINDS: &[(&str, Kind)] =
     &[("restricted", Kind::Restricted), ("unrestricted", Kind::Unrestricted), ("external-sandbox", Kind::External)];
 
 /// `{"file_system": …, "network": …}`.

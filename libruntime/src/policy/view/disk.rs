@@ -6,6 +6,7 @@ use super::cache::Cache;
 use super::scan::{Found, Level, Source, scan};
 use super::{Kind, Search, View};
 use crate::annotation::PLACEHOLDER_MODE;
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid};
 use std::ffi::OsStr;
@@ -116,9 +117,13 @@ impl View for Disk {
     }
 
     fn writable(&self, path: &Path) -> bool {
-        // The owner of a directory can give itself the right (chmod(2)), inside the sandbox too.
-        let owns = || fs::metadata(path).is_ok_and(|meta| meta.uid() == self.ids().0);
-        may(path, AccessFlags::W_OK | AccessFlags::X_OK) || owns()
+        match faccessat(AT_FDCWD, path, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS) {
+            Ok(()) => true,
+            // Nobody can, inside the sandbox neither (`conformance --explain`: a workspace that is such a mount).
+            Err(Errno::EROFS) => false,
+            // The owner of a directory can give itself the right (chmod(2)), inside the sandbox too.
+            Err(_) => fs::metadata(path).is_ok_and(|meta| meta.uid() == self.ids().0),
+        }
     }
 
     fn exe(&self) -> PathBuf {

@@ -1,0 +1,93 @@
+//! What is no path: who the process is, what it shares with the host, which system calls and limits it has.
+
+use super::Explained;
+use super::right::names;
+use crate::Error;
+use crate::bpf::{self, Calls};
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::plan::op::ParentOp;
+use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
+use std::path::PathBuf;
+
+/// A bundle without its paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// User and group inside.
+    pub inside: (u32, u32),
+    /// The same for the caller.
+    pub outside: (u32, u32),
+    /// Supplementary groups, as the caller sees them.
+    pub groups: Vec<u32>,
+    /// Effective in the command.
+    pub capabilities: Vec<String>,
+    /// execve(2) gives nothing more.
+    pub no_new_privileges: bool,
+    /// Each kind, and whose it is.
+    pub namespaces: Vec<(&'static str, Whose)>,
+    /// None: every call is made.
+    pub system_calls: Option<Calls>,
+    /// `NAME=VALUE`.
+    pub environment: Vec<String>,
+    /// What is limited and to how much: `RLIMIT_NOFILE` = `1024, at most 4096`, `memory.max` = `67108864`.
+    pub limits: Vec<(String, String)>,
+}
+
+/// Whose a namespace is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// A new one.
+    Own,
+    /// The caller's.
+    Caller,
+    /// That of this file.
+    Joined(PathBuf),
+}
+
+/// As config.json names them.
+const KINDS: [(Type, &str); 8] = [
+    (Type::User, "user"),
+    (Type::Pid, "pid"),
+    (Type::Ipc, "ipc"),
+    (Type::Mount, "mount"),
+    (Type::Network, "network"),
+    (Type::Uts, "uts"),
+    (Type::Cgroup, "cgroup"),
+    (Type::Time, "time"),
+];
+
+impl Explained<'_> {
+    /// Everything that is no path, or what is wrong with the seccomp profile.
+    pub fn facts(&self, spec: &Spec, plan: &Plan, host: &Host) -> Result<Facts, Vec<Error>> {
+        let process = spec.process().as_ref();
+        let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        Ok(Facts {
+            inside: process.map_or((0, 0), |process| (process.user().uid(), process.user().gid())),
+            outside: (self.who.uid, self.who.gid),
+            groups: self.who.groups.clone(),
+            capabilities: names(self.who.capabilities),
+            no_new_privileges: process.and_then(|process| process.no_new_privileges()) == Some(true),
+            namespaces: KINDS.map(|(kind, name)| (name, whose(spec, kind))).into(),
+            system_calls: seccomp.map(|seccomp| bpf::calls(seccomp, host.native)).transpose()?,
+            environment: process.and_then(|process| process.env().clone()).unwrap_or_default(),
+            limits: limits(spec, plan),
+        })
+    }
+}
+
+fn whose(spec: &Spec, kind: Type) -> Whose {
+    let all = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
+    match all.into_iter().find(|namespace| namespace.typ() == kind) {
+        None => Whose::Caller,
+        Some(namespace) => namespace.path().clone().map_or(Whose::Own, Whose::Joined),
+    }
+}
+
+/// Of the process, then of its cgroup: the file that the host has first.
+fn limits(spec: &Spec, plan: &Plan) -> Vec<(String, String)> {
+    let rlimits = spec.process().iter().flat_map(|process| process.rlimits().iter().flatten());
+    let rlimits = rlimits.map(|limit| (limit.typ().to_string(), format!("{}, at most {}", limit.soft(), limit.hard())));
+    let cgroup = plan.parent.iter().filter_map(|step| if let ParentOp::Cgroup(cgroup) = &step.op { Some(cgroup) } else { None });
+    let writes = cgroup.flat_map(|cgroup| &cgroup.writes).filter_map(|write| write.choices.first().cloned());
+    rlimits.chain(writes).collect()
+}

@@ -1,0 +1,127 @@
+//! An account for people: two or three lines a path, a line a fact.
+
+use super::{Answer, Facts, Namespace, Verdict};
+use crate::bpf::{Calls, answer, permits};
+use std::fmt;
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let may: Vec<&str> =
+            self.rights().iter().filter(|(_, verdict)| **verdict == Verdict::Yes).map(|(name, _)| *name).collect();
+        let may = if may.is_empty() { "nothing".to_owned() } else { may.join(", ") };
+        writeln!(f, "{}: {}: {may}", self.path.display(), self.kind)?;
+        if self.at != self.path {
+            writeln!(f, "  leads to {}", self.at.display())?;
+        }
+        if let Some(mount) = &self.mount {
+            write!(f, "  {} at {}", mount.origin, mount.at.display())?;
+            match &self.because {
+                Some(because) => writeln!(f, ", {because}")?,
+                None => writeln!(f)?,
+            }
+        }
+        self.refusals().iter().try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
+
+impl Answer {
+    /// `not write, delete: the mount is read-only (mounts[3])`: rights with one reason share a line. What goes without saying (a
+    /// file that exists cannot be created) is not said.
+    fn refusals(&self) -> Vec<String> {
+        let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+        for (name, verdict) in self.rights() {
+            let reason = match verdict {
+                Verdict::Yes => continue,
+                Verdict::No { why, .. } if ["it exists", "it is missing"].contains(&why.as_str()) => continue,
+                Verdict::No { why, by: Some(by) } => format!("{why} ({by})"),
+                Verdict::No { why, by: None } => why.clone(),
+                Verdict::Unknown { why } => format!("not known before: {why}"),
+            };
+            match lines.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, names)) => names.push(name),
+                None => lines.push((reason, vec![name])),
+            }
+        }
+        lines.into_iter().map(|(reason, names)| format!("not {}: {reason}", names.join(", "))).collect()
+    }
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ((uid, gid), (out_uid, out_gid)) = (self.inside, self.outside);
+        let power = if self.capabilities.is_empty() { "no capabilities".to_owned() } else { self.capabilities.join(" ") };
+        let more = if self.no_new_privileges { ", no new privileges" } else { "" };
+        writeln!(f, "user         {uid}:{gid}, outside {out_uid}:{out_gid}; {power}{more}")?;
+        writeln!(f, "namespaces   {}", self.spaces())?;
+        writeln!(f, "network      {}", self.network())?;
+        match &self.system_calls {
+            Some(calls) => show_calls(calls, f)?,
+            None => writeln!(f, "system calls all")?,
+        }
+        let names: Vec<&str> = self.environment.iter().map(|var| var.split('=').next().unwrap_or_default()).collect();
+        writeln!(f, "environment  {}", names.join(" "))?;
+        match self.limits.is_empty() {
+            true => writeln!(f, "limits       the caller's"),
+            false => self.limits.iter().try_for_each(|(name, value)| writeln!(f, "limit        {name} = {value}")),
+        }
+    }
+}
+
+impl Facts {
+    /// Whether the network namespace is the caller's, a new one or another.
+    pub fn network(&self) -> String {
+        let network = self.namespaces.iter().find(|(kind, _)| *kind == "network");
+        match network.map(|(_, whose)| whose) {
+            Some(Namespace::Own) => "its own, with nothing but loopback".into(),
+            Some(Namespace::Joined(path)) => format!("that of `{}`", path.display()),
+            Some(Namespace::Caller) | None => "the caller's".into(),
+        }
+    }
+
+    fn spaces(&self) -> String {
+        let of = |wanted: &Namespace| {
+            let names = self.namespaces.iter().filter(|(_, whose)| whose == wanted).map(|(kind, _)| *kind);
+            names.collect::<Vec<_>>().join(" ")
+        };
+        format!("its own: {}; the caller's: {}", of(&Namespace::Own), of(&Namespace::Caller))
+    }
+}
+
+fn show_calls(calls: &Calls, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let differ = |permitted: bool| {
+        let names = calls.named.iter().filter(|call| call.lines.is_empty() && permits(call.otherwise) == permitted);
+        names.map(|call| call.name).collect::<Vec<_>>()
+    };
+    let usual = permits(calls.default);
+    let word = if usual { "all but" } else { "only" };
+    writeln!(f, "system calls {word} {}; others {}", differ(!usual).join(" "), answer(calls.default))?;
+    let by_argument: Vec<&str> = calls.named.iter().filter(|call| !call.lines.is_empty()).map(|call| call.name).collect();
+    if by_argument.is_empty() { Ok(()) } else { writeln!(f, "             by their arguments: {}", by_argument.join(" ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Shown;
+    use super::*;
+
+    #[test]
+    fn rights_with_one_reason_share_a_line() {
+        let no = |why: &str, by: Option<&str>| Verdict::No { why: why.into(), by: by.map(str::to_owned) };
+        let shut = no("the mount is read-only", Some("mounts[3]"));
+        let answer = Answer {
+            path: "/w/l".into(),
+            at: "/w/f".into(),
+            kind: "file",
+            read: Verdict::Yes,
+            write: shut.clone(),
+            create: no("it exists", None),
+            delete: shut,
+            execute: no("mode 0644 of 0:0", None),
+            mount: Some(Shown { origin: "mounts[3]".into(), at: "/w".into(), read_only: true }),
+            because: None,
+        };
+        let text = "/w/l: file: read\n  leads to /w/f\n  mounts[3] at /w\n  not write, delete: the mount is read-only (mounts[3])\n  \
+                    not execute: mode 0644 of 0:0\n";
+        assert_eq!(answer.to_string(), text);
+    }
+}

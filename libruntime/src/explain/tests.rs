@@ -1,0 +1,135 @@
+//! Explain on a host that is written down: what needs no kernel to be told.
+
+use super::*;
+use crate::bundle::Bundle;
+use crate::policy::compile::{self, Identity, Proc, Request, said};
+use crate::policy::parse::{Base, Format, parse};
+use crate::policy::view::Recorded;
+use crate::sys::mount::attr;
+use std::collections::BTreeMap;
+use std::io;
+
+/// Paths with mode and owner; `/` and what is above a path is 0755 of root.
+struct Paper {
+    nodes: BTreeMap<PathBuf, Node>,
+    mounts: Vec<HostMount>,
+}
+
+impl Look for Paper {
+    fn node(&self, path: &Path) -> io::Result<Node> {
+        let above = || self.nodes.keys().any(|known| known.starts_with(path)).then(|| Node::made(Kind::Dir, 0o755, (0, 0)));
+        self.nodes.get(path).cloned().or_else(above).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+    fn mounts(&self) -> Vec<HostMount> {
+        self.mounts.clone()
+    }
+    fn protected_symlinks(&self) -> bool {
+        true
+    }
+    fn groups(&self) -> Vec<u32> {
+        vec![50]
+    }
+}
+
+const VIEW: &str = r#"{"uid": 7, "gid": 7, "paths": {"/w/sub": "dir", "/w/f": "file", "/w/.git": "dir", "/w/ro": "dir", "/etc": "dir",
+    "/tmp": "dir", "/dev/null": "file", "/secret": "dir"}}"#;
+const POLICY: &str = r#"{"file_system": {"kind": "restricted", "entries": [
+    {"path": {"type": "special", "value": {"kind": "root"}}, "access": "read"},
+    {"path": {"type": "special", "value": {"kind": "project_roots"}}, "access": "write"},
+    {"path": {"type": "special", "value": {"kind": "slash_tmp"}}, "access": "write"},
+    {"path": {"type": "path", "path": "/secret"}, "access": "deny"}]}, "network": "restricted"}"#;
+
+fn paper() -> Paper {
+    let dir = |mode, uid| Node::made(Kind::Dir, mode, (uid, uid));
+    let file = |mode, uid, gid| Node::made(Kind::File, mode, (uid, gid));
+    let mut listed = file(0o660, 0, 0);
+    listed.acl = node::acl(&[&[2, 0, 0, 0][..], &[2, 0, 4, 0, 7, 0, 0, 0], &[0x10, 0, 7, 0, 0, 0, 0, 0]].concat());
+    let nodes = [
+        ("/w", dir(0o755, 7)),
+        ("/w/f", file(0o644, 7, 7)),
+        ("/w/group", file(0o060, 0, 50)),
+        ("/w/listed", listed),
+        ("/w/sub", dir(0o1777, 0)),
+        ("/w/sub/others", file(0o666, 9, 9)),
+        ("/w/sub/link", Node::made(Kind::Link("/w/f".into()), 0o777, (9, 9))),
+        ("/w/.git/config", file(0o644, 7, 7)),
+        ("/w/ro/f", file(0o666, 7, 7)),
+        ("/etc/passwd", file(0o644, 0, 0)),
+        ("/tmp", dir(0o1777, 0)),
+        ("/secret/key", file(0o644, 7, 7)),
+        ("/dev/null", Node::made(Kind::Device, 0o666, (0, 0))),
+    ];
+    let mount =
+        |id, at: &str, fstype: &str, flags| HostMount { id, at: at.into(), fstype: fstype.into(), flags, unbindable: false };
+    let nodes = nodes.into_iter().map(|(path, node)| (path.into(), node)).collect();
+    let devices = ["zero", "full", "random", "urandom", "tty"].map(|name| (PathBuf::from(format!("/dev/{name}")), dir(0o666, 0)));
+    let nodes: BTreeMap<_, _> = devices.into_iter().chain::<BTreeMap<_, _>>(nodes).collect();
+    Paper { nodes, mounts: vec![mount((1, 0), "/", "ext4", 0), mount((2, 1), "/w/ro", "ext4", attr::RDONLY)] }
+}
+
+fn compiled() -> (Bundle, Vec<Said>) {
+    let view = Recorded::parse(VIEW).unwrap();
+    let parsed = parse("p", POLICY, Format::Json, &Base { cwd: Path::new("/w"), home: None }).unwrap();
+    let request = Request {
+        policy: &parsed.policy,
+        digest: parsed.policy.digest(),
+        cwd: "/w".into(),
+        args: vec!["sh".into()],
+        env: vec!["PATH=/bin".into()],
+        identity: Identity::Keep,
+        proc: Proc::Fresh,
+        terminal: false,
+        routes: Vec::new(),
+        controllers: Vec::new(),
+    };
+    let said = said(&parsed.policy, Path::new("/w"), &view);
+    (compile::compile(&request, &view).unwrap().bundle, said)
+}
+
+/// `PATH letters`, and what is said of it.
+fn ask(path: &str) -> (String, String) {
+    let (bundle, said) = compiled();
+    let (host, look) = (Host { setgroups: false, ..Host::recorded(7, 7) }, paper());
+    let plan = Plan::new(&bundle, &host, &crate::plan::Options::default()).unwrap();
+    let explained = Explained::new(&bundle, &plan, &host, &look, Some(said)).unwrap();
+    let answer = explained.path(Path::new(path));
+    let letters = answer.rights().into_iter().zip("rwcdx".chars()).filter(|((_, may), _)| *may == &Verdict::Yes).map(|(_, c)| c);
+    (letters.collect(), answer.to_string())
+}
+
+#[test]
+fn modes_lists_groups_and_sticky_directories_decide_as_in_the_kernel() {
+    for (path, want) in [
+        ("f", "rwd"),
+        ("group", "rwd"), // by the caller's own supplementary group
+        ("listed", "rd"),
+        ("sub", "rwdx"),
+        ("sub/others", "rw"),
+        ("sub/link", ""), // fs.protected_symlinks
+        ("new", "c"),
+        ("new/deep", "c"),
+        (".git/config", "r"),
+        (".git", "rx"),
+        (".codex", "rx"),
+        ("ro/f", "r"),
+        ("ro", "rx"),
+        ("/etc/passwd", "r"),
+        ("/etc/new", ""),
+        ("/tmp/new", "c"),
+        ("/secret", ""),
+        ("/secret/key", ""),
+        ("/dev/null", "rw"),
+        ("/nowhere", ""),
+    ] {
+        assert_eq!(ask(path).0, want, "{}", ask(path).1);
+    }
+}
+
+#[test]
+fn the_mount_and_the_entry_are_named() {
+    let (_, said) = ask(".git/config");
+    assert!(said.contains("protected metadata of entries[1]: :workspace_roots"), "{said}");
+    assert!(ask("ro/f").1.contains("the mount is read-only (the host's mount on `/w/ro`)"), "{}", ask("ro/f").1);
+    assert!(ask("/secret").1.contains("entries[3]: /secret = deny"), "{}", ask("/secret").1);
+    assert!(ask(".git").1.contains("it is a mount point (mounts["), "{}", ask(".git").1);
+}

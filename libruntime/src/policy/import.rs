@@ -1,0 +1,327 @@
+//! Settings of other sandboxes → one policy, and what of them it cannot say. Anthropic's sandbox-runtime (`srt-settings.json`) and Claude
+//! Code (`settings.json`) share their words: reads are permitted but for `denyRead`, writes are not but for `allowWrite`.
+
+use super::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
+use crate::{Error, Result};
+use serde_json::{Map, Value};
+use std::path::{Component, Path, PathBuf};
+
+/// Whose settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// sandbox-runtime: `{"network": …, "filesystem": …}`.
+    Srt,
+    /// Claude Code: `{"sandbox": …, "permissions": …}`.
+    Claude,
+}
+
+/// A policy, and a sentence for each setting that it does not carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// What could be said.
+    pub policy: Policy,
+    /// The place of each in the settings, and why not.
+    pub lost: Vec<String>,
+}
+
+/// What `~` and relative paths begin at.
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
+    /// The project.
+    pub cwd: &'a Path,
+    /// The home directory.
+    pub home: Option<&'a Path>,
+}
+
+/// Which of the two a document is.
+pub fn origin(settings: &Value) -> Origin {
+    let claude = settings.get("sandbox").is_some() || settings.get("permissions").is_some();
+    if claude { Origin::Claude } else { Origin::Srt }
+}
+
+/// Reads the settings. A value of the wrong type is an error: read otherwise it could be a permission too many.
+pub fn import(settings: &Value, origin: Origin, base: &Base) -> Result<Imported> {
+    let mut draft = Draft {
+        base: *base,
+        entries: vec![entry(Target::Special(Special::Root), Access::Read)],
+        shut: Vec::new(),
+        lost: Vec::new(),
+    };
+    let network = match origin {
+        Origin::Srt => draft.settings(table(settings, "the settings")?, "")?,
+        Origin::Claude => draft.claude(table(settings, "the settings")?)?,
+    };
+    draft.close();
+    let file_system = FileSystem::Restricted(Restricted { entries: draft.entries, glob_scan_max_depth: None });
+    Ok(Imported { policy: Policy { file_system, network, choices: Default::default() }, lost: draft.lost })
+}
+
+fn table<'v>(value: &'v Value, place: &str) -> Result<&'v Map<String, Value>> {
+    value.as_object().ok_or_else(|| Error::new("expected a table").at(place))
+}
+
+fn list<'v>(value: &'v Value, place: &str) -> Result<Vec<&'v str>> {
+    let wrong = || Error::new("expected a list of texts").at(place);
+    value.as_array().ok_or_else(wrong)?.iter().map(|item| item.as_str().ok_or_else(wrong)).collect()
+}
+
+fn entry(target: Target, access: Access) -> Entry {
+    Entry { target, access, skip_missing: false }
+}
+
+struct Draft<'a> {
+    base: Base<'a>,
+    entries: Vec<Entry>,
+    /// What may not be written to, and what not read.
+    shut: Vec<PathBuf>,
+    lost: Vec<String>,
+}
+
+/// The lists of `filesystem`, and what each says.
+const LISTS: [(&str, Access); 4] =
+    [("denyRead", Access::Deny), ("allowRead", Access::Read), ("allowWrite", Access::Write), ("denyWrite", Access::Read)];
+
+impl Draft<'_> {
+    fn lose(&mut self, place: &str, why: &str) {
+        self.lost.push(format!("{place}: {why}"));
+    }
+
+    /// There a denial wins wherever it stands, here the longest path: a grant below one, or at it, would open what was shut.
+    fn close(&mut self) {
+        let (shut, cwd) = (&self.shut, self.base.cwd);
+        let place = |entry: &Entry| match &entry.target {
+            Target::Path(path) => Some(path.clone()),
+            Target::Special(Special::ProjectRoots { .. }) => Some(cwd.to_owned()),
+            Target::Special(_) | Target::Glob(_) => None,
+        };
+        let closed = |entry: &Entry| place(entry).is_some_and(|path| shut.iter().any(|above| path.starts_with(above)));
+        let (dropped, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.access == Access::Write && closed(entry));
+        self.entries = kept;
+        let sentence = |entry: &Entry| format!("{}: is not writable, as a denial at or above it wins", entry.target);
+        self.lost.extend(dropped.iter().map(sentence));
+    }
+
+    /// What both have: `network` and `filesystem`.
+    fn settings(&mut self, settings: &Map<String, Value>, place: &str) -> Result<Network> {
+        let mut network = Network::Restricted;
+        for (key, value) in settings {
+            let at = format!("{place}{key}");
+            match key.as_str() {
+                "filesystem" => self.file_system(table(value, &at)?, &at)?,
+                "network" => network = self.network(table(value, &at)?, &at)?,
+                _ => self.lose(&at, "has no counterpart"),
+            }
+        }
+        Ok(network)
+    }
+
+    fn file_system(&mut self, settings: &Map<String, Value>, place: &str) -> Result<()> {
+        for (key, value) in settings {
+            let at = format!("{place}.{key}");
+            let Some((_, access)) = LISTS.iter().find(|(name, _)| name == key) else {
+                self.lose(&at, "has no counterpart");
+                continue;
+            };
+            for (n, path) in list(value, &at)?.into_iter().enumerate() {
+                self.path(path, *access, key.starts_with("deny"), &format!("{at}[{n}]"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Domains need a proxy, which a policy cannot ask for: nothing is permitted rather than everything.
+    fn network(&mut self, settings: &Map<String, Value>, place: &str) -> Result<Network> {
+        for (key, value) in settings {
+            let empty = value.as_array().is_some_and(Vec::is_empty) || *value == Value::Bool(false);
+            let why = match key.as_str() {
+                "deniedDomains" => continue, // no domain is reached
+                _ if empty => continue,
+                "allowedDomains" => "a policy has no list of domains; the network stays shut",
+                "allowUnixSockets" | "allowAllUnixSockets" => "Unix sockets stay refused while the network is shut",
+                _ => "has no counterpart; the network stays shut",
+            };
+            self.lose(&format!("{place}.{key}"), why);
+        }
+        Ok(Network::Restricted)
+    }
+
+    fn claude(&mut self, settings: &Map<String, Value>) -> Result<Network> {
+        let mut network = Network::Restricted;
+        // What Claude Code's sandbox lets a command write to when nothing is said.
+        for place in [Special::ProjectRoots { subpath: None }, Special::Tmpdir] {
+            self.entries.push(entry(Target::Special(place), Access::Write));
+        }
+        for (key, value) in settings {
+            match key.as_str() {
+                "sandbox" => network = self.sandbox(table(value, key)?)?,
+                "permissions" => self.permissions(table(value, key)?)?,
+                _ => {} // of the program, not of its sandbox
+            }
+        }
+        Ok(network)
+    }
+
+    fn sandbox(&mut self, settings: &Map<String, Value>) -> Result<Network> {
+        let on = settings.get("enabled").is_none_or(|on| *on == Value::Bool(true));
+        if !on {
+            self.lose("sandbox.enabled", "the sandbox is off there; a policy is one that is on");
+        }
+        let rest = settings.iter().filter(|(key, _)| *key != "enabled").map(|(key, value)| (key.clone(), value.clone()));
+        self.settings(&rest.collect(), "sandbox.")
+    }
+
+    fn permissions(&mut self, settings: &Map<String, Value>) -> Result<()> {
+        for (key, value) in settings {
+            let at = format!("permissions.{key}");
+            match key.as_str() {
+                "allow" | "deny" => {
+                    for (n, rule) in list(value, &at)?.into_iter().enumerate() {
+                        self.rule(rule, key == "deny", &format!("{at}[{n}]"))?;
+                    }
+                }
+                "additionalDirectories" => {
+                    for (n, path) in list(value, &at)?.into_iter().enumerate() {
+                        self.path(path, Access::Write, false, &format!("{at}[{n}]"))?;
+                    }
+                }
+                _ => self.lose(&at, "nobody is there to be asked"),
+            }
+        }
+        Ok(())
+    }
+
+    /// `Edit(PATH)`, `Write(PATH)`, `Read(PATH)`; every other rule is about another tool.
+    fn rule(&mut self, rule: &str, deny: bool, at: &str) -> Result<()> {
+        let parsed = rule.strip_suffix(')').and_then(|rule| rule.split_once('('));
+        let (access, path) = match (parsed, deny) {
+            (Some(("Edit" | "Write", path)), true) => (Access::Read, path),
+            (Some(("Edit" | "Write", path)), false) => (Access::Write, path),
+            (Some(("Read", path)), true) => (Access::Deny, path),
+            (Some(("Read", _)), false) => return Ok(()), // everything is readable
+            _ => {
+                self.lose(at, &format!("`{rule}` is a rule about a tool, not about files"));
+                return Ok(());
+            }
+        };
+        // There `//` begins at the root, and `/` where the settings are.
+        let path = match path.strip_prefix("//") {
+            Some(path) => format!("/{path}"),
+            None => path.trim_start_matches('/').to_owned(),
+        };
+        self.path(&path, access, deny, at)
+    }
+
+    fn path(&mut self, text: &str, access: Access, shut: bool, at: &str) -> Result<()> {
+        let stem = text.strip_suffix("/**").unwrap_or(text);
+        let glob = stem.contains(['*', '?', '[']);
+        let path = self.absolute(stem, at)?;
+        match access {
+            Access::Deny if glob => self.entries.push(entry(Target::Glob(path.to_string_lossy().into_owned()), access)),
+            Access::Read | Access::Write if glob => {
+                self.lose(at, &format!("`{text}`: only a denial of reading can be a pattern"));
+            }
+            Access::Read | Access::Write | Access::Deny => {
+                if shut {
+                    self.shut.push(path.clone());
+                }
+                self.entries.push(entry(Target::Path(path), access));
+            }
+        }
+        Ok(())
+    }
+
+    fn absolute(&self, text: &str, at: &str) -> Result<PathBuf> {
+        let home = || self.base.home.ok_or_else(|| Error::new("cannot expand `~`: no home directory is known").at(at));
+        let path = match text.strip_prefix('~') {
+            Some("") => home()?.to_owned(),
+            Some(rest) if rest.starts_with('/') => home()?.join(&rest[1..]),
+            _ => self.base.cwd.join(text),
+        };
+        let mut clean = PathBuf::from("/");
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => clean.push(name),
+                Component::ParentDir => drop(clean.pop()),
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+            }
+        }
+        Ok(clean)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(settings: Value) -> (Vec<String>, Vec<String>) {
+        let base = Base { cwd: Path::new("/w"), home: Some(Path::new("/home/u")) };
+        let imported = import(&settings, origin(&settings), &base).unwrap();
+        assert_eq!(imported.policy.network, Network::Restricted);
+        let FileSystem::Restricted(restricted) = imported.policy.file_system else { panic!() };
+        let entries = restricted.entries.iter().map(|entry| format!("{} {:?}", entry.target, entry.access)).collect();
+        (entries, imported.lost)
+    }
+
+    #[test]
+    fn sandbox_runtime_settings_become_entries_and_domains_are_told_as_lost() {
+        let (entries, lost) = read(json!({
+            "network": { "allowedDomains": ["github.com"], "deniedDomains": ["x.example"], "allowLocalBinding": false },
+            "filesystem": { "denyRead": ["~/.ssh", "secrets/*.pem"], "allowWrite": [".", "/tmp/**"], "denyWrite": [".env", "*.key"] },
+        }));
+        assert_eq!(
+            entries,
+            [":root Read", "/w Write", "/tmp Write", "/home/u/.ssh Deny", "/w/secrets/*.pem Deny", "/w/.env Read"]
+        );
+        assert_eq!(
+            lost,
+            [
+                "filesystem.denyWrite[1]: `*.key`: only a denial of reading can be a pattern",
+                "network.allowedDomains: a policy has no list of domains; the network stays shut",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_denial_wins_over_a_grant_below_it_as_it_does_there() {
+        let (entries, lost) =
+            read(json!({ "filesystem": { "allowWrite": ["/a", "/a/b", "/c", "/a/b/c"], "denyWrite": ["/a/b", "/c"] } }));
+        assert_eq!(entries, [":root Read", "/a Write", "/a/b Read", "/c Read"]);
+        assert_eq!(lost.len(), 3, "{lost:?}");
+    }
+
+    #[test]
+    fn claude_code_rules_about_files_become_entries() {
+        let (entries, lost) = read(json!({
+            "model": "x",
+            "sandbox": { "enabled": true, "excludedCommands": ["docker"], "filesystem": { "allowWrite": ["~/.cache"] } },
+            "permissions": { "allow": ["Edit(//srv/out)", "Bash(npm test)"], "deny": ["Read(./.env)", "Edit(/lib/**)"] },
+        }));
+        assert_eq!(
+            entries,
+            [
+                ":root Read",
+                ":workspace_roots Write",
+                ":tmpdir Write",
+                "/srv/out Write",
+                "/w/.env Deny",
+                "/w/lib Read",
+                "/home/u/.cache Write",
+            ]
+        );
+        assert_eq!(lost.len(), 2, "{lost:?}");
+        assert!(
+            lost.iter().any(|l| l.starts_with("permissions.allow[1]")) && lost.iter().any(|l| l.starts_with("sandbox.excluded"))
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_refused() {
+        let base = Base { cwd: Path::new("/w"), home: None };
+        for settings in [json!({ "filesystem": { "denyRead": "~/.ssh" } }), json!({ "filesystem": [] }), json!([])] {
+            assert!(import(&settings, Origin::Srt, &base).is_err(), "{settings}");
+        }
+        assert!(import(&json!({ "filesystem": { "denyRead": ["~/.ssh"] } }), Origin::Srt, &base).is_err(), "no home");
+    }
+}

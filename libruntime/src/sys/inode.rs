@@ -1,0 +1,27 @@
+//! What stat(2) does not tell of a file.
+
+use super::{Result, check, done};
+use std::ffi::CStr;
+
+/// STATX_ATTR_IMMUTABLE.
+pub const IMMUTABLE: u64 = 0x10;
+/// STATX_ATTR_APPEND.
+pub const APPEND: u64 = 0x20;
+
+/// statx(2): STATX_ATTR_* of the file itself, a link not followed.
+pub fn attributes(path: &CStr) -> Result<u64> {
+    // SAFETY: `struct statx` is plain data, valid when zeroed.
+    let mut statx: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: `path` is NUL-terminated and `statx` a live struct that the kernel fills.
+    done(unsafe { libc::syscall(libc::SYS_statx, libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_TYPE, &raw mut statx) })?;
+    Ok(statx.stx_attributes)
+}
+
+/// lgetxattr(2): how many bytes of the buffer the value takes.
+pub fn xattr(path: &CStr, name: &CStr, buffer: &mut [u8]) -> Result<usize> {
+    let (value, size) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: both strings are NUL-terminated; the kernel writes at most `size` bytes to `value`.
+    let read = check(unsafe { libc::syscall(libc::SYS_lgetxattr, path.as_ptr(), name.as_ptr(), value, size) })?;
+    Ok(read as usize)
+}
