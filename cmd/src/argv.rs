@@ -124,7 +124,9 @@ impl<'a> Walk<'a> {
 
     /// Whether this word and all further ones are another program's: `sandbox ls -l`.
     fn begins_payload(&self, word: &OsStr) -> bool {
-        let next = self.verb.and_then(|verb| verb.get_positionals().nth(self.positionals));
+        let many = |arg: &&Arg| arg.get_num_args().is_some_and(|range| range.max_values() > 1) && !arg.is_last_set();
+        let next = self.verb.filter(|verb| verb.get_positionals().take(self.positionals).find(many).is_none());
+        let next = next.and_then(|verb| verb.get_positionals().nth(self.positionals));
         next.is_some_and(Arg::is_last_set) && !word.as_bytes().starts_with(b"-")
     }
 

@@ -58,6 +58,9 @@ const FLAGS: &[&str] = &[
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 ];
 
+/// An ordinary user.
+const USER: u32 = 1000;
+
 fn linux() -> Value {
     let on = |linux: Value| implemented(json!({ "linux": linux }));
     let process = |process: Value| implemented(json!({ "process": process }));
@@ -65,7 +68,10 @@ fn linux() -> Value {
     let idmap = json!({ "destination": "/m", "source": "/s", "type": "bind", "options": ["bind", "idmap"],
         "uidMappings": mapping, "gidMappings": mapping });
     let limit = json!({ "linux": { "resources": { "memory": { "limit": 1 << 30 } } } });
-    let systemd = |uid| applied(limit.clone(), uid, plan::Options { systemd: true, ..plan::Options::default() });
+    let systemd = |part: &Value, uid| applied(part.clone(), uid, plan::Options { systemd: true, ..plan::Options::default() });
+    let mut own = limit.clone();
+    let itself = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
+    merge(&mut own, json!({ "linux": { "namespaces": namespaces("user"), "uidMappings": itself, "gidMappings": itself } }));
     let cgroup = implemented(limit.clone());
     json!({
         "namespaces": those(NAMESPACES, |typ| {
@@ -74,7 +80,7 @@ fn linux() -> Value {
         }),
         "capabilities": plan::capabilities(),
         "cgroup": {
-            "v1": cgroup, "v2": cgroup, "systemd": systemd(0), "systemdUser": systemd(1000),
+            "v1": cgroup, "v2": cgroup, "systemd": systemd(&limit, 0), "systemdUser": systemd(&own, USER),
             "rdma": on(json!({ "resources": { "rdma": { "mlx5_1": { "hcaHandles": 3 } } } })),
         },
         "seccomp": seccomp(),

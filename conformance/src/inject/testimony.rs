@@ -29,7 +29,7 @@ echo end
 fn plain(line: &str) -> Option<String> {
     if let Some((kind, inode)) = line.split_once("-> ").map(|(_, link)| link).and_then(|link| link.split_once(":[")) {
         let host = std::fs::read_link(Path::new("/proc/self/ns").join(kind)).unwrap_or_default();
-        let whose = if host.to_string_lossy().ends_with(inode) { "the host's" } else { "its own" };
+        let whose = if host.as_os_str() == format!("{kind}:[{inode}").as_str() { "the host's" } else { "its own" };
         return Some(format!("namespace {kind}: {whose}"));
     }
     let words = line.split(' ').map(|word| match word.split_once(':') {

@@ -53,14 +53,15 @@ fn exists(path: &CStr) -> bool {
 /// CVE-2019-5736: `/proc/self/exe`, as the command or as the interpreter of a script or of an ELF file, is codexrun's own file on the
 /// host, through a mount that the container's is not: it could be changed from inside. As deep as the kernel follows scripts.
 pub(super) fn leads_to_us(path: &CStr, own: (u64, u64)) -> bool {
-    let mut line = [0; 256];
+    let mut head = [0; HEAD];
     let mut copy;
     let mut next = path;
     for _ in 0..6 {
         let mut found = [0; 256];
         let read = match open(next, libc::O_RDONLY | libc::O_NONBLOCK, own) {
-            Ok(script) => file::read(script.as_fd(), &mut line[..255])
-                .inspect(|read| elf_interpreter(script.as_fd(), &line[..*read], &mut found)),
+            Ok(script) => {
+                file::read(script.as_fd(), &mut head).inspect(|read| elf_interpreter(script.as_fd(), &head[..*read], &mut found))
+            }
             Err(Errno::ELOOP) => return true,
             // Executable but not readable: a program, or a script whose interpreter could not read it either.
             Err(_) => open(next, PATH, own).map(|_| 0),
@@ -69,7 +70,7 @@ pub(super) fn leads_to_us(path: &CStr, own: (u64, u64)) -> bool {
             Ok(read) => read,
             Err(e) => return e == Errno::ELOOP,
         };
-        match interpreter(&line[..read]) {
+        match interpreter(&head[..read.min(LINE)]) {
             Some(interpreter) => found[..interpreter.len()].copy_from_slice(interpreter),
             None if found[0] == 0 => return false,
             None => {}
@@ -92,6 +93,11 @@ fn open(path: &CStr, flags: i32, own: (u64, u64)) -> Result<OwnedFd> {
 fn known(fd: OwnedFd, own: (u64, u64)) -> Result<OwnedFd> {
     if file::stat(fd.as_fd())?.id == own { Err(Errno::ELOOP) } else { Ok(fd) }
 }
+
+/// As much of a `#!` line as the kernel looks at (BINPRM_BUF_SIZE), less its end.
+const LINE: usize = 255;
+/// What is read of a file at first: of most ELF files the program headers too, and the name of the interpreter.
+const HEAD: usize = 1024;
 
 /// What stands behind `#!`, as the kernel cuts it.
 fn interpreter(text: &[u8]) -> Option<&[u8]> {
@@ -129,17 +135,29 @@ fn elf_interpreter(file: BorrowedFd, head: &[u8], path: &mut [u8; 256]) {
     let mut header = [0; 56];
     for n in 0..count {
         let at = first.wrapping_add(n * elf.header as u64);
-        if file::read_at(file, &mut header[..elf.header], at) != Ok(elf.header) {
+        if read_at(file, head, &mut header[..elf.header], at) != Ok(elf.header) {
             return;
         }
         if number(&header, 0, 4) == PT_INTERP {
             let size = number(&header, elf.size, elf.width).min(path.len() as u64) as usize;
             // What cannot be read is not what the kernel would take.
-            if file::read_at(file, &mut path[..size], number(&header, elf.offset, elf.width)) != Ok(size) {
+            if read_at(file, head, &mut path[..size], number(&header, elf.offset, elf.width)) != Ok(size) {
                 *path = [0; 256];
             }
             return;
         }
+    }
+}
+
+/// From what has been read already, when it is there.
+fn read_at(file: BorrowedFd, head: &[u8], bytes: &mut [u8], at: u64) -> Result<usize> {
+    let start = usize::try_from(at).unwrap_or(usize::MAX);
+    match head.get(start..start.saturating_add(bytes.len())) {
+        Some(known) => {
+            bytes.copy_from_slice(known);
+            Ok(bytes.len())
+        }
+        None => file::read_at(file, bytes, at),
     }
 }
 
