@@ -11,7 +11,8 @@ use crate::sys::mount::{MountAttr, attr};
 use crate::{Error, annotation};
 use oci_spec::runtime::{Mount, Spec};
 use std::ffi::{CStr, CString};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     root(draft, rootfs);
@@ -226,13 +227,21 @@ pub(super) fn held(spec: &Spec, at: At) -> At {
 /// Whether what is mounted at `point` in the end is a new file system of the type `fs`.
 fn is_seen(spec: &Spec, fs: &str, point: &CStr) -> bool {
     let has = |mount: &Mount, words: &[&str]| mount.options().iter().flatten().any(|o| words.contains(&o.as_str()));
-    let place =
-        |mount: &Mount| At::new(&Path::new("/").join(mount.destination()), Resolve::NoLinks, false).ok().map(|at| at.path);
-    let covers = |mount: &&Mount| {
-        !has(mount, &["remount"]) && place(mount).is_some_and(|path| path.as_c_str() == point || path.as_c_str() == c"/")
-    };
+    let at = |mount: &Mount, point: &[u8]| leads_to(mount.destination(), point);
+    let covers = |mount: &&Mount| !has(mount, &["remount"]) && (at(mount, point.to_bytes()) || at(mount, b"/"));
     let last = spec.mounts().iter().flatten().rfind(covers);
-    last.is_some_and(|m| m.typ().as_deref() == Some(fs) && !has(m, &["bind", "rbind"]) && place(m).as_deref() == Some(point))
+    last.is_some_and(|m| m.typ().as_deref() == Some(fs) && !has(m, &["bind", "rbind"]) && at(m, point.to_bytes()))
+}
+
+/// Whether a destination, by its words, is `point`. Asked of every mount for every masked path.
+fn leads_to(destination: &Path, point: &[u8]) -> bool {
+    let names = || destination.components().filter(|c| !matches!(c, Component::RootDir | Component::CurDir));
+    if names().any(|c| c == Component::ParentDir) {
+        let at = At::new(&Path::new("/").join(destination), Resolve::NoLinks, false);
+        return at.is_ok_and(|at| at.path.to_bytes() == point);
+    }
+    let wanted = point.split(|b| *b == b'/').filter(|name| !name.is_empty());
+    names().map(|c| c.as_os_str().as_bytes()).eq(wanted)
 }
 
 fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Parameters> {
