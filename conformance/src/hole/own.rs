@@ -15,7 +15,7 @@ use std::path::Path;
 const WATCH: &str = r#"echo up; while :; do for p in /proc/[0-9]*; do
     [ $p = /proc/1 ] && continue
     { read -r name < $p/comm; } 2>/dev/null || continue
-    case $name in true|sh) continue;; esac
+    case $name in true|sh|busybox) continue;; esac
     echo "seen $name"
     for f in $p/exe $p/cwd $p/root $p/fd/*; do
         [ -e $f ] || continue
