@@ -41,7 +41,7 @@ impl Checkpoint {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         let options = self.options(global)?;
         // Those below the one that criu gets stay open too, as Go's callers count.
-        run::close_inherited(options.status_fd.map_or(0, |fd| u32::try_from(fd - 2).unwrap_or(0)))?;
+        run::close_inherited(options.status_fd.map_or(0, |fd| u32::try_from(fd).unwrap_or(0).saturating_sub(2)))?;
         criu::checkpoint(&global.store()?, &self.id.parse()?, &options)?;
         Ok(0)
     }
@@ -87,6 +87,7 @@ mod tests {
         let last = options("-criu /c --pre-dump --parent-path ../p --page-server ::1:77 --status-fd -1 x").unwrap();
         assert!(last.pre_dump && last.parent == Some("../p".into()) && last.criu.program == Some("/c".into()));
         assert_eq!((last.page_server, last.status_fd), (Some(("::1".into(), 77)), None));
+        assert_eq!(options("--status-fd -2147483648 x").unwrap().status_fd, None);
         assert!(options("--page-server here x").unwrap_err().to_string().contains("ADDRESS:PORT"));
     }
 }

@@ -132,8 +132,9 @@ impl Exec {
         if let Some(text) = &self.user {
             let (uid, gid) = text.split_once(':').map_or((text.as_str(), None), |(uid, gid)| (uid, Some(gid)));
             user.set_uid(uid.parse().map_err(|_| wrong(text))?);
-            // As runc: without a group it is root's.
-            user.set_gid(gid.map_or(Ok(0), str::parse).map_err(|_| wrong(text))?);
+            // As runc: without a group it stays the container's.
+            let own = user.gid();
+            user.set_gid(gid.map_or(Ok(own), str::parse).map_err(|_| wrong(text))?);
         }
         if !self.additional_gids.is_empty() {
             let groups = user.additional_gids().iter().flatten().chain(&self.additional_gids).copied().collect();
@@ -177,6 +178,21 @@ fn read(file: &Path) -> Result<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn user(flags: &str) -> (u32, u32, Option<Vec<u32>>) {
+        let line = format!("codexrun exec {flags} x true");
+        let cli = crate::grammar::read(&line.split(' ').map(Into::into).collect::<Vec<_>>()).1.unwrap();
+        let Some(crate::grammar::Verb::Exec(exec)) = cli.verb else { panic!() };
+        let of_container = serde_json::from_value(serde_json::json!({"uid": 1, "gid": 5, "additionalGids": [7]})).unwrap();
+        let user = exec.user(of_container).unwrap();
+        (user.uid(), user.gid(), user.additional_gids().clone())
+    }
+
+    #[test]
+    fn a_user_without_a_group_keeps_the_containers() {
+        assert_eq!(user("--user 3"), (3, 5, Some(vec![7])));
+        assert_eq!(user("-u 3:4 -g 9"), (3, 4, Some(vec![7, 9])));
+    }
 
     #[test]
     fn a_capability_that_is_added_is_inherited_only_where_the_config_says_so() {

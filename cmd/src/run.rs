@@ -27,24 +27,35 @@ pub struct Run {
     /// Leave the container running and return
     #[arg(short, long)]
     detach: bool,
+    /// Keep what is recorded of the container when it has ended, until `delete`
+    #[arg(long)]
+    keep: bool,
+    /// Accepted for runc's sake: codexrun never is a subreaper
+    #[arg(long, hide = true)]
+    no_subreaper: bool,
 }
 
 impl Run {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         self.new.check()?;
         let (dir, id) = self.target()?;
-        if self.detach && id.is_none() {
-            let hint = format!("`codexrun run --detach --bundle {} ID`", dir.display());
-            return Err(Error::new("`--detach` needs an id to find the container by").hint(hint).into());
+        if let Some(option) = self.lasting().filter(|_| id.is_none()) {
+            let hint = format!("`codexrun run {option} --bundle {} ID`", dir.display());
+            return Err(Error::new(format!("`{option}` needs an id to find the container by")).hint(hint).into());
         }
         let dir = absolute(&dir)?;
         let bundle = run::read(&dir)?;
         run::read_only_self_among_others(&bundle.spec)?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then(|| global.store()).transpose()?;
-        let options = Options { id, store, detach: self.detach, ..self.new.options(&dir, global)? };
+        let options = Options { id, store, detach: self.detach, keep: self.keep, ..self.new.options(&dir, global)? };
         run::close_inherited(self.new.preserve_fds)?;
         Ok(run::run(&bundle, &options)?)
+    }
+
+    /// The option by which the container outlives this command.
+    fn lasting(&self) -> Option<&'static str> {
+        [(self.detach, "--detach"), (self.keep, "--keep")].into_iter().find_map(|(given, option)| given.then_some(option))
     }
 
     /// The one rule.
@@ -77,6 +88,8 @@ mod tests {
                 no_pivot: false,
             },
             detach: false,
+            keep: false,
+            no_subreaper: false,
         };
         run.target().map(|(dir, id)| (dir, id.map(String::from)))
     }

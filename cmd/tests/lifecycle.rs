@@ -175,6 +175,25 @@ fn a_container_is_created_then_started_then_deleted() {
 }
 
 #[test]
+fn run_keeps_what_has_ended_when_asked_to() {
+    let Some(place) = Place::new("exit 7") else { return };
+    let poststop = place.path("poststop");
+    place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&format!("echo x >> {}", poststop.display()))]}));
+    place.fails(&["run", "--keep", "b"], 1, "`--keep` needs an id");
+    for (options, kept) in [(&["--keep"][..], true), (&["--no-subreaper"], false)] {
+        assert_eq!(place.codexrun(&[&["run", "-b", "b"], options, &[ID]].concat()).code, 7);
+        assert_eq!(place.path("r").join(ID).exists(), kept);
+        assert_eq!(place.read("poststop").is_empty(), kept, "the container is not destroyed yet");
+        if kept {
+            assert_eq!(place.status(), "stopped");
+            place.ok(&["delete", ID]);
+            assert_eq!(fs::read_to_string(&poststop).unwrap(), "x\n");
+            fs::remove_file(&poststop).unwrap();
+        }
+    }
+}
+
+#[test]
 fn one_that_was_never_started_is_deleted_with_its_process() {
     let Some(place) = Place::new("sleep 60") else { return };
     place.create();

@@ -98,6 +98,10 @@ impl<'a> Launch<'a> {
                 if let Some(kills) = made.as_ref().map(Cgroup::oom_kills).filter(|kills| *kills > 0) {
                     starved(kills);
                 }
+                if self.options.keep {
+                    // `delete` does the rest, poststop hooks too.
+                    return Ok(code);
+                }
                 made.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code)
             }
             Err(e) => Err(without(made.as_ref(), e)),

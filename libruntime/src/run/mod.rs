@@ -53,6 +53,8 @@ pub struct Options {
     pub store: Option<Store>,
     /// Return when the process has started.
     pub detach: bool,
+    /// What is recorded of it stays when it has ended, for [`delete`] to remove.
+    pub keep: bool,
     /// Gets the process id of the container's first process.
     pub pid_file: Option<PathBuf>,
     /// Descriptors from 3 on that the process keeps.
@@ -122,7 +124,7 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
     let reserves = reserved.as_ref();
     let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserves, joined: None, park, resctrl };
     let mut ended = launch.run();
-    if ended.is_err() || !options.detach {
+    if ended.is_err() || !(options.detach || options.keep) {
         let removed = launch.resctrl.as_ref().map_or(Ok(()), Resctrl::remove);
         ended = ended.and_then(|code| removed.map(|()| code));
         reserved.map_or(Ok(()), Reserved::remove).map_err(|e| vec![e])?;
