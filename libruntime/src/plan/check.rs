@@ -26,6 +26,12 @@ pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
     for (present, name) in platforms {
         refuse_if(draft, present, name, "belongs to another platform");
     }
+    // `oci_spec` knows them here, the specification does not: what it does not know is no error (config.md, "Extensibility").
+    for (present, name) in [(spec.uid_mappings().is_some(), "uidMappings"), (spec.gid_mappings().is_some(), "gidMappings")] {
+        if present {
+            draft.warnings.push(format!("config.json: `{name}` is no known field, and has no effect: `linux.{name}` is"));
+        }
+    }
     if let Some(one) = spec.process() {
         process(draft, one);
     }

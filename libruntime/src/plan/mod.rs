@@ -4,6 +4,8 @@
 pub mod cgroup;
 mod check;
 mod device;
+#[cfg(test)]
+mod every;
 mod exec;
 pub mod hook;
 mod identity;

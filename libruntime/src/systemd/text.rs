@@ -5,7 +5,7 @@ use crate::{Error, Result};
 
 /// Reads one value and nothing after it. What no property of a unit is (dictionaries, variants, floating point) is refused.
 pub fn value(text: &str) -> Result<Value> {
-    let mut rest = Text(text);
+    let mut rest = Text(text, DEPTH);
     let value = rest.value(None)?;
     match rest.peek() {
         None => Ok(value),
@@ -13,8 +13,11 @@ pub fn value(text: &str) -> Result<Value> {
     }
 }
 
-/// What has not been read yet.
-struct Text<'a>(&'a str);
+/// As deep as D-Bus lets values be nested (the D-Bus specification, "Valid Signatures"): 32 arrays and 32 tuples.
+const DEPTH: usize = 64;
+
+/// What has not been read yet, and how much deeper it may go.
+struct Text<'a>(&'a str, usize);
 
 /// The words that name a type, and its letter.
 const WORDS: &[(&str, char)] =
@@ -23,6 +26,13 @@ const WORDS: &[(&str, char)] =
 impl Text<'_> {
     /// A value of this type; without one, of the type that it says or that such a value has by itself.
     fn value(&mut self, typ: Option<&str>) -> Result<Value> {
+        self.1 = self.1.checked_sub(1).ok_or_else(|| Error::new(format!("is nested more than {DEPTH} deep")))?;
+        let value = self.one(typ);
+        self.1 += 1;
+        value
+    }
+
+    fn one(&mut self, typ: Option<&str>) -> Result<Value> {
         match self.peek() {
             Some('@') => {
                 let written = self.word(|c| !c.is_whitespace());
@@ -196,5 +206,14 @@ mod tests {
         ] {
             assert!(value(wrong).is_err(), "{wrong}: {:?}", value(wrong));
         }
+    }
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        for open in ["[", "(", "@a ", "boolean "] {
+            let said = value(&open.repeat(1 << 20)).unwrap_err().to_string();
+            assert_eq!(said, "is nested more than 64 deep", "{open}");
+        }
+        let deep = |n: usize| "[".repeat(n) + "1" + &"]".repeat(n);
+        assert!(value(&deep(63)).is_ok() && value(&deep(64)).is_err());
     }
 }

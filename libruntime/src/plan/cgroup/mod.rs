@@ -17,7 +17,7 @@ pub(super) mod mount;
 mod show;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod unit;
 
 pub use table::{Change, limits};

@@ -4,7 +4,8 @@ use super::super::{Plan, tests::plan_on};
 use super::*;
 use serde_json::{Value, json};
 
-fn v1() -> Cgroups {
+/// Every controller in a hierarchy of its own.
+pub(in crate::plan) fn v1() -> Cgroups {
     let names = [
         "name=systemd",
         "memory",

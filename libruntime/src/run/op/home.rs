@@ -9,6 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// A longer line is nobody's.
 const LINE: usize = 4096;
 
+/// What lies behind is not looked at: the file may be a hole without end.
+const LIMIT: usize = 16 << 20;
+
 /// Adds `HOME` to the environment.
 pub(super) fn add(uid: u32, child: &mut Child) -> Result<()> {
     let mut line = [0; LINE];
@@ -32,7 +35,7 @@ fn passwd() -> Result<std::os::fd::OwnedFd> {
 /// The home of the first line with this uid; `line` is where that line is left.
 fn find<'a>(passwd: BorrowedFd, uid: u32, line: &'a mut [u8; LINE]) -> Result<Option<&'a [u8]>> {
     let (mut chunk, mut len) = ([0; LINE], 0);
-    loop {
+    for _ in 0..LIMIT / LINE {
         let read = file::read(passwd, &mut chunk)?;
         // A last line may lack its end.
         let text = if read == 0 { &b"\n"[..] } else { &chunk[..read] };
@@ -47,9 +50,10 @@ fn find<'a>(passwd: BorrowedFd, uid: u32, line: &'a mut [u8; LINE]) -> Result<Op
             }
         }
         if read == 0 {
-            return Ok(None);
+            break;
         }
     }
+    Ok(None)
 }
 
 /// passwd(5): name, password, uid, gid, comment, home, shell. An empty home is none.
@@ -76,5 +80,13 @@ mod tests {
             let file = std::fs::File::open(&path).unwrap();
             assert_eq!(find(file.as_fd(), uid, &mut [0; LINE]).unwrap(), wanted.map(str::as_bytes), "{uid}");
         }
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_to_its_end() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 40).unwrap();
+        assert_eq!(find(file.as_fd(), 0, &mut [0; LINE]).unwrap(), None);
+        assert_eq!(std::io::Seek::stream_position(&mut file).unwrap(), LIMIT as u64);
     }
 }
