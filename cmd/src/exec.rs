@@ -6,6 +6,7 @@ use clap::Args;
 use libruntime::run::{self, Exec as How};
 use libruntime::{Error, Result};
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Run one more process in a running container
@@ -74,7 +75,7 @@ impl Exec {
         }
         let (store, id) = (global.store()?, self.id.parse()?);
         // Read before the descriptors go: the file may be one of them.
-        let given = self.process.as_deref().map(read).transpose()?;
+        let given = self.process.as_deref().map(text).transpose()?;
         run::close_inherited(self.preserve_fds)?;
         let how = How {
             detach: self.detach,
@@ -87,8 +88,9 @@ impl Exec {
     }
 
     /// The process: the one given, or the container's own with another command.
-    fn process(&self, given: Option<Process>, of_container: Option<&Process>) -> Result<Process> {
+    fn process(&self, given: Option<Vec<u8>>, of_container: Option<&Process>) -> Result<Process> {
         let whole = given.is_some();
+        let given = given.map(|text| self.parsed(&text, of_container)).transpose()?;
         let mut process = given.or_else(|| of_container.cloned()).ok_or_else(|| Error::new("the container has no `process`"))?;
         if !whole {
             process.set_terminal(Some(false)).set_console_size(None);
@@ -99,6 +101,13 @@ impl Exec {
             return Err(Error::new("no command given").hint("`codexrun exec ID CMD…`, or `--process FILE`"));
         }
         self.flags(process)
+    }
+
+    fn parsed(&self, text: &[u8], of_container: Option<&Process>) -> Result<Process> {
+        parse(text, of_container.map(Process::user)).map_err(|e| {
+            let place = self.process.as_deref().unwrap_or("".as_ref()).display();
+            Error::new("is not a `process` of config.json").at(place.to_string()).cause(e)
+        })
     }
 
     fn flags(&self, mut process: Process) -> Result<Process> {
@@ -169,10 +178,19 @@ fn read_once(file: &Path) -> bool {
     file.symlink_metadata().is_ok_and(|meta| !meta.is_file())
 }
 
-fn read(file: &Path) -> Result<Process> {
-    let place = || file.display().to_string();
-    let text = std::fs::read(file).map_err(|e| Error::new("cannot be read").at(place()).cause(e))?;
-    serde_json::from_slice(&text).map_err(|e| Error::new("is not a `process` of config.json").at(place()).cause(e))
+fn text(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).map_err(|e| Error::new("cannot be read").at(file.display().to_string()).cause(e))
+}
+
+/// Which does not say who it is, is who the container's own process is, as with crun.
+fn parse(text: &[u8], user: Option<&User>) -> serde_json::Result<Process> {
+    match (serde_json::from_slice(text)?, user) {
+        (Value::Object(mut fields), Some(user)) if !fields.contains_key("user") => {
+            fields.insert("user".to_owned(), serde_json::to_value(user)?);
+            serde_json::from_value(fields.into())
+        }
+        _ => serde_json::from_slice(text),
+    }
 }
 
 #[cfg(test)]
@@ -192,6 +210,15 @@ mod tests {
     fn a_user_without_a_group_keeps_the_containers() {
         assert_eq!(user("--user 3"), (3, 5, Some(vec![7])));
         assert_eq!(user("-u 3:4 -g 9"), (3, 4, Some(vec![7, 9])));
+    }
+
+    #[test]
+    fn a_process_that_does_not_say_who_it_is_is_who_the_container_is() {
+        let user = |uid| serde_json::from_value::<User>(serde_json::json!({"uid": uid, "gid": 8})).unwrap();
+        let parse = |text: &str, first: Option<&User>| parse(text.as_bytes(), first).map(|process| process.user().clone());
+        assert_eq!(parse(r#"{"cwd": "/", "args": ["x"]}"#, Some(&user(7))).unwrap(), user(7));
+        assert_eq!(parse(r#"{"cwd": "/", "user": {"uid": 9, "gid": 8}}"#, Some(&user(7))).unwrap(), user(9));
+        assert!(parse(r#"{"cwd": "/"}"#, None).is_err() && parse("[]", Some(&user(7))).is_err());
     }
 
     #[test]

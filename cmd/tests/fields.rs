@@ -1000,6 +1000,41 @@ fn a_working_directory_may_be_one_that_the_user_could_not_enter() {
     bundle.with("/process/cwd", json!("/root")).says("/root\n");
 }
 
+/// It is made inside the root, whatever link of the image's lies on the way; of a root that is read-only too.
+#[test]
+fn a_working_directory_that_is_missing_is_made() {
+    if !root() {
+        return;
+    }
+    let bundle = |cwd: &str| {
+        let bundle = Bundle::new("readlink /proc/self/cwd; stat -c '%a %u' .").with("/process/user", json!({"uid": 7, "gid": 7}));
+        let outside = bundle.dir.path().to_owned();
+        symlink(outside, bundle.root().join("out")).unwrap();
+        bundle.with("/process/cwd", json!(cwd)).with("/root/readonly", json!(true))
+    };
+    bundle("/new/work").says("/new/work\n755 0\n");
+    let linked = bundle("/out/work");
+    let inside = linked.dir.path().join("work");
+    linked.says_as(&format!("{}\n755 0\n", inside.display()), &[]);
+    assert!(!inside.exists());
+    fs::write(linked.root().join("file"), "").unwrap();
+    linked.with("/process/cwd", json!("/file/x")).refused("ENOTDIR");
+}
+
+#[test]
+fn a_terminal_belongs_to_the_user() {
+    if !root() {
+        return;
+    }
+    let devpts = json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+        "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]});
+    Bundle::new("echo mine > $(readlink /proc/self/fd/0); echo console > /dev/console")
+        .mount(devpts)
+        .with("/process/user", json!({"uid": 7, "gid": 7}))
+        .with("/process/terminal", json!(true))
+        .says_as("mine\nconsole\n", &[]);
+}
+
 /// A profile of years ago names none of these calls. Without `noNewPrivileges` it is in force from before the user id changes.
 #[test]
 fn a_filter_that_is_older_than_our_system_calls_hinders_nothing() {

@@ -378,6 +378,7 @@ fn exec_gives_a_terminal_of_the_container() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     place.started();
     assert_eq!(place.ok(&["exec", "--tty", ID, "tty"]), "/dev/pts/0\n");
+    assert_eq!(place.ok(&["exec", "--tty", "--user", "7", ID, "sh", "-c", "echo mine > $(tty)"]), "mine\n");
     let socket = place.path("console");
     let listener = UnixListener::bind(&socket).unwrap();
     let words = ["exec", "--tty", "--detach", "--console-socket", socket.to_str().unwrap(), ID, "sh", "-c", "exit 0"];

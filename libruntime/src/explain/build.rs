@@ -56,7 +56,7 @@ impl Build<'_, '_> {
             Op::Mount(fs) => self.mount(fs),
             Op::Again { slot, at } => self.again(*slot, at),
             Op::Remount { at, attrs, .. } => self.remount(at, attrs),
-            Op::OpenDev(at) => self.target(at, true).map(drop),
+            Op::OpenDev(at) | Op::Dir(at) => self.target(at, true).map(drop),
             Op::Device(device) => self.device(device),
             Op::Node { name, .. } => self.dev(name, Kind::Device, 0o666, true),
             Op::BindNode { name, source } => self.bind_node(&Path::new("/dev").join(path(name)), source),
@@ -86,6 +86,7 @@ impl Build<'_, '_> {
             | Op::Supervised(_)
             | Op::Exec(_)
             | Op::Home(_)
+            | Op::OwnTerminal(_)
             | Op::Enter(_) => Ok(()),
         }
     }

@@ -16,8 +16,8 @@ pub struct Hook {
     pub path: PathBuf,
     /// argv, with argv[0].
     pub args: Vec<String>,
-    /// Its whole environment.
-    pub env: Vec<String>,
+    /// Its whole environment; without one it has the runtime's own, as with runc and crun.
+    pub env: Option<Vec<String>>,
     /// After which it is killed, and counts as failed.
     pub timeout: Option<Duration>,
 }
@@ -90,7 +90,7 @@ fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<run
 fn child_hook(index: usize, kind: HookKind, hook: Hook) -> crate::Result<ChildHook> {
     let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<crate::Result<Vec<_>>>();
     let timeout = hook.timeout.map_or(-1, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
-    let (path, args, env) = (c_path(&hook.path)?, strings(&hook.args)?, strings(&hook.env)?);
+    let (path, args, env) = (c_path(&hook.path)?, strings(&hook.args)?, strings(hook.env.as_deref().unwrap_or_default())?);
     Ok(ChildHook { index, kind, path, args, env, timeout })
 }
 
@@ -107,7 +107,7 @@ fn one(hook: &runtime::Hook) -> Hook {
     let path = hook.path().clone();
     let args = hook.args().clone().filter(|a| !a.is_empty()).unwrap_or_else(|| vec![path.display().to_string()]);
     let timeout = hook.timeout().map(|s| Duration::from_secs(s as u64));
-    Hook { path, args, env: hook.env().clone().unwrap_or_default(), timeout }
+    Hook { path, args, env: hook.env().clone(), timeout }
 }
 
 /// The hook that removes placeholders under other runtimes; here the keeper does.

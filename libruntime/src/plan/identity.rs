@@ -65,6 +65,9 @@ fn set_ids(draft: &mut Draft, process: &Process, sets: &Sets, joined: bool) {
     }
     let denied_is_fine = (joined || !draft.host.setgroups) && gids.is_empty();
     draft.step(Stage::Ids, Op::Groups { gids, denied_is_fine }, "process.user.additionalGids");
+    if user.uid() != 0 && process.terminal() == Some(true) {
+        draft.step(Stage::Console, Op::OwnTerminal(user.uid()), "process.user.uid");
+    }
     draft.step(Stage::Ids, Op::Gid(user.gid()), "process.user.gid");
     if user.uid() != 0 && sets.any() {
         draft.step(Stage::Ids, Op::KeepCapabilities, "process.capabilities");

@@ -125,6 +125,10 @@ pub enum Op {
         /// Rows and columns.
         size: Option<(u16, u16)>,
     },
+    /// The terminal's other end is this user's, who could not open it by name otherwise.
+    OwnTerminal(u32),
+    /// Makes a directory that is missing, with those above it, of root's.
+    Dir(At),
     /// Keeps the host's `/dev/null`, which [`Op::Mask`] covers files with (CVE-2025-31133: never the container's).
     OpenNull(CString),
     /// Covers a directory with an empty file system and a file with `/dev/null`; a missing path is left alone.

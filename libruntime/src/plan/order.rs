@@ -39,6 +39,8 @@ pub enum Stage {
     Console,
     /// Hooks see the container's mounts and still the host's root.
     Hooks,
+    /// Behind the last mount of anybody's, and as long as the root can be written to.
+    MakeCwd,
     /// After the mounts (/proc must be mounted, and be ours) and before the pivot: the host's /dev/null covers files.
     Masks,
     /// Last change to the root before it becomes `/`.
@@ -134,7 +136,7 @@ impl Stage {
             Stage::Bounding | Stage::Capabilities => "capabilities",
             Stage::Keyring => "keyring",
             Stage::Ids => "ids",
-            Stage::Enter | Stage::Cwd => "cwd",
+            Stage::MakeCwd | Stage::Enter | Stage::Cwd => "cwd",
             Stage::Home => "environment",
             Stage::Ready => "ready",
             Stage::NoNewPrivs => "privileges",

@@ -4,7 +4,9 @@ use super::Draft;
 use super::op::{Exec, Op};
 use super::order::Stage;
 use super::place::{c_path, c_string};
+use crate::sys::file::Resolve;
 use oci_spec::runtime::{PosixRlimitType as Limit, Process, Spec};
+use std::collections::HashSet;
 use std::ffi::CString;
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
@@ -38,15 +40,23 @@ fn exec(draft: &mut Draft, process: &Process) {
     }
 }
 
-/// The environment without an empty `HOME`. Engines leave that variable to the runtime, as runc and crun set it; what a policy
-/// says of the environment is all of it.
+/// The environment, each variable once and without an empty `HOME`. Engines leave that one to the runtime, as runc and crun set it;
+/// what a policy says of the environment is all of it.
 fn home(draft: &mut Draft, process: &Process) -> Vec<String> {
-    let env = process.env().clone().unwrap_or_default();
+    let env = once(process.env().clone().unwrap_or_default());
     if draft.init || env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
         return env;
     }
     draft.step(Stage::Home, Op::Home(process.user().uid()), "process.env");
     env.into_iter().filter(|e| e != "HOME=").collect()
+}
+
+/// Of a variable that is named twice the last value counts, as with runc and crun: which of two a program takes is its own affair.
+fn once(env: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let mut last: Vec<String> = env.iter().rev().filter(|e| seen.insert(e.split('=').next())).cloned().collect();
+    last.reverse();
+    last
 }
 
 /// What execvp(3) would try: the name itself when it has a slash, else one path for each directory of `$PATH`.
@@ -65,10 +75,22 @@ fn cwd(draft: &mut Draft, process: &Process) {
         return draft.refuse("process.cwd", format!("`{}` is not an absolute path", cwd.display()));
     }
     if let Some(cwd) = draft.take("process.cwd", c_path(cwd)) {
+        make_cwd(draft, process);
         if !draft.init {
             draft.step(Stage::Enter, Op::Enter(cwd.clone()), "process.cwd");
         }
         draft.step(Stage::Cwd, Op::Chdir(cwd), "process.cwd");
+    }
+}
+
+/// An image need not have it: runc and crun make it too. A policy's working directory is one that it shows, and in a container that is
+/// there nothing is made.
+fn make_cwd(draft: &mut Draft, process: &Process) {
+    if draft.joins || draft.resolve == Resolve::NoLinks {
+        return;
+    }
+    if let Some(at) = draft.at("process.cwd", process.cwd()).filter(|at| !at.is_root()) {
+        draft.step(Stage::MakeCwd, Op::Dir(at), "process.cwd");
     }
 }
 
@@ -115,7 +137,7 @@ fn resource(limit: Limit) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::candidates;
+    use super::{candidates, once};
 
     #[test]
     fn a_name_without_a_slash_is_looked_up_in_the_containers_path() {
@@ -123,5 +145,11 @@ mod tests {
         assert_eq!(candidates("x", &env), ["/a/x", "./x", "/b/x"]);
         assert_eq!(candidates("./x", &env), ["./x"]);
         assert_eq!(candidates("x", &[]), ["/bin/x", "/usr/bin/x"]);
+    }
+
+    #[test]
+    fn of_a_variable_that_is_named_twice_the_last_value_counts() {
+        let env = ["A=1", "AB=2", "A=3", "A", "B=", "A=x=y"].map(String::from).to_vec();
+        assert_eq!(once(env), ["AB=2", "B=", "A=x=y"].map(String::from));
     }
 }

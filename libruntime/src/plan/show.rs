@@ -78,6 +78,8 @@ impl fmt::Display for Op {
             Op::BindNode { name, source } => write!(f, "bind {} → /dev/{}", text(source), text(name)),
             Op::Link { name, target } => write!(f, "symlink /dev/{} → {}", text(name), text(target)),
             Op::Console { console, .. } => write!(f, "open a terminal → {console}, master to the parent"),
+            Op::OwnTerminal(uid) => write!(f, "give the terminal to uid {uid}"),
+            Op::Dir(at) => write!(f, "mkdir {at} if missing"),
             Op::OpenNull(path) => write!(f, "open the host's {}", text(path)),
             Op::Mask(at) => write!(f, "mask {at}"),
             Op::ReadOnly(at) => write!(f, "make read-only {at}"),

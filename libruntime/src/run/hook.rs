@@ -61,8 +61,10 @@ fn input(state: &str) -> std::io::Result<File> {
 fn spawn(hook: &Hook, input: File) -> std::io::Result<Child> {
     let mut command = Command::new(&hook.path);
     let (name, args) = hook.args.split_first().map_or(("", &[][..]), |(name, args)| (name.as_str(), args));
-    command.arg0(name).args(args).env_clear();
-    command.envs(hook.env.iter().filter_map(|e| e.split_once('=')));
+    command.arg0(name).args(args);
+    if let Some(env) = &hook.env {
+        command.env_clear().envs(env.iter().filter_map(|e| e.split_once('=')));
+    }
     command.stdin(input).stdout(Stdio::null()).spawn()
 }
 
@@ -83,13 +85,20 @@ mod tests {
 
     fn sh(script: &str, timeout: Duration) -> Hook {
         let args = ["sh", "-c", script].map(str::to_owned).to_vec();
-        Hook { path: "/bin/sh".into(), args, env: Vec::new(), timeout: Some(timeout) }
+        Hook { path: "/bin/sh".into(), args, env: Some(Vec::new()), timeout: Some(timeout) }
     }
 
     #[test]
     fn a_hook_that_does_not_read_a_long_state_is_stopped_in_time() {
         let error = run(&sh("exec sleep 30", Duration::from_secs(1)), &"x".repeat(1 << 20), None).unwrap_err();
         assert!(error.to_string().contains("did not end within 1 s"), "{error}");
+    }
+
+    #[test]
+    fn the_runtimes_environment_is_that_of_a_hook_which_names_none() {
+        let hook = |env| Hook { env, ..sh("test -n \"$CARGO_MANIFEST_DIR\"", Duration::from_secs(9)) };
+        run(&hook(None), "", None).unwrap();
+        run(&hook(Some(Vec::new())), "", None).unwrap_err();
     }
 
     #[test]

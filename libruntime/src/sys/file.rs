@@ -85,6 +85,12 @@ pub fn chown_at(dir: BorrowedFd, name: &CStr, (uid, gid): (u32, u32)) -> Result<
     done(unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) }.into())
 }
 
+/// fchown(2): another user, the same group.
+pub fn give(file: BorrowedFd, uid: u32) -> Result<()> {
+    // SAFETY: no pointers; a group of -1 is left as it is.
+    done(unsafe { libc::fchown(file.as_raw_fd(), uid, libc::gid_t::MAX) }.into())
+}
+
 /// fchmodat(2), which follows links: the entry must be none.
 pub fn chmod_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
     // SAFETY: `name` is NUL-terminated and outlives the call.

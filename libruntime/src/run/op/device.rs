@@ -87,6 +87,14 @@ pub(super) fn other_end(master: BorrowedFd, size: Option<(u16, u16)>) -> Result<
     Ok(peer)
 }
 
+/// Without CAP_CHOWN it stays root's: what is open already can be used all the same.
+pub(super) fn own_terminal(uid: u32, child: &Child) -> Result<()> {
+    match file::give(child.tty.as_ref().ok_or(Errno::EBADF)?.as_fd(), uid) {
+        Err(Errno::EPERM) => Ok(()),
+        given => given,
+    }
+}
+
 /// The master goes to the parent, the other end waits to become stdio.
 pub(super) fn hand_over(child: &mut Child, master: BorrowedFd, peer: OwnedFd) -> Result<()> {
     file::send_fd(child.gate.as_fd(), master, Sync::Console as u8)?;

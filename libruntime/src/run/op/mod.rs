@@ -54,6 +54,8 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::BindNode { name, source } => device::bind_node(child, name, source),
         Op::Link { name, target } => device::link(child, name, target),
         Op::Console { ptmx, console, size } => device::console(child, ptmx, console, *size),
+        Op::OwnTerminal(uid) => device::own_terminal(*uid, child),
+        Op::Dir(at) => place::dir(at, child),
         Op::OpenNull(path) => mask::open_null(path, child),
         Op::Mask(at) => mask::mask(at, child),
         Op::ReadOnly(at) => mask::read_only(at, child),

@@ -40,6 +40,14 @@ pub(super) fn open_or_make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd>
     }
 }
 
+/// Makes a directory that is missing. One that cannot be looked up is for who goes there to complain of.
+pub(super) fn dir(at: &At, child: &Child) -> Result<()> {
+    match open(at, PATH, child) {
+        Err(Errno::ENOENT) => make(at, true, child).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a place that was found missing. Most often only the last component is; more than that, and links, are for [`walk`].
 fn make(at: &At, dir: bool, child: &Child) -> Result<OwnedFd> {
     let made = file::open_in(child.root()?, at.parent(), DIR, at.resolve).and_then(|parent| {
