@@ -45,7 +45,8 @@ pub fn run(stage: &Stage, actor: &Actor, count: u32, seed: u64) -> Verdict {
 
 fn one(stage: &Stage, actor: &Actor, seed: u64, tally: &mut Tally) -> Verdict {
     let world = World::make(stage, actor, seed)?;
-    let command = format!("conformance --explain 1 --seed {seed}, as {}; {}", actor.name, world.policy_text);
+    let command =
+        format!("conformance --explain 1 --seed {seed}, as {}; {} {}", actor.name, world.policy_text, world.flags.join(" "));
     let said = explain(stage, actor, &world)?;
     let found = sandbox(stage, actor, &world)?;
     if said.code != 0 || found.code != 0 {
@@ -74,11 +75,11 @@ fn explain(stage: &Stage, actor: &Actor, world: &World) -> std::io::Result<Ran> 
     let (questions, bundle) = (text(&world.questions), text(&world.bundle));
     if !world.as_bundle {
         let argv = [&exe, "explain", "--json", "--policy", &policy, "--cwd", &cwd, "--from", &questions];
-        return Launch::new(&argv, &world.cwd).run(actor);
+        return Launch::new(&with_flags(&argv, world, &[]), &world.cwd).run(actor);
     }
     let (probe, list) = (text(&stage.probe), text(&world.list));
-    let argv = [&exe, "spec", "--from-policy", &policy, "--cwd", &cwd, "--bundle", &bundle, "--", &probe, &list];
-    let made = Launch::new(&argv, &world.cwd).run(actor)?;
+    let argv = [&exe, "spec", "--from-policy", &policy, "--cwd", &cwd, "--bundle", &bundle];
+    let made = Launch::new(&with_flags(&argv, world, &["--", &probe, &list]), &world.cwd).run(actor)?;
     if made.code != 0 {
         return Ok(made);
     }
@@ -91,8 +92,13 @@ fn sandbox(stage: &Stage, actor: &Actor, world: &World) -> std::io::Result<Ran> 
         return Launch::new(&[&exe, "run", &text(&world.bundle)], &world.cwd).run(actor);
     }
     let (probe, list) = (text(&stage.probe), text(&world.list));
-    let argv = [&exe, "sandbox", "--policy", &policy, "--cwd", &cwd, "--", &probe, &list];
-    Launch::new(&argv, &world.cwd).run(actor)
+    let argv = [&exe, "sandbox", "--policy", &policy, "--cwd", &cwd];
+    Launch::new(&with_flags(&argv, world, &["--", &probe, &list]), &world.cwd).run(actor)
+}
+
+fn with_flags<'a>(argv: &[&'a str], world: &'a World, command: &[&'a str]) -> Vec<&'a str> {
+    let flags: Vec<&str> = world.flags.iter().map(String::as_str).collect();
+    [argv, &flags, command].concat()
 }
 
 fn text(path: &std::path::Path) -> String {

@@ -19,6 +19,8 @@ pub struct World {
     /// The policy, and the file that it is in.
     pub policy: PathBuf,
     pub policy_text: String,
+    /// What goes with it on the command line.
+    pub flags: Vec<String>,
     /// Whether it is asked as a bundle on disk, and where that is.
     pub as_bundle: bool,
     pub bundle: PathBuf,
@@ -91,11 +93,11 @@ impl World {
         let (dir, _) = stage.place("world")?;
         let at = |name: &str| dir.join(name);
         let (cwd, policy, questions, list) = (at("w"), at("policy.json"), at("questions"), at("list"));
-        let (policy_text, paths, mounts) = (String::new(), Vec::new(), Vec::new());
+        let (policy_text, flags, paths, mounts) = (String::new(), Vec::new(), Vec::new(), Vec::new());
         let (bundle, as_bundle) = (at("bundle"), seed % 2 == 1);
         fs::create_dir(&bundle)?;
         lchown(&bundle, Some(actor.uid), Some(actor.gid))?;
-        let mut world = World { dir, mounts, cwd, policy, policy_text, as_bundle, bundle, paths, questions, list };
+        let mut world = World { dir, mounts, cwd, policy, policy_text, flags, as_bundle, bundle, paths, questions, list };
         let mut dice = Dice(seed);
         let mut tree = Tree { dice: &mut dice, dirs: Vec::new(), all: Vec::new() };
         for top in [&world.cwd, &world.dir.join("x"), &world.dir.join("y")] {
@@ -105,7 +107,11 @@ impl World {
         world.mounts = tree.mounts()?;
         let (mut all, dirs) = (std::mem::take(&mut tree.all), std::mem::take(&mut tree.dirs));
         all.extend(world.mounts.iter().flat_map(|at| [at.join("inner"), at.join("new")]));
-        world.policy_text = random_policy(&mut dice, &all, &[&stage.probe, &world.list]).to_string();
+        world.policy_text = random_policy(&mut dice, &all, &dirs, &[&stage.probe, &world.list]).to_string();
+        if dice.one_in(3) {
+            let more = json!({ "file_system": { "entries": random_entries(&mut dice, &all) } });
+            world.flags = vec!["--additional".into(), more.to_string()];
+        }
         tree_modes(&mut dice, actor, &all, &world)?;
         world.ask(all, &dirs)
     }
@@ -235,10 +241,15 @@ fn tree_modes(dice: &mut Dice, actor: &Actor, all: &[PathBuf], world: &World) ->
     Ok(())
 }
 
-fn random_policy(dice: &mut Dice, all: &[PathBuf], needed: &[&Path]) -> Value {
-    let special =
-        |kind: &str, access: &str| json!({ "path": { "type": "special", "value": { "kind": kind } }, "access": access });
-    let path = |path: &Path, access: &str| json!({ "path": { "type": "path", "path": path }, "access": access });
+fn special(kind: &str, access: &str) -> Value {
+    json!({ "path": { "type": "special", "value": { "kind": kind } }, "access": access })
+}
+
+fn path(path: &Path, access: &str) -> Value {
+    json!({ "path": { "type": "path", "path": path }, "access": access })
+}
+
+fn random_policy(dice: &mut Dice, all: &[PathBuf], dirs: &[PathBuf], needed: &[&Path]) -> Value {
     let mut entries = match dice.below(4) {
         0 => vec![special("minimal", "read")],
         _ => vec![special("root", "read")],
@@ -247,11 +258,40 @@ fn random_policy(dice: &mut Dice, all: &[PathBuf], needed: &[&Path]) -> Value {
     if dice.one_in(2) {
         entries.push(special("slash_tmp", "write"));
     }
+    entries.extend(random_entries(dice, all));
+    entries.extend(random_globs(dice, dirs));
+    entries.extend(needed.iter().map(|file| path(file, "read")));
+    let depth = dice.of(&[Value::Null, Value::Null, json!(1), json!(2)]);
+    let file_system = json!({ "type": "restricted", "entries": entries, "glob_scan_max_depth": depth });
+    json!({ "type": "managed", "file_system": file_system, "network": "restricted", "codexrun": random_choices(dice) })
+}
+
+fn random_entries(dice: &mut Dice, all: &[PathBuf]) -> Vec<Value> {
+    let mut entries = Vec::new();
     for _ in 0..dice.below(6) {
         let at = dice.of(all);
         let at = if dice.one_in(6) { at.join("absent") } else { at };
         entries.push(path(&at, dice.of(&["read", "write", "write", "deny", "deny"])));
     }
-    entries.extend(needed.iter().map(|file| path(file, "read")));
-    json!({ "type": "managed", "file_system": { "type": "restricted", "entries": entries }, "network": "restricted" })
+    entries
+}
+
+/// Below directories of the tree, links to them, and the workspace.
+fn random_globs(dice: &mut Dice, dirs: &[PathBuf]) -> Vec<Value> {
+    let below = |dice: &mut Dice| dice.of(&["**/a", "**/[bc]", "*/c", "**/l?", "**/{a,.git}", "*/**", "**/b/**/d", "?/*", "a"]);
+    let glob = |dice: &mut Dice| match dice.below(3) {
+        0 => format!("codex-project-roots://{}", below(dice)),
+        _ => format!("{}/{}", dice.of(dirs).display(), below(dice)),
+    };
+    let count = if dice.one_in(2) { 0 } else { 1 + dice.below(2) };
+    let entry = |pattern: String| json!({ "path": { "type": "glob_pattern", "pattern": pattern }, "access": "deny" });
+    (0..count).map(|_| entry(glob(dice))).collect()
+}
+
+fn random_choices(dice: &mut Dice) -> Value {
+    let git = if dice.one_in(12) { "commit" } else { "protect" };
+    let caches = if dice.one_in(4) { json!(["npm", "cargo"]) } else { json!([]) };
+    let devices = if dice.one_in(4) { json!(["fuse", "/dev/net/*"]) } else { json!([]) };
+    json!({ "private_tmp": dice.one_in(4), "deny_secrets": dice.one_in(4), "nested_git": dice.one_in(3), "git": git,
+        "caches": caches, "devices": devices })
 }

@@ -18,18 +18,21 @@ impl Bundle {
         if let Rootfs::Skeleton(skeleton) = &self.rootfs {
             made.skeleton(skeleton, &dir.join(ROOTFS))?;
         }
-        config.write_all(self.to_json().as_bytes()).map_err(|e| failed("write", &dir.join(CONFIG), &e))?;
+        config.write_all(self.to_json()?.as_bytes()).map_err(|e| failed("write", &dir.join(CONFIG), &e))?;
         made.keep();
         Ok(())
     }
 
     /// config.json: keys sorted, tabs like `runc spec`, a final newline. The same bundle gives the same bytes.
-    pub fn to_json(&self) -> String {
-        // Both steps fail only for a map whose key is not a string; `Spec` has none.
-        let mut value = serde_json::to_value(&self.spec).unwrap_or_default();
+    ///
+    /// # Errors
+    /// A path that is not UTF-8, which JSON cannot carry.
+    pub fn to_json(&self) -> Result<String> {
+        let fail = |e| Error::new("config.json cannot be written").cause(e);
+        let mut value = serde_json::to_value(&self.spec).map_err(fail)?;
         value.sort_all_objects();
         sort_capabilities(&mut value);
-        pretty(&value)
+        pretty(&value).map_err(fail)
     }
 }
 
@@ -43,14 +46,13 @@ fn sort_capabilities(spec: &mut Value) {
     }
 }
 
-fn pretty(value: &Value) -> String {
+fn pretty(value: &Value) -> serde_json::Result<String> {
     let mut text = Vec::new();
     let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
     let mut out = serde_json::Serializer::with_formatter(&mut text, tabs);
-    // Writing to memory cannot fail.
-    let _ = serde::Serialize::serialize(value, &mut out);
+    serde::Serialize::serialize(value, &mut out)?;
     text.push(b'\n');
-    String::from_utf8_lossy(&text).into_owned()
+    String::from_utf8(text).map_err(serde::ser::Error::custom)
 }
 
 /// What has been made so far; removed again, last first, unless everything succeeds.
@@ -160,6 +162,7 @@ fn failed(call: &str, path: &Path, e: &io::Error) -> Error {
 mod tests {
     use super::*;
     use oci_spec::runtime::Spec;
+    use std::os::unix::ffi::OsStringExt;
 
     fn bundle() -> Bundle {
         let dir = |path: &str, mode| Node::Dir { path: path.into(), mode };
@@ -209,13 +212,25 @@ mod tests {
 
     #[test]
     fn the_same_bundle_gives_the_same_bytes() {
-        let first = bundle().to_json();
+        let first = bundle().to_json().unwrap();
         assert!(first.ends_with("}\n") && first.starts_with("{\n\t\""));
-        assert!((0..20).all(|_| bundle().to_json() == first));
+        assert!((0..20).all(|_| bundle().to_json().unwrap() == first));
         let at: Vec<_> = ["\"hostname\"", "\"linux\"", "\"mounts\"", "\"ociVersion\"", "\"process\"", "\"root\""]
             .map(|key| first.find(key).unwrap())
             .to_vec();
         assert!(at.is_sorted());
+    }
+
+    #[test]
+    fn what_json_cannot_carry_is_an_error_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bundle = bundle();
+        let mut process = oci_spec::runtime::Process::default();
+        process.set_cwd(std::ffi::OsString::from_vec(b"/\xff".into()).into());
+        bundle.spec.set_process(Some(process));
+        let said = bundle.write(dir.path()).unwrap_err().to_string();
+        assert!(said.starts_with("config.json cannot be written"), "{said}");
+        assert!(names(dir.path()).is_empty());
     }
 
     #[test]

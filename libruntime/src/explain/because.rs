@@ -35,11 +35,22 @@ pub(super) fn because(said: &[Said], at: &Path, read_only: bool) -> Because {
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Because::Entry(said) => write!(f, "entries[{}]: {} = {}", said.entry, said.target, word(said.access)),
-            Because::Protection(said) => write!(f, "protected metadata of entries[{}]: {}", said.entry, said.target),
+            Because::Entry(said) => write!(f, "{} = {}", Source(said), word(said.access)),
+            Because::Protection(said) => write!(f, "protected metadata of {}", Source(said)),
             Because::Own => f.write_str("the sandbox's own"),
             Because::Nothing => f.write_str("no entry"),
         }
+    }
+}
+
+/// Where a policy says it; a choice has its name alone.
+struct Source<'a>(&'a Said);
+
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Said { entry, target, .. } = self.0;
+        entry.map_or(Ok(()), |entry| write!(f, "entries[{entry}]: "))?;
+        f.write_str(target)
     }
 }
 
@@ -61,7 +72,7 @@ mod tests {
         let said: Vec<Said> = [("/", Access::Read), ("/w", Access::Write), ("/w", Access::Read), ("/w/x", Access::Deny)]
             .into_iter()
             .enumerate()
-            .map(|(entry, (path, access))| Said { path: path.into(), access, entry, target: path.into() })
+            .map(|(entry, (path, access))| Said { path: path.into(), access, entry: Some(entry), target: path.into() })
             .collect();
         let words = |at: &str, read_only| because(&said, Path::new(at), read_only).to_string();
         assert_eq!(words("/usr", true), "entries[0]: / = read");
@@ -69,6 +80,8 @@ mod tests {
         assert_eq!(words("/w/.git", true), "protected metadata of entries[1]: /w");
         assert_eq!(words("/w/x/y", true), "entries[3]: /w/x = deny");
         assert_eq!(words("/dev/pts", false), "the sandbox's own");
+        let secret = Said { path: "/h".into(), access: Access::Deny, entry: None, target: "codexrun.deny_secrets".into() };
+        assert_eq!(because(&[secret], Path::new("/h/k"), true).to_string(), "codexrun.deny_secrets = deny");
         assert_eq!(because(&said[1..], Path::new("/usr"), true), Because::Nothing);
     }
 }

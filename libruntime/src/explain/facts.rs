@@ -2,11 +2,12 @@
 
 use super::Explained;
 use super::right::names;
-use crate::Error;
 use crate::bpf::{self, Calls};
+use crate::bridge::Route;
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::op::ParentOp;
+use crate::{Error, annotation};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
 use std::path::PathBuf;
 
@@ -25,6 +26,8 @@ pub struct Facts {
     pub no_new_privileges: bool,
     /// Each kind, and whose it is.
     pub namespaces: Vec<(&'static str, Whose)>,
+    /// What a bridge carries to and from a network of its own.
+    pub routes: Vec<Route>,
     /// None: every call is made.
     pub system_calls: Option<Calls>,
     /// `NAME=VALUE`.
@@ -68,6 +71,7 @@ impl Explained<'_> {
             capabilities: names(self.who.capabilities),
             no_new_privileges: process.and_then(|process| process.no_new_privileges()) == Some(true),
             namespaces: KINDS.map(|(kind, name)| (name, whose(spec, kind))).into(),
+            routes: routes(spec),
             system_calls: seccomp.map(|seccomp| bpf::calls(seccomp, host.native)).transpose()?,
             environment: process.and_then(|process| process.env().clone()).unwrap_or_default(),
             limits: limits(spec, plan),
@@ -83,11 +87,18 @@ fn whose(spec: &Spec, kind: Type) -> Whose {
     }
 }
 
+/// Words of the hook that opens the bridge; words of others are no routes.
+fn routes(spec: &Spec) -> Vec<Route> {
+    let hooks = spec.hooks().iter().flat_map(|hooks| hooks.create_runtime().iter().flatten());
+    hooks.flat_map(|hook| hook.args().iter().flatten()).filter_map(|word| word.parse().ok()).collect()
+}
+
 /// Of the process, then of its cgroup: the file that the host has first.
 fn limits(spec: &Spec, plan: &Plan) -> Vec<(String, String)> {
     let rlimits = spec.process().iter().flat_map(|process| process.rlimits().iter().flatten());
     let rlimits = rlimits.map(|limit| (limit.typ().to_string(), format!("{}, at most {}", limit.soft(), limit.hard())));
     let cgroup = plan.parent.iter().filter_map(|step| if let ParentOp::Cgroup(cgroup) = &step.op { Some(cgroup) } else { None });
     let writes = cgroup.flat_map(|cgroup| &cgroup.writes).filter_map(|write| write.choices.first().cloned());
-    rlimits.chain(writes).collect()
+    let wall = spec.annotations().iter().filter_map(|all| all.get(annotation::WALL_TIME));
+    rlimits.chain(writes).chain(wall.map(|seconds| ("wall time".into(), format!("{seconds} s")))).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::{Answer, Facts, Namespace, Verdict};
 use crate::bpf::{Calls, answer, permits};
+use crate::bridge::{Route, Side};
 use std::fmt;
 
 impl fmt::Display for Answer {
@@ -72,7 +73,7 @@ impl Facts {
     pub fn network(&self) -> String {
         let network = self.namespaces.iter().find(|(kind, _)| *kind == "network");
         match network.map(|(_, whose)| whose) {
-            Some(Namespace::Own) => "its own, with nothing but loopback".into(),
+            Some(Namespace::Own) => self.routes.iter().fold("its own, with nothing but loopback".into(), told),
             Some(Namespace::Joined(path)) => format!("that of `{}`", path.display()),
             Some(Namespace::Caller) | None => "the caller's".into(),
         }
@@ -84,6 +85,14 @@ impl Facts {
             names.collect::<Vec<_>>().join(" ")
         };
         format!("its own: {}; the caller's: {}", of(&Namespace::Own), of(&Namespace::Caller))
+    }
+}
+
+fn told(network: String, route: &Route) -> String {
+    let Route { side, listen, dial } = route;
+    match side {
+        Side::Inside => format!("{network}; there {listen} is {dial} of the caller's"),
+        Side::Outside => format!("{network}; the caller's {listen} is {dial} there"),
     }
 }
 

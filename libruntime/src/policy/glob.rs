@@ -62,6 +62,17 @@ impl Pattern {
         Pattern { base, parts: parts.collect() }
     }
 
+    /// Whether it matches `path`, by words alone.
+    pub fn matches(&self, path: &Path) -> bool {
+        let Ok(below) = path.strip_prefix(&self.base) else { return false };
+        let one = std::slice::from_ref(self);
+        let mut reached = (self.is_exact(), Progress::start(one));
+        for name in below {
+            reached = reached.1.step(one, name);
+        }
+        reached.0
+    }
+
     /// Whether it names one path, its base.
     pub fn is_exact(&self) -> bool {
         self.parts.is_empty()

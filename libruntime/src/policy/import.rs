@@ -69,6 +69,12 @@ fn entry(target: Target, access: Access) -> Entry {
     Entry { target, access, skip_missing: false }
 }
 
+/// As a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 struct Draft<'a> {
     base: Base<'a>,
     entries: Vec<Entry>,
@@ -130,14 +136,19 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Domains need a proxy, which a policy cannot ask for: nothing is permitted rather than everything.
+    /// Domains need a proxy, for which `sandbox` has flags and a policy no words: nothing is permitted rather than everything.
     fn network(&mut self, settings: &Map<String, Value>, place: &str) -> Result<Network> {
         for (key, value) in settings {
             let empty = value.as_array().is_some_and(Vec::is_empty) || *value == Value::Bool(false);
+            let flags = |flag: &str, value: &Value| -> Result<String> {
+                let all = list(value, &format!("{place}.{key}"))?;
+                let all: Vec<String> = all.into_iter().map(|domain| format!("{flag} {}", quoted(domain))).collect();
+                Ok(all.join(" "))
+            };
             let why = match key.as_str() {
-                "deniedDomains" => continue, // no domain is reached
                 _ if empty => continue,
-                "allowedDomains" => "a policy has no list of domains; the network stays shut",
+                "allowedDomains" => &format!("the network stays shut; `sandbox` opens it by {}", flags("--allow-domain", value)?),
+                "deniedDomains" => &format!("no domain is reached; beside --allow-domain by {}", flags("--deny-domain", value)?),
                 "allowUnixSockets" | "allowAllUnixSockets" => "Unix sockets stay refused while the network is shut",
                 _ => "has no counterpart; the network stays shut",
             };
@@ -267,7 +278,7 @@ mod tests {
     #[test]
     fn sandbox_runtime_settings_become_entries_and_domains_are_told_as_lost() {
         let (entries, lost) = read(json!({
-            "network": { "allowedDomains": ["github.com"], "deniedDomains": ["x.example"], "allowLocalBinding": false },
+            "network": { "allowedDomains": ["github.com", "*.x.example"], "deniedDomains": ["x.example"], "allowLocalBinding": false },
             "filesystem": { "denyRead": ["~/.ssh", "secrets/*.pem"], "allowWrite": [".", "/tmp/**"], "denyWrite": [".env", "*.key"] },
         }));
         assert_eq!(
@@ -278,7 +289,8 @@ mod tests {
             lost,
             [
                 "filesystem.denyWrite[1]: `*.key`: only a denial of reading can be a pattern",
-                "network.allowedDomains: a policy has no list of domains; the network stays shut",
+                "network.allowedDomains: the network stays shut; `sandbox` opens it by --allow-domain github.com --allow-domain '*.x.example'",
+                "network.deniedDomains: no domain is reached; beside --allow-domain by --deny-domain x.example",
             ]
         );
     }

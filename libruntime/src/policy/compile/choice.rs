@@ -10,17 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Adds them to what the entries wish.
 pub(super) fn wishes(choices: &Choices, wishes: &mut Wishes, walk: &Walk, found: &mut Findings) {
-    for path in devices(choices, walk, found) {
-        // A mount that is read-only keeps nobody from writing to a device, and nobody can make another one there.
-        wish(wishes, path, Wish { access: Access::Read, skip_missing: true });
-    }
-    for path in caches(choices, walk) {
-        wish(wishes, path, Wish { access: Access::Write, skip_missing: true });
-    }
-    if choices.deny_secrets {
-        for path in below_home(SECRETS, walk) {
-            wish(wishes, path, Wish { access: Access::Deny, skip_missing: true });
-        }
+    for (_, path, new) in wished(choices, walk, found) {
+        wish(wishes, path, new);
     }
     if choices.private_tmp {
         private_tmp(wishes, walk);
@@ -28,6 +19,21 @@ pub(super) fn wishes(choices: &Choices, wishes: &mut Wishes, walk: &Walk, found:
     if (choices.deny_secrets || !choices.caches.is_empty()) && walk.view.home().is_none() {
         found.errors.push(Error::new("`deny_secrets` and `caches` need a home directory, and none is known"));
     }
+}
+
+/// Each with the name of its choice.
+pub(super) fn wished(choices: &Choices, walk: &Walk, found: &mut Findings) -> Vec<(&'static str, PathBuf, Wish)> {
+    let secrets = if choices.deny_secrets { below_home(SECRETS, walk) } else { Vec::new() };
+    let all = [
+        // A mount that is read-only keeps nobody from writing to a device, and nobody can make another one there.
+        ("devices", Access::Read, devices(choices, walk, found)),
+        ("caches", Access::Write, caches(choices, walk)),
+        ("deny_secrets", Access::Deny, secrets),
+    ];
+    let named = |(name, access, paths): (_, _, Vec<PathBuf>)| {
+        paths.into_iter().map(move |path| (name, path, Wish { access, skip_missing: true }))
+    };
+    all.into_iter().flat_map(named).collect()
 }
 
 /// The granted caches: nobody keeps a repository or instructions at their top.
@@ -67,7 +73,12 @@ pub(super) const TMP: &str = "/tmp";
 /// What the policy says of /tmp as a whole has no meaning for a new one, nor what it says of a temporary directory in the old one.
 fn private_tmp(wishes: &mut Wishes, walk: &Walk) {
     wishes.remove(Path::new(TMP));
-    if let Some(tmpdir) = walk.view.tmpdir().filter(|path| path.starts_with(TMP)) {
+    if let Some(tmpdir) = tmpdir_in_tmp(walk) {
         wishes.remove(&tmpdir);
     }
+}
+
+/// `$TMPDIR` in the directory that is made anew.
+pub(super) fn tmpdir_in_tmp(walk: &Walk) -> Option<PathBuf> {
+    walk.view.tmpdir().filter(|path| path.starts_with(TMP))
 }

@@ -25,6 +25,12 @@ pub(super) fn patterns(glob: &str, cwd: &Path, found: &mut Findings) -> Vec<Patt
     })
 }
 
+/// A pattern that can only match one path is that path: it is denied before it exists.
+pub(super) fn exact(glob: &str, cwd: &Path, found: &mut Findings) -> Vec<PathBuf> {
+    let all = patterns(glob, cwd, found).into_iter();
+    all.filter(Pattern::is_exact).map(|pattern| pattern.base).collect()
+}
+
 /// Looks for what every glob of the policy matches and denies it. What is granted must be on the ground already.
 pub(super) fn deny(policy: &Restricted, cwd: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
     let mut searches: BTreeMap<PathBuf, Vec<Pattern>> = BTreeMap::new();
@@ -85,15 +91,20 @@ fn search(base: &Path, patterns: &[Pattern], max_depth: Option<usize>, ground: &
     let listed = |dir: &PathBuf| format!("`{}` cannot be listed: files in it are not denied by a pattern", dir.display());
     found.warnings.extend(all.barred.iter().map(listed));
     let (links, places): (Vec<Hit>, Vec<Hit>) = all.hits.into_iter().partition(|hit| hit.kind == Kind::Symlink);
+    let before = ground.matched.len();
     for hit in places {
         plant(hit, ground, walk);
     }
     for link in links {
         follow(&link.path, ground, walk, found);
     }
+    for (_, name) in &mut ground.matched[before..] {
+        *name = name.strip_prefix(root).map(|below| base.join(below)).unwrap_or_default();
+    }
 }
 
 fn plant(hit: Hit, ground: &mut Ground, walk: &Walk) {
+    ground.matched.push((hit.path.clone(), hit.path.clone()));
     let dir = hit.kind == Kind::Dir;
     if dir && walk.kind(&hit.path) == Err(std::io::ErrorKind::NotFound) {
         ground.hold(&hit.path, walk); // another sandbox's placeholder, which may go at any moment
@@ -116,6 +127,7 @@ fn follow(link: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
     let theirs = ground.tree.replaceable(link);
     if !(dir && theirs) {
         ground.tree.put(at.clone(), Spot { access: Access::Deny, dir });
+        ground.matched.push((at.clone(), link.into()));
     }
     if theirs {
         let now = if dir { "is not denied" } else { "is denied as long as the link stays" };

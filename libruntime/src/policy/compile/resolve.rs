@@ -4,7 +4,6 @@
 use super::Findings;
 use super::globs;
 use super::walk::Walk;
-use crate::policy::glob::Pattern;
 use crate::policy::view::Kind;
 use crate::policy::{Access, Entry, Restricted, Special, Target};
 use std::collections::BTreeMap;
@@ -67,11 +66,7 @@ fn is_minimal(entry: &Entry) -> bool {
 fn places(entry: &Entry, cwd: &Path, walk: &Walk, found: &mut Findings) -> Vec<PathBuf> {
     match &entry.target {
         Target::Path(path) => vec![path.clone()],
-        // A pattern that can only match one path is that path: it is denied before it exists. The others: `globs`.
-        Target::Glob(glob) => {
-            let all = globs::patterns(glob, cwd, found).into_iter();
-            all.filter(Pattern::is_exact).map(|pattern| pattern.base).collect()
-        }
+        Target::Glob(glob) => globs::exact(glob, cwd, found), // the others: `globs`
         Target::Special(special) => special_place(special, cwd, walk, found).into_iter().collect(),
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Ground {
     pub caches: BTreeSet<PathBuf>,
     /// Deny patterns, absolute: what was expanded when the bundle was made.
     pub globs: Vec<String>,
+    /// What they deny, and the name by which they match it.
+    pub matched: Vec<(PathBuf, PathBuf)>,
 }
 
 /// A wish and where its path leads.

@@ -3,6 +3,7 @@
 use super::cursor::At;
 use super::{legacy, profile, split};
 use crate::policy::Policy;
+use crate::policy::choice::KEY;
 use crate::{Error, Result};
 
 type Form = (&'static str, fn(&At) -> Result<Policy>);
@@ -36,7 +37,7 @@ fn recognise(at: &At) -> Result<Form> {
     if at.get("file_system").is_some() || at.get("network").is_some() {
         return Ok(if is_pair(at) { PAIR } else { UNTAGGED });
     }
-    match keys.first() {
+    match keys.iter().find(|key| key.name().str != KEY) {
         None => Ok(UNTAGGED),
         Some(key) => Err(key.unknown("a policy", &["type", "file_system", "network", "kind", "entries"])),
     }

@@ -2,6 +2,7 @@
 //! read; a test asks schema and parser about the same documents.
 
 use super::split::{ACCESS, KINDS, NETWORK};
+use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS};
 use serde_json::{Map, Value, json};
 
 /// The schema of every JSON form.
@@ -14,17 +15,50 @@ pub fn schema() -> Value {
         "$defs": {
             "path": { "type": "string", "pattern": "^(/|~$|~/)", "description": "absolute, or below the home directory" },
             "paths": { "type": "array", "items": refer("path") },
-            "network": words(NETWORK),
+            "network": { "anyOf": [words(NETWORK), object(&[("mode", constant("proxy"))], &["mode"])] },
             "depth": { "type": ["integer", "null"], "minimum": 1 },
-            "legacy": { "anyOf": legacy() },
-            "profile": { "anyOf": profile() },
-            "untagged": untagged(),
-            "pair": object(&[("file_system", refer("fileSystem")), ("network", refer("network"))], &["file_system"]),
-            "fileSystem": file_system("kind", words(KINDS), &[]),
+            "legacy": { "anyOf": beside(legacy()) },
+            "profile": { "anyOf": beside(profile()) },
+            "untagged": { "anyOf": beside(vec![untagged()]) },
+            "pair": { "anyOf": beside(vec![object(&[("file_system", refer("kinds")), ("network", refer("network"))], &["file_system"])]) },
+            "fileSystem": { "anyOf": beside(vec![kinds()]) },
+            "kinds": kinds(),
+            "choices": choices(),
             "entry": entry(),
             "target": target(),
         },
     })
+}
+
+/// Each form, with the key that may stand in any of them.
+fn beside(forms: Vec<Value>) -> Vec<Value> {
+    let with = |mut form: Value| {
+        form["properties"][KEY] = refer("choices");
+        form
+    };
+    forms.into_iter().map(with).collect()
+}
+
+fn kinds() -> Value {
+    file_system("kind", words(KINDS), &[])
+}
+
+fn choices() -> Value {
+    let list = |item: Value| optional(json!({ "type": "array", "items": item }));
+    let device = json!({ "anyOf": [words(DEVICES), { "type": "string", "pattern": "^/dev/." }] });
+    let limit = json!({ "type": ["integer", "string"], "minimum": 1, "description": "`memory` also `512m`, `cpus` also `0.5`" });
+    let limits: Vec<(&str, Value)> = LIMITS.iter().map(|name| (*name, limit.clone())).collect();
+    let field = |name: &&'static str| {
+        let schema = match *name {
+            "devices" => list(device.clone()),
+            "caches" => list(words(CACHES)),
+            "git" => optional(words(GIT)),
+            "limits" => optional(object(&limits, &[])),
+            _ => json!({ "type": ["boolean", "null"] }),
+        };
+        (*name, schema)
+    };
+    object(&FIELDS.iter().map(field).collect::<Vec<_>>(), &[])
 }
 
 fn refer(name: &str) -> Value {
@@ -66,7 +100,7 @@ fn legacy() -> Vec<Value> {
     vec![
         object(&[tag("danger-full-access")], &["type"]),
         object(&[tag("read-only"), ("network_access", flag), ("access", reads)], &["type"]),
-        object(&[tag("external-sandbox"), ("network_access", refer("network"))], &["type"]),
+        object(&[tag("external-sandbox"), ("network_access", words(NETWORK))], &["type"]),
         object(&workspace, &["type"]),
     ]
 }
@@ -132,6 +166,7 @@ mod tests {
             "enum" => rule.as_array().unwrap().contains(value),
             "type" => rule.as_array().map_or_else(|| is(rule, value), |all| all.iter().any(|one| is(one, value))),
             "minimum" => value.as_u64().is_none_or(|n| n >= rule.as_u64().unwrap()),
+            "pattern" if rule == "^/dev/." => value.as_str().is_none_or(|text| text.len() > 5 && text.starts_with("/dev/")),
             "pattern" => value.as_str().is_none_or(|text| text.starts_with('/') || text == "~" || text.starts_with("~/")),
             "items" => value.as_array().is_none_or(|all| all.iter().all(|one| holds(root, rule, one))),
             "required" => {
@@ -178,6 +213,11 @@ mod tests {
             json!({ "type": "managed", "file_system": { "type": "restricted", "entries": entries, "glob_scan_max_depth": 3 },
                 "network": "restricted" }),
             json!({ "type": "disabled" }),
+            json!({ "type": "read-only", "codexrun": { "private_tmp": true, "devices": ["dri", "/dev/fuse"], "git": "commit",
+                "caches": ["npm"], "deny_secrets": false, "nested_git": null,
+                "limits": { "pids": 9, "memory": "2g", "cpus": "1.5", "files": 3, "wall": 60 } } }),
+            json!({ "type": "managed", "file_system": { "type": "unrestricted" }, "network": { "mode": "proxy" } }),
+            json!({ "kind": "unrestricted", "codexrun": {} }),
             json!({ "type": "external", "network": "enabled" }),
             json!({ "file_system": { "entries": entries }, "network": { "enabled": true } }),
             json!({ "file_system": { "read": ["/a"], "write": ["/b"] } }),
@@ -240,6 +280,7 @@ mod tests {
         "unknown field `path`",
         "unknown field `subpath`",
         "unknown field `stranger` in `project_roots`",
+        "is no limit of",
     ];
 
     #[test]
