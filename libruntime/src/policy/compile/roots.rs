@@ -136,7 +136,7 @@ impl Ground {
         if !self.tree.replaceable(at) || self.tree.in_fresh(parent) {
             return;
         }
-        if walk.view.writable(parent) {
+        if walk.writable(parent) {
             self.placeholders.insert(at.to_path_buf());
         }
     }
