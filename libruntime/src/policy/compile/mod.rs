@@ -198,11 +198,8 @@ fn working_directory(request: &Request, style: Style, ground: &Ground, walk: &Wa
     let cwd = match walk.trace(&request.cwd).end {
         End::Dir(cwd) => cwd,
         end => {
-            let mut error = Error::new(format!("working directory `{}` is no directory", request.cwd.display()));
-            if let End::Barred(at) = end {
-                error.cause = walk.kind(&at).err().map(|kind| format!("`{}`: {kind}", at.display()));
-            }
-            found.errors.push(error);
+            let error = Error::new(format!("working directory `{}` is no directory", request.cwd.display()));
+            found.errors.push(if let End::Barred(at) = end { error.cause(walk.barred(&at)) } else { error });
             return request.cwd.clone();
         }
     };

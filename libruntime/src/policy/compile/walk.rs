@@ -79,6 +79,12 @@ impl<'a> Walk<'a> {
         kind
     }
 
+    /// Why the caller cannot go on here, in words.
+    pub fn barred(&self, at: &Path) -> String {
+        let said = self.kind(at).err().map(|kind| format!(": {kind}")).unwrap_or_default();
+        format!("`{}` cannot be entered{said}", at.display())
+    }
+
     /// readlink(2).
     pub fn link(&self, path: &Path) -> io::Result<PathBuf> {
         self.heard("read the link", path, self.view.link(path))
