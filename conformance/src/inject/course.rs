@@ -154,9 +154,7 @@ impl<'t> Ground<'t> {
 
     /// What stays after the next codexrun commands have been given their chance.
     fn left(&self, traced: &Traced) -> Result<Option<String>, No> {
-        if self.course == Course::Delete && traced.code == 0 && self.status().is_some() {
-            return Ok(Some("delete: exit 0, and the container is still known".into()));
-        }
+        let known = self.course == Course::Delete && traced.code == 0 && self.status().is_some();
         if self.course != Course::Sandbox {
             let ran = self.deleted()?;
             if ran.code != 0 {
@@ -165,6 +163,9 @@ impl<'t> Ground<'t> {
         } else if self.untouched().is_err() {
             // A placeholder whose keeper was killed is taken over by the next sandbox.
             self.sandbox("true").run(&self.turn.column.actor)?;
+        }
+        if known {
+            return Ok(Some("delete: exit 0, and the container is still known".into()));
         }
         let clean = crate::oci::nothing_left(self.turn, &self.mounts).and_then(|()| self.untouched());
         match clean {

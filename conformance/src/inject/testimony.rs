@@ -32,6 +32,11 @@ fn plain(line: &str) -> Option<String> {
         let whose = if host.as_os_str() == format!("{kind}:[{inode}").as_str() { "the host's" } else { "its own" };
         return Some(format!("namespace {kind}: {whose}"));
     }
+    if let Some(pids) = line.strip_prefix("status NSpid:") {
+        // How many processes came before is another matter: one that cannot be kept from its own file is made again.
+        let whose = |pid| if pid == "1" { "the first" } else { "another" };
+        return Some(format!("process: {}", pids.split_whitespace().map(whose).collect::<Vec<_>>().join(", ")));
+    }
     let words = line.split(' ').map(|word| match word.split_once(':') {
         Some((tag @ ("shared" | "master" | "propagate_from"), _)) => tag,
         _ => word,
@@ -60,6 +65,8 @@ mod tests {
         let two = of("testimony\nmount / / rw master:9 - tmpfs\nlrwx 1 mnt -> mnt:[2]\nend").unwrap();
         assert_eq!(difference(&one, &two), None);
         assert!(one.contains(&"namespace mnt: its own".to_string()));
+        let process = |pids: &str| of(&format!("testimony\nstatus NSpid:\t{pids}\nend")).unwrap();
+        assert!(process("4") == process("5") && process("1") != process("4") && process("4") != process("4\t4"));
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub struct Fault {
 const MOST: usize = 256;
 
 impl Bundle {
-    /// For a bundle that [`Bundle::read`] refuses; `None` where one reason is all that can be said (it is no JSON).
+    /// For a bundle that [`Bundle::read`] refuses; `None` where one reason is all that can be said: it is no JSON, or a file
+    /// could not be read and now can.
     pub fn mend(dir: &Path) -> Option<Mended> {
         let file = std::path::absolute(dir).ok()?.join(CONFIG);
         let dir = file.parent()?;
@@ -43,7 +44,8 @@ impl Bundle {
             }
             dir.to_owned()
         });
-        Some(Mended { bundle: Bundle { spec, rootfs: Rootfs::Dir(root), unknown: Vec::new() }, faults })
+        let bundle = Bundle { spec, rootfs: Rootfs::Dir(root), unknown: Vec::new() };
+        (!faults.is_empty()).then_some(Mended { bundle, faults })
     }
 }
 
@@ -210,6 +212,15 @@ mod tests {
         assert!(said[2].starts_with(":3:46: ") && said[11].starts_with(":8:64: "), "columns are the file's: {said:#?}");
         assert!(said[13].starts_with("root: missing") && said.len() == 14, "{said:#?}");
         assert!(said[5].contains("missing field `destination`") && said[4].contains("unknown variant `RLIMIT_X`"), "{said:#?}");
+    }
+
+    /// `conformance --inject`: a read that failed once was followed by a mended bundle without a fault, and by no sentence.
+    #[test]
+    fn a_bundle_without_a_fault_is_not_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("rootfs")).unwrap();
+        std::fs::write(dir.path().join(CONFIG), r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"}}"#).unwrap();
+        assert!(Bundle::read(dir.path()).is_ok() && Bundle::mend(dir.path()).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod disk;
 mod recorded;
 mod scan;
 
-pub use disk::Disk;
+pub use disk::{Disk, speaks_of_the_path};
 pub use recorded::Recorded;
 pub use scan::Found;
 
@@ -74,10 +74,10 @@ pub trait View {
     /// At most 64 KiB of a file.
     fn read(&self, path: &Path) -> io::Result<String>;
     /// Whether the caller could read and enter a directory (or read a file) with no capability left, as inside the
-    /// sandbox: for root the mode counts too.
-    fn readable(&self, path: &Path) -> bool;
-    /// Whether the caller may create entries in a directory.
-    fn writable(&self, path: &Path) -> bool;
+    /// sandbox: for root the mode counts too. An error is the host's, not a no.
+    fn readable(&self, path: &Path) -> io::Result<bool>;
+    /// Whether the caller may create entries in a directory. An error is the host's, not a no.
+    fn writable(&self, path: &Path) -> io::Result<bool>;
     /// The codexrun executable, for the hook that removes placeholders under other runtimes.
     fn exe(&self) -> PathBuf;
     /// The machine's architecture, as `std::env::consts::ARCH` names it: which system calls a filter speaks of.

@@ -131,7 +131,8 @@ fn not_executed(name: &str, errno: Errno) -> Error {
         Errno::ENOENT => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
         Errno::EACCES => Error::new(format!("exec: \"{name}\": permission denied")),
         Errno::ELOOP => {
-            Error::new(format!("exec: \"{name}\": leads through a link of /proc, e.g. to codexrun's own file, or in a circle"))
+            let what = format!("exec: \"{name}\": leads through a link of /proc, e.g. to codexrun's own file, or in a circle");
+            Error::new(what).cause(describe(errno))
         }
         errno => Error::new(format!("exec: \"{name}\"")).cause(describe(errno)),
     };

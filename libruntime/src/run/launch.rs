@@ -66,7 +66,8 @@ impl<'a> Launch<'a> {
         // Ignored by the caller, it would keep us from learning how the container ended.
         signal::set_default(libc::SIGCHLD).map_err(|e| setup("reset SIGCHLD", e))?;
         let ended = self.with_cgroup(&blocked, caller);
-        signal::set_mask(&caller).map_err(|e| setup("restore signals", e))?;
+        // What has been started is not undone for it, nor is what went wrong.
+        signal::set_mask(&caller).map_err(|e| setup("restore signals", e)).map_or_else(|e| e.warn(), drop);
         ended
     }
 

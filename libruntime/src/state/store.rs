@@ -119,10 +119,12 @@ impl Store {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|e| failed("read", &self.root, &e))?,
         };
-        let mut ids: Vec<ContainerId> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+        let names = entries.map(|e| Ok(e?.file_name())).collect::<io::Result<Vec<_>>>();
+        let names = names.map_err(|e| failed("read", &self.root, &e))?;
+        let mut ids: Vec<ContainerId> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
         ids.sort();
         // Without a record it is about to be made, or was abandoned: nothing to show.
-        ids.retain(|id| self.dir(id).join(STATE).exists());
+        ids.retain(|id| self.dir(id).join(STATE).try_exists().unwrap_or(true));
         Ok(ids.iter().map(|id| self.load(id)).collect())
     }
 
@@ -147,8 +149,15 @@ impl Store {
     }
 
     fn make_root(&self) -> Result<()> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
-        made.map_err(|e| failed("create", &self.root, &e))?;
+        // Asked first: mkdir(2) says only that it is there, also where it is there and cannot be looked at.
+        match fs::metadata(&self.root) {
+            Ok(meta) if meta.is_dir() => {}
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed("read", &self.root, &e)),
+            Ok(_) | Err(_) => {
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
+                made.map_err(|e| failed("create", &self.root, &e))?;
+            }
+        }
         self.trust()
     }
 
@@ -157,7 +166,10 @@ impl Store {
         if !self.public {
             return Ok(());
         }
-        let Ok(meta) = fs::symlink_metadata(&self.root) else { return Ok(()) };
+        let meta = match fs::symlink_metadata(&self.root) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            meta => meta.map_err(|e| failed("read", &self.root, &e))?,
+        };
         let ours = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
         ours.then_some(()).ok_or_else(|| {
             let what = format!("`{}` is not a directory that only you can enter", self.root.display());
@@ -190,7 +202,8 @@ fn hold(dir: &Path) -> Result<Held> {
     let held = lock.metadata().map_err(|e| failed("read", &path, &e))?;
     match fs::symlink_metadata(&path) {
         Ok(now) if (now.dev(), now.ino()) == (held.dev(), held.ino()) => Ok(Held::Yes(Reserved { dir: dir.to_owned(), lock })),
-        _ => Ok(Held::Gone),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("read", &path, &e)),
+        Ok(_) | Err(_) => Ok(Held::Gone),
     }
 }
 

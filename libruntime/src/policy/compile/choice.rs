@@ -65,7 +65,7 @@ fn matching(path: &str, walk: &Walk) -> Vec<PathBuf> {
     let Some(stem) = path.strip_suffix('*').map(Path::new) else { return vec![path.into()].into_iter().filter(exists).collect() };
     let (Some(dir), Some(start)) = (stem.parent(), stem.file_name().and_then(|name| name.to_str())) else { return Vec::new() };
     let starts = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start));
-    walk.view.list(dir).unwrap_or_default().into_iter().filter(starts).filter(exists).collect()
+    walk.list(dir).into_iter().filter(starts).filter(exists).collect()
 }
 
 pub(super) const TMP: &str = "/tmp";

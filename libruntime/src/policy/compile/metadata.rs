@@ -81,7 +81,7 @@ pub(super) fn guard(root: &Path, name: &str, git: Git, ground: &mut Ground, walk
 
 /// `.git` is a file in worktrees and submodules: `gitdir: PATH`, relative to where it lies.
 fn pointer(root: &Path, file: &Path, git: Git, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    let text = walk.view.read(file).unwrap_or_default();
+    let text = walk.read(file).unwrap_or_default();
     match target(&text, root, walk) {
         Some(gitdir) => {
             let common = text_of(&gitdir.join("commondir"), walk).map(|text| gitdir.join(text));
@@ -117,7 +117,7 @@ fn target(text: &str, root: &Path, walk: &Walk) -> Option<PathBuf> {
 }
 
 pub(super) fn text_of(path: &Path, walk: &Walk) -> Option<String> {
-    let text = walk.view.read(path).ok()?;
+    let text = walk.read(path).ok()?;
     Some(text.trim().to_string()).filter(|text| !text.is_empty())
 }
 

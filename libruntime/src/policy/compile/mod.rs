@@ -111,6 +111,10 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
     portable(&layers, &ground, &cwd, &mut found);
     limits::judge(request, view, &mut found);
     let spec = spec::spec(request, &cwd, style, &ground, &layers, view).map_err(|e| found.errors.push(e));
+    let unanswered = walk.unanswered();
+    if !unanswered.is_empty() {
+        return Err(distinct(unanswered));
+    }
     match spec {
         Ok(spec) if found.errors.is_empty() => {
             let rootfs = Rootfs::Skeleton(skeleton::skeleton(&layers, &ground.links, &barred));
@@ -191,9 +195,13 @@ fn everything() -> Ground {
 
 /// The working directory without symbolic links; it must exist inside too.
 fn working_directory(request: &Request, style: Style, ground: &Ground, walk: &Walk, found: &mut Findings) -> PathBuf {
-    let End::Dir(cwd) = walk.trace(&request.cwd).end else {
-        found.errors.push(Error::new(format!("working directory `{}` is no directory", request.cwd.display())));
-        return request.cwd.clone();
+    let cwd = match walk.trace(&request.cwd).end {
+        End::Dir(cwd) => cwd,
+        end => {
+            let error = Error::new(format!("working directory `{}` is no directory", request.cwd.display()));
+            found.errors.push(if let End::Barred(at) = end { error.cause(walk.barred(&at)) } else { error });
+            return request.cwd.clone();
+        }
     };
     let own = ["/", "/proc", "/dev", "/dev/shm"].iter().any(|path| cwd == Path::new(path));
     let seen = matches!(ground.tree.access(&cwd), Some(Access::Read | Access::Write));

@@ -118,7 +118,7 @@ fn close(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Findings) {
         End::Missing(_) => {}
         End::Barred(at) if ground.tree.access(at) == Some(Access::Write) => {
             let error = unenforceable(one.wish.access, one.path);
-            found.errors.push(error.cause(format!("`{}` cannot be entered", at.display())));
+            found.errors.push(error.cause(walk.barred(at)));
         }
         End::Barred(_) => {} // neither can the sandbox go there
     }
@@ -138,7 +138,7 @@ impl Ground {
         if !self.tree.replaceable(at) || self.tree.in_fresh(parent) {
             return;
         }
-        if walk.view.writable(parent) {
+        if walk.writable(parent) {
             self.placeholders.insert(at.to_path_buf());
         }
     }

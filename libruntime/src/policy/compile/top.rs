@@ -36,7 +36,7 @@ pub(super) fn expand(ground: &mut Ground, style: Style, walk: &Walk, found: &mut
         }
         match walk.kind(&path) {
             Ok(Kind::Symlink) => {
-                let target = walk.view.link(&path);
+                let target = walk.link(&path);
                 ground.links.extend(target.ok().map(|target| Link { at: path, target }));
             }
             Ok(Kind::Dir) if !enterable(&path, style, walk) => barred.push(path),
@@ -53,5 +53,5 @@ fn fresh(path: &Path) -> bool {
 
 /// Root keeps its capabilities in the host style, and with them its way into every directory.
 fn enterable(path: &Path, style: Style, walk: &Walk) -> bool {
-    (style == Style::Host && walk.view.ids().0 == 0) || walk.view.readable(path)
+    (style == Style::Host && walk.view.ids().0 == 0) || walk.readable(path)
 }

@@ -1,11 +1,13 @@
 //! Follows a path component by component and remembers every lstat(2), so that two paths with a common parent ask the
-//! host once. Says which symbolic links were crossed and where a missing path ends; decides nothing.
+//! host once. Says which symbolic links were crossed and where a missing path ends; decides nothing. What the host could not answer is
+//! kept: no decision that was made without the answer counts.
 
-use crate::policy::view::{Kind, View};
+use crate::Error;
+use crate::policy::view::{Kind, View, speaks_of_the_path};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 /// path_resolution(7): the kernel gives up after 40 links.
@@ -16,6 +18,7 @@ pub(super) struct Walk<'a> {
     pub view: &'a dyn View,
     /// By bytes: a `Path` is hashed and compared component by component.
     seen: RefCell<HashMap<OsString, Result<Kind, ErrorKind>>>,
+    unanswered: RefCell<Vec<Error>>,
 }
 
 /// A symbolic link: where it lies (its parents are no links) and its text.
@@ -63,7 +66,7 @@ impl Trace {
 
 impl<'a> Walk<'a> {
     pub fn new(view: &'a dyn View) -> Self {
-        Walk { view, seen: RefCell::default() }
+        Walk { view, seen: RefCell::default(), unanswered: RefCell::default() }
     }
 
     /// lstat(2), asked at most once per path.
@@ -71,9 +74,54 @@ impl<'a> Walk<'a> {
         if let Some(known) = self.seen.borrow().get(path.as_os_str()) {
             return *known;
         }
-        let kind = self.view.kind(path).map_err(|e| e.kind());
+        let kind = self.heard("look at", path, self.view.kind(path)).map_err(|e| e.kind());
         self.seen.borrow_mut().insert(path.into(), kind);
         kind
+    }
+
+    /// Why the caller cannot go on here, in words.
+    pub fn barred(&self, at: &Path) -> String {
+        let said = self.kind(at).err().map(|kind| format!(": {kind}")).unwrap_or_default();
+        format!("`{}` cannot be entered{said}", at.display())
+    }
+
+    /// readlink(2).
+    pub fn link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.heard("read the link", path, self.view.link(path))
+    }
+
+    /// The entries of a directory; none where they cannot be listed.
+    pub fn list(&self, dir: &Path) -> Vec<PathBuf> {
+        self.heard("list", dir, self.view.list(dir)).unwrap_or_default()
+    }
+
+    /// The beginning of a file.
+    pub fn read(&self, path: &Path) -> io::Result<String> {
+        self.heard("read", path, self.view.read(path))
+    }
+
+    /// See [`View::readable`].
+    pub fn readable(&self, path: &Path) -> bool {
+        self.heard("look at", path, self.view.readable(path)).unwrap_or(false)
+    }
+
+    /// See [`View::writable`].
+    pub fn writable(&self, path: &Path) -> bool {
+        self.heard("look at", path, self.view.writable(path)).unwrap_or(false)
+    }
+
+    /// What the host could not answer so far, one error each: whatever else was found out is a consequence, and not true.
+    pub fn unanswered(&self) -> Vec<Error> {
+        self.unanswered.take()
+    }
+
+    fn heard<T>(&self, what: &str, path: &Path, answer: io::Result<T>) -> io::Result<T> {
+        answer.inspect_err(|cause| {
+            if !speaks_of_the_path(cause) {
+                let error = Error::new(format!("cannot {what} `{}`", path.display())).cause(cause);
+                self.unanswered.borrow_mut().push(error);
+            }
+        })
     }
 
     /// Follows an absolute path to its end.
@@ -95,7 +143,7 @@ impl<'a> Walk<'a> {
             match self.kind(&next) {
                 Ok(Kind::Dir) => here = next,
                 Ok(Kind::File) if todo.is_empty() => return End::File(next),
-                Ok(Kind::Symlink) if links.len() < MAX_LINKS => match self.view.link(&next) {
+                Ok(Kind::Symlink) if links.len() < MAX_LINKS => match self.link(&next) {
                     Ok(target) => {
                         if target.is_absolute() {
                             here = PathBuf::from("/");
@@ -147,5 +195,19 @@ mod tests {
         }
         let at: Vec<PathBuf> = walk.trace(Path::new("/abs")).links.into_iter().map(|l| l.at).collect();
         assert_eq!(at, [Path::new("/abs"), Path::new("/a/up")]);
+    }
+
+    #[test]
+    fn what_the_host_cannot_answer_is_kept_and_what_it_answers_is_not() {
+        let disk = crate::policy::view::Disk::new();
+        let walk = Walk::new(&disk);
+        for path in ["/none", "/proc/self/cmdline/x", "/proc/self/exe/.."] {
+            assert!(!walk.trace(Path::new(path)).found() && walk.read(Path::new(path)).is_err(), "{path}");
+        }
+        assert_eq!(walk.unanswered(), []);
+        // Nothing is mapped at address 0.
+        assert!(walk.read(Path::new("/proc/self/mem")).is_err());
+        let said: Vec<String> = walk.unanswered().iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["cannot read `/proc/self/mem`: Input/output error (os error 5)"]);
     }
 }

@@ -61,7 +61,7 @@ impl View for Disk {
     fn kind(&self, path: &Path) -> io::Result<Kind> {
         let meta = fs::symlink_metadata(path)?;
         let kind = meta.file_type();
-        if kind.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE && is_empty(path) {
+        if kind.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE && is_empty(path)? {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(kind_of(kind))
@@ -109,20 +109,22 @@ impl View for Disk {
         Ok(text)
     }
 
-    fn readable(&self, path: &Path) -> bool {
+    fn readable(&self, path: &Path) -> io::Result<bool> {
         if self.uid == 0 {
-            return fs::metadata(path).is_ok_and(|meta| open_to(&meta, self.uid, self.gid));
+            return answered(fs::metadata(path).map(|meta| open_to(&meta, self.uid, self.gid)));
         }
-        may(path, AccessFlags::R_OK | AccessFlags::X_OK) || (may(path, AccessFlags::R_OK) && !path.is_dir())
+        Ok(may(path, AccessFlags::R_OK | AccessFlags::X_OK)?
+            || may(path, AccessFlags::R_OK)? && answered(fs::metadata(path).map(|meta| !meta.is_dir()))?)
     }
 
-    fn writable(&self, path: &Path) -> bool {
-        match faccessat(AT_FDCWD, path, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS) {
-            Ok(()) => true,
+    fn writable(&self, path: &Path) -> io::Result<bool> {
+        match faccessat(AT_FDCWD, path, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS).map_err(io::Error::from) {
+            Ok(()) => Ok(true),
             // Nobody can, inside the sandbox neither (`conformance --explain`: a workspace that is such a mount).
-            Err(Errno::EROFS) => false,
+            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(false),
             // The owner of a directory can give itself the right (chmod(2)), inside the sandbox too.
-            Err(_) => fs::metadata(path).is_ok_and(|meta| meta.uid() == self.ids().0),
+            Err(e) if speaks_of_the_path(&e) => answered(fs::metadata(path).map(|meta| meta.uid() == self.uid)),
+            Err(e) => Err(e),
         }
     }
 
@@ -159,7 +161,7 @@ impl Source for Tree {
             // Gone, or no directory any more.
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Level::default()),
             // Nor may the sandbox go there, unless it can guess names.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !may(dir, AccessFlags::X_OK) => Ok(Level::default()),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !may(dir, AccessFlags::X_OK)? => Ok(Level::default()),
             level => level,
         }
     }
@@ -175,12 +177,31 @@ fn read(dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level>
 }
 
 /// Or gone meanwhile.
-fn is_empty(path: &Path) -> bool {
-    fs::read_dir(path).map_or(true, |mut list| list.next().is_none())
+fn is_empty(path: &Path) -> io::Result<bool> {
+    match fs::read_dir(path) {
+        Ok(mut list) => Ok(list.next().transpose()?.is_none()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(e),
+    }
 }
 
-fn may(path: &Path, how: AccessFlags) -> bool {
-    faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS).is_ok()
+fn may(path: &Path, how: AccessFlags) -> io::Result<bool> {
+    answered(faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS).map(|()| true).map_err(io::Error::from))
+}
+
+/// What the path is like is an answer too: no.
+fn answered(result: io::Result<bool>) -> io::Result<bool> {
+    result.or_else(|e| if speaks_of_the_path(&e) { Ok(false) } else { Err(e) })
+}
+
+/// Whether an error says what a path is like, or what the caller may do there. Every other says that the host could not answer, and
+/// must not be taken for "there is nothing": a sandbox would have less in it than its policy names, or protect less.
+pub fn speaks_of_the_path(error: &io::Error) -> bool {
+    use Errno::{EACCES, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO, EPERM, EROFS};
+    // EINVAL: no symbolic link (any more). ENXIO: a socket is not opened.
+    let of_the_path = [ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, ENAMETOOLONG, EROFS, EINVAL, ENXIO];
+    // An error without a number is made by a view: no file, no text.
+    error.raw_os_error().is_none_or(|number| of_the_path.contains(&Errno::from_raw(number)))
 }
 
 /// faccessat(2) says yes to root's capabilities, which the sandbox does not have.
@@ -221,7 +242,8 @@ mod tests {
         assert_eq!(disk.link(&at("link")).unwrap(), Path::new("file"));
         assert_eq!(disk.read(&at("link")).unwrap(), "text");
         assert_eq!(disk.list(dir.path()).unwrap(), [at("file"), at("link")]);
-        assert!(disk.writable(dir.path()) && disk.readable(dir.path()) && disk.readable(&at("file")));
+        assert!(disk.writable(dir.path()).unwrap() && disk.readable(dir.path()).unwrap() && disk.readable(&at("file")).unwrap());
+        assert!(!disk.readable(&at("none")).unwrap() && !disk.writable(&at("none")).unwrap());
     }
 
     #[test]
@@ -254,7 +276,7 @@ mod tests {
     fn an_unreadable_directory_is_unreadable_to_root_as_well() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
-        assert!(!Disk::new().readable(dir.path()));
+        assert!(!Disk::new().readable(dir.path()).unwrap());
     }
 
     /// The paths that a pattern finds below `root`, relative to it.

@@ -162,12 +162,12 @@ impl View for Recorded {
         }
     }
 
-    fn readable(&self, path: &Path) -> bool {
-        self.paths.contains_key(path) && !self.marked(path, Mark::Unreadable)
+    fn readable(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.paths.contains_key(path) && !self.marked(path, Mark::Unreadable))
     }
 
-    fn writable(&self, path: &Path) -> bool {
-        self.paths.contains_key(path) && !self.marked(path, Mark::Unwritable)
+    fn writable(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.paths.contains_key(path) && !self.marked(path, Mark::Unwritable))
     }
 
     fn exe(&self) -> PathBuf {
@@ -210,8 +210,10 @@ mod tests {
         assert_eq!(view.kind(Path::new("/f")).unwrap(), Kind::File);
         assert_eq!(view.link(Path::new("/l")).unwrap(), Path::new("d"));
         assert_eq!(view.read(Path::new("/t")).unwrap(), "x");
-        assert!(!view.readable(Path::new("/r")) && view.readable(Path::new("/w")));
-        assert!(!view.writable(Path::new("/w")) && view.writable(Path::new("/d")));
+        let (readable, writable) =
+            (|p: &str| view.readable(Path::new(p)).unwrap(), |p: &str| view.writable(Path::new(p)).unwrap());
+        assert!(!readable("/r") && readable("/w"));
+        assert!(!writable("/w") && writable("/d"));
         assert!(view.kind(Path::new("/p")).is_err());
         assert_eq!(view.list(Path::new("/d")).unwrap(), [Path::new("/d/e")]);
     }

@@ -85,7 +85,8 @@ impl Revival<'_> {
         let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
         let reset = signal::set_default(libc::SIGCHLD).map_err(|e| setup("reset SIGCHLD", e));
         let ended = reset.and_then(|()| self.with_cgroup(&blocked, caller));
-        signal::set_mask(&caller).map_err(|e| setup("restore signals", e))?;
+        // What has been started is not undone for it, nor is what went wrong.
+        signal::set_mask(&caller).map_err(|e| setup("restore signals", e)).map_or_else(|e| e.warn(), drop);
         ended
     }
 
