@@ -461,6 +461,8 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
             if nix::unistd::getuid().is_root() {
                 // `start` must number the steps as `create` did, also those of the cgroup.
                 spec["linux"]["resources"] = json!({"pids": {"limit": 20}});
+                // Others of this file have the same name, and would have the same cgroup.
+                spec["linux"]["cgroupsPath"] = json!(format!("/codexrun-hooks-{kind}"));
             }
         });
         let created = place.create();
