@@ -3,7 +3,8 @@
 use crate::grammar::Global;
 use crate::make::absolute;
 use crate::report::Failure;
-use clap::Args;
+use clap::builder::RangedI64ValueParser;
+use clap::{Args, value_parser};
 use libruntime::run::{self, Options};
 use libruntime::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,11 @@ pub struct Create {
     id: String,
 }
 
+/// How many descriptors there may be: the kernel counts them in 31 bits, and the first three are others.
+pub fn descriptors() -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(..=i64::from(i32::MAX) - 3)
+}
+
 /// What `create` and `run` have in common.
 #[derive(Debug, Args)]
 pub struct New {
@@ -28,7 +34,7 @@ pub struct New {
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Pass on descriptors 3 to 2 + N
-    #[arg(long, value_name = "N", default_value_t)]
+    #[arg(long, value_name = "N", default_value_t, value_parser = descriptors())]
     pub preserve_fds: u32,
     /// Send the terminal's master to this Unix socket
     #[arg(long, value_name = "SOCKET")]

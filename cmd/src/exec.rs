@@ -1,5 +1,6 @@
 //! `codexrun exec`: one more process in a running container.
 
+use crate::create::descriptors;
 use crate::grammar::Global;
 use crate::report::Failure;
 use clap::Args;
@@ -55,7 +56,7 @@ pub struct Exec {
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
     /// Pass on descriptors 3 to 2 + N
-    #[arg(long, value_name = "N", default_value_t)]
+    #[arg(long, value_name = "N", default_value_t, value_parser = descriptors())]
     preserve_fds: u32,
     /// Run it in a paused container too: it waits until that is resumed
     #[arg(long)]

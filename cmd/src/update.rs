@@ -70,11 +70,11 @@ struct Limits {
     /// Processes and threads; -1: no limit
     #[arg(long, value_name = "N")]
     pids_limit: Option<i64>,
-    /// Not supported yet (Intel RDT)
-    #[arg(long, value_name = "SCHEMA", hide = true)]
+    /// Its share of the caches (Intel RDT), e.g. L3:0=7f0
+    #[arg(long, value_name = "SCHEMA")]
     l3_cache_schema: Option<String>,
-    /// Not supported yet (Intel RDT)
-    #[arg(long, value_name = "SCHEMA", hide = true)]
+    /// Its share of the memory bandwidth (Intel RDT), e.g. MB:0=20
+    #[arg(long, value_name = "SCHEMA")]
     mem_bw_schema: Option<String>,
     /// The kernel has it no more
     #[arg(long, value_name = "SIZE", hide = true)]
@@ -90,7 +90,15 @@ impl Update {
         let mut resources = self.resources()?;
         // As in runc: shims send a rule that would take every device away.
         resources.set_devices(None);
-        record.update(&resources)?;
+        let (l3_cache, bandwidth) = self.limits.share();
+        let share = l3_cache.is_some() || bandwidth.is_some();
+        if share {
+            record.update_share(l3_cache, bandwidth)?;
+        }
+        // The share is not the cgroup's: without other limits there need be none.
+        if !share || resources != LinuxResources::default() {
+            record.update(&resources)?;
+        }
         Ok(0)
     }
 
@@ -111,7 +119,7 @@ impl Update {
 impl Limits {
     /// Through JSON, so that an option means what the field means.
     fn resources(&self) -> Result<LinuxResources> {
-        self.refused()?;
+        self.without_effect();
         let mut all = Map::new();
         for (object, field, value) in self.fields() {
             let object = all.entry(object).or_insert_with(|| Value::Object(Map::new()));
@@ -141,18 +149,19 @@ impl Limits {
         table.into_iter().filter_map(|(object, field, value)| Some((object, field, value?))).collect()
     }
 
-    fn refused(&self) -> Result<()> {
-        for (given, name) in [(&self.l3_cache_schema, "l3-cache-schema"), (&self.mem_bw_schema, "mem-bw-schema")] {
-            if given.as_deref().is_some_and(|schema| !schema.is_empty()) {
-                return Err(Error::new(format!("`--{name}` is not supported yet: it needs Intel RDT")));
-            }
-        }
+    /// Of the caches, and of the memory bandwidth.
+    fn share(&self) -> (Option<&str>, Option<&str>) {
+        let [l3_cache, bandwidth] =
+            [&self.l3_cache_schema, &self.mem_bw_schema].map(|given| given.as_deref().filter(|text| !text.is_empty()));
+        (l3_cache, bandwidth)
+    }
+
+    fn without_effect(&self) {
         for (given, name) in [(&self.kernel_memory, "kernel-memory"), (&self.kernel_memory_tcp, "kernel-memory-tcp")] {
             if given.is_some() {
                 warn(&format!("`--{name}` has no effect: the kernel has this limit no more"));
             }
         }
-        Ok(())
     }
 }
 
@@ -188,9 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_none_of_the_cgroups_limits() {
+        let line = Line::try_parse_from(["update", "id", "--mem-bw-schema", "MB:0=20", "--l3-cache-schema="]).unwrap();
+        assert_eq!(line.update.limits.share(), (None, Some("MB:0=20")));
+        assert_eq!(line.update.resources().unwrap(), LinuxResources::default());
+    }
+
+    #[test]
     fn what_cannot_be_done_is_refused_by_name() {
-        let said = resources(&["--mem-bw-schema", "MB:0=20"]).unwrap_err().to_string();
-        assert!(said.starts_with("`--mem-bw-schema` is not supported yet"), "{said}");
         for wrong in [&["--memory", "1x"][..], &["--cpu-idle", "2"], &["--resources", "f", "--memory", "1k"]] {
             assert!(Line::try_parse_from([&["update", "id"], wrong].concat()).is_err(), "{wrong:?}");
         }

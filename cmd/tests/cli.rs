@@ -198,6 +198,15 @@ mod usage {
     }
 
     #[test]
+    fn more_descriptors_than_there_can_be_are_refused() {
+        let dir = dir();
+        for verb in ["create", "run", "exec"] {
+            let (code, _, err) = at(dir.path(), &[verb, "--preserve-fds", "4294967295", "x"]);
+            assert!(code != 0 && err.contains("4294967295 is not in 0..=2147483644"), "{verb}: {code} {err}");
+        }
+    }
+
+    #[test]
     fn help_and_version_are_data() {
         let dir = dir();
         let (code, out, err) = at(dir.path(), &["--version"]);

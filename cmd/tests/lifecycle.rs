@@ -194,6 +194,13 @@ fn run_keeps_what_has_ended_when_asked_to() {
 }
 
 #[test]
+fn a_share_is_refused_where_there_is_no_resctrl_group() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    place.fails(&["update", "--l3-cache-schema", "L3:0=f", ID], 1, "container `box` has no resctrl group");
+}
+
+#[test]
 fn one_that_was_never_started_is_deleted_with_its_process() {
     let Some(place) = Place::new("sleep 60") else { return };
     place.create();

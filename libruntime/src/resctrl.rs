@@ -53,6 +53,24 @@ impl Resctrl {
         written.or_else(|e| self.remove().and(Err(e)))
     }
 
+    /// Gives its group another share: lines as in `l3CacheSchema`, and the line of `memBwSchema`. What is absent stays as it is.
+    ///
+    /// # Errors
+    /// A line is of the other field; or what the kernel refused, in its own words.
+    pub fn update(&self, l3_cache: Option<&str>, bandwidth: Option<&str>) -> Result<()> {
+        let Some(group) = self.groups.first() else { return Ok(()) };
+        let fields = [("l3CacheSchema", l3_cache, false), ("memBwSchema", bandwidth, true)].map(|(field, text, of_bandwidth)| {
+            let lines: Vec<_> = text.unwrap_or_default().lines().map(str::to_owned).collect();
+            match lines.iter().find(|line| line.starts_with("MB:") != of_bandwidth) {
+                Some(line) => Err(at(field, format!("`{line}` is no line of it"))
+                    .hint("`MB:` lines are memBwSchema's, all others l3CacheSchema's")),
+                None => Ok((field, lines)),
+            }
+        });
+        let [l3_cache, bandwidth] = fields;
+        [l3_cache?, bandwidth?].iter().try_for_each(|(field, lines)| write_schemata(group, field, lines))
+    }
+
     /// Puts a process, and whoever it makes, into it.
     pub fn enter(&self, pid: i32) -> Result<()> {
         self.groups.iter().try_for_each(|dir| {

@@ -20,7 +20,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     super::label::plan(draft, spec);
     // As runc and crun do: no controlling terminal but its own, into which it could push input (TIOCSTI).
     draft.step(Stage::Session, Op::Session, "process.terminal");
-    draft.step(Stage::Descriptors, Op::CloexecFrom(3 + draft.options.preserve_fds), "run");
+    draft.step(Stage::Descriptors, Op::CloexecFrom(draft.options.preserve_fds.saturating_add(3)), "run");
     draft.step(Stage::Signals, Op::Signals, "run");
 }
 

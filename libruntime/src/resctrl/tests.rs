@@ -171,3 +171,18 @@ fn the_process_is_in_the_group_before_it_goes_on() {
     let at: Vec<usize> = lines.iter().map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"))).collect();
     assert!(at.is_sorted(), "{text}");
 }
+
+#[test]
+fn update_gives_the_group_another_share() {
+    let tree = Tree::new();
+    let resctrl = tree.made(json!({"l3CacheSchema": "L3:0=f"})).unwrap();
+    resctrl.update(Some("L3:0=3"), None).unwrap();
+    assert_eq!(tree.read("box/schemata"), "L3:0=3\n");
+    resctrl.update(None, Some("MB:0=20")).unwrap();
+    assert_eq!(tree.read("box/schemata"), "MB:0=20\n");
+    for (l3_cache, bandwidth, field) in [(Some("MB:0=1"), None, "l3CacheSchema"), (None, Some("L3:0=1"), "memBwSchema")] {
+        let said = resctrl.update(l3_cache, bandwidth).unwrap_err().to_string();
+        assert!(said.contains(&format!("linux.intelRdt.{field}: ")) && said.contains("is no line of it"), "{said}");
+    }
+    assert_eq!(tree.read("box/schemata"), "MB:0=20\n");
+}

@@ -168,7 +168,8 @@ fn reserve(store: &Store, id: &ContainerId, bundle: &Bundle) -> Result<Reserved>
 /// Closes every descriptor from 3 + `preserve` on, so that neither hooks nor a path through /proc reach what the caller left open
 /// (CVE-2024-21626). For a process that has opened nothing yet but what it was given.
 pub fn close_inherited(preserve: u32) -> Result<()> {
-    file::close_from(3 + preserve).map_err(|e| Error::new("cannot close inherited descriptors").cause(fault::describe(e)))
+    file::close_from(preserve.saturating_add(3))
+        .map_err(|e| Error::new("cannot close inherited descriptors").cause(fault::describe(e)))
 }
 
 /// The OCI state, as hooks read it (runtime.md, "State").

@@ -36,6 +36,19 @@ impl Record {
         self.living_cgroup().map_err(|e| vec![e])?.update(resources)
     }
 
+    /// Changes its share of caches and memory bandwidth (`linux.intelRdt`).
+    ///
+    /// # Errors
+    /// `container not running`; it has no resctrl group; or what [`Resctrl::update`](crate::resctrl::Resctrl::update) says.
+    pub fn update_share(&self, l3_cache: Option<&str>, bandwidth: Option<&str>) -> Result<()> {
+        if let Status::Creating | Status::Stopped = self.status()? {
+            return Err(not_running());
+        }
+        let none = || Error::new(format!("container `{}` has no resctrl group", self.id));
+        let group = self.resctrl.as_ref().ok_or_else(|| none().hint("its config.json has no `linux.intelRdt`"))?;
+        group.update(l3_cache, bandwidth)
+    }
+
     /// What it has used: the object `data` of runc's `stats` event.
     pub fn stats(&self) -> Result<Value> {
         self.living_cgroup().map(Cgroup::stats)
