@@ -69,7 +69,8 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
             None => paths.push(path),
         }
         // What follows stays where it is, as far as that can be.
-        let new = format!("{new:0$}", span.len());
+        let padding = " ".repeat(span.len().saturating_sub(new.len()));
+        let new = new + &padding;
         grown.push((text[..span.start].iter().filter(|byte| **byte == b'\n').count() + 1, new.len() - span.len()));
         text.splice(span, new.into_bytes());
     }
@@ -210,6 +211,13 @@ mod tests {
         assert!(said[2].starts_with(":3:46: ") && said[11].starts_with(":8:64: "), "columns are the file's: {said:#?}");
         assert!(said[13].starts_with("root: missing") && said.len() == 14, "{said:#?}");
         assert!(said[5].contains("missing field `destination`") && said[4].contains("unknown variant `RLIMIT_X`"), "{said:#?}");
+    }
+
+    #[test]
+    fn what_has_the_wrong_form_may_be_long() {
+        let hostname = "x".repeat(70_000);
+        let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":["{hostname}"]}}"#));
+        assert!(said[0].ends_with("invalid type: sequence, expected a string"), "{said:?}");
     }
 
     #[test]
