@@ -71,7 +71,8 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
             None => paths.push(path),
         }
         // What follows stays where it is, as far as that can be.
-        let new = format!("{new:0$}", span.len());
+        let padding = " ".repeat(span.len().saturating_sub(new.len()));
+        let new = new + &padding;
         grown.push((text[..span.start].iter().filter(|byte| **byte == b'\n').count() + 1, new.len() - span.len()));
         text.splice(span, new.into_bytes());
     }
@@ -221,6 +222,13 @@ mod tests {
         std::fs::create_dir(dir.path().join("rootfs")).unwrap();
         std::fs::write(dir.path().join(CONFIG), r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"}}"#).unwrap();
         assert!(Bundle::read(dir.path()).is_ok() && Bundle::mend(dir.path()).is_none());
+    }
+
+    #[test]
+    fn what_has_the_wrong_form_may_be_long() {
+        let hostname = "x".repeat(70_000);
+        let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":["{hostname}"]}}"#));
+        assert!(said[0].ends_with("invalid type: sequence, expected a string"), "{said:?}");
     }
 
     #[test]

@@ -5,11 +5,10 @@ use super::fault;
 use super::launch::{Launch, setup};
 use crate::plan::ParentStep;
 use crate::plan::op::{self, ParentOp};
-use crate::sys::file;
 use crate::sys::process::Pid;
+use crate::sys::{Errno, file, socket};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// What the child must not make itself.
@@ -26,28 +25,23 @@ pub(super) struct Agent {
 
 /// Bytes of that stack.
 const STACK: usize = 64 * 1024;
-/// An agent that does not read is an error, and not a container that never starts.
+/// An agent that does not accept, or does not read, is an error, and not a container that never starts.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects, if the plan says so.
 pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
     let Some((agent, origin)) = planned(&launch.plan.parent) else { return Ok(None) };
-    let failed = |e: std::io::Error| {
+    let failed = |e: Errno| {
         let what = format!("cannot connect to the seccomp agent at `{}`", agent.path.display());
         Error::new(what)
             .at(format!("config.json: {origin}"))
-            .cause(cause(&e))
+            .cause(fault::describe(e))
             .hint("it must listen there before the container is made")
     };
-    let socket = UnixStream::connect(&agent.path).map_err(failed)?;
-    socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+    let socket = socket::unix(&agent.path, PATIENCE).map_err(failed)?;
     let message = file::memory(c"seccomp agent").map_err(|e| setup("make a file in memory", e))?;
     let text = vec![0; text(launch, agent, Pid::MAX).len()];
-    Ok(Some(Agent { socket: socket.into(), message, text, stack: vec![0; STACK] }))
-}
-
-fn cause(e: &std::io::Error) -> String {
-    e.raw_os_error().map_or_else(|| e.to_string(), |errno| fault::describe(crate::sys::Errno::from_raw(errno)))
+    Ok(Some(Agent { socket, message, text, stack: vec![0; STACK] }))
 }
 
 /// Writes what the agent is told of the process.

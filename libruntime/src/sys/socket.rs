@@ -1,8 +1,11 @@
-//! TCP sockets that std::net cannot make: ones that do not wait, and ones that are connected in two halves.
+//! Sockets that std cannot make: ones that do not wait, ones that are connected in two halves, and ones whose connect(2) gives up.
 
 use super::{Errno, Result, check, done, owned};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
 
 /// socket(2): a TCP socket of the address's family, close-on-exec, that never waits. It stays in the network namespace that it is made in.
 pub fn tcp(of: &SocketAddr) -> Result<OwnedFd> {
@@ -40,6 +43,29 @@ pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
         Err(Errno::EINPROGRESS) => Ok(()),
         other => other,
     }
+}
+
+/// A Unix socket, close-on-exec, that is connected to `path`. Where nobody accepts and the queue is full, connect(2) waits for room, and
+/// so does what is sent: EAGAIN after `patience` (SO_SNDTIMEO, socket(7)).
+pub fn unix(path: &Path, patience: Duration) -> Result<OwnedFd> {
+    let bytes = path.as_os_str().as_bytes();
+    // SAFETY: `struct sockaddr_un` is plain data, valid when zeroed.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    if bytes.is_empty() || bytes.contains(&0) || bytes.len() >= address.sun_path.len() {
+        return Err(Errno::EINVAL);
+    }
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    address.sun_path.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from as libc::c_char);
+    // SAFETY: takes no pointers.
+    let socket = owned(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    let time = libc::timeval { tv_sec: patience.as_secs() as _, tv_usec: patience.subsec_micros() as _ };
+    let (level, name, size) = (libc::SOL_SOCKET, libc::SO_SNDTIMEO, size_of_val(&time) as libc::socklen_t);
+    // SAFETY: `time` is a live struct timeval, and as long as said.
+    done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const time).cast(), size) }.into())?;
+    let size = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: `address` is a live sockaddr_un, and as long as said; its path ends with a zero byte.
+    done(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) }.into())?;
+    Ok(socket)
 }
 
 /// listen(2): changes how many connections may wait to be accepted.
@@ -95,6 +121,19 @@ mod tests {
             peer.read_to_string(&mut text).unwrap();
             assert_eq!(text, "through");
         }
+    }
+
+    #[test]
+    fn who_never_accepts_is_not_waited_for_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        listen(listener.as_fd(), 0).unwrap();
+        let short = Duration::from_millis(20);
+        let first = unix(&path, short).unwrap();
+        assert_eq!(unix(&path, short).unwrap_err(), Errno::EAGAIN);
+        drop(first);
+        assert_eq!(unix(Path::new("/a\0b"), short).unwrap_err(), Errno::EINVAL);
     }
 
     #[test]

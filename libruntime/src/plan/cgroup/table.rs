@@ -168,6 +168,10 @@ fn rdma(t: &mut Table, r: &LinuxResources) {
     }
 }
 
+/// The others say which processes are there, or what becomes of them: `cgroup.procs` would have any process of the host's moved in, and
+/// killed with the container.
+const LIMITS_OF_CORE: [&str; 3] = ["cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"];
+
 fn unified(t: &mut Table, r: &LinuxResources) {
     let mut keys: Vec<_> = r.unified().iter().flatten().collect();
     keys.sort();
@@ -177,6 +181,9 @@ fn unified(t: &mut Table, r: &LinuxResources) {
         let controller = key.split('.').next().unwrap_or_default();
         match home {
             _ if key.contains(['/', '\0']) || !key.contains('.') => t.refuse(&field, "is not a file name, CONTROLLER.VALUE"),
+            _ if controller == "cgroup" && !LIMITS_OF_CORE.contains(&key.as_str()) => {
+                t.refuse(&field, format!("is no limit; of the files `cgroup.*` there are {}", LIMITS_OF_CORE.join(", ")));
+            }
             None => t.refuse(&field, "needs cgroup version 2, which this host has not mounted"),
             Some(at) if controller != "cgroup" && !t.groups[at].controllers.iter().any(|name| name == controller) => {
                 t.refuse(&field, format!("the version 2 hierarchy of this host has no controller `{controller}`"));

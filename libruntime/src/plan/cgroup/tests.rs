@@ -291,6 +291,17 @@ fn paths(cgroups: Cgroups, linux: Value) -> Vec<String> {
     cgroup(&plan).map(|c| c.paths().iter().map(|p| p.display().to_string()).collect()).unwrap_or_default()
 }
 
+/// The first would have a process of the host's moved in, and killed with the container; the last would keep it from ever starting.
+#[test]
+fn what_moves_kills_or_freezes_processes_is_no_limit() {
+    for file in ["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.subtree_control", "cgroup.type", "cgroup.freeze"] {
+        let why = format!(
+            "unified[{file}]: is no limit; of the files `cgroup.*` there are cgroup.max.depth, cgroup.max.descendants, cgroup.pressure"
+        );
+        assert_eq!(table(&hybrid(), json!({"unified": {file: "1"}}), false), no(&[&why]));
+    }
+}
+
 #[test]
 fn an_absolute_path_lies_below_the_mount_and_a_relative_one_by_the_caller() {
     assert_eq!(paths(hybrid(), json!({"cgroupsPath": "/a/./b"}))[1], "/c/memory/a/b");
