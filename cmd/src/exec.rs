@@ -183,7 +183,7 @@ fn text(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).map_err(|e| Error::new("cannot be read").at(file.display().to_string()).cause(e))
 }
 
-/// Which does not say who it is, is who the container's own process is, as with crun.
+/// A process that does not say who it is, is who the container's own is, as with crun.
 fn parse(text: &[u8], user: Option<&User>) -> serde_json::Result<Process> {
     match (serde_json::from_slice(text)?, user) {
         (Value::Object(mut fields), Some(user)) if !fields.contains_key("user") => {
