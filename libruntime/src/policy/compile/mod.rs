@@ -191,10 +191,17 @@ fn everything() -> Ground {
 
 /// The working directory without symbolic links; it must exist inside too.
 fn working_directory(request: &Request, style: Style, ground: &Ground, walk: &Walk, found: &mut Findings) -> PathBuf {
-    let End::Dir(cwd) = walk.trace(&request.cwd).end else {
-        found.errors.push(Error::new(format!("working directory `{}` is no directory", request.cwd.display())));
-        return request.cwd.clone();
+    let trace = if style == Style::Host { Walk::with_power(walk.view).trace(&request.cwd) } else { walk.trace(&request.cwd) };
+    let why = match trace.end {
+        End::Dir(cwd) => return inside(cwd, style, ground, found),
+        End::File(_) | End::Missing(_) => "is no directory",
+        End::Barred(_) => "cannot be entered",
     };
+    found.errors.push(Error::new(format!("working directory `{}` {why}", request.cwd.display())));
+    request.cwd.clone()
+}
+
+fn inside(cwd: PathBuf, style: Style, ground: &Ground, found: &mut Findings) -> PathBuf {
     let own = ["/", "/proc", "/dev", "/dev/shm"].iter().any(|path| cwd == Path::new(path));
     let seen = matches!(ground.tree.access(&cwd), Some(Access::Read | Access::Write));
     let seen = seen && !ground.placeholders.contains(&cwd);
