@@ -55,8 +55,8 @@ fn barred(play: &Play) -> Verdict {
         special("root", "read"),
         special("project_roots", "write"),
         path(&key, "deny"),
-        path(&shut.join("root"), "write"),
-        path(&shut.join("none"), "deny"),
+        path(shut.join("root"), "write"),
+        path(shut.join("none"), "deny"),
     ];
     let ran = with(play, &pair(entries), &format!("cat {} || echo started", key.display()))?;
     let warned = ran.err.contains("is not granted");
