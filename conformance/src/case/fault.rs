@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     case("three thousand denied files (#22889)", On::Sandbox, thousands),
     case("a write outside every root fails and does not vanish (#36852)", On::Every, no_scratch),
     case("a working directory that the caller does not own (#37318)", On::Sandbox, foreign_cwd),
+    case("a place that the caller cannot reach is nobody's", On::Sandbox, barred),
     case("a working directory of 4000 bytes", On::Sandbox, long_path),
     case("a link planted as a missing $TMPDIR gains nothing", On::Sandbox, planted_tmpdir),
     case("an outer container that forbids a fresh /proc (#44304)", On::Sandbox, outer_proc),
@@ -37,6 +38,29 @@ pub const CASES: &[Case] = &[
 fn with(play: &Play, policy: &Value, script: &str) -> Result<crate::launch::Ran, No> {
     let file = play.scene.put("policy.json", &policy.to_string())?;
     play.sh(file.display(), script)
+}
+
+/// Below a directory of mode 0700 of somebody else's: as root, whose capabilities end at its own user namespace, and as anybody.
+fn barred(play: &Play) -> Verdict {
+    let shut = play.scene.out().join("shut");
+    let key = play.scene.out().join("shut/key");
+    std::fs::create_dir_all(shut.join("root"))?;
+    std::fs::write(&key, "")?;
+    if !nix::unistd::geteuid().is_root() {
+        return crate::report::skip("only root can give a directory away");
+    }
+    std::fs::set_permissions(&shut, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    std::os::unix::fs::chown(&shut, Some(65534), Some(65534))?;
+    let entries = vec![
+        special("root", "read"),
+        special("project_roots", "write"),
+        path(&key, "deny"),
+        path(shut.join("root"), "write"),
+        path(shut.join("none"), "deny"),
+    ];
+    let ran = with(play, &pair(entries), &format!("cat {} || echo started", key.display()))?;
+    let warned = ran.err.contains("is not granted");
+    ran.must("a warning, and a start", ran.code == 0 && ran.out == "started\n" && warned)
 }
 
 /// The sentence names the link, and nothing is started.

@@ -15,6 +15,10 @@ pub const WORKSPACE: &str = "codex-project-roots://";
 /// More alternatives than these in one pattern are a mistake.
 const MAX_CHOICES: usize = 1024;
 
+/// As are more braces, and more bytes, than these; both bound the time that it takes to read one.
+const MAX_BRACES: usize = 64;
+const MAX_BYTES: usize = 16 << 10;
+
 /// One pattern without `{}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
@@ -47,7 +51,13 @@ enum Token {
 impl Pattern {
     /// The patterns that `text`, relative to `below`, stands for: one for each choice of `{a,b}`.
     pub fn parse(below: &Path, text: &str) -> Result<Vec<Pattern>> {
+        if text.len() > MAX_BYTES {
+            return Err(Error::new(format!("a pattern of {} bytes; {MAX_BYTES} are the most", text.len())));
+        }
         let mut choices = Vec::new();
+        if text.bytes().filter(|byte| *byte == b'{').count() > MAX_BRACES {
+            return Err(Error::new(format!("more than {MAX_BRACES} braces in the pattern `{text}`")));
+        }
         choose(String::new(), text, &mut choices).map_err(|what| Error::new(format!("{what} in the pattern `{text}`")))?;
         Ok(choices.iter().map(|choice| Pattern::plain(below, choice)).collect())
     }
@@ -59,7 +69,9 @@ impl Pattern {
             base.push(name);
             parts.next();
         }
-        Pattern { base, parts: parts.collect() }
+        let mut parts: Vec<Part> = parts.collect();
+        parts.dedup_by(|next, part| (&*next, &*part) == (&Part::Deep, &Part::Deep)); // `**/**` is `**`
+        Pattern { base, parts }
     }
 
     /// Whether it matches `path`, by words alone.
@@ -120,7 +132,9 @@ impl Progress {
     /// `**` may also stand for no directory at all.
     fn reach(&mut self, patterns: &[Pattern], pattern: u32, at: u32) {
         let parts = &patterns[pattern as usize].parts;
-        if (at as usize) < parts.len() && !self.0.contains(&(pattern, at)) {
+        // Those of one pattern follow each other.
+        let mut same = self.0.iter().rev().take_while(|(of, _)| *of == pattern);
+        if (at as usize) < parts.len() && !same.any(|(_, known)| *known == at) {
             self.0.push((pattern, at));
             if parts[at as usize] == Part::Deep {
                 self.reach(patterns, pattern, at + 1);
@@ -281,6 +295,29 @@ fn find(text: &str, is: impl Fn(char, usize) -> bool) -> Result<Option<usize>, &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_pattern_takes_long_to_read_or_to_match() {
+        let parse = |text: &str| Pattern::parse(Path::new("/"), text);
+        for bomb in ["{".repeat(100_000), "{a,".repeat(65) + &"}".repeat(65), "[".repeat(100_000), "{a,b}".repeat(12)] {
+            assert!(parse(&bomb).is_err(), "{}", &bomb[..9]);
+        }
+        let name = "a".repeat(255);
+        let many: Vec<Pattern> = (0..2000).flat_map(|n| parse(&format!("w/**/{n}*{}b", "*a".repeat(9))).unwrap()).collect();
+        let deep = parse(&format!("w/{}{}b", "**/*/".repeat(99), "*a".repeat(200))).unwrap();
+        let wild = parse(&format!("w/{}x", "**/".repeat(999))).unwrap();
+        assert_eq!(wild[0].parts.len(), 2);
+        let started = std::time::Instant::now();
+        for patterns in [&many, &deep, &wild] {
+            let mut progress = Progress::start(patterns);
+            for _ in 0..50 {
+                progress = progress.step(patterns, OsStr::new(&name)).1;
+            }
+            assert!(!progress.is_over());
+        }
+        // Quadratic in the number of patterns it took minutes.
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    }
 
     /// Whether any of the patterns takes the path or a directory above it.
     fn hits(patterns: &[Pattern], path: &str) -> bool {

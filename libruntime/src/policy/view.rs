@@ -76,6 +76,11 @@ pub trait View {
     /// Whether the caller could read and enter a directory (or read a file) with no capability left, as inside the
     /// sandbox: for root the mode counts too. An error is the host's, not a no.
     fn readable(&self, path: &Path) -> io::Result<bool>;
+    /// Whether a directory can be gone through while the sandbox is made. Root's capabilities are then those of its own user namespace, and
+    /// count only where owner and group are root's too (user_namespaces(7)); of everybody else lstat(2) has said it.
+    fn enters(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
     /// Whether the caller may create entries in a directory. An error is the host's, not a no.
     fn writable(&self, path: &Path) -> io::Result<bool>;
     /// The codexrun executable, for the hook that removes placeholders under other runtimes.

@@ -2,8 +2,8 @@
 
 use super::resolve::{MINIMAL, special_place};
 use super::walk::{End, Walk};
-use super::{Findings, choice, globs, resolve, roots};
-use crate::policy::choice::KEY;
+use super::{Findings, choice, globs, metadata, resolve, roots};
+use crate::policy::choice::{Git, KEY};
 use crate::policy::view::View;
 use crate::policy::{Access, FileSystem, Policy, Restricted, Special, Target};
 use std::fmt;
@@ -43,7 +43,7 @@ pub fn said(policy: &Policy, cwd: &Path, view: &dyn View) -> Vec<Said> {
         all.retain(|one| !old.contains(&one.path));
         all.push(chosen("private_tmp", end(Path::new(choice::TMP), &walk), Access::Write));
     }
-    all.extend(matched(policy, restricted, cwd, &walk));
+    all.extend(landed(policy, restricted, cwd, &walk));
     all
 }
 
@@ -56,15 +56,15 @@ fn end(path: &Path, walk: &Walk) -> PathBuf {
     path
 }
 
-/// What patterns deny, found as compile finds it.
-fn matched(policy: &Policy, restricted: &Restricted, cwd: &Path, walk: &Walk) -> Vec<Said> {
+/// What patterns deny, and what of a worktree's repository is opened: found as compile finds it.
+fn landed(policy: &Policy, restricted: &Restricted, cwd: &Path, walk: &Walk) -> Vec<Said> {
     let mut found = Findings::default();
     let globs = restricted.entries.iter().enumerate().filter_map(|(entry, one)| match &one.target {
         Target::Glob(glob) => Some((entry, glob, globs::patterns(glob, cwd, &mut Findings::default()))),
         Target::Path(_) | Target::Special(_) => None,
     });
     let globs: Vec<_> = globs.collect();
-    if globs.is_empty() {
+    if globs.is_empty() && policy.choices.git == Git::Protect {
         return Vec::new();
     }
     let mut wishes = resolve::resolve(restricted, cwd, walk, &mut found);
@@ -75,7 +75,9 @@ fn matched(policy: &Policy, restricted: &Restricted, cwd: &Path, walk: &Walk) ->
         let (entry, glob, _) = globs.iter().find(|(_, _, all)| all.iter().any(|pattern| pattern.matches(&name)))?;
         Some(Said { path, access: Access::Deny, entry: Some(*entry), target: (*glob).clone() })
     };
-    ground.matched.into_iter().filter_map(said).collect()
+    metadata::protect(&policy.choices, &mut ground, walk, &mut found);
+    let opened = ground.opened.into_iter().map(|path| chosen("git", path, Access::Write));
+    ground.matched.into_iter().filter_map(said).chain(opened).collect()
 }
 
 fn places(target: &Target, cwd: &Path, walk: &Walk, found: &mut Findings) -> Vec<PathBuf> {
@@ -123,6 +125,17 @@ mod tests {
             words[..5],
             ["0 / :root", "1 /w :workspace_roots", "2 /tmp :slash_tmp", "3 /var/t :tmpdir", "4 /w/.git :workspace_roots/.git"]
         );
+    }
+
+    #[test]
+    fn what_git_may_write_by_choice_is_named() {
+        let view = r#"{"home": "/h", "paths": {"/w/.git": {"file": "gitdir: /r/.git/worktrees/w\n"}, "/r/.git/objects": "dir",
+            "/r/.git/worktrees/w/gitdir": {"file": "/w/.git\n"}, "/r/.git/worktrees/w/commondir": {"file": "../..\n"}}}"#;
+        let mut policy = preset("workspace").unwrap();
+        policy.choices.git = Git::Commit;
+        let all = said(&policy, Path::new("/w"), &Recorded::parse(view).unwrap());
+        let words = all.iter().filter(|one| one.entry.is_none()).map(|one| format!("{} {}", one.path.display(), one.target));
+        assert_eq!(words.collect::<Vec<_>>(), ["/r/.git/worktrees/w codexrun.git", "/r/.git/objects codexrun.git"]);
     }
 
     #[test]

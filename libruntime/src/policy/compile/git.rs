@@ -119,6 +119,7 @@ pub(super) fn open(gitdir: &Path, common: &Path, ground: &mut Ground, walk: &Wal
     let own = place(gitdir);
     for at in own.iter().cloned().chain(SHARED.iter().filter_map(|name| place(&common.join(name)))) {
         if ground.tree.access(&at) != Some(Access::Deny) {
+            ground.opened.push(at.clone());
             ground.tree.set(at, Spot { access: Access::Write, dir: true });
         }
     }

@@ -195,14 +195,20 @@ fn everything() -> Ground {
 
 /// The working directory without symbolic links; it must exist inside too.
 fn working_directory(request: &Request, style: Style, ground: &Ground, walk: &Walk, found: &mut Findings) -> PathBuf {
-    let cwd = match walk.trace(&request.cwd).end {
-        End::Dir(cwd) => cwd,
-        end => {
-            let error = Error::new(format!("working directory `{}` is no directory", request.cwd.display()));
-            found.errors.push(if let End::Barred(at) = end { error.cause(walk.barred(&at)) } else { error });
-            return request.cwd.clone();
-        }
+    let with_power = (style == Style::Host).then(|| Walk::with_power(walk.view));
+    let end = with_power.as_ref().unwrap_or(walk).trace(&request.cwd).end;
+    found.errors.extend(with_power.iter().flat_map(Walk::unanswered));
+    let error = Error::new(format!("working directory `{}` is no directory", request.cwd.display()));
+    let error = match end {
+        End::Dir(cwd) => return inside(cwd, style, ground, found),
+        End::File(_) | End::Missing(_) => error,
+        End::Barred(at) => error.cause(walk.barred(&at)),
     };
+    found.errors.push(error);
+    request.cwd.clone()
+}
+
+fn inside(cwd: PathBuf, style: Style, ground: &Ground, found: &mut Findings) -> PathBuf {
     let own = ["/", "/proc", "/dev", "/dev/shm"].iter().any(|path| cwd == Path::new(path));
     let seen = matches!(ground.tree.access(&cwd), Some(Access::Read | Access::Write));
     let seen = seen && !ground.placeholders.contains(&cwd);

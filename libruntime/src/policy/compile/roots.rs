@@ -22,6 +22,8 @@ pub(super) struct Ground {
     pub globs: Vec<String>,
     /// What they deny, and the name by which they match it.
     pub matched: Vec<(PathBuf, PathBuf)>,
+    /// Of a git directory, what may be written by choice.
+    pub opened: Vec<PathBuf>,
 }
 
 /// A wish and where its path leads.
@@ -82,7 +84,7 @@ fn judge_one(one: &Traced, walk: &Walk, ground: &mut Ground, found: &mut Finding
     let crossed = one.trace.links.iter().find(|link| ground.tree.replaceable(&link.at));
     match (one.wish.access, crossed) {
         (Access::Write, Some(link)) => found.errors.extend(gains(one, link, &ground.tree)),
-        (Access::Write, None) => {} // a missing writable root is skipped
+        (Access::Write, None) => unreached(one, found), // a missing writable root is skipped
         (access @ (Access::Read | Access::Deny), Some(link)) => found.errors.push(crosses(access, one.path, &link.at)),
         (Access::Read | Access::Deny, None) => close(one, walk, ground, found),
     }
@@ -101,6 +103,14 @@ fn gains(one: &Traced, link: &Link, tree: &Tree) -> Option<Error> {
         link.at.display()
     );
     Some(Error::new(what).hint("name the target of the link instead, or remove the link"))
+}
+
+/// What the caller cannot reach cannot be granted, which is no reason to refuse the rest.
+fn unreached(one: &Traced, found: &mut Findings) {
+    if let (End::Barred(at), false) = (&one.trace.end, one.wish.skip_missing) {
+        let (path, at) = (one.path.display(), at.display());
+        found.warnings.push(format!("writable root `{path}` is not granted: `{at}` cannot be reached"));
+    }
 }
 
 /// The sentence of Codex, which people know to search for.

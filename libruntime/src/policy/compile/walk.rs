@@ -19,6 +19,9 @@ pub(super) struct Walk<'a> {
     /// By bytes: a `Path` is hashed and compared component by component.
     seen: RefCell<HashMap<OsString, Result<Kind, ErrorKind>>>,
     unanswered: RefCell<Vec<Error>>,
+    entered: RefCell<HashMap<OsString, bool>>,
+    /// Every directory is entered.
+    power: bool,
 }
 
 /// A symbolic link: where it lies (its parents are no links) and its text.
@@ -66,7 +69,12 @@ impl Trace {
 
 impl<'a> Walk<'a> {
     pub fn new(view: &'a dyn View) -> Self {
-        Walk { view, seen: RefCell::default(), unanswered: RefCell::default() }
+        Walk { view, seen: RefCell::default(), unanswered: RefCell::default(), entered: RefCell::default(), power: false }
+    }
+
+    /// With all of the caller's capabilities, as where there is no sandbox.
+    pub fn with_power(view: &'a dyn View) -> Self {
+        Walk { power: true, ..Walk::new(view) }
     }
 
     /// lstat(2), asked at most once per path.
@@ -74,7 +82,10 @@ impl<'a> Walk<'a> {
         if let Some(known) = self.seen.borrow().get(path.as_os_str()) {
             return *known;
         }
-        let kind = self.heard("look at", path, self.view.kind(path)).map_err(|e| e.kind());
+        let kind = match path.parent() {
+            Some(dir) if !self.enters(dir) => Err(ErrorKind::PermissionDenied),
+            _ => self.heard("look at", path, self.view.kind(path)).map_err(|e| e.kind()),
+        };
         self.seen.borrow_mut().insert(path.into(), kind);
         kind
     }
@@ -122,6 +133,15 @@ impl<'a> Walk<'a> {
                 self.unanswered.borrow_mut().push(error);
             }
         })
+    }
+
+    fn enters(&self, dir: &Path) -> bool {
+        if let Some(known) = self.entered.borrow().get(dir.as_os_str()) {
+            return *known;
+        }
+        let enters = self.power || self.heard("look at", dir, self.view.enters(dir)).unwrap_or(false);
+        self.entered.borrow_mut().insert(dir.into(), enters);
+        enters
     }
 
     /// Follows an absolute path to its end.

@@ -8,7 +8,7 @@ use super::{Kind, Search, View};
 use crate::annotation::PLACEHOLDER_MODE;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, faccessat, getegid, geteuid};
+use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgroups};
 use std::ffi::OsStr;
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read};
@@ -79,7 +79,7 @@ impl View for Disk {
 
     fn search(&self, search: &Search) -> io::Result<Found> {
         let cache = self.cache().and_then(|dir| Cache::open(&dir, search));
-        let tree = Tree { automounts: Automounts::probe(), cache };
+        let tree = Tree { automounts: Automounts::probe(), cache, disk: *self };
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let found = scan(search, &tree, workers)?;
         if let Some(cache) = tree.cache {
@@ -117,6 +117,16 @@ impl View for Disk {
             || may(path, AccessFlags::R_OK)? && answered(fs::metadata(path).map(|meta| !meta.is_dir()))?)
     }
 
+    fn enters(&self, dir: &Path) -> io::Result<bool> {
+        if self.uid != 0 {
+            return Ok(true);
+        }
+        match fs::metadata(dir) {
+            Err(e) if speaks_of_the_path(&e) => Ok(true),
+            meta => meta.map(|meta| searchable(&meta, self.gid)),
+        }
+    }
+
     fn writable(&self, path: &Path) -> io::Result<bool> {
         match faccessat(AT_FDCWD, path, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS).map_err(io::Error::from) {
             Ok(()) => Ok(true),
@@ -149,11 +159,13 @@ fn kind_of(kind: FileType) -> Kind {
 struct Tree {
     automounts: Automounts,
     cache: Option<Cache>,
+    disk: Disk,
 }
 
 impl Source for Tree {
     fn level(&self, dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level> {
-        if self.automounts.wait_at(dir) {
+        // Nothing could be mounted there, and the sandbox does not get there either.
+        if self.automounts.wait_at(dir) || !self.disk.enters(dir)? {
             return Ok(Level::default());
         }
         let read = || read(dir, see);
@@ -213,6 +225,18 @@ fn open_to(meta: &Metadata, uid: u32, gid: u32) -> bool {
     };
     let need = if meta.is_dir() { 0o5 } else { 0o4 };
     (meta.mode() >> shift) & need == need
+}
+
+/// The same for root of a user namespace in which it is alone.
+fn searchable(meta: &Metadata, gid: u32) -> bool {
+    let member = |group: u32| group == gid || getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == group));
+    match meta.mode() {
+        _ if (meta.uid(), meta.gid()) == (0, gid) => true,
+        mode if meta.uid() == 0 => mode & 0o100 != 0,
+        mode if mode & 0o011 == 0o011 => true,
+        mode if member(meta.gid()) => mode & 0o010 != 0,
+        mode => mode & 0o001 != 0,
+    }
 }
 
 /// Reads the file itself: getpwuid(3) loads NSS modules, which a static binary cannot.
@@ -277,6 +301,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
         assert!(!Disk::new().readable(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn root_goes_only_where_its_own_namespace_lets_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("d");
+        fs::create_dir(&at).unwrap();
+        if !geteuid().is_root() {
+            eprintln!("skipped: only root can give a directory away");
+            return assert!(Disk::new().enters(&at).unwrap());
+        }
+        for (uid, gid, mode, want) in [
+            (0, 0, 0o000, true), // CAP_DAC_OVERRIDE
+            (0, 7, 0o077, false),
+            (7, 7, 0o700, false),
+            (7, 7, 0o711, true),
+            (7, 0, 0o710, true),
+            (7, 0, 0o701, false),
+        ] {
+            std::os::unix::fs::chown(&at, Some(uid), Some(gid)).unwrap();
+            fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Disk { uid: 0, gid: 0 }.enters(&at).unwrap(), want, "{uid}:{gid} {mode:o}");
+        }
     }
 
     /// The paths that a pattern finds below `root`, relative to it.
