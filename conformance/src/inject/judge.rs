@@ -5,6 +5,7 @@ use super::testimony::difference;
 use super::tracer::{Blow, Call};
 use crate::report::{No, fail};
 use nix::errno::Errno;
+use std::path::Path;
 
 /// How a launch ends whose payload SIGTERM ends.
 const TERMINATED: i32 = 128 + libc::SIGTERM;
@@ -70,11 +71,14 @@ impl Judge {
 
     /// Whether a payload of a policy is whole but for one top-level directory that it was not shown.
     fn shut(&self, said: &[String]) -> bool {
-        let missing: Vec<&String> = self.undisturbed.iter().filter(|line| !said.contains(line)).collect();
-        let more = said.iter().any(|line| !self.undisturbed.contains(line));
         let top =
-            |line: &str| matches!(line.split(' ').collect::<Vec<_>>()[..], ["mount", _, at, ..] if at.rfind('/') == Some(0));
-        self.course == Course::Sandbox && !more && matches!(missing[..], [place] if top(place))
+            |line: &&String| matches!(line.split(' ').collect::<Vec<_>>()[..], ["mount", _, at, ..] if at.rfind('/') == Some(0));
+        let missing: Vec<&String> = self.undisturbed.iter().filter(|line| !said.contains(line)).collect();
+        let Some(top) = missing.iter().copied().find(top).and_then(|line| line.split(' ').nth(2)) else { return false };
+        let mut differ = missing.into_iter().chain(said.iter().filter(|line| !self.undisturbed.contains(line)));
+        top != "/"
+            && self.course == Course::Sandbox
+            && differ.all(|line| line.split(' ').any(|word| Path::new(word).starts_with(top)))
     }
 
     /// What a payload that ran was lacking. One that was ended while it spoke has said the beginning, and its launch has failed.
@@ -114,7 +118,8 @@ fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
 /// allocator cannot go on.
 fn beside_us(code: i32, err: &str) -> bool {
     let segfault = 128 + libc::SIGSEGV;
-    let theirs = ["memory allocation of", "Fatal glibc error", "cannot set %fs base address"];
+    let theirs =
+        ["memory allocation of", "Fatal glibc error", "cannot set %fs base address", "error while loading shared libraries"];
     code == segfault && err.is_empty() || theirs.iter().any(|words| err.contains(words))
 }
 

@@ -24,9 +24,11 @@ fn go_on(child: &mut Child) -> i32 {
 /// No descriptor of the host or of the caller stays open in PID 1: not even standard output, which would keep a reader waiting.
 fn init(child: &Child, command: Pid) -> ! {
     let ended = child.ended.as_ref();
-    if let Err(errno) = file::close_all_but([ended.map_or(-1, |fd| fd.as_raw_fd()), -1, -1, -1]) {
-        // Nobody has been told yet that all is well: that is the end of what we hold open.
-        Fault { column: Column::Child, step: child.step, errno: errno as i32 }.send(child.faults.as_fd());
+    let faults = child.faults.as_fd();
+    let kept = [ended.map_or(-1, |fd| fd.as_raw_fd()), faults.as_raw_fd(), -1, -1];
+    // Faults go last, so that there is a way to tell what failed before; that they are closed says that nothing did.
+    if let Err(errno) = file::close_all_but(kept).and_then(|()| file::close_copy(faults)) {
+        Fault { column: Column::Child, step: child.step, errno: errno as i32 }.send(faults);
         process::exit(1);
     }
     let code = attend(command).map_or(1, |ended| ended.code().into());

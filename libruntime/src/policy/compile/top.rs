@@ -7,6 +7,7 @@ use super::walk::{Link, Walk};
 use crate::Error;
 use crate::policy::Access;
 use crate::policy::view::Kind;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Who makes `/proc` and `/dev`.
@@ -41,7 +42,8 @@ pub(super) fn expand(ground: &mut Ground, style: Style, walk: &Walk, found: &mut
             }
             Ok(Kind::Dir) if !enterable(&path, style, walk) => barred.push(path),
             Ok(kind) => ground.tree.put(path, Spot { access, dir: kind == Kind::Dir }),
-            Err(_) => {} // gone since it was listed
+            Err(ErrorKind::NotFound) => {} // gone since it was listed
+            Err(_) => barred.push(path),   // somebody's FUSE mount, which shows itself to its owner only
         }
     }
     barred
