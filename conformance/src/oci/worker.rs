@@ -17,7 +17,7 @@ pub fn task() -> Option<(String, PathBuf)> {
 }
 
 /// Much of a column's time is waiting for the kernel to take namespaces and cgroups apart.
-const PER_PROCESSOR: usize = 2;
+const PER_PROCESSOR: usize = 3;
 
 /// Plays all columns, some at once, and reports them in their order.
 pub fn play(programs: &Path, columns: &[Column], report: &mut Report) {
