@@ -49,6 +49,8 @@ impl Host {
 
     fn on(address: &str) -> std::io::Result<Host> {
         let listener = TcpListener::bind(address)?;
+        // Beyond the standard library's 128 the kernel answers with cookies, and resets who has sent before it is accepted (tcp(7)).
+        rustix::net::listen(&listener, 1024)?;
         let (at, over) = (listener.local_addr()?, Arc::new(AtomicBool::new(false)));
         let seen = over.clone();
         let thread = Some(std::thread::spawn(move || serve(&listener, &seen)));
