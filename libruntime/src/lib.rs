@@ -13,6 +13,7 @@ pub mod explain;
 pub mod features;
 pub mod host;
 pub mod losses;
+mod mountinfo;
 pub mod plan;
 pub mod policy;
 pub mod resctrl;

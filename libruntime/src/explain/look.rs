@@ -1,7 +1,8 @@
 //! What explain may know of the host: asked through one trait, so that it is pure and can be tested without a kernel.
 
-use super::mountinfo::{self, HostMount};
+use super::mount::HostMount;
 use super::node::{self, Kind, Node};
+use crate::mountinfo;
 use crate::sys::{cred, inode};
 use std::ffi::CString;
 use std::fs;
@@ -57,7 +58,8 @@ impl Look for Disk {
     }
 
     fn mounts(&self) -> Vec<HostMount> {
-        mountinfo::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+        let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        mountinfo::parse(&text).into_iter().map(HostMount::from).collect()
     }
 
     fn protected_symlinks(&self) -> bool {

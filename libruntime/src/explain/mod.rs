@@ -10,7 +10,7 @@ mod diff;
 mod facts;
 mod json;
 mod look;
-mod mountinfo;
+mod mount;
 mod node;
 mod right;
 mod show;
@@ -24,7 +24,7 @@ pub use because::{Because, word};
 pub use diff::{Difference, diff};
 pub use facts::{Facts, Whose as Namespace};
 pub use look::{Disk, Look};
-pub use mountinfo::HostMount;
+pub use mount::HostMount;
 pub use node::{Grant, Kind, Node, Whose};
 
 use crate::Result;

@@ -1,6 +1,7 @@
 //! Which cgroup hierarchies there are, where they are mounted, and where in them the caller is. Found in mountinfo, never by the
 //! name of a directory: engines make plain directories below `/sys/fs/cgroup`.
 
+use crate::mountinfo::{self, Mount};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -105,7 +106,7 @@ pub(super) fn read(path: &Path) -> Result<String> {
 }
 
 fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> Result<String>) -> Result<Vec<Hierarchy>> {
-    let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let mounts = mountinfo::parse(mountinfo);
     let mut found: Vec<Hierarchy> = Vec::new();
     for line in cgroup.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -126,58 +127,15 @@ fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> 
     Ok(found)
 }
 
-/// A line of /proc/self/mountinfo, proc_pid_mountinfo(5).
-#[derive(Debug)]
-pub(crate) struct Mount {
-    /// Of the mount.
-    pub id: u32,
-    parent: u32,
-    /// The directory, or file, of its file system that is mounted.
-    pub root: PathBuf,
-    /// Where.
-    pub point: PathBuf,
-    pub(super) fstype: String,
-    options: String,
-}
-
 impl Mount {
-    pub fn parse(line: &str) -> Option<Mount> {
-        let (before, after) = line.split_once(" - ")?;
-        let fields: Vec<&str> = before.split(' ').collect();
-        let mut rest = after.split(' ');
-        Some(Mount {
-            id: fields.first()?.parse().ok()?,
-            parent: fields.get(1)?.parse().ok()?,
-            root: unescape(fields.get(3)?),
-            point: unescape(fields.get(4)?),
-            fstype: rest.next()?.to_owned(),
-            options: rest.nth(1).unwrap_or_default().to_owned(),
-        })
-    }
-
     /// Whether it is the hierarchy of exactly these controllers; none is version 2.
     fn serves(&self, names: &[&str]) -> bool {
         match names {
             [] => self.fstype == "cgroup2",
-            names => self.fstype == "cgroup" && names.iter().all(|name| self.options.split(',').any(|option| option == *name)),
-        }
-    }
-
-    /// Whether its mount point leads to it, and not to something that was mounted over it or over a directory above it.
-    pub(super) fn is_visible(&self, mounts: &[Mount]) -> bool {
-        let ids: Vec<u32> = mounts.iter().map(|m| m.id).collect();
-        let Some(mut at) = mounts.iter().find(|m| m.point == Path::new("/") && (!ids.contains(&m.parent) || m.parent == m.id))
-        else {
-            return false;
-        };
-        let mut ancestors: Vec<&Path> = self.point.ancestors().collect();
-        ancestors.reverse();
-        for ancestor in ancestors {
-            while let Some(next) = mounts.iter().find(|m| m.parent == at.id && m.id != at.id && m.point == ancestor) {
-                at = next;
+            names => {
+                self.fstype == "cgroup" && names.iter().all(|name| self.system_options.split(',').any(|option| option == *name))
             }
         }
-        at.id == self.id
     }
 
     /// The directory of a cgroup that /proc/self/cgroup names; the mount point itself when this mount does not show it.
@@ -191,12 +149,6 @@ impl Mount {
 
 fn escapes(path: &Path) -> bool {
     path.components().any(|c| c == std::path::Component::ParentDir)
-}
-
-/// Space, tab, newline and backslash stand there as `\ooo`.
-fn unescape(text: &str) -> PathBuf {
-    const CODES: &[(&str, &str)] = &[("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    PathBuf::from(CODES.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain)))
 }
 
 #[cfg(test)]
@@ -248,10 +200,5 @@ mod tests {
         assert_eq!(of(&part("/a"))[1].3, "/sys/fs/cgroup/memory/b");
         assert_eq!(of(&part("/z"))[1].3, "/sys/fs/cgroup/memory");
         assert_eq!(of(&part("/.."))[1].3, "/sys/fs/cgroup/memory");
-    }
-
-    #[test]
-    fn escaped_mount_points_are_read() {
-        assert_eq!(unescape("/a\\040b\\134c"), Path::new("/a b\\c"));
     }
 }

@@ -1,7 +1,8 @@
 //! Where the resctrl file system is mounted, found in mountinfo, and what it can watch.
 
-use super::cgroup::{Mount, read};
+use super::cgroup::read;
 use crate::Result;
+use crate::mountinfo::{self, Mount};
 use std::path::{Path, PathBuf};
 
 /// The resctrl file system, as the kernel's Documentation/filesystems/resctrl.rst describes it.
@@ -26,7 +27,7 @@ impl Resctrl {
 }
 
 fn find(mountinfo: &str) -> Option<PathBuf> {
-    let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let mounts = mountinfo::parse(mountinfo);
     let whole = |mount: &&Mount| mount.fstype == "resctrl" && mount.root.as_os_str() == "/" && mount.is_visible(&mounts);
     mounts.iter().find(whole).map(|mount| mount.point.clone())
 }

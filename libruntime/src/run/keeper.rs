@@ -8,6 +8,7 @@
 
 use super::fault::{Column, Fault};
 use crate::annotation::PLACEHOLDER_MODE as MODE;
+use crate::mountinfo;
 use crate::plan::op::Sync;
 use crate::plan::place::c_path;
 use crate::sys::file::{self, Resolve, Stat};
@@ -271,7 +272,7 @@ fn sweep_one(path: &Path, namespaces: &[Namespace]) -> Swept {
 /// A mount namespace of this machine, seen through one of its processes.
 struct Namespace {
     process: PathBuf,
-    /// proc_pid_mountinfo(5), field 5.
+    /// On what it has something mounted.
     points: Vec<PathBuf>,
 }
 
@@ -301,25 +302,11 @@ fn mount_namespaces() -> Vec<Namespace> {
         let process = entry.path();
         if std::fs::read_link(process.join("ns/mnt")).is_ok_and(|namespace| seen.insert(namespace)) {
             let text = std::fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
-            let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect();
+            let points = mountinfo::parse(&text).into_iter().map(|mount| mount.point).collect();
             found.push(Namespace { process, points });
         }
     }
     found
-}
-
-/// Spaces and the like are written as three octal digits.
-fn unescape(field: &str) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    let (mut out, mut rest) = (Vec::new(), field.as_bytes());
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = tail.get(..3).and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok());
-        match (first, octal) {
-            (b'\\', Some(byte)) => (out.push(byte), rest = &tail[3..]).1,
-            _ => (out.push(*first), rest = tail).1,
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(out))
 }
 
 #[cfg(test)]
@@ -430,10 +417,5 @@ mod tests {
         std::os::unix::fs::symlink("real", root.join("link")).unwrap();
         assert_eq!(reserve(&root.join("link/.git")).err(), Some(Errno::ELOOP));
         assert!(!root.join("real/.git").exists());
-    }
-
-    #[test]
-    fn mountinfo_escapes_are_undone() {
-        assert_eq!(unescape("/a\\040b\\134c"), PathBuf::from("/a b\\c"));
     }
 }

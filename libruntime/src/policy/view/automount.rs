@@ -1,9 +1,8 @@
 //! Directories that autofs(5) would mount something on if they were entered: slow, and without end when the server is gone. Found in
 //! mountinfo, without touching them.
 
+use crate::mountinfo;
 use std::collections::HashSet;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// What /proc/self/mountinfo says of autofs.
@@ -24,13 +23,13 @@ impl Automounts {
 
     fn parse(mountinfo: &str) -> Self {
         let mut all = Automounts::default();
-        for (before, after) in mountinfo.lines().filter_map(|line| line.split_once(" - ")) {
-            let Some(point) = before.split(' ').nth(4).map(unescape) else { continue };
+        for mount in mountinfo::parse(mountinfo) {
+            let point = mount.point;
             // A later mount covers what was there.
             all.direct.remove(&point);
             all.indirect.remove(&point);
-            if let Some(options) = after.strip_prefix("autofs ") {
-                let indirect = options.split([' ', ',']).any(|option| option == "indirect");
+            if mount.fstype == "autofs" {
+                let indirect = mount.system_options.split(',').any(|option| option == "indirect");
                 let kind = if indirect { &mut all.indirect } else { &mut all.direct };
                 kind.insert(point);
             } else {
@@ -45,19 +44,6 @@ impl Automounts {
         let below = || dir.parent().is_some_and(|parent| self.indirect.contains(parent)) && !self.mounted.contains(dir);
         self.direct.contains(dir) || below()
     }
-}
-
-/// Blanks, tabs, newlines and backslashes are written as three octal digits.
-fn unescape(field: &str) -> PathBuf {
-    let (mut out, mut rest) = (Vec::new(), field.as_bytes());
-    while let [first, tail @ ..] = rest {
-        let code = tail.first_chunk::<3>().filter(|_| *first == b'\\').and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            Some(byte) => (out.push(byte), rest = &tail[3..]).1,
-            None => (out.push(*first), rest = tail).1,
-        }
-    }
-    OsString::from_vec(out).into()
 }
 
 #[cfg(test)]

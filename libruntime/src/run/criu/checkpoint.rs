@@ -6,7 +6,7 @@ use super::command::{self, DUMP_LOG, Found};
 use super::{Criu, descriptors, external, log, make_dir, namespace, program, refuse, target};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
-use crate::host::cgroup::Mount;
+use crate::mountinfo::{self, Mount};
 use crate::plan::Plan;
 use crate::state::{ContainerId, Record, Status, Store, absent};
 use crate::{Error, Result};
@@ -99,5 +99,5 @@ fn run(program: &Path, options: &Checkpoint, words: &[std::ffi::OsString]) -> Re
 fn mounts(pid: i32) -> Result<Vec<Mount>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"));
     let text = text.map_err(|e| Error::new("cannot read the container's mounts").cause(e))?;
-    Ok(text.lines().filter_map(Mount::parse).collect())
+    Ok(mountinfo::parse(&text))
 }

@@ -1,7 +1,7 @@
 //! Standard input, output and error of a container are mostly its caller's: what they were is kept with the images (in runc's file,
 //! in runc's form), so that a restored container gets those of its new caller.
 
-use crate::host::cgroup::Mount;
+use crate::mountinfo::Mount;
 use crate::{Error, Result};
 use std::ffi::OsString;
 use std::fs;
@@ -72,7 +72,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let outside = of(pid, &[]);
-        let own: Vec<Mount> = fs::read_to_string("/proc/self/mountinfo").unwrap().lines().filter_map(Mount::parse).collect();
+        let own = crate::mountinfo::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap());
         let inside = of(pid, &own);
         child.kill().unwrap();
         child.wait().unwrap();

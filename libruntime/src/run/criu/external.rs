@@ -1,7 +1,7 @@
 //! Which mounts of a container come from outside: criu is told their names when it writes them down, and their sources when it makes
 //! them anew. Pure.
 
-use crate::host::cgroup::Mount;
+use crate::mountinfo::Mount;
 use crate::plan::Plan;
 use crate::plan::op::Op;
 use crate::plan::place::At;

@@ -11,7 +11,8 @@ use super::{confine, descriptors, external, log, make_dir, namespace, program, r
 use crate::bundle::{Bundle, Rootfs};
 use crate::cgroup::Cgroup;
 use crate::host::Host;
-use crate::host::cgroup::{Cgroups, Mount, Version};
+use crate::host::cgroup::{Cgroups, Version};
+use crate::mountinfo::{self, Mount};
 use crate::plan::Plan;
 use crate::plan::op::{HookKind, ParentOp};
 use crate::state::Reserved;
@@ -216,7 +217,7 @@ fn read_pid(file: &Path) -> Option<Pid> {
 
 fn own_mounts() -> Result<Vec<Mount>> {
     let text = std::fs::read_to_string("/proc/self/mountinfo");
-    Ok(text.map_err(|e| Error::new("cannot read /proc/self/mountinfo").cause(e))?.lines().filter_map(Mount::parse).collect())
+    Ok(mountinfo::parse(&text.map_err(|e| Error::new("cannot read /proc/self/mountinfo").cause(e))?))
 }
 
 /// `memory:/PATH` for each hierarchy of version 1, `/PATH` for version 2, from the root of the hierarchy.
