@@ -38,7 +38,7 @@ pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
             .cause(fault::describe(e))
             .hint("it must listen there before the container is made")
     };
-    let socket = socket::unix(&agent.path, PATIENCE).map_err(failed)?;
+    let socket = socket::unix(&agent.path, Some(PATIENCE)).map_err(failed)?;
     let message = file::memory(c"seccomp agent").map_err(|e| setup("make a file in memory", e))?;
     let text = vec![0; text(launch, agent, Pid::MAX).len()];
     Ok(Some(Agent { socket, message, text, stack: vec![0; STACK] }))

@@ -2,10 +2,9 @@
 
 use super::fault::describe;
 use super::interrupt::Interrupt;
-use crate::sys::{Errno, Result as SysResult, file, net};
+use crate::sys::{Errno, Result as SysResult, file, socket};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// How often a listener is asked that has as many callers as it wants, and how many milliseconds lie between: 10 seconds in all.
@@ -29,7 +28,7 @@ pub(super) fn send(path: &Path, master: BorrowedFd, interrupt: &Interrupt) -> Re
 
 fn connect(path: &Path, interrupt: &Interrupt) -> SysResult<OwnedFd> {
     for _ in 0..TRIES {
-        match net::connect(path.as_os_str().as_bytes()) {
+        match socket::unix(path, None) {
             // unix(7) has no better word for a backlog that is full, and nothing to wait on.
             Err(Errno::EAGAIN) => interrupt.or_wait(None, PAUSE).map(drop)?,
             done => return done,

@@ -231,10 +231,14 @@ pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> Result<()> {
 
 /// As [`write_all`], to a socket: EPIPE when nobody listens any more, without the signal that would end us.
 pub fn tell(socket: BorrowedFd, bytes: &[u8]) -> Result<()> {
-    let flags = libc::MSG_NOSIGNAL;
+    if send_some(socket, bytes)? == bytes.len() { Ok(()) } else { Err(super::Errno::EIO) }
+}
+
+/// send(2), MSG_NOSIGNAL: how many bytes went.
+fn send_some(socket: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the buffer is live and as long as said.
-    let n = check(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) } as libc::c_long)?;
-    if n as usize == bytes.len() { Ok(()) } else { Err(super::Errno::EIO) }
+    let n = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+    check(n as libc::c_long).map(|n| n as usize)
 }
 
 /// One write(2): what the files of /proc need.
@@ -410,9 +414,7 @@ pub fn send_with_fd(socket: BorrowedFd, fd: BorrowedFd, bytes: &[u8]) -> Result<
     let sent = check(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)?;
     let mut rest = &bytes[sent as usize..];
     while !rest.is_empty() {
-        // SAFETY: the buffer is live and as long as said.
-        let sent = unsafe { libc::send(socket.as_raw_fd(), rest.as_ptr().cast(), rest.len(), libc::MSG_NOSIGNAL) };
-        rest = &rest[check(sent as libc::c_long)? as usize..];
+        rest = &rest[send_some(socket, rest)?..];
     }
     Ok(())
 }

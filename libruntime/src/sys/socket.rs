@@ -45,27 +45,39 @@ pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
     }
 }
 
-/// A Unix socket, close-on-exec, that is connected to `path`. Where nobody accepts and the queue is full, connect(2) waits for room, and
-/// so does what is sent: EAGAIN after `patience` (SO_SNDTIMEO, socket(7)).
-pub fn unix(path: &Path, patience: Duration) -> Result<OwnedFd> {
-    let bytes = path.as_os_str().as_bytes();
-    // SAFETY: `struct sockaddr_un` is plain data, valid when zeroed.
-    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    if bytes.is_empty() || bytes.contains(&0) || bytes.len() >= address.sun_path.len() {
-        return Err(Errno::EINVAL);
-    }
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    address.sun_path.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from as libc::c_char);
+/// A Unix stream socket, close-on-exec, that is connected to `path`. Where nobody accepts and the queue is full, connect(2) waits for
+/// room, and so does what is sent: EAGAIN after `patience` (SO_SNDTIMEO, socket(7)); without any at once, and the socket never waits.
+pub fn unix(path: &Path, patience: Option<Duration>) -> Result<OwnedFd> {
+    let address = unix_address(path)?;
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | if patience.is_none() { libc::SOCK_NONBLOCK } else { 0 };
     // SAFETY: takes no pointers.
-    let socket = owned(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into())?;
-    let time = libc::timeval { tv_sec: patience.as_secs() as _, tv_usec: patience.subsec_micros() as _ };
-    let (level, name, size) = (libc::SOL_SOCKET, libc::SO_SNDTIMEO, size_of_val(&time) as libc::socklen_t);
-    // SAFETY: `time` is a live struct timeval, and as long as said.
-    done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const time).cast(), size) }.into())?;
+    let socket = owned(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }.into())?;
+    if let Some(patience) = patience {
+        let time = libc::timeval { tv_sec: patience.as_secs() as _, tv_usec: patience.subsec_micros() as _ };
+        let (level, name, size) = (libc::SOL_SOCKET, libc::SO_SNDTIMEO, size_of_val(&time) as libc::socklen_t);
+        // SAFETY: `time` is a live struct timeval, and as long as said.
+        done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const time).cast(), size) }.into())?;
+    }
     let size = size_of_val(&address) as libc::socklen_t;
     // SAFETY: `address` is a live sockaddr_un, and as long as said; its path ends with a zero byte.
     done(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) }.into())?;
     Ok(socket)
+}
+
+/// unix(7); a path that does not fit, or is none, is refused.
+fn unix_address(path: &Path) -> Result<libc::sockaddr_un> {
+    let bytes = path.as_os_str().as_bytes();
+    // SAFETY: `struct sockaddr_un` is plain data, valid when zeroed.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(Errno::EINVAL);
+    }
+    if bytes.len() >= address.sun_path.len() {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    address.sun_path.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from as libc::c_char);
+    Ok(address)
 }
 
 /// listen(2): changes how many connections may wait to be accepted.
@@ -130,10 +142,11 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         listen(listener.as_fd(), 0).unwrap();
         let short = Duration::from_millis(20);
-        let first = unix(&path, short).unwrap();
-        assert_eq!(unix(&path, short).unwrap_err(), Errno::EAGAIN);
+        let first = unix(&path, Some(short)).unwrap();
+        assert_eq!(unix(&path, Some(short)).unwrap_err(), Errno::EAGAIN);
+        assert_eq!(unix(&path, None).unwrap_err(), Errno::EAGAIN);
         drop(first);
-        assert_eq!(unix(Path::new("/a\0b"), short).unwrap_err(), Errno::EINVAL);
+        assert_eq!(unix(Path::new("/a\0b"), Some(short)).unwrap_err(), Errno::EINVAL);
     }
 
     #[test]
