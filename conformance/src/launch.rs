@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a launch may take; builds inside a sandbox on a loaded machine are the slowest.
@@ -188,9 +189,29 @@ pub fn adopt_orphans() -> nix::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)
 }
 
-/// Collects the orphans that have ended.
-pub fn collect_orphans() {
-    orphans();
+/// Does something while somebody collects the orphans that end, as init does, or conmon, or a shim: without that no first process of a
+/// pid namespace ends.
+pub fn while_orphans_are_collected<T>(work: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                orphans();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        // Also when the work panics: or the collector would hold it up for ever.
+        let _end = Over(&over);
+        work()
+    })
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Collects orphans that end within `grace`, kills the others, and names those.

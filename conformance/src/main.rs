@@ -3,6 +3,7 @@
 mod actor;
 mod args;
 mod case;
+mod dice;
 mod engine;
 mod explain;
 mod hole;

@@ -1,6 +1,7 @@
 //! A random tree with random owners, modes, links and mounts, and a random policy over it.
 
 use crate::actor::Actor;
+use crate::dice::Dice;
 use crate::scene::Stage;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::Uid;
@@ -29,27 +30,6 @@ pub struct World {
     /// The same, a line each, and as the probe wants it.
     pub questions: PathBuf,
     pub list: PathBuf,
-}
-
-/// splitmix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % most as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())].clone()
-    }
 }
 
 const NAMES: &[&str] = &["a", "b", "c", "d", ".git", ".codex", ".agents"];
@@ -98,7 +78,7 @@ impl World {
         fs::create_dir(&bundle)?;
         lchown(&bundle, Some(actor.uid), Some(actor.gid))?;
         let mut world = World { dir, mounts, cwd, policy, policy_text, flags, as_bundle, bundle, paths, questions, list };
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let mut tree = Tree { dice: &mut dice, dirs: Vec::new(), all: Vec::new() };
         for top in [&world.cwd, &world.dir.join("x"), &world.dir.join("y")] {
             tree.dir(top, 0)?;

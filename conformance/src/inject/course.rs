@@ -2,14 +2,13 @@
 
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
-use crate::launch::{GRACE, Launch, Ran, collect_orphans, text};
+use crate::launch::{GRACE, Launch, text, while_orphans_are_collected};
 use crate::oci::bundle;
 use crate::oci::turn::Turn;
 use crate::report::{No, Verdict, fail};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A verb under test.
@@ -156,7 +155,7 @@ impl<'t> Ground<'t> {
     fn left(&self, traced: &Traced) -> Result<Option<String>, No> {
         let known = self.course == Course::Delete && traced.code == 0 && self.status().is_some();
         if self.course != Course::Sandbox {
-            let ran = self.deleted()?;
+            let ran = while_orphans_are_collected(|| self.turn.call(&["delete", "--force", &self.id]))?;
             if ran.code != 0 {
                 return Ok(Some(format!("delete --force: {}", ran.summary())));
             }
@@ -173,22 +172,6 @@ impl<'t> Ground<'t> {
             Err(No::Fail { got, .. }) => Ok(Some(got)),
             Err(other) => Err(other),
         }
-    }
-
-    /// `delete --force`, with somebody who collects orphans, as init does: no first process of a pid namespace ends before that.
-    fn deleted(&self) -> Result<Ran, No> {
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    collect_orphans();
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            });
-            let ran = self.turn.call(&["delete", "--force", &self.id]);
-            over.store(true, Ordering::Relaxed);
-            ran
-        })
     }
 
     /// The workspace holds what it held: no placeholder.

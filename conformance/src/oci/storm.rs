@@ -3,7 +3,8 @@
 
 use super::turn::Turn;
 use super::{busybox, host_mounts, nothing_left};
-use crate::launch::{Ran, collect_orphans};
+use crate::dice::Dice;
+use crate::launch::{Ran, while_orphans_are_collected};
 use crate::report::{No, Verdict, fail};
 use crate::runtime::Column;
 use crate::scene::Stage;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many lives are under way at once.
@@ -71,26 +72,14 @@ fn empty(dirs: &[PathBuf]) -> Verdict {
 
 impl Storm<'_> {
     fn rage(&self, count: u32) {
-        let (next, over) = (AtomicU32::new(0), AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                // What conmon or a shim does for its container; without it no first process of a PID namespace ends.
-                while !over.load(Ordering::Relaxed) {
-                    collect_orphans();
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            });
-            let lives: Vec<_> = (0..IN_FLIGHT)
-                .map(|_| {
-                    scope.spawn(|| {
-                        while let Some(n) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < count) {
-                            self.note(n, self.life(n));
-                        }
-                    })
-                })
-                .collect();
-            lives.into_iter().for_each(|life| drop(life.join()));
-            over.store(true, Ordering::Relaxed);
+        let next = AtomicU32::new(0);
+        let live = || {
+            while let Some(n) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < count) {
+                self.note(n, self.life(n));
+            }
+        };
+        while_orphans_are_collected(|| {
+            std::thread::scope(|scope| (0..IN_FLIGHT).for_each(|_| drop(scope.spawn(live))));
         });
     }
 
@@ -106,7 +95,7 @@ impl Storm<'_> {
         fs::create_dir(&dir)?;
         let mut turn = Turn::new(self.column, dir, format!("{}-{n}", self.tag), &self.busybox)?;
         turn.state = self.dir.join("state");
-        let mut life = Life { storm: self, turn: &turn, id: turn.fresh(), dice: Dice::new(self.seed, n) };
+        let mut life = Life { storm: self, turn: &turn, id: turn.fresh(), dice: Dice::nth(self.seed, n) };
         let lived = life.live(&turn.bundle(&turn.sleeper())?);
         let deleted = life.delete();
         lived.and(deleted)
@@ -192,39 +181,5 @@ impl Life<'_> {
         let struck = doomed && ran.code == 137;
         self.storm.killed.fetch_add(struck.into(), Ordering::Relaxed);
         Ok((!struck).then_some(ran))
-    }
-}
-
-/// splitmix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64, n: u32) -> Dice {
-        Dice(seed.wrapping_add(u64::from(n).wrapping_mul(0xA24B_AED4_963E_E407)))
-    }
-
-    /// A number below `sides`.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % sides
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_seed_and_number_roll_the_same_and_others_do_not() {
-        let rolls = |seed, n| {
-            let mut dice = Dice::new(seed, n);
-            [(); 8].map(|()| dice.roll(1000))
-        };
-        assert_eq!(rolls(7, 3), rolls(7, 3));
-        assert_ne!(rolls(7, 3), rolls(7, 4));
-        assert_ne!(rolls(7, 3), rolls(8, 3));
     }
 }
