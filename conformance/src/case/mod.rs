@@ -1,5 +1,6 @@
 //! The cases beside the policy matrix, a group per file. A case gets a column, plays one or more launches, and judges.
 
+mod attack;
 mod build;
 mod choice;
 mod cli;
@@ -57,6 +58,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("git", git::CASES),
     ("network", network::CASES),
     ("own proxy", proxy::CASES),
+    ("attacks", attack::CASES),
     ("builds", build::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),
