@@ -29,6 +29,9 @@ pub struct Choose {
     /// Protect the .git of every repository below the writable roots
     #[arg(long)]
     pub nested_git: bool,
+    /// Do not refuse system calls of a group: bpf, keys, mounts, namespaces, perf, tracing, userfaultfd
+    #[arg(long, value_name = "GROUP")]
+    pub allow_syscalls: Vec<String>,
     /// Limit pids, memory, cpus, files or wall (seconds)
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
@@ -45,8 +48,8 @@ pub enum Git {
 impl Choose {
     /// Whether any of them was given.
     pub fn is_given(&self) -> bool {
-        let Choose { additional, private_tmp, device, git, cache, deny_secrets, nested_git, limit } = self;
-        let lists = [additional, device, cache, limit];
+        let Choose { additional, private_tmp, device, git, cache, deny_secrets, nested_git, allow_syscalls, limit } = self;
+        let lists = [additional, device, cache, allow_syscalls, limit];
         lists.iter().any(|list| !list.is_empty()) || *private_tmp || git.is_some() || *deny_secrets || *nested_git
     }
 
@@ -65,6 +68,7 @@ impl Choose {
         };
         self.device.iter().try_for_each(|name| choices.device(name))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
+        self.allow_syscalls.iter().try_for_each(|name| choices.allow(name))?;
         Ok(choices)
     }
 

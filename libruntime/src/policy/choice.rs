@@ -22,6 +22,8 @@ pub struct Choices {
     pub deny_secrets: bool,
     /// The `.git` of every repository below a writable root is protected, not only that at its top.
     pub nested_git: bool,
+    /// System calls that the filter does not refuse: names of [`SYSCALLS`].
+    pub allow_syscalls: Vec<String>,
     /// What the sandbox may use up.
     pub limits: Limits,
 }
@@ -52,7 +54,8 @@ pub struct Limits {
 }
 
 /// The keys of the object.
-pub const FIELDS: &[&str] = &["private_tmp", "devices", "git", "caches", "deny_secrets", "nested_git", "limits"];
+pub const FIELDS: &[&str] =
+    &["private_tmp", "devices", "git", "caches", "deny_secrets", "nested_git", "allow_syscalls", "limits"];
 /// The keys of `limits`.
 pub const LIMITS: &[&str] = &["pids", "memory", "cpus", "files", "wall"];
 /// Values of `git`.
@@ -68,6 +71,9 @@ pub const DEVICES: &[(&str, &str)] = &[
     ("fuse", "/dev/fuse"),      // needs mount(2) too, which the sandbox refuses: for fusermount(1) outside
     ("tun", "/dev/net/tun"),    // network interfaces of a program
 ];
+
+/// Groups of system calls; `policy::compile::lifts` has the calls of each, and why they are refused.
+pub const SYSCALLS: &[&str] = &["bpf", "keys", "mounts", "namespaces", "perf", "tracing", "userfaultfd"];
 
 /// Below the home directory; only what is there is granted.
 pub const CACHES: &[(&str, &[&str])] = &[
@@ -153,6 +159,15 @@ impl Choices {
         Ok(())
     }
 
+    /// Adds a group of system calls.
+    pub fn allow(&mut self, name: &str) -> Result<()> {
+        if !SYSCALLS.contains(&name) {
+            return Err(unknown("group of system calls", name, SYSCALLS.iter().copied()));
+        }
+        self.allow_syscalls.push(name.into());
+        Ok(())
+    }
+
     /// These, and those of a policy.
     pub fn over(mut self, below: &Choices) -> Choices {
         let all = |own: &mut Vec<String>, below: &[String]| {
@@ -161,6 +176,7 @@ impl Choices {
         };
         all(&mut self.devices, &below.devices);
         all(&mut self.caches, &below.caches);
+        all(&mut self.allow_syscalls, &below.allow_syscalls);
         self.private_tmp |= below.private_tmp;
         self.deny_secrets |= below.deny_secrets;
         self.nested_git |= below.nested_git;
@@ -175,6 +191,7 @@ impl Choices {
     pub fn canonical_json(&self) -> Option<Value> {
         let mut fields = Map::new();
         let mut put = |key: &str, on: bool, value: Value| on.then(|| fields.insert(key.into(), value));
+        put("allow_syscalls", !self.allow_syscalls.is_empty(), json!(self.allow_syscalls));
         put("caches", !self.caches.is_empty(), json!(self.caches));
         put("deny_secrets", self.deny_secrets, json!(true));
         put("devices", !self.devices.is_empty(), json!(self.devices));
@@ -305,6 +322,7 @@ mod tests {
             assert!(choices.device(device).is_err(), "{device}");
         }
         assert!(choices.cache("cargo").is_ok() && choices.cache("bazel").is_err());
+        assert!(choices.allow("keys").is_ok() && choices.allow("io_uring").is_err());
     }
 
     #[test]

@@ -110,6 +110,7 @@ mod tests {
             Choices { private_tmp: true, git: Git::Commit, deny_secrets: true, nested_git: true, ..Choices::default() };
         choices.devices = vec!["dri".into(), "/dev/x*".into()];
         choices.caches = vec!["npm".into()];
+        choices.allow_syscalls = vec!["keys".into()];
         for name in LIMITS {
             choices.limits.set(name, "3").unwrap();
         }

@@ -39,6 +39,7 @@ use tree::Spot;
 use walk::{End, Walk};
 
 pub use proxy::{PROXY_VARIABLES, names_a_proxy};
+pub use seccomp::lifts;
 
 /// Who the command is inside its user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! read; a test asks schema and parser about the same documents.
 
 use super::split::{ACCESS, KINDS, NETWORK};
-use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS};
+use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS, SYSCALLS};
 use serde_json::{Map, Value, json};
 
 /// The schema of every JSON form.
@@ -52,6 +52,7 @@ fn choices() -> Value {
         let schema = match *name {
             "devices" => list(device.clone()),
             "caches" => list(words(CACHES)),
+            "allow_syscalls" => list(json!({ "enum": SYSCALLS })),
             "git" => optional(words(GIT)),
             "limits" => optional(object(&limits, &[])),
             _ => json!({ "type": ["boolean", "null"] }),
@@ -214,7 +215,7 @@ mod tests {
                 "network": "restricted" }),
             json!({ "type": "disabled" }),
             json!({ "type": "read-only", "codexrun": { "private_tmp": true, "devices": ["dri", "/dev/fuse"], "git": "commit",
-                "caches": ["npm"], "deny_secrets": false, "nested_git": null,
+                "caches": ["npm"], "allow_syscalls": ["tracing"], "deny_secrets": false, "nested_git": null,
                 "limits": { "pids": 9, "memory": "2g", "cpus": "1.5", "files": 3, "wall": 60 } } }),
             json!({ "type": "managed", "file_system": { "type": "unrestricted" }, "network": { "mode": "proxy" } }),
             json!({ "kind": "unrestricted", "codexrun": {} }),
