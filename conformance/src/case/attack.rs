@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     case("nothing gets through with the network on", On::Every, |p| held(p, &preset(p, 2)?, &["files"])),
     case("nothing gets through unrestricted files without network", On::Every, |p| held(p, &unrestricted(p)?, &["network"])),
     case("outside of any sandbox attempts get through", On::Every, control),
+    case("allow_syscalls lifts what it names and nothing else", On::Every, lifted),
 ];
 
 /// The program knows more attempts than this for every mode, and for none.
@@ -54,7 +55,7 @@ fn held(play: &Play, policy: &str, walls: &[&str]) -> Verdict {
 /// What every sandbox promises, and these; and outside nothing has changed.
 fn held_with(play: &Play, policy: &str, options: &[&str], walls: &[&str]) -> Verdict {
     let outside = Outside::new(&play.scene, &play.column.actor)?;
-    let walls = [walls, &["always"], if play.column.runtime.is_codexrun() { &["init"] } else { &[] }].concat();
+    let walls = [walls, &["always"], if play.column.runtime.is_codexrun() { &["ours"] } else { &[] }].concat();
     set_user_id(play)?;
     let before = protected(&play.scene, &walls);
     let told = attack(play, &outside, policy, options, Some(&walls))?;
@@ -129,4 +130,18 @@ fn control(play: &Play) -> Verdict {
     let least = THROUGH[usize::from(!play.column.actor.is_root())];
     let through = told.through.len();
     told.ran.must(&format!("at least {least} through, of {}; there are {through}", told.made), through >= least)
+}
+
+/// With each choice its own probe succeeds, and that of no other.
+fn lifted(play: &Play) -> Verdict {
+    let probes = ["ptrace-child", "unshare 10000000", "keyctl-session"];
+    for (number, name) in ["tracing", "namespaces", "keys"].iter().enumerate() {
+        let (ran, answers) = super::network::probes(play, super::WRITE, &["--allow-syscalls", name], &probes)?;
+        let right = answers.iter().enumerate().all(|(n, answer)| (answer == "ok") == (n == number));
+        ran.must(&format!("{name} alone; {probes:?} say {answers:?}"), right && ran.code == 0)?;
+    }
+    let nested = ["--allow-syscalls", "namespaces", "--allow-syscalls", "mounts"].map(str::to_string).to_vec();
+    let script = "unshare --map-root-user --mount mount -t tmpfs none sub && echo mounted";
+    let ran = play.column.run(&play.scene, &Job { options: nested, ..Job::sh(super::WRITE, &play.scene, script) })?;
+    ran.must("mounted", ran.code == 0 && ran.out == "mounted\n")
 }

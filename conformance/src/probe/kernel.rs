@@ -39,6 +39,7 @@ pub const VERBS: &[Verb] = &[
     ("nice", |_| said(call(libc::SYS_setpriority, [Arg::Int(0), Arg::Int(0), Arg::Int(-20)]))),
     ("io-uring", |_| io_uring()),
     ("perf", |_| perf()),
+    ("keyctl-session", |_| said(call(libc::SYS_keyctl, [Arg::Int(0), Arg::Int(-3), Arg::Int(0)]))), // KEYCTL_GET_KEYRING_ID
 ];
 
 fn said(ret: Ret) -> Outcome {

@@ -120,7 +120,8 @@ const SECRET: &[&str] = &[
     "/dev/sda", "/dev/vda", "/dev/nvme0n1", "/dev/loop0", "/dev/dm-0", "/dev/cpu/0/msr", "/dev/sg0", "/dev/mem",
 ];
 
-static OPEN: Row = row(Wall::Always, "open to write", "open", &[T("{t}"), N((libc::O_WRONLY | libc::O_NOCTTY | libc::O_NONBLOCK) as i64)]);
+static OPEN: Row =
+    row(Wall::Always, "open to write", "open", &[T("{t}"), N((libc::O_WRONLY | libc::O_NOCTTY | libc::O_NONBLOCK) as i64)]);
 static LOOK: Row = Row {
     through: Through::Read,
     ..row(Wall::Always, "read", "openat", &[CWD, T("{t}"), N((libc::O_NOCTTY | libc::O_NONBLOCK) as i64)])

@@ -29,8 +29,8 @@ pub enum Wall {
     Workspace,
     /// Every sandbox.
     Always,
-    /// Every sandbox whose PID 1 is codexrun's init.
-    Init,
+    /// Every sandbox that codexrun runs, of which config.json says nothing to other runtimes, or nothing that they know.
+    Ours,
     /// The network is shut but for a proxy.
     Network,
     /// The network is shut and there is a proxy.
@@ -43,7 +43,7 @@ impl Wall {
             Wall::Files => "files",
             Wall::Workspace => "workspace",
             Wall::Always => "always",
-            Wall::Init => "init",
+            Wall::Ours => "ours",
             Wall::Network => "network",
             Wall::Proxy => "proxy",
         }

@@ -192,7 +192,10 @@ pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
     let usual = |family: &i32| !world.is_control() || USUAL.contains(family);
     let plain = FAMILIES.flat_map(|family| TYPES.map(|kind| (family, kind, 0)));
     let plain = plain.filter(move |(family, ..)| usual(family));
-    let special = PROTOCOLS.iter().filter(move |(family, ..)| usual(family) && *family != NETLINK || !world.is_control()).flat_map(|(family, kind, range)| range.clone().map(|protocol| (*family, *kind, protocol)));
+    let special = PROTOCOLS
+        .iter()
+        .filter(move |(family, ..)| usual(family) && *family != NETLINK || !world.is_control())
+        .flat_map(|(family, kind, range)| range.clone().map(|protocol| (*family, *kind, protocol)));
     let mut all: Vec<Attempt> = plain.chain(special).flat_map(|(family, kind, protocol)| made(family, kind, protocol)).collect();
     all.extend(PAIRS.iter().flat_map(|row| row.attempts(world)));
     all.extend(pairs(world));

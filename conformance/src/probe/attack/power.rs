@@ -62,9 +62,16 @@ const fn clone3(flags: u64) -> [u64; 11] {
 
 const CHILD: i64 = libc::SIGCHLD as i64;
 
-/// By one flag each; a user namespace gives the power for all the others, so it is asked for beside them too.
+/// A user namespace gives the power for all the others.
 #[rustfmt::skip]
 static NAMESPACES: &[Row] = &[
+    any("unshare user", "unshare", &[N(0x1000_0000)]),
+    any("unshare user and all others", "unshare", &[N(0x7e02_0000)]),
+    child("clone user", "clone", &[N(0x1000_0000 | CHILD)]),
+    child("clone user and all others", "clone", &[N(0x7e02_0000 | CHILD)]),
+    child("clone user, with an upper half", "clone", &[N(0x1_1000_0000 | CHILD)]),
+    child("clone3 user", "clone3", &[Q(&clone3(0x1000_0000)), N(88)]),
+    child("clone3 user and all others", "clone3", &[Q(&clone3(0x7e02_0000)), N(88)]),
     any("unshare mount", "unshare", &[N(0x0002_0000)]),
     any("unshare cgroup", "unshare", &[N(0x0200_0000)]),
     any("unshare uts", "unshare", &[N(0x0400_0000)]),
@@ -109,6 +116,10 @@ static MACHINE: &[Row] = &[
     any("a map of eBPF", "bpf", &[N(0), Q(&[0x4_0000_0002, 0x1_0000_0004, 0, 0, 0, 0, 0, 0, 0]), N(72)]),
     any("an event of the whole machine", "perf_event_open", &[Q(&EVENT), N(-1), N(0), N(-1), N(0)]),
     any("every page fault, the kernel's too", "userfaultfd", &[N(0)]),
+    any("page faults of its own", "userfaultfd", &[N(1)]),
+    any("an event of its own", "perf_event_open", &[Q(&EVENT), N(0), N(-1), N(-1), N(0)]),
+    any("the session keyring", "keyctl", &[N(0), N(-3), N(0)]),
+    any("a key for the session", "add_key", &[T("user"), T("attack"), T("x"), N(1), N(-3)]),
     any("watch a file system", "fanotify_init", &[N(4), N(0)]),
     any("a directory by its handle", "open_by_handle_at", &[Read("/"), Q(&[0x1_0000_0008, 2]), N(0)]),
     any("the root of a file system by its number", "open_by_handle_at", &[Path("{w}"), Q(&[0x1_0000_0008, 2]), N(0)]),

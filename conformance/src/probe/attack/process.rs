@@ -9,7 +9,7 @@ const fn other(name: &'static str, call: &'static str, words: &'static [Word]) -
 }
 
 const fn init(name: &'static str, call: &'static str, words: &'static [Word]) -> Row {
-    row(Wall::Init, name, call, words)
+    row(Wall::Ours, name, call, words)
 }
 
 const SEIZE: Word = N(libc::PTRACE_SEIZE as i64);

@@ -45,7 +45,7 @@ const TRICKS: &[(Wall, &str, fn(&World) -> Outcome)] = &[
     (Wall::Files, "a file by its handle", |world| by_handle(&world.fill("{out}/file.txt"))),
     (Wall::Files, "a link that is swapped in", |world| swapped(&world.fill("{w}/bin/race"), &world.fill("{out}/file.txt"))),
     (Wall::Files, ".git in a mount namespace of one's own", |world| elsewhere(world)),
-    (Wall::Init, "descriptor 0 of init", |_| stolen(1)),
+    (Wall::Ours, "descriptor 0 of init", |_| stolen(1)),
     (Wall::Always, "descriptor 0 of a process outside", |world| stolen(world.pid())),
     (Wall::Always, "the sandbox's own network", |_| power_over_network()),
     (Wall::Always, "a network namespace of one's own with power over it", |_| raw_in_a_namespace()),
@@ -64,7 +64,9 @@ pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
 fn inherited() -> Outcome {
     let open = (3..4096).find(|fd| call(libc::SYS_fcntl, [Arg::Int(*fd), Arg::Int(libc::F_GETFD.into())]).is_ok());
     match open {
-        Some(fd) => Ok(fs::read_link(format!("/proc/self/fd/{fd}")).map_or_else(|e| e.to_string(), |at| at.display().to_string())),
+        Some(fd) => {
+            Ok(fs::read_link(format!("/proc/self/fd/{fd}")).map_or_else(|e| e.to_string(), |at| at.display().to_string()))
+        }
         None => word("none", ""),
     }
 }
