@@ -140,8 +140,11 @@ fn lifted(play: &Play) -> Verdict {
         let right = answers.iter().enumerate().all(|(n, answer)| (answer == "ok") == (n == number));
         ran.must(&format!("{name} alone; {probes:?} say {answers:?}"), right && ran.code == 0)?;
     }
-    let nested = ["--allow-syscalls", "namespaces", "--allow-syscalls", "mounts"].map(str::to_string).to_vec();
-    let script = "unshare --map-root-user --mount mount -t tmpfs none sub && echo mounted";
-    let ran = play.column.run(&play.scene, &Job { options: nested, ..Job::sh(super::WRITE, &play.scene, script) })?;
-    ran.must("mounted", ran.code == 0 && ran.out == "mounted\n")
+    let mount = format!("userns-mount {}", play.scene.w().join("sub").display());
+    for (options, expected) in [(&["namespaces"][..], "EPERM"), (&["namespaces", "mounts"], "ok")] {
+        let options: Vec<&str> = options.iter().flat_map(|name| ["--allow-syscalls", name]).collect();
+        let (ran, answers) = super::network::probes(play, super::WRITE, &options, &[&mount])?;
+        ran.must(&format!("{expected}; it is {answers:?}"), answers[0] == expected)?;
+    }
+    Ok(())
 }

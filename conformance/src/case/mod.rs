@@ -11,6 +11,7 @@ mod git;
 mod glob;
 mod network;
 mod placeholder;
+mod program;
 mod proxy;
 mod signal;
 mod state;
@@ -60,6 +61,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("own proxy", proxy::CASES),
     ("attacks", attack::CASES),
     ("builds", build::CASES),
+    ("programs", program::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),
 ];
@@ -127,6 +129,12 @@ impl Play<'_> {
     /// The same under workspace-write.
     fn write(&self, script: &str) -> Result<Ran, No> {
         self.sh(WRITE, script)
+    }
+
+    /// The same with options of `sandbox` and `spec`.
+    fn with(&self, options: &[&str], script: &str) -> Result<Ran, No> {
+        let options = options.iter().map(|word| word.to_string()).collect();
+        self.column.run(&self.scene, &Job { options, ..Job::sh(WRITE, &self.scene, script) })
     }
 
     /// codexrun itself, as the column's user.
