@@ -73,7 +73,13 @@ impl Store {
         let dir = self.dir(id);
         loop {
             let made = make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
-            match hold(&dir)? {
+            let held = hold(&dir).inspect_err(|_| {
+                if made {
+                    // There may be room for a directory and none for a lock in it. Fails when somebody else has put one there.
+                    let _ = fs::remove_dir(&dir);
+                }
+            });
+            match held? {
                 Held::Yes(reserved) if !reserved.dir.join(STATE).exists() => {
                     // What a crash left of one that was never recorded.
                     if !made {
