@@ -19,13 +19,13 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A file system of its own for a directory; gone when dropped.
-struct Small {
-    at: PathBuf,
+pub(super) struct Small {
+    pub at: PathBuf,
 }
 
 impl Small {
     /// With a limit such as `nr_inodes=3` (tmpfs(5)), owned by the caller.
-    fn mount(place: &Place, at: &Path, limit: &str) -> Result<Small, No> {
+    pub fn mount(place: &Place, at: &Path, limit: &str) -> Result<Small, No> {
         let actor = &place.turn.column.actor;
         let data = format!("mode=0755,uid={},gid={},{limit}", actor.uid, actor.gid);
         fs::create_dir_all(at)?;

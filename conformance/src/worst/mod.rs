@@ -2,8 +2,11 @@
 //! can reach. Each time what was asked for is done whole, or it is not done and one sentence says why; it ends in time, and nothing of
 //! it is left on the host.
 
+mod bystander;
 mod full;
+mod hostile;
 mod scarce;
+mod terminal;
 
 use crate::oci::{busybox, host_mounts, nothing_left, turn::Turn};
 use crate::report::{Verdict, skip};
@@ -23,7 +26,13 @@ pub struct Place<'a> {
 /// One case: its name and what it does.
 type Case = (&'static str, fn(&Place) -> Verdict);
 
-const GROUPS: &[(&str, &[Case])] = &[("the machine gives out", scarce::CASES), ("the disk is full", full::CASES)];
+const GROUPS: &[(&str, &[Case])] = &[
+    ("the machine gives out", scarce::CASES),
+    ("the disk is full", full::CASES),
+    ("a hostile payload", hostile::CASES),
+    ("a hostile payload", terminal::CASES),
+    ("a hostile payload", bystander::CASES),
+];
 
 fn all() -> impl Iterator<Item = (String, &'static Case)> {
     GROUPS.iter().flat_map(|(group, cases)| cases.iter().map(move |case| (format!("{group}: {}", case.0), case)))

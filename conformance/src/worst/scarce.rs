@@ -61,7 +61,7 @@ fn threads(place: &Place) -> Verdict {
 
 /// How a launch is kept short.
 #[derive(Clone, Copy)]
-enum Means {
+pub(super) enum Means {
     /// A soft limit, by prlimit(1).
     Limit(&'static str),
     /// A cgroup of the suite's own, version 1: controller and file.
@@ -95,14 +95,14 @@ fn sweep(place: &Place, course: Course, want: &Want, levels: &[u64]) -> Result<V
 }
 
 /// The means at hand; a cgroup goes when this is dropped.
-struct Want<'a> {
+pub(super) struct Want<'a> {
     place: &'a Place<'a>,
     means: Means,
     cgroup: Option<PathBuf>,
 }
 
 impl<'a> Want<'a> {
-    fn new(place: &'a Place, means: Means) -> Result<Want<'a>, No> {
+    pub fn new(place: &'a Place, means: Means) -> Result<Want<'a>, No> {
         let cgroup = match means {
             Means::Cgroup(controller, _) => {
                 Some(Path::new("/sys/fs/cgroup").join(controller).join(place.turn.tag.replace("test", "want")))
@@ -120,7 +120,7 @@ impl<'a> Want<'a> {
     }
 
     /// The launch, kept short of all but `level`.
-    fn put(&self, launch: Launch, level: u64) -> Launch {
+    pub fn put(&self, launch: Launch, level: u64) -> Launch {
         let actor = &self.place.turn.column.actor;
         let (uid, gid) = (actor.uid, actor.gid);
         let before = match self.means {
