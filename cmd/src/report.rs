@@ -68,8 +68,8 @@ pub fn warn(text: &str) {
 }
 
 fn say(text: &dyn ToString) {
-    // A path may hold a newline; a reason is one line, and one write, so that lines of several processes do not mix.
-    let line = format!("codexrun: {}\n", text.to_string().replace('\n', "\\n"));
+    // A reason is one line, and one write, so that lines of several processes do not mix.
+    let line = format!("codexrun: {}\n", libruntime::error::line(&text.to_string()));
     // If stderr is closed there is nobody to tell.
     let _ = io::stderr().write_all(line.as_bytes());
 }

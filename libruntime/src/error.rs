@@ -44,7 +44,7 @@ impl Error {
     }
     /// Says it on standard error as a warning: for what must not stop anything.
     pub fn warn(&self) {
-        eprintln!("codexrun: warning: {self}");
+        eprintln!("codexrun: warning: {}", line(&self.to_string()));
     }
     /// Sets the exit code.
     pub fn code(mut self, code: u8) -> Self {
@@ -70,3 +70,19 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A text on one line, with nothing in it that a terminal would obey: names and paths may hold any byte.
+pub fn line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_and_no_orders_to_a_terminal() {
+        assert_eq!(line("a \"b\" é\n\0\x1b[2J\u{9b}"), "a \"b\" é\\n\\u{0}\\u{1b}[2J\\u{9b}");
+    }
+}

@@ -86,6 +86,7 @@ fn what_is_wrong_is_refused_with_its_place() {
             json!([{"path": "x", "type": "p"}]),
             "linux.devices[0].path: `x` is not an absolute path (hint: paths inside the container begin with `/`)",
         ),
+        ("/linux/devices", json!([{"path": "/dev/\0", "type": "p"}]), "linux.devices[0].path: `/dev/\0` contains a NUL byte"),
         ("/mounts/-", mount(&["copy-symlink"]), "mounts[1].options: mount option `copy-symlink` is not supported"),
         ("/mounts/-", mount(&["idmap"]), "mounts[1].options: only a bind mount can be id-mapped"),
         ("/mounts/-", mount(&["tmpcopyup"]), "mounts[1].options: `tmpcopyup` is for a `tmpfs`"),
@@ -131,6 +132,15 @@ fn what_is_wrong_is_refused_with_its_place() {
     for (pointer, value, reason) in cases {
         assert_eq!(plan(with(pointer, value), &Options::default()).unwrap_err(), [format!("config.json: {reason}")], "{pointer}");
     }
+}
+
+#[test]
+fn a_device_that_keeps_its_bad_name_has_one_reason() {
+    let mut spec = with("/linux/netDevices", json!({"a b": {}, "c d": {"name": "e f"}}));
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "network"}));
+    let reasons = plan(spec, &Options::default()).unwrap_err();
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    assert_eq!(reasons[0], "config.json: linux.netDevices[a b]: `a b` is no name of a network device");
 }
 
 #[test]

@@ -44,8 +44,9 @@ impl Keeper<'_> {
         };
         // Nobody must wait for the end of what only we still hold open.
         drop((self.gate, self.faults));
-        if await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd)).is_err() {
-            process::exit(1);
+        if let Err(errno) = await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd)) {
+            // The only way left to say it; every errno fits.
+            process::exit(errno as i32);
         }
         outlast(release(kept))
     }

@@ -142,6 +142,7 @@ impl Manager {
     fn done(&mut self, what: &str, answer: Result<Message, Failure>) -> Result<()> {
         let answer = answer.map_err(|e| failed(what, e))?;
         let job = answer.body().text().unwrap_or_default().to_owned();
+        self.0.be_patient();
         loop {
             let message = self.0.signal().map_err(|e| failed(what, Failure::Broken(e)))?;
             let mut body = message.body();
