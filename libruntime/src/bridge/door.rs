@@ -17,7 +17,7 @@ const DIR: &str = "/dev/shm";
 
 /// What a hook needs of the OCI state (runtime.md, "State").
 #[derive(Deserialize)]
-pub(super) struct State {
+pub(crate) struct State {
     id: String,
     #[serde(default)]
     bundle: String,

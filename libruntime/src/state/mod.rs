@@ -5,7 +5,7 @@ mod control;
 mod events;
 mod id;
 mod members;
-mod process;
+pub(crate) mod process;
 mod signal;
 mod store;
 mod time;

@@ -196,7 +196,7 @@ fn of(path: &Path) -> Option<SocketAddr> {
 }
 
 /// `unix:path=/run/bus,guid=…` or `unix:abstract=…`; `%41` is a byte ("Server Addresses").
-fn parse(address: &str) -> Option<SocketAddr> {
+pub fn parse(address: &str) -> Option<SocketAddr> {
     let pairs = address.strip_prefix("unix:")?;
     pairs.split(',').find_map(|pair| match pair.split_once('=')? {
         ("path", value) => of(Path::new(std::ffi::OsStr::from_bytes(&unescape(value)?))),

@@ -1,9 +1,9 @@
 //! systemd, as far as a runtime needs it: units that are started, changed and stopped (org.freedesktop.systemd1(5)).
 
-mod bus;
+pub(crate) mod bus;
 pub mod text;
 pub mod value;
-mod wire;
+pub(crate) mod wire;
 
 use crate::{Error, Result};
 use bus::{Bus, Failure};
