@@ -34,7 +34,7 @@ pub fn git_settings(text: &str) -> Vec<[String; 4]> {
 }
 
 /// The mount points of /proc/PID/mountinfo.
-pub fn mount_points(text: &str) -> Vec<PathBuf> {
+pub fn mount_points(text: &[u8]) -> Vec<PathBuf> {
     crate::mountinfo::parse(text).into_iter().map(|mount| mount.point).collect()
 }
 

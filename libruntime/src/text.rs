@@ -14,6 +14,11 @@ pub fn read(file: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(text)
 }
 
+/// A file of /proc, whole, in which a process has its say: the name that it gives itself may hold any byte.
+pub fn lossy(file: &Path) -> Result<String> {
+    Ok(String::from_utf8_lossy(&read(file, u64::MAX)?).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

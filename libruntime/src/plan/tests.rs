@@ -134,6 +134,29 @@ fn what_is_wrong_is_refused_with_its_place() {
     }
 }
 
+/// The places above one took the square of its length: a plan of some megabytes of config.json filled the memory.
+#[test]
+fn deep_paths_are_refused_before_they_fill_the_memory() {
+    let deep = |n: usize, depth: usize| {
+        let mounts: Vec<Value> =
+            (0..n).map(|n| json!({"destination": "/a".repeat(depth) + &n.to_string(), "type": "tmpfs"})).collect();
+        plan(with("/mounts", json!(mounts)), &Options::default())
+    };
+    assert_eq!(deep(1, 500_000).unwrap_err(), ["config.json: mounts[0].destination: a path of 1000001 bytes; 4095 are the most"]);
+    let said = deep(4000, 2000).unwrap_err();
+    assert!(said.len() == 1 && said[0].contains("].destination: is one of so many deep paths"), "{said:?}");
+    assert!(deep(10, 2000).is_ok());
+}
+
+#[test]
+fn what_has_no_effect_is_told_a_hundred_times() {
+    let spec = serde_json::from_value(minimal()).unwrap();
+    let unknown = (0..150).map(|n| format!("k{n}")).collect();
+    let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown };
+    let plan = Plan::new(&bundle, &Host::recorded(0, 0), &Options::default()).unwrap();
+    assert_eq!((plan.warnings.len(), plan.warnings[100].as_str()), (101, "config.json: 50 more like these"));
+}
+
 #[test]
 fn a_device_that_keeps_its_bad_name_has_one_reason() {
     let mut spec = with("/linux/netDevices", json!({"a b": {}, "c d": {"name": "e f"}}));

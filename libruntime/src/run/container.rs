@@ -49,7 +49,7 @@ impl KeeperProcess {
             // 1: it has said what before.
             Ended::Exited(errno @ 2..) => {
                 let what = Error::new("the keeper of placeholders cannot wait for the sandbox's end");
-                Err(what.cause(fault::describe(Errno::from_raw(errno.into()))))
+                Err(what.cause(fault::describe(Errno::from_raw(errno))))
             }
             _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
         }
