@@ -66,7 +66,7 @@ impl Judge {
             (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
-            (None, Blow::Fails(_)) if self.course == Course::Create && traced.err.contains(DIED) => None,
+            (None, Blow::Fails(_)) if self.course.creates() && traced.err.contains(DIED) => None,
             // The same where the program itself is behind what is shut.
             (None, Blow::Fails(Errno::EACCES)) if self.course == Course::Sandbox && NOT_EXECUTED.contains(&traced.code) => None,
             (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(errno, traced.code, &traced.err).and_then(told),
