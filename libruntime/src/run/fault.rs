@@ -93,7 +93,10 @@ impl Fault {
     }
 
     fn keeper(self, plan: &Plan) -> Error {
-        let paths = plan.parent.iter().find_map(|s| if let ParentOp::Keeper(paths) = &s.op { Some(paths) } else { None });
+        let paths = plan
+            .parent
+            .iter()
+            .find_map(|s| if let ParentOp::Keeper { placeholders, .. } = &s.op { Some(placeholders) } else { None });
         let path = paths.and_then(|p| p.get(usize::from(self.step)));
         let what = match path {
             Some(path) => format!("cannot reserve `{}`, which is missing and must not be created in the sandbox", path.display()),

@@ -15,6 +15,7 @@ use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
 use crate::resctrl::Resctrl;
 use crate::state::{Record, Reserved};
+use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, signal};
 use crate::{Error, Result};
@@ -249,7 +250,10 @@ impl<'a> Launch<'a> {
                 }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
-                ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
+                ParentOp::Keeper { placeholders, cgroup: kept } => {
+                    let cgroup = cgroup.as_ref().filter(|_| *kept);
+                    self.keep(container, placeholders, cgroup).map_err(|e| failed(step, e))?;
+                }
                 ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(kind, hooks) => {
@@ -272,7 +276,7 @@ impl<'a> Launch<'a> {
         if self.options.detach { interrupt.none() } else { Ok(()) }
     }
 
-    fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf]) -> SysResult<()> {
+    fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf], cgroup: Option<&Cgroup>) -> SysResult<()> {
         let copy = |fd: &OwnedFd| file::duplicate(fd.as_fd());
         let faults = copy(container.fault_writer.as_ref().ok_or(Errno::EBADF)?)?;
         let keeper = Keeper {
@@ -281,6 +285,9 @@ impl<'a> Launch<'a> {
             gate: copy(&container.gate)?,
             faults,
             ended: container.ended.take(),
+            codexrun: pidfd_open(nix::unistd::Pid::this())?,
+            dies_together: self.plan.child.iter().any(|step| step.op == Op::DieWithParent),
+            cgroup,
         };
         match process::clone(0)? {
             Cloned::Child => keeper.run(),
