@@ -5,6 +5,7 @@
 mod attack;
 mod fact;
 mod file;
+mod hostile;
 mod kernel;
 mod outcome;
 mod rights;
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if list == "hostile" {
+        hostile::rage(&std::env::args().nth(2).unwrap_or_default());
+    }
     let text = match std::fs::read_to_string(&list) {
         Ok(text) => text,
         Err(e) => {

@@ -5,7 +5,7 @@
 
 mod because;
 mod choice;
-mod git;
+pub(crate) mod git;
 mod globs;
 mod kernel;
 mod limits;
@@ -159,6 +159,7 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
             }
             globs::deny(policy, &request.cwd, &mut ground, walk, found);
             globs::keep_cache(&mut ground, walk, found);
+            globs::keep_records(&mut ground, walk, found);
             metadata::protect(choices, &mut ground, walk, found);
             roots::judge(&traced, walk, &mut ground, found);
             (Style::Sandbox, ground)
