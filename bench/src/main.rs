@@ -3,6 +3,7 @@
 mod charge;
 mod contender;
 mod elf;
+mod filters;
 mod many;
 mod measure;
 mod memory;
@@ -56,6 +57,12 @@ struct Args {
     /// Start so many sandboxes at once instead, and see when the last of them runs [default: 1, 10, 100 and 1000]
     #[arg(long, value_name = "N", num_args = 0..=1, value_delimiter = ',', default_missing_value = "1,10,100,1000")]
     many: Option<Vec<usize>>,
+    /// Measure the filters instead: a system call under each mode's, in N rounds
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "20")]
+    filters: Option<usize>,
+    /// Make system calls: what is measured by --filters
+    #[arg(long = "loop", value_name = "N", hide = true)]
+    work: Option<u32>,
     /// Take the view of the host as it is
     #[arg(long, hide = true)]
     inherit_view: bool,
@@ -73,6 +80,9 @@ fn main() -> ExitCode {
 }
 
 fn bench(args: &Args) -> Result<bool> {
+    if let Some(times) = args.work {
+        return filters::work(times).map(|()| true);
+    }
     sys::adopt_orphans()?;
     let place = Place::new()?;
     let floor = place.adopt(&place::beside("floor")?, "floor")?;
@@ -81,8 +91,12 @@ fn bench(args: &Args) -> Result<bool> {
         view::enter()?;
         view::cover_tmp(&place.at("tmp"))?;
     }
+    let ours = || codexrun.clone().ok_or_else(|| Error::other("there is no codexrun to measure"));
+    if let Some(rounds) = args.filters {
+        return filters::measure(&place, &ours()?, rounds).map(|()| true);
+    }
     if args.policies {
-        let codexrun = codexrun.ok_or_else(|| Error::other("there is no codexrun to measure"))?;
+        let codexrun = ours()?;
         return policies::measure(&place, &codexrun).map(|faster| faster || !args.assert);
     }
     let good = match (&args.many, codexrun.as_deref()) {

@@ -70,6 +70,24 @@ pub fn now() -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
+/// A system call that does next to nothing: `getpid`, `read` of a byte that is not there, `openat` of /dev/null and its close(2),
+/// `unshare` of nothing.
+pub fn trifle(name: &str) -> Result<()> {
+    let fd = match name {
+        // SAFETY: takes nothing; by number, lest libc remembers.
+        "getpid" => return done(unsafe { libc::syscall(libc::SYS_getpid) } as i32),
+        // SAFETY: a number only; 0 asks for nothing.
+        "unshare" => return done(unsafe { libc::unshare(0) }),
+        // SAFETY: a live byte; standard input is /dev/null.
+        "read" => return done(unsafe { libc::read(0, [0u8].as_mut_ptr().cast(), 1) } as i32),
+        // SAFETY: the path is NUL-terminated.
+        _ => unsafe { libc::openat(libc::AT_FDCWD, c"/dev/null".as_ptr(), libc::O_RDONLY) },
+    };
+    done(fd)?;
+    // SAFETY: the descriptor was opened here, and nobody else has it.
+    done(unsafe { libc::close(fd) })
+}
+
 fn done(result: i32) -> Result<()> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }
