@@ -2,7 +2,7 @@
 //! go from socket to pipe to socket by splice(2), never through our memory.
 
 use crate::sys::epoll::{Epoll, Events};
-use crate::sys::socket::{set_pipe_size, splice};
+use crate::sys::socket::{reset_on_close, set_pipe_size, splice};
 use crate::sys::{Errno, Result, file};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -87,7 +87,8 @@ impl Flow {
     }
 }
 
-/// End 0 was accepted, end 1 is dialed; flow n comes from end n.
+/// End 0 was accepted, end 1 is dialed; flow n comes from end n. Whatever ends it before both flows have, be it SIGKILL, ends it with a
+/// reset on both sides: what was cut short must not look complete.
 pub(super) struct Link {
     id: u64,
     ends: [TcpStream; 2],
@@ -100,6 +101,7 @@ impl Link {
     /// Watches the two ends as `2 * id` and `2 * id + 1`.
     pub fn new(id: u64, accepted: TcpStream, dialed: TcpStream, epoll: &Epoll) -> Result<Link> {
         for end in [&accepted, &dialed] {
+            reset_on_close(end.as_fd(), true)?;
             // Only a matter of speed.
             let _ = end.set_nodelay(true);
         }
@@ -114,7 +116,8 @@ impl Link {
         if self.dialing {
             self.dialed(end)?;
         } else {
-            for n in 0..2 {
+            // What a broken end has sent is read before it is written to.
+            for n in [end, 1 - end] {
                 let (wanted, from, to) = (if n == end { IN } else { OUT }, &self.ends[n], &self.ends[1 - n]);
                 if events & (wanted | BROKEN) != 0 && !self.flows[n].done() {
                     self.flows[n].pass(from, to, pool)?;
@@ -122,7 +125,11 @@ impl Link {
             }
         }
         self.watch(epoll)?;
-        Ok(!self.flows.iter().all(Flow::done))
+        let over = self.flows.iter().all(Flow::done);
+        if over {
+            self.ends.iter().try_for_each(|end| reset_on_close(end.as_fd(), false))?;
+        }
+        Ok(!over)
     }
 
     /// The accepted end is not watched meanwhile, so this is the dialed one.
@@ -159,5 +166,73 @@ impl Link {
         let reads = if from.held.is_none() && !from.ended { IN } else { 0 };
         let writes = if to.held.is_some() { OUT } else { 0 };
         reads | writes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::epoll::Batch;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::TcpListener;
+
+    /// Both ends of a connection.
+    fn pair() -> [TcpStream; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        [ours, listener.accept().unwrap().0]
+    }
+
+    /// A link that is over or broken, driven until it is; and what its two peers did in between.
+    fn driven(play: impl FnOnce(&mut TcpStream, &mut TcpStream)) -> (bool, TcpStream, TcpStream) {
+        let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
+        let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
+        let mut link = Link::new(0, accepted, dialed, &epoll).unwrap();
+        play(&mut client, &mut server);
+        loop {
+            for (token, events) in epoll.wait(&mut Batch::of(1)).unwrap() {
+                match link.ready(token as usize, events, &mut pool, &epoll) {
+                    Ok(true) => {}
+                    Ok(false) => return (true, client, server),
+                    Err(_) => return (false, client, server),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_both_sides_ended_ends_without_a_reset() {
+        let (whole, mut client, mut server) = driven(|client, server| {
+            client.write_all(b"question").unwrap();
+            server.write_all(b"answer").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            server.shutdown(Shutdown::Write).unwrap();
+        });
+        let (mut asked, mut answered) = (String::new(), String::new());
+        server.read_to_string(&mut asked).unwrap();
+        client.read_to_string(&mut answered).unwrap();
+        assert_eq!((whole, asked.as_str(), answered.as_str()), (true, "question", "answer"));
+    }
+
+    #[test]
+    fn what_one_side_broke_off_is_a_reset_for_the_other() {
+        let (whole, mut client, _) = driven(|_, server| {
+            server.write_all(b"the first half").unwrap();
+            reset_on_close(server.as_fd(), true).unwrap();
+            let gone = std::mem::replace(server, pair().into_iter().next().unwrap());
+            drop(gone);
+        });
+        let mut got = Vec::new();
+        let end = client.read_to_end(&mut got);
+        assert_eq!((whole, end.unwrap_err().kind()), (false, ErrorKind::ConnectionReset));
+        assert_eq!(got, b"the first half");
+    }
+
+    #[test]
+    fn a_link_that_is_dropped_is_a_reset() {
+        let ([accepted, mut client], [dialed, _server]) = (pair(), pair());
+        drop(Link::new(0, accepted, dialed, &Epoll::new().unwrap()).unwrap());
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }

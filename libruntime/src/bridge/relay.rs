@@ -67,7 +67,7 @@ impl Relay {
         }
     }
 
-    /// A link that fails is closed; who was connected finds that out by itself.
+    /// A link that fails is dropped; who was connected finds that out by the reset.
     fn pass(&mut self, id: u64, end: usize, events: Events) -> Result<()> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         if !link.ready(end, events, &mut self.pool, &self.epoll).unwrap_or(false) {
@@ -105,6 +105,8 @@ impl Relay {
     }
 
     fn link(&self, accepted: TcpStream, route: Route) -> Result<Link> {
+        // Also when nobody can be dialed.
+        socket::reset_on_close(accepted.as_fd(), true)?;
         accepted.set_nonblocking(true).map_err(|e| crate::sys::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
         let dialed = match route.side {
             Side::Inside => dial(route.dial)?,

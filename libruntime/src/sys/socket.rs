@@ -86,6 +86,14 @@ pub fn listen(socket: BorrowedFd, waiting: i32) -> Result<()> {
     done(unsafe { libc::listen(socket.as_raw_fd(), waiting) }.into())
 }
 
+/// SO_LINGER (socket(7)): whether close(2), or the end of the process, sends a reset and forgets what is not sent yet.
+pub fn reset_on_close(socket: BorrowedFd, on: bool) -> Result<()> {
+    let linger = libc::linger { l_onoff: on.into(), l_linger: 0 };
+    let (level, name, size) = (libc::SOL_SOCKET, libc::SO_LINGER, size_of_val(&linger) as libc::socklen_t);
+    // SAFETY: `linger` is a live struct linger, and as long as said.
+    done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const linger).cast(), size) }.into())
+}
+
 /// SO_PEERCRED: the process that connected to a Unix socket, by its number here; 0 for one that has none.
 pub fn peer(socket: BorrowedFd) -> Result<libc::pid_t> {
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
