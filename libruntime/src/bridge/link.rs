@@ -1,6 +1,7 @@
 //! One connection: two sockets, and in each direction at most one pipe between them, borrowed for as long as bytes are in it. The bytes
 //! go from socket to pipe to socket by splice(2), never through our memory.
 
+use super::greeting::{Answer, Greeting};
 use crate::sys::epoll::{Epoll, Events};
 use crate::sys::socket::{reset_on_close, set_pipe_size, splice};
 use crate::sys::{Errno, Result, file};
@@ -94,35 +95,42 @@ pub(super) struct Link {
     ends: [TcpStream; 2],
     flows: [Flow; 2],
     watched: [Events; 2],
-    dialing: bool,
+    phase: Phase,
+}
+
+/// The accepted end is not read before the third.
+enum Phase {
+    /// Until the other end is connected, and can be greeted.
+    Dialing(Greeting),
+    /// Until a proxy has answered.
+    Asking(Answer),
+    Open,
 }
 
 impl Link {
     /// Watches the two ends as `2 * id` and `2 * id + 1`.
-    pub fn new(id: u64, accepted: TcpStream, dialed: TcpStream, epoll: &Epoll) -> Result<Link> {
+    pub fn new(id: u64, accepted: TcpStream, dialed: TcpStream, greeting: Greeting, epoll: &Epoll) -> Result<Link> {
         for end in [&accepted, &dialed] {
             reset_on_close(end.as_fd(), true)?;
             // Only a matter of speed.
             let _ = end.set_nodelay(true);
         }
         let (ends, flows) = ([accepted, dialed], <[Flow; 2]>::default());
-        let mut link = Link { id, ends, flows, watched: [0; 2], dialing: true };
+        let mut link = Link { id, ends, flows, watched: [0; 2], phase: Phase::Dialing(greeting) };
         link.watch(epoll)?;
         Ok(link)
     }
 
     /// What to do when an end is ready; `Ok(false)` when both directions have ended.
     pub fn ready(&mut self, end: usize, events: Events, pool: &mut Pool, epoll: &Epoll) -> Result<bool> {
-        if self.dialing {
-            self.dialed(end)?;
-        } else {
-            // What a broken end has sent is read before it is written to.
-            for n in [end, 1 - end] {
-                let (wanted, from, to) = (if n == end { IN } else { OUT }, &self.ends[n], &self.ends[1 - n]);
-                if events & (wanted | BROKEN) != 0 && !self.flows[n].done() {
-                    self.flows[n].pass(from, to, pool)?;
+        match &mut self.phase {
+            Phase::Dialing(_) => self.dialed()?,
+            Phase::Asking(answer) => {
+                if answer.hear(&self.ends[1])? {
+                    self.phase = Phase::Open;
                 }
             }
+            Phase::Open => self.pass(end, events, pool)?,
         }
         self.watch(epoll)?;
         let over = self.flows.iter().all(Flow::done);
@@ -132,11 +140,26 @@ impl Link {
         Ok(!over)
     }
 
-    /// The accepted end is not watched meanwhile, so this is the dialed one.
-    fn dialed(&mut self, end: usize) -> Result<()> {
-        match self.ends[end].take_error() {
-            Ok(None) => self.dialing = false,
-            Ok(Some(e)) | Err(e) => return Err(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))),
+    /// The accepted end is not watched meanwhile, so this is about the dialed one.
+    fn dialed(&mut self) -> Result<()> {
+        let [_, dialed] = &self.ends;
+        match dialed.take_error() {
+            Ok(None) => {}
+            Ok(Some(e)) | Err(e) => return Err(super::errno(e)),
+        }
+        if let Phase::Dialing(greeting) = &self.phase {
+            self.phase = greeting.say(dialed)?.map_or(Phase::Open, Phase::Asking);
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, end: usize, events: Events, pool: &mut Pool) -> Result<()> {
+        // What a broken end has sent is read before it is written to.
+        for n in [end, 1 - end] {
+            let (wanted, from, to) = (if n == end { IN } else { OUT }, &self.ends[n], &self.ends[1 - n]);
+            if events & (wanted | BROKEN) != 0 && !self.flows[n].done() {
+                self.flows[n].pass(from, to, pool)?;
+            }
         }
         Ok(())
     }
@@ -144,10 +167,11 @@ impl Link {
     /// Asks for what the flows wait for. An end that nothing waits for is not watched at all, or its hang-up would be told for ever.
     fn watch(&mut self, epoll: &Epoll) -> Result<()> {
         for end in 0..2 {
-            let wanted = match self.dialing {
-                true if end == 1 => OUT,
-                true => 0,
-                false => self.waits(end),
+            let wanted = match (&self.phase, end) {
+                (Phase::Dialing(_), 1) => OUT,
+                (Phase::Asking(_), 1) => IN,
+                (Phase::Dialing(_) | Phase::Asking(_), _) => 0,
+                (Phase::Open, _) => self.waits(end),
             };
             let (fd, token) = (self.ends[end].as_fd(), self.id * 2 + end as u64);
             match (self.watched[end], wanted) {
@@ -188,7 +212,7 @@ mod tests {
     fn driven(play: impl FnOnce(&mut TcpStream, &mut TcpStream)) -> (bool, TcpStream, TcpStream) {
         let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
         let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
-        let mut link = Link::new(0, accepted, dialed, &epoll).unwrap();
+        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
         play(&mut client, &mut server);
         loop {
             for (token, events) in epoll.wait(&mut Batch::of(1)).unwrap() {
@@ -232,7 +256,7 @@ mod tests {
     #[test]
     fn a_link_that_is_dropped_is_a_reset() {
         let ([accepted, mut client], [dialed, _server]) = (pair(), pair());
-        drop(Link::new(0, accepted, dialed, &Epoll::new().unwrap()).unwrap());
+        drop(Link::new(0, accepted, dialed, Greeting::default(), &Epoll::new().unwrap()).unwrap());
         assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }

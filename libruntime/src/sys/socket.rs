@@ -111,6 +111,22 @@ pub fn splice(from: BorrowedFd, to: BorrowedFd, most: usize) -> Result<usize> {
     check(unsafe { libc::splice(from.as_raw_fd(), none, to.as_raw_fd(), none, most, flags) } as libc::c_long).map(|n| n as usize)
 }
 
+/// recv(2), MSG_PEEK: what is there, which stays there.
+pub fn peek(socket: BorrowedFd, into: &mut [u8]) -> Result<usize> {
+    recv(socket, into, libc::MSG_PEEK)
+}
+
+/// recv(2): how many bytes were read; 0 at the end.
+pub fn receive(socket: BorrowedFd, into: &mut [u8]) -> Result<usize> {
+    recv(socket, into, 0)
+}
+
+fn recv(socket: BorrowedFd, into: &mut [u8], flags: i32) -> Result<usize> {
+    // SAFETY: `into` is live, writable and as long as said.
+    check(unsafe { libc::recv(socket.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), flags) } as libc::c_long)
+        .map(|n| n as usize)
+}
+
 /// fcntl(2), F_SETPIPE_SZ: how many bytes a pipe holds.
 pub fn set_pipe_size(pipe: BorrowedFd, bytes: i32) -> Result<()> {
     // SAFETY: takes no pointers.

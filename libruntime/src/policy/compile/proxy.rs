@@ -94,7 +94,7 @@ fn port_inside(routes: &mut Vec<Route>, dial: SocketAddr) -> u16 {
     }
     let free = |port: &u16| inside(routes).iter().all(|route| route.listen.port() != *port);
     let port = (dial.port()..=u16::MAX).chain(1..dial.port()).find(free).unwrap_or(dial.port());
-    routes.push(Route { side: Side::Inside, listen: (Ipv4Addr::LOCALHOST, port).into(), dial });
+    routes.push(Route::plain(Side::Inside, (Ipv4Addr::LOCALHOST, port).into(), dial));
     port
 }
 
