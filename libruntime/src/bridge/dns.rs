@@ -136,6 +136,6 @@ mod tests {
         for changed in [with(2, 0x81), with(2, 0x10), with(5, 2), with(5, 0), with(12, 0xc0), with(12, 64)] {
             assert!(Question::read(&changed).is_none(), "{changed:?}");
         }
-        assert!(Question::read(&query(&[&[b'a'; 63]; 5], A)).is_none(), "longer than names are");
+        assert!(Question::read(&query(&[&[b'a'; 63][..]; 5], A)).is_none(), "longer than names are");
     }
 }

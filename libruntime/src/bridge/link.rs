@@ -213,6 +213,8 @@ mod tests {
         let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
         let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
         let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        let (_, writable) = epoll.wait(&mut Batch::of(1)).unwrap()[0];
+        assert_eq!(link.ready(1, writable, &mut pool, &epoll), Ok(true), "dialed");
         play(&mut client, &mut server);
         loop {
             for (token, events) in epoll.wait(&mut Batch::of(1)).unwrap() {
