@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// What a pipe holds, and what is moved at a time.
 const ROOM: usize = 256 * 1024;
+/// More than a receive buffer holds (tcp(7), tcp_rmem), in units of the above.
+const ROUNDS: usize = 32;
 /// Pipes that are kept for the next bytes.
 const SPARE: usize = 8;
 
@@ -140,7 +142,27 @@ impl Link {
         Ok(!over)
     }
 
-    /// The accepted end is not watched meanwhile, so this is about the dialed one.
+    /// The container has ended, and with it whoever spoke there: what was said is passed on, as far as there is room, and is whole if that was
+    /// all of it.
+    pub fn settle(&mut self, pool: &mut Pool) {
+        // Who has just been connected may have said all that he had to say.
+        if self.dialed().is_err() || !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        for n in 0..2 {
+            let (flow, from, to) = (&mut self.flows[n], &self.ends[n], &self.ends[1 - n]);
+            let last = (0..ROUNDS).find_map(|_| match flow.pass(from, to, pool) {
+                Ok(()) if !flow.done() => None,
+                ended => Some(ended.is_ok()),
+            });
+            if last == Some(true) {
+                // Otherwise it is a reset: nothing worse.
+                let _ = reset_on_close(to.as_fd(), false);
+            }
+        }
+    }
+
+    /// Greets the dialed end if it is connected by now; the accepted one is not watched meanwhile.
     fn dialed(&mut self) -> Result<()> {
         let [_, dialed] = &self.ends;
         match dialed.take_error() {
@@ -253,6 +275,23 @@ mod tests {
         let end = client.read_to_end(&mut got);
         assert_eq!((whole, end.unwrap_err().kind()), (false, ErrorKind::ConnectionReset));
         assert_eq!(got, b"the first half");
+    }
+
+    #[test]
+    fn what_was_said_before_the_container_ended_is_whole_for_whoever_listens() {
+        let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
+        let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
+        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        let words = vec![7; 60_000];
+        client.write_all(&words).unwrap();
+        drop(client);
+        let listener = std::thread::spawn(move || {
+            let mut said = Vec::new();
+            server.read_to_end(&mut said).map(|_| said)
+        });
+        link.settle(&mut pool);
+        drop(link);
+        assert_eq!(listener.join().unwrap().unwrap().len(), words.len());
     }
 
     #[test]

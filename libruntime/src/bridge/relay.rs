@@ -72,7 +72,10 @@ impl Relay {
         loop {
             for (token, events) in self.epoll.wait(&mut batch)? {
                 match token {
-                    CONTAINER => return Ok(()),
+                    CONTAINER => {
+                        self.links.values_mut().for_each(|link| link.settle(&mut self.pool));
+                        return Ok(());
+                    }
                     LISTENERS.. => self.accept((token - LISTENERS) as usize)?,
                     RESOLVER.. => self.resolver.iter_mut().for_each(|resolver| resolver.ready(token)),
                     _ => self.pass(token / 2, (token % 2) as usize, events)?,
