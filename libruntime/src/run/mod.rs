@@ -109,9 +109,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     alone().map_err(|e| vec![e])?;
-    let asked = options.plan(park);
-    let host = Host::probe_for(&bundle.spec, &asked).map_err(|e| vec![e])?;
-    let plan = Plan::new(bundle, &host, &asked)?;
+    let plan = planned(bundle, &options.plan(park))?;
     if !park {
         plan.warnings.iter().for_each(|what| Error::new(what).warn());
     }
@@ -140,6 +138,12 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
 /// As [`run`].
 pub fn create(bundle: &Bundle, options: &Options) -> Result<(), Vec<Error>> {
     make(bundle, &Options { detach: true, ..options.clone() }, true).map(drop)
+}
+
+/// The plan of a bundle on this machine, as it is now.
+fn planned(bundle: &Bundle, options: &plan::Options) -> Result<Plan, Vec<Error>> {
+    let host = Host::probe_for(&bundle.spec, options).map_err(|e| vec![e])?;
+    Plan::new(bundle, &host, options)
 }
 
 /// A terminal needs somebody who has its master.
