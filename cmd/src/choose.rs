@@ -32,6 +32,9 @@ pub struct Choose {
     /// Limit pids, memory, cpus, files or wall (seconds)
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
+    /// Resolve names inside, and reach this port of them through the proxy, for programs that know of none; may be repeated
+    #[arg(long, value_name = "PORT")]
+    pub dns: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -45,9 +48,14 @@ pub enum Git {
 impl Choose {
     /// Whether any of them was given.
     pub fn is_given(&self) -> bool {
-        let Choose { additional, private_tmp, device, git, cache, deny_secrets, nested_git, limit } = self;
+        let Choose { additional, private_tmp, device, git, cache, deny_secrets, nested_git, limit, dns } = self;
         let lists = [additional, device, cache, limit];
-        lists.iter().any(|list| !list.is_empty()) || *private_tmp || git.is_some() || *deny_secrets || *nested_git
+        lists.iter().any(|list| !list.is_empty())
+            || !dns.is_empty()
+            || *private_tmp
+            || git.is_some()
+            || *deny_secrets
+            || *nested_git
     }
 
     /// The choices that the switches make.
@@ -64,6 +72,7 @@ impl Choose {
             ..Choices::default()
         };
         self.device.iter().try_for_each(|name| choices.device(name))?;
+        self.dns.iter().try_for_each(|port| choices.port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
         Ok(choices)
     }

@@ -5,9 +5,11 @@ mod choice;
 mod cli;
 mod end;
 mod fault;
+mod fetch;
 mod form;
 mod git;
 mod glob;
+mod names;
 mod network;
 mod placeholder;
 mod proxy;
@@ -56,7 +58,9 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("faults of others", fault::CASES),
     ("git", git::CASES),
     ("network", network::CASES),
+    ("names", names::CASES),
     ("own proxy", proxy::CASES),
+    ("fetches", fetch::CASES),
     ("builds", build::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),

@@ -1,6 +1,7 @@
 //! What people ask for beyond Codex's forms: the object `codexrun` beside them, and switches of the same names. All of it is off unless it
 //! is asked for, and becomes standard fields of config.json where OCI has them.
 
+use super::domain::Domains;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -24,6 +25,10 @@ pub struct Choices {
     pub nested_git: bool,
     /// What the sandbox may use up.
     pub limits: Limits,
+    /// What a proxy of codexrun's lets through, where the network is one of proxies.
+    pub proxy: Option<Domains>,
+    /// Ports that are reached by name, through the proxy, by programs that know of none.
+    pub dns: Vec<u16>,
 }
 
 /// What of the repository of a writable root may be written.
@@ -52,7 +57,7 @@ pub struct Limits {
 }
 
 /// The keys of the object.
-pub const FIELDS: &[&str] = &["private_tmp", "devices", "git", "caches", "deny_secrets", "nested_git", "limits"];
+pub const FIELDS: &[&str] = &["private_tmp", "devices", "git", "caches", "deny_secrets", "nested_git", "limits", "proxy", "dns"];
 /// The keys of `limits`.
 pub const LIMITS: &[&str] = &["pids", "memory", "cpus", "files", "wall"];
 /// Values of `git`.
@@ -153,6 +158,15 @@ impl Choices {
         Ok(())
     }
 
+    /// Adds a port that is reached by name.
+    pub fn port(&mut self, port: u64) -> Result<()> {
+        match u16::try_from(port).ok().filter(|port| *port != 0) {
+            Some(port) => self.dns.push(port),
+            None => return Err(Error::new(format!("`{port}` is no port from 1 to 65535"))),
+        }
+        Ok(())
+    }
+
     /// These, and those of a policy.
     pub fn over(mut self, below: &Choices) -> Choices {
         let all = |own: &mut Vec<String>, below: &[String]| {
@@ -161,6 +175,9 @@ impl Choices {
         };
         all(&mut self.devices, &below.devices);
         all(&mut self.caches, &below.caches);
+        let new: Vec<u16> = below.dns.iter().filter(|port| !self.dns.contains(port)).copied().collect();
+        self.dns.extend(new);
+        self.proxy = self.proxy.or_else(|| below.proxy.clone());
         self.private_tmp |= below.private_tmp;
         self.deny_secrets |= below.deny_secrets;
         self.nested_git |= below.nested_git;
@@ -178,12 +195,15 @@ impl Choices {
         put("caches", !self.caches.is_empty(), json!(self.caches));
         put("deny_secrets", self.deny_secrets, json!(true));
         put("devices", !self.devices.is_empty(), json!(self.devices));
+        put("dns", !self.dns.is_empty(), json!(self.dns));
         put("git", self.git != Git::Protect, json!(GIT.iter().find(|(_, git)| *git == self.git).map(|(word, _)| *word)));
         let limits: Map<String, Value> =
             self.limits.written().into_iter().map(|(name, text)| (name.into(), json!(text))).collect();
         put("limits", !limits.is_empty(), Value::Object(limits));
         put("nested_git", self.nested_git, json!(true));
         put("private_tmp", self.private_tmp, json!(true));
+        let proxy = self.proxy.as_ref().map(Domains::canonical_json);
+        put("proxy", proxy.is_some(), json!(proxy));
         (!fields.is_empty()).then_some(Value::Object(fields))
     }
 }
