@@ -12,6 +12,7 @@ pub mod error;
 pub mod explain;
 pub mod features;
 pub mod host;
+pub mod landlock;
 pub mod losses;
 mod mountinfo;
 pub mod plan;
