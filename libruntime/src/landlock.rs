@@ -222,7 +222,8 @@ pub fn missing(handled: &Handled, abi: u32) -> BTreeSet<String> {
         bits & right.bit != 0 && right.abi > abi
     };
     let has = if abi == 0 { "has no Landlock enabled (`lsm=` of its command line)".into() } else { format!("has ABI {abi}") };
-    let said = |right: &Right| format!("`{}` needs Landlock ABI {} (Linux {}); this kernel {has}", right.name, right.abi, right.linux);
+    let said =
+        |right: &Right| format!("`{}` needs Landlock ABI {} (Linux {}); this kernel {has}", right.name, right.abi, right.linux);
     RIGHTS.iter().filter(wanted).map(said).collect()
 }
 

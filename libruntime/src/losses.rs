@@ -50,6 +50,7 @@ pub fn losses(spec: &Spec, other: Other) -> Vec<Loss> {
     losses.extend(placeholders_by_hand(spec));
     losses.extend(snapshot(spec));
     losses.extend(wall_time(spec));
+    losses.extend(landlock(spec));
     losses.extend(device(&json, other));
     losses.extend(version(spec, other));
     losses.extend(no_root_id(spec, other));
@@ -134,6 +135,12 @@ fn placeholders_by_hand(spec: &Spec) -> Option<Loss> {
 fn wall_time(spec: &Spec) -> Option<Loss> {
     spec.annotations().as_ref()?.get(annotation::WALL_TIME)?;
     Some(loss(annotated(annotation::WALL_TIME), "an end after some time", "the container goes on"))
+}
+
+fn landlock(spec: &Spec) -> Option<Loss> {
+    spec.annotations().as_ref()?.get(annotation::LANDLOCK)?;
+    let consequence = "none are in force: the mounts, namespaces and the filter are all that confines";
+    Some(loss(annotated(annotation::LANDLOCK), "Landlock's rules", consequence))
 }
 
 /// As root runc confines devices by a cgroup, also for a container that asks for none.

@@ -13,6 +13,7 @@ const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::PLACEHOLDERS, None),
     (annotation::DENY_GLOBS, None),
     (annotation::WALL_TIME, None),
+    (annotation::LANDLOCK, None),
 ];
 
 pub(super) fn spec(draft: &mut Draft, spec: &Spec) {

@@ -12,6 +12,7 @@ mod identity;
 mod idmap;
 mod join;
 mod label;
+mod landlock;
 mod mask;
 mod mount;
 mod namespace;
@@ -129,6 +130,7 @@ impl Plan {
         process::plan(&mut draft, spec);
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
+        landlock::plan(&mut draft, spec);
         warnings.extend(seccomp::plan(&mut draft, spec));
         draft.finish(spec, warnings)
     }

@@ -55,6 +55,8 @@ pub(super) struct Child<'a> {
     pub start: Option<Start>,
     /// Who answers for the filter.
     pub agent: Option<Agent>,
+    /// What Landlock will permit.
+    pub ruleset: Option<OwnedFd>,
     /// argv and envp of the hooks of this column.
     pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
     /// What those hooks read.
@@ -85,6 +87,7 @@ pub(super) struct Prepared<'a> {
     pub states: States,
     pub start: Option<Start>,
     pub agent: Option<Agent>,
+    pub ruleset: Option<OwnedFd>,
     pub target: Option<BorrowedFd<'a>>,
     pub stack: Vec<u8>,
     pub mapped: Vec<Option<OwnedFd>>,
@@ -114,7 +117,7 @@ impl<'a> Child<'a> {
     /// Before its first step.
     pub fn new(plan: &'a Plan, prepared: Prepared<'a>) -> Self {
         let Prepared { gate, faults, ended, mask, args, env, hooks, states, start, agent, .. } = prepared;
-        let Prepared { target, stack, mapped, cgroup, may_stay_outside, own, .. } = prepared;
+        let Prepared { ruleset, target, stack, mapped, cgroup, may_stay_outside, own, .. } = prepared;
         Child {
             plan,
             gate,
@@ -138,6 +141,7 @@ impl<'a> Child<'a> {
             target,
             start,
             agent,
+            ruleset,
             hooks,
             states,
             ended,

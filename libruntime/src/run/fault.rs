@@ -176,6 +176,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Supervised(_), Errno::EPIPE | Errno::ECONNRESET | Errno::EAGAIN) => {
             Some("the agent has closed the connection, or does not read")
         }
+        (Op::Permit(_), Errno::ENOENT) => Some("a rule names a place that does not exist"),
+        (Op::Permit(_), Errno::ELOOP) => Some("a symbolic link lies on the way where none may"),
+        (Op::Restrict, Errno::E2BIG) => Some("sixteen layers of Landlock are the most, and there are as many around codexrun"),
         (Op::Chdir(_), Errno::EXDEV) => Some("it leads out of the container's root"),
         (Op::Join(_), Errno::EPERM) => Some("only who may change the container's namespaces can join them (setns(2))"),
         (Op::Terminal { .. }, Errno::ENOTTY | Errno::ENOENT) => Some("the container has no devpts on /dev/pts"),

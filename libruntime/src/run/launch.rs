@@ -16,7 +16,7 @@ use crate::plan::{ParentStep, Plan};
 use crate::resctrl::Resctrl;
 use crate::state::{Record, Reserved};
 use crate::sys::process::{self, Cloned, Pid, Strings};
-use crate::sys::{Errno, Result as SysResult, cred, file, signal};
+use crate::sys::{Errno, Result as SysResult, cred, file, landlock, signal};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -207,6 +207,7 @@ impl<'a> Launch<'a> {
                 None
             },
             agent: agent::connect(self)?,
+            ruleset: self.ruleset()?,
             target: self.joined.map(|joined| joined.process),
             // Touched only by the command's process, a few pages of it.
             stack: vec![0; if plan.init { STACK } else { 0 }],
@@ -234,6 +235,21 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
+    /// The Landlock ruleset, without the places that there are only inside.
+    fn ruleset(&self) -> Result<Option<OwnedFd>> {
+        for step in &self.plan.parent {
+            let ParentOp::Ruleset { handled, ports } = &step.op else { continue };
+            let made = landlock::create(handled).and_then(|ruleset| {
+                ports
+                    .iter()
+                    .try_for_each(|(port, access)| landlock::allow_port(ruleset.as_fd(), *port, *access))
+                    .map(|()| ruleset)
+            });
+            return made.map(Some).map_err(|e| failed(step, e));
+        }
+        Ok(None)
+    }
+
     /// Gives up the supplementary groups, for the child to inherit none; what the caller had.
     fn drop_groups(&self) -> Result<Option<Vec<u32>>> {
         let Some(step) = self.plan.parent.iter().find(|step| step.op == ParentOp::DropGroups) else { return Ok(None) };
@@ -252,7 +268,7 @@ impl<'a> Launch<'a> {
                     }
                 }
                 ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::Agent(_) | ParentOp::Resctrl(_) => {}
+                ParentOp::Agent(_) | ParentOp::Resctrl(_) | ParentOp::Ruleset { .. } => {}
                 ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
                 ParentOp::Introduce => {
                     let message = container.introduction.take();
