@@ -1,6 +1,7 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
 pub mod cgroup;
+pub mod namespaces;
 pub mod resctrl;
 
 use crate::sys::{Errno, cred, landlock, mount, process};

@@ -14,6 +14,8 @@ const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::DENY_GLOBS, None),
     (annotation::WALL_TIME, None),
     (annotation::LANDLOCK, None),
+    (annotation::ISOLATION, Some("landlock")),
+    (annotation::LOST, None),
 ];
 
 pub(super) fn spec(draft: &mut Draft, spec: &Spec) {

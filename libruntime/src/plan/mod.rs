@@ -1,6 +1,7 @@
 //! Spec + host → [`Plan`]: the ordered list of kernel operations, complete before the first of them. Pure: never looks at
 //! the disk, never calls the kernel.
 
+mod alone;
 pub mod cgroup;
 mod check;
 mod device;
@@ -116,6 +117,9 @@ impl Plan {
     /// Decides everything, or says everything that is wrong with the spec.
     pub fn new(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
         let spec = &bundle.spec;
+        if alone::is_asked(spec) {
+            return alone::plan(bundle, host, options);
+        }
         let mut draft = Draft::new(bundle, host, options);
         check::spec(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);

@@ -6,6 +6,7 @@ pub mod compile;
 pub mod digest;
 pub mod glob;
 pub mod import;
+pub mod isolation;
 mod merge;
 pub mod parse;
 pub mod view;

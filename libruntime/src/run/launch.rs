@@ -10,6 +10,7 @@ use super::keeper::Keeper;
 use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
+use crate::host::namespaces;
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
@@ -448,11 +449,11 @@ fn failed(step: &ParentStep, errno: Errno) -> Error {
     Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 
-pub(super) fn not_cloned(errno: Errno, namespaces: u64) -> Error {
+pub(super) fn not_cloned(errno: Errno, flags: u64) -> Error {
     let error = Error::new("cannot make the namespaces").at("config.json: linux.namespaces").cause(fault::describe(errno));
-    let user = namespaces & libc::CLONE_NEWUSER as u64 != 0;
+    let user = flags & libc::CLONE_NEWUSER as u64 != 0;
     match errno {
-        Errno::EPERM | Errno::EACCES if user => error.hint(fault::USERNS),
+        errno if user && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle()),
         Errno::EPERM => error.hint("this needs CAP_SYS_ADMIN, or a user namespace in linux.namespaces"),
         Errno::ENOSPC => error.hint("a limit of /proc/sys/user is reached, or user namespaces are nested too deep"),
         Errno::EINVAL => error.hint("this kernel lacks one of the namespaces"),
