@@ -33,7 +33,7 @@ fn permit(draft: &mut Draft, place: &str, path: &Path, access: u64) {
         return draft.refuse(place, format!("`{}` is not an absolute path", path.display()));
     }
     // After the pivot, so that the root is the container's.
-    let resolve = if draft.resolve == Resolve::NoLinks { Resolve::NoLinks } else { Resolve::NoMagicLinks };
+    let resolve = if draft.resolve == Resolve::NoLinks { Resolve::HostNoLinks } else { Resolve::NoMagicLinks };
     if let Some(path) = draft.take(place, c_path(path)) {
         let permit = Permit { path, access, of_a_file: access & OF_A_FILE, resolve };
         draft.step(Stage::Landlock, Op::Permit(permit), place);

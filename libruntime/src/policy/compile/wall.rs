@@ -21,11 +21,11 @@ pub(super) fn second(tree: &Tree, network: Network) -> Config {
     let scoped: &[&str] = if network == Network::Enabled { &["signal"] } else { &["abstract_unix_socket", "signal"] };
     let ruleset = Ruleset { handled_access_fs: words(&[ALL]), scoped: words(scoped), ..Ruleset::default() };
     let (mut read, mut write) = (Vec::new(), vec!["/dev".into(), "/proc".into()]);
-    for (path, spot) in tree.iter().filter(|(path, spot)| tree.around(path) != Some(spot.access)) {
-        match spot.access {
-            Access::Read => read.push(path.to_path_buf()),
-            Access::Write => write.push(path.to_path_buf()),
-            Access::Deny => {}
+    for (path, spot) in tree.iter() {
+        match (spot.access, tree.around(path)) {
+            (Access::Deny, _) | (_, Some(Access::Write)) | (Access::Read, Some(Access::Read)) => {}
+            (Access::Read, _) => read.push(path.to_path_buf()),
+            (Access::Write, _) => write.push(path.to_path_buf()),
         }
     }
     Config { ruleset: vec![ruleset], path_beneath: beneath([(READ, read), (ALL, write)]), net_port: Vec::new() }
