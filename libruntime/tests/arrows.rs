@@ -73,6 +73,7 @@ const ARROWS: &[Arrow] = &[
             "explain/facts.rs",
             "explain/right.rs",
             "explain/walk.rs",
+            "explain/wall.rs",
         ],
         never: &["std::fs", "crate::sys"],
         but: &["crate::sys::mount::attr"],

@@ -8,6 +8,7 @@ mod fault;
 mod form;
 mod git;
 mod glob;
+mod landlock;
 mod network;
 mod placeholder;
 mod proxy;
@@ -55,6 +56,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("choices", choice::CASES),
     ("faults of others", fault::CASES),
     ("git", git::CASES),
+    ("landlock", landlock::CASES),
     ("network", network::CASES),
     ("own proxy", proxy::CASES),
     ("builds", build::CASES),

@@ -153,6 +153,11 @@ impl Plan {
         self.child.iter().any(|step| matches!(step.op, Op::Pin(_)))
     }
 
+    /// Whether the process sees the caller's mounts.
+    pub fn makes_no_mounts(&self) -> bool {
+        !self.child.iter().any(|step| matches!(step.op, Op::Root(_) | Op::Join(_)))
+    }
+
     /// The program, for those who prepare its arguments before the clone.
     pub fn program(&self) -> Option<&op::Exec> {
         self.child.iter().find_map(|step| if let Op::Exec(exec) = &step.op { Some(exec) } else { None })

@@ -54,12 +54,13 @@ pub(super) fn only(
     walk: &Walk,
     found: &mut Findings,
 ) -> Config {
-    let mut grants = Grants { tree, walk, read: vec!["/proc".into()], write: Vec::new() };
+    let there = |path: &PathBuf| walk.kind(path).is_ok();
+    let proc = Some(PathBuf::from("/proc")).filter(there);
+    let mut grants = Grants { tree, walk, read: proc.into_iter().collect(), write: Vec::new() };
     for (path, spot) in tree.iter() {
         grants.place(path, *spot);
     }
-    let there = DEVICES.iter().map(PathBuf::from).filter(|path| walk.kind(path).is_ok());
-    grants.write.extend(there);
+    grants.write.extend(DEVICES.iter().map(PathBuf::from).filter(there));
     let all = if gone(Clause::DeviceIoctl) { OLD } else { ALL };
     let Grants { read, write, .. } = grants;
     let names = if listed { vec!["/".into()] } else { Vec::new() };
