@@ -6,6 +6,7 @@ use crate::launch::{Launch, Ran};
 use crate::report::{No, Verdict};
 use crate::runtime::{Job, Kind};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
@@ -100,13 +101,16 @@ fn behind_the_mounts(play: &Play) -> Verdict {
 /// In the caller's network namespace: the policy grants it, the rules scope it.
 fn abstract_sockets(play: &Play) -> Verdict {
     let name = format!("codexrun-test-{}", std::process::id());
-    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    let _open = listener.try_clone()?;
+    // Once: the second launch gets no further than connect(2).
+    std::thread::spawn(move || listener.accept().and_then(|(mut stream, _)| stream.write_all(b"hello")));
     let probe = play.scene.w().join("bin/probe").display().to_string();
     std::fs::write(play.scene.w().join("list.txt"), format!("0\tunix-abstract\t{name}\n"))?;
     std::fs::write(play.scene.w().join("script"), format!("exec {probe} list.txt"))?;
     let policy = json!({"type": "workspace-write", "network_access": true}).to_string();
     let policy = play.scene.put("network.json", &policy)?.display().to_string();
-    for (scoped, answer) in [(json!(["signal"]), "0\tWouldBlock"), (json!(["signal", "abstract_unix_socket"]), "0\tEPERM")] {
+    for (scoped, answer) in [(json!(["signal"]), "0\tok"), (json!(["signal", "abstract_unix_socket"]), "0\tEPERM")] {
         let dir = bundle(play, &policy, &["--landlock"], |config| rules(config, |rules| rules["ruleset"][0]["scoped"] = scoped))?;
         let ran = play.codexrun(&["run", &dir.display().to_string()])?;
         ran.must(answer, ran.out.starts_with(answer))?;
@@ -115,15 +119,16 @@ fn abstract_sockets(play: &Play) -> Verdict {
 }
 
 fn joins(play: &Play) -> Verdict {
-    std::fs::write(play.scene.w().join("script"), ": > ready; while [ ! -e /tmp/codexrun-never ]; do sleep 0.05; done")?;
+    std::fs::write(play.scene.w().join("script"), "while [ ! -e /tmp/codexrun-never ]; do sleep 0.05; done")?;
     let dir = bundle(play, WRITE, &["--landlock"], |config| {
         // For `exec`, which has no init of its own to wait for.
         rules(config, |rules| rules["pathBeneath"][1]["parent"] = json!(["/dev", "/proc", "/tmp"]));
     })?;
-    std::fs::write(play.scene.w().join("ready"), "")?;
     let (root, id) = (play.scene.state().display().to_string(), format!("ll{}", std::process::id()));
     let at = dir.display().to_string();
-    play.codexrun(&["--root", &root, "run", "--detach", "--bundle", &at, &id])?.code_is(0)?;
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let run = Launch::new(&[&exe, "--root", &root, "run", "--detach", "--bundle", &at, &id], &play.scene.w());
+    run.start(&play.column.actor)?.finish_beside_others()?.code_is(0)?;
     let ran = play.codexrun(&["--root", &root, "exec", &id, "/bin/sh", "-c", "cat plain.txt; echo x > plain.txt"]);
     play.codexrun(&["--root", &root, "delete", "--force", &id])?.code_is(0)?;
     let ran = ran?;
@@ -254,7 +259,7 @@ fn proxies(play: &Play) -> Verdict {
         format!("tcp-fast {}", other.local_addr()?),
     );
     let asked = [
-        (reach.as_str(), "ok|WouldBlock"),
+        (reach.as_str(), "ok|EAGAIN"),
         (&beside, "EACCES"),
         (&fast, "EPERM"),
         ("tcp-self", "EACCES|EPERM"),
@@ -276,7 +281,7 @@ fn processes(play: &Play) -> Verdict {
         (format!("ptrace {pid}"), "EPERM"),
         (format!("process-vm-read {pid}"), "EPERM"),
         (format!("read /proc/{pid}/environ"), "EACCES"),
-        (format!("list /proc/{pid}/fd"), "EACCES"),
+        (format!("read /proc/{pid}/fd/0"), "EACCES"),
         (format!("read /proc/{pid}/root/etc/passwd"), "EACCES"),
         (format!("limit {pid}"), "EPERM"),
     ];

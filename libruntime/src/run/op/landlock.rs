@@ -11,7 +11,11 @@ fn ruleset<'a>(child: &'a Child) -> Result<BorrowedFd<'a>> {
 
 /// Whether it is a directory only the kernel's answer tells: EINVAL is a right of directories to what is none.
 pub(super) fn permit(permit: &Permit, child: &Child) -> Result<()> {
-    let place = file::open_in(file::cwd(), &permit.path, libc::O_PATH, permit.resolve)?;
+    let place = match file::open_in(file::cwd(), &permit.path, libc::O_PATH, permit.resolve) {
+        // A mode keeps us from it, and the command, which has no more power, too: there is nothing to permit.
+        Err(Errno::EACCES) => return Ok(()),
+        place => place?,
+    };
     match landlock::allow_beneath(ruleset(child)?, place.as_fd(), permit.access) {
         Err(Errno::EINVAL) if permit.of_a_file == 0 => Ok(()),
         Err(Errno::EINVAL) => landlock::allow_beneath(ruleset(child)?, place.as_fd(), permit.of_a_file),
