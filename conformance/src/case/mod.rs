@@ -9,6 +9,7 @@ mod fetch;
 mod form;
 mod git;
 mod glob;
+mod landlock;
 mod names;
 mod network;
 mod placeholder;
@@ -57,6 +58,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("choices", choice::CASES),
     ("faults of others", fault::CASES),
     ("git", git::CASES),
+    ("landlock", landlock::CASES),
     ("network", network::CASES),
     ("names", names::CASES),
     ("own proxy", proxy::CASES),

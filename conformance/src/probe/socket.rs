@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Every verb of this file.
 pub const VERBS: &[Verb] = &[
     ("tcp", |a| tcp(a[0])),
+    ("tcp-fast", |a| tcp_fast(a[0])),
     ("udp", |a| udp(a[0])),
     ("unix-stream", |a| greeted(UnixStream::connect(a[0])?)),
     ("unix-abstract", |a| abstract_stream(a[0])),
@@ -90,6 +91,19 @@ fn tcp(address: &str) -> Outcome {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     greeted(stream)
+}
+
+/// TCP Fast Open: a connection without connect(2).
+fn tcp_fast(address: &str) -> Outcome {
+    let address: std::net::SocketAddrV4 =
+        address.parse().map_err(|e| Fail::Word("bad-argument".into(), format!("{address}: {e}")))?;
+    let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    let mut to = (libc::AF_INET as u16).to_ne_bytes().to_vec();
+    to.extend(address.port().to_be_bytes());
+    to.extend(address.ip().octets());
+    to.extend([0; 8]);
+    let (fd, flags) = (Arg::Int(socket.as_raw_fd().into()), Arg::Int(libc::MSG_FASTOPEN.into()));
+    Ok(call(libc::SYS_sendto, [fd, Arg::In(b"probe"), Arg::Int(5), flags, Arg::In(&to), Arg::Int(16)])?.to_string())
 }
 
 fn count(text: &str) -> Result<usize, Fail> {
