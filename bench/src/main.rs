@@ -1,5 +1,6 @@
 //! Side-by-side measurements of codexrun, bubblewrap, crun, runc and the bare kernel floor, in one run.
 
+mod bridge;
 mod charge;
 mod contender;
 mod elf;
@@ -51,6 +52,9 @@ struct Args {
     /// Measure policies instead: what they cost to compile, and launches under 10, 100 and 1000 denied files
     #[arg(long)]
     policies: bool,
+    /// Measure the network instead: a launch in each mode, and the bridge beside socat
+    #[arg(long)]
+    bridge: bool,
     /// Watch the memory over N containers, made one after the other [default: 1000; with --assert alone 200]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000")]
     memory: Option<usize>,
@@ -63,6 +67,9 @@ struct Args {
     /// Make system calls: what is measured by --filters
     #[arg(long = "loop", value_name = "N", hide = true)]
     work: Option<u32>,
+    /// The client of --bridge, inside
+    #[arg(long, hide = true, value_name = "ADDRESS")]
+    client: Option<std::net::SocketAddr>,
     /// Take the view of the host as it is
     #[arg(long, hide = true)]
     inherit_view: bool,
@@ -83,6 +90,9 @@ fn bench(args: &Args) -> Result<bool> {
     if let Some(times) = args.work {
         return filters::work(times).map(|()| true);
     }
+    if let Some(at) = args.client {
+        return bridge::client(at);
+    }
     sys::adopt_orphans()?;
     let place = Place::new()?;
     let floor = place.adopt(&place::beside("floor")?, "floor")?;
@@ -95,9 +105,13 @@ fn bench(args: &Args) -> Result<bool> {
     if let Some(rounds) = args.filters {
         return filters::measure(&place, &ours()?, rounds).map(|()| true);
     }
-    if args.policies {
+    if args.policies || args.bridge {
         let codexrun = ours()?;
-        return policies::measure(&place, &codexrun).map(|faster| faster || !args.assert);
+        let measured = match args.bridge {
+            true => bridge::measure(&place, &codexrun, args.runs),
+            false => policies::measure(&place, &codexrun),
+        };
+        return measured.map(|good| good || !args.assert);
     }
     let good = match (&args.many, codexrun.as_deref()) {
         (Some(counts), Some(codexrun)) => many::measure(&place, codexrun, &floor, counts)? || !args.assert,
@@ -114,6 +128,10 @@ fn adopt_codexrun(args: &Args, place: &Place) -> Result<Option<PathBuf>> {
         Some(path) => path.clone(),
         None => place::beside("codexrun")?,
     };
+    let proxy = path.with_file_name("codexrun-proxy");
+    if proxy.is_file() {
+        place.adopt(&proxy, "codexrun-proxy")?;
+    }
     match (path.is_file(), &args.codexrun) {
         (true, _) => place.adopt(&path, "codexrun").map(Some),
         (false, Some(path)) => Err(Error::other(format!("no such file: {}", path.display()))),

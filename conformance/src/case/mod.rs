@@ -6,9 +6,12 @@ mod choice;
 mod cli;
 mod end;
 mod fault;
+mod fetch;
 mod form;
 mod git;
 mod glob;
+mod landlock;
+mod names;
 mod network;
 mod placeholder;
 mod program;
@@ -57,8 +60,11 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("choices", choice::CASES),
     ("faults of others", fault::CASES),
     ("git", git::CASES),
+    ("landlock", landlock::CASES),
     ("network", network::CASES),
+    ("names", names::CASES),
     ("own proxy", proxy::CASES),
+    ("fetches", fetch::CASES),
     ("attacks", attack::CASES),
     ("builds", build::CASES),
     ("programs", program::CASES),

@@ -51,6 +51,8 @@ const NETLINK_ROUTE: u64 = 0;
 const SOCK_MASK: u64 = 0xf; // the rest are SOCK_CLOEXEC and SOCK_NONBLOCK
 const SOCK_DGRAM: u64 = 2;
 const SOCK_RAW: u64 = 3;
+const IPPROTO_TCP: u64 = 6;
+const MSG_FASTOPEN: u64 = 0x2000_0000;
 const CLONE_NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 
 const fn call(call: &'static str) -> Rule {
@@ -192,6 +194,94 @@ const ALWAYS: &[Part] = &[
     ]),
 ];
 
+/// Without namespaces: in the caller's IPC and PID namespace.
+#[rustfmt::skip]
+const ALONE: &[Part] = &[
+    part("System V and POSIX queues, segments and semaphores of the host: no file of theirs has a path that Landlock knows", &[
+        call("shmget"),
+        call("shmat"),
+        call("shmctl"),
+        call("msgget"),
+        call("msgsnd"),
+        call("msgrcv"),
+        call("msgctl"),
+        call("semget"),
+        call("semop"),
+        call("semctl"),
+        call("semtimedop"),
+        call("semtimedop_time64"), // i386
+        call("ipc"),               // i386
+        call("mq_open"),
+        call("mq_unlink"),
+    ]),
+    part("a limit of another process of the user's ends that process as a signal would", &[
+        rule("prlimit64", &[Not(0, 0)]),
+    ]),
+];
+
+/// The same, in the caller's network namespace.
+const ALONE_OFF: &[Part] = &[part("not even loopback is the sandbox's own: what is left are pairs", &[call("socket")])];
+
+/// The same, with a proxy.
+#[rustfmt::skip]
+const ALONE_PROXY: &[Part] = &[
+    part("Landlock's rules about ports are about TCP: not UDP, nor what only looks like TCP to a program (MPTCP)", &[
+        rule("socket", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
+        rule("socket", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
+        rule("socket", &[Masked(1, SOCK_MASK, 4)]), // SOCK_RDM
+        rule("socket", &[Masked(1, SOCK_MASK, 5)]), // SOCK_SEQPACKET: SCTP
+        rule("socket", &[Masked(1, SOCK_MASK, 6)]), // SOCK_DCCP
+        rule("socket", &[Greater(2, IPPROTO_TCP)]),
+    ]),
+    part("binds to some port without bind(2)", &[call("listen")]),
+    part("TCP Fast Open connects without connect(2)", &[
+        rule("sendto", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
+        rule("sendmsg", &[Masked(2, MSG_FASTOPEN, MSG_FASTOPEN)]),
+        rule("sendmmsg", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
+    ]),
+];
+
+/// The same, where nobody's attributes are to change.
+#[rustfmt::skip]
+const ATTRIBUTES: &[Part] = &[
+    part("Landlock knows nothing of a file's mode, owner, times and attributes", &[
+        call("chmod"),
+        call("fchmod"),
+        call("fchmodat"),
+        call("fchmodat2"),
+        call("chown"),
+        call("fchown"),
+        call("lchown"),
+        call("fchownat"),
+        call("chown32"), // i386, these three
+        call("fchown32"),
+        call("lchown32"),
+        call("utime"),
+        call("utimes"),
+        call("futimesat"),
+        call("utimensat"),
+        call("utimensat_time64"), // i386
+        call("setxattr"),
+        call("lsetxattr"),
+        call("fsetxattr"),
+        call("setxattrat"),
+        call("removexattr"),
+        call("lremovexattr"),
+        call("fremovexattr"),
+        call("removexattrat"),
+        call("file_setattr"),
+    ]),
+    part("the same by descriptors that were opened for reading only: chattr(1) and its like", &[
+        rule("ioctl", &[Masked(1, INT, 0x4008_6602)]), // FS_IOC_SETFLAGS
+        rule("ioctl", &[Masked(1, INT, 0x4004_6602)]), // the same of 32 bits
+        rule("ioctl", &[Masked(1, INT, 0x401c_5820)]), // FS_IOC_FSSETXATTR
+        rule("ioctl", &[Masked(1, INT, 0x4008_7602)]), // FS_IOC_SETVERSION
+        rule("ioctl", &[Masked(1, INT, 0x4004_7602)]),
+        rule("ioctl", &[Masked(1, INT, 0x4080_6685)]), // FS_IOC_ENABLE_VERITY
+        rule("ioctl", &[Masked(1, INT, 0x800c_6613)]), // FS_IOC_SET_ENCRYPTION_POLICY
+    ]),
+];
+
 /// Native first, then its 32-bit calls. x32 is not listed, so its calls kill.
 const ARCHES: &[(&str, &[Arch])] = &[
     ("x86_64", &[Arch::ScmpArchX86_64, Arch::ScmpArchX86]),
@@ -217,10 +307,25 @@ pub fn lifts() -> impl Iterator<Item = (&'static str, Vec<&'static str>, &'stati
 
 /// The filter of a sandbox, without what its policy lifts.
 pub(super) fn filter(network: Network, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
+    built(parts(network), lift, arch)
+}
+
+/// The filter where there are no namespaces. Without `attributes` nobody's are changed.
+pub(super) fn alone(network: Network, attributes: bool, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
+    let outer = match network {
+        Network::Restricted => ALONE_OFF,
+        Network::Proxy => ALONE_PROXY,
+        Network::Enabled => &[],
+    };
+    let attributes = if attributes { &[] } else { ATTRIBUTES };
+    built(parts(network).chain(outer).chain(ALONE).chain(attributes), lift, arch)
+}
+
+fn built(parts: impl Iterator<Item = &'static Part>, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
     let missing = || Error::new(format!("there is no system-call filter for the architecture `{arch}` yet"));
     let (_, arches) = ARCHES.iter().find(|(name, _)| *name == arch).ok_or_else(missing)?;
     let stays = |part: &&Part| !lift.iter().any(|name| Some(name.as_str()) == part.lift);
-    let syscalls = parts(network).filter(stays).flat_map(entries).map(|rules| syscall(&rules)).collect::<Result<_, _>>();
+    let syscalls = parts.filter(stays).flat_map(entries).map(|rules| syscall(&rules)).collect::<Result<_, _>>();
     let mut seccomp = LinuxSeccomp::default();
     seccomp
         .set_default_action(LinuxSeccompAction::ScmpActAllow)
