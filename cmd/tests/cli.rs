@@ -619,7 +619,7 @@ mod sandbox {
         let dir = dir();
         let (code, _, err) = run(dir.path(), "workspace-write", &[env!("CARGO_BIN_EXE_codexrun"), "sandbox", "--", "true"]);
         assert_eq!(code, 1, "{err}");
-        assert!(err.contains("inside a sandbox") || err.contains("outer sandbox"), "{err}");
+        assert!(err.contains("under a seccomp filter") && err.contains("`allow_syscalls` namespaces and mounts"), "{err}");
     }
 
     #[test]

@@ -62,7 +62,7 @@ const SWITCHES: &[Switch] = &[
         file: "/proc/self/status",
         forbids: |status| status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
         binds_root: true,
-        remedy: "codexrun runs under a seccomp filter, of an outer container perhaps: it must permit unshare(2) and clone(2) with \
+        remedy: "codexrun runs under a seccomp filter, of an outer container or sandbox (codexrun's own lifts it by `allow_syscalls` namespaces and mounts): it must permit unshare(2) and clone(2) with \
                  CLONE_NEWUSER, and mount(2) (docker, podman: `--security-opt seccomp=FILE`, or `unconfined`)",
     },
 ];
