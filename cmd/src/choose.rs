@@ -43,6 +43,9 @@ pub struct Choose {
     /// Limit pids, memory, cpus, files or wall (seconds)
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
+    /// Resolve names inside, and reach this port of them through the proxy, for programs that know of none; may be repeated
+    #[arg(long, value_name = "PORT")]
+    pub dns: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -75,12 +78,14 @@ impl Choose {
             deny_secrets,
             nested_git,
             limit,
+            dns,
             landlock,
             isolation,
             accept_loss,
         } = self;
         let lists = [additional, device, cache, limit, accept_loss];
         lists.iter().any(|list| !list.is_empty())
+            || !dns.is_empty()
             || *private_tmp
             || git.is_some()
             || *deny_secrets
@@ -109,6 +114,7 @@ impl Choose {
             ..Choices::default()
         };
         self.device.iter().try_for_each(|name| choices.device(name))?;
+        self.dns.iter().try_for_each(|port| choices.port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
         self.accept_loss.iter().try_for_each(|name| choices.accept(name))?;
         Ok(choices)

@@ -38,10 +38,10 @@ impl Sandbox {
         let disk = Disk::new();
         let parsed = self.make.parse(&self.policy, &disk)?;
         run::close_inherited(0)?;
-        let proxy = self.filter.start()?;
+        let keeper = self.filter.start(self.make.own_domains(&parsed.policy))?;
         let mut env = Environment::inherited();
-        if let Some(proxy) = &proxy {
-            env.go_by(proxy.port);
+        if let Some(keeper) = &keeper {
+            env.go_by(&keeper.proxy);
         }
         let (bundle, policy) = self.make.compile(&self.policy, parsed, &disk, env, false)?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;

@@ -25,8 +25,12 @@ pub const ISOLATION: &str = "dev.codexrun.isolation";
 /// JSON array: what of the policy was given up for it, by name. Asks for nothing.
 pub const LOST: &str = "dev.codexrun.lost";
 /// Permission bits of such a directory: readable, not writable, and sticky, which nobody gives to a directory that is not writable.
-/// With them an empty directory counts as missing.
 pub const PLACEHOLDER_MODE: u32 = 0o1555;
+/// Whether an empty directory of this mode counts as missing. One that was made with [`PLACEHOLDER_MODE`] may have inherited the
+/// set-group-ID bit (mkdir(2)), and lack what a default access control list does not give (acl(5)).
+pub fn is_placeholder_mode(mode: u32) -> bool {
+    mode & 0o1000 != 0 && mode & 0o7777 & !(PLACEHOLDER_MODE | 0o2000) == 0
+}
 
 /// Every key of codexrun's; an annotation with the prefix that is not listed is refused by name.
 pub const ALL: &[&str] =

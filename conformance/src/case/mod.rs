@@ -5,10 +5,12 @@ mod choice;
 mod cli;
 mod end;
 mod fault;
+mod fetch;
 mod form;
 mod git;
 mod glob;
 mod landlock;
+mod names;
 mod network;
 mod placeholder;
 mod proxy;
@@ -58,7 +60,9 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("git", git::CASES),
     ("landlock", landlock::CASES),
     ("network", network::CASES),
+    ("names", names::CASES),
     ("own proxy", proxy::CASES),
+    ("fetches", fetch::CASES),
     ("builds", build::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),

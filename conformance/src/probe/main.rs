@@ -3,6 +3,7 @@
 
 mod fact;
 mod file;
+mod hostile;
 mod kernel;
 mod outcome;
 mod rights;
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
         eprintln!("usage: probe LIST");
         return ExitCode::from(2);
     };
+    if list == "hostile" {
+        hostile::rage(&std::env::args().nth(2).unwrap_or_default());
+    }
     let text = match std::fs::read_to_string(&list) {
         Ok(text) => text,
         Err(e) => {

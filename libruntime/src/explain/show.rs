@@ -96,8 +96,11 @@ impl Facts {
 }
 
 fn told(network: String, route: &Route) -> String {
-    let Route { side, listen, dial } = route;
+    let Route { side, listen, dial, says } = route;
     match side {
+        Side::Inside if says.name => {
+            format!("{network}; names are resolved there, and {listen} goes by the proxy {dial} of the caller's")
+        }
         Side::Inside => format!("{network}; there {listen} is {dial} of the caller's"),
         Side::Outside => format!("{network}; the caller's {listen} is {dial} there"),
     }

@@ -439,8 +439,13 @@ pub enum ParentOp {
     },
     /// Moves a network device into the container's network namespace.
     NetDevice(NetDevice),
-    /// Forks the keeper of these placeholders.
-    Keeper(Vec<std::path::PathBuf>),
+    /// Forks the keeper of what must not stay on the host when codexrun is killed.
+    Keeper {
+        /// Names that are missing, and have to be held.
+        placeholders: Vec<std::path::PathBuf>,
+        /// The cgroup too, as it is recorded nowhere.
+        cgroup: bool,
+    },
     /// Waits for the child's byte.
     Wait(Sync),
     /// Sends the child a byte.

@@ -168,9 +168,14 @@ impl fmt::Display for ParentOp {
                 let [host, inside] = [&device.host, &device.inside].map(|name| String::from_utf8_lossy(name));
                 write!(f, "move network device {host} → {inside}")
             }
-            ParentOp::Keeper(paths) => {
-                write!(f, "reserve")?;
-                paths.iter().try_for_each(|p| write!(f, " {}", p.display()))
+            ParentOp::Keeper { placeholders, cgroup } => {
+                let what = match (placeholders.is_empty(), cgroup) {
+                    (true, _) => "keep the cgroup",
+                    (false, true) => "keep the cgroup; reserve",
+                    (false, false) => "reserve",
+                };
+                f.write_str(what)?;
+                placeholders.iter().try_for_each(|p| write!(f, " {}", p.display()))
             }
             ParentOp::Wait(sync) => write!(f, "wait for {sync}"),
             ParentOp::Tell(sync) => write!(f, "tell {sync}"),

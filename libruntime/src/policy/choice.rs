@@ -1,6 +1,7 @@
 //! What people ask for beyond Codex's forms: the object `codexrun` beside them, and switches of the same names. All of it is off unless it
 //! is asked for, and becomes standard fields of config.json where OCI has them.
 
+use super::domain::Domains;
 use super::isolation::{CLAUSES, ISOLATION, Isolation};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -25,6 +26,10 @@ pub struct Choices {
     pub nested_git: bool,
     /// What the sandbox may use up.
     pub limits: Limits,
+    /// What a proxy of codexrun's lets through, where the network is one of proxies.
+    pub proxy: Option<Domains>,
+    /// Ports that are reached by name, through the proxy, by programs that know of none.
+    pub dns: Vec<u16>,
     /// Landlock's rules behind the mounts.
     pub landlock: bool,
     /// By what the policy is enforced.
@@ -59,8 +64,20 @@ pub struct Limits {
 }
 
 /// The keys of the object.
-pub const FIELDS: &[&str] =
-    &["private_tmp", "devices", "git", "caches", "deny_secrets", "nested_git", "limits", "landlock", "isolation", "accept_loss"];
+pub const FIELDS: &[&str] = &[
+    "private_tmp",
+    "devices",
+    "git",
+    "caches",
+    "deny_secrets",
+    "nested_git",
+    "limits",
+    "proxy",
+    "dns",
+    "landlock",
+    "isolation",
+    "accept_loss",
+];
 /// The keys of `limits`.
 pub const LIMITS: &[&str] = &["pids", "memory", "cpus", "files", "wall"];
 /// Values of `git`.
@@ -161,6 +178,15 @@ impl Choices {
         Ok(())
     }
 
+    /// Adds a port that is reached by name.
+    pub fn port(&mut self, port: u64) -> Result<()> {
+        match u16::try_from(port).ok().filter(|port| *port != 0) {
+            Some(port) => self.dns.push(port),
+            None => return Err(Error::new(format!("`{port}` is no port from 1 to 65535"))),
+        }
+        Ok(())
+    }
+
     /// Adds a clause that may be given up.
     pub fn accept(&mut self, name: &str) -> Result<()> {
         if !CLAUSES.iter().any(|(known, ..)| *known == name) {
@@ -178,6 +204,9 @@ impl Choices {
         };
         all(&mut self.devices, &below.devices);
         all(&mut self.caches, &below.caches);
+        let new: Vec<u16> = below.dns.iter().filter(|port| !self.dns.contains(port)).copied().collect();
+        self.dns.extend(new);
+        self.proxy = self.proxy.or_else(|| below.proxy.clone());
         all(&mut self.accept_loss, &below.accept_loss);
         self.landlock |= below.landlock;
         self.isolation = if self.isolation == Isolation::default() { below.isolation } else { self.isolation };
@@ -199,6 +228,7 @@ impl Choices {
         put("caches", !self.caches.is_empty(), json!(self.caches));
         put("deny_secrets", self.deny_secrets, json!(true));
         put("devices", !self.devices.is_empty(), json!(self.devices));
+        put("dns", !self.dns.is_empty(), json!(self.dns));
         put("git", self.git != Git::Protect, json!(GIT.iter().find(|(_, git)| *git == self.git).map(|(word, _)| *word)));
         let isolation = ISOLATION.iter().find(|(_, isolation)| *isolation == self.isolation).map(|(word, _)| *word);
         put("isolation", self.isolation != Isolation::default(), json!(isolation));
@@ -208,6 +238,8 @@ impl Choices {
         put("limits", !limits.is_empty(), Value::Object(limits));
         put("nested_git", self.nested_git, json!(true));
         put("private_tmp", self.private_tmp, json!(true));
+        let proxy = self.proxy.as_ref().map(Domains::canonical_json);
+        put("proxy", proxy.is_some(), json!(proxy));
         (!fields.is_empty()).then_some(Value::Object(fields))
     }
 }

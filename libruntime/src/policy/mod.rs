@@ -4,6 +4,7 @@
 pub mod choice;
 pub mod compile;
 pub mod digest;
+pub mod domain;
 pub mod glob;
 pub mod import;
 pub mod isolation;

@@ -75,27 +75,6 @@ pub(super) struct Child<'a> {
     pub step: u16,
 }
 
-/// All of it that is there before the clone.
-pub(super) struct Prepared<'a> {
-    pub gate: OwnedFd,
-    pub faults: OwnedFd,
-    pub ended: Option<OwnedFd>,
-    pub mask: signal::Set,
-    pub args: Strings<'a>,
-    pub env: Strings<'a>,
-    pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
-    pub states: States,
-    pub start: Option<Start>,
-    pub agent: Option<Agent>,
-    pub ruleset: Option<OwnedFd>,
-    pub target: Option<BorrowedFd<'a>>,
-    pub stack: Vec<u8>,
-    pub mapped: Vec<Option<OwnedFd>>,
-    pub cgroup: Vec<Option<OwnedFd>>,
-    pub may_stay_outside: bool,
-    pub own: (u64, u64),
-}
-
 /// The two ends that `start` finds by name.
 pub(super) struct Start {
     /// The byte comes here.
@@ -114,10 +93,16 @@ pub(super) struct States {
 }
 
 impl<'a> Child<'a> {
-    /// Before its first step.
-    pub fn new(plan: &'a Plan, prepared: Prepared<'a>) -> Self {
-        let Prepared { gate, faults, ended, mask, args, env, hooks, states, start, agent, .. } = prepared;
-        let Prepared { ruleset, target, stack, mapped, cgroup, may_stay_outside, own, .. } = prepared;
+    /// Before its first step, with what no process goes without.
+    pub fn new(
+        plan: &'a Plan,
+        gate: OwnedFd,
+        faults: OwnedFd,
+        mask: signal::Set,
+        args: Strings<'a>,
+        env: Strings<'a>,
+        own: (u64, u64),
+    ) -> Self {
         Child {
             plan,
             gate,
@@ -134,18 +119,18 @@ impl<'a> Child<'a> {
             null: None,
             empty: None,
             kept: [const { None }; mount_slots()],
-            mapped,
-            cgroup,
-            may_stay_outside,
+            mapped: Vec::new(),
+            cgroup: Vec::new(),
+            may_stay_outside: false,
             tty: None,
-            target,
-            start,
-            agent,
-            ruleset,
-            hooks,
-            states,
-            ended,
-            stack,
+            target: None,
+            start: None,
+            agent: None,
+            ruleset: None,
+            hooks: Vec::new(),
+            states: States::default(),
+            ended: None,
+            stack: Vec::new(),
             program: None,
             own,
             entered: false,

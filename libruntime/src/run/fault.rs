@@ -41,13 +41,16 @@ impl Fault {
 
     /// The fault in the pipe; `None` at its end: nobody failed.
     pub fn receive(pipe: BorrowedFd) -> SysResult<Option<Fault>> {
-        let mut b = [0; 8];
-        if file::read(pipe, &mut b)? < b.len() {
-            return Ok(None);
-        }
+        let mut bytes = [0; 8];
+        let whole = file::read(pipe, &mut bytes)? == bytes.len();
+        Ok(whole.then(|| Fault::of(bytes)))
+    }
+
+    /// As it is sent.
+    pub fn of(b: [u8; 8]) -> Fault {
         let column = if b[0] == Column::Keeper as u8 { Column::Keeper } else { Column::Child };
         let (step, errno) = (u16::from_ne_bytes([b[2], b[3]]), i32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
-        Ok(Some(Fault { column, step, errno }))
+        Fault { column, step, errno }
     }
 
     /// Whether a hook of the child's column failed.
@@ -92,7 +95,10 @@ impl Fault {
     }
 
     fn keeper(self, plan: &Plan) -> Error {
-        let paths = plan.parent.iter().find_map(|s| if let ParentOp::Keeper(paths) = &s.op { Some(paths) } else { None });
+        let paths = plan
+            .parent
+            .iter()
+            .find_map(|s| if let ParentOp::Keeper { placeholders, .. } = &s.op { Some(placeholders) } else { None });
         let path = paths.and_then(|p| p.get(usize::from(self.step)));
         let what = match path {
             Some(path) => format!("cannot reserve `{}`, which is missing and must not be created in the sandbox", path.display()),

@@ -6,7 +6,7 @@
 mod alone;
 mod because;
 mod choice;
-mod git;
+pub(crate) mod git;
 mod globs;
 mod kernel;
 mod limits;
@@ -41,7 +41,10 @@ use top::Style;
 use tree::Spot;
 use walk::{End, Walk};
 
-pub use proxy::{PROXY_VARIABLES, names_a_proxy};
+pub use proxy::{PROXY_VARIABLES, names_a_proxy, to_own_proxy};
+
+/// resolv.conf(5).
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Who the command is inside its user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +121,7 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
     let wall =
         (request.policy.choices.landlock && style == Style::Sandbox).then(|| wall::second(&ground.tree, request.policy.network));
     let barred = top::expand(&mut ground, style, &walk, &mut found);
+    ground.resolver = resolver(request, &ground, &walk);
     let cwd = working_directory(request, style, &ground, &walk, &mut found);
     let layers = mounts::layers(&ground, style, request.proc);
     portable(&layers, &ground, &cwd, &mut found);
@@ -170,6 +174,7 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
             }
             globs::deny(policy, &request.cwd, &mut ground, walk, found);
             globs::keep_cache(&mut ground, walk, found);
+            globs::keep_records(&mut ground, walk, found);
             if choices.isolation != Isolation::Landlock || !alone::accepts(choices, Clause::Metadata) {
                 metadata::protect(choices, &mut ground, walk, found);
             }
@@ -179,6 +184,15 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
         (None, Network::Enabled) => (Style::Host, everything()),
         (None, Network::Restricted | Network::Proxy) => (Style::Sandbox, everything()),
     }
+}
+
+/// Where resolvers are named, if the sandbox sees it: it must name the one inside.
+fn resolver(request: &Request, ground: &Ground, walk: &Walk) -> Option<PathBuf> {
+    if request.policy.choices.dns.is_empty() {
+        return None;
+    }
+    let End::File(at) = walk.trace(Path::new(RESOLV_CONF)).end else { return None };
+    matches!(ground.tree.access(&at), Some(Access::Read | Access::Write)).then_some(at)
 }
 
 fn unrestricted(choice: &str) -> Error {

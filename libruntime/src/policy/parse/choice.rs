@@ -1,7 +1,9 @@
 //! The object `codexrun`: what Codex's forms have no word for.
 
 use super::cursor::At;
+use super::domain;
 use crate::policy::choice::{Choices, FIELDS, GIT, LIMITS, Limits};
+use crate::policy::domain::KEYS;
 use crate::policy::isolation::ISOLATION;
 use crate::{Error, Result};
 
@@ -18,6 +20,14 @@ pub(super) fn read(at: &At) -> Result<Choices> {
         limits: at.option("limits").map_or(Ok(Limits::default()), |limits| self::limits(&limits))?,
         ..Choices::default()
     };
+    if let Some(table) = at.option("proxy") {
+        table.only("`proxy`", &KEYS)?;
+        domain::overlay(choices.proxy.get_or_insert_default(), &table)?;
+    }
+    for port in at.option("dns").map_or(Ok(Vec::new()), |ports| ports.list("a list of ports"))? {
+        let number = port.number().ok_or_else(|| port.expected("a port from 1 to 65535"))?;
+        choices.port(number).map_err(|e| port.error(e.what))?;
+    }
     names(at, "devices", |name| choices.device(name))?;
     names(at, "caches", |name| choices.cache(name))?;
     names(at, "accept_loss", |name| choices.accept(name))?;
