@@ -139,6 +139,9 @@ fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
     if !request.routes.is_empty() {
         refuse("a port cannot be published or allowed: the network is the caller's own");
     }
+    if !request.policy.choices.dns.is_empty() {
+        refuse("`dns` cannot be had: nobody can listen on port 53 for the sandbox alone");
+    }
     if request.identity == Identity::Root && view.ids().0 != 0 {
         refuse("the command cannot be root: there is no user namespace");
     }
