@@ -6,7 +6,7 @@ use libruntime::policy::isolation;
 use libruntime::{Error, Result};
 
 /// What `spec --from-policy`, `sandbox` and `plan --policy` add to a policy.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 #[command(next_help_heading = "Beyond the policy")]
 pub struct Choose {
     /// Add a permission profile for this one command: JSON, or a file with it
@@ -40,6 +40,9 @@ pub struct Choose {
     /// abstract-sockets, device-ioctl
     #[arg(long, value_name = "CLAUSE", value_delimiter = ',')]
     pub accept_loss: Vec<String>,
+    /// Do not refuse system calls of a group: bpf, keys, mounts, namespaces, perf, tracing, userfaultfd
+    #[arg(long, value_name = "GROUP")]
+    pub allow_syscalls: Vec<String>,
     /// Limit pids, memory, cpus, files or wall (seconds)
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
@@ -48,7 +51,7 @@ pub struct Choose {
     pub dns: Vec<u64>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub enum Git {
     /// Nothing
     Protect,
@@ -56,7 +59,7 @@ pub enum Git {
     Commit,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub enum Isolation {
     /// Namespaces, mounts and a filter
     Namespaces,
@@ -69,29 +72,7 @@ pub enum Isolation {
 impl Choose {
     /// Whether any of them was given.
     pub fn is_given(&self) -> bool {
-        let Choose {
-            additional,
-            private_tmp,
-            device,
-            git,
-            cache,
-            deny_secrets,
-            nested_git,
-            limit,
-            dns,
-            landlock,
-            isolation,
-            accept_loss,
-        } = self;
-        let lists = [additional, device, cache, limit, accept_loss];
-        lists.iter().any(|list| !list.is_empty())
-            || !dns.is_empty()
-            || *private_tmp
-            || git.is_some()
-            || *deny_secrets
-            || *nested_git
-            || *landlock
-            || isolation.is_some()
+        *self != Choose::default()
     }
 
     /// The choices that the switches make.
@@ -117,6 +98,7 @@ impl Choose {
         self.dns.iter().try_for_each(|port| choices.port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
         self.accept_loss.iter().try_for_each(|name| choices.accept(name))?;
+        self.allow_syscalls.iter().try_for_each(|name| choices.allow(name))?;
         Ok(choices)
     }
 

@@ -60,6 +60,9 @@ impl fmt::Display for Facts {
             Some(calls) => show_calls(calls, f)?,
             None => writeln!(f, "system calls all")?,
         }
+        for (name, calls, because) in &self.lifts {
+            writeln!(f, "             allow_syscalls {name} would permit {}: {because}", calls.join(" "))?;
+        }
         let names: Vec<&str> = self.environment.iter().map(|var| var.split('=').next().unwrap_or_default()).collect();
         writeln!(f, "environment  {}", names.join(" "))?;
         match self.limits.is_empty() {

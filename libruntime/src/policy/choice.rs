@@ -24,6 +24,8 @@ pub struct Choices {
     pub deny_secrets: bool,
     /// The `.git` of every repository below a writable root is protected, not only that at its top.
     pub nested_git: bool,
+    /// System calls that the filter does not refuse: names of [`SYSCALLS`].
+    pub allow_syscalls: Vec<String>,
     /// What the sandbox may use up.
     pub limits: Limits,
     /// What a proxy of codexrun's lets through, where the network is one of proxies.
@@ -71,6 +73,7 @@ pub const FIELDS: &[&str] = &[
     "caches",
     "deny_secrets",
     "nested_git",
+    "allow_syscalls",
     "limits",
     "proxy",
     "dns",
@@ -93,6 +96,9 @@ pub const DEVICES: &[(&str, &str)] = &[
     ("fuse", "/dev/fuse"),      // needs mount(2) too, which the sandbox refuses: for fusermount(1) outside
     ("tun", "/dev/net/tun"),    // network interfaces of a program
 ];
+
+/// Groups of system calls; `policy::compile::lifts` has the calls of each, and why they are refused.
+pub const SYSCALLS: &[&str] = &["bpf", "keys", "mounts", "namespaces", "perf", "tracing", "userfaultfd"];
 
 /// Below the home directory; only what is there is granted.
 pub const CACHES: &[(&str, &[&str])] = &[
@@ -196,6 +202,15 @@ impl Choices {
         Ok(())
     }
 
+    /// Adds a group of system calls.
+    pub fn allow(&mut self, name: &str) -> Result<()> {
+        if !SYSCALLS.contains(&name) {
+            return Err(unknown("group of system calls", name, SYSCALLS.iter().copied()));
+        }
+        self.allow_syscalls.push(name.into());
+        Ok(())
+    }
+
     /// These, and those of a policy.
     pub fn over(mut self, below: &Choices) -> Choices {
         let all = |own: &mut Vec<String>, below: &[String]| {
@@ -210,6 +225,7 @@ impl Choices {
         all(&mut self.accept_loss, &below.accept_loss);
         self.landlock |= below.landlock;
         self.isolation = if self.isolation == Isolation::default() { below.isolation } else { self.isolation };
+        all(&mut self.allow_syscalls, &below.allow_syscalls);
         self.private_tmp |= below.private_tmp;
         self.deny_secrets |= below.deny_secrets;
         self.nested_git |= below.nested_git;
@@ -225,6 +241,7 @@ impl Choices {
         let mut fields = Map::new();
         let mut put = |key: &str, on: bool, value: Value| on.then(|| fields.insert(key.into(), value));
         put("accept_loss", !self.accept_loss.is_empty(), json!(self.accept_loss));
+        put("allow_syscalls", !self.allow_syscalls.is_empty(), json!(self.allow_syscalls));
         put("caches", !self.caches.is_empty(), json!(self.caches));
         put("deny_secrets", self.deny_secrets, json!(true));
         put("devices", !self.devices.is_empty(), json!(self.devices));
@@ -361,6 +378,7 @@ mod tests {
             assert!(choices.device(device).is_err(), "{device}");
         }
         assert!(choices.cache("cargo").is_ok() && choices.cache("bazel").is_err());
+        assert!(choices.allow("keys").is_ok() && choices.allow("io_uring").is_err());
     }
 
     #[test]

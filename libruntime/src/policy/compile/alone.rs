@@ -45,7 +45,10 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
     }
     let given = lost.into_iter().map(|(clause, _)| clause.to_string()).collect::<Vec<_>>();
     let written = || -> Result<Spec> {
-        let filter = rules.as_ref().map(|_| seccomp::alone(policy.network, attributes, view.arch())).transpose()?;
+        let filter = rules
+            .as_ref()
+            .map(|_| seccomp::alone(policy.network, attributes, &policy.choices.allow_syscalls, view.arch()))
+            .transpose()?;
         let annotations = annotations(request, &ground, rules.as_ref().map(wall::text).transpose()?, &given)?;
         Ok(spec(request, &cwd, style, view, filter, annotations))
     };

@@ -42,6 +42,7 @@ use tree::Spot;
 use walk::{End, Walk};
 
 pub use proxy::{PROXY_VARIABLES, names_a_proxy, to_own_proxy};
+pub use seccomp::lifts;
 
 /// resolv.conf(5).
 const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -80,7 +80,7 @@ fn linux(request: &Request, style: Style, view: &dyn View) -> Result<Linux> {
         .set_gid_mappings(user.then(|| one(gid, ids.1)).transpose()?)
         .set_readonly_paths(fresh.then(|| kernel::owned(kernel::READONLY)))
         .set_masked_paths(fresh.then(|| kernel::owned(kernel::MASKED)))
-        .set_seccomp(sandbox.then(|| seccomp::filter(network, view.arch())).transpose()?)
+        .set_seccomp(sandbox.then(|| seccomp::filter(network, &request.policy.choices.allow_syscalls, view.arch())).transpose()?)
         .set_resources(limits::resources(request))
         .set_devices(None);
     Ok(linux)

@@ -31,6 +31,7 @@ pub(super) fn read(at: &At) -> Result<Choices> {
     names(at, "devices", |name| choices.device(name))?;
     names(at, "caches", |name| choices.cache(name))?;
     names(at, "accept_loss", |name| choices.accept(name))?;
+    names(at, "allow_syscalls", |name| choices.allow(name))?;
     Ok(choices)
 }
 
