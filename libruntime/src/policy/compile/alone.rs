@@ -88,6 +88,10 @@ fn lost(style: Style, ground: &Ground, request: &Request) -> Vec<(Clause, String
     if tree.iter().any(|(_, spot)| spot.access == Access::Write) && !writes_all(tree) {
         lost.push((Clause::Attributes, "modes, owners, times and extended attributes of what is not writable".to_owned()));
     }
+    if accepts(&request.policy.choices, Clause::Metadata) && tree.iter().any(|(_, spot)| spot.access == Access::Write) {
+        // Nobody has looked for it any more.
+        lost.push((Clause::Metadata, METADATA.join(", ")));
+    }
     if request.policy.choices.private_tmp {
         lost.push((Clause::PrivateTmp, "a /tmp of its own".to_owned()));
     }
