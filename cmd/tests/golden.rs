@@ -17,9 +17,10 @@ const PROXY: [&str; 2] = ["--env", "HTTP_PROXY=http://agent:secret@localhost:312
 const COMMAND: [&str; 3] = ["--", "cargo", "test"];
 
 /// Issue and README name these; more are welcome.
-const EXAMPLES: [&str; 9] = [
+const EXAMPLES: [&str; 10] = [
     "choices",
     "danger-full-access",
+    "landlock-alone",
     "proxy-only",
     "read-only",
     "restricted-read",

@@ -4,7 +4,6 @@
 use crate::sys::landlock::Handled;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// The text of the annotation. Each list of rights has names of [`RIGHTS`], or a group: `v5.all`, everything that ABI 5 knows of its kind;
@@ -211,20 +210,27 @@ pub fn scopes(bits: u64) -> Vec<&'static str> {
     names_of(Of::Scope, bits).collect()
 }
 
-/// What is asked of a kernel that does not have it, in a clause each; `abi` 0 is a kernel without Landlock.
-pub fn missing(handled: &Handled, abi: u32) -> BTreeSet<String> {
+/// What is asked of a kernel that does not have it, a clause for each ABI; `abi` 0 is a kernel without Landlock.
+pub fn missing(handled: &Handled, abi: u32) -> Vec<String> {
+    let has = match abi {
+        0 => "this kernel has no Landlock, or has it switched off (`lsm=` of its command line)".to_owned(),
+        abi => format!("this kernel has ABI {abi}"),
+    };
     let wanted = |right: &&Right| {
         let bits = match right.of {
             Of::Files => handled.files,
             Of::Network => handled.network,
             Of::Scope => handled.scoped,
         };
-        bits & right.bit != 0 && right.abi > abi
+        bits & right.bit != 0
     };
-    let has = if abi == 0 { "has no Landlock enabled (`lsm=` of its command line)".into() } else { format!("has ABI {abi}") };
-    let said =
-        |right: &Right| format!("`{}` needs Landlock ABI {} (Linux {}); this kernel {has}", right.name, right.abi, right.linux);
-    RIGHTS.iter().filter(wanted).map(said).collect()
+    let lacks = |since: u32| {
+        let rights: Vec<&Right> = RIGHTS.iter().filter(|right| right.abi == since).filter(wanted).collect();
+        let names: Vec<&str> = rights.iter().map(|right| right.name).collect();
+        let linux = rights.first()?.linux;
+        Some(format!("`{}` needs Landlock's ABI {since} (Linux {linux}); {has}", names.join("`, `")))
+    };
+    (abi + 1..=NEWEST).filter_map(lacks).collect()
 }
 
 #[cfg(test)]
@@ -289,8 +295,7 @@ mod tests {
     fn an_older_kernel_is_told_what_it_lacks() {
         let asked = Handled { files: 1 << 15 | 1, network: 1, scoped: 0 };
         assert!(missing(&asked, NEWEST).is_empty());
-        let said = |abi| missing(&asked, abi).into_iter().collect::<Vec<_>>();
-        assert_eq!(said(4), ["`ioctl_dev` needs Landlock ABI 5 (Linux 6.10); this kernel has ABI 4"]);
-        assert_eq!(said(0).len(), 3);
+        assert_eq!(missing(&asked, 4), ["`ioctl_dev` needs Landlock's ABI 5 (Linux 6.10); this kernel has ABI 4"]);
+        assert_eq!(missing(&asked, 0).len(), 3);
     }
 }

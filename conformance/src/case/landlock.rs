@@ -6,7 +6,7 @@ use crate::launch::{Launch, Ran};
 use crate::report::{No, Verdict};
 use crate::runtime::{Job, Kind};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
@@ -104,7 +104,10 @@ fn abstract_sockets(play: &Play) -> Verdict {
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
     let _open = listener.try_clone()?;
     // Once: the second launch gets no further than connect(2).
-    std::thread::spawn(move || listener.accept().and_then(|(mut stream, _)| stream.write_all(b"hello")));
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        stream.read_exact(&mut [0; 5]).and_then(|()| stream.write_all(b"hello"))
+    });
     let probe = play.scene.w().join("bin/probe").display().to_string();
     std::fs::write(play.scene.w().join("list.txt"), format!("0\tunix-abstract\t{name}\n"))?;
     std::fs::write(play.scene.w().join("script"), format!("exec {probe} list.txt"))?;
@@ -119,18 +122,19 @@ fn abstract_sockets(play: &Play) -> Verdict {
 }
 
 fn joins(play: &Play) -> Verdict {
-    std::fs::write(play.scene.w().join("script"), "while [ ! -e /tmp/codexrun-never ]; do sleep 0.05; done")?;
+    std::fs::write(play.scene.w().join("script"), "exec sleep 60")?;
     let dir = bundle(play, WRITE, &["--landlock"], |config| {
-        // For `exec`, which has no init of its own to wait for.
-        rules(config, |rules| rules["pathBeneath"][1]["parent"] = json!(["/dev", "/proc", "/tmp"]));
+        rules(config, |rules| rules["pathBeneath"][1]["parent"] = json!(["/dev", "/proc"]));
     })?;
-    let (root, id) = (play.scene.state().display().to_string(), format!("ll{}", std::process::id()));
-    let at = dir.display().to_string();
-    let exe = play.column.runtime.codexrun.display().to_string();
-    let run = Launch::new(&[&exe, "--root", &root, "run", "--detach", "--bundle", &at, &id], &play.scene.w());
-    run.start(&play.column.actor)?.finish_beside_others()?.code_is(0)?;
-    let ran = play.codexrun(&["--root", &root, "exec", &id, "/bin/sh", "-c", "cat plain.txt; echo x > plain.txt"]);
-    play.codexrun(&["--root", &root, "delete", "--force", &id])?.code_is(0)?;
+    let (exe, root) = (play.column.runtime.codexrun.display().to_string(), play.scene.state().display().to_string());
+    let (at, id) = (dir.display().to_string(), format!("ll{}", std::process::id()));
+    let verb = |words: &[&str]| -> Result<Ran, No> {
+        let launch = Launch::new(&[&[&exe, "--root", &root], words].concat(), &play.scene.w());
+        Ok(launch.start(&play.column.actor)?.finish_beside_others()?)
+    };
+    verb(&["run", "--detach", "--bundle", &at, &id])?.code_is(0)?;
+    let ran = verb(&["exec", &id, "/bin/sh", "-c", "cat plain.txt; echo x > plain.txt"]);
+    verb(&["delete", "--force", &id])?.code_is(0)?;
     let ran = ran?;
     ran.must("plain, and a refusal", ran.out == "plain\n" && ran.err.contains("ermission denied"))
 }

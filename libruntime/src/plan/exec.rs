@@ -3,8 +3,9 @@
 use super::namespace::{self, Maps};
 use super::op::{Op, ParentOp, Sync};
 use super::order::Stage;
-use super::{Draft, Options, ParentStep, Plan, check, device, identity, landlock, process, resctrl, seccomp};
+use super::{Draft, Options, ParentStep, Plan, alone, check, device, identity, landlock, process, resctrl, seccomp};
 use crate::Error;
+use crate::annotation::ISOLATION;
 use crate::bundle::Bundle;
 use crate::host::Host;
 use oci_spec::runtime::Process;
@@ -16,6 +17,9 @@ pub(super) fn plan(bundle: &Bundle, first: Option<&Process>, host: &Host, option
     // It is not PID 1, and what the container dies with is the container's affair.
     draft.init = false;
     draft.joins = true;
+    if alone::is_asked(spec) {
+        draft.refuse(format!("annotations[{ISOLATION}]"), "leaves nothing to join: `run` the bundle once more");
+    }
     if let Some(process) = spec.process() {
         check::process(&mut draft, process);
     }

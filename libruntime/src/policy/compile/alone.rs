@@ -88,6 +88,10 @@ fn lost(style: Style, ground: &Ground, request: &Request) -> Vec<(Clause, String
     if tree.iter().any(|(_, spot)| spot.access == Access::Write) && !writes_all(tree) {
         lost.push((Clause::Attributes, "modes, owners, times and extended attributes of what is not writable".to_owned()));
     }
+    if accepts(&request.policy.choices, Clause::Metadata) && tree.iter().any(|(_, spot)| spot.access == Access::Write) {
+        // Nobody has looked for it any more.
+        lost.push((Clause::Metadata, METADATA.join(", ")));
+    }
     if request.policy.choices.private_tmp {
         lost.push((Clause::PrivateTmp, "a /tmp of its own".to_owned()));
     }
@@ -141,6 +145,9 @@ fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
     let mut refuse = |what: &str| found.errors.push(Error::new(what).hint("it needs namespaces: `--isolation namespaces`"));
     if !request.routes.is_empty() {
         refuse("a port cannot be published or allowed: the network is the caller's own");
+    }
+    if !request.policy.choices.dns.is_empty() {
+        refuse("`dns` cannot be had: nobody can listen on port 53 for the sandbox alone");
     }
     if request.identity == Identity::Root && view.ids().0 != 0 {
         refuse("the command cannot be root: there is no user namespace");
