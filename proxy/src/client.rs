@@ -7,7 +7,7 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 /// With which the bridge begins.
 const MAGIC: &[u8; 8] = b"codexrun";
@@ -44,7 +44,7 @@ impl Client {
     /// and descriptors must not keep every processor busy by what it is refused.
     fn find(&self) -> Option<Value> {
         static SEARCH: Mutex<()> = Mutex::new(());
-        let _one = SEARCH.lock().ok()?;
+        let _one = SEARCH.lock().unwrap_or_else(PoisonError::into_inner);
         let mut there: Vec<(u32, PathBuf)> = processes().filter(|(_, dir)| self.is_in_namespace(dir)).collect();
         there.sort_unstable();
         let inode = there.iter().find_map(|(_, dir)| self.inode(dir))?;
