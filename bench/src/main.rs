@@ -1,8 +1,10 @@
 //! Side-by-side measurements of codexrun, bubblewrap, crun, runc and the bare kernel floor, in one run.
 
 mod bridge;
+mod charge;
 mod contender;
 mod elf;
+mod many;
 mod measure;
 mod memory;
 mod oci;
@@ -55,6 +57,9 @@ struct Args {
     /// Watch the memory over N containers, made one after the other [default: 1000; with --assert alone 200]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000")]
     memory: Option<usize>,
+    /// Start so many sandboxes at once instead, and see when the last of them runs [default: 1, 10, 100 and 1000]
+    #[arg(long, value_name = "N", num_args = 0..=1, value_delimiter = ',', default_missing_value = "1,10,100,1000")]
+    many: Option<Vec<usize>>,
     /// The client of --bridge, inside
     #[arg(long, hide = true, value_name = "ADDRESS")]
     client: Option<std::net::SocketAddr>,
@@ -94,7 +99,10 @@ fn bench(args: &Args) -> Result<bool> {
         };
         return measured.map(|good| good || !args.assert);
     }
-    let good = one_identity(args, &place, codexrun.as_deref(), &floor)?;
+    let good = match (&args.many, codexrun.as_deref()) {
+        (Some(counts), Some(codexrun)) => many::measure(&place, codexrun, &floor, counts)? || !args.assert,
+        _ => one_identity(args, &place, codexrun.as_deref(), &floor)?,
+    };
     match &args.user {
         Some(name) => Ok(as_user(args, &place, name, codexrun.as_deref())? && good),
         None => Ok(good),
@@ -187,6 +195,9 @@ fn as_user(args: &Args, place: &Place, name: &str, codexrun: Option<&Path>) -> R
     again.args(args.json.then_some("--json")).args(args.assert.then_some("--assert"));
     if let Some(containers) = args.memory {
         again.arg(format!("--memory={containers}"));
+    }
+    if let Some(counts) = &args.many {
+        again.arg(format!("--many={}", counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",")));
     }
     if let Some(path) = codexrun {
         again.arg("--codexrun").arg(path);

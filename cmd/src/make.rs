@@ -7,8 +7,10 @@ use crate::report::{Failure, warn};
 use clap::{Args, ValueEnum};
 use libruntime::bundle::Bundle;
 use libruntime::host::cgroup::Cgroups;
+use libruntime::host::namespaces;
 use libruntime::policy::compile::{self, Request};
 use libruntime::policy::domain::Domains;
+use libruntime::policy::isolation::Isolation;
 use libruntime::policy::parse::{self, Base, Parsed};
 use libruntime::policy::view::View;
 use libruntime::policy::{self, Policy};
@@ -113,6 +115,7 @@ impl Make {
             terminal,
             routes: [own, self.network.routes()?].concat(),
             controllers: controllers(&parsed.policy, view)?,
+            namespaces: parsed.policy.choices.isolation != Isolation::Auto || namespaces::can_be_made(),
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;

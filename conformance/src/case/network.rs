@@ -120,7 +120,7 @@ pub fn probes(play: &Play, policy: &str, options: &[&str], probes: &[&str]) -> R
     Ok((ran, answers))
 }
 
-fn are(ran: &Ran, answers: &[String], expected: &[&str]) -> Verdict {
+pub fn are(ran: &Ran, answers: &[String], expected: &[&str]) -> Verdict {
     let right = answers.len() == expected.len() && answers.iter().zip(expected).all(|(a, e)| crate::table::allows(e, a));
     ran.must(&format!("{expected:?}; they are {answers:?}"), right && ran.code == 0)
 }

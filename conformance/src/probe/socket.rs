@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Every verb of this file.
 pub const VERBS: &[Verb] = &[
     ("tcp", |a| tcp(a[0])),
+    ("tcp-fast", |a| tcp_fast(a[0])),
     ("udp", |a| udp(a[0])),
     ("unix-stream", |a| greeted(UnixStream::connect(a[0])?)),
     ("unix-abstract", |a| abstract_stream(a[0])),
@@ -70,7 +71,7 @@ fn pair(kind: i32) -> Result<OwnedFd, i32> {
 }
 
 /// `sockaddr_un` of a path.
-fn address(path: &str) -> Vec<u8> {
+pub fn address(path: &str) -> Vec<u8> {
     let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     bytes.extend(path.as_bytes());
     bytes.push(0);
@@ -90,6 +91,19 @@ fn tcp(address: &str) -> Outcome {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     greeted(stream)
+}
+
+/// TCP Fast Open: a connection without connect(2).
+fn tcp_fast(address: &str) -> Outcome {
+    let address: std::net::SocketAddrV4 =
+        address.parse().map_err(|e| Fail::Word("bad-argument".into(), format!("{address}: {e}")))?;
+    let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    let mut to = (libc::AF_INET as u16).to_ne_bytes().to_vec();
+    to.extend(address.port().to_be_bytes());
+    to.extend(address.ip().octets());
+    to.extend([0; 8]);
+    let (fd, flags) = (Arg::Int(socket.as_raw_fd().into()), Arg::Int(libc::MSG_FASTOPEN.into()));
+    Ok(call(libc::SYS_sendto, [fd, Arg::In(b"probe"), Arg::Int(5), flags, Arg::In(&to), Arg::Int(16)])?.to_string())
 }
 
 fn count(text: &str) -> Result<usize, Fail> {
@@ -337,11 +351,11 @@ fn x32() -> Outcome {
 
 #[cfg(target_arch = "x86_64")]
 fn i386_sendto(path: &str) -> Outcome {
-    use crate::syscall::low_page;
+    use crate::syscall::page;
     const SENDTO: u32 = 11;
     let fd = socketcall(1, &[libc::AF_UNIX as u32, libc::SOCK_DGRAM as u32, 0])?;
     let to = address(path);
-    let args = [fd as u32, low_page(b"probe")?, 5, 0, low_page(&to)?, to.len() as u32];
+    let args = [fd as u32, page(b"probe")? as u32, 5, 0, page(&to)? as u32, to.len() as u32];
     Ok(socketcall(SENDTO, &args)?.to_string())
 }
 
@@ -352,10 +366,10 @@ fn i386_socket(domain: i32) -> Outcome {
 
 /// socketcall(2) of i386: its arguments are in memory, where no filter can look.
 #[cfg(target_arch = "x86_64")]
-fn socketcall(which: u32, args: &[u32]) -> Ret {
+pub fn socketcall(which: u32, args: &[u32]) -> Ret {
     const SOCKETCALL: u32 = 102;
     let bytes: Vec<u8> = args.iter().flat_map(|a| a.to_ne_bytes()).collect();
-    crate::syscall::int80(SOCKETCALL, [which, crate::syscall::low_page(&bytes)?, 0])
+    crate::syscall::int80(SOCKETCALL, [which, crate::syscall::page(&bytes)? as u32, 0, 0, 0, 0])
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -6,7 +6,7 @@
 //! lives as long as the container's first process.
 
 mod dns;
-mod door;
+pub(crate) mod door;
 mod greeting;
 mod link;
 mod names;

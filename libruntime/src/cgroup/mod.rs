@@ -8,13 +8,15 @@ mod kill;
 mod make;
 mod oom;
 mod remove;
-mod stats;
+mod stale;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 mod unit;
 
 pub use enter::Entry;
 pub use oom::Oom;
+pub use stale::UNNAMED;
 
 use crate::host::cgroup::Version;
 use crate::plan::cgroup::{Group, Plan, Unit, limits};

@@ -53,11 +53,15 @@ impl fmt::Display for Facts {
         let power = if self.capabilities.is_empty() { "no capabilities".to_owned() } else { self.capabilities.join(" ") };
         let more = if self.no_new_privileges { ", no new privileges" } else { "" };
         writeln!(f, "user         {uid}:{gid}, outside {out_uid}:{out_gid}; {power}{more}")?;
+        writeln!(f, "isolation    {}", self.isolation())?;
         writeln!(f, "namespaces   {}", self.spaces())?;
         writeln!(f, "network      {}", self.network())?;
         match &self.system_calls {
             Some(calls) => show_calls(calls, f)?,
             None => writeln!(f, "system calls all")?,
+        }
+        for (name, calls, because) in &self.lifts {
+            writeln!(f, "             allow_syscalls {name} would permit {}: {because}", calls.join(" "))?;
         }
         let names: Vec<&str> = self.environment.iter().map(|var| var.split('=').next().unwrap_or_default()).collect();
         writeln!(f, "environment  {}", names.join(" "))?;
@@ -77,6 +81,12 @@ impl Facts {
             Some(Namespace::Joined(path)) => format!("that of `{}`", path.display()),
             Some(Namespace::Caller) | None => "the caller's".into(),
         }
+    }
+
+    fn isolation(&self) -> String {
+        let behind = if self.landlock && self.isolation != "landlock" { ", with Landlock behind the mounts" } else { "" };
+        let lost = if self.lost.is_empty() { String::new() } else { format!("; given up: {}", self.lost.join(", ")) };
+        format!("{}{behind}{lost}", self.isolation)
     }
 
     fn spaces(&self) -> String {

@@ -121,6 +121,7 @@ mod tests {
             proxy_url: Some("http://localhost:1".into()),
             socks_url: Some("socks5h://localhost:2".into()),
         });
+        choices.allow_syscalls = vec!["keys".into()];
         for name in LIMITS {
             choices.limits.set(name, "3").unwrap();
         }

@@ -7,6 +7,7 @@ pub mod digest;
 pub mod domain;
 pub mod glob;
 pub mod import;
+pub mod isolation;
 mod merge;
 pub mod parse;
 pub mod view;

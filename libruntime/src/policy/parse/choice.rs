@@ -4,6 +4,7 @@ use super::cursor::At;
 use super::domain;
 use crate::policy::choice::{Choices, FIELDS, GIT, LIMITS, Limits};
 use crate::policy::domain::KEYS;
+use crate::policy::isolation::ISOLATION;
 use crate::{Error, Result};
 
 pub(super) fn read(at: &At) -> Result<Choices> {
@@ -14,6 +15,8 @@ pub(super) fn read(at: &At) -> Result<Choices> {
         deny_secrets: flag("deny_secrets")?,
         nested_git: flag("nested_git")?,
         git: at.option("git").map_or(Ok(Default::default()), |git| git.word(GIT))?,
+        landlock: flag("landlock")?,
+        isolation: at.option("isolation").map_or(Ok(Default::default()), |isolation| isolation.word(ISOLATION))?,
         limits: at.option("limits").map_or(Ok(Limits::default()), |limits| self::limits(&limits))?,
         ..Choices::default()
     };
@@ -27,6 +30,8 @@ pub(super) fn read(at: &At) -> Result<Choices> {
     }
     names(at, "devices", |name| choices.device(name))?;
     names(at, "caches", |name| choices.cache(name))?;
+    names(at, "accept_loss", |name| choices.accept(name))?;
+    names(at, "allow_syscalls", |name| choices.allow(name))?;
     Ok(choices)
 }
 

@@ -2,8 +2,9 @@
 //! read; a test asks schema and parser about the same documents.
 
 use super::split::{ACCESS, KINDS, NETWORK};
-use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS};
+use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS, SYSCALLS};
 use crate::policy::domain::{KEYS, MODES, VERDICTS};
+use crate::policy::isolation::{CLAUSES, ISOLATION};
 use serde_json::{Map, Value, json};
 
 /// The schema of every JSON form.
@@ -53,7 +54,10 @@ fn choices() -> Value {
         let schema = match *name {
             "devices" => list(device.clone()),
             "caches" => list(words(CACHES)),
+            "allow_syscalls" => list(json!({ "enum": SYSCALLS })),
             "git" => optional(words(GIT)),
+            "isolation" => optional(words(ISOLATION)),
+            "accept_loss" => list(json!({ "enum": CLAUSES.iter().map(|(word, ..)| *word).collect::<Vec<_>>() })),
             "limits" => optional(object(&limits, &[])),
             "proxy" => optional(proxy()),
             "dns" => list(json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
@@ -235,7 +239,8 @@ mod tests {
                 "network": "restricted" }),
             json!({ "type": "disabled" }),
             json!({ "type": "read-only", "codexrun": { "private_tmp": true, "devices": ["dri", "/dev/fuse"], "git": "commit",
-                "caches": ["npm"], "deny_secrets": false, "nested_git": null,
+                "caches": ["npm"], "allow_syscalls": ["tracing"], "deny_secrets": false, "landlock": true, "isolation": "auto",
+                "accept_loss": ["metadata"], "nested_git": null,
                 "limits": { "pids": 9, "memory": "2g", "cpus": "1.5", "files": 3, "wall": 60 } } }),
             json!({ "type": "managed", "file_system": { "type": "unrestricted" }, "network": { "mode": "proxy" }, "codexrun": {
                 "dns": [443, 80], "proxy": { "domains": { "crates.io": "allow", "*.x.y": "deny" }, "mode": "limited",
