@@ -4,13 +4,15 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// With which the bridge begins.
 const MAGIC: &[u8; 8] = b"codexrun";
+/// Neither a method of HTTP begins so nor SOCKS.
+pub const FIRST: [u8; 1] = [MAGIC[0]];
 
 /// A program of the sandbox, by its socket.
 #[derive(Debug, PartialEq)]
@@ -33,6 +35,14 @@ impl Client {
         let (from, to) = rest.split_first_chunk::<6>()?;
         let client = Client { namespace: u64::from_be_bytes(*namespace), from: place(from), to: place(to.first_chunk()?) };
         (magic == MAGIC).then_some(client)
+    }
+
+    /// One that came by no bridge, from the network that the proxy is in.
+    pub fn direct(stream: &TcpStream) -> Option<Client> {
+        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (stream.peer_addr().ok()?, stream.local_addr().ok()?) else {
+            return None;
+        };
+        Some(Client { namespace: fs::metadata("/proc/self/ns/net").ok()?.ino(), from, to })
     }
 
     /// `{"pid": …, "comm": …}`, the number being that of the sandbox; null when the process has gone or hides.
@@ -109,7 +119,7 @@ fn inner_pid(process: &Path) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::TcpListener;
 
     fn v4(at: SocketAddr) -> SocketAddrV4 {
         let SocketAddr::V4(at) = at else { panic!("{at}") };
@@ -123,6 +133,7 @@ mod tests {
         let ours = TcpStream::connect(to).unwrap();
         let namespace = fs::metadata("/proc/self/ns/net").unwrap().ino();
         let client = Client { namespace, from: v4(ours.local_addr().unwrap()), to: v4(to) };
+        assert_eq!(Client::direct(&listener.accept().unwrap().0).as_ref(), Some(&client));
         let comm = comm(Path::new("/proc/self")).unwrap();
         let (process, pid) = (client.process(), inner_pid(Path::new("/proc/self")).unwrap());
         assert_eq!((&process["comm"], &process["pid"]), (&json!(comm), &json!(pid)));

@@ -103,7 +103,7 @@ fn lifts(calls: &Calls) -> Vec<(&'static str, Vec<&'static str>, &'static str)> 
         let call = calls.of(name);
         !bpf::permits(call.otherwise) || call.lines.iter().any(|(_, answer)| !bpf::permits(*answer))
     };
-    let shut = |names: &[&'static str]| names.iter().any(|name| refuses(name));
+    let shut = |names: &[&'static str]| names.iter().any(&refuses);
     compile::lifts().filter(|(_, names, _)| shut(names)).collect()
 }
 
