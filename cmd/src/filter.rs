@@ -36,8 +36,8 @@ enum Mode {
 }
 
 impl Filter {
-    /// The proxy, when a flag allows a domain or the policy has some.
-    pub fn start(&self, policy: Option<&Domains>) -> Result<Option<Keeper>> {
+    /// The proxy, when a flag allows a domain or the policy has some. `direct`: it also takes clients that come by no bridge.
+    pub fn start(&self, policy: Option<&Domains>, direct: bool) -> Result<Option<Keeper>> {
         if self.allow_domain.is_empty() && policy.is_none() {
             return self.idle();
         }
@@ -46,7 +46,8 @@ impl Filter {
         let mut command = Command::new(&program);
         command.args(domains.patterns(true).flat_map(|pattern| ["--allow", pattern]));
         command.args(domains.patterns(false).flat_map(|pattern| ["--deny", pattern]));
-        let switches = [("--limited", domains.limited), ("--local", domains.local), ("--no-socks", !domains.socks)];
+        let switches =
+            [("--limited", domains.limited), ("--local", domains.local), ("--no-socks", !domains.socks), ("--direct", direct)];
         command.args(switches.iter().filter(|(_, on)| *on).map(|(switch, _)| switch));
         if let Some(file) = &self.network_log {
             command.arg("--log").arg(file);

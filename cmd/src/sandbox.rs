@@ -38,7 +38,9 @@ impl Sandbox {
         let disk = Disk::new();
         let parsed = self.make.parse(&self.policy, &disk)?;
         run::close_inherited(0)?;
-        let keeper = self.filter.start(self.make.own_domains(&parsed.policy))?;
+        // Without namespaces there is no bridge in between.
+        let direct = parsed.policy.choices.isolation != Isolation::Namespaces;
+        let keeper = self.filter.start(self.make.own_domains(&parsed.policy), direct)?;
         let mut env = Environment::inherited();
         if let Some(keeper) = &keeper {
             env.go_by(&keeper.proxy);

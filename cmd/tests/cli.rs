@@ -792,11 +792,11 @@ mod account {
         assert!(schema["$defs"]["legacy"].is_object());
         fs::write(
             dir.path().join("srt.json"),
-            r#"{"filesystem": {"allowWrite": ["."]}, "network": {"allowedDomains": ["a.b"]}}"#,
+            r#"{"filesystem": {"allowWrite": ["."]}, "network": {"allowedDomains": ["a.b"], "httpProxyPort": 1}}"#,
         )
         .unwrap();
         let (code, out, err) = at(dir.path(), &["policy", "import", "srt.json"]);
-        assert!(code == 0 && err.contains("network.allowedDomains: "), "{err}");
+        assert!(code == 0 && out.contains("\"a.b\": \"allow\"") && err.contains("network.httpProxyPort: "), "{err}");
         fs::write(dir.path().join("policy.json"), out).unwrap();
         assert_eq!(at(dir.path(), &["policy", "validate", "policy.json"]).0, 0);
     }

@@ -4,12 +4,15 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// With which the bridge begins.
 const MAGIC: &[u8; 8] = b"codexrun";
+/// Neither a method of HTTP begins so nor SOCKS.
+pub const FIRST: [u8; 1] = [MAGIC[0]];
 
 /// A program of the sandbox, by its socket.
 #[derive(Debug, PartialEq)]
@@ -34,20 +37,30 @@ impl Client {
         (magic == MAGIC).then_some(client)
     }
 
+    /// One that came by no bridge, from the network that the proxy is in.
+    pub fn direct(stream: &TcpStream) -> Option<Client> {
+        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (stream.peer_addr().ok()?, stream.local_addr().ok()?) else {
+            return None;
+        };
+        Some(Client { namespace: fs::metadata("/proc/self/ns/net").ok()?.ino(), from, to })
+    }
+
     /// `{"pid": …, "comm": …}`, the number being that of the sandbox; null when the process has gone or hides.
     pub fn process(&self) -> Value {
         self.find().unwrap_or(Value::Null)
     }
 
-    /// Of several that share the socket the oldest: it is a parent that has made it.
+    /// Of several that share the socket the oldest: it is a parent that has made it. One search at a time: a sandbox with many processes
+    /// and descriptors must not keep every processor busy by what it is refused.
     fn find(&self) -> Option<Value> {
+        static SEARCH: Mutex<()> = Mutex::new(());
+        let _one = SEARCH.lock().unwrap_or_else(PoisonError::into_inner);
         let mut there: Vec<(u32, PathBuf)> = processes().filter(|(_, dir)| self.is_in_namespace(dir)).collect();
         there.sort_unstable();
         let inode = there.iter().find_map(|(_, dir)| self.inode(dir))?;
         let socket = PathBuf::from(format!("socket:[{inode}]"));
         let (_, dir) = there.iter().find(|(_, dir)| holds(dir, &socket))?;
-        let comm = fs::read_to_string(dir.join("comm")).ok()?;
-        Some(json!({ "comm": comm.trim_end(), "pid": inner_pid(dir)? }))
+        Some(json!({ "comm": comm(dir)?, "pid": inner_pid(dir)? }))
     }
 
     fn is_in_namespace(&self, process: &Path) -> bool {
@@ -60,7 +73,8 @@ impl Client {
         let (from, to) = (hex(self.from), hex(self.to));
         ["net/tcp", "net/tcp6"].iter().find_map(|table| {
             let table = fs::read_to_string(process.join(table)).ok()?;
-            let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let near = table.lines().filter(|line| line.contains(&from));
+            let mut lines = near.map(|line| line.split_whitespace().collect::<Vec<_>>());
             let line = lines.find(|fields| fields.len() > 9 && fields[1].ends_with(&from) && fields[2].ends_with(&to))?;
             line[9].parse().ok().filter(|inode| *inode != 0)
         })
@@ -87,6 +101,13 @@ fn holds(process: &Path, socket: &Path) -> bool {
     descriptors.map(|entry| entry.path()).any(|fd| fs::read_link(fd).is_ok_and(|to| to == socket))
 }
 
+/// The name that the process has given itself, which is no text that one may show to a terminal.
+fn comm(process: &Path) -> Option<String> {
+    let bytes = fs::read(process.join("comm")).ok()?;
+    let text = String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned();
+    Some(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect())
+}
+
 /// NSpid begins with the number here; the next is that in the namespace below, if the sandbox has one.
 fn inner_pid(process: &Path) -> Option<u32> {
     let status = fs::read_to_string(process.join("status")).ok()?;
@@ -98,7 +119,7 @@ fn inner_pid(process: &Path) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::TcpListener;
 
     fn v4(at: SocketAddr) -> SocketAddrV4 {
         let SocketAddr::V4(at) = at else { panic!("{at}") };
@@ -112,9 +133,10 @@ mod tests {
         let ours = TcpStream::connect(to).unwrap();
         let namespace = fs::metadata("/proc/self/ns/net").unwrap().ino();
         let client = Client { namespace, from: v4(ours.local_addr().unwrap()), to: v4(to) };
-        let comm = fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(Client::direct(&listener.accept().unwrap().0).as_ref(), Some(&client));
+        let comm = comm(Path::new("/proc/self")).unwrap();
         let (process, pid) = (client.process(), inner_pid(Path::new("/proc/self")).unwrap());
-        assert_eq!((&process["comm"], &process["pid"]), (&json!(comm.trim_end()), &json!(pid)));
+        assert_eq!((&process["comm"], &process["pid"]), (&json!(comm), &json!(pid)));
         assert_eq!(Client { namespace: 1, ..client }.process(), Value::Null);
     }
 

@@ -16,6 +16,8 @@ pub struct Gate {
     pub rules: Rules,
     /// Whether SOCKS is spoken.
     pub socks: bool,
+    /// Whether there may be clients without a bridge.
+    pub direct: bool,
     /// Who was.
     pub log: Log,
 }

@@ -41,9 +41,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// `[--allow PATTERN]… [--deny PATTERN]… [--limited] [--local] [--no-socks] [--log FILE]`
+/// `[--allow PATTERN]… [--deny PATTERN]… [--limited] [--local] [--no-socks] [--direct] [--log FILE]`
 fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
-    let (mut rules, mut log, mut socks) = (Rules::default(), None, true);
+    let (mut rules, mut log, mut socks, mut direct) = (Rules::default(), None, true, false);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("`{word}` needs a value"));
         match word.as_str() {
@@ -52,11 +52,12 @@ fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
             "--limited" => rules.limited = true,
             "--local" => rules.local = true,
             "--no-socks" => socks = false,
+            "--direct" => direct = true,
             "--log" => log = Some(value()?),
             _ => return Err(format!("codexrun-proxy does not know `{word}`")),
         }
     }
-    Ok(Gate { rules, socks, log: Log::open(log.as_deref())? })
+    Ok(Gate { rules, socks, direct, log: Log::open(log.as_deref())? })
 }
 
 fn serve(gate: Arc<Gate>) -> Result<(), String> {
@@ -81,8 +82,9 @@ fn until_the_end() {
 fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
     client.set_read_timeout(Some(PATIENCE)).ok()?;
-    let who = Client::read(&client)?;
     let mut first = [0];
+    client.peek(&mut first).ok()?;
+    let who = if gate.direct && first != client::FIRST { Client::direct(&client)? } else { Client::read(&client)? };
     match client.peek(&mut first).ok()? {
         1 if first[0] == SOCKS5 && gate.socks => socks::serve(client, &who, gate),
         1 if first[0] == SOCKS5 => None,

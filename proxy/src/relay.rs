@@ -14,7 +14,7 @@ pub fn one_way(mut from: impl io::Read, to: &TcpStream) -> io::Result<()> {
 
 /// Ends a connection by a reset, for both who read and who write: what was cut short must not look complete.
 pub fn break_off(stream: &TcpStream) {
-    // connect(2) to AF_UNSPEC. Linux 6.1 to 6.6 refuses it while somebody reads.
+    // connect(2) to AF_UNSPEC. Some kernels refuse it (EBUSY) while somebody else reads.
     if rustix::net::connect_unspec(stream).is_err() {
         let _ = stream.shutdown(Shutdown::Both);
     }

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     case("another proxy of the environment is no way around", On::Sandbox, around),
     case("the policy may be a pipe of the caller's", On::Sandbox, piped),
     case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
+    case("without namespaces the domains are kept too", On::Sandbox, alone),
     case("a pattern that is none stops the start", On::Sandbox, no_pattern),
     case("the proxy is gone when the command has ended", On::Sandbox, |p| ends(p, false)),
     case("the proxy is gone when codexrun was killed", On::Sandbox, |p| ends(p, true)),
@@ -143,6 +144,18 @@ fn config(play: &Play) -> Verdict {
     let bundle = play.scene.dir.join("none").display().to_string();
     let spec = play.codexrun(&["spec", "--from-policy", &policy, "--bundle", &bundle])?;
     spec.must("no bundle", spec.code == 1 && spec.err.contains("managed proxy mode requires"))
+}
+
+/// There is no bridge, and the proxy is asked directly.
+fn alone(play: &Play) -> Verdict {
+    let (good, bad) = (format!("by-http GET localhost:{}", files(play.scene.out())?), "by-http CONNECT evil.example:443");
+    let without = ["--isolation", "landlock", "--accept-loss", "processes", "--accept-loss", "proxy-only"];
+    let options = [&["--allow-domain", "localhost"], &without[..]].concat();
+    let (ran, answers) = probes(play, "read-only", &options, &[&good, bad])?;
+    ran.must(&format!("ok and a refusal; they are {answers:?}"), answers == ["ok", "blocked-by-allowlist"])?;
+    ran.must("the process", ran.err.lines().any(|line| line.contains("evil.example") && line.contains("\"comm\":\"probe\"")))?;
+    let (ran, _) = probes(play, "read-only", &[&options[..], &["--dns", "443"]].concat(), &[&good])?;
+    ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` has no effect"))
 }
 
 fn around(play: &Play) -> Verdict {

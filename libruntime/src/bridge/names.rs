@@ -13,8 +13,8 @@ use std::os::fd::AsFd;
 pub(super) const PLACE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 /// 127.64.0.1: loopback that nobody else uses.
 const FIRST: u32 = u32::from_be_bytes([127, 64, 0, 1]);
-/// Names of one sandbox.
-const MOST: usize = 1 << 16;
+/// Names of one sandbox, which are kept outside of it.
+const MOST: usize = 1 << 14;
 /// Clients by TCP at a time: more than one is rare.
 const CLIENTS: usize = 64;
 

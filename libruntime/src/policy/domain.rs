@@ -55,7 +55,7 @@ impl Domains {
             ("allow_local_binding", self.local.then_some(json!(true))),
             ("domains", (!domains.is_empty()).then_some(Value::Object(domains))),
             ("enable_socks5", (!self.socks).then_some(json!(false))),
-            ("mode", self.limited.then(|| json!("limited"))),
+            ("mode", self.limited.then_some(json!("limited"))),
             ("proxy_url", self.proxy_url.as_ref().map(|url| json!(url))),
             ("socks_url", self.socks_url.as_ref().map(|url| json!(url))),
         ];

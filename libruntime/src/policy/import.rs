@@ -1,6 +1,8 @@
 //! Settings of other sandboxes → one policy, and what of them it cannot say. Anthropic's sandbox-runtime (`srt-settings.json`) and Claude
 //! Code (`settings.json`) share their words: reads are permitted but for `denyRead`, writes are not but for `allowWrite`.
 
+use super::choice::Choices;
+use super::domain::Domains;
 use super::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
 use crate::{Error, Result};
 use serde_json::{Map, Value};
@@ -46,6 +48,7 @@ pub fn import(settings: &Value, origin: Origin, base: &Base) -> Result<Imported>
         entries: vec![entry(Target::Special(Special::Root), Access::Read)],
         shut: Vec::new(),
         lost: Vec::new(),
+        domains: Domains::default(),
     };
     let network = match origin {
         Origin::Srt => draft.settings(table(settings, "the settings")?, "")?,
@@ -53,7 +56,9 @@ pub fn import(settings: &Value, origin: Origin, base: &Base) -> Result<Imported>
     };
     draft.close();
     let file_system = FileSystem::Restricted(Restricted { entries: draft.entries, glob_scan_max_depth: None });
-    Ok(Imported { policy: Policy { file_system, network, choices: Default::default() }, lost: draft.lost })
+    let proxy = (network == Network::Proxy).then_some(draft.domains);
+    let choices = Choices { proxy, ..Choices::default() };
+    Ok(Imported { policy: Policy { file_system, network, choices }, lost: draft.lost })
 }
 
 fn table<'v>(value: &'v Value, place: &str) -> Result<&'v Map<String, Value>> {
@@ -69,18 +74,13 @@ fn entry(target: Target, access: Access) -> Entry {
     Entry { target, access, skip_missing: false }
 }
 
-/// As a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 struct Draft<'a> {
     base: Base<'a>,
     entries: Vec<Entry>,
     /// What may not be written to, and what not read.
     shut: Vec<PathBuf>,
     lost: Vec<String>,
+    domains: Domains,
 }
 
 /// The lists of `filesystem`, and what each says.
@@ -136,25 +136,28 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Domains need a proxy, for which `sandbox` has flags and a policy no words: nothing is permitted rather than everything.
+    /// Domains are those of a proxy of codexrun's; without any that is allowed nothing is reached.
     fn network(&mut self, settings: &Map<String, Value>, place: &str) -> Result<Network> {
         for (key, value) in settings {
+            let at = format!("{place}.{key}");
             let empty = value.as_array().is_some_and(Vec::is_empty) || *value == Value::Bool(false);
-            let flags = |flag: &str, value: &Value| -> Result<String> {
-                let all = list(value, &format!("{place}.{key}"))?;
-                let all: Vec<String> = all.into_iter().map(|domain| format!("{flag} {}", quoted(domain))).collect();
-                Ok(all.join(" "))
-            };
             let why = match key.as_str() {
                 _ if empty => continue,
-                "allowedDomains" => &format!("the network stays shut; `sandbox` opens it by {}", flags("--allow-domain", value)?),
-                "deniedDomains" => &format!("no domain is reached; beside --allow-domain by {}", flags("--deny-domain", value)?),
+                "allowedDomains" | "deniedDomains" => {
+                    let all = list(value, &at)?.into_iter().map(|pattern| (pattern.to_owned(), key == "allowedDomains"));
+                    for (pattern, allowed) in all {
+                        // A denial wins, in whichever order they stand.
+                        *self.domains.domains.entry(pattern).or_insert(true) &= allowed;
+                    }
+                    continue;
+                }
                 "allowUnixSockets" | "allowAllUnixSockets" => "Unix sockets stay refused while the network is shut",
-                _ => "has no counterpart; the network stays shut",
+                _ => "has no counterpart",
             };
-            self.lose(&format!("{place}.{key}"), why);
+            self.lose(&at, why);
         }
-        Ok(Network::Restricted)
+        let allowed = self.domains.patterns(true).next().is_some();
+        Ok(if allowed { Network::Proxy } else { Network::Restricted })
     }
 
     fn claude(&mut self, settings: &Map<String, Value>) -> Result<Network> {
@@ -269,14 +272,13 @@ mod tests {
     fn read(settings: Value) -> (Vec<String>, Vec<String>) {
         let base = Base { cwd: Path::new("/w"), home: Some(Path::new("/home/u")) };
         let imported = import(&settings, origin(&settings), &base).unwrap();
-        assert_eq!(imported.policy.network, Network::Restricted);
         let FileSystem::Restricted(restricted) = imported.policy.file_system else { panic!() };
         let entries = restricted.entries.iter().map(|entry| format!("{} {:?}", entry.target, entry.access)).collect();
         (entries, imported.lost)
     }
 
     #[test]
-    fn sandbox_runtime_settings_become_entries_and_domains_are_told_as_lost() {
+    fn sandbox_runtime_settings_become_entries_and_domains() {
         let (entries, lost) = read(json!({
             "network": { "allowedDomains": ["github.com", "*.x.example"], "deniedDomains": ["x.example"], "allowLocalBinding": false },
             "filesystem": { "denyRead": ["~/.ssh", "secrets/*.pem"], "allowWrite": [".", "/tmp/**"], "denyWrite": [".env", "*.key"] },
@@ -285,14 +287,20 @@ mod tests {
             entries,
             [":root Read", "/w Write", "/tmp Write", "/home/u/.ssh Deny", "/w/secrets/*.pem Deny", "/w/.env Read"]
         );
-        assert_eq!(
-            lost,
-            [
-                "filesystem.denyWrite[1]: `*.key`: only a denial of reading can be a pattern",
-                "network.allowedDomains: the network stays shut; `sandbox` opens it by --allow-domain github.com --allow-domain '*.x.example'",
-                "network.deniedDomains: no domain is reached; beside --allow-domain by --deny-domain x.example",
-            ]
-        );
+        assert_eq!(lost, ["filesystem.denyWrite[1]: `*.key`: only a denial of reading can be a pattern"]);
+    }
+
+    #[test]
+    fn domains_are_those_of_a_proxy_and_a_denial_wins() {
+        let read = |network: Value| {
+            let base = Base { cwd: Path::new("/w"), home: None };
+            let policy = import(&json!({ "network": network }), Origin::Srt, &base).unwrap().policy;
+            (policy.network, policy.choices.proxy.map(|domains| domains.canonical_json()))
+        };
+        let both = json!({ "allowedDomains": ["a.b", "*.c.d"], "deniedDomains": ["a.b", "e.f"] });
+        let domains = json!({ "domains": { "*.c.d": "allow", "a.b": "deny", "e.f": "deny" } });
+        assert_eq!(read(both), (Network::Proxy, Some(domains)));
+        assert_eq!(read(json!({ "allowedDomains": ["a.b"], "deniedDomains": ["a.b"] })), (Network::Restricted, None));
     }
 
     #[test]

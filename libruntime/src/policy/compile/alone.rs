@@ -143,7 +143,7 @@ fn refused(clause: Clause, what: &str) -> Error {
 /// What nobody can give up, since there would be nothing left of it.
 fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
     let mut refuse = |what: &str| found.errors.push(Error::new(what).hint("it needs namespaces: `--isolation namespaces`"));
-    if !request.routes.is_empty() {
+    if request.routes.iter().any(|route| !route.says.client) {
         refuse("a port cannot be published or allowed: the network is the caller's own");
     }
     if !request.policy.choices.dns.is_empty() {
@@ -159,7 +159,7 @@ fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
 
 /// The ports of the proxies, which the environment goes on naming.
 fn ports(request: &Request, found: &mut Findings) -> Vec<u16> {
-    let routed = proxy::routed(&Request { routes: Vec::new(), ..request.clone() }, found);
+    let routed = proxy::routed(request, found);
     let mut ports: Vec<u16> =
         routed.routes.iter().filter(|route| route.side == Side::Inside).map(|route| route.dial.port()).collect();
     ports.sort_unstable();

@@ -606,6 +606,23 @@ fn check(c: &Compiled, entries: &[Entry]) {
     }
 }
 
+#[test]
+fn who_resolves_names_inside_is_told_of_no_other_resolver() {
+    let extra = r#""/etc/resolv.conf": {"link": "/run/resolve/stub"}, "/run/resolve/stub": "file", "/usr/bin/env": "file""#;
+    let covered = |entries: Vec<Entry>, dns: &[u16]| {
+        let mut policy = restricted(entries);
+        (policy.network, policy.choices.dns) = (Network::Proxy, dns.into());
+        let env = vec!["HTTP_PROXY=http://localhost:3128".into()];
+        let made = compile(&Request { env, ..request(&policy) }, &host(extra)).unwrap();
+        let covers = mounts(&made).iter().filter(|m| m.source().as_deref() == Some(Path::new("/dev/null"))).map(line);
+        covers.collect::<Vec<_>>()
+    };
+    assert_eq!(covered(vec![root(Access::Read)], &[443]), ["/dev/null /run/resolve/stub bind,ro,nosuid"]);
+    assert!(covered(vec![root(Access::Read)], &[]).is_empty());
+    let unseen = vec![path("/usr", Access::Read), path("/w", Access::Read)];
+    assert!(covered(unseen, &[443]).is_empty(), "what is not seen names nobody");
+}
+
 fn alone(policy: &Policy, accept: &[&str], extra: &str) -> Result<Compiled, Vec<String>> {
     let mut policy = policy.clone();
     policy.choices.isolation = crate::policy::isolation::Isolation::Landlock;
