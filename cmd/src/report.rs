@@ -67,6 +67,11 @@ pub fn warn(text: &str) {
     say(&format!("warning: {text}"));
 }
 
+/// What was found out on the way.
+pub fn note(text: &str) {
+    say(&text);
+}
+
 fn say(text: &dyn ToString) {
     // A path may hold a newline; a reason is one line, and one write, so that lines of several processes do not mix.
     let line = format!("codexrun: {}\n", text.to_string().replace('\n', "\\n"));
