@@ -14,6 +14,7 @@ pub mod features;
 pub mod host;
 pub mod losses;
 mod mountinfo;
+mod passwd;
 pub mod plan;
 pub mod policy;
 pub mod resctrl;

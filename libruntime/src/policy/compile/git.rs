@@ -3,7 +3,7 @@
 //! nothing can be made that git obeys later.
 
 use super::Findings;
-use super::metadata::{guard, text_of};
+use super::metadata::{guard, path_in};
 use super::roots::Ground;
 use super::tree::Spot;
 use super::walk::{End, Walk};
@@ -11,6 +11,8 @@ use crate::Error;
 use crate::policy::Access;
 use crate::policy::choice::Git;
 use crate::policy::view::Kind;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Of a worktree's git directory, which may be written, what stays read-only or must not be made.
@@ -22,29 +24,35 @@ const KEPT: &[&str] = &[
 ];
 /// Of a repository that a worktree shares: all that a commit writes.
 const SHARED: &[&str] = &["objects", "refs", "logs"];
-/// Files that include each other.
-const MAX_INCLUDES: usize = 16;
+/// Files that include others: what stands in the rest would not be known.
+const MAX_FILES: usize = 64;
 
-/// Protects what the repository's configuration, and the user's own, trusts of what the sandbox may write. `gitdir` has the configuration.
-pub(super) fn trusted(gitdir: &Path, root: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    let mut files = vec![gitdir.join("config"), gitdir.join("config.worktree")];
-    files.extend(walk.view.home().into_iter().flat_map(|home| [home.join(".gitconfig"), home.join(".config/git/config")]));
+/// Protects what the repository's configuration, and the user's own, trusts of what the sandbox may write. `common` has the configuration,
+/// and `gitdir`, which mostly is the same, the worktree's own.
+pub(super) fn trusted(common: &Path, gitdir: &Path, root: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let mut files = vec![common.join("config"), gitdir.join("config.worktree"), "/etc/gitconfig".into()];
+    files.extend(walk.home().into_iter().flat_map(|home| [home.join(".gitconfig"), home.join(".config/git/config")]));
     let mut next = 0;
-    while next < files.len().min(MAX_INCLUDES) {
-        let file = files[next].clone();
+    while let Some(file) = files.get(next).cloned() {
         next += 1;
         let dir = file.parent().unwrap_or(root);
-        for Setting { section, name, key, value } in text_of(&file, walk).iter().flat_map(|text| settings(text)) {
+        for Setting { section, name, key, value } in configuration(&file, walk) {
             match (section.as_str(), key.as_str()) {
                 ("core", "hookspath") => hooks(&resolve(&value, root, walk), ground, walk, found),
                 ("include" | "includeif", "path") => {
                     let included = resolve(&value, dir, walk);
                     keep(&included, Kind::File, ground, walk, found);
-                    files.push(included);
+                    if !files.contains(&included) {
+                        files.push(included);
+                    }
                 }
-                ("submodule", "url") => submodule(&gitdir.join("modules").join(name), ground, walk, found),
+                ("submodule", "url") => submodule(&common.join("modules").join(name), ground, walk, found),
                 _ => {}
             }
+        }
+        if files.len() > MAX_FILES {
+            let what = format!("git's configuration in `{}` includes more than {MAX_FILES} files", common.display());
+            return found.errors.push(Error::new(what).hint("what they name could not all be protected"));
         }
     }
 }
@@ -69,8 +77,7 @@ fn submodule(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findin
 
 /// `core.worktree` of a git directory.
 fn worktree(gitdir: &Path, walk: &Walk) -> Option<PathBuf> {
-    let text = text_of(&gitdir.join("config"), walk)?;
-    let of = settings(&text).into_iter().find(|s| s.section == "core" && s.key == "worktree")?;
+    let of = configuration(&gitdir.join("config"), walk).into_iter().find(|s| s.section == "core" && s.key == "worktree")?;
     Some(resolve(&of.value, gitdir, walk))
 }
 
@@ -137,23 +144,24 @@ pub(super) fn open(gitdir: &Path, common: &Path, ground: &mut Ground, walk: &Wal
 
 /// `extensions.worktreeConfig`
 fn has_own_configuration(common: &Path, walk: &Walk) -> bool {
-    let text = text_of(&common.join("config"), walk).unwrap_or_default();
-    settings(&text).iter().any(|s| s.section == "extensions" && s.key == "worktreeconfig" && s.value != "false")
+    configuration(&common.join("config"), walk)
+        .iter()
+        .any(|s| s.section == "extensions" && s.key == "worktreeconfig" && s.value != "false")
 }
 
 /// The repository of a linked worktree, if its git directory says that it belongs to the pointer: an earlier sandbox may have made a
 /// pointer to anywhere, but could not write there.
 pub(super) fn linked(gitdir: &Path, common: Option<PathBuf>, pointer: &Path, walk: &Walk) -> Option<PathBuf> {
     let end = |path: &Path| walk.trace(path).end.place();
-    let back = gitdir.join(text_of(&gitdir.join("gitdir"), walk)?);
+    let back = gitdir.join(path_in(&gitdir.join("gitdir"), walk)?);
     let common = common
         .filter(|common| end(gitdir).is_some_and(|at| end(common).is_some_and(|top| at.starts_with(top.join("worktrees")))));
     common.filter(|_| end(&back).is_some() && end(&back) == end(pointer))
 }
 
-fn resolve(value: &str, base: &Path, walk: &Walk) -> PathBuf {
-    match (value.strip_prefix("~/"), walk.view.home()) {
-        (Some(below), Some(home)) => home.join(below),
+fn resolve(value: &OsStr, base: &Path, walk: &Walk) -> PathBuf {
+    match (value.as_bytes().strip_prefix(b"~/"), walk.home()) {
+        (Some(below), Some(home)) => home.join(OsStr::from_bytes(below)),
         _ => base.join(value),
     }
 }
@@ -164,18 +172,31 @@ struct Setting {
     /// Lower case, as are keys.
     section: String,
     /// `[section "name"]`
-    name: String,
+    name: OsString,
     key: String,
-    value: String,
+    value: OsString,
 }
 
-fn settings(text: &str) -> Vec<Setting> {
-    let (mut section, mut name, mut all) = (String::new(), String::new(), Vec::new());
-    for line in text.lines().map(str::trim) {
-        if let Some((head, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
-            let (word, quoted) = head.split_once(' ').unwrap_or((head, ""));
-            section = word.trim().to_lowercase();
-            name = quoted.trim().trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
+/// What is set in a file; nothing where there is none. A backslash at its end joins a line to the next one, though not in a comment:
+/// both readings count, as to protect too much is harmless.
+fn configuration(file: &Path, walk: &Walk) -> Vec<Setting> {
+    let text = walk.read(file).unwrap_or_default();
+    let mut joined: Vec<u8> = Vec::new();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let open = line.strip_suffix(b"\\\n").or(line.strip_suffix(b"\\\r\n"));
+        joined.extend(open.unwrap_or(line));
+    }
+    let mut all = settings(&text);
+    all.extend(settings(&joined).into_iter().filter(|_| joined.len() < text.len()));
+    all
+}
+
+fn settings(text: &[u8]) -> Vec<Setting> {
+    let (mut section, mut name, mut all) = (String::new(), OsString::new(), Vec::new());
+    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        if let Some((head, rest)) = line.strip_prefix(b"[").and_then(|line| cut(line, b']')) {
+            let (word, quoted) = cut(head, b' ').unwrap_or((head, b""));
+            (section, name) = (lower(word), value(quoted));
             all.extend(setting(&section, &name, rest));
         } else {
             all.extend(setting(&section, &name, line));
@@ -184,31 +205,68 @@ fn settings(text: &str) -> Vec<Setting> {
     all
 }
 
-fn setting(section: &str, name: &str, line: &str) -> Option<Setting> {
-    let (key, value) = line.split_once('=')?;
-    let key = key.trim();
-    if key.starts_with(['#', ';']) || key.is_empty() {
-        return None;
+fn setting(section: &str, name: &OsStr, line: &[u8]) -> Option<Setting> {
+    let (key, text) = cut(line, b'=')?;
+    let key = lower(key);
+    let is_key = !key.starts_with(['#', ';']) && !key.is_empty();
+    is_key.then(|| Setting { section: section.into(), name: name.into(), key, value: value(text) })
+}
+
+/// Up to a comment, without quotation marks.
+fn value(text: &[u8]) -> OsString {
+    let (mut all, mut quoted, mut rest) = (Vec::new(), false, text.trim_ascii().iter());
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'#' | b';' if !quoted => break,
+            b'\\' => all.extend(rest.next()),
+            _ => all.push(*byte),
+        }
     }
-    let value = value.trim();
-    let value = match value.strip_prefix('"') {
-        Some(quoted) => quoted.split_once('"').map_or(quoted, |(inside, _)| inside),
-        None => value.split([';', '#']).next().unwrap_or_default().trim_end(),
-    };
-    let value = value.replace("\\\\", "\\");
-    Some(Setting { section: section.into(), name: name.into(), key: key.to_lowercase(), value })
+    all.truncate(all.trim_ascii_end().len());
+    OsString::from_vec(all)
+}
+
+fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|byte| *byte == at)?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+fn lower(word: &[u8]) -> String {
+    String::from_utf8_lossy(word.trim_ascii()).to_lowercase()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &[u8]) -> Vec<String> {
+        let line = |s: Setting| format!("{} {} {} {}", s.section, s.name.display(), s.key, s.value.display());
+        settings(text).into_iter().map(line).collect()
+    }
+
     #[test]
     fn a_configuration_is_read_as_git_reads_it() {
-        let text = "; a comment\n[Core]\n\thooksPath = .githooks # ours\n\tbare\n[submodule \"lib/x\"] url = \"a;b\"\n\
-                    #[core]\n#hooksPath = no\n[include]\npath=../.gitconfig\n";
-        let all: Vec<String> =
-            settings(text).into_iter().map(|s| format!("{} {} {} {}", s.section, s.name, s.key, s.value)).collect();
-        assert_eq!(all, ["core  hookspath .githooks", "submodule lib/x url a;b", "include  path ../.gitconfig"]);
+        let text = b"; a comment\n[Core]\n\thooksPath = .githooks # ours\n\tbare\n[submodule \"lib/x\"] url = \"a;b\"\n\
+                     #[core]\n#hooksPath = no\n[include]\npath=../.gitconfig\n";
+        assert_eq!(read(text), ["core  hookspath .githooks", "submodule lib/x url a;b", "include  path ../.gitconfig"]);
+    }
+
+    #[test]
+    fn what_git_understands_does_not_hide_a_setting() {
+        assert_eq!(read(b"[user]\nname = Ren\xe9\n[core]\nhooksPath = a\" #\\\"\"b ;\n")[1], "core  hookspath a #\"b");
+        assert_eq!(settings(b"[core]\nhooksPath = \xe9")[0].value.as_bytes(), b"\xe9");
+        assert_eq!(read(b"[submodule \"a\\\\b\"]\nurl = x"), ["submodule a\\b url x"]);
+        for broken in [&b"["[..], b"=", b"[]=", b"[\"", b"\\", b"[core]\nhooksPath", b"k=\"\\"] {
+            assert!(settings(broken).iter().all(|s| s.value.is_empty()), "{broken:?}");
+        }
+        let view = |text: &str| {
+            let view = serde_json::json!({"paths": {"/c": {"file": text}}});
+            let view = crate::policy::view::Recorded::parse(&view.to_string()).unwrap();
+            let all = configuration(Path::new("/c"), &Walk::new(&view));
+            all.into_iter().map(|s| s.value.display().to_string()).collect::<Vec<_>>()
+        };
+        assert!(view("[core]\r\nhooksPath = a\\\r\nb").contains(&"ab".to_owned()));
+        assert!(view("[core]\n# a comment \\\nhooksPath = a").contains(&"a".to_owned()));
     }
 }
