@@ -11,7 +11,10 @@ pub mod cgroup;
 pub mod error;
 pub mod explain;
 pub mod features;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod host;
+pub mod landlock;
 pub mod losses;
 mod mountinfo;
 mod passwd;

@@ -10,6 +10,9 @@ use std::path::Path;
 /// How a launch ends whose payload SIGTERM ends.
 const TERMINATED: i32 = 128 + libc::SIGTERM;
 
+/// Exit codes of a program that cannot be executed, or is not there (POSIX, "Exit Status for Commands").
+const NOT_EXECUTED: [i32; 2] = [126, 127];
+
 /// What `start` says of a container whose process has died.
 const DIED: &str = "cannot start a container that has stopped";
 
@@ -63,9 +66,34 @@ impl Judge {
             (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
-            (None, Blow::Fails(_)) if self.course == Course::Create && traced.err.contains(DIED) => None,
+            (None, Blow::Fails(_)) if self.course.creates() && traced.err.contains(DIED) => None,
+            // The same where the program itself is behind what is shut.
+            (None, Blow::Fails(Errno::EACCES)) if self.course == Course::Sandbox && NOT_EXECUTED.contains(&traced.code) => None,
             (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(errno, traced.code, &traced.err).and_then(told),
             (None, _) => None,
+        }
+    }
+
+    /// What is wrong with a launch that lacked something, be it room, memory or processes: the payload lacked it too.
+    pub fn fault_in_want(&self, trial: &Trial) -> Option<String> {
+        let traced = &trial.traced;
+        let told = |what: String| Some(format!("{what}; exit {}, stderr: {}", traced.code, traced.err.trim()));
+        match (&trial.said, &trial.left) {
+            _ if traced.hung => told("did not end".into()),
+            _ if traced.err.contains("panicked") => told("a panic".into()),
+            (_, Some(left)) => told(format!("left: {left}")),
+            (Some(said), _) if said.last().is_some_and(|line| line == "end") => {
+                let theirs = |line: &String| !own_affair(line, said);
+                let only = |lines: &[String]| lines.iter().filter(|line| theirs(line)).cloned().collect::<Vec<_>>();
+                difference(&only(&self.undisturbed), &only(said)).and_then(|what| told(format!("ran, but {what}")))
+            }
+            (Some(_), _) if traced.code == 0 => told("was ended while it ran, and exit 0".into()),
+            (Some(_), _) => None,
+            (None, _) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
+            (None, _) if traced.code == 0 || killed(traced.code) || beside_us(traced.code, &traced.err) => None,
+            // The shell that was to execute codexrun.
+            (None, _) if traced.err.starts_with("sh: ") => None,
+            (None, _) => sentence(&traced.err).err().and_then(|what| told(what.into())),
         }
     }
 
@@ -101,17 +129,36 @@ fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
     if beside_us(code, err) {
         return None;
     }
-    let lines: Vec<&str> = err.lines().filter(|line| !line.starts_with("codexrun: warning")).collect();
-    let sentence = match lines[..] {
-        [one] if one.starts_with("codexrun: ") => one,
-        [] => return Some("no sentence".into()),
-        _ => return Some("not one sentence".into()),
+    let sentence = match sentence(err) {
+        Ok(sentence) => sentence,
+        Err(what) => return Some(what.into()),
     };
     // The C library's words, or those of the crate nix.
     let words = std::io::Error::from_raw_os_error(errno as i32).to_string();
     let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
     let said = [&words, errno.desc(), &format!("{errno:?}")].iter().any(|w| sentence.to_lowercase().contains(&w.to_lowercase()));
     (!said).then(|| format!("the sentence does not say {errno:?}"))
+}
+
+/// The one sentence that there is beside warnings, or what is there instead.
+fn sentence(err: &str) -> Result<&str, &'static str> {
+    let lines: Vec<&str> = err.lines().filter(|line| !line.starts_with("codexrun: warning")).collect();
+    match lines[..] {
+        [one] if one.starts_with("codexrun: ") => Ok(one),
+        [] => Err("no sentence"),
+        _ => Err("not one sentence"),
+    }
+}
+
+/// By the kernel, for want of memory; nobody is left to say so.
+fn killed(code: i32) -> bool {
+    code == 128 + libc::SIGKILL
+}
+
+/// What a payload's own want shows in: the limit that was set, and programs that it could not start itself.
+fn own_affair(line: &str, said: &[String]) -> bool {
+    let unheard = |kind: &str| line.starts_with(kind) && !said.iter().any(|line| line.starts_with(kind));
+    line.starts_with("ulimit ") || unheard("namespace ")
 }
 
 /// Whether it was over where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the

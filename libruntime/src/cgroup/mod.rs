@@ -9,7 +9,7 @@ mod make;
 mod oom;
 mod remove;
 mod stale;
-mod stats;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 mod unit;

@@ -1,6 +1,7 @@
 //! Spec + host → [`Plan`]: the ordered list of kernel operations, complete before the first of them. Pure: never looks at
 //! the disk, never calls the kernel.
 
+mod alone;
 pub mod cgroup;
 mod check;
 mod device;
@@ -12,6 +13,7 @@ mod identity;
 mod idmap;
 mod join;
 mod label;
+mod landlock;
 mod mask;
 mod mount;
 mod namespace;
@@ -115,6 +117,9 @@ impl Plan {
     /// Decides everything, or says everything that is wrong with the spec.
     pub fn new(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
         let spec = &bundle.spec;
+        if alone::is_asked(spec) {
+            return alone::plan(bundle, host, options);
+        }
         let mut draft = Draft::new(bundle, host, options);
         check::spec(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
@@ -129,6 +134,7 @@ impl Plan {
         process::plan(&mut draft, spec);
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
+        landlock::plan(&mut draft, spec);
         warnings.extend(seccomp::plan(&mut draft, spec));
         draft.finish(spec, warnings)
     }
@@ -145,6 +151,11 @@ impl Plan {
     /// Whether nobody in the container can come by codexrun's own file while it makes this process.
     pub fn pins(&self) -> bool {
         self.child.iter().any(|step| matches!(step.op, Op::Pin(_)))
+    }
+
+    /// Whether the process sees the caller's mounts.
+    pub fn makes_no_mounts(&self) -> bool {
+        !self.child.iter().any(|step| matches!(step.op, Op::Root(_) | Op::Join(_)))
     }
 
     /// The program, for those who prepare its arguments before the clone.
@@ -184,7 +195,14 @@ struct Draft<'a> {
     /// The program is kept when it has been found.
     pin: bool,
     wall: Option<u64>,
+    /// Bytes that are left for [`place::At::weight`].
+    room: usize,
 }
+
+/// Of a draft that nobody has filled.
+const ROOM: usize = 64 << 20;
+/// Warnings that are told.
+const TOLD: usize = 100;
 
 impl<'a> Draft<'a> {
     fn new(bundle: &Bundle, host: &'a Host, options: &'a Options) -> Self {
@@ -210,6 +228,7 @@ impl<'a> Draft<'a> {
             mount_label: None,
             warnings: Vec::new(),
             maps: Default::default(),
+            room: ROOM,
         }
     }
 
@@ -228,8 +247,16 @@ impl<'a> Draft<'a> {
 
     /// A place inside the container, resolved as the spec's annotation says.
     fn at(&mut self, place: &str, path: &std::path::Path) -> Option<place::At> {
+        if self.room == 0 {
+            return None;
+        }
         let at = place::At::new(path, self.resolve, self.own_root);
-        self.take(place, at)
+        let at = self.take(place, at)?;
+        self.room = self.room.saturating_sub(at.weight());
+        if self.room == 0 {
+            self.refuse(place, "is one of so many deep paths that the plan would not fit in memory");
+        }
+        Some(at)
     }
 
     fn finish(mut self, spec: &Spec, warnings: Vec<String>) -> Result<Plan, Vec<Error>> {
@@ -247,7 +274,11 @@ impl<'a> Draft<'a> {
         if !self.errors.is_empty() {
             return Err(self.located());
         }
-        let warnings = [std::mem::take(&mut self.warnings), warnings].concat();
+        let mut warnings = [std::mem::take(&mut self.warnings), warnings].concat();
+        if let Some(more) = warnings.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            warnings.truncate(TOLD);
+            warnings.push(format!("config.json: {more} more like these"));
+        }
         self.child.sort_by_key(|step| step.stage);
         let parent = self.before.into_iter().chain(self.parent).collect();
         let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. } | Op::Terminal { .. }));

@@ -18,6 +18,7 @@ use crate::sys::file::{self, Resolve, Stat};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result, signal};
+use crate::text;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -56,10 +57,10 @@ impl Keeper<'_> {
         // Nobody must wait for the end of what only we still hold open.
         drop((self.gate, self.faults));
         let codexrun = self.codexrun.as_fd();
-        if await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd), self.dies_together.then_some(codexrun))
-            .is_err()
-        {
-            process::exit(1);
+        let together = self.dies_together.then_some(codexrun);
+        if let Err(errno) = await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd), together) {
+            // The only way left to say it; every errno fits.
+            process::exit(errno as i32);
         }
         let contended = release(kept);
         if file::poll_for(codexrun, 0) == Ok(true) {
@@ -310,7 +311,7 @@ struct Namespace {
 impl Namespace {
     /// Whether the process that it is seen through has been killed, or is on its way out.
     fn ending(&self) -> bool {
-        let status = match std::fs::read_to_string(self.process.join("status")) {
+        let status = match text::lossy(&self.process.join("status")) {
             Ok(status) => status,
             Err(e) => return is_gone(&e),
         };
@@ -339,7 +340,7 @@ fn mount_namespaces() -> std::io::Result<Vec<Namespace>> {
         if seen.contains(&namespace) {
             continue;
         }
-        match std::fs::read_to_string(process.join("mountinfo")) {
+        match std::fs::read(process.join("mountinfo")) {
             Ok(text) => {
                 let points = mountinfo::parse(&text).into_iter().map(|mount| mount.point).collect();
                 found.push(Namespace { process, points });

@@ -11,8 +11,8 @@ use crate::Error;
 use crate::policy::Access;
 use crate::policy::choice::Git;
 use crate::policy::view::Kind;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Of a worktree's git directory, which may be written, what stays read-only or must not be made.
@@ -46,7 +46,7 @@ pub(super) fn trusted(common: &Path, gitdir: &Path, root: &Path, ground: &mut Gr
                         files.push(included);
                     }
                 }
-                ("submodule", "url") => submodule(&common.join("modules").join(name), ground, walk, found),
+                ("submodule", "url") => submodule(&common.join("modules").join(path(&name)), ground, walk, found),
                 _ => {}
             }
         }
@@ -159,114 +159,148 @@ pub(super) fn linked(gitdir: &Path, common: Option<PathBuf>, pointer: &Path, wal
     common.filter(|_| end(&back).is_some() && end(&back) == end(pointer))
 }
 
-fn resolve(value: &OsStr, base: &Path, walk: &Walk) -> PathBuf {
-    match (value.as_bytes().strip_prefix(b"~/"), walk.home()) {
-        (Some(below), Some(home)) => home.join(OsStr::from_bytes(below)),
-        _ => base.join(value),
+fn resolve(value: &str, base: &Path, walk: &Walk) -> PathBuf {
+    match (value.strip_prefix("~/"), walk.home()) {
+        (Some(below), Some(home)) => home.join(path(below)),
+        _ => base.join(path(value)),
     }
 }
 
 /// One line of git-config(1).
 #[derive(Debug, PartialEq, Eq)]
-struct Setting {
+pub(crate) struct Setting {
     /// Lower case, as are keys.
-    section: String,
+    pub section: String,
     /// `[section "name"]`
-    name: OsString,
-    key: String,
-    value: OsString,
+    pub name: String,
+    pub key: String,
+    pub value: String,
 }
 
-/// What is set in a file; nothing where there is none. A backslash at its end joins a line to the next one, though not in a comment:
-/// both readings count, as to protect too much is harmless.
+/// What is set in a file; nothing where there is none.
 fn configuration(file: &Path, walk: &Walk) -> Vec<Setting> {
     let text = walk.read(file).unwrap_or_default();
-    let mut joined: Vec<u8> = Vec::new();
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let open = line.strip_suffix(b"\\\n").or(line.strip_suffix(b"\\\r\n"));
-        joined.extend(open.unwrap_or(line));
-    }
-    let mut all = settings(&text);
-    all.extend(settings(&joined).into_iter().filter(|_| joined.len() < text.len()));
-    all
+    settings(&text.into_iter().map(char::from).collect::<String>())
 }
 
-fn settings(text: &[u8]) -> Vec<Setting> {
-    let (mut section, mut name, mut all) = (String::new(), OsString::new(), Vec::new());
-    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
-        if let Some((head, rest)) = line.strip_prefix(b"[").and_then(|line| cut(line, b']')) {
-            let (word, quoted) = cut(head, b' ').unwrap_or((head, b""));
-            (section, name) = (lower(word), value(quoted));
-            all.extend(setting(&section, &name, rest));
+/// git knows no encoding: each byte of a file is read as the character of that number, and here made a byte again.
+fn path(text: &str) -> PathBuf {
+    OsString::from_vec(text.chars().map(|c| c as u8).collect()).into()
+}
+
+pub(crate) fn settings(text: &str) -> Vec<Setting> {
+    let (mut section, mut name, mut all, mut rest) = (String::new(), String::new(), Vec::new(), text.trim_start());
+    while !rest.is_empty() {
+        let line = rest.split('\n').next().unwrap_or(rest);
+        if let Some(head) = rest.strip_prefix('[') {
+            (section, name, rest) = header(head);
+        } else if let Some((key, _)) = line.split_once('=').filter(|_| !line.starts_with(['#', ';'])) {
+            let value;
+            (value, rest) = self::value(&rest[key.len() + 1..]);
+            all.push(Setting { section: section.clone(), name: name.clone(), key: key.trim().to_lowercase(), value });
         } else {
-            all.extend(setting(&section, &name, line));
+            rest = &rest[line.len()..];
         }
+        rest = rest.trim_start();
     }
     all
 }
 
-fn setting(section: &str, name: &OsStr, line: &[u8]) -> Option<Setting> {
-    let (key, text) = cut(line, b'=')?;
-    let key = lower(key);
-    let is_key = !key.starts_with(['#', ';']) && !key.is_empty();
-    is_key.then(|| Setting { section: section.into(), name: name.into(), key, value: value(text) })
-}
-
-/// Up to a comment, without quotation marks.
-fn value(text: &[u8]) -> OsString {
-    let (mut all, mut quoted, mut rest) = (Vec::new(), false, text.trim_ascii().iter());
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'#' | b';' if !quoted => break,
-            b'\\' => all.extend(rest.next()),
-            _ => all.push(*byte),
+/// What stands behind a `[`: the section, its name, and the rest of the text. `[section.name]` is the old way.
+fn header(text: &str) -> (String, String, &str) {
+    let (mut section, mut name, mut quoted, mut end) = (String::new(), String::new(), false, text.len());
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' if quoted => name.extend(chars.next().map(|(_, c)| c)),
+            '\n' | ']' if c == '\n' || !quoted => {
+                end = at + 1;
+                break;
+            }
+            c if quoted => name.push(c),
+            c => section.push(c),
         }
     }
-    all.truncate(all.trim_ascii_end().len());
-    OsString::from_vec(all)
+    let section = section.trim().to_lowercase();
+    match section.split_once('.').filter(|_| name.is_empty()) {
+        Some((section, name)) => (section.to_owned(), name.to_owned(), &text[end..]),
+        None => (section, name, &text[end..]),
+    }
 }
 
-fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let end = text.iter().position(|byte| *byte == at)?;
-    Some((&text[..end], &text[end + 1..]))
-}
-
-fn lower(word: &[u8]) -> String {
-    String::from_utf8_lossy(word.trim_ascii()).to_lowercase()
+/// A value, which may have quotes anywhere and go on in the next line after a `\`, and the rest of the text.
+fn value(text: &str) -> (String, &str) {
+    let text = text.trim_start_matches([' ', '\t']);
+    // What is blank at the end counts only where it is quoted.
+    let (mut value, mut kept, mut quoted, mut end) = (String::new(), 0, false, text.len());
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\n' => {
+                end = at;
+                break;
+            }
+            '"' => quoted = !quoted,
+            '\\' => match chars.next().map(|(_, c)| c) {
+                Some('n') => value.push('\n'),
+                Some('t') => value.push('\t'),
+                Some('b') => value.push('\x08'),
+                Some('\n') | None => continue,
+                Some(c) => value.push(c),
+            },
+            ';' | '#' if !quoted => {
+                end = at + text[at..].find('\n').unwrap_or(text.len() - at);
+                break;
+            }
+            c => value.push(c),
+        }
+        if quoted || !c.is_ascii_whitespace() {
+            kept = value.len();
+        }
+    }
+    value.truncate(kept);
+    (value, &text[end..])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &[u8]) -> Vec<String> {
-        let line = |s: Setting| format!("{} {} {} {}", s.section, s.name.display(), s.key, s.value.display());
-        settings(text).into_iter().map(line).collect()
-    }
-
     #[test]
     fn a_configuration_is_read_as_git_reads_it() {
-        let text = b"; a comment\n[Core]\n\thooksPath = .githooks # ours\n\tbare\n[submodule \"lib/x\"] url = \"a;b\"\n\
-                     #[core]\n#hooksPath = no\n[include]\npath=../.gitconfig\n";
-        assert_eq!(read(text), ["core  hookspath .githooks", "submodule lib/x url a;b", "include  path ../.gitconfig"]);
+        let text = "; a comment\n[Core]\n\thooksPath = .githooks # ours\n\tbare\n[submodule \"lib/x\"] url = \"a;b\"\n\
+                    #[core]\n#hooksPath = no\n[include]\npath=../.gitconfig\n";
+        let all: Vec<String> =
+            settings(text).into_iter().map(|s| format!("{} {} {} {}", s.section, s.name, s.key, s.value)).collect();
+        assert_eq!(all, ["core  hookspath .githooks", "submodule lib/x url a;b", "include  path ../.gitconfig"]);
     }
 
     #[test]
-    fn what_git_understands_does_not_hide_a_setting() {
-        assert_eq!(read(b"[user]\nname = Ren\xe9\n[core]\nhooksPath = a\" #\\\"\"b ;\n")[1], "core  hookspath a #\"b");
-        assert_eq!(settings(b"[core]\nhooksPath = \xe9")[0].value.as_bytes(), b"\xe9");
-        assert_eq!(read(b"[submodule \"a\\\\b\"]\nurl = x"), ["submodule a\\b url x"]);
-        for broken in [&b"["[..], b"=", b"[]=", b"[\"", b"\\", b"[core]\nhooksPath", b"k=\"\\"] {
-            assert!(settings(broken).iter().all(|s| s.value.is_empty()), "{broken:?}");
-        }
-        let view = |text: &str| {
-            let view = serde_json::json!({"paths": {"/c": {"file": text}}});
-            let view = crate::policy::view::Recorded::parse(&view.to_string()).unwrap();
-            let all = configuration(Path::new("/c"), &Walk::new(&view));
-            all.into_iter().map(|s| s.value.display().to_string()).collect::<Vec<_>>()
-        };
-        assert!(view("[core]\r\nhooksPath = a\\\r\nb").contains(&"ab".to_owned()));
-        assert!(view("[core]\n# a comment \\\nhooksPath = a").contains(&"a".to_owned()));
+    fn a_name_that_is_no_text_does_not_hide_a_setting() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        std::fs::write(&file, b"[user]\nname = Ren\xe9\n[core]\nhooksPath = \xc3\xa0\n").unwrap();
+        let disk = crate::policy::view::Disk::new();
+        let all = configuration(&file, &Walk::new(&disk));
+        assert_eq!(all.iter().map(|s| path(&s.value)).last(), Some("à".into()));
+    }
+
+    /// As `git config --list` says it; found by writing values as git writes them (`fuzz/targets/foreign.rs`).
+    #[test]
+    fn quotes_may_stand_anywhere_and_a_line_may_go_on_in_the_next() {
+        let text = "[submodule \"a]\\\"b\"]\nurl = x\n[core]\nhooksPath = \".git\"h\"oo ks\" ; c\na = b\\\\\nc = d\\\n  e\\tf \n\
+                    [submodule.Old] url=\" # \"\nbare\n# x = y\n[broken\nk = v";
+        let all: Vec<String> =
+            settings(text).into_iter().map(|s| format!("{}|{}|{}|{}", s.section, s.name, s.key, s.value)).collect();
+        let expected = [
+            "submodule|a]\"b|url|x",
+            "core||hookspath|.githoo ks",
+            "core||a|b\\",
+            "core||c|d  e\tf",
+            "submodule|old|url| # ",
+            "broken||k|v",
+        ];
+        assert_eq!(all, expected);
     }
 }

@@ -101,6 +101,10 @@ impl View for Disk {
         run.filter(|path| path.is_absolute()).map(|path| path.join("codexrun-scan"))
     }
 
+    fn records(&self) -> Option<PathBuf> {
+        crate::state::Store::usual().ok().map(|store| store.root().to_owned())
+    }
+
     fn controllers(&self) -> Option<Vec<String>> {
         None
     }
