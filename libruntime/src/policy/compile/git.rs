@@ -283,7 +283,7 @@ mod tests {
         std::fs::write(&file, b"[user]\nname = Ren\xe9\n[core]\nhooksPath = \xc3\xa0\n").unwrap();
         let disk = crate::policy::view::Disk::new();
         let all = configuration(&file, &Walk::new(&disk));
-        assert_eq!(all.iter().map(|s| path(&s.value)).last(), Some("à".into()));
+        assert_eq!(all.iter().map(|s| path(&s.value)).next_back(), Some("à".into()));
     }
 
     /// As `git config --list` says it; found by writing values as git writes them (`fuzz/targets/foreign.rs`).
