@@ -29,7 +29,7 @@ impl Environment {
     /// For a bundle: nothing of the caller's but what the view says, so that the same view gives the same bytes.
     pub fn fixed(view: &dyn View, terminal: bool) -> Result<Environment> {
         let mut env = Environment { pairs: vec![PATH.into(), "LANG=C.UTF-8".into()], ..Environment::default() };
-        env.set_path("HOME", view.home())?;
+        env.set_path("HOME", view.home()?)?;
         env.set_path("TMPDIR", view.tmpdir())?;
         if terminal {
             env.pairs.push("TERM=xterm".into());

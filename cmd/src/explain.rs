@@ -128,7 +128,7 @@ impl Subject {
         let policy = match digest.filter(|_| file.exists()) {
             None => None,
             Some(digest) => {
-                let home = Disk::new().home();
+                let home = Disk::new().home()?;
                 let parsed = parse::load(&file.to_string_lossy(), &Base { cwd: &cwd, home: home.as_deref() })?;
                 if parsed.policy.digest() != *digest {
                     warn(&format!("`{}` is not the policy of this bundle, so no entry is named", file.display()));

@@ -1,14 +1,15 @@
 //! `codexrun losses`: what of a bundle another runtime, or this host, would not enforce.
 
 use crate::output;
-use crate::report::{Failure, warn};
+use crate::report::{Failure, note, warn};
+use crate::trial::{self, Answer};
 use clap::Args;
 use libruntime::bundle::Bundle;
 use libruntime::host::Host;
 use libruntime::losses::{Loss, Other, here, losses, unlisted};
 use libruntime::{Error, Result, plan};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The exit code when something is lost.
@@ -17,7 +18,7 @@ const LOST: u8 = 3;
 /// List what a runtime, or this host, would not enforce of a bundle
 ///
 /// One loss a line: the place in config.json, what is asked there, what happens instead. A runtime is asked for its version and its
-/// `features`; what is known of runc and crun besides is added. Exit code: 0 no losses, 3 some, 1 codexrun failed.
+/// `features`; what is known of runc and crun besides is added, and what neither answers is tried with small bundles. Exit code: 0 no losses, 3 some, 1 codexrun failed.
 #[derive(Debug, Args)]
 pub struct Losses {
     /// A directory that holds a config.json
@@ -35,7 +36,7 @@ impl Losses {
     pub fn run(&self) -> Result<u8, Failure> {
         let bundle = Bundle::read(&self.bundle)?;
         let mut all = match &self.runtime {
-            Some(program) => Runtime::ask(program)?.losses(&bundle),
+            Some(program) => Runtime::ask(program)?.losses(&bundle)?,
             None => Vec::new(),
         };
         if self.host {
@@ -55,39 +56,69 @@ pub fn listed(losses: &[Loss]) -> String {
 }
 
 /// What a runtime says of itself.
-struct Runtime {
+pub struct Runtime {
+    program: PathBuf,
     /// The first word of `--version`.
     name: String,
     features: Option<Value>,
+    /// It is there.
+    runs: bool,
 }
 
 impl Runtime {
-    fn ask(program: &PathBuf) -> Result<Runtime> {
+    /// Asks it; one that is known need not be there.
+    pub fn ask(program: &Path) -> Result<Runtime> {
         let run = |word: &str| Command::new(program).arg(word).stdin(Stdio::null()).output();
-        let known = ["runc", "crun"].into_iter().find(|name| program.as_os_str() == *name);
+        let known = KNOWN.into_iter().find(|name| program.as_os_str() == *name);
         let version = match (run("--version"), known) {
             (Ok(output), _) => String::from_utf8_lossy(&output.stdout).into_owned(),
-            // Known without being there.
             (Err(e), Some(name)) => {
                 warn(&format!("`{name}` cannot be asked for its features: {e}"));
-                name.into()
+                return Ok(Runtime { program: program.into(), name: name.into(), features: None, runs: false });
             }
             (Err(e), None) => return Err(Error::new(format!("cannot run `{}`", program.display())).cause(e)),
         };
         let name = version.split_whitespace().next().unwrap_or_default().to_owned();
         // Before runc 1.1 and crun 1.9 there was no such verb.
         let features = run("features").ok().filter(|output| output.status.success());
-        Ok(Runtime { name, features: features.and_then(|output| serde_json::from_slice(&output.stdout).ok()) })
+        let features = features.and_then(|output| serde_json::from_slice(&output.stdout).ok());
+        Ok(Runtime { program: program.into(), name, features, runs: true })
     }
 
-    fn losses(&self, bundle: &Bundle) -> Vec<Loss> {
-        let own = match self.name.as_str() {
-            "codexrun" => Vec::new(),
+    /// What is known of it, what it does not list, and what a trial shows where it lists nothing. The trials are told on stderr.
+    pub fn losses(&self, bundle: &Bundle) -> Result<Vec<Loss>> {
+        let mut all = match self.name.as_str() {
+            "codexrun" => return Ok(unlisted_by(self.features.as_ref(), bundle)),
             "runc" => losses(&bundle.spec, Other::Runc),
             "crun" => losses(&bundle.spec, Other::Crun),
             _ => losses(&bundle.spec, Other::Any),
         };
-        let unlisted = self.features.iter().flat_map(|features| unlisted(&bundle.spec, features));
-        own.into_iter().chain(unlisted).collect()
+        all.extend(unlisted_by(self.features.as_ref(), bundle));
+        let spec = serde_json::to_value(&bundle.spec).unwrap_or_default();
+        let doubts = trial::doubts(&spec, self.features.as_ref(), KNOWN.contains(&self.name.as_str()));
+        if !self.runs || doubts.is_empty() {
+            return Ok(all);
+        }
+        if let Some(why) = trial::works(&self.program)? {
+            warn(&format!("nothing can be tried: `{}` does not run a plain bundle here: {why}", self.program.display()));
+            return Ok(all);
+        }
+        for doubt in doubts {
+            let answer = doubt.settle(&self.program)?;
+            note(&format!("tried: {}: {}: {}", doubt.place, doubt.clause, answer.word()));
+            // What has been seen counts for more than what was known of another version.
+            if answer != Answer::Untold {
+                all.retain(|loss| loss.place != doubt.place);
+            }
+            all.extend(doubt.loss(answer));
+        }
+        Ok(all)
     }
+}
+
+/// Of which more is known than they say.
+const KNOWN: [&str; 2] = ["runc", "crun"];
+
+fn unlisted_by(features: Option<&Value>, bundle: &Bundle) -> Vec<Loss> {
+    features.map(|features| unlisted(&bundle.spec, features)).unwrap_or_default()
 }

@@ -40,6 +40,7 @@ mod spec;
 mod start;
 mod state;
 mod sweep;
+mod trial;
 mod update;
 
 use grammar::{Cli, Global, Top, Verb};

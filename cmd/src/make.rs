@@ -82,7 +82,7 @@ impl Make {
 
     /// The first half, after which nothing of the caller's needs to be open any more.
     pub fn parse(&self, policy: &str, view: &dyn View) -> Result<Parsed> {
-        let (cwd, home) = (self.cwd()?, view.home());
+        let (cwd, home) = (self.cwd()?, view.home()?);
         let base = Base { cwd: &cwd, home: home.as_deref() };
         let managed = self.network.managed_network.as_ref();
         managed.map(|managed| parse::managed(managed, &base)).transpose()?;

@@ -78,7 +78,7 @@ impl Policy {
     }
 
     fn load(&self) -> Result<libruntime::policy::Policy> {
-        let home = Disk::new().home();
+        let home = Disk::new().home()?;
         let Parsed { policy, warnings } = parse::load(self.name()?, &Base { cwd: &self.cwd()?, home: home.as_deref() })?;
         warnings.iter().for_each(|what| warn(what));
         Ok(policy)
@@ -109,7 +109,7 @@ impl Policy {
             Some(From::Claude) => Origin::Claude,
             Some(From::Codex) | None => import::origin(&settings),
         };
-        let (cwd, home) = (self.cwd()?, Disk::new().home());
+        let (cwd, home) = (self.cwd()?, Disk::new().home()?);
         let base = import::Base { cwd: &cwd, home: home.as_deref() };
         let Imported { policy, lost } = import::import(&settings, origin, &base)?;
         lost.iter().for_each(|what| warn(&format!("{name}: {what}")));

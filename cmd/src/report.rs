@@ -73,6 +73,11 @@ pub fn warn(text: &str) {
     say(&format!("warning: {text}"));
 }
 
+/// What was found out on the way.
+pub fn note(text: &str) {
+    say(&text);
+}
+
 fn say(text: &dyn ToString) {
     // A reason is one line, and one write, so that lines of several processes do not mix.
     let line = format!("codexrun: {}\n", libruntime::error::line(&text.to_string()));

@@ -1,18 +1,18 @@
 //! `codexrun spec`: writes a bundle.
 
 use crate::environment::Environment;
-use crate::losses::listed;
+use crate::losses::{Runtime, listed};
 use crate::make::{Make, keep_policy};
 use crate::output;
 use crate::report::Failure;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use libruntime::bundle::{Bundle, ROOTFS, Rootfs};
-use libruntime::losses::{self, losses};
+use libruntime::losses::{Loss, Other, losses};
 use libruntime::policy::Policy;
 use libruntime::policy::view::{Disk, Recorded, View};
 use libruntime::template::{self, Runner};
 use libruntime::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Write a bundle: from a policy, or a default config.json to edit
 ///
@@ -35,26 +35,11 @@ pub struct Spec {
     /// Compile for the host that this file describes
     #[arg(long, value_name = "FILE", requires = "policy")]
     view: Option<PathBuf>,
-    /// Also print what this runtime would not enforce, one loss a line
-    #[arg(long, value_name = "RUNTIME", value_enum)]
-    portable_to: Option<Other>,
+    /// Also print what this runtime would not enforce, one loss a line: runc or crun, as known, or a path, which is asked and tried
+    #[arg(long, value_name = "RUNTIME")]
+    portable_to: Option<PathBuf>,
     #[command(flatten)]
     make: Make,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Other {
-    Runc,
-    Crun,
-}
-
-impl From<Other> for losses::Other {
-    fn from(other: Other) -> losses::Other {
-        match other {
-            Other::Runc => losses::Other::Runc,
-            Other::Crun => losses::Other::Crun,
-        }
-    }
 }
 
 impl Spec {
@@ -65,10 +50,7 @@ impl Spec {
         };
         bundle.write(&self.bundle)?;
         policy.map_or(Ok(()), |policy| keep_policy(&policy, &self.bundle))?;
-        match self.portable_to {
-            Some(other) => output::print(&listed(&losses(&bundle.spec, other.into()))),
-            None => Ok(0),
-        }
+        self.portable_to.as_ref().map_or(Ok(0), |runtime| output::print(&listed(&lost(&bundle, runtime)?)))
     }
 
     fn compiled(&self, policy: &str) -> Result<(Bundle, Policy), Failure> {
@@ -94,5 +76,14 @@ impl Spec {
         let runner = if self.rootless { Runner::Rootless { uid, gid } } else { Runner::Root };
         // Like runc, it leaves the root file system to the user.
         Ok(Bundle { spec: template::spec(runner)?, rootfs: Rootfs::Dir(ROOTFS.into()), unknown: Vec::new() })
+    }
+}
+
+/// The same everywhere for the two names.
+fn lost(bundle: &Bundle, runtime: &Path) -> Result<Vec<Loss>> {
+    match runtime.to_str() {
+        Some("runc") => Ok(losses(&bundle.spec, Other::Runc)),
+        Some("crun") => Ok(losses(&bundle.spec, Other::Crun)),
+        _ => Runtime::ask(runtime)?.losses(bundle),
     }
 }

@@ -62,7 +62,7 @@ mod spec {
                 let (code, out, err) = at(work.path(), &[&flags[..], &["--", "ls", "-l"]].concat());
                 assert_eq!((code, out.as_str()), (0, ""), "{err}");
                 assert_eq!(names(&bundle), ["config.json", "policy.json", "rootfs"]);
-                assert_eq!(config(&bundle)["process"]["args"], serde_json::json!(["ls", "-l"]));
+                assert_eq!(config(&bundle)["process"]["args"], json!(["ls", "-l"]));
                 fs::read(bundle.join("config.json")).unwrap()
             };
             assert!(write("1") == write("2"), "{policy}");
@@ -466,15 +466,14 @@ mod image {
             refused(&said, "ELOOP");
         }
         // This one leads to the root once the first half of its way has been made.
-        let mount = serde_json::json!({"destination": "/there", "type": "tmpfs", "source": "tmpfs"});
+        let mount = json!({"destination": "/there", "type": "tmpfs", "source": "tmpfs"});
         let said = run(
             |root| symlink("missing/..", root.join("there")).unwrap(),
             |spec| spec["mounts"].as_array_mut().unwrap().push(mount.clone()),
         );
         refused(&said, "ELOOP");
         for list in ["maskedPaths", "readonlyPaths"] {
-            let said =
-                run(|root| symlink("/", root.join("here")).unwrap(), |spec| spec["linux"][list] = serde_json::json!(["/here"]));
+            let said = run(|root| symlink("/", root.join("here")).unwrap(), |spec| spec["linux"][list] = json!(["/here"]));
             refused(&said, "ELOOP");
         }
     }
@@ -565,8 +564,8 @@ mod sandbox {
         edited(dir.path(), &["sleep", "0.3"], |spec| {
             let log = dir.path().join("log");
             let script = |word: &str| format!("cat >/dev/null; echo {word} >> '{}'", log.display());
-            let hook = |word: &str| serde_json::json!([{ "path": "/bin/sh", "args": ["sh", "-c", script(word)] }]);
-            spec["hooks"] = serde_json::json!({ "poststart": hook("started"), "poststop": hook("stopped") });
+            let hook = |word: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", script(word)] }]);
+            spec["hooks"] = json!({ "poststart": hook("started"), "poststop": hook("stopped") });
         });
         assert_eq!(at(dir.path(), &["run", "b"]), (0, String::new(), String::new()));
         assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "started\nstopped\n");
@@ -577,7 +576,7 @@ mod sandbox {
         let dir = dir();
         edited(dir.path(), &["no-such-command"], |spec| {
             let log = dir.path().join("log");
-            spec["hooks"] = serde_json::json!({ "poststart": [{ "path": "/bin/sh",
+            spec["hooks"] = json!({ "poststart": [{ "path": "/bin/sh",
                 "args": ["sh", "-c", format!("echo started >> '{}'", log.display())] }] });
         });
         let (code, _, err) = at(dir.path(), &["run", "b"]);
@@ -591,7 +590,7 @@ mod sandbox {
         let dir = dir();
         edited(dir.path(), &["true"], |spec| {
             let calls = spec["linux"]["seccomp"]["syscalls"].as_array_mut().unwrap();
-            calls.insert(0, serde_json::json!({ "names": ["no_such_call"], "action": "SCMP_ACT_ERRNO" }));
+            calls.insert(0, json!({ "names": ["no_such_call"], "action": "SCMP_ACT_ERRNO" }));
         });
         for verb in ["run", "plan"] {
             let (code, _, err) = at(dir.path(), &[verb, "b"]);
@@ -603,13 +602,13 @@ mod sandbox {
     #[test]
     fn another_platforms_fields_and_a_limit_given_twice_are_refused() {
         let dir = dir();
-        edited(dir.path(), &["true"], |spec| spec["zos"] = serde_json::json!({}));
+        edited(dir.path(), &["true"], |spec| spec["zos"] = json!({}));
         refused(&at(dir.path(), &["run", "b"]), "zos: belongs to another platform");
         // Not removed: an ordinary user may not look into a skeleton's closed directories.
         fs::rename(dir.path().join("b"), dir.path().join("first")).unwrap();
         edited(dir.path(), &["true"], |spec| {
-            let limit = |n| serde_json::json!({ "type": "RLIMIT_NOFILE", "soft": n, "hard": n });
-            spec["process"]["rlimits"] = serde_json::json!([limit(20), limit(10)]);
+            let limit = |n| json!({ "type": "RLIMIT_NOFILE", "soft": n, "hard": n });
+            spec["process"]["rlimits"] = json!([limit(20), limit(10)]);
         });
         refused(&at(dir.path(), &["run", "b"]), "process.rlimits[1].type: `RLIMIT_NOFILE` stands there twice");
     }
@@ -777,6 +776,53 @@ mod account {
         assert_eq!(at(dir.path(), &["losses", &bundle, "--runtime", own]), (0, "no losses\n".into(), String::new()));
         refused(&at(dir.path(), &["losses", &bundle, "--runtime", "/none"]), "cannot run `/none`");
         refused(&at(dir.path(), &["losses", &bundle]), "--runtime");
+    }
+
+    #[test]
+    fn more_missing_names_are_held_than_the_caller_may_open_files() {
+        let dir = dir();
+        let special = |kind: &str, access: &str| json!({"path": {"type": "special", "value": {"kind": kind}}, "access": access});
+        let names = (0..100).map(|n| dir.path().canonicalize().unwrap().join(format!("{n}.env")));
+        let deny = names.map(|path| json!({"path": {"type": "path", "path": path}, "access": "deny"}));
+        let entries: Vec<Value> = [special("root", "read"), special("project_roots", "write")].into_iter().chain(deny).collect();
+        fs::write(dir.path().join("p.json"), json!({"kind": "restricted", "entries": entries}).to_string()).unwrap();
+        let script = format!(
+            "ulimit -Sn 64 && exec {} sandbox --policy p.json -- /bin/sh -c 'ulimit -Sn'",
+            env!("CARGO_BIN_EXE_codexrun")
+        );
+        let output = Command::new("/bin/sh").args(["-c", &script]).current_dir(dir.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "64\n", "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!dir.path().join("0.env").exists() && !dir.path().join(".git").exists());
+    }
+
+    /// codexrun without its features, and without two things more.
+    const OLD: &str = r#"#!/bin/sh
+case $1 in
+--version) echo old 1; exit;;
+features) exit 1;;
+esac
+[ "$3" != run ] || sed -i 's/"rro"/"ro"/; s/SCMP_ACT_ERRNO/SCMP_ACT_ALLOW/; s/"errnoRet":1,*//' "$5/config.json"
+exec CODEXRUN "$@"
+"#;
+
+    #[test]
+    fn what_a_runtime_does_not_tell_is_tried() {
+        let dir = dir();
+        let (bundle, old) = (bundle(dir.path()), dir.path().join("old"));
+        fs::write(&old, OLD.replace("CODEXRUN", env!("CARGO_BIN_EXE_codexrun"))).unwrap();
+        fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let (code, out, err) = at(dir.path(), &["losses", &bundle, "--runtime", "./old"]);
+        assert_eq!(code, 3, "{err}");
+        let lines: Vec<&str> = out.lines().filter(|line| line.contains("tried: ")).collect();
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.ends_with("tried: has no effect")), "{out}{err}");
+        assert!(lines[0].starts_with("linux.seccomp: ") && lines[1].contains("options: the mount option `rro`"), "{out}");
+        for held in
+            ["linux.maskedPaths: masked paths", "linux.readonlyPaths: read-only paths", "process.capabilities: capabilities"]
+        {
+            assert!(err.contains(&format!("codexrun: tried: {held}: held\n")), "{err}");
+        }
+        let line = ["spec", "--from-policy", "workspace-write", "--bundle", "again", "--portable-to", "./old"];
+        assert_eq!(at(dir.path(), &line).1, out);
     }
 
     #[test]

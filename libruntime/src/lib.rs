@@ -17,6 +17,7 @@ pub mod host;
 pub mod landlock;
 pub mod losses;
 mod mountinfo;
+mod passwd;
 pub mod plan;
 pub mod policy;
 pub mod resctrl;

@@ -38,6 +38,11 @@ impl fmt::Display for Loss {
     }
 }
 
+/// A loss that somebody else has found.
+pub fn lost(place: &str, clause: &'static str, consequence: &'static str) -> Loss {
+    loss(place, clause, consequence)
+}
+
 fn loss(place: impl Into<String>, clause: impl Into<Cow<'static, str>>, consequence: impl Into<Cow<'static, str>>) -> Loss {
     Loss { place: place.into(), clause: clause.into(), consequence: consequence.into() }
 }

@@ -11,6 +11,7 @@ pub use recorded::Recorded;
 pub use scan::Found;
 
 use super::glob::Pattern;
+use crate::Result;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -53,9 +54,15 @@ pub trait View {
     /// Effective user and group of the caller.
     fn ids(&self) -> (u32, u32);
     /// The caller's capabilities (bit n = capability n), which `danger-full-access` passes on.
-    fn capabilities(&self) -> u64;
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn capabilities(&self) -> Result<u64>;
     /// `$HOME`, else the password entry; absolute.
-    fn home(&self) -> Option<PathBuf>;
+    ///
+    /// # Errors
+    /// There may be such an entry, and it cannot be read.
+    fn home(&self) -> Result<Option<PathBuf>>;
     /// `$TMPDIR` as set, also when relative, empty or missing on disk: compile decides.
     fn tmpdir(&self) -> Option<PathBuf>;
     /// lstat(2); `NotFound` when missing, or when it is the placeholder of a concurrent sandbox (`run::keeper`): an empty directory
@@ -75,8 +82,8 @@ pub trait View {
     }
     /// The controllers of a cgroup that the caller could make, where the view says so; `None`: the host has to be asked.
     fn controllers(&self) -> Option<Vec<String>>;
-    /// At most 64 KiB of a file.
-    fn read(&self, path: &Path) -> io::Result<String>;
+    /// A regular file; EFBIG beyond 1 MiB, as a part of it would say less than it does.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Whether the caller could read and enter a directory (or read a file) with no capability left, as inside the
     /// sandbox: for root the mode counts too. An error is the host's, not a no.
     fn readable(&self, path: &Path) -> io::Result<bool>;

@@ -8,6 +8,7 @@
 //! that no registry can be stale; a placeholder whose keeper was killed is taken over by the next sandbox.
 
 use super::fault::{Column, Fault};
+use crate::Error;
 use crate::annotation::{PLACEHOLDER_MODE as MODE, is_placeholder_mode};
 use crate::cgroup::Cgroup;
 use crate::mountinfo;
@@ -74,6 +75,9 @@ impl Keeper<'_> {
         let [container, faults, gate, codexrun] =
             [&self.container, &self.faults, &self.gate, &self.codexrun].map(AsRawFd::as_raw_fd);
         file::close_all_but([container, faults, gate, codexrun, self.ended.as_ref().map_or(-1, AsRawFd::as_raw_fd)])?;
+        // Two for each name: the soft limit is for programs that use select(2).
+        let (_, most) = process::getrlimit(libc::RLIMIT_NOFILE)?;
+        process::setrlimit(libc::RLIMIT_NOFILE, most, most)?;
         process::umask(0); // the mode is the mark
         signal::set_mask(&signal::Set::all_but(&[]))?;
         process::setsid()
@@ -264,7 +268,7 @@ pub fn sweep(paths: &[PathBuf]) -> crate::Result<()> {
     let mut left: Vec<&PathBuf> = paths.iter().collect();
     // A runtime may call the hook when it has killed the container and not yet seen it end (crun's `delete --force`).
     loop {
-        let namespaces = mount_namespaces();
+        let namespaces = mount_namespaces().map_err(|e| Error::new("cannot tell who has something mounted").cause(e))?;
         left.retain(|path| sweep_one(path, &namespaces) == Swept::Later);
         if left.is_empty() || Instant::now() > end {
             return Ok(());
@@ -307,7 +311,10 @@ struct Namespace {
 impl Namespace {
     /// Whether the process that it is seen through has been killed, or is on its way out.
     fn ending(&self) -> bool {
-        let Ok(status) = text::lossy(&self.process.join("status")) else { return true };
+        let status = match text::lossy(&self.process.join("status")) {
+            Ok(status) => status,
+            Err(e) => return is_gone(&e),
+        };
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
         let pending = |name| u64::from_str_radix(field(name), 16).is_ok_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1);
         field("State:").starts_with(['Z', 'X']) || pending("SigPnd:") || pending("ShdPnd:")
@@ -322,19 +329,33 @@ impl Namespace {
     }
 }
 
-/// Every mount namespace whose processes can be looked at, once.
-fn mount_namespaces() -> Vec<Namespace> {
+/// Every mount namespace whose processes can be looked at, once. What one of them has mounted is not known when it cannot be read, unless
+/// it has ended.
+fn mount_namespaces() -> std::io::Result<Vec<Namespace>> {
     let mut seen = std::collections::HashSet::new();
     let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let process = entry.path();
-        if std::fs::read_link(process.join("ns/mnt")).is_ok_and(|namespace| seen.insert(namespace)) {
-            let text = std::fs::read(process.join("mountinfo")).unwrap_or_default();
-            let points = mountinfo::parse(&text).into_iter().map(|mount| mount.point).collect();
-            found.push(Namespace { process, points });
+    for entry in std::fs::read_dir("/proc")? {
+        let process = entry?.path();
+        let Ok(namespace) = std::fs::read_link(process.join("ns/mnt")) else { continue };
+        if seen.contains(&namespace) {
+            continue;
+        }
+        match std::fs::read(process.join("mountinfo")) {
+            Ok(text) => {
+                let points = mountinfo::parse(&text).into_iter().map(|mount| mount.point).collect();
+                found.push(Namespace { process, points });
+                seen.insert(namespace);
+            }
+            Err(e) if is_gone(&e) => {}
+            Err(e) => return Err(e),
         }
     }
-    found
+    Ok(found)
+}
+
+/// EINVAL: a process that has ended, and not been waited for, has no mount namespace.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH | libc::EINVAL))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the kernel says of one process, and a handle to signal it by.
 
+use crate::passwd;
 use crate::sys::pidfd;
 use crate::{Error, Result};
 use nix::errno::Errno;
@@ -85,16 +86,10 @@ pub(super) fn children(pid: i32) -> Result<Vec<i32>> {
     Ok(text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect())
 }
 
-/// The name of a user, `#UID` when /etc/passwd has none. The file is read here because a static glibc has no NSS.
+/// The name of a user, for people; `#UID` when none can be found.
 pub(super) fn name(uid: u32) -> String {
-    let uid = uid.to_string();
-    let name = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?.to_owned();
-        (fields.nth(1)? == uid).then_some(name)
-    };
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    passwd.lines().find_map(name).unwrap_or(format!("#{uid}"))
+    let entry = passwd::entry(uid).ok().flatten();
+    entry.map_or_else(|| format!("#{uid}"), |entry| entry.name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
             .map(|_| seccomp::alone(policy.network, attributes, &policy.choices.allow_syscalls, view.arch()))
             .transpose()?;
         let annotations = annotations(request, &ground, rules.as_ref().map(wall::text).transpose()?, &given)?;
-        Ok(spec(request, &cwd, style, view, filter, annotations))
+        spec(request, &cwd, style, view, filter, annotations)
     };
     match written() {
         Ok(spec) if found.errors.is_empty() => {
@@ -174,7 +174,7 @@ fn spec(
     view: &dyn View,
     filter: Option<LinuxSeccomp>,
     annotations: HashMap<String, String>,
-) -> Spec {
+) -> Result<Spec> {
     let mut root = Root::default();
     root.set_path("/".into()).set_readonly(None);
     let mut linux = Linux::default();
@@ -189,11 +189,11 @@ fn spec(
     spec.set_version("1.0.0".into())
         .set_root(Some(root))
         .set_mounts(None)
-        .set_process(Some(process::process(request, cwd, style, view)))
+        .set_process(Some(process::process(request, cwd, style, view)?))
         .set_hostname(None)
         .set_annotations(Some(annotations))
         .set_linux(Some(linux));
-    spec
+    Ok(spec)
 }
 
 fn annotations(request: &Request, ground: &Ground, rules: Option<String>, given: &[String]) -> Result<HashMap<String, String>> {

@@ -16,7 +16,7 @@ pub(super) fn wishes(choices: &Choices, wishes: &mut Wishes, walk: &Walk, found:
     if choices.private_tmp {
         private_tmp(wishes, walk);
     }
-    if (choices.deny_secrets || !choices.caches.is_empty()) && walk.view.home().is_none() {
+    if (choices.deny_secrets || !choices.caches.is_empty()) && walk.home().is_none() {
         found.errors.push(Error::new("`deny_secrets` and `caches` need a home directory, and none is known"));
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn caches(choices: &Choices, walk: &Walk) -> Vec<PathBuf> {
 }
 
 fn below_home(paths: &[&str], walk: &Walk) -> Vec<PathBuf> {
-    let home = walk.view.home();
+    let home = walk.home();
     home.iter().flat_map(|home| paths.iter().map(|path| home.join(path))).collect()
 }
 

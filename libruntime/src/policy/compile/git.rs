@@ -3,7 +3,7 @@
 //! nothing can be made that git obeys later.
 
 use super::Findings;
-use super::metadata::{guard, text_of};
+use super::metadata::{guard, path_in};
 use super::roots::Ground;
 use super::tree::Spot;
 use super::walk::{End, Walk};
@@ -11,6 +11,8 @@ use crate::Error;
 use crate::policy::Access;
 use crate::policy::choice::Git;
 use crate::policy::view::Kind;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Of a worktree's git directory, which may be written, what stays read-only or must not be made.
@@ -22,29 +24,35 @@ const KEPT: &[&str] = &[
 ];
 /// Of a repository that a worktree shares: all that a commit writes.
 const SHARED: &[&str] = &["objects", "refs", "logs"];
-/// Files that include each other.
-const MAX_INCLUDES: usize = 16;
+/// Files that include others: what stands in the rest would not be known.
+const MAX_FILES: usize = 64;
 
-/// Protects what the repository's configuration, and the user's own, trusts of what the sandbox may write. `gitdir` has the configuration.
-pub(super) fn trusted(gitdir: &Path, root: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    let mut files = vec![gitdir.join("config"), gitdir.join("config.worktree")];
-    files.extend(walk.view.home().into_iter().flat_map(|home| [home.join(".gitconfig"), home.join(".config/git/config")]));
+/// Protects what the repository's configuration, and the user's own, trusts of what the sandbox may write. `common` has the configuration,
+/// and `gitdir`, which mostly is the same, the worktree's own.
+pub(super) fn trusted(common: &Path, gitdir: &Path, root: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let mut files = vec![common.join("config"), gitdir.join("config.worktree"), "/etc/gitconfig".into()];
+    files.extend(walk.home().into_iter().flat_map(|home| [home.join(".gitconfig"), home.join(".config/git/config")]));
     let mut next = 0;
-    while next < files.len().min(MAX_INCLUDES) {
-        let file = files[next].clone();
+    while let Some(file) = files.get(next).cloned() {
         next += 1;
         let dir = file.parent().unwrap_or(root);
-        for Setting { section, name, key, value } in text_of(&file, walk).iter().flat_map(|text| settings(text)) {
+        for Setting { section, name, key, value } in configuration(&file, walk) {
             match (section.as_str(), key.as_str()) {
                 ("core", "hookspath") => hooks(&resolve(&value, root, walk), ground, walk, found),
                 ("include" | "includeif", "path") => {
                     let included = resolve(&value, dir, walk);
                     keep(&included, Kind::File, ground, walk, found);
-                    files.push(included);
+                    if !files.contains(&included) {
+                        files.push(included);
+                    }
                 }
-                ("submodule", "url") => submodule(&gitdir.join("modules").join(name), ground, walk, found),
+                ("submodule", "url") => submodule(&common.join("modules").join(path(&name)), ground, walk, found),
                 _ => {}
             }
+        }
+        if files.len() > MAX_FILES {
+            let what = format!("git's configuration in `{}` includes more than {MAX_FILES} files", common.display());
+            return found.errors.push(Error::new(what).hint("what they name could not all be protected"));
         }
     }
 }
@@ -69,8 +77,7 @@ fn submodule(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findin
 
 /// `core.worktree` of a git directory.
 fn worktree(gitdir: &Path, walk: &Walk) -> Option<PathBuf> {
-    let text = text_of(&gitdir.join("config"), walk)?;
-    let of = settings(&text).into_iter().find(|s| s.section == "core" && s.key == "worktree")?;
+    let of = configuration(&gitdir.join("config"), walk).into_iter().find(|s| s.section == "core" && s.key == "worktree")?;
     Some(resolve(&of.value, gitdir, walk))
 }
 
@@ -137,24 +144,25 @@ pub(super) fn open(gitdir: &Path, common: &Path, ground: &mut Ground, walk: &Wal
 
 /// `extensions.worktreeConfig`
 fn has_own_configuration(common: &Path, walk: &Walk) -> bool {
-    let text = text_of(&common.join("config"), walk).unwrap_or_default();
-    settings(&text).iter().any(|s| s.section == "extensions" && s.key == "worktreeconfig" && s.value != "false")
+    configuration(&common.join("config"), walk)
+        .iter()
+        .any(|s| s.section == "extensions" && s.key == "worktreeconfig" && s.value != "false")
 }
 
 /// The repository of a linked worktree, if its git directory says that it belongs to the pointer: an earlier sandbox may have made a
 /// pointer to anywhere, but could not write there.
 pub(super) fn linked(gitdir: &Path, common: Option<PathBuf>, pointer: &Path, walk: &Walk) -> Option<PathBuf> {
     let end = |path: &Path| walk.trace(path).end.place();
-    let back = gitdir.join(text_of(&gitdir.join("gitdir"), walk)?);
+    let back = gitdir.join(path_in(&gitdir.join("gitdir"), walk)?);
     let common = common
         .filter(|common| end(gitdir).is_some_and(|at| end(common).is_some_and(|top| at.starts_with(top.join("worktrees")))));
     common.filter(|_| end(&back).is_some() && end(&back) == end(pointer))
 }
 
 fn resolve(value: &str, base: &Path, walk: &Walk) -> PathBuf {
-    match (value.strip_prefix("~/"), walk.view.home()) {
-        (Some(below), Some(home)) => home.join(below),
-        _ => base.join(value),
+    match (value.strip_prefix("~/"), walk.home()) {
+        (Some(below), Some(home)) => home.join(path(below)),
+        _ => base.join(path(value)),
     }
 }
 
@@ -167,6 +175,17 @@ pub(crate) struct Setting {
     pub name: String,
     pub key: String,
     pub value: String,
+}
+
+/// What is set in a file; nothing where there is none.
+fn configuration(file: &Path, walk: &Walk) -> Vec<Setting> {
+    let text = walk.read(file).unwrap_or_default();
+    settings(&text.into_iter().map(char::from).collect::<String>())
+}
+
+/// git knows no encoding: each byte of a file is read as the character of that number, and here made a byte again.
+fn path(text: &str) -> PathBuf {
+    OsString::from_vec(text.chars().map(|c| c as u8).collect()).into()
 }
 
 pub(crate) fn settings(text: &str) -> Vec<Setting> {
@@ -236,7 +255,7 @@ fn value(text: &str) -> (String, &str) {
             }
             c => value.push(c),
         }
-        if quoted || !c.is_whitespace() {
+        if quoted || !c.is_ascii_whitespace() {
             kept = value.len();
         }
     }
@@ -255,6 +274,16 @@ mod tests {
         let all: Vec<String> =
             settings(text).into_iter().map(|s| format!("{} {} {} {}", s.section, s.name, s.key, s.value)).collect();
         assert_eq!(all, ["core  hookspath .githooks", "submodule lib/x url a;b", "include  path ../.gitconfig"]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_does_not_hide_a_setting() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        std::fs::write(&file, b"[user]\nname = Ren\xe9\n[core]\nhooksPath = \xc3\xa0\n").unwrap();
+        let disk = crate::policy::view::Disk::new();
+        let all = configuration(&file, &Walk::new(&disk));
+        assert_eq!(all.iter().map(|s| path(&s.value)).next_back(), Some("à".into()));
     }
 
     /// As `git config --list` says it; found by writing values as git writes them (`fuzz/targets/foreign.rs`).

@@ -11,6 +11,8 @@ use crate::policy::Access;
 use crate::policy::choice::{Choices, Git};
 use crate::policy::glob::Pattern;
 use crate::policy::view::{Kind, Search};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 const NAMES: &[&str] = &[
@@ -63,7 +65,7 @@ pub(super) fn guard(root: &Path, name: &str, git: Git, ground: &mut Ground, walk
     match walk.kind(&path) {
         Ok(Kind::Symlink) => found.errors.push(crosses(Access::Read, &path, &path)),
         Ok(Kind::Dir) if name == ".git" => {
-            git::trusted(&path, root, ground, walk, found);
+            git::trusted(&path, &path, root, ground, walk, found);
             found.errors.extend((git == Git::Commit).then(|| git::refuse(&path)));
             ground.tree.put(path, Spot { access: Access::Read, dir: true });
         }
@@ -84,8 +86,8 @@ fn pointer(root: &Path, file: &Path, git: Git, ground: &mut Ground, walk: &Walk,
     let text = walk.read(file).unwrap_or_default();
     match target(&text, root, walk) {
         Some(gitdir) => {
-            let common = text_of(&gitdir.join("commondir"), walk).map(|text| gitdir.join(text));
-            git::trusted(common.as_deref().unwrap_or(&gitdir), root, ground, walk, found);
+            let common = path_in(&gitdir.join("commondir"), walk).map(|path| gitdir.join(path));
+            git::trusted(common.as_deref().unwrap_or(&gitdir), &gitdir, root, ground, walk, found);
             if git == Git::Commit {
                 match git::linked(&gitdir, common, file, walk) {
                     Some(common) => git::open(&gitdir, &common, ground, walk, found),
@@ -103,22 +105,22 @@ fn pointer(root: &Path, file: &Path, git: Git, ground: &mut Ground, walk: &Walk,
     }
 }
 
-fn target(text: &str, root: &Path, walk: &Walk) -> Option<PathBuf> {
-    let (key, value) = text.trim().split_once(':')?;
-    let value = value.trim();
-    if key.trim() != "gitdir" || value.is_empty() || value.contains('\n') {
+fn target(text: &[u8], root: &Path, walk: &Walk) -> Option<PathBuf> {
+    let value = text.trim_ascii().strip_prefix(b"gitdir")?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    if value.is_empty() || value.contains(&b'\n') {
         return None;
     }
-    match value.strip_prefix('~') {
-        Some("") => walk.view.home(),
-        Some(rest) if rest.starts_with('/') => Some(walk.view.home()?.join(&rest[1..])),
-        _ => Some(root.join(value)),
+    match value {
+        b"~" => walk.home(),
+        [b'~', b'/', rest @ ..] => Some(walk.home()?.join(OsStr::from_bytes(rest))),
+        _ => Some(root.join(OsStr::from_bytes(value))),
     }
 }
 
-pub(super) fn text_of(path: &Path, walk: &Walk) -> Option<String> {
-    let text = walk.read(path).ok()?;
-    Some(text.trim().to_string()).filter(|text| !text.is_empty())
+/// A path that is all that stands in a file.
+pub(super) fn path_in(file: &Path, walk: &Walk) -> Option<PathBuf> {
+    let text = walk.read(file).ok()?;
+    Some(PathBuf::from(OsStr::from_bytes(text.trim_ascii()))).filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Makes a git directory read-only where it would be writable, unless the policy grants a `.git` by name.

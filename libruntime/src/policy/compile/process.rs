@@ -3,6 +3,7 @@
 use super::choice::TMP;
 use super::top::Style;
 use super::{Identity, Request, limits};
+use crate::Result;
 use crate::policy::Network;
 use crate::policy::view::View;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
@@ -16,7 +17,7 @@ const PROXY_ACTIVE: &str = "CODEX_NETWORK_PROXY_ACTIVE=1";
 const SANDBOXED: &str = "CODEX_SANDBOX=codexrun";
 
 /// The process of a request, starting in the canonical directory `cwd`.
-pub(super) fn process(request: &Request, cwd: &Path, style: Style, view: &dyn View) -> Process {
+pub(super) fn process(request: &Request, cwd: &Path, style: Style, view: &dyn View) -> Result<Process> {
     let mut process = Process::default();
     process
         .set_terminal(Some(request.terminal))
@@ -24,10 +25,10 @@ pub(super) fn process(request: &Request, cwd: &Path, style: Style, view: &dyn Vi
         .set_args(Some(request.args.clone()))
         .set_env(Some(environment(request, cwd, style)))
         .set_cwd(cwd.into())
-        .set_capabilities(Some(capabilities(style, view)))
+        .set_capabilities(Some(capabilities(style, view)?))
         .set_rlimits(limits::rlimits(request))
         .set_no_new_privileges(Some(style == Style::Sandbox));
-    process
+    Ok(process)
 }
 
 fn user(identity: Identity, view: &dyn View) -> User {
@@ -47,9 +48,9 @@ pub(super) fn inside(identity: Identity, view: &dyn View) -> (u32, u32) {
 
 /// None at all, except that root keeps what it has where nothing is taken away. In a user namespace every one of them
 /// would be new: power over mounts that a policy made.
-fn capabilities(style: Style, view: &dyn View) -> LinuxCapabilities {
+fn capabilities(style: Style, view: &dyn View) -> Result<LinuxCapabilities> {
     let kept = match (style, view.ids().0) {
-        (Style::Host, 0) => named(view.capabilities()),
+        (Style::Host, 0) => named(view.capabilities()?),
         (Style::Host, _) | (Style::Sandbox, _) => Capabilities::new(),
     };
     let mut sets = LinuxCapabilities::default();
@@ -58,7 +59,7 @@ fn capabilities(style: Style, view: &dyn View) -> LinuxCapabilities {
         .set_permitted(Some(kept))
         .set_inheritable(Some(Capabilities::new()))
         .set_ambient(Some(Capabilities::new()));
-    sets
+    Ok(sets)
 }
 
 fn named(bits: u64) -> Capabilities {

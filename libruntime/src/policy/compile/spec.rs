@@ -40,7 +40,7 @@ pub(super) fn spec(
     spec.set_version(version(layers, request).into())
         .set_root(Some(root()))
         .set_mounts(Some(layers.layers.iter().map(|layer| layer.mount.clone()).collect()))
-        .set_process(Some(process::process(request, cwd, style, view)))
+        .set_process(Some(process::process(request, cwd, style, view)?))
         .set_hostname(None)
         .set_hooks(hooks(&placeholders, &request.routes, view)?)
         .set_annotations(Some(annotations(request, style, &placeholders, &ground.globs, wall)?))

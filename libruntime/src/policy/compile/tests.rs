@@ -395,6 +395,44 @@ fn what_the_configuration_of_git_trusts_is_kept() {
 }
 
 #[test]
+fn files_of_configuration_that_include_each_other_are_read_once_and_too_many_are_refused() {
+    let include = |to: &str| format!(r#"{{"file": "[include]\npath = {to}\n"}}"#);
+    let ring = format!(
+        r#""/w/.git/config": {}, "/opt/a": {}, "/opt/b": {{"file": "[include]\npath=a\n[core]\nhooksPath=/w/hooks\n"}}, "/w/hooks": "dir""#,
+        include("/opt/a"),
+        include("b")
+    );
+    let c = made(vec![root(Read), project(Write)], &ring);
+    assert!(own(&c).contains(&format!("/w/hooks /w/hooks {RO}")), "{:?}", own(&c));
+    let chain: Vec<String> = (0..70).map(|n| format!(r#""/opt/{n}": {}"#, include(&(n + 1).to_string()))).collect();
+    let extra = format!(r#""/w/.git/config": {}, {}"#, include("/opt/0"), chain.join(", "));
+    assert_eq!(
+        refused(vec![root(Read), project(Write)], &extra),
+        ["git's configuration in `/w/.git` includes more than 64 files"]
+    );
+}
+
+#[test]
+fn hooks_that_a_worktree_has_to_itself_are_kept() {
+    let extra = r#""/w/.git": {"file": "gitdir: /opt/g/.git/worktrees/w"}, "/opt/g/.git/worktrees/w/commondir": {"file": "../.."},
+        "/opt/g/.git/worktrees/w/config.worktree": {"file": "[core]\n hooksPath = hooks\n"}, "/opt/g/.git/config": "file", "/w/hooks": "dir""#;
+    let c = made(vec![root(Read), project(Write)], extra);
+    assert!(own(&c).contains(&format!("/w/hooks /w/hooks {RO}")), "{:?}", own(&c));
+}
+
+#[test]
+fn pointers_of_git_that_lead_round_in_circles_protect_themselves() {
+    for pointer in ["gitdir: .git", "gitdir: /w", "gitdir: ../w/loop", "gitdir: /dev/zero", "gitdir: ~", "gitdir:", ""] {
+        let extra =
+            format!(r#""/w/.git": {{"file": "{pointer}"}}, "/w/commondir": {{"file": "."}}, "/w/loop": {{"link": "loop"}}"#);
+        match compile(&request(&restricted(vec![root(Read), project(Write)])), &host(&extra)) {
+            Ok(c) => assert!(own(&c).contains(&"/w/.git /w/.git bind,ro,nosuid,nodev".to_owned()), "{pointer}: {:?}", own(&c)),
+            Err(errors) => assert!(errors[0].what.contains("loop"), "{pointer}: {errors:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_commit_is_for_a_worktree_that_its_repository_knows() {
     let worktree = |back: &str| {
         format!(

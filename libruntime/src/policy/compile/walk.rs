@@ -106,8 +106,8 @@ impl<'a> Walk<'a> {
         self.heard("list", dir, self.view.list(dir)).unwrap_or_default()
     }
 
-    /// The beginning of a file.
-    pub fn read(&self, path: &Path) -> io::Result<String> {
+    /// See [`View::read`].
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.heard("read", path, self.view.read(path))
     }
 
@@ -124,6 +124,14 @@ impl<'a> Walk<'a> {
     /// What the host could not answer so far, one error each: whatever else was found out is a consequence, and not true.
     pub fn unanswered(&self) -> Vec<Error> {
         self.unanswered.take()
+    }
+
+    /// See [`View::home`].
+    pub fn home(&self) -> Option<PathBuf> {
+        self.view.home().unwrap_or_else(|error| {
+            self.unanswered.borrow_mut().push(error);
+            None
+        })
     }
 
     fn heard<T>(&self, what: &str, path: &Path, answer: io::Result<T>) -> io::Result<T> {

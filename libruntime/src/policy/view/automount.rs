@@ -17,8 +17,8 @@ pub(super) struct Automounts {
 }
 
 impl Automounts {
-    pub fn probe() -> Self {
-        Self::parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
+    pub fn probe() -> std::io::Result<Self> {
+        std::fs::read("/proc/self/mountinfo").map(|text| Self::parse(&text))
     }
 
     fn parse(mountinfo: &[u8]) -> Self {

@@ -6,17 +6,20 @@ use super::cache::Cache;
 use super::scan::{Found, Level, Source, scan};
 use super::{Kind, Search, View};
 use crate::annotation::is_placeholder_mode;
+use crate::{Error, Result, passwd};
+use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgroups};
 use std::ffi::OsStr;
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// See the trait; enough for any `gitdir:` pointer.
-const READ_MAX: u64 = 64 * 1024;
+/// See the trait; enough for git's configuration, and for any `gitdir:` pointer.
+const READ_MAX: u64 = 1 << 20;
 
 /// The real host.
 #[derive(Debug, Clone, Copy)]
@@ -43,15 +46,19 @@ impl View for Disk {
         (self.uid, self.gid)
     }
 
-    fn capabilities(&self) -> u64 {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    fn capabilities(&self) -> Result<u64> {
+        let unknown = || Error::new("cannot tell the caller's capabilities");
+        let status = fs::read_to_string("/proc/self/status").map_err(|e| unknown().cause(format!("/proc/self/status: {e}")))?;
         let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+        set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).ok_or_else(unknown)
     }
 
-    fn home(&self) -> Option<PathBuf> {
-        let var = std::env::var_os("HOME").map(PathBuf::from);
-        var.or_else(|| password_home(self.uid)).filter(|path| path.is_absolute())
+    fn home(&self) -> Result<Option<PathBuf>> {
+        let home = match std::env::var_os("HOME") {
+            Some(home) => Some(home),
+            None => passwd::entry(self.uid)?.map(|entry| entry.home),
+        };
+        Ok(home.map(PathBuf::from).filter(|path| path.is_absolute()))
     }
 
     fn tmpdir(&self) -> Option<PathBuf> {
@@ -79,7 +86,7 @@ impl View for Disk {
 
     fn search(&self, search: &Search) -> io::Result<Found> {
         let cache = self.cache().and_then(|dir| Cache::open(&dir, search));
-        let tree = Tree { automounts: Automounts::probe(), cache, disk: *self };
+        let tree = Tree { automounts: Automounts::probe()?, cache, disk: *self };
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let found = scan(search, &tree, workers)?;
         if let Some(cache) = tree.cache {
@@ -102,15 +109,17 @@ impl View for Disk {
         None
     }
 
-    fn read(&self, path: &Path) -> io::Result<String> {
-        let mut text = String::new();
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
         // Whoever can write there may have made it a FIFO, which open(2) would wait for.
         let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        file.take(READ_MAX).read_to_string(&mut text)?;
-        Ok(text)
+        match file.take(READ_MAX + 1).read_to_end(&mut text)? as u64 {
+            0..=READ_MAX => Ok(text),
+            _ => Err(Errno::EFBIG.into()),
+        }
     }
 
     fn readable(&self, path: &Path) -> io::Result<bool> {
@@ -175,7 +184,7 @@ impl Source for Tree {
         let read = || read(dir, see);
         match self.cache.as_ref().map_or_else(read, |cache| cache.level(dir, read)) {
             // Gone, or no directory any more.
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Level::default()),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => Ok(Level::default()),
             // Nor may the sandbox go there, unless it can guess names.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !may(dir, AccessFlags::X_OK)? => Ok(Level::default()),
             level => level,
@@ -183,11 +192,23 @@ impl Source for Tree {
     }
 }
 
+/// Through no symbolic link: one may have taken the place of a directory since its name was read.
 fn read(dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let opened = openat2(AT_FDCWD, dir, OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS))?;
     let mut level = Level::default();
-    for entry in fs::read_dir(dir)? {
+    for entry in Dir::from_fd(opened)? {
         let entry = entry?;
-        see(&entry.file_name(), kind_of(entry.file_type()?), &mut level);
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        let kind = match entry.file_type() {
+            _ if name == "." || name == ".." => continue,
+            Some(Type::Directory) => Kind::Dir,
+            Some(Type::Symlink) => Kind::Symlink,
+            Some(_) => Kind::File,
+            // This file system does not say.
+            None => kind_of(fs::symlink_metadata(dir.join(name))?.file_type()),
+        };
+        see(name, kind, &mut level);
     }
     Ok(level)
 }
@@ -243,13 +264,6 @@ fn searchable(meta: &Metadata, gid: u32) -> bool {
     }
 }
 
-/// Reads the file itself: getpwuid(3) loads NSS modules, which a static binary cannot.
-fn password_home(uid: u32) -> Option<PathBuf> {
-    let text = fs::read_to_string("/etc/passwd").ok()?;
-    let mine = |line: &&str| line.split(':').nth(2) == Some(uid.to_string().as_str());
-    text.lines().find(mine)?.split(':').nth(5).map(PathBuf::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,7 +282,7 @@ mod tests {
         assert_eq!(disk.kind(&at("link")).unwrap(), Kind::Symlink);
         assert_eq!(disk.kind(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(disk.link(&at("link")).unwrap(), Path::new("file"));
-        assert_eq!(disk.read(&at("link")).unwrap(), "text");
+        assert_eq!(disk.read(&at("link")).unwrap(), b"text");
         assert_eq!(disk.list(dir.path()).unwrap(), [at("file"), at("link")]);
         assert!(disk.writable(dir.path()).unwrap() && disk.readable(dir.path()).unwrap() && disk.readable(&at("file")).unwrap());
         assert!(!disk.readable(&at("none")).unwrap() && !disk.writable(&at("none")).unwrap());
@@ -293,6 +307,18 @@ mod tests {
             mode(inherited);
             assert_eq!(disk.kind(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
         }
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        let whole = vec![0xe9; READ_MAX as usize];
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(Disk::new().read(&path).unwrap(), whole);
+        fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
+        let error = Disk::new().read(&path).unwrap_err();
+        assert!(error.raw_os_error() == Some(libc::EFBIG) && !speaks_of_the_path(&error));
     }
 
     #[test]
@@ -355,5 +381,41 @@ mod tests {
         assert_eq!(found(dir.path(), "**/*.env"), want);
         assert_eq!(found(dir.path(), "*/00[0-9]/*.env").len(), 10);
         assert_eq!(found(dir.path(), "aga*"), ["again"], "a link is found, and not followed");
+    }
+
+    /// Directories are moved, removed, shut and swapped for links all the while.
+    #[test]
+    fn a_tree_that_changes_during_the_search_neither_stops_it_nor_leads_it_astray() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("w");
+        let at = |n: usize| root.join(format!("{}/{n}/in", n % 9));
+        (0..200).for_each(|n| fs::create_dir_all(at(n)).unwrap());
+        let (kept, outside) = (root.join("kept/a.env"), dir.path().join("outside"));
+        for file in [&kept, &outside.join("b.env")] {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for n in (0..200).cycle().take_while(|_| !over.load(std::sync::atomic::Ordering::Relaxed)) {
+                    let (here, away) = (at(n), at(n).with_extension("away"));
+                    fs::rename(&here, &away).unwrap();
+                    symlink(if n % 2 == 0 { &outside } else { &root }, &here).unwrap();
+                    fs::set_permissions(&away, fs::Permissions::from_mode(if n % 3 == 0 { 0o000 } else { 0o700 })).unwrap();
+                    fs::remove_file(&here).unwrap();
+                    fs::remove_dir(&away).and_then(|()| fs::create_dir(&here)).unwrap();
+                }
+            });
+            let patterns = Pattern::parse(&root, "**/*.env").unwrap();
+            let search = Search { root: &root, patterns: &patterns, max_depth: None, open: &[] };
+            let tree = Tree { automounts: Automounts::default(), cache: None, disk: Disk::new() };
+            let all: Vec<_> = (0..30).map(|_| scan(&search, &tree, 4)).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            for found in all {
+                let hits: Vec<PathBuf> = found.unwrap().hits.into_iter().map(|hit| hit.path).collect();
+                assert_eq!(hits, std::slice::from_ref(&kept));
+            }
+        });
     }
 }

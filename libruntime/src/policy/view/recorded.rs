@@ -108,12 +108,12 @@ impl View for Recorded {
         (self.uid, self.gid)
     }
 
-    fn capabilities(&self) -> u64 {
-        self.capabilities
+    fn capabilities(&self) -> Result<u64> {
+        Ok(self.capabilities)
     }
 
-    fn home(&self) -> Option<PathBuf> {
-        self.home.clone()
+    fn home(&self) -> Result<Option<PathBuf>> {
+        Ok(self.home.clone())
     }
 
     fn tmpdir(&self) -> Option<PathBuf> {
@@ -153,10 +153,10 @@ impl View for Recorded {
         Some(self.controllers.clone())
     }
 
-    fn read(&self, path: &Path) -> io::Result<String> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         match self.item(path)? {
-            Item::File { file } => Ok(file.clone()),
-            Item::Plain(Plain::File) => Ok(String::new()),
+            Item::File { file } => Ok(file.clone().into_bytes()),
+            Item::Plain(Plain::File) => Ok(Vec::new()),
             Item::Plain(Plain::Dir) | Item::Dir { .. } => Err(io::ErrorKind::IsADirectory.into()),
             Item::Link { .. } => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(view.kind(Path::new("/d")).unwrap(), Kind::Dir, "implied by /d/e");
         assert_eq!(view.kind(Path::new("/f")).unwrap(), Kind::File);
         assert_eq!(view.link(Path::new("/l")).unwrap(), Path::new("d"));
-        assert_eq!(view.read(Path::new("/t")).unwrap(), "x");
+        assert_eq!(view.read(Path::new("/t")).unwrap(), b"x");
         let (readable, writable) =
             (|p: &str| view.readable(Path::new(p)).unwrap(), |p: &str| view.writable(Path::new(p)).unwrap());
         assert!(!readable("/r") && readable("/w"));
