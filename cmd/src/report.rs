@@ -25,6 +25,9 @@ impl From<Vec<Error>> for Failure {
     }
 }
 
+/// Reasons that are told: more than anybody reads, and less than fills a terminal's memory.
+const TOLD: usize = 1000;
+
 impl Failure {
     /// The same, and another code to leave with.
     pub fn code_of(self, code: u8) -> Failure {
@@ -33,7 +36,10 @@ impl Failure {
 
     /// Says it, and gives the code to leave with.
     pub fn report(&self, global: &Global) -> u8 {
-        self.0.iter().for_each(|e| say(e));
+        self.0.iter().take(TOLD).for_each(|e| say(e));
+        if let Some(more @ 1..) = self.0.len().checked_sub(TOLD) {
+            say(&format!("{more} more reasons"));
+        }
         if let Some(file) = &global.log
             && let Err(e) = append(file, &self.record(global.log_format))
         {
@@ -68,8 +74,8 @@ pub fn warn(text: &str) {
 }
 
 fn say(text: &dyn ToString) {
-    // A path may hold a newline; a reason is one line, and one write, so that lines of several processes do not mix.
-    let line = format!("codexrun: {}\n", text.to_string().replace('\n', "\\n"));
+    // A reason is one line, and one write, so that lines of several processes do not mix.
+    let line = format!("codexrun: {}\n", libruntime::error::line(&text.to_string()));
     // If stderr is closed there is nobody to tell.
     let _ = io::stderr().write_all(line.as_bytes());
 }

@@ -44,7 +44,7 @@ impl Error {
     }
     /// Says it on standard error as a warning: for what must not stop anything.
     pub fn warn(&self) {
-        eprintln!("codexrun: warning: {self}");
+        eprintln!("codexrun: warning: {}", line(&self.to_string()));
     }
     /// Sets the exit code.
     pub fn code(mut self, code: u8) -> Self {
@@ -70,3 +70,31 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What is told of a sentence, at its beginning and at its end; room for two of the longest paths.
+const TOLD: (usize, usize) = (8192, 2048);
+
+/// A text on one line, with nothing in it that a terminal would obey: names and paths may hold any byte, and be of any length.
+pub fn line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    let line: String = text.chars().map(shown).collect();
+    match line.len().checked_sub(TOLD.0 + TOLD.1) {
+        Some(1..) => {
+            let (begin, end) = (line.floor_char_boundary(TOLD.0), line.ceil_char_boundary(line.len() - TOLD.1));
+            format!("{} [{} bytes] {}", &line[..begin], end - begin, &line[end..])
+        }
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_and_no_orders_to_a_terminal() {
+        let long = line(&"é".repeat(1 << 20));
+        assert!(long.len() < 10_300 && long.contains(" [2086912 bytes] "), "{}", long.len());
+        assert_eq!(line("a \"b\" é\n\0\x1b[2J\u{9b}"), "a \"b\" é\\n\\u{0}\\u{1b}[2J\\u{9b}");
+    }
+}

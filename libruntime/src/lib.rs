@@ -11,6 +11,8 @@ pub mod cgroup;
 pub mod error;
 pub mod explain;
 pub mod features;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod host;
 pub mod losses;
 mod mountinfo;

@@ -25,27 +25,27 @@ pub(crate) struct Mount {
     pub system_options: String,
 }
 
-/// Every line that can be understood, in their order.
-pub(crate) fn parse(text: &str) -> Vec<Mount> {
-    text.lines().filter_map(Mount::parse).collect()
+/// Every line that can be understood, in their order. Of a name the kernel escapes what would break a line, and no other byte.
+pub(crate) fn parse(text: &[u8]) -> Vec<Mount> {
+    text.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect()
 }
 
 impl Mount {
     /// One line; none if it is no line of that file.
-    pub fn parse(line: &str) -> Option<Mount> {
-        let (mount, system) = line.split_once(" - ")?;
-        let fields: Vec<&str> = mount.split(' ').collect();
-        let [id, parent, _, root, point, options, tags @ ..] = &fields[..] else { return None };
-        let mut system = system.split(' ');
+    pub fn parse(line: &[u8]) -> Option<Mount> {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let [id, parent, _, root, point, options, rest @ ..] = &words[..] else { return None };
+        let dash = rest.iter().position(|word| *word == b"-")?;
+        let text = |word: &&[u8]| String::from_utf8_lossy(word).into_owned();
         Some(Mount {
-            id: id.parse().ok()?,
-            parent: parent.parse().ok()?,
+            id: text(id).parse().ok()?,
+            parent: text(parent).parse().ok()?,
             root: unescape(root),
             point: unescape(point),
-            options: (*options).to_owned(),
-            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-            fstype: system.next()?.to_owned(),
-            system_options: system.nth(1).unwrap_or_default().to_owned(),
+            options: text(options),
+            tags: rest[..dash].iter().map(text).collect(),
+            fstype: rest.get(dash + 1).map(text)?,
+            system_options: rest.get(dash + 3).map(text).unwrap_or_default(),
         })
     }
 
@@ -68,8 +68,8 @@ impl Mount {
 }
 
 /// Space, tab, newline and backslash are written as three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+fn unescape(text: &[u8]) -> PathBuf {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
     while let Some((first, tail)) = rest.split_first() {
         let byte = escaped(rest);
         bytes.push(byte.unwrap_or(*first));
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_line_is_understood_with_its_tags_and_escapes() {
-        let text = "36 35 98:0 /r /a\\040b\\134c rw,nosuid shared:1 unbindable - ext4 /dev/x ro,errors=continue\n\
+        let text = b"36 35 98:0 /r /a\\040b\\134c rw,nosuid shared:1 unbindable - ext4 /dev/x ro,errors=continue\n\
                     1 0 0:1 / / rw - tmpfs none rw\nnonsense\n";
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
@@ -98,5 +98,12 @@ mod tests {
         assert_eq!((first.options.as_str(), first.system_options.as_str()), ("rw,nosuid", "ro,errors=continue"));
         assert_eq!((&first.tags[..], first.fstype.as_str()), (&["shared:1".to_owned(), "unbindable".to_owned()][..], "ext4"));
         assert!(mounts[1].tags.is_empty() && mounts[1].fstype == "tmpfs");
+    }
+
+    /// One such name made the whole table unreadable: no cgroup was found, and a placeholder in use was taken for nobody's.
+    #[test]
+    fn a_name_that_is_no_utf_8_is_a_name() {
+        let mounts = parse(b"1 0 0:1 / / rw - tmpfs none rw\n2 1 0:2 /\xff /caf\xe9 rw - tmpfs none rw\n");
+        assert_eq!((mounts.len(), mounts[1].point.as_os_str().as_encoded_bytes()), (2, &b"/caf\xe9"[..]));
     }
 }

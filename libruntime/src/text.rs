@@ -1,17 +1,24 @@
 //! A small file, whole. `std::fs::read` asks for the size first and, where there is none to tell (/proc), grows by small steps.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{Read, Result};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What nearly every file that is read here fits in; what is not used of it is never touched.
 const ROOM: usize = 16 * 1024;
 
-/// The first `limit` bytes of the file: open(2), a read(2) or two, close(2).
+/// The first `limit` bytes of the file: open(2), a read(2) or two, close(2). Of a FIFO what is in it: nobody is waited for.
 pub fn read(file: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(ROOM);
-    File::open(file)?.take(limit).read_to_end(&mut text)?;
+    let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file);
+    open?.take(limit).read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// A file of /proc, whole, in which a process has its say: the name that it gives itself may hold any byte.
+pub fn lossy(file: &Path) -> Result<String> {
+    Ok(String::from_utf8_lossy(&read(file, u64::MAX)?).into_owned())
 }
 
 #[cfg(test)]
@@ -25,6 +32,10 @@ mod tests {
         std::fs::write(file.path(), &long).unwrap();
         assert_eq!(read(file.path(), u64::MAX).unwrap(), long);
         assert_eq!(read(file.path(), 7).unwrap(), long[..7]);
+        let fifo = file.path().with_extension("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read(&fifo, u64::MAX).unwrap(), []);
+        std::fs::remove_file(&fifo).unwrap();
         assert!(!read(Path::new("/proc/self/mountinfo"), u64::MAX).unwrap().is_empty());
     }
 }

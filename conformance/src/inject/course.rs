@@ -4,10 +4,12 @@ use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
 use crate::launch::{GRACE, Launch, text, while_orphans_are_collected};
 use crate::oci::bundle;
+use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
 use crate::report::{No, Verdict, fail};
 use serde_json::{Value, json};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,18 +20,34 @@ pub enum Course {
     Sandbox,
     /// A bundle with all that [`everything`] asks for.
     Run,
+    /// The same with a terminal, whose bytes go to the caller's output.
+    RunTerminal,
     /// The same bundle, started undisturbed afterwards.
     Create,
+    /// The same with a terminal, whose master goes to a socket.
+    CreateTerminal,
     /// The same bundle, created undisturbed before.
     Start,
     /// Into a container of the same bundle that runs.
     Exec,
+    /// The same with a terminal of its own.
+    ExecTerminal,
     /// Of a container that has stopped.
     Delete,
 }
 
 /// All of them.
-pub const ALL: [Course; 6] = [Course::Sandbox, Course::Run, Course::Create, Course::Start, Course::Exec, Course::Delete];
+pub const ALL: [Course; 9] = [
+    Course::Sandbox,
+    Course::Run,
+    Course::RunTerminal,
+    Course::Create,
+    Course::CreateTerminal,
+    Course::Start,
+    Course::Exec,
+    Course::ExecTerminal,
+    Course::Delete,
+];
 
 impl Course {
     /// As a row calls it.
@@ -37,11 +55,24 @@ impl Course {
         match self {
             Course::Sandbox => "sandbox",
             Course::Run => "run",
+            Course::RunTerminal => "run with a terminal",
             Course::Create => "create",
+            Course::CreateTerminal => "create with a terminal",
             Course::Start => "start",
             Course::Exec => "exec",
+            Course::ExecTerminal => "exec with a terminal",
             Course::Delete => "delete",
         }
+    }
+
+    /// Whether it ends before its payload begins.
+    pub fn creates(self) -> bool {
+        matches!(self, Course::Create | Course::CreateTerminal)
+    }
+
+    /// Whether it joins a container that runs.
+    fn joins(self) -> bool {
+        matches!(self, Course::Exec | Course::ExecTerminal)
     }
 }
 
@@ -51,6 +82,8 @@ pub struct Ground<'t> {
     course: Course,
     bundle: PathBuf,
     id: String,
+    /// For masters of terminals: they stay in its queue until the trial is over.
+    socket: Socket,
 }
 
 /// One repetition, and all that can be said about it.
@@ -68,9 +101,14 @@ impl<'t> Ground<'t> {
     pub fn new(turn: &'t Turn<'t>, course: Course, end: End) -> Result<Ground<'t>, No> {
         let mut config = everything(turn);
         let (first, last) = if end == End::Term { LIVES_ON } else { ("", "") };
-        let script = [first, testimony::SCRIPT, last].concat();
+        let script = match course {
+            // The terminal's master is nobody's here.
+            Course::CreateTerminal => [ASIDE, testimony::SCRIPT].concat(),
+            _ => [first, testimony::SCRIPT, last].concat(),
+        };
+        config["process"]["terminal"] = json!(matches!(course, Course::RunTerminal | Course::CreateTerminal));
         config["process"]["args"] = match course {
-            Course::Exec => json!(["/bin/sleep", "1000"]),
+            Course::Exec | Course::ExecTerminal => json!(["/bin/sleep", "1000"]),
             Course::Delete => json!(["/bin/true"]),
             _ => json!(["/bin/sh", "-c", script]),
         };
@@ -79,12 +117,13 @@ impl<'t> Ground<'t> {
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
         furnish(&bundle.join("rootfs"))?;
         turn.column.actor.own(&turn.dir)?;
-        Ok(Ground { turn, course, bundle, id })
+        Ok(Ground { turn, course, bundle, id, socket: Socket::new(turn)? })
     }
 
     /// Runs the course once.
     pub fn trial(&self, tracer: &Tracer, strike: Option<(Call, Blow)>, end: End) -> Result<Trial, No> {
-        let end = if matches!(self.course, Course::Sandbox | Course::Run | Course::Exec) { end } else { End::Payload };
+        let waits = matches!(self.course, Course::Sandbox | Course::Run | Course::RunTerminal) || self.course.joins();
+        let end = if waits { end } else { End::Payload };
         self.played(|launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
     }
 
@@ -103,6 +142,7 @@ impl<'t> Ground<'t> {
         let before = self.before()?;
         let mut traced = play(self.launch()?)?;
         let said = self.testimony(&mut traced, before)?;
+        self.socket.forget()?;
         Ok(Trial { said: testimony::of(&said), left: self.left(&traced, &mounts)?, traced })
     }
 
@@ -111,10 +151,18 @@ impl<'t> Ground<'t> {
         let script = fs::read_to_string(self.turn.dir.join("script"))?;
         Ok(match self.course {
             Course::Sandbox => self.sandbox(&script),
-            Course::Run => self.turn.launch(&["run", "--bundle", &dir, id]),
+            Course::Run | Course::RunTerminal => self.turn.launch(&["run", "--bundle", &dir, id]),
             Course::Create => self.turn.launch(&["create", "--bundle", &dir, id]),
+            Course::CreateTerminal => {
+                let socket = self.socket.path.display().to_string();
+                self.turn.launch(&["create", "--bundle", &dir, "--console-socket", &socket, id])
+            }
             Course::Start => self.turn.launch(&["start", id]),
-            Course::Exec => self.turn.launch(&["exec", "--env", &format!("TRIED={TRIED}"), id, "/bin/sh", "-c", &script]),
+            Course::Exec | Course::ExecTerminal => {
+                let terminal: &[&str] = if self.course == Course::Exec { &[] } else { &["--tty"] };
+                let tried = format!("TRIED={TRIED}");
+                self.turn.launch(&[&["exec", "--env", &tried], terminal, &[id, "/bin/sh", "-c", &script]].concat())
+            }
             Course::Delete => self.turn.launch(&["delete", id]),
         })
     }
@@ -130,7 +178,10 @@ impl<'t> Ground<'t> {
 
     /// What has to be there before the traced call: the file that a created container writes to.
     fn before(&self) -> Result<Option<File>, No> {
-        if !matches!(self.course, Course::Start | Course::Exec | Course::Delete) {
+        if !matches!(self.course, Course::Start | Course::Delete) && !self.course.joins() {
+            // What an earlier trial has said aside.
+            fs::write(self.turn.trace("said"), "")?;
+            fs::set_permissions(self.turn.trace("said"), fs::Permissions::from_mode(0o666))?;
             return Ok(None);
         }
         let (ran, out) = self.turn.call_with_output(&["create", "--bundle", &self.bundle.display().to_string(), &self.id])?;
@@ -151,14 +202,17 @@ impl<'t> Ground<'t> {
     }
 
     fn testimony(&self, traced: &mut Traced, before: Option<File>) -> Result<String, No> {
-        if self.course == Course::Create && traced.code == 0 {
+        if self.course.creates() && traced.code == 0 {
             // What went wrong after its end is told by the next call.
             let start = self.turn.call(&["start", &self.id])?;
             (traced.code, traced.err) = (start.code, start.err);
         }
         let out = before.as_ref().filter(|_| self.course == Course::Start).unwrap_or(&traced.out);
-        let said = || text(out).unwrap_or_default();
-        if matches!(self.course, Course::Create | Course::Start) && traced.code == 0 {
+        let said = || match self.course {
+            Course::CreateTerminal => self.turn.mark("said"),
+            _ => text(out).unwrap_or_default(),
+        };
+        if (self.course.creates() || self.course == Course::Start) && traced.code == 0 {
             patiently(|| said().ends_with("end\n"));
         }
         Ok(said())
@@ -206,6 +260,9 @@ fn patiently(holds: impl Fn() -> bool) {
 
 /// Before and after its testimony: a payload that only SIGTERM ends, PID 1 or not.
 const LIVES_ON: (&str, &str) = ("trap 'exit 0' TERM\n", "sleep 1000 & wait");
+
+/// Before the testimony of a payload whose output nobody reads.
+const ASIDE: &str = "exec >/trace/said\n";
 
 /// What the payload of a bundle tries to read and write.
 const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /ro/file /trace/file /tmp/file";

@@ -10,6 +10,9 @@ use std::path::Path;
 /// How a launch ends whose payload SIGTERM ends.
 const TERMINATED: i32 = 128 + libc::SIGTERM;
 
+/// Exit codes of a program that cannot be executed, or is not there (POSIX, "Exit Status for Commands").
+const NOT_EXECUTED: [i32; 2] = [126, 127];
+
 /// What `start` says of a container whose process has died.
 const DIED: &str = "cannot start a container that has stopped";
 
@@ -63,7 +66,9 @@ impl Judge {
             (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
-            (None, Blow::Fails(_)) if self.course == Course::Create && traced.err.contains(DIED) => None,
+            (None, Blow::Fails(_)) if self.course.creates() && traced.err.contains(DIED) => None,
+            // The same where the program itself is behind what is shut.
+            (None, Blow::Fails(Errno::EACCES)) if self.course == Course::Sandbox && NOT_EXECUTED.contains(&traced.code) => None,
             (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(errno, traced.code, &traced.err).and_then(told),
             (None, _) => None,
         }

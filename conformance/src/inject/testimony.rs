@@ -16,6 +16,7 @@ every hostname /proc/sys/kernel/hostname
 every oom_score_adj /proc/self/oom_score_adj
 for kind in c d f n s t v; do echo "ulimit $kind $(ulimit -$kind 2>/dev/null)"; done
 echo "directory $(pwd)"
+echo "terminal $(tty 2>&1)"
 for path in $TRIED; do
   { read -r word <"$path"; } 2>/dev/null && echo "reads $path $word" || echo "reads not $path"
   { true >>"$path"; } 2>/dev/null && echo "writes $path" || echo "writes not $path"

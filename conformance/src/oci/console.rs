@@ -51,6 +51,17 @@ impl Socket {
         Ok(Socket { path, listener })
     }
 
+    /// Closes every connection that waits, with what is on its way in it.
+    pub fn forget(&self) -> Result<(), No> {
+        loop {
+            match self.listener.accept() {
+                Ok(_) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
     /// Waits for the connection and reads its message.
     pub fn receive(&self) -> Result<Master, No> {
         let mut connection = None;

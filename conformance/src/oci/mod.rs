@@ -13,6 +13,7 @@ mod engine;
 mod exec;
 mod hook;
 mod hooks;
+mod hostile;
 mod kill;
 mod lifecycle;
 mod linux;
@@ -94,6 +95,7 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("engines: the command line", engine::CASES),
     ("engines: exec", exec::CASES),
     ("old holes", crate::hole::CASES),
+    ("hostile bundles", hostile::CASES),
 ];
 
 /// The rows, as they are printed.

@@ -3,6 +3,8 @@
 use super::arch::{self, Abi};
 use super::rules::{Cond, Profile, Rule, Test};
 use crate::Error;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// What a number gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +25,22 @@ struct Line<'a> {
     carried: bool,
 }
 
+/// Calls times conditions that rules may speak of, many times what a filter has room for: a few names and conditions, each with each,
+/// would fill the memory.
+const MOST: usize = 1 << 17;
+
+fn too_many() -> Error {
+    let what = format!("the rules speak of more than {MOST} calls, each with its conditions");
+    Error::new(what).at("linux.seccomp.syscalls").hint("the kernel takes a filter of 4096 instructions")
+}
+
 /// Every number that a rule speaks of, ascending.
 pub(super) fn decide(abi: &Abi, profile: &Profile<'_>) -> Result<Vec<(u32, Decision)>, Vec<Error>> {
     let mut lines = Vec::new();
     for rule in &profile.rules {
+        if lines.len() + rule.calls.len().saturating_mul(rule.alternatives.len()) > MOST {
+            return Err(vec![too_many()]);
+        }
         expand(abi, rule, &mut lines);
     }
     lines.sort_by_key(|line| line.number); // stable: what was written first stays first
@@ -99,11 +113,12 @@ fn decision(lines: &[Line<'_>]) -> Result<Decision, Error> {
         return Ok(Decision::Always(line.rule.action));
     }
     let mut first: Vec<&Line<'_>> = Vec::with_capacity(lines.len());
+    let mut known: HashMap<&[Cond], &Line<'_>> = HashMap::with_capacity(lines.len());
     for line in lines {
-        match first.iter().find(|other| other.conds == line.conds) {
-            None => first.push(line),
-            Some(other) if other.rule.action == line.rule.action => {}
-            Some(other) => return Err(conflict(other, line)),
+        match known.entry(&line.conds) {
+            Entry::Vacant(new) => first.push(new.insert(line)),
+            Entry::Occupied(other) if other.get().rule.action == line.rule.action => {}
+            Entry::Occupied(other) => return Err(conflict(other.get(), line)),
         }
     }
     Ok(Decision::First(first.iter().map(|line| (line.conds.clone(), line.rule.action)).collect()))

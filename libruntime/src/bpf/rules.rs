@@ -30,7 +30,7 @@ pub(super) struct Rule<'a> {
 }
 
 /// A test of one argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Cond {
     /// 0 to 5.
     pub arg: u8,
@@ -39,7 +39,7 @@ pub(super) struct Cond {
 }
 
 /// `SCMP_CMP_*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Test {
     /// Equal, or not if `false`.
     Is(bool, u64),

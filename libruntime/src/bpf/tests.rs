@@ -345,6 +345,20 @@ fn a_program_that_the_kernel_would_not_take_is_refused() {
     assert!(reasons[0].contains("the kernel takes at most 4096"), "{reasons:?}");
 }
 
+/// Comparing each with each took 13 s, and a name for each condition what memory there was.
+#[test]
+fn a_profile_without_measure_is_refused_in_no_time() {
+    let began = std::time::Instant::now();
+    let test = |n| json!({"index": 0, "value": n, "op": "SCMP_CMP_EQ"});
+    let rule = |names: usize, args: Vec<Value>| json!({"names": vec!["read"; names], "action": "SCMP_ACT_ERRNO", "args": args});
+    let refused = |rules: Vec<Value>| refused(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+    let reasons = refused((0..20_000).map(|n| rule(1, vec![test(n)])).collect());
+    assert!(reasons.len() == 1 && reasons[0].contains("instructions; the kernel takes at most 4096"), "{reasons:?}");
+    let reasons = refused(vec![rule(10_000, (0..10_000).map(test).collect())]);
+    assert!(reasons.len() == 1 && reasons[0].contains("speak of more than 131072 calls"), "{reasons:?}");
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+}
+
 #[test]
 fn a_listing_names_what_it_tests() {
     let program = deny(

@@ -17,7 +17,7 @@ const DIR: &str = "/dev/shm";
 
 /// What a hook needs of the OCI state (runtime.md, "State").
 #[derive(Deserialize)]
-pub(super) struct State {
+pub(crate) struct State {
     id: String,
     #[serde(default)]
     bundle: String,
@@ -116,7 +116,7 @@ fn descends(mut pid: i32, from: i32) -> bool {
 
 /// proc_pid_status(5), which everybody may read.
 fn parent(pid: i32) -> Option<i32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = crate::text::lossy(format!("/proc/{pid}/status").as_ref()).ok()?;
     status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 

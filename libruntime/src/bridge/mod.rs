@@ -5,7 +5,7 @@
 //! stays outside: only the listeners (and, inwards, the connections) are made inside, by a helper that joins and goes at once. It
 //! lives as long as the container's first process.
 
-mod door;
+pub(crate) mod door;
 mod link;
 mod namespace;
 mod relay;

@@ -27,8 +27,10 @@ pub struct Fault {
     pub error: Error,
 }
 
-/// How often a text is mended before the rest of its faults are left to the next attempt.
+/// How often a text is mended before there is only its first fault to tell.
 const MOST: usize = 256;
+/// Bytes that may be read again and again for it.
+const BUDGET: usize = 64 << 20;
 
 impl Bundle {
     /// For a bundle that [`Bundle::read`] refuses; `None` where one reason is all that can be said: it is no JSON, or a file
@@ -52,7 +54,7 @@ impl Bundle {
 fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).ok()?;
     let (mut faults, mut paths, mut grown) = (Vec::new(), Vec::<String>::new(), Vec::new());
-    for _ in 0..MOST {
+    for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => return Some((spec, faults)),
             Err(wrong) => wrong,

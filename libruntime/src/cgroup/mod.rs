@@ -8,7 +8,7 @@ mod kill;
 mod make;
 mod oom;
 mod remove;
-mod stats;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 mod unit;

@@ -144,7 +144,7 @@ fn cpuacct(dir: &std::path::Path) -> Value {
 }
 
 /// `0-2,5` is 0, 1, 2, 5.
-fn numbers(list: &str) -> Vec<u16> {
+pub(crate) fn numbers(list: &str) -> Vec<u16> {
     let range = |part: &str| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         Some(from.trim().parse::<u16>().ok()?..=to.trim().parse::<u16>().ok()?)
@@ -153,7 +153,7 @@ fn numbers(list: &str) -> Vec<u16> {
 }
 
 /// `8:0 Read 4096`, a device, an operation and a number a line; the line `Total` of all devices has two words.
-fn v1_devices(text: &str) -> Vec<Value> {
+pub(crate) fn v1_devices(text: &str) -> Vec<Value> {
     let line = |line: &str| {
         let mut words = line.split(' ');
         let ((major, minor), op, value) = (words.next()?.split_once(':')?, words.next()?, words.next()?);
@@ -163,7 +163,7 @@ fn v1_devices(text: &str) -> Vec<Value> {
 }
 
 /// `8:0 rbytes=4096 wbytes=0 …`
-fn v2_devices(text: &str, keys: &[(&str, &str)]) -> Vec<Value> {
+pub(crate) fn v2_devices(text: &str, keys: &[(&str, &str)]) -> Vec<Value> {
     let mut out = Vec::new();
     for line in text.lines() {
         let mut words = line.split(' ');

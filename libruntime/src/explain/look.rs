@@ -58,7 +58,7 @@ impl Look for Disk {
     }
 
     fn mounts(&self) -> Vec<HostMount> {
-        let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
         mountinfo::parse(&text).into_iter().map(HostMount::from).collect()
     }
 

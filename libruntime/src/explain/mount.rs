@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_line_is_understood_with_its_tags_and_escapes() {
-        let text = "36 35 98:0 / /a\\040b\\134 rw,nosuid,noexec shared:1 unbindable - ext4 /dev/x ro,errors=continue\n\
+        let text = b"36 35 98:0 / /a\\040b\\134 rw,nosuid,noexec shared:1 unbindable - ext4 /dev/x ro,errors=continue\n\
                     1 0 0:1 / / rw - tmpfs none rw\nnonsense\n";
         let mounts: Vec<HostMount> = crate::mountinfo::parse(text).into_iter().map(HostMount::from).collect();
         assert_eq!(mounts.len(), 2);

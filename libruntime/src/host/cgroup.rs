@@ -48,7 +48,7 @@ impl Cgroups {
     /// A file that is there and cannot be read.
     pub fn probe() -> Result<Self> {
         let controllers = |mount: &Path| read(&mount.join("cgroup.controllers"));
-        let (mountinfo, cgroup) = (read(Path::new("/proc/self/mountinfo"))?, read(Path::new("/proc/self/cgroup"))?);
+        let (mountinfo, cgroup) = (bytes(Path::new("/proc/self/mountinfo"))?, read(Path::new("/proc/self/cgroup"))?);
         let user_namespace = !super::in_initial_user_namespace()?;
         Ok(Cgroups { hierarchies: hierarchies(&mountinfo, &cgroup, controllers)?, user_namespace, systemd: None })
     }
@@ -101,11 +101,15 @@ impl Hierarchy {
 
 /// Empty when there is no such file.
 pub(super) fn read(path: &Path) -> Result<String> {
-    let text = super::told(path, crate::text::read(path, u64::MAX))?.unwrap_or_default();
-    String::from_utf8(text).map_err(|_| Error::new(format!("{} is not UTF-8", path.display())))
+    String::from_utf8(bytes(path)?).map_err(|_| Error::new(format!("{} is not UTF-8", path.display())))
 }
 
-fn hierarchies(mountinfo: &str, cgroup: &str, v2_controllers: impl Fn(&Path) -> Result<String>) -> Result<Vec<Hierarchy>> {
+/// The same of a file that has names in it.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
+    Ok(super::told(path, crate::text::read(path, u64::MAX))?.unwrap_or_default())
+}
+
+fn hierarchies(mountinfo: &[u8], cgroup: &str, v2_controllers: impl Fn(&Path) -> Result<String>) -> Result<Vec<Hierarchy>> {
     let mounts = mountinfo::parse(mountinfo);
     let mut found: Vec<Hierarchy> = Vec::new();
     for line in cgroup.lines() {
@@ -166,7 +170,7 @@ mod tests {
     const OWN: &str = "9:name=systemd:/\n4:memory:/a/b\n1:cpu,cpuacct:/\n0::/u\n";
 
     fn of(mountinfo: &str) -> Vec<(Version, String, String, String)> {
-        let all = hierarchies(mountinfo, OWN, |_| Ok("hugetlb\n".to_owned())).unwrap();
+        let all = hierarchies(mountinfo.as_bytes(), OWN, |_| Ok("hugetlb\n".to_owned())).unwrap();
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         all.iter().map(|h| (h.version, h.controllers.join(","), text(&h.mount), text(&h.own))).collect()
     }

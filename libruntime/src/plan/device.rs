@@ -68,7 +68,8 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
         _ => return draft.refuse(place, format!("{}:{} is no device number", asked.major(), asked.minor())),
     };
     let path = asked.path();
-    let (Some(at), Some(source)) = (draft.at(&format!("{place}.path"), path), draft.take(place, c_path(path))) else { return };
+    let Some(at) = draft.at(&format!("{place}.path"), path) else { return };
+    let Some(source) = draft.take(place, c_path(path)) else { return };
     if at.is_root() {
         return draft.refuse(format!("{place}.path"), "`/` is no place for a device");
     }

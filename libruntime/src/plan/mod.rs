@@ -184,7 +184,14 @@ struct Draft<'a> {
     /// The program is kept when it has been found.
     pin: bool,
     wall: Option<u64>,
+    /// Bytes that are left for [`place::At::weight`].
+    room: usize,
 }
+
+/// Of a draft that nobody has filled.
+const ROOM: usize = 64 << 20;
+/// Warnings that are told.
+const TOLD: usize = 100;
 
 impl<'a> Draft<'a> {
     fn new(bundle: &Bundle, host: &'a Host, options: &'a Options) -> Self {
@@ -210,6 +217,7 @@ impl<'a> Draft<'a> {
             mount_label: None,
             warnings: Vec::new(),
             maps: Default::default(),
+            room: ROOM,
         }
     }
 
@@ -228,8 +236,16 @@ impl<'a> Draft<'a> {
 
     /// A place inside the container, resolved as the spec's annotation says.
     fn at(&mut self, place: &str, path: &std::path::Path) -> Option<place::At> {
+        if self.room == 0 {
+            return None;
+        }
         let at = place::At::new(path, self.resolve, self.own_root);
-        self.take(place, at)
+        let at = self.take(place, at)?;
+        self.room = self.room.saturating_sub(at.weight());
+        if self.room == 0 {
+            self.refuse(place, "is one of so many deep paths that the plan would not fit in memory");
+        }
+        Some(at)
     }
 
     fn finish(mut self, spec: &Spec, warnings: Vec<String>) -> Result<Plan, Vec<Error>> {
@@ -247,7 +263,11 @@ impl<'a> Draft<'a> {
         if !self.errors.is_empty() {
             return Err(self.located());
         }
-        let warnings = [std::mem::take(&mut self.warnings), warnings].concat();
+        let mut warnings = [std::mem::take(&mut self.warnings), warnings].concat();
+        if let Some(more) = warnings.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            warnings.truncate(TOLD);
+            warnings.push(format!("config.json: {more} more like these"));
+        }
         self.child.sort_by_key(|step| step.stage);
         let parent = self.before.into_iter().chain(self.parent).collect();
         let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. } | Op::Terminal { .. }));

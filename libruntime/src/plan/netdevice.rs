@@ -19,10 +19,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     for (host, device) in devices {
         let place = format!("{place}[{host}]");
         let inside = device.name().as_ref().filter(|name| !name.is_empty()).unwrap_or(host);
-        for name in [host, inside] {
-            if !is_name(name) {
-                draft.refuse(&place, format!("`{name}` is no name of a network device"));
-            }
+        let renamed = Some(inside).filter(|inside| *inside != host);
+        for name in [Some(host), renamed].into_iter().flatten().filter(|name| !is_name(name)) {
+            draft.refuse(&place, format!("`{name}` is no name of a network device"));
         }
         let op = NetDevice { host: host.clone().into_bytes(), inside: inside.clone().into_bytes() };
         draft.parent.push(ParentStep { op: ParentOp::NetDevice(op), origin: place });

@@ -34,12 +34,18 @@ pub struct Held {
     pub path: CString,
 }
 
+/// `PATH_MAX`, without the NUL (path_resolution(7)).
+const LONGEST: usize = 4095;
+
 impl At {
-    /// `path` must be absolute. `..` never climbs out: openat2(2) sees to that, and cleaning here keeps the parents right.
+    /// `path` must be absolute, and no longer than the kernel takes. `..` never climbs out: openat2(2) sees to that, and cleaning here keeps the parents right.
     pub fn new(path: &Path, resolve: Resolve, own_root: bool) -> Result<Self> {
         if !path.is_absolute() {
             let what = format!("`{}` is not an absolute path", path.display());
             return Err(Error::new(what).hint("paths inside the container begin with `/`"));
+        }
+        if path.as_os_str().len() > LONGEST {
+            return Err(Error::new(format!("a path of {} bytes; {LONGEST} are the most", path.as_os_str().len())));
         }
         let mut names: Vec<&[u8]> = Vec::new();
         for component in path.components() {
@@ -59,6 +65,11 @@ impl At {
             direct: own_root && names.len() == 1,
             held: None,
         })
+    }
+
+    /// Bytes that the places above it take: of a path of many short names far more than the path itself.
+    pub fn weight(&self) -> usize {
+        self.parents.iter().map(|parent| parent.as_bytes().len() + size_of::<CString>()).sum()
     }
 
     /// Whether it is the root itself.
@@ -108,5 +119,7 @@ mod tests {
     fn relative_paths_and_nul_bytes_are_refused() {
         assert!(At::new(Path::new("a/b"), Resolve::InRoot, true).is_err());
         assert!(At::new(Path::new("/a\0b"), Resolve::InRoot, true).is_err());
+        let long = |bytes: usize| At::new(Path::new(&format!("/{}", "a".repeat(bytes - 1))), Resolve::InRoot, true);
+        assert!(long(4095).is_ok() && long(4096).unwrap_err().to_string() == "a path of 4096 bytes; 4095 are the most");
     }
 }

@@ -86,6 +86,7 @@ fn what_is_wrong_is_refused_with_its_place() {
             json!([{"path": "x", "type": "p"}]),
             "linux.devices[0].path: `x` is not an absolute path (hint: paths inside the container begin with `/`)",
         ),
+        ("/linux/devices", json!([{"path": "/dev/\0", "type": "p"}]), "linux.devices[0].path: `/dev/\0` contains a NUL byte"),
         ("/mounts/-", mount(&["copy-symlink"]), "mounts[1].options: mount option `copy-symlink` is not supported"),
         ("/mounts/-", mount(&["idmap"]), "mounts[1].options: only a bind mount can be id-mapped"),
         ("/mounts/-", mount(&["tmpcopyup"]), "mounts[1].options: `tmpcopyup` is for a `tmpfs`"),
@@ -131,6 +132,38 @@ fn what_is_wrong_is_refused_with_its_place() {
     for (pointer, value, reason) in cases {
         assert_eq!(plan(with(pointer, value), &Options::default()).unwrap_err(), [format!("config.json: {reason}")], "{pointer}");
     }
+}
+
+/// The places above one took the square of its length: a plan of some megabytes of config.json filled the memory.
+#[test]
+fn deep_paths_are_refused_before_they_fill_the_memory() {
+    let deep = |n: usize, depth: usize| {
+        let mounts: Vec<Value> =
+            (0..n).map(|n| json!({"destination": "/a".repeat(depth) + &n.to_string(), "type": "tmpfs"})).collect();
+        plan(with("/mounts", json!(mounts)), &Options::default())
+    };
+    assert_eq!(deep(1, 500_000).unwrap_err(), ["config.json: mounts[0].destination: a path of 1000001 bytes; 4095 are the most"]);
+    let said = deep(4000, 2000).unwrap_err();
+    assert!(said.len() == 1 && said[0].contains("].destination: is one of so many deep paths"), "{said:?}");
+    assert!(deep(10, 2000).is_ok());
+}
+
+#[test]
+fn what_has_no_effect_is_told_a_hundred_times() {
+    let spec = serde_json::from_value(minimal()).unwrap();
+    let unknown = (0..150).map(|n| format!("k{n}")).collect();
+    let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown };
+    let plan = Plan::new(&bundle, &Host::recorded(0, 0), &Options::default()).unwrap();
+    assert_eq!((plan.warnings.len(), plan.warnings[100].as_str()), (101, "config.json: 50 more like these"));
+}
+
+#[test]
+fn a_device_that_keeps_its_bad_name_has_one_reason() {
+    let mut spec = with("/linux/netDevices", json!({"a b": {}, "c d": {"name": "e f"}}));
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "network"}));
+    let reasons = plan(spec, &Options::default()).unwrap_err();
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    assert_eq!(reasons[0], "config.json: linux.netDevices[a b]: `a b` is no name of a network device");
 }
 
 #[test]

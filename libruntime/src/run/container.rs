@@ -1,7 +1,7 @@
 //! What the parent holds of a container while it is brought up and followed: its process, its socket, its keeper.
 
 use super::interrupt::Interrupt;
-use super::keeper;
+use super::{fault, keeper};
 use crate::plan::op::Sync;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::sys::process::{self, Ended, Pid};
@@ -46,6 +46,11 @@ impl KeeperProcess {
             // Init has told it that the sandbox has ended, a moment before we hear of it.
             Ended::Exited(0) => Ok(()),
             // Without one the placeholders' locks are gone, and with them the protection.
+            // 1: it has said what before.
+            Ended::Exited(errno @ 2..) => {
+                let what = Error::new("the keeper of placeholders cannot wait for the sandbox's end");
+                Err(what.cause(fault::describe(Errno::from_raw(errno))))
+            }
             _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
         }
     }

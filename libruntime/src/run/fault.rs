@@ -40,13 +40,16 @@ impl Fault {
 
     /// The fault in the pipe; `None` at its end: nobody failed.
     pub fn receive(pipe: BorrowedFd) -> SysResult<Option<Fault>> {
-        let mut b = [0; 8];
-        if file::read(pipe, &mut b)? < b.len() {
-            return Ok(None);
-        }
+        let mut bytes = [0; 8];
+        let whole = file::read(pipe, &mut bytes)? == bytes.len();
+        Ok(whole.then(|| Fault::of(bytes)))
+    }
+
+    /// As it is sent.
+    pub fn of(b: [u8; 8]) -> Fault {
         let column = if b[0] == Column::Keeper as u8 { Column::Keeper } else { Column::Child };
         let (step, errno) = (u16::from_ne_bytes([b[2], b[3]]), i32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
-        Ok(Some(Fault { column, step, errno }))
+        Fault { column, step, errno }
     }
 
     /// Whether a hook of the child's column failed.

@@ -12,8 +12,10 @@ pub(super) fn fork(child: &mut Child) -> Result<()> {
     // What the terminal sends to its foreground group (Ctrl-C) reaches codexrun, which forwards it: not us a second time.
     process::setsid()?;
     let mut stack = std::mem::take(&mut child.stack);
+    // The command's process counts on.
+    let step = child.step;
     let command = process::clone_shared(&mut stack, go_on, child)?;
-    init(child, command)
+    init(child, step, command)
 }
 
 fn go_on(child: &mut Child) -> i32 {
@@ -22,13 +24,13 @@ fn go_on(child: &mut Child) -> i32 {
 }
 
 /// No descriptor of the host or of the caller stays open in PID 1: not even standard output, which would keep a reader waiting.
-fn init(child: &Child, command: Pid) -> ! {
+fn init(child: &Child, step: u16, command: Pid) -> ! {
     let ended = child.ended.as_ref();
     let faults = child.faults.as_fd();
     let kept = [ended.map_or(-1, |fd| fd.as_raw_fd()), faults.as_raw_fd(), -1, -1];
     // Faults go last, so that there is a way to tell what failed before; that they are closed says that nothing did.
     if let Err(errno) = file::close_all_but(kept).and_then(|()| file::close_copy(faults)) {
-        Fault { column: Column::Child, step: child.step, errno: errno as i32 }.send(faults);
+        Fault { column: Column::Child, step, errno: errno as i32 }.send(faults);
         process::exit(1);
     }
     let code = attend(command).map_or(1, |ended| ended.code().into());

@@ -14,6 +14,7 @@ use crate::plan::place::c_path;
 use crate::sys::file::{self, Resolve, Stat};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result, signal};
+use crate::text;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -44,8 +45,9 @@ impl Keeper<'_> {
         };
         // Nobody must wait for the end of what only we still hold open.
         drop((self.gate, self.faults));
-        if await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd)).is_err() {
-            process::exit(1);
+        if let Err(errno) = await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd)) {
+            // The only way left to say it; every errno fits.
+            process::exit(errno as i32);
         }
         outlast(release(kept))
     }
@@ -279,7 +281,7 @@ struct Namespace {
 impl Namespace {
     /// Whether the process that it is seen through has been killed, or is on its way out.
     fn ending(&self) -> bool {
-        let Ok(status) = std::fs::read_to_string(self.process.join("status")) else { return true };
+        let Ok(status) = text::lossy(&self.process.join("status")) else { return true };
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
         let pending = |name| u64::from_str_radix(field(name), 16).is_ok_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1);
         field("State:").starts_with(['Z', 'X']) || pending("SigPnd:") || pending("ShdPnd:")
@@ -301,7 +303,7 @@ fn mount_namespaces() -> Vec<Namespace> {
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let process = entry.path();
         if std::fs::read_link(process.join("ns/mnt")).is_ok_and(|namespace| seen.insert(namespace)) {
-            let text = std::fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+            let text = std::fs::read(process.join("mountinfo")).unwrap_or_default();
             let points = mountinfo::parse(&text).into_iter().map(|mount| mount.point).collect();
             found.push(Namespace { process, points });
         }

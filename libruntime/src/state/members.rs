@@ -42,7 +42,7 @@ pub fn innermost_pid(pid: i32) -> Option<i32> {
 
 /// `NSpid` (proc_pid_status(5)): one number for each namespace from the caller's down to the process's own.
 fn numbers(pid: i32) -> Vec<i32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = crate::text::lossy(format!("/proc/{pid}/status").as_ref()).unwrap_or_default();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
     numbers.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
@@ -93,6 +93,8 @@ fn pid_namespace(process: &str) -> Option<PathBuf> {
 mod tests {
     use super::super::tests::{record, sleeper};
     use super::*;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn the_family_is_who_descends_from_the_first_or_shares_a_namespace_with_it() {
@@ -110,6 +112,19 @@ mod tests {
             hidden(8, 1),
         ];
         assert_eq!(family(&all, 5), [5, 6, 7, 10, 20, 30]);
+    }
+
+    /// A container whose payload did so had no members any more, and could not be told from others.
+    #[test]
+    fn a_process_may_call_itself_what_it_likes() {
+        let script = "printf '\\377) S 1' >/proc/$$/comm; echo; read word";
+        let mut child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert_eq!(innermost_pid(pid), Some(pid));
+        assert_eq!(seen(&pid.to_string()).unwrap().parent, i32::try_from(std::process::id()).unwrap());
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 
     #[test]

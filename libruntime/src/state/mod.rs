@@ -5,7 +5,7 @@ mod control;
 mod events;
 mod id;
 mod members;
-mod process;
+pub(crate) mod process;
 mod signal;
 mod store;
 mod time;
@@ -180,7 +180,7 @@ impl Record {
                 return Ok(process);
             }
         }
-        Err(Error::new("no process of the container can be looked into, so it cannot be joined"))
+        Err(Error::new("no process of the container can be looked into, so it cannot be joined").cause(Errno::EACCES.desc()))
     }
 
     /// The two FIFOs by which a created container is started, if it still waits for that.

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// The facts of `/proc/PID/stat` that a status, and a family, are derived from.
-pub(super) struct Stat {
+pub(crate) struct Stat {
     /// Neither a zombie nor on its way out.
     pub alive: bool,
     /// 0 when it is outside of the caller's pid namespace.
@@ -42,7 +42,7 @@ impl Stat {
 
     /// proc_pid_stat(5). The second field is the command's name in parentheses and may hold anything, `)` and spaces too:
     /// the fields are counted from the last `)`.
-    fn parse(text: &[u8]) -> Option<Stat> {
+    pub fn parse(text: &[u8]) -> Option<Stat> {
         let after = text.iter().rposition(|&b| b == b')')? + 1;
         let rest = std::str::from_utf8(&text[after..]).ok()?;
         let mut fields = rest.split_ascii_whitespace();

@@ -2,6 +2,7 @@
 
 use super::wire::{Message, Method, Writer, call, rest};
 use crate::sys::file::tell;
+use crate::sys::socket;
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
@@ -10,15 +11,21 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long an answer may take: as long as libdbus waits. A scope without dependencies is a matter of milliseconds.
+/// How long an answer may take, to its last byte: as long as libdbus waits. A scope without dependencies is a matter of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(25);
+/// Signals that are kept until somebody waits for them, and the longest; the end of a job has a few hundred bytes.
+const KEPT: (usize, usize) = (1024, 4096);
 
 /// A connection that has been let in.
 #[derive(Debug)]
 pub struct Bus {
     socket: UnixStream,
+    /// For an answer.
+    patience: Duration,
+    /// When the one that is waited for must be there.
+    deadline: Instant,
     serial: u32,
     /// Nobody else is on it: messages have no destination, and signals come unasked.
     pub direct: bool,
@@ -46,7 +53,7 @@ impl Bus {
     pub fn connect(user: bool) -> Result<Bus> {
         let mut said = Vec::new();
         for address in addresses(user)? {
-            match Bus::at(&address) {
+            match Bus::at(&address, PATIENCE) {
                 Ok(bus) => return Ok(bus),
                 Err(e) => said.push(format!("{}: {e}", name(&address.socket))),
             }
@@ -60,13 +67,17 @@ impl Bus {
     #[cfg(test)]
     pub fn direct(path: &Path) -> io::Result<Bus> {
         let socket = SocketAddr::from_pathname(path)?;
-        Bus::at(&Address { socket, direct: true })
+        Bus::at(&Address { socket, direct: true }, PATIENCE)
     }
 
-    fn at(address: &Address) -> io::Result<Bus> {
-        let socket = UnixStream::connect_addr(&address.socket)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let mut bus = Bus { socket, serial: 0, direct: address.direct, signals: VecDeque::new() };
+    fn at(address: &Address, patience: Duration) -> io::Result<Bus> {
+        let socket = match address.socket.as_pathname() {
+            Some(path) => socket::unix(path, Some(patience))?.into(),
+            None => UnixStream::connect_addr(&address.socket)?,
+        };
+        socket.set_write_timeout(Some(patience))?;
+        let deadline = Instant::now() + patience;
+        let mut bus = Bus { socket, patience, deadline, serial: 0, direct: address.direct, signals: VecDeque::new() };
         bus.authenticate()?;
         Ok(bus)
     }
@@ -89,7 +100,7 @@ impl Bus {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") && line.len() < 1024 {
             let mut byte = [0];
-            self.socket.read_exact(&mut byte)?;
+            self.read_exact(&mut byte)?;
             line.extend(byte);
         }
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
@@ -101,6 +112,7 @@ impl Bus {
         let destination = method.destination.filter(|_| !self.direct);
         let bytes = call(self.serial, &Method { destination, ..*method }, signature, body);
         tell(self.socket.as_fd(), &bytes).map_err(|e| Failure::Broken(e.into()))?;
+        self.be_patient();
         loop {
             let message = self.receive().map_err(Failure::Broken)?;
             match (message.reply, &message.error) {
@@ -110,7 +122,8 @@ impl Bus {
                     return Err(Failure::Refused(name.clone(), said));
                 }
                 (Some(_), _) => {}
-                (None, _) => self.signals.push_back(message),
+                (None, _) if self.signals.len() < KEPT.0 && message.length() <= KEPT.1 => self.signals.push_back(message),
+                (None, _) => {}
             }
         }
     }
@@ -129,11 +142,27 @@ impl Bus {
         Message::read(&head, &bytes).ok_or_else(garbled)
     }
 
-    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        self.socket.read_exact(buffer).map_err(|e| match e.kind() {
-            ErrorKind::WouldBlock => io::Error::new(ErrorKind::TimedOut, format!("no answer in {} s", PATIENCE.as_secs())),
-            _ => e,
-        })
+    /// What is waited for from now on has its time from now on, whatever else comes meanwhile.
+    pub fn be_patient(&mut self) {
+        self.deadline = Instant::now() + self.patience;
+    }
+
+    fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::new(ErrorKind::TimedOut, format!("no answer in {} s", self.patience.as_secs())));
+            }
+            // Asked for anew each time: a timeout that stayed would begin again with every byte.
+            self.socket.set_read_timeout(Some(left))?;
+            match self.socket.read(buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(n) => buffer = &mut buffer[n..],
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -167,7 +196,7 @@ fn of(path: &Path) -> Option<SocketAddr> {
 }
 
 /// `unix:path=/run/bus,guid=…` or `unix:abstract=…`; `%41` is a byte ("Server Addresses").
-fn parse(address: &str) -> Option<SocketAddr> {
+pub fn parse(address: &str) -> Option<SocketAddr> {
     let pairs = address.strip_prefix("unix:")?;
     pairs.split(',').find_map(|pair| match pair.split_once('=')? {
         ("path", value) => of(Path::new(std::ffi::OsStr::from_bytes(&unescape(value)?))),
@@ -194,6 +223,7 @@ fn name(address: &SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn addresses_are_read_as_the_specification_writes_them() {
@@ -202,6 +232,36 @@ mod tests {
         assert_eq!(named("unix:guid=0,abstract=/tmp/dbus-%41%2c").as_deref(), Some("/tmp/dbus-A,"));
         for wrong in ["", "tcp:host=x", "unix:", "unix:path=%4", "unix:path=%zz"] {
             assert_eq!(named(wrong), None, "{wrong}");
+        }
+    }
+
+    /// A peer that lets us in, or not even that, and then sends a byte every few milliseconds for as long as we listen.
+    fn trickle(greeting: &'static [u8], each: &'static [u8]) -> (tempfile::TempDir, Address) {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(dir.path().join("bus")).unwrap();
+        std::thread::spawn(move || {
+            let mut peer = listener.accept().unwrap().0;
+            peer.write_all(greeting).unwrap();
+            while each.iter().all(|byte| peer.write_all(&[*byte]).is_ok()) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let socket = SocketAddr::from_pathname(dir.path().join("bus")).unwrap();
+        (dir, Address { socket, direct: true })
+    }
+
+    #[test]
+    fn who_trickles_bytes_without_end_is_given_up() {
+        let (patience, call) = (Duration::from_millis(100), Method { destination: None, path: "/", interface: "a.b", name: "C" });
+        let (_dir, address) = trickle(b"", b"D");
+        assert_eq!(Bus::at(&address, patience).unwrap_err().kind(), ErrorKind::TimedOut);
+        // One message of sixteen bytes after the other that answers nothing, and one that never comes to its end.
+        let endless: [&[u8]; 2] = [b"l\x04\0\x01\0\0\0\0\x01\0\0\0\0\0\0\0", b"l\x02\0\x01\0\0\x01\0"];
+        for each in endless {
+            let (_dir, address) = trickle(b"DATA\r\nOK 0\r\n", each);
+            let mut bus = Bus::at(&address, patience).unwrap();
+            let began = Instant::now();
+            assert!(bus.call(&call, "", Writer::default()).is_err() && began.elapsed() < 50 * patience);
         }
     }
 }

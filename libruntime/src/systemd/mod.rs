@@ -1,9 +1,9 @@
 //! systemd, as far as a runtime needs it: units that are started, changed and stopped (org.freedesktop.systemd1(5)).
 
-mod bus;
+pub(crate) mod bus;
 pub mod text;
 pub mod value;
-mod wire;
+pub(crate) mod wire;
 
 use crate::{Error, Result};
 use bus::{Bus, Failure};
@@ -142,6 +142,7 @@ impl Manager {
     fn done(&mut self, what: &str, answer: Result<Message, Failure>) -> Result<()> {
         let answer = answer.map_err(|e| failed(what, e))?;
         let job = answer.body().text().unwrap_or_default().to_owned();
+        self.0.be_patient();
         loop {
             let message = self.0.signal().map_err(|e| failed(what, Failure::Broken(e)))?;
             let mut body = message.body();

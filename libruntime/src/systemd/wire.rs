@@ -201,6 +201,11 @@ impl Message {
         Some(message)
     }
 
+    /// Bytes of its body.
+    pub fn length(&self) -> usize {
+        self.body.len()
+    }
+
     /// For its body, from the beginning.
     pub fn body(&self) -> Reader<'_> {
         Reader { bytes: &self.body, at: 0 }

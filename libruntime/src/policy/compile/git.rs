@@ -160,43 +160,88 @@ fn resolve(value: &str, base: &Path, walk: &Walk) -> PathBuf {
 
 /// One line of git-config(1).
 #[derive(Debug, PartialEq, Eq)]
-struct Setting {
+pub(crate) struct Setting {
     /// Lower case, as are keys.
-    section: String,
+    pub section: String,
     /// `[section "name"]`
-    name: String,
-    key: String,
-    value: String,
+    pub name: String,
+    pub key: String,
+    pub value: String,
 }
 
-fn settings(text: &str) -> Vec<Setting> {
-    let (mut section, mut name, mut all) = (String::new(), String::new(), Vec::new());
-    for line in text.lines().map(str::trim) {
-        if let Some((head, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
-            let (word, quoted) = head.split_once(' ').unwrap_or((head, ""));
-            section = word.trim().to_lowercase();
-            name = quoted.trim().trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
-            all.extend(setting(&section, &name, rest));
+pub(crate) fn settings(text: &str) -> Vec<Setting> {
+    let (mut section, mut name, mut all, mut rest) = (String::new(), String::new(), Vec::new(), text.trim_start());
+    while !rest.is_empty() {
+        let line = rest.split('\n').next().unwrap_or(rest);
+        if let Some(head) = rest.strip_prefix('[') {
+            (section, name, rest) = header(head);
+        } else if let Some((key, _)) = line.split_once('=').filter(|_| !line.starts_with(['#', ';'])) {
+            let value;
+            (value, rest) = self::value(&rest[key.len() + 1..]);
+            all.push(Setting { section: section.clone(), name: name.clone(), key: key.trim().to_lowercase(), value });
         } else {
-            all.extend(setting(&section, &name, line));
+            rest = &rest[line.len()..];
         }
+        rest = rest.trim_start();
     }
     all
 }
 
-fn setting(section: &str, name: &str, line: &str) -> Option<Setting> {
-    let (key, value) = line.split_once('=')?;
-    let key = key.trim();
-    if key.starts_with(['#', ';']) || key.is_empty() {
-        return None;
+/// What stands behind a `[`: the section, its name, and the rest of the text. `[section.name]` is the old way.
+fn header(text: &str) -> (String, String, &str) {
+    let (mut section, mut name, mut quoted, mut end) = (String::new(), String::new(), false, text.len());
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' if quoted => name.extend(chars.next().map(|(_, c)| c)),
+            '\n' | ']' if c == '\n' || !quoted => {
+                end = at + 1;
+                break;
+            }
+            c if quoted => name.push(c),
+            c => section.push(c),
+        }
     }
-    let value = value.trim();
-    let value = match value.strip_prefix('"') {
-        Some(quoted) => quoted.split_once('"').map_or(quoted, |(inside, _)| inside),
-        None => value.split([';', '#']).next().unwrap_or_default().trim_end(),
-    };
-    let value = value.replace("\\\\", "\\");
-    Some(Setting { section: section.into(), name: name.into(), key: key.to_lowercase(), value })
+    let section = section.trim().to_lowercase();
+    match section.split_once('.').filter(|_| name.is_empty()) {
+        Some((section, name)) => (section.to_owned(), name.to_owned(), &text[end..]),
+        None => (section, name, &text[end..]),
+    }
+}
+
+/// A value, which may have quotes anywhere and go on in the next line after a `\`, and the rest of the text.
+fn value(text: &str) -> (String, &str) {
+    let text = text.trim_start_matches([' ', '\t']);
+    // What is blank at the end counts only where it is quoted.
+    let (mut value, mut kept, mut quoted, mut end) = (String::new(), 0, false, text.len());
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\n' => {
+                end = at;
+                break;
+            }
+            '"' => quoted = !quoted,
+            '\\' => match chars.next().map(|(_, c)| c) {
+                Some('n') => value.push('\n'),
+                Some('t') => value.push('\t'),
+                Some('b') => value.push('\x08'),
+                Some('\n') | None => continue,
+                Some(c) => value.push(c),
+            },
+            ';' | '#' if !quoted => {
+                end = at + text[at..].find('\n').unwrap_or(text.len() - at);
+                break;
+            }
+            c => value.push(c),
+        }
+        if quoted || !c.is_whitespace() {
+            kept = value.len();
+        }
+    }
+    value.truncate(kept);
+    (value, &text[end..])
 }
 
 #[cfg(test)]
@@ -210,5 +255,23 @@ mod tests {
         let all: Vec<String> =
             settings(text).into_iter().map(|s| format!("{} {} {} {}", s.section, s.name, s.key, s.value)).collect();
         assert_eq!(all, ["core  hookspath .githooks", "submodule lib/x url a;b", "include  path ../.gitconfig"]);
+    }
+
+    /// As `git config --list` says it; found by writing values as git writes them (`fuzz/targets/foreign.rs`).
+    #[test]
+    fn quotes_may_stand_anywhere_and_a_line_may_go_on_in_the_next() {
+        let text = "[submodule \"a]\\\"b\"]\nurl = x\n[core]\nhooksPath = \".git\"h\"oo ks\" ; c\na = b\\\\\nc = d\\\n  e\\tf \n\
+                    [submodule.Old] url=\" # \"\nbare\n# x = y\n[broken\nk = v";
+        let all: Vec<String> =
+            settings(text).into_iter().map(|s| format!("{}|{}|{}|{}", s.section, s.name, s.key, s.value)).collect();
+        let expected = [
+            "submodule|a]\"b|url|x",
+            "core||hookspath|.githoo ks",
+            "core||a|b\\",
+            "core||c|d  e\tf",
+            "submodule|old|url| # ",
+            "broken||k|v",
+        ];
+        assert_eq!(all, expected);
     }
 }

@@ -5,7 +5,7 @@
 
 mod because;
 mod choice;
-mod git;
+pub(crate) mod git;
 mod globs;
 mod kernel;
 mod limits;

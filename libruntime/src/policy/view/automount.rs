@@ -18,10 +18,10 @@ pub(super) struct Automounts {
 
 impl Automounts {
     pub fn probe() -> Self {
-        Self::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+        Self::parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
     }
 
-    fn parse(mountinfo: &str) -> Self {
+    fn parse(mountinfo: &[u8]) -> Self {
         let mut all = Automounts::default();
         for mount in mountinfo::parse(mountinfo) {
             let point = mount.point;
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn only_what_would_be_mounted_is_not_entered() {
         let all = Automounts::parse(
-            "1 0 0:1 / / rw - ext4 /dev/vda rw\n\
+            b"1 0 0:1 / / rw - ext4 /dev/vda rw\n\
              2 1 0:2 / /net rw - autofs map rw,fd=7,indirect\n\
              3 2 0:3 / /net/up rw - nfs4 up:/ rw\n\
              4 1 0:4 / /data\\040b rw - autofs systemd-1 rw,fd=9,direct\n\

@@ -97,7 +97,7 @@ fn run(program: &Path, options: &Checkpoint, words: &[std::ffi::OsString]) -> Re
 
 /// The mounts that a process sees.
 fn mounts(pid: i32) -> Result<Vec<Mount>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"));
+    let text = std::fs::read(format!("/proc/{pid}/mountinfo"));
     let text = text.map_err(|e| Error::new("cannot read the container's mounts").cause(e))?;
     Ok(mountinfo::parse(&text))
 }

@@ -42,7 +42,7 @@ fn root(plan: &Plan) -> Option<MountAttr> {
 
 /// The files may be of a criu that did not write it down.
 fn privileges(plan: &Plan, first: Pid) -> Result<()> {
-    let status = std::fs::read_to_string(format!("/proc/{first}/status")).unwrap_or_default();
+    let status = crate::text::lossy(format!("/proc/{first}/status").as_ref()).unwrap_or_default();
     match no_new_privs(plan) && !status.lines().any(|line| line == "NoNewPrivs:\t1") {
         true => Err(refuse::no_new_privileges("criu has restored the container without it, and it was ended")),
         false => Ok(()),

@@ -72,7 +72,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let outside = of(pid, &[]);
-        let own = crate::mountinfo::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap());
+        let own = crate::mountinfo::parse(&fs::read("/proc/self/mountinfo").unwrap());
         let inside = of(pid, &own);
         child.kill().unwrap();
         child.wait().unwrap();

@@ -129,7 +129,7 @@ mod tests {
 ";
 
     fn mounts(text: &str) -> Vec<Mount> {
-        text.lines().filter_map(Mount::parse).collect()
+        text.lines().filter_map(|line| Mount::parse(line.as_bytes())).collect()
     }
 
     fn placed() -> Vec<Placed<'static>> {

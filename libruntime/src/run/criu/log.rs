@@ -18,7 +18,7 @@ pub(super) fn failure(what: &str, log: &Path, said: &str) -> Error {
 }
 
 /// `(00.012345)      7: Error (criu/cr-dump.c:1781): Dumping FAILED.` → `Dumping FAILED.`
-fn errors(text: &str) -> Vec<&str> {
+pub(crate) fn errors(text: &str) -> Vec<&str> {
     let sentence = |line: &'_ str| -> Option<usize> {
         let error = line.find("Error (")?;
         Some(error + line.get(error..)?.find("): ")? + 3)

@@ -7,7 +7,7 @@ mod confine;
 mod descriptors;
 mod external;
 mod hooks;
-mod log;
+pub(crate) mod log;
 mod namespace;
 mod program;
 mod refuse;

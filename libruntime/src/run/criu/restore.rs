@@ -210,7 +210,7 @@ fn read_pid(file: &Path) -> Option<Pid> {
 }
 
 fn own_mounts() -> Result<Vec<Mount>> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo");
+    let text = std::fs::read("/proc/self/mountinfo");
     Ok(mountinfo::parse(&text.map_err(|e| Error::new("cannot read /proc/self/mountinfo").cause(e))?))
 }
 
