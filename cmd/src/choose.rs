@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use libruntime::policy::choice::{self, Choices, Limits};
+use libruntime::policy::isolation;
 use libruntime::{Error, Result};
 
 /// What `spec --from-policy`, `sandbox` and `plan --policy` add to a policy.
@@ -29,9 +30,22 @@ pub struct Choose {
     /// Protect the .git of every repository below the writable roots
     #[arg(long)]
     pub nested_git: bool,
+    /// Landlock's rules behind the mounts, as a second wall
+    #[arg(long)]
+    pub landlock: bool,
+    /// By what the policy is enforced [default: namespaces]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub isolation: Option<Isolation>,
+    /// What may be given up without namespaces: processes, metadata, carve-outs, attributes, private-tmp, proxy-only, signals,
+    /// abstract-sockets, device-ioctl
+    #[arg(long, value_name = "CLAUSE", value_delimiter = ',')]
+    pub accept_loss: Vec<String>,
     /// Limit pids, memory, cpus, files or wall (seconds)
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
+    /// Resolve names inside, and reach this port of them through the proxy, for programs that know of none; may be repeated
+    #[arg(long, value_name = "PORT")]
+    pub dns: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -42,12 +56,42 @@ pub enum Git {
     Commit,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Isolation {
+    /// Namespaces, mounts and a filter
+    Namespaces,
+    /// Landlock and a filter, where user namespaces are forbidden
+    Landlock,
+    /// Namespaces if the caller may make them, else Landlock
+    Auto,
+}
+
 impl Choose {
     /// Whether any of them was given.
     pub fn is_given(&self) -> bool {
-        let Choose { additional, private_tmp, device, git, cache, deny_secrets, nested_git, limit } = self;
-        let lists = [additional, device, cache, limit];
-        lists.iter().any(|list| !list.is_empty()) || *private_tmp || git.is_some() || *deny_secrets || *nested_git
+        let Choose {
+            additional,
+            private_tmp,
+            device,
+            git,
+            cache,
+            deny_secrets,
+            nested_git,
+            limit,
+            dns,
+            landlock,
+            isolation,
+            accept_loss,
+        } = self;
+        let lists = [additional, device, cache, limit, accept_loss];
+        lists.iter().any(|list| !list.is_empty())
+            || !dns.is_empty()
+            || *private_tmp
+            || git.is_some()
+            || *deny_secrets
+            || *nested_git
+            || *landlock
+            || isolation.is_some()
     }
 
     /// The choices that the switches make.
@@ -61,10 +105,18 @@ impl Choose {
                 Some(Git::Commit) => choice::Git::Commit,
             },
             limits: self.limits()?,
+            landlock: self.landlock,
+            isolation: match self.isolation {
+                None | Some(Isolation::Namespaces) => isolation::Isolation::Namespaces,
+                Some(Isolation::Landlock) => isolation::Isolation::Landlock,
+                Some(Isolation::Auto) => isolation::Isolation::Auto,
+            },
             ..Choices::default()
         };
         self.device.iter().try_for_each(|name| choices.device(name))?;
+        self.dns.iter().try_for_each(|port| choices.port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
+        self.accept_loss.iter().try_for_each(|name| choices.accept(name))?;
         Ok(choices)
     }
 

@@ -5,9 +5,12 @@ mod choice;
 mod cli;
 mod end;
 mod fault;
+mod fetch;
 mod form;
 mod git;
 mod glob;
+mod landlock;
+mod names;
 mod network;
 mod placeholder;
 mod proxy;
@@ -55,8 +58,11 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("choices", choice::CASES),
     ("faults of others", fault::CASES),
     ("git", git::CASES),
+    ("landlock", landlock::CASES),
     ("network", network::CASES),
+    ("names", names::CASES),
     ("own proxy", proxy::CASES),
+    ("fetches", fetch::CASES),
     ("builds", build::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),

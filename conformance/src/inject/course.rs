@@ -228,7 +228,10 @@ impl<'t> Ground<'t> {
             }
         } else if self.untouched().is_err() {
             // A placeholder whose keeper was killed is taken over by the next sandbox.
-            self.sandbox("true").run(&self.turn.column.actor)?;
+            let next = self.sandbox("true").run(&self.turn.column.actor)?;
+            if next.code != 0 || !next.left.is_empty() {
+                return Ok(Some(format!("the next sandbox: {}; processes: {}", next.summary(), next.left.join("; "))));
+            }
         }
         if known {
             return Ok(Some("delete: exit 0, and the container is still known".into()));

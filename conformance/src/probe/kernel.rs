@@ -26,6 +26,7 @@ pub const VERBS: &[Verb] = &[
     ("setns", |a| setns(a[0])),
     ("userns-write", |a| userns_write(a[0], a[1])),
     ("kill", |a| said(call(libc::SYS_kill, [number(a[0]), Arg::Int(0)]))),
+    ("limit", |a| limit(number(a[0]))),
     ("pidfd-open", |a| said(call(libc::SYS_pidfd_open, [number(a[0]), Arg::Int(0)]))),
     ("ptrace", |a| ptrace_seize(number(a[0]))),
     ("ptrace-child", |_| ptrace_child()),
@@ -119,6 +120,11 @@ fn userns_write(dir: &str, file: &str) -> Outcome {
     ];
     let opened = tries.iter().filter(|t| t.is_ok()).count();
     fs::OpenOptions::new().append(true).open(file).map(|_| format!("{opened} mount calls succeeded")).map_err(Into::into)
+}
+
+/// prlimit(2): a limit of another process, that of core files.
+fn limit(pid: Arg) -> Outcome {
+    said(call(libc::SYS_prlimit64, [pid, Arg::Int(libc::RLIMIT_CORE.into()), Arg::In(&[0; 16]), Arg::Null]))
 }
 
 fn ptrace_seize(pid: Arg) -> Outcome {

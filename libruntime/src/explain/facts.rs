@@ -5,8 +5,8 @@ use super::right::names;
 use crate::bpf::{self, Calls};
 use crate::bridge::Route;
 use crate::host::Host;
-use crate::plan::Plan;
 use crate::plan::op::ParentOp;
+use crate::plan::{Plan, annotation_of as said};
 use crate::{Error, annotation};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
 use std::path::PathBuf;
@@ -26,6 +26,12 @@ pub struct Facts {
     pub no_new_privileges: bool,
     /// Each kind, and whose it is.
     pub namespaces: Vec<(&'static str, Whose)>,
+    /// `namespaces` or `landlock`.
+    pub isolation: &'static str,
+    /// Whether Landlock has rules.
+    pub landlock: bool,
+    /// Clauses of the policy that were given up.
+    pub lost: Vec<String>,
     /// What a bridge carries to and from a network of its own.
     pub routes: Vec<Route>,
     /// None: every call is made.
@@ -71,6 +77,9 @@ impl Explained<'_> {
             capabilities: names(self.who.capabilities),
             no_new_privileges: process.and_then(|process| process.no_new_privileges()) == Some(true),
             namespaces: KINDS.map(|(kind, name)| (name, whose(spec, kind))).into(),
+            isolation: if said(spec, annotation::ISOLATION).is_some() { "landlock" } else { "namespaces" },
+            landlock: said(spec, annotation::LANDLOCK).is_some(),
+            lost: said(spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
             routes: routes(spec),
             system_calls: seccomp.map(|seccomp| bpf::calls(seccomp, host.native)).transpose()?,
             environment: process.and_then(|process| process.env().clone()).unwrap_or_default(),

@@ -52,6 +52,7 @@ impl Facts {
                 "uid": self.inside.0, "gid": self.inside.1, "outside": { "uid": self.outside.0, "gid": self.outside.1 },
                 "groups": self.groups, "capabilities": self.capabilities, "noNewPrivileges": self.no_new_privileges,
             },
+            "isolation": { "by": self.isolation, "landlock": self.landlock, "lost": self.lost },
             "namespaces": namespaces.collect::<Map<_, _>>(),
             "network": self.network(),
             "systemCalls": self.system_calls.as_ref().map(calls),

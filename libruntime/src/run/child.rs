@@ -55,6 +55,8 @@ pub(super) struct Child<'a> {
     pub start: Option<Start>,
     /// Who answers for the filter.
     pub agent: Option<Agent>,
+    /// What Landlock will permit.
+    pub ruleset: Option<OwnedFd>,
     /// argv and envp of the hooks of this column.
     pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
     /// What those hooks read.
@@ -124,6 +126,7 @@ impl<'a> Child<'a> {
             target: None,
             start: None,
             agent: None,
+            ruleset: None,
             hooks: Vec::new(),
             states: States::default(),
             ended: None,

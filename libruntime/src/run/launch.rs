@@ -10,13 +10,15 @@ use super::keeper::Keeper;
 use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
+use crate::host::namespaces;
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
 use crate::resctrl::Resctrl;
 use crate::state::{Record, Reserved};
+use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::{self, Cloned, Pid, Strings};
-use crate::sys::{Errno, Result as SysResult, cred, file, signal};
+use crate::sys::{Errno, Result as SysResult, cred, file, landlock, signal};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -196,6 +198,7 @@ impl<'a> Launch<'a> {
                 None
             },
             agent: agent::connect(self)?,
+            ruleset: self.ruleset()?,
             target: self.joined.map(|joined| joined.process),
             // Touched only by the command's process, a few pages of it.
             stack: vec![0; if plan.init { STACK } else { 0 }],
@@ -223,6 +226,21 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
+    /// The Landlock ruleset, without the places that there are only inside.
+    fn ruleset(&self) -> Result<Option<OwnedFd>> {
+        for step in &self.plan.parent {
+            let ParentOp::Ruleset { handled, ports } = &step.op else { continue };
+            let made = landlock::create(handled).and_then(|ruleset| {
+                ports
+                    .iter()
+                    .try_for_each(|(port, access)| landlock::allow_port(ruleset.as_fd(), *port, *access))
+                    .map(|()| ruleset)
+            });
+            return made.map(Some).map_err(|e| failed(step, e));
+        }
+        Ok(None)
+    }
+
     /// Gives up the supplementary groups, for the child to inherit none; what the caller had.
     fn drop_groups(&self) -> Result<Option<Vec<u32>>> {
         let Some(step) = self.plan.parent.iter().find(|step| step.op == ParentOp::DropGroups) else { return Ok(None) };
@@ -241,7 +259,7 @@ impl<'a> Launch<'a> {
                     }
                 }
                 ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::Agent(_) | ParentOp::Resctrl(_) => {}
+                ParentOp::Agent(_) | ParentOp::Resctrl(_) | ParentOp::Ruleset { .. } => {}
                 ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
                 ParentOp::Introduce => {
                     let message = container.introduction.take();
@@ -249,7 +267,10 @@ impl<'a> Launch<'a> {
                 }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
-                ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
+                ParentOp::Keeper { placeholders, cgroup: kept } => {
+                    let cgroup = cgroup.as_ref().filter(|_| *kept);
+                    self.keep(container, placeholders, cgroup).map_err(|e| failed(step, e))?;
+                }
                 ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(kind, hooks) => {
@@ -272,7 +293,7 @@ impl<'a> Launch<'a> {
         if self.options.detach { interrupt.none() } else { Ok(()) }
     }
 
-    fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf]) -> SysResult<()> {
+    fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf], cgroup: Option<&Cgroup>) -> SysResult<()> {
         let copy = |fd: &OwnedFd| file::duplicate(fd.as_fd());
         let faults = copy(container.fault_writer.as_ref().ok_or(Errno::EBADF)?)?;
         let keeper = Keeper {
@@ -281,6 +302,9 @@ impl<'a> Launch<'a> {
             gate: copy(&container.gate)?,
             faults,
             ended: container.ended.take(),
+            codexrun: pidfd_open(nix::unistd::Pid::this())?,
+            dies_together: self.plan.child.iter().any(|step| step.op == Op::DieWithParent),
+            cgroup,
         };
         match process::clone(0)? {
             Cloned::Child => keeper.run(),
@@ -436,11 +460,11 @@ fn failed(step: &ParentStep, errno: Errno) -> Error {
     Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 
-pub(super) fn not_cloned(errno: Errno, namespaces: u64) -> Error {
+pub(super) fn not_cloned(errno: Errno, flags: u64) -> Error {
     let error = Error::new("cannot make the namespaces").at("config.json: linux.namespaces").cause(fault::describe(errno));
-    let user = namespaces & libc::CLONE_NEWUSER as u64 != 0;
+    let user = flags & libc::CLONE_NEWUSER as u64 != 0;
     match errno {
-        Errno::EPERM | Errno::EACCES if user => error.hint(fault::USERNS),
+        errno if user && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle()),
         Errno::EPERM => error.hint("this needs CAP_SYS_ADMIN, or a user namespace in linux.namespaces"),
         Errno::ENOSPC => error.hint("a limit of /proc/sys/user is reached, or user namespaces are nested too deep"),
         Errno::EINVAL => error.hint("this kernel lacks one of the namespaces"),

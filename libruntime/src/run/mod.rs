@@ -27,6 +27,7 @@ mod start;
 mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
+use crate::cgroup::UNNAMED;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::resctrl::Resctrl;
@@ -76,7 +77,7 @@ pub struct Options {
 impl Options {
     /// The id, or one that no other container has meanwhile: every hook is told the same.
     fn name(&self) -> String {
-        self.id.as_ref().map_or_else(|| format!("codexrun-{}", std::process::id()), ToString::to_string)
+        self.id.as_ref().map_or_else(|| format!("{UNNAMED}{}", std::process::id()), ToString::to_string)
     }
 
     /// What the plan needs to know of it.

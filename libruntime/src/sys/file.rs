@@ -351,7 +351,7 @@ pub fn close_from(first: u32) -> Result<()> {
 
 /// close_range(2): everything but `keep` is closed. Only for a process that owns nothing else, as it invalidates every other
 /// descriptor: the keeper and init, which leave by `_exit`.
-pub fn close_all_but(mut keep: [RawFd; 4]) -> Result<()> {
+pub fn close_all_but<const N: usize>(mut keep: [RawFd; N]) -> Result<()> {
     keep.sort_unstable();
     let mut first = 0;
     for fd in keep.into_iter().filter(|fd| *fd >= 0) {

@@ -40,6 +40,8 @@ const NETLINK_ROUTE: u64 = 0;
 const SOCK_MASK: u64 = 0xf; // the rest are SOCK_CLOEXEC and SOCK_NONBLOCK
 const SOCK_DGRAM: u64 = 2;
 const SOCK_RAW: u64 = 3;
+const IPPROTO_TCP: u64 = 6;
+const MSG_FASTOPEN: u64 = 0x2000_0000;
 
 const fn call(call: &'static str) -> Rule {
     Rule { call, when: &[] }
@@ -102,6 +104,83 @@ const ENABLED: &[Rule] = &[
     call("io_uring_register"),
 ];
 
+/// In the caller's IPC and PID namespace.
+const ALONE: &[Rule] = &[
+    // System V and POSIX queues, segments and semaphores of the host: no file of theirs has a path that Landlock knows.
+    call("shmget"),
+    call("shmat"),
+    call("shmctl"),
+    call("msgget"),
+    call("msgsnd"),
+    call("msgrcv"),
+    call("msgctl"),
+    call("semget"),
+    call("semop"),
+    call("semctl"),
+    call("semtimedop"),
+    call("semtimedop_time64"), // i386
+    call("ipc"),               // i386
+    call("mq_open"),
+    call("mq_unlink"),
+    // A limit of another process of the user's ends that process as a signal would.
+    rule("prlimit64", &[Not(0, 0)]),
+];
+
+/// In the caller's network namespace: not even loopback is the sandbox's own. What is left are pairs.
+const ALONE_OFF: &[Rule] = &[call("socket")];
+
+/// TCP only, which Landlock's rules about ports are about: not UDP, nor what only looks like TCP to a program (MPTCP).
+const ALONE_PROXY: &[Rule] = &[
+    rule("socket", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
+    rule("socket", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
+    rule("socket", &[Masked(1, SOCK_MASK, 4)]), // SOCK_RDM
+    rule("socket", &[Masked(1, SOCK_MASK, 5)]), // SOCK_SEQPACKET: SCTP
+    rule("socket", &[Masked(1, SOCK_MASK, 6)]), // SOCK_DCCP
+    rule("socket", &[Greater(2, IPPROTO_TCP)]),
+    call("listen"), // binds to some port without bind(2)
+    // TCP Fast Open connects without connect(2).
+    rule("sendto", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
+    rule("sendmsg", &[Masked(2, MSG_FASTOPEN, MSG_FASTOPEN)]),
+    rule("sendmmsg", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
+];
+
+/// What Landlock has no right for: it knows nothing of a file's mode, owner, times and attributes.
+const ATTRIBUTES: &[Rule] = &[
+    call("chmod"),
+    call("fchmod"),
+    call("fchmodat"),
+    call("fchmodat2"),
+    call("chown"),
+    call("fchown"),
+    call("lchown"),
+    call("fchownat"),
+    call("chown32"), // i386, these three
+    call("fchown32"),
+    call("lchown32"),
+    call("utime"),
+    call("utimes"),
+    call("futimesat"),
+    call("utimensat"),
+    call("utimensat_time64"), // i386
+    call("setxattr"),
+    call("lsetxattr"),
+    call("fsetxattr"),
+    call("setxattrat"),
+    call("removexattr"),
+    call("lremovexattr"),
+    call("fremovexattr"),
+    call("removexattrat"),
+    call("file_setattr"),
+    // By descriptors that were opened for reading only: chattr(1) and its like.
+    rule("ioctl", &[Masked(1, INT, 0x4008_6602)]), // FS_IOC_SETFLAGS
+    rule("ioctl", &[Masked(1, INT, 0x4004_6602)]), // the same of 32 bits
+    rule("ioctl", &[Masked(1, INT, 0x401c_5820)]), // FS_IOC_FSSETXATTR
+    rule("ioctl", &[Masked(1, INT, 0x4008_7602)]), // FS_IOC_SETVERSION
+    rule("ioctl", &[Masked(1, INT, 0x4004_7602)]),
+    rule("ioctl", &[Masked(1, INT, 0x4080_6685)]), // FS_IOC_ENABLE_VERITY
+    rule("ioctl", &[Masked(1, INT, 0x800c_6613)]), // FS_IOC_SET_ENCRYPTION_POLICY
+];
+
 /// Native first, then its 32-bit calls. x32 is not listed, so its calls kill.
 const ARCHES: &[(&str, &[Arch])] = &[
     ("x86_64", &[Arch::ScmpArchX86_64, Arch::ScmpArchX86]),
@@ -128,14 +207,34 @@ const KEYS: &[Rule] = &[call("keyctl"), call("add_key"), call("request_key")];
 
 /// The filter of a sandbox.
 pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
-    let (rules, more) = match network {
+    let (rules, more) = of_network(network);
+    built(rules.iter().chain(more), arch)
+}
+
+/// The filter where there are no namespaces. Without `attributes` nobody's are changed.
+pub(super) fn alone(network: Network, attributes: bool, arch: &str) -> Result<LinuxSeccomp> {
+    let (rules, more) = of_network(network);
+    let network = match network {
+        Network::Restricted => ALONE_OFF,
+        Network::Proxy => ALONE_PROXY,
+        Network::Enabled => &[],
+    };
+    let attributes = if attributes { &[] } else { ATTRIBUTES };
+    built(rules.iter().chain(more).chain(network).chain(ALONE).chain(attributes), arch)
+}
+
+fn of_network(network: Network) -> (&'static [Rule], &'static [Rule]) {
+    match network {
         Network::Restricted => (RESTRICTED, &[][..]),
         Network::Proxy => (RESTRICTED, PROXY),
         Network::Enabled => (ENABLED, &[][..]),
-    };
+    }
+}
+
+fn built<'a>(rules: impl Iterator<Item = &'a Rule>, arch: &str) -> Result<LinuxSeccomp> {
     let missing = || Error::new(format!("there is no system-call filter for the architecture `{arch}` yet"));
     let (_, arches) = ARCHES.iter().find(|(name, _)| *name == arch).ok_or_else(missing)?;
-    let syscalls = rules.iter().chain(more).chain(MOUNTS).chain(KEYS).map(syscall).collect::<Result<_, _>>();
+    let syscalls = rules.chain(MOUNTS).chain(KEYS).map(syscall).collect::<Result<_, _>>();
     let mut seccomp = LinuxSeccomp::default();
     seccomp
         .set_default_action(LinuxSeccompAction::ScmpActAllow)
