@@ -5,6 +5,7 @@
 mod bystander;
 mod full;
 mod hostile;
+mod record;
 mod scarce;
 mod terminal;
 
@@ -29,6 +30,7 @@ type Case = (&'static str, fn(&Place) -> Verdict);
 const GROUPS: &[(&str, &[Case])] = &[
     ("the machine gives out", scarce::CASES),
     ("the disk is full", full::CASES),
+    ("a record is not true", record::CASES),
     ("a hostile payload", hostile::CASES),
     ("a hostile payload", terminal::CASES),
     ("a hostile payload", bystander::CASES),

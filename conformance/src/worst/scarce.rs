@@ -5,7 +5,7 @@ use crate::inject::course::{ALL, Course, Ground};
 use crate::inject::judge::Judge;
 use crate::inject::tracer::End;
 use crate::launch::Launch;
-use crate::report::{No, Verdict, fail};
+use crate::report::{No, Verdict, fail, skip};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("processes", |p| each(p, &ALL, Means::Cgroup("pids", "pids.max"), (1..=9).chain([1000]))),
     ("memory", |p| each(p, &ALL, Means::Cgroup("memory", "memory.limit_in_bytes"), memory())),
     ("threads", threads),
+    ("mounts", mounts),
     ("namespaces", |p| NAMESPACES.iter().try_for_each(|kind| each(p, &[Course::Sandbox], Means::Namespaces(kind), [0, 1, 1000]))),
 ];
 
@@ -35,9 +36,9 @@ fn address_space(place: &Place) -> Result<impl Iterator<Item = u64>, No> {
     Ok((0..12).map(move |n| first + n * MIB / 64).chain([4096 * MIB]))
 }
 
-/// Half a MiB is too little for anybody.
+/// One MiB is too little for anybody.
 fn memory() -> impl Iterator<Item = u64> {
-    (1..16).map(|n| n * MIB / 2).chain([1024 * MIB])
+    (1..9).map(|n| n * MIB).chain([1024 * MIB])
 }
 
 /// A search for denied names asks for helpers, and does without.
@@ -57,6 +58,25 @@ fn threads(place: &Place) -> Verdict {
     let launch = place.turn.launch(&["spec", "--from-policy", &file, "--cwd", &cwd, "--bundle", &bundle, "--", "/bin/true"]);
     let ran = want.put(launch, 1).run(&place.turn.column.actor)?;
     ran.must("a bundle", ran.code == 0 && Path::new(&bundle).join("config.json").exists())
+}
+
+/// `fs.mount-max` is the host's, so the mounts are made: in a namespace of its own a tree is bound into itself until the kernel refuses.
+const MOUNTS: &str =
+    "mkdir $0 && mount -t tmpfs none $0 && mkdir $0/a || exit 7; while mount --rbind $0 $0/a 2>/dev/null; do :; done; \"$@\"";
+
+/// What of the host is bound does not fit any more.
+fn mounts(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    if !turn.column.actor.is_root() {
+        return skip("mounts of the host are made by root");
+    }
+    let script = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", MOUNTS];
+    let dir = turn.dir.join("mounts").display().to_string();
+    let sandbox = turn.launch(&["sandbox", "--policy", "read-only", "--", "/bin/echo", "ran"]);
+    let argv = [&script.map(str::to_string)[..], &[dir], &sandbox.argv].concat();
+    let ran = Launch { argv, ..sandbox }.run(&turn.column.actor)?;
+    let said = ran.err.starts_with("codexrun: ") && ran.err.lines().count() == 1 && ran.err.contains("No space left");
+    ran.must("exit 1, and a sentence that says ENOSPC", ran.code == 1 && ran.out.is_empty() && said)
 }
 
 /// How a launch is kept short.

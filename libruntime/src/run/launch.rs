@@ -443,9 +443,12 @@ pub(super) fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
 fn write_pid(file: &Path, pid: Pid) -> Result<()> {
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
-    std::fs::write(&new, pid.to_string())
-        .and_then(|()| std::fs::rename(&new, file))
-        .map_err(|e| Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e))
+    let written = std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, file));
+    written.map_err(|e| {
+        // Where it could be made but not written. What cannot be removed was never there.
+        std::fs::remove_file(&new).unwrap_or(());
+        Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e)
+    })
 }
 
 /// A failure of the parent's own, before or beside the plan.

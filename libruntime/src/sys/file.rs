@@ -433,12 +433,18 @@ pub fn hang_up(socket: BorrowedFd) -> Result<()> {
 }
 
 /// Receives one byte, and the descriptor that came with it; `None` at end of file.
+///
+/// # Errors
+/// EMFILE: a descriptor came, and there was no number for it (unix(7), MSG_CTRUNC); it is lost.
 pub fn receive(socket: BorrowedFd) -> Result<Option<(u8, Option<OwnedFd>)>> {
     let mut byte = 0u8;
     let (mut control, mut data) = (one_fd(-1), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
     let mut message = message(&mut data, &mut control);
     // SAFETY: `message` refers to live, writable buffers of the lengths given.
     let n = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) } as libc::c_long)?;
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(super::Errno::EMFILE);
+    }
     let has_fd = message.msg_controllen >= ONE_FD as _ && control.header.cmsg_type == libc::SCM_RIGHTS && control.fd >= 0;
     let fd = if has_fd { Some(owned(control.fd.into())?) } else { None };
     Ok((n == 1).then_some((byte, fd)))
