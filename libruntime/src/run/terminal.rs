@@ -1,6 +1,8 @@
 //! The caller's side of the container's terminal: raw mode, and bytes both ways until the container ends.
 
-use crate::sys::{Result, file, tty};
+use super::fault::describe;
+use crate::Error;
+use crate::sys::{Errno, Result, file, tty};
 use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,6 +12,8 @@ pub(super) struct Relay {
     /// Of our terminal, to be put back.
     cooked: Option<Termios>,
     input_ended: bool,
+    /// Something that the container said is lost, and that was told.
+    lost: bool,
 }
 
 impl Relay {
@@ -30,7 +34,7 @@ impl Relay {
             plain.output_flags.remove(OutputFlags::ONLCR);
             let _ = termios::tcsetattr(&master, SetArg::TCSANOW, &plain);
         }
-        let relay = Relay { master, cooked, input_ended: false };
+        let relay = Relay { master, cooked, input_ended: false, lost: false };
         relay.resize();
         relay
     }
@@ -55,12 +59,19 @@ impl Relay {
         if input { self.input() } else { Ok(()) }
     }
 
-    fn output(&self) -> Result<bool> {
+    fn output(&mut self) -> Result<bool> {
         let mut buffer = [0; 4096];
         // EIO: nobody has the other end open any more (pty(7)).
         let n = file::read(self.master.as_fd(), &mut buffer).unwrap_or(0);
-        // A reader that has gone away does not end the container.
-        let _ = file::write_all(file::stdout(), &buffer[..n]);
+        match file::write_all(file::stdout(), &buffer[..n]) {
+            // A reader that has gone away does not end the container.
+            Ok(()) | Err(Errno::EPIPE) => {}
+            Err(_) if self.lost => {}
+            Err(errno) => {
+                self.lost = true;
+                Error::new("cannot write what the container says, and it is lost").cause(describe(errno)).warn();
+            }
+        }
         Ok(n > 0)
     }
 
