@@ -1,7 +1,10 @@
 //! Side-by-side measurements of codexrun, bubblewrap, crun, runc and the bare kernel floor, in one run.
 
+mod bridge;
+mod charge;
 mod contender;
 mod elf;
+mod many;
 mod measure;
 mod memory;
 mod oci;
@@ -48,9 +51,18 @@ struct Args {
     /// Measure policies instead: what they cost to compile, and launches under 10, 100 and 1000 denied files
     #[arg(long)]
     policies: bool,
+    /// Measure the network instead: a launch in each mode, and the bridge beside socat
+    #[arg(long)]
+    bridge: bool,
     /// Watch the memory over N containers, made one after the other [default: 1000; with --assert alone 200]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000")]
     memory: Option<usize>,
+    /// Start so many sandboxes at once instead, and see when the last of them runs [default: 1, 10, 100 and 1000]
+    #[arg(long, value_name = "N", num_args = 0..=1, value_delimiter = ',', default_missing_value = "1,10,100,1000")]
+    many: Option<Vec<usize>>,
+    /// The client of --bridge, inside
+    #[arg(long, hide = true, value_name = "ADDRESS")]
+    client: Option<std::net::SocketAddr>,
     /// Take the view of the host as it is
     #[arg(long, hide = true)]
     inherit_view: bool,
@@ -68,6 +80,9 @@ fn main() -> ExitCode {
 }
 
 fn bench(args: &Args) -> Result<bool> {
+    if let Some(at) = args.client {
+        return bridge::client(at);
+    }
     sys::adopt_orphans()?;
     let place = Place::new()?;
     let floor = place.adopt(&place::beside("floor")?, "floor")?;
@@ -76,11 +91,18 @@ fn bench(args: &Args) -> Result<bool> {
         view::enter()?;
         view::cover_tmp(&place.at("tmp"))?;
     }
-    if args.policies {
+    if args.policies || args.bridge {
         let codexrun = codexrun.ok_or_else(|| Error::other("there is no codexrun to measure"))?;
-        return policies::measure(&place, &codexrun).map(|faster| faster || !args.assert);
+        let measured = match args.bridge {
+            true => bridge::measure(&place, &codexrun, args.runs),
+            false => policies::measure(&place, &codexrun),
+        };
+        return measured.map(|good| good || !args.assert);
     }
-    let good = one_identity(args, &place, codexrun.as_deref(), &floor)?;
+    let good = match (&args.many, codexrun.as_deref()) {
+        (Some(counts), Some(codexrun)) => many::measure(&place, codexrun, &floor, counts)? || !args.assert,
+        _ => one_identity(args, &place, codexrun.as_deref(), &floor)?,
+    };
     match &args.user {
         Some(name) => Ok(as_user(args, &place, name, codexrun.as_deref())? && good),
         None => Ok(good),
@@ -92,6 +114,10 @@ fn adopt_codexrun(args: &Args, place: &Place) -> Result<Option<PathBuf>> {
         Some(path) => path.clone(),
         None => place::beside("codexrun")?,
     };
+    let proxy = path.with_file_name("codexrun-proxy");
+    if proxy.is_file() {
+        place.adopt(&proxy, "codexrun-proxy")?;
+    }
     match (path.is_file(), &args.codexrun) {
         (true, _) => place.adopt(&path, "codexrun").map(Some),
         (false, Some(path)) => Err(Error::other(format!("no such file: {}", path.display()))),
@@ -169,6 +195,9 @@ fn as_user(args: &Args, place: &Place, name: &str, codexrun: Option<&Path>) -> R
     again.args(args.json.then_some("--json")).args(args.assert.then_some("--assert"));
     if let Some(containers) = args.memory {
         again.arg(format!("--memory={containers}"));
+    }
+    if let Some(counts) = &args.many {
+        again.arg(format!("--many={}", counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",")));
     }
     if let Some(path) = codexrun {
         again.arg("--codexrun").arg(path);

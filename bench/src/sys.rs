@@ -56,6 +56,20 @@ pub fn reap(pid: i32) -> Result<i64> {
     Ok(usage.ru_maxrss)
 }
 
+/// Collects every child that has ended; all that std has started must have been waited for.
+pub fn reap_dead() {
+    // SAFETY: no status is asked for.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+}
+
+/// CLOCK_MONOTONIC in nanoseconds: the same for every process of the machine.
+pub fn now() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is one live struct timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
 fn done(result: i32) -> Result<()> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }

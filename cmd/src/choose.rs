@@ -2,10 +2,11 @@
 
 use clap::{Args, ValueEnum};
 use libruntime::policy::choice::{self, Choices, Limits};
+use libruntime::policy::isolation;
 use libruntime::{Error, Result};
 
 /// What `spec --from-policy`, `sandbox` and `plan --policy` add to a policy.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 #[command(next_help_heading = "Beyond the policy")]
 pub struct Choose {
     /// Add a permission profile for this one command: JSON, or a file with it
@@ -29,12 +30,28 @@ pub struct Choose {
     /// Protect the .git of every repository below the writable roots
     #[arg(long)]
     pub nested_git: bool,
+    /// Landlock's rules behind the mounts, as a second wall
+    #[arg(long)]
+    pub landlock: bool,
+    /// By what the policy is enforced [default: namespaces]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub isolation: Option<Isolation>,
+    /// What may be given up without namespaces: processes, metadata, carve-outs, attributes, private-tmp, proxy-only, signals,
+    /// abstract-sockets, device-ioctl
+    #[arg(long, value_name = "CLAUSE", value_delimiter = ',')]
+    pub accept_loss: Vec<String>,
+    /// Do not refuse system calls of a group: bpf, keys, mounts, namespaces, perf, tracing, userfaultfd
+    #[arg(long, value_name = "GROUP")]
+    pub allow_syscalls: Vec<String>,
     /// Limit pids, memory, cpus, files or wall (seconds)
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
+    /// Resolve names inside, and reach this port of them through the proxy, for programs that know of none; may be repeated
+    #[arg(long, value_name = "PORT")]
+    pub dns: Vec<u64>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub enum Git {
     /// Nothing
     Protect,
@@ -42,12 +59,20 @@ pub enum Git {
     Commit,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub enum Isolation {
+    /// Namespaces, mounts and a filter
+    Namespaces,
+    /// Landlock and a filter, where user namespaces are forbidden
+    Landlock,
+    /// Namespaces if the caller may make them, else Landlock
+    Auto,
+}
+
 impl Choose {
     /// Whether any of them was given.
     pub fn is_given(&self) -> bool {
-        let Choose { additional, private_tmp, device, git, cache, deny_secrets, nested_git, limit } = self;
-        let lists = [additional, device, cache, limit];
-        lists.iter().any(|list| !list.is_empty()) || *private_tmp || git.is_some() || *deny_secrets || *nested_git
+        *self != Choose::default()
     }
 
     /// The choices that the switches make.
@@ -61,10 +86,19 @@ impl Choose {
                 Some(Git::Commit) => choice::Git::Commit,
             },
             limits: self.limits()?,
+            landlock: self.landlock,
+            isolation: match self.isolation {
+                None | Some(Isolation::Namespaces) => isolation::Isolation::Namespaces,
+                Some(Isolation::Landlock) => isolation::Isolation::Landlock,
+                Some(Isolation::Auto) => isolation::Isolation::Auto,
+            },
             ..Choices::default()
         };
         self.device.iter().try_for_each(|name| choices.device(name))?;
+        self.dns.iter().try_for_each(|port| choices.port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
+        self.accept_loss.iter().try_for_each(|name| choices.accept(name))?;
+        self.allow_syscalls.iter().try_for_each(|name| choices.allow(name))?;
         Ok(choices)
     }
 

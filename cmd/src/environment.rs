@@ -1,5 +1,6 @@
 //! The environment that a command gets: a fixed one in a bundle, the caller's in `sandbox`, and `--env` on top.
 
+use crate::filter::Proxy;
 use libruntime::policy::compile;
 use libruntime::policy::view::View;
 use libruntime::{Error, Result};
@@ -13,8 +14,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 pub struct Environment {
     pub pairs: Vec<String>,
     pub warnings: Vec<String>,
-    /// Whether it names a proxy of ours, which is then all that there is of the network.
-    pub proxied: bool,
+    /// The port of a proxy of ours, which is then all that there is of the network.
+    pub own_proxy: Option<u16>,
 }
 
 /// A server inside the sandbox is reached directly.
@@ -48,17 +49,19 @@ impl Environment {
         env
     }
 
-    /// Names the proxy at `port` in every variable that names one, as Codex does; no other proxy of the caller's is left.
-    pub fn go_by(&mut self, port: u16) {
-        self.proxied = true;
+    /// Names the proxy in every variable that names one, as Codex does; no other proxy of the caller's is left.
+    pub fn go_by(&mut self, proxy: &Proxy) {
+        let port = proxy.port;
+        self.own_proxy = Some(port);
         self.pairs.retain(|pair| !pair.split_once('=').is_some_and(|(name, _)| compile::names_a_proxy(name)));
         for name in compile::PROXY_VARIABLES.iter().chain(&LOWER) {
-            let socks = ["ALL_PROXY", "FTP_PROXY"].iter().any(|socks| name.eq_ignore_ascii_case(socks));
+            let socks = proxy.socks && ["ALL_PROXY", "FTP_PROXY"].iter().any(|socks| name.eq_ignore_ascii_case(socks));
             self.set(name, &format!("{}://127.0.0.1:{port}", if socks { "socks5h" } else { "http" }));
         }
         for name in NO_PROXIES {
             self.set(name, NO_PROXY);
         }
+        self.set("CODEX_NETWORK_ALLOW_LOCAL_BINDING", if proxy.local { "1" } else { "0" });
         self.set("ELECTRON_GET_USE_PROXY", "true");
         self.set("NODE_USE_ENV_PROXY", "1");
     }
@@ -139,7 +142,7 @@ mod tests {
     fn a_proxy_of_ours_is_the_only_one() {
         let pairs = ["HTTP_PROXY=http://127.0.0.1:8888", "pip_proxy=x", "NO_PROXY=*", "A=1"].map(String::from).to_vec();
         let mut env = Environment { pairs, ..Environment::default() };
-        env.go_by(4000);
+        env.go_by(&Proxy { port: 4000, socks: true, local: false });
         let of = |name: &str| env.pairs.iter().filter_map(|p| p.split_once('=')).find(|p| p.0 == name).map(|p| p.1);
         assert_eq!(of("HTTP_PROXY"), Some("http://127.0.0.1:4000"));
         assert_eq!(of("PIP_PROXY"), Some("http://127.0.0.1:4000"));

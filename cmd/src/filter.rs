@@ -1,6 +1,7 @@
 //! A proxy of our own: the flags that ask for it, and its process, which lives no longer than codexrun.
 
 use clap::{Args, ValueEnum};
+use libruntime::policy::domain::Domains;
 use libruntime::{Error, Result};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -18,13 +19,13 @@ pub struct Filter {
     #[arg(long, value_name = "PATTERN")]
     allow_domain: Vec<String>,
     /// But not this one; may be repeated
-    #[arg(long, value_name = "PATTERN", requires = "allow_domain")]
+    #[arg(long, value_name = "PATTERN")]
     deny_domain: Vec<String>,
     /// `limited`: only GET, HEAD and OPTIONS without TLS [default: full]
-    #[arg(long, value_enum, requires = "allow_domain")]
+    #[arg(long, value_enum)]
     network_mode: Option<Mode>,
     /// Append one JSON line for each request to this file, accepted or not
-    #[arg(long, value_name = "FILE", requires = "allow_domain")]
+    #[arg(long, value_name = "FILE")]
     network_log: Option<PathBuf>,
 }
 
@@ -35,44 +36,80 @@ enum Mode {
 }
 
 impl Filter {
-    /// The proxy, when there is a domain to be allowed.
-    pub fn start(&self) -> Result<Option<Proxy>> {
-        if self.allow_domain.is_empty() {
-            return Ok(None);
+    /// The proxy, when a flag allows a domain or the policy has some.
+    pub fn start(&self, policy: Option<&Domains>) -> Result<Option<Keeper>> {
+        if self.allow_domain.is_empty() && policy.is_none() {
+            return self.idle();
         }
+        let domains = self.over(policy.cloned().unwrap_or_default());
         let program = std::env::current_exe().unwrap_or_default().with_file_name(PROGRAM);
         let mut command = Command::new(&program);
-        command.args(self.allow_domain.iter().flat_map(|pattern| ["--allow", pattern]));
-        command.args(self.deny_domain.iter().flat_map(|pattern| ["--deny", pattern]));
-        command.args((self.network_mode == Some(Mode::Limited)).then_some("--limited"));
+        command.args(domains.patterns(true).flat_map(|pattern| ["--allow", pattern]));
+        command.args(domains.patterns(false).flat_map(|pattern| ["--deny", pattern]));
+        let switches = [("--limited", domains.limited), ("--local", domains.local), ("--no-socks", !domains.socks)];
+        command.args(switches.iter().filter(|(_, on)| *on).map(|(switch, _)| switch));
         if let Some(file) = &self.network_log {
             command.arg("--log").arg(file);
         }
         // A signal from the terminal is the command's to answer, and the proxy stays for that.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let child = command.spawn().map_err(|e| {
-            let error = Error::new(format!("`--allow-domain` needs `{}`", program.display())).cause(e);
+            let error = Error::new(format!("domains need `{}`", program.display())).cause(e);
             error.hint("`cargo build -p codexrun-proxy` makes it; it lies beside codexrun")
         })?;
-        Proxy::of(child).map(Some)
+        Keeper::of(child, |port| Proxy { port, socks: domains.socks, local: domains.local }).map(Some)
     }
+
+    /// What a flag says over what the policy says.
+    fn over(&self, mut domains: Domains) -> Domains {
+        for pattern in &self.allow_domain {
+            domains.domains.entry(pattern.clone()).or_insert(true); // a denial of the policy stays
+        }
+        domains.domains.extend(self.deny_domain.iter().map(|pattern| (pattern.clone(), false)));
+        domains.limited = self.network_mode.map_or(domains.limited, |mode| mode == Mode::Limited);
+        domains
+    }
+
+    /// Without a proxy no flag must say anything to it.
+    fn idle(&self) -> Result<Option<Keeper>> {
+        let given = [
+            (!self.deny_domain.is_empty(), "--deny-domain"),
+            (self.network_mode.is_some(), "--network-mode"),
+            (self.network_log.is_some(), "--network-log"),
+        ];
+        match given.iter().find(|(on, _)| *on) {
+            Some((_, flag)) => Err(Error::new(format!("`{flag}` needs `--allow-domain`, or a policy with domains"))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Where a proxy of ours is, and what the environment says of it.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Of 127.0.0.1.
+    pub port: u16,
+    /// Whether it speaks SOCKS5 beside HTTP.
+    pub socks: bool,
+    /// Whether it dials addresses that are not public.
+    pub local: bool,
 }
 
 /// A proxy that runs. Its standard input is the thread it hangs by: it ends when nobody holds the other end.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct Keeper {
     child: Child,
-    /// Of 127.0.0.1; HTTP and SOCKS5.
-    pub port: u16,
+    /// What it keeps.
+    pub proxy: Proxy,
 }
 
-impl Proxy {
+impl Keeper {
     /// Waits for the port, which it prints when it listens.
-    fn of(mut child: Child) -> Result<Proxy> {
+    fn of(mut child: Child, at: impl Fn(u16) -> Proxy) -> Result<Keeper> {
         let mut line = String::new();
         let read = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
         match (read, line.trim().parse()) {
-            (Some(Ok(_)), Ok(port)) => Ok(Proxy { child, port }),
+            (Some(Ok(_)), Ok(port)) => Ok(Keeper { child, proxy: at(port) }),
             // It has said why.
             _ => {
                 drop(child.stdin.take());
@@ -83,7 +120,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         // It may have been waited for already, with the other children.

@@ -7,7 +7,10 @@ use crate::report::{Failure, warn};
 use clap::{Args, ValueEnum};
 use libruntime::bundle::Bundle;
 use libruntime::host::cgroup::Cgroups;
+use libruntime::host::namespaces;
 use libruntime::policy::compile::{self, Request};
+use libruntime::policy::domain::Domains;
+use libruntime::policy::isolation::Isolation;
 use libruntime::policy::parse::{self, Base, Parsed};
 use libruntime::policy::view::View;
 use libruntime::policy::{self, Policy};
@@ -96,9 +99,11 @@ impl Make {
         terminal: bool,
     ) -> Result<(Bundle, Policy), Failure> {
         env.apply(&self.env)?;
-        if self.network.managed_network.is_some() || env.proxied {
+        if self.network.managed_network.is_some() || env.own_proxy.is_some() {
             proxied(&mut parsed.policy, &mut env.pairs);
         }
+        let domains = parsed.policy.choices.proxy.as_ref();
+        let own = env.own_proxy.map_or(Ok(Vec::new()), |port| compile::to_own_proxy(domains, port))?;
         let request = Request {
             policy: &parsed.policy,
             digest: parsed.policy.digest(),
@@ -108,13 +113,20 @@ impl Make {
             identity: self.identity(),
             proc: self.proc(),
             terminal,
-            routes: self.network.routes()?,
+            routes: [own, self.network.routes()?].concat(),
             controllers: controllers(&parsed.policy, view)?,
+            namespaces: parsed.policy.choices.isolation != Isolation::Auto || namespaces::can_be_made(),
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
         [env.warnings, parsed.warnings, compiled.warnings].concat().iter().for_each(|w| warn(w));
         Ok((compiled.bundle, parsed.policy))
+    }
+
+    /// What the policy says to a proxy of ours; with `--managed-network` there is somebody else's.
+    pub fn own_domains<'a>(&self, policy: &'a Policy) -> Option<&'a Domains> {
+        let ours = policy.network == policy::Network::Proxy && self.network.managed_network.is_none();
+        policy.choices.proxy.as_ref().filter(|_| ours)
     }
 
     /// The policy, what is added to it, and the switches.

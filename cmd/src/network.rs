@@ -26,11 +26,11 @@ impl Network {
         let published = self.publish.iter().map(|text| {
             let (outside, inside) = text.split_once(':').unwrap_or((text, text));
             let name = || format!("--publish {text}");
-            Ok(Route { side: Side::Outside, listen: port(outside, name)?, dial: port(inside, name)? })
+            Ok(Route::plain(Side::Outside, port(outside, name)?, port(inside, name)?))
         });
         let allowed = self.allow_host_port.iter().map(|text| {
             let port = port(text, || format!("--allow-host-port {text}"))?;
-            Ok(Route { side: Side::Inside, listen: port, dial: port })
+            Ok(Route::plain(Side::Inside, port, port))
         });
         let routes: Vec<Route> = published.chain(allowed).collect::<Result<_>>()?;
         match routes

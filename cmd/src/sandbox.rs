@@ -5,9 +5,11 @@ use crate::filter::Filter;
 use crate::make::{Make, absolute, keep_policy};
 use crate::report::Failure;
 use clap::Args;
-use libruntime::Error;
+use libruntime::bundle::Bundle;
+use libruntime::policy::isolation::Isolation;
 use libruntime::policy::view::Disk;
 use libruntime::run::{self, Options};
+use libruntime::{Error, annotation};
 use std::path::PathBuf;
 
 /// Run a command under a policy
@@ -36,10 +38,10 @@ impl Sandbox {
         let disk = Disk::new();
         let parsed = self.make.parse(&self.policy, &disk)?;
         run::close_inherited(0)?;
-        let proxy = self.filter.start()?;
+        let keeper = self.filter.start(self.make.own_domains(&parsed.policy))?;
         let mut env = Environment::inherited();
-        if let Some(proxy) = &proxy {
-            env.go_by(proxy.port);
+        if let Some(keeper) = &keeper {
+            env.go_by(&keeper.proxy);
         }
         let (bundle, policy) = self.make.compile(&self.policy, parsed, &disk, env, false)?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
@@ -47,8 +49,20 @@ impl Sandbox {
             bundle.write(dir)?;
             keep_policy(&policy, dir)?;
         }
+        if policy.choices.isolation != Isolation::default() {
+            eprintln!("codexrun: isolation: {}", mode(&bundle));
+        }
         Ok(run::run(&bundle, &options(kept))?)
     }
+}
+
+/// By what the policy is enforced in the end, and what was given up for it.
+fn mode(bundle: &Bundle) -> String {
+    let all = bundle.spec.annotations().as_ref();
+    let said = |key| all.and_then(|all| all.get(key)).map(String::as_str);
+    let lost: Vec<String> = said(annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
+    let mode = said(annotation::ISOLATION).unwrap_or("namespaces");
+    if lost.is_empty() { mode.into() } else { format!("{mode}; given up: {}", lost.join(", ")) }
 }
 
 /// In the foreground, and not recorded: it ends with the caller.

@@ -193,3 +193,64 @@ fn without_systemd_its_driver_says_so_in_one_sentence() {
     spec["linux"]["cgroupsPath"] = json!("/a/b");
     assert!(run(&spec, unified).1.contains("`/a/b` is not SLICE:PREFIX:NAME"));
 }
+
+/// Directories of that name in any hierarchy.
+fn named(name: &str) -> Vec<PathBuf> {
+    let below = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir());
+    let (mut found, mut todo) = (Vec::new(), hierarchies());
+    while let Some(dir) = todo.pop() {
+        found.extend(dir.ends_with(name).then(|| dir.clone()));
+        todo.extend(below(&dir));
+    }
+    found
+}
+
+/// A sandbox with a limit, as a user who was given a cgroup; its process in that.
+fn limited(place: &Place, given: &Path, uid: u32, script: &str) -> std::process::Child {
+    let inside = "echo $$ > \"$0\"/cgroup.procs && exec setpriv --reuid $1 --regid $1 --clear-groups \"$2\" sandbox \
+                  --limit pids=50 -- /bin/sh -c \"$3\"";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", inside]).arg(given).arg(uid.to_string()).arg(env!("CARGO_BIN_EXE_codexrun")).arg(script);
+    command.current_dir(place.dir.path().join("work")).spawn().unwrap()
+}
+
+fn soon(what: &str, holds: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_sandbox_that_is_killed_leaves_no_cgroup() {
+    let pids = hierarchies().into_iter().find(|mount| mount.ends_with("pids"));
+    let (Some(place), Some(pids)) = (Place::new("killed"), pids) else {
+        return eprintln!("left out: needs the controller pids of version 1");
+    };
+    for (uid, git) in [(0, true), (NOBODY, false)] {
+        let given = pids.join(&place.cgroup[1..]);
+        fs::create_dir(&given).unwrap();
+        let work = place.dir.path().join("work");
+        fs::create_dir(&work).unwrap();
+        // With all of them there, the keeper has nothing to keep but the cgroup.
+        let protected = [".git", ".agents", ".codex"].iter().filter(|_| git).map(|name| work.join(name));
+        protected.for_each(|dir| fs::create_dir(dir).unwrap());
+        [&given, &work].iter().for_each(|dir| std::os::unix::fs::chown(dir, Some(uid), Some(uid)).unwrap());
+        let mut sandbox = limited(&place, &given, uid, ": > ready; sleep 60");
+        let name = format!("codexrun-{}", sandbox.id());
+        soon("it is ready", || work.join("ready").exists());
+        assert!(named(&name).contains(&given.join(&name)), "as {uid}");
+        sandbox.kill().unwrap();
+        sandbox.wait().unwrap();
+        soon("its cgroup is gone", || named(&name).is_empty());
+        // Of one that nobody was left to clean up after.
+        let stale = given.join(format!("codexrun-{}", i32::MAX));
+        fs::create_dir(&stale).unwrap();
+        std::os::unix::fs::chown(&stale, Some(uid), Some(uid)).unwrap();
+        assert!(limited(&place, &given, uid, "exit 0").wait().unwrap().success());
+        assert!(!stale.exists(), "as {uid}");
+        soon("the cgroup is empty", || fs::remove_dir(&given).is_ok());
+        fs::remove_dir_all(&work).unwrap();
+    }
+}

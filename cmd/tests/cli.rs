@@ -740,8 +740,12 @@ mod account {
         let dir = dir();
         let (code, out, err) = at(dir.path(), &["explain", "--policy", "read-only"]);
         assert_eq!(code, 0, "{err}");
-        for line in ["network      its own, with nothing but loopback", "system calls all but ", "/usr: directory: read, execute"]
-        {
+        for line in [
+            "network      its own, with nothing but loopback",
+            "system calls all but ",
+            "allow_syscalls keys would permit keyctl ",
+            "/usr: directory: read, execute",
+        ] {
             assert!(out.contains(line), "{line}: {out}");
         }
         refused(&at(dir.path(), &["explain"]), "nothing to explain");

@@ -28,6 +28,8 @@ pub struct Args {
     pub seed: Option<u64>,
     /// Strike at the calls of launches: which part of the trials.
     pub inject: Option<Part>,
+    /// Only the worst of days: resources that give out, payloads that attack.
+    pub worst: bool,
     /// One line per row and policy.
     pub verbose: bool,
     /// Drive real engines instead of the cases.
@@ -43,6 +45,7 @@ pub const USAGE: &str = "\
 usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--write-doc FILE] [--storm [N]]
                    [--explain [N]] [--seed S] [--list] [--user NAME] [-v]
        conformance --inject [K/N] [--filter WORD] [--user NAME] [-v]
+       conformance --worst [--filter WORD] [--user NAME] [-v]
        conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
        conformance --vm [--runtime PATH]... [--filter WORD] [--list] [-v]
 
@@ -54,6 +57,7 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   --storm [N]      only the storm: N containers (200), 16 at a time, and the runtime killed at random moments
   --inject [K/N]   as root: make every system call of a launch fail, and hit every moment of it with a signal;
                    only every N-th trial from the K-th on
+  --worst          as root: only launches on a machine that gives out, records that were spoilt, and payloads that attack
   --explain [N]    only the property of `codexrun explain`: N random trees and policies (40) for each user
   --seed S         the storm, or the worlds, of that seed again
   --list           print the rows and stop
@@ -89,6 +93,7 @@ impl Args {
                 }
                 "--seed" => args.seed = Some(number(&value()?)?),
                 "--inject" => args.inject = Some(words.next_if(|w| w.contains('/')).as_deref().unwrap_or("0/1").parse()?),
+                "--worst" => args.worst = true,
                 "--list" => args.list = true,
                 "--engines" => args.engines = true,
                 "--vm" => args.vm = true,

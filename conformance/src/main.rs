@@ -18,6 +18,7 @@ mod runtime;
 mod scene;
 mod table;
 mod vm;
+mod worst;
 
 use actor::Actor;
 use args::Args;
@@ -48,7 +49,13 @@ fn suite(args: &Args) -> Result<Report, String> {
     }
     let mut report = Report::default();
     if args.list {
-        matrix::rows().into_iter().chain(case::rows()).chain(oci::rows()).chain(inject::rows()).for_each(|row| println!("{row}"));
+        matrix::rows()
+            .into_iter()
+            .chain(case::rows())
+            .chain(oci::rows())
+            .chain(inject::rows())
+            .chain(worst::rows())
+            .for_each(|row| println!("{row}"));
         return Ok(report);
     }
     in_private_mounts()?;
@@ -70,7 +77,7 @@ fn suite(args: &Args) -> Result<Report, String> {
         report.print(args.verbose);
         return Ok(report);
     }
-    if args.inject.is_some() {
+    if args.inject.is_some() || args.worst {
         let ours: Vec<Column> = columns.into_iter().filter(|c| c.runtime.kind == Kind::Codexrun).collect();
         oci::worker::play(stage.programs(), &ours, &mut report);
         report.print(args.verbose);
@@ -126,6 +133,7 @@ fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Res
     let wanted = |row: &str| args.wants(row, name);
     match args.inject {
         Some(part) => inject::run_one(&stage, &column, part, &wanted),
+        None if args.worst => worst::run_one(&stage, &column, &wanted),
         None => oci::run_one(&stage, &column, &wanted),
     }
     Ok(Report::default())

@@ -188,7 +188,7 @@ impl Column {
     }
 
     /// runc refuses a user namespace in which uid 0 is not mapped.
-    fn maps_to_root(&self) -> bool {
+    pub fn maps_to_root(&self) -> bool {
         !self.actor.is_root() && matches!(self.runtime.kind, Kind::Runc | Kind::Other)
     }
 

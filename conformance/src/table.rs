@@ -272,6 +272,7 @@ pub const LINES: &[Line] = &[
     line("network", "socket 2 3 1",                         "EPERM EPERM EPERM EPERM EPERM EPERM -"), // AF_INET, SOCK_RAW
     line("network", "socket 17 3 768",                      "EPERM EPERM EPERM EPERM EPERM EPERM -"), // AF_PACKET
     line("network", "socket 40 1 0",                        "EPERM EPERM no EPERM EPERM EPERM -"),    // AF_VSOCK
+    line("network", "socket 16 3 16",                       "EPERM EPERM - EPERM EPERM EPERM -"),     // NETLINK_GENERIC
     line("network", "socket 38 5 0",                        "no no - no no no -"),                    // AF_ALG
     line("network", "pair-stream",                          "ok ok ok ok ok ok ok"),
     line("network", "unix-self {w}/own.sock",               "- - ok - - - ok"),

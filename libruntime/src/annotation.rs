@@ -18,12 +18,23 @@ pub const PLACEHOLDERS: &str = "dev.codexrun.placeholders";
 pub const DENY_GLOBS: &str = "dev.codexrun.deny-globs";
 /// Seconds after which the container is killed, by the codexrun process that waits for it.
 pub const WALL_TIME: &str = "dev.codexrun.wall-time";
+/// What Landlock permits besides: [`crate::landlock::Config`] as JSON. Every right that it names is required of the kernel.
+pub const LANDLOCK: &str = "dev.codexrun.landlock";
+/// `landlock`: the process has the host's namespaces and root; [`LANDLOCK`] and the filter are all that confines it.
+pub const ISOLATION: &str = "dev.codexrun.isolation";
+/// JSON array: what of the policy was given up for it, by name. Asks for nothing.
+pub const LOST: &str = "dev.codexrun.lost";
 /// Permission bits of such a directory: readable, not writable, and sticky, which nobody gives to a directory that is not writable.
-/// With them an empty directory counts as missing.
 pub const PLACEHOLDER_MODE: u32 = 0o1555;
+/// Whether an empty directory of this mode counts as missing. One that was made with [`PLACEHOLDER_MODE`] may have inherited the
+/// set-group-ID bit (mkdir(2)), and lack what a default access control list does not give (acl(5)).
+pub fn is_placeholder_mode(mode: u32) -> bool {
+    mode & 0o1000 != 0 && mode & 0o7777 & !(PLACEHOLDER_MODE | 0o2000) == 0
+}
 
 /// Every key of codexrun's; an annotation with the prefix that is not listed is refused by name.
-pub const ALL: &[&str] = &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS, DENY_GLOBS, WALL_TIME];
+pub const ALL: &[&str] =
+    &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS, DENY_GLOBS, WALL_TIME, LANDLOCK, ISOLATION, LOST];
 /// runc's and crun's: what stands behind it is a property of the unit that systemd makes, the value in GVariant's text form.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 /// The prefix of all that are codexrun's.

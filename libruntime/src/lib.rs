@@ -14,6 +14,7 @@ pub mod features;
 #[cfg(fuzzing)]
 pub mod fuzz;
 pub mod host;
+pub mod landlock;
 pub mod losses;
 mod mountinfo;
 pub mod plan;

@@ -50,6 +50,9 @@ pub fn losses(spec: &Spec, other: Other) -> Vec<Loss> {
     losses.extend(placeholders_by_hand(spec));
     losses.extend(snapshot(spec));
     losses.extend(wall_time(spec));
+    losses.extend(landlock(spec));
+    losses.extend(alone(spec));
+    losses.extend(given_up(spec));
     losses.extend(device(&json, other));
     losses.extend(version(spec, other));
     losses.extend(no_root_id(spec, other));
@@ -134,6 +137,26 @@ fn placeholders_by_hand(spec: &Spec) -> Option<Loss> {
 fn wall_time(spec: &Spec) -> Option<Loss> {
     spec.annotations().as_ref()?.get(annotation::WALL_TIME)?;
     Some(loss(annotated(annotation::WALL_TIME), "an end after some time", "the container goes on"))
+}
+
+fn landlock(spec: &Spec) -> Option<Loss> {
+    spec.annotations().as_ref()?.get(annotation::LANDLOCK)?;
+    let consequence = "none are in force: the mounts, namespaces and the filter are all that confines";
+    Some(loss(annotated(annotation::LANDLOCK), "Landlock's rules", consequence))
+}
+
+/// A bundle without namespaces: whoever does not know the annotation confines it by its filter alone, if it takes it at all.
+fn alone(spec: &Spec) -> Option<Loss> {
+    spec.annotations().as_ref()?.get(annotation::ISOLATION)?;
+    let consequence = "refused for want of a mount namespace, or run with the caller's files and nothing but the filter";
+    Some(loss(annotated(annotation::ISOLATION), "isolation by Landlock alone", consequence))
+}
+
+/// What the policy's author accepted, under codexrun too.
+fn given_up(spec: &Spec) -> Option<Loss> {
+    let list = spec.annotations().as_ref()?.get(annotation::LOST)?;
+    let names: Vec<String> = serde_json::from_str(list).ok()?;
+    Some(loss(annotated(annotation::LOST), names.join(", "), "given up, as the policy accepts (`accept_loss`)"))
 }
 
 /// As root runc confines devices by a cgroup, also for a container that asks for none.

@@ -1,8 +1,9 @@
 //! The one way out: asks the rules, resolves, asks them again about the address that is dialed, dials that address, and logs.
 
+use crate::client::Client;
 use crate::log::Log;
 use crate::rule::{Host, Refused, Rules};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -13,12 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Gate {
     /// What may be reached.
     pub rules: Rules,
+    /// Whether SOCKS is spoken.
+    pub socks: bool,
     /// Who was.
     pub log: Log,
 }
 
 /// What a client asks for.
 pub struct Ask<'a> {
+    /// Who asks.
+    pub client: &'a Client,
     /// `http`, `connect` or `socks5`.
     pub protocol: &'static str,
     /// Of plain HTTP, which can be looked at.
@@ -41,16 +46,10 @@ impl Gate {
     /// A connection to what is asked for.
     pub fn dial(&self, ask: &Ask) -> Result<TcpStream, No> {
         let dialed = self.try_dial(ask);
-        let (event, word, rule) = match &dialed {
-            Ok((_, rule)) => ("accepted", None, rule.to_string()),
-            Err(No::Refused(refused)) => ("refused", Some(refused.word), refused.rule.clone()),
-            Err(No::Failed(why)) => ("failed", None, why.clone()),
-        };
-        let said = json!({
-            "event": event, "protocol": ask.protocol, "method": ask.method, "host": ask.host.to_string(), "port": ask.port,
-            "reason": word, "rule": rule, "address": dialed.as_ref().ok().and_then(|(stream, _)| stream.peer_addr().ok()).map(|a| a.ip()),
-        });
-        self.log.say(said, event == "refused");
+        let refused = matches!(dialed, Err(No::Refused(_)));
+        if self.log.hears(refused) {
+            self.log.say(said(ask, &dialed), refused);
+        }
         dialed.map(|(stream, _)| stream)
     }
 
@@ -68,6 +67,20 @@ impl Gate {
         }
         Err(why)
     }
+}
+
+/// The process is looked for while its connection waits, so that it is still there.
+fn said(ask: &Ask, dialed: &Result<(TcpStream, &str), No>) -> Value {
+    let (event, word, rule) = match dialed {
+        Ok((_, rule)) => ("accepted", None, *rule),
+        Err(No::Refused(refused)) => ("refused", Some(refused.word), refused.rule.as_str()),
+        Err(No::Failed(why)) => ("failed", None, why.as_str()),
+    };
+    let address = dialed.as_ref().ok().and_then(|(stream, _)| stream.peer_addr().ok()).map(|at| at.ip());
+    json!({
+        "event": event, "protocol": ask.protocol, "method": ask.method, "host": ask.host.to_string(), "port": ask.port,
+        "reason": word, "rule": rule, "address": address, "process": ask.client.process(),
+    })
 }
 
 fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, String> {

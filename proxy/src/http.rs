@@ -1,13 +1,14 @@
 //! CONNECT, and plain HTTP: one request a connection, so that each is looked at.
 
+use crate::client::Client;
 use crate::dial::{Ask, Gate, No};
 use crate::message::{self, Body, Request};
-use crate::relay::{both_ways, one_way};
+use crate::relay::{both_ways, break_off, one_way};
 use crate::rule::Host;
 use std::io::{self, BufRead, BufReader, Error, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-pub fn serve(client: TcpStream, gate: &Gate) -> Option<()> {
+pub fn serve(client: TcpStream, who: &Client, gate: &Gate) -> Option<()> {
     let request = match message::read(&client) {
         Ok(request) => request,
         Err(why) => return answer(&client, "400 Bad Request", None, &why, true),
@@ -15,7 +16,7 @@ pub fn serve(client: TcpStream, gate: &Gate) -> Option<()> {
     let connect = request.method == "CONNECT";
     let speaks = request.method != "HEAD";
     let (protocol, method) = if connect { ("connect", None) } else { ("http", Some(request.method.as_str())) };
-    match gate.dial(&Ask { protocol, method, host: &request.host, port: request.port }) {
+    match gate.dial(&Ask { client: who, protocol, method, host: &request.host, port: request.port }) {
         Ok(server) if connect => {
             (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").ok()?;
             both_ways(&client, &server, &request.early)
@@ -47,10 +48,10 @@ fn forward(client: &TcpStream, server: &TcpStream, request: Request) -> Option<(
     client.set_read_timeout(None).ok()?;
     (&*server).write_all(&head(&request)).ok()?;
     let (from_server, to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
-    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(move || {
-        one_way(from_server, &to_client);
+    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(move || match one_way(&from_server, &to_client) {
         // The answer is over, and with it the request.
-        to_client.shutdown(Shutdown::Both)
+        Ok(()) => drop(to_client.shutdown(Shutdown::Both)),
+        Err(_) => [&from_server, &to_client].into_iter().for_each(break_off),
     });
     let sent = send(BufReader::new(request.early.chain(client)), server, &request.body);
     if sent.is_err() {

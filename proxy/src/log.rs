@@ -18,6 +18,11 @@ impl Log {
         Ok(Log { file: path.map(open).transpose()? })
     }
 
+    /// Whether anybody hears of it.
+    pub fn hears(&self, refused: bool) -> bool {
+        refused || self.file.is_some()
+    }
+
     /// `event` gets the time; one write, so that lines of several threads do not mix.
     pub fn say(&self, mut event: Value, refused: bool) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,10 +1,11 @@
 //! The proxy of `codexrun sandbox --allow-domain`: HTTP, CONNECT and SOCKS5 on one port of the loopback, for the domains that it is
-//! told. A program of its own, because threads and name resolution have no place in a runtime that clones.
+//! told and for the bridge, which says who the client is. A program of its own, because threads and name resolution have no place in a runtime that clones.
 //!
 //! It prints its port, and ends when its standard input does: with the codexrun that started it, however that ends.
 #![deny(unsafe_code)]
 
 mod address;
+mod client;
 mod dial;
 mod http;
 mod log;
@@ -13,6 +14,7 @@ mod relay;
 mod rule;
 mod socks;
 
+use client::Client;
 use dial::Gate;
 use log::Log;
 use rule::Rules;
@@ -39,20 +41,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// `[--allow PATTERN]… [--deny PATTERN]… [--limited] [--log FILE]`
+/// `[--allow PATTERN]… [--deny PATTERN]… [--limited] [--local] [--no-socks] [--log FILE]`
 fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
-    let (mut rules, mut log) = (Rules::default(), None);
+    let (mut rules, mut log, mut socks) = (Rules::default(), None, true);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("`{word}` needs a value"));
         match word.as_str() {
             "--allow" => rules.allow.push(value()?.parse()?),
             "--deny" => rules.deny.push(value()?.parse()?),
             "--limited" => rules.limited = true,
+            "--local" => rules.local = true,
+            "--no-socks" => socks = false,
             "--log" => log = Some(value()?),
             _ => return Err(format!("codexrun-proxy does not know `{word}`")),
         }
     }
-    Ok(Gate { rules, log: Log::open(log.as_deref())? })
+    Ok(Gate { rules, socks, log: Log::open(log.as_deref())? })
 }
 
 fn serve(gate: Arc<Gate>) -> Result<(), String> {
@@ -77,10 +81,12 @@ fn until_the_end() {
 fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
     client.set_read_timeout(Some(PATIENCE)).ok()?;
+    let who = Client::read(&client)?;
     let mut first = [0];
     match client.peek(&mut first).ok()? {
-        1 if first[0] == SOCKS5 => socks::serve(client, gate),
-        1 => http::serve(client, gate),
+        1 if first[0] == SOCKS5 && gate.socks => socks::serve(client, &who, gate),
+        1 if first[0] == SOCKS5 => None,
+        1 => http::serve(client, &who, gate),
         _ => None,
     }
 }

@@ -3,11 +3,21 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 
-/// From one to the other, and the end with it. What fails has ended too.
-pub fn one_way(mut from: impl io::Read, to: &TcpStream) {
+/// From one to the other, and the end with it.
+pub fn one_way(mut from: impl io::Read, to: &TcpStream) -> io::Result<()> {
     let mut sink = to;
-    let _ = io::copy(&mut from, &mut sink);
+    io::copy(&mut from, &mut sink)?;
+    // Who has gone already needs no end.
     let _ = to.shutdown(Shutdown::Write);
+    Ok(())
+}
+
+/// Ends a connection by a reset, for both who read and who write: what was cut short must not look complete.
+pub fn break_off(stream: &TcpStream) {
+    // connect(2) to AF_UNSPEC. Linux 6.1 to 6.6 refuses it while somebody reads.
+    if rustix::net::connect_unspec(stream).is_err() {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
 }
 
 /// `early` is what the client has said already.
@@ -15,7 +25,53 @@ pub fn both_ways(client: &TcpStream, server: &TcpStream, early: &[u8]) -> Option
     client.set_read_timeout(None).ok()?;
     server.set_nodelay(true).ok()?;
     let (from_server, to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
-    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(move || one_way(from_server, &to_client)).ok()?;
-    one_way(io::Read::chain(early, client), server);
+    let whole = |passed: io::Result<()>, ends: [&TcpStream; 2]| {
+        if passed.is_err() {
+            ends.into_iter().for_each(break_off);
+        }
+    };
+    let back = move || whole(one_way(&from_server, &to_client), [&from_server, &to_client]);
+    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(back).ok()?;
+    whole(one_way(io::Read::chain(early, client), server), [client, server]);
     back.join().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::TcpListener;
+
+    fn pair() -> [TcpStream; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        [ours, listener.accept().unwrap().0]
+    }
+
+    #[test]
+    fn a_tunnel_that_the_server_breaks_off_is_a_reset_for_the_client() {
+        let ([client, mut theirs], [server, mut far]) = (pair(), pair());
+        let tunnel = std::thread::spawn(move || both_ways(&client, &server, b"early"));
+        let mut early = [0; 5];
+        far.read_exact(&mut early).unwrap();
+        far.write_all(b"half").unwrap();
+        theirs.read_exact(&mut [0; 4]).unwrap();
+        break_off(&far);
+        assert_eq!((&early, theirs.read(&mut [0]).unwrap_err().kind()), (b"early", ErrorKind::ConnectionReset));
+        tunnel.join().unwrap();
+    }
+
+    #[test]
+    fn a_tunnel_that_both_have_ended_is_whole() {
+        let ([client, mut theirs], [server, mut far]) = (pair(), pair());
+        let tunnel = std::thread::spawn(move || both_ways(&client, &server, &[]));
+        theirs.write_all(b"question").unwrap();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        let (mut asked, mut answered) = (String::new(), String::new());
+        far.read_to_string(&mut asked).unwrap();
+        far.write_all(b"answer").unwrap();
+        drop(far);
+        theirs.read_to_string(&mut answered).unwrap();
+        assert_eq!((asked.as_str(), answered.as_str(), tunnel.join().unwrap()), ("question", "answer", Some(())));
+    }
 }

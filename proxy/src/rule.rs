@@ -91,6 +91,8 @@ pub struct Rules {
     pub deny: Vec<Pattern>,
     /// Only what reads: GET, HEAD and OPTIONS without TLS.
     pub limited: bool,
+    /// Addresses that are not public may be dialed for names that are allowed.
+    pub local: bool,
 }
 
 const READS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
@@ -123,7 +125,11 @@ impl Rules {
             return Err(Refused { word: "blocked-by-denylist", rule: pattern.text.clone() });
         }
         let localhost = *host == Host::Name("localhost".into()) && address.is_loopback();
-        if crate::address::is_public(address) || localhost || self.allow.iter().any(|pattern| pattern.matches(&literal)) {
+        if self.local
+            || crate::address::is_public(address)
+            || localhost
+            || self.allow.iter().any(|pattern| pattern.matches(&literal))
+        {
             return Ok(());
         }
         Err(Refused { word: "blocked-by-policy", rule: format!("{address} is not public, and not allowed literally") })
@@ -136,7 +142,7 @@ mod tests {
 
     fn rules(allow: &[&str], deny: &[&str]) -> Rules {
         let patterns = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
-        Rules { allow: patterns(allow), deny: patterns(deny), limited: false }
+        Rules { allow: patterns(allow), deny: patterns(deny), ..Rules::default() }
     }
 
     fn word(rules: &Rules, host: &str) -> &'static str {
@@ -189,6 +195,9 @@ mod tests {
             assert!(!ask("x.y", address), "{address}");
         }
         assert!(ask("x.y", "::ffff:10.0.0.5") && !ask("localhost", "10.0.0.6"));
+        let local = Rules { local: true, ..rules };
+        let ask = |address: &str| local.address(&"x.y".parse().unwrap(), address.parse().unwrap()).is_ok();
+        assert!(ask("10.0.0.6") && !ask("192.0.2.7"), "and deny wins");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! SOCKS5 (RFC 1928), CONNECT only, without authentication.
 
+use crate::client::Client;
 use crate::dial::{Ask, Gate, No};
 use crate::relay::both_ways;
 use crate::rule::Host;
@@ -19,7 +20,7 @@ mod reply {
     pub const ADDRESS: u8 = 8;
 }
 
-pub fn serve(mut client: TcpStream, gate: &Gate) -> Option<()> {
+pub fn serve(mut client: TcpStream, who: &Client, gate: &Gate) -> Option<()> {
     greet(&mut client)?;
     let [version, command, _, kind] = read(&mut client)?;
     let host = host(&mut client, kind)?;
@@ -29,7 +30,7 @@ pub fn serve(mut client: TcpStream, gate: &Gate) -> Option<()> {
     if version != VERSION || command != CONNECT {
         return answer(reply::COMMAND);
     }
-    match gate.dial(&Ask { protocol: "socks5", method: None, host: &host, port }) {
+    match gate.dial(&Ask { client: who, protocol: "socks5", method: None, host: &host, port }) {
         Ok(server) => {
             answer(reply::DONE)?;
             both_ways(&client, &server, &[])

@@ -2,9 +2,13 @@
 //! a runtime takes beyond this is its own doing.
 //!
 //!     floor [-r FILE] FLAG… STEP… -- CMD ARG…
+//!     floor -t
 //!
 //! FLAGs are namespaces (`user net …`), STEPs are described at [`Step`]. `-r FILE` writes the largest resident size of
 //! any process of the tree, in KiB, to FILE: this program is so small that what `vfork` inherits from it does not count.
+//!
+//! `-t` is a payload: it writes the time (CLOCK_MONOTONIC, eight bytes of nanoseconds) to its standard output, a pipe, and lives until
+//! nobody reads from that any more.
 #![no_main]
 
 mod sys;
@@ -150,6 +154,9 @@ fn child(run: &Run, trees: &mut [c_int], argv: &[*const libc::c_char]) -> c_int 
 }
 
 fn run(args: &'static [&'static CStr]) -> c_int {
+    if *args == [c"-t"] {
+        return sys::tell_time_and_wait();
+    }
     let Some(run) = parse(args) else { return USAGE };
     if run.command.is_empty() {
         return USAGE;

@@ -50,7 +50,7 @@ if __name__ == '__main__':
 ";
 
 /// A tool that the column's user may execute, or the reason to skip.
-fn tool(play: &Play, name: &str) -> Result<PathBuf, No> {
+pub fn tool(play: &Play, name: &str) -> Result<PathBuf, No> {
     match on_path(name) {
         None => skip(format!("{name} is not on PATH")),
         Some(path) if !play.column.actor.may_execute(&path) => {
@@ -60,7 +60,7 @@ fn tool(play: &Play, name: &str) -> Result<PathBuf, No> {
     }
 }
 
-fn put(play: &Play, name: &str, text: &str) -> Verdict {
+pub fn put(play: &Play, name: &str, text: &str) -> Verdict {
     let path = play.scene.w().join(name);
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;

@@ -1,15 +1,20 @@
 //! The cases beside the policy matrix, a group per file. A case gets a column, plays one or more launches, and judges.
 
+mod attack;
 mod build;
 mod choice;
 mod cli;
 mod end;
 mod fault;
+mod fetch;
 mod form;
 mod git;
 mod glob;
+mod landlock;
+mod names;
 mod network;
 mod placeholder;
+mod program;
 mod proxy;
 mod signal;
 mod state;
@@ -55,9 +60,14 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("choices", choice::CASES),
     ("faults of others", fault::CASES),
     ("git", git::CASES),
+    ("landlock", landlock::CASES),
     ("network", network::CASES),
+    ("names", names::CASES),
     ("own proxy", proxy::CASES),
+    ("fetches", fetch::CASES),
+    ("attacks", attack::CASES),
     ("builds", build::CASES),
+    ("programs", program::CASES),
     ("command line", cli::CASES),
     ("state", state::CASES),
 ];
@@ -125,6 +135,12 @@ impl Play<'_> {
     /// The same under workspace-write.
     fn write(&self, script: &str) -> Result<Ran, No> {
         self.sh(WRITE, script)
+    }
+
+    /// The same with options of `sandbox` and `spec`.
+    fn with(&self, options: &[&str], script: &str) -> Result<Ran, No> {
+        let options = options.iter().map(|word| word.to_string()).collect();
+        self.column.run(&self.scene, &Job { options, ..Job::sh(WRITE, &self.scene, script) })
     }
 
     /// codexrun itself, as the column's user.

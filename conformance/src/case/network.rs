@@ -7,6 +7,7 @@ use crate::report::{No, Verdict, fail};
 use crate::runtime::{Job, Kind};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,6 +29,8 @@ pub const CASES: &[Case] = &[
     case("the bridge is gone when the command has ended", On::Every, |p| ends(p, None)),
     case("the bridge is gone when the command was killed", On::Every, |p| ends(p, Some(Victim::Command))),
     case("the bridge is gone when codexrun was killed", On::Codexrun, |p| ends(p, Some(Victim::Runtime))),
+    case("the bridge is gone when everybody but it was killed", On::Codexrun, |p| ends(p, Some(Victim::Everybody))),
+    case("what a server breaks off is a reset inside too", On::Every, broken),
     case("the bridge cannot be seen inside, nor can its descriptors", On::Every, unseen),
     case("a proxy that is not there is a connection that ends", On::Every, absent),
     case("--allow-host-port is that port of the host and no other", On::Every, allowed),
@@ -117,7 +120,7 @@ pub fn probes(play: &Play, policy: &str, options: &[&str], probes: &[&str]) -> R
     Ok((ran, answers))
 }
 
-fn are(ran: &Ran, answers: &[String], expected: &[&str]) -> Verdict {
+pub fn are(ran: &Ran, answers: &[String], expected: &[&str]) -> Verdict {
     let right = answers.len() == expected.len() && answers.iter().zip(expected).all(|(a, e)| crate::table::allows(e, a));
     ran.must(&format!("{expected:?}; they are {answers:?}"), right && ran.code == 0)
 }
@@ -213,6 +216,20 @@ fn many(play: &Play) -> Verdict {
 enum Victim {
     Command,
     Runtime,
+    /// The keeper of placeholders too.
+    Everybody,
+}
+
+/// All descendants, and the process itself.
+fn family(of: Pid) -> Vec<Pid> {
+    let all = crate::launch::processes();
+    let mut family = vec![of];
+    let mut known = 0;
+    while let Some(parent) = family.get(known).copied() {
+        family.extend(all.iter().filter(|(_, up, _)| *up == parent).map(|(pid, ..)| *pid));
+        known += 1;
+    }
+    family
 }
 
 /// Processes that carry this port.
@@ -240,6 +257,13 @@ fn ends(play: &Play, victim: Option<Victim>) -> Verdict {
             }
         }
         Some(Victim::Runtime) => running.signal(Signal::SIGKILL),
+        Some(Victim::Everybody) => {
+            let bridge =
+                |pid: &Pid| crate::launch::processes().iter().any(|(p, _, line)| p == pid && line.contains(" bridge inside:"));
+            for pid in family(running.pid()).into_iter().filter(|pid| !bridge(pid)) {
+                let _ = kill(pid, Signal::SIGKILL); // it may have gone with another
+            }
+        }
     }
     let ran = running.finish()?;
     ran.must("the end of everything", true)?;
@@ -258,6 +282,21 @@ fn unseen(play: &Play) -> Verdict {
     let ran = sh(play, &["--env", &format!("HTTP_PROXY={}", host.url())], script)?;
     // Three streams, and what ls itself has open.
     ran.must("0, 0 and 4", ran.out == "0\n0\n4\n")
+}
+
+/// What was cut short must not look complete.
+fn broken(play: &Play) -> Verdict {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let at = listener.local_addr()?;
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        stream.write_all(b"the first half")?;
+        rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO))?;
+        Ok::<(), std::io::Error>(())
+    });
+    let (variable, probe) = (format!("HTTP_PROXY=http://{at}"), format!("tcp-end {at}"));
+    let (ran, answers) = probes(play, &policy(play)?, &["--env", &variable], &[&probe])?;
+    are(&ran, &answers, &["ECONNRESET"])
 }
 
 fn absent(play: &Play) -> Verdict {

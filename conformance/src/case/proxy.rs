@@ -10,20 +10,20 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 pub const CASES: &[Case] = &[
-    case("git clones from an allowed domain, and from no other", On::Sandbox, clones),
     case("every refusal has its word, for HTTP, CONNECT and SOCKS5", On::Sandbox, words),
     case("limited reads, and tunnels nothing", On::Sandbox, limited),
     case("an allowed name that leads to a private address is refused", On::Sandbox, rebound),
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
     case("another proxy of the environment is no way around", On::Sandbox, around),
     case("the policy may be a pipe of the caller's", On::Sandbox, piped),
+    case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
     case("a pattern that is none stops the start", On::Sandbox, no_pattern),
     case("the proxy is gone when the command has ended", On::Sandbox, |p| ends(p, false)),
     case("the proxy is gone when codexrun was killed", On::Sandbox, |p| ends(p, true)),
 ];
 
 /// A web server of the host's that has these files; it ends with the suite.
-fn files(dir: PathBuf) -> std::io::Result<u16> {
+pub fn files(dir: PathBuf) -> std::io::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(serve(stream, &dir))));
@@ -35,9 +35,12 @@ fn serve(mut stream: TcpStream, dir: &Path) -> std::io::Result<()> {
     let first = head.next().transpose()?.unwrap_or_default();
     while head.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let path = first.split([' ', '?']).nth(1).unwrap_or("/").trim_start_matches('/');
-    match std::fs::read(dir.join(path)) {
+    let page = dir.join(path).join("index.html");
+    let (file, kind) = if page.exists() { (page, "text/html") } else { (dir.join(path), "application/octet-stream") };
+    match std::fs::read(file) {
         Ok(body) => {
-            stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes())?;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes())?;
             stream.write_all(&body)
         }
         Err(_) if path.is_empty() => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
@@ -48,7 +51,7 @@ fn serve(mut stream: TcpStream, dir: &Path) -> std::io::Result<()> {
 /// The servers are on the host's loopback, to which the variables say not to go by a proxy.
 const DIRECTLY_TO_NOBODY: [&str; 4] = ["--env", "NO_PROXY=", "--env", "no_proxy="];
 
-fn job(play: &Play, options: &[&str], script: &str) -> Job {
+pub fn job(play: &Play, options: &[&str], script: &str) -> Job {
     let options = options.iter().chain(&DIRECTLY_TO_NOBODY).map(|word| word.to_string()).collect();
     Job { options, ..Job::sh(WRITE, &play.scene, script) }
 }
@@ -58,22 +61,6 @@ fn asked(play: &Play, options: &[&str], asked: &[(&str, &str)]) -> Verdict {
     let (list, expected): (Vec<&str>, Vec<&str>) = asked.iter().copied().unzip();
     let (ran, answers) = probes(play, "read-only", options, &list)?;
     ran.must(&format!("{expected:?}; they are {answers:?}"), answers == expected)
-}
-
-fn clones(play: &Play) -> Verdict {
-    let made = "git init -q --bare www/r.git && git clone -q www/r.git made 2>/dev/null && cd made && echo text > file && git add file && \
-                git -c user.name=a -c user.email=a@b commit -qm first && git push -q origin HEAD:main && \
-                cd ../www/r.git && git symbolic-ref HEAD refs/heads/main && git update-server-info";
-    crate::launch::Launch::new(&["/bin/sh", "-c", made], &play.scene.out()).run(&play.column.actor)?.code_is(0)?;
-    let port = files(play.scene.out().join("www"))?;
-    let clone = format!("GIT_TERMINAL_PROMPT=0 git clone -q http://localhost:{port}/r.git copy && cat copy/file");
-    let ran = play.column.run(&play.scene, &job(play, &["--allow-domain", "localhost"], &clone))?;
-    ran.must("text", ran.code == 0 && ran.out == "text\n")?;
-    let again = clone.replace("copy", "again");
-    let refused = play.column.run(&play.scene, &job(play, &["--allow-domain", "*.example.org"], &again))?;
-    refused.must("no clone, and a 403", refused.code == 128 && refused.err.contains("403") && refused.out.is_empty())?;
-    let off = play.column.run(&play.scene, &job(play, &[], &again))?;
-    off.must("no clone", off.code == 128 && off.out.is_empty())
 }
 
 fn words(play: &Play) -> Verdict {
@@ -122,11 +109,40 @@ fn lines(play: &Play) -> Verdict {
     let all = std::fs::read_to_string(&log)?;
     let has = |line: &str, words: &[&str]| words.iter().all(|word| line.contains(word));
     let one = |event: &[&str]| all.lines().filter(|line| has(line, event)).count() == 1;
-    let accepted = one(&["\"accepted\"", "\"localhost\"", &format!("\"port\":{port}")]);
-    let refused = ["\"refused\"", "\"evil.example\"", "\"port\":443", "\"blocked-by-allowlist\"", "\"rule\":"];
+    let accepted = one(&["\"accepted\"", "\"localhost\"", "\"comm\":\"probe\"", &format!("\"port\":{port}")]);
+    let refused = [
+        "\"refused\"",
+        "\"evil.example\"",
+        "\"port\":443",
+        "\"blocked-by-allowlist\"",
+        "\"rule\":",
+        "{\"comm\":\"probe\",\"pid\":",
+    ];
     ran.must("one line of each kind", accepted && one(&refused) && all.lines().count() == 2)?;
     let said: Vec<&str> = ran.err.lines().collect();
     ran.must("the refusal on standard error", said.len() == 1 && has(said[0], &refused))
+}
+
+/// Codex's config.toml, and the flags over it.
+fn config(play: &Play) -> Verdict {
+    let port = files(play.scene.out())?;
+    let text = "default_permissions = 'p'\n[permissions.p]\nextends = ':read-only'\n[permissions.p.network]\nenabled = true\n\
+                mode = 'limited'\nenable_socks5 = false\nproxy_url = 'http://127.0.0.1:3128'\n\
+                domains = { localhost = 'allow', 'a.example.org' = 'deny' }\n";
+    let policy = play.scene.put("config.toml", text)?.display().to_string();
+    let at = format!("localhost:{port}");
+    let (get, post, socks) = (format!("by-http GET {at}"), format!("by-http POST {at}"), format!("by-socks localhost {port}"));
+    let proxy = "env HTTP_PROXY http://127.0.0.1:3128";
+    let list = [get.as_str(), &post, "by-http GET a.example.org:80", "by-http GET b.example.org:80", proxy];
+    let expected = ["ok", "blocked-by-method-policy", "blocked-by-denylist", "blocked-by-allowlist", "ok"];
+    let (ran, answers) = probes(play, &policy, &["--allow-domain", "a.example.org"], &list)?;
+    ran.must(&format!("{expected:?}; they are {answers:?}"), answers == expected)?;
+    let (ran, answers) = probes(play, &policy, &[], &[&socks])?;
+    ran.must(&format!("no SOCKS; it is {answers:?}"), answers[0] != "ok" && answers[0] != "refused")?;
+    // A bundle has no proxy of its own.
+    let bundle = play.scene.dir.join("none").display().to_string();
+    let spec = play.codexrun(&["spec", "--from-policy", &policy, "--bundle", &bundle])?;
+    spec.must("no bundle", spec.code == 1 && spec.err.contains("managed proxy mode requires"))
 }
 
 fn around(play: &Play) -> Verdict {

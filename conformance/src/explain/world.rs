@@ -272,6 +272,8 @@ fn random_choices(dice: &mut Dice) -> Value {
     let git = if dice.one_in(12) { "commit" } else { "protect" };
     let caches = if dice.one_in(4) { json!(["npm", "cargo"]) } else { json!([]) };
     let devices = if dice.one_in(4) { json!(["fuse", "/dev/net/*"]) } else { json!([]) };
+    let isolation = if dice.one_in(4) { "landlock" } else { "namespaces" };
     json!({ "private_tmp": dice.one_in(4), "deny_secrets": dice.one_in(4), "nested_git": dice.one_in(3), "git": git,
-        "caches": caches, "devices": devices })
+        "caches": caches, "devices": devices, "landlock": dice.one_in(4), "isolation": isolation,
+        "accept_loss": ["processes", "metadata", "carve-outs", "attributes", "private-tmp"] })
 }

@@ -84,8 +84,6 @@ pub struct Ground<'t> {
     id: String,
     /// For masters of terminals: they stay in its queue until the trial is over.
     socket: Socket,
-    /// What the host looks like in between.
-    mounts: String,
 }
 
 /// One repetition, and all that can be said about it.
@@ -119,18 +117,33 @@ impl<'t> Ground<'t> {
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
         furnish(&bundle.join("rootfs"))?;
         turn.column.actor.own(&turn.dir)?;
-        Ok(Ground { turn, course, bundle, id, socket: Socket::new(turn)?, mounts: crate::oci::host_mounts() })
+        Ok(Ground { turn, course, bundle, id, socket: Socket::new(turn)? })
     }
 
     /// Runs the course once.
     pub fn trial(&self, tracer: &Tracer, strike: Option<(Call, Blow)>, end: End) -> Result<Trial, No> {
-        let before = self.before()?;
         let waits = matches!(self.course, Course::Sandbox | Course::Run | Course::RunTerminal) || self.course.joins();
         let end = if waits { end } else { End::Payload };
-        let mut traced = tracer.run(&self.launch()?, &self.turn.column.actor, strike, end)?;
+        self.played(|launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
+    }
+
+    /// Runs the course once, with nobody who traces it, in the surroundings that `change` gives the launch.
+    pub fn untraced(&self, change: impl FnOnce(Launch) -> Launch) -> Result<Trial, No> {
+        self.played(|launch| {
+            let running = change(launch).start(&self.turn.column.actor)?;
+            let out = running.output()?;
+            let ran = running.finish_beside_others()?;
+            Ok(Traced { calls: Vec::new(), struck: false, code: ran.code, out, err: ran.err, hung: ran.timed_out })
+        })
+    }
+
+    fn played(&self, play: impl FnOnce(Launch) -> Result<Traced, No>) -> Result<Trial, No> {
+        let mounts = crate::oci::host_mounts();
+        let before = self.before()?;
+        let mut traced = play(self.launch()?)?;
         let said = self.testimony(&mut traced, before)?;
         self.socket.forget()?;
-        Ok(Trial { said: testimony::of(&said), left: self.left(&traced)?, traced })
+        Ok(Trial { said: testimony::of(&said), left: self.left(&traced, &mounts)?, traced })
     }
 
     fn launch(&self) -> Result<Launch, No> {
@@ -206,7 +219,7 @@ impl<'t> Ground<'t> {
     }
 
     /// What stays after the next codexrun commands have been given their chance.
-    fn left(&self, traced: &Traced) -> Result<Option<String>, No> {
+    fn left(&self, traced: &Traced, mounts: &str) -> Result<Option<String>, No> {
         let known = self.course == Course::Delete && traced.code == 0 && self.status().is_some();
         if self.course != Course::Sandbox {
             let ran = while_orphans_are_collected(|| self.turn.call(&["delete", "--force", &self.id]))?;
@@ -215,12 +228,15 @@ impl<'t> Ground<'t> {
             }
         } else if self.untouched().is_err() {
             // A placeholder whose keeper was killed is taken over by the next sandbox.
-            self.sandbox("true").run(&self.turn.column.actor)?;
+            let next = self.sandbox("true").run(&self.turn.column.actor)?;
+            if next.code != 0 || !next.left.is_empty() {
+                return Ok(Some(format!("the next sandbox: {}; processes: {}", next.summary(), next.left.join("; "))));
+            }
         }
         if known {
             return Ok(Some("delete: exit 0, and the container is still known".into()));
         }
-        let clean = crate::oci::nothing_left(self.turn, &self.mounts).and_then(|()| self.untouched());
+        let clean = crate::oci::nothing_left(self.turn, mounts).and_then(|()| self.untouched());
         match clean {
             Ok(()) => Ok(None),
             Err(No::Fail { got, .. }) => Ok(Some(got)),

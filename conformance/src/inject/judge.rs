@@ -79,6 +79,29 @@ impl Judge {
         }
     }
 
+    /// What is wrong with a launch that lacked something, be it room, memory or processes: the payload lacked it too.
+    pub fn fault_in_want(&self, trial: &Trial) -> Option<String> {
+        let traced = &trial.traced;
+        let told = |what: String| Some(format!("{what}; exit {}, stderr: {}", traced.code, traced.err.trim()));
+        match (&trial.said, &trial.left) {
+            _ if traced.hung => told("did not end".into()),
+            _ if traced.err.contains("panicked") => told("a panic".into()),
+            (_, Some(left)) => told(format!("left: {left}")),
+            (Some(said), _) if said.last().is_some_and(|line| line == "end") => {
+                let theirs = |line: &String| !own_affair(line, said);
+                let only = |lines: &[String]| lines.iter().filter(|line| theirs(line)).cloned().collect::<Vec<_>>();
+                difference(&only(&self.undisturbed), &only(said)).and_then(|what| told(format!("ran, but {what}")))
+            }
+            (Some(_), _) if traced.code == 0 => told("was ended while it ran, and exit 0".into()),
+            (Some(_), _) => None,
+            (None, _) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
+            (None, _) if traced.code == 0 || killed(traced.code) || beside_us(traced.code, &traced.err) => None,
+            // The shell that was to execute codexrun.
+            (None, _) if traced.err.starts_with("sh: ") => None,
+            (None, _) => sentence(&traced.err).err().and_then(|what| told(what.into())),
+        }
+    }
+
     /// Whether a payload of a policy is whole but for one top-level directory that it was not shown.
     fn shut(&self, said: &[String]) -> bool {
         let top =
@@ -111,11 +134,9 @@ fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
     if beside_us(code, err) {
         return None;
     }
-    let lines: Vec<&str> = err.lines().filter(|line| !line.starts_with("codexrun: warning")).collect();
-    let sentence = match lines[..] {
-        [one] if one.starts_with("codexrun: ") => one,
-        [] => return Some("no sentence".into()),
-        _ => return Some("not one sentence".into()),
+    let sentence = match sentence(err) {
+        Ok(sentence) => sentence,
+        Err(what) => return Some(what.into()),
     };
     (!says(errno, sentence)).then(|| format!("the sentence does not say {errno:?}"))
 }
@@ -125,6 +146,27 @@ fn says(errno: Errno, sentence: &str) -> bool {
     let words = std::io::Error::from_raw_os_error(errno as i32).to_string();
     let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
     [&words, errno.desc(), &format!("{errno:?}")].iter().any(|w| sentence.to_lowercase().contains(&w.to_lowercase()))
+}
+
+/// The one sentence that there is beside warnings, or what is there instead.
+fn sentence(err: &str) -> Result<&str, &'static str> {
+    let lines: Vec<&str> = err.lines().filter(|line| !line.starts_with("codexrun: warning")).collect();
+    match lines[..] {
+        [one] if one.starts_with("codexrun: ") => Ok(one),
+        [] => Err("no sentence"),
+        _ => Err("not one sentence"),
+    }
+}
+
+/// By the kernel, for want of memory; nobody is left to say so.
+fn killed(code: i32) -> bool {
+    code == 128 + libc::SIGKILL
+}
+
+/// What a payload's own want shows in: the limit that was set, and programs that it could not start itself.
+fn own_affair(line: &str, said: &[String]) -> bool {
+    let unheard = |kind: &str| line.starts_with(kind) && !said.iter().any(|line| line.starts_with(kind));
+    line.starts_with("ulimit ") || unheard("namespace ")
 }
 
 /// Whether it was over where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the

@@ -2,11 +2,11 @@
 //! of its calls. Each time one of two things is true: the payload ran with everything that it was to have, or it did not run and
 //! one sentence says why. Afterwards nothing is left.
 
-mod course;
+pub mod course;
 mod errno;
-mod judge;
+pub mod judge;
 mod testimony;
-mod tracer;
+pub mod tracer;
 
 use crate::oci::{busybox, turn::Turn};
 use crate::report::{No, Verdict, fail, skip};

@@ -24,8 +24,10 @@ pub const VERBS: &[Verb] = &[
     ("setgroups", |_| said(call(libc::SYS_setgroups, [Arg::Int(1), Arg::In(&0u32.to_ne_bytes())]))),
     ("unshare", |a| said(call(libc::SYS_unshare, [Arg::Int(i64::from_str_radix(a[0], 16).unwrap_or(0))]))),
     ("setns", |a| setns(a[0])),
+    ("userns-mount", |a| userns_mount(a[0])),
     ("userns-write", |a| userns_write(a[0], a[1])),
     ("kill", |a| said(call(libc::SYS_kill, [number(a[0]), Arg::Int(0)]))),
+    ("limit", |a| limit(number(a[0]))),
     ("pidfd-open", |a| said(call(libc::SYS_pidfd_open, [number(a[0]), Arg::Int(0)]))),
     ("ptrace", |a| ptrace_seize(number(a[0]))),
     ("ptrace-child", |_| ptrace_child()),
@@ -39,6 +41,7 @@ pub const VERBS: &[Verb] = &[
     ("nice", |_| said(call(libc::SYS_setpriority, [Arg::Int(0), Arg::Int(0), Arg::Int(-20)]))),
     ("io-uring", |_| io_uring()),
     ("perf", |_| perf()),
+    ("keyctl-session", |_| said(call(libc::SYS_keyctl, [Arg::Int(0), Arg::Int(-3), Arg::Int(0)]))), // KEYCTL_GET_KEYRING_ID
 ];
 
 fn said(ret: Ret) -> Outcome {
@@ -104,6 +107,12 @@ fn setns(path: &str) -> Outcome {
     said(call(libc::SYS_setns, [Arg::Int(fd), Arg::Int(0)]))
 }
 
+/// What a container inside would begin with.
+fn userns_mount(dir: &str) -> Outcome {
+    call(libc::SYS_unshare, [Arg::Int((libc::CLONE_NEWUSER | libc::CLONE_NEWNS).into())])?;
+    said(mount("none", dir, "tmpfs", 0))
+}
+
 /// Becomes root of a nested user namespace, tries every way to take a protection away, then writes. The mounts that
 /// came from outside are locked there (mount_namespaces(7)); only the last write decides.
 fn userns_write(dir: &str, file: &str) -> Outcome {
@@ -119,6 +128,11 @@ fn userns_write(dir: &str, file: &str) -> Outcome {
     ];
     let opened = tries.iter().filter(|t| t.is_ok()).count();
     fs::OpenOptions::new().append(true).open(file).map(|_| format!("{opened} mount calls succeeded")).map_err(Into::into)
+}
+
+/// prlimit(2): a limit of another process, that of core files.
+fn limit(pid: Arg) -> Outcome {
+    said(call(libc::SYS_prlimit64, [pid, Arg::Int(libc::RLIMIT_CORE.into()), Arg::In(&[0; 16]), Arg::Null]))
 }
 
 fn ptrace_seize(pid: Arg) -> Outcome {

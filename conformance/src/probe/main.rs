@@ -1,8 +1,11 @@
 //! Runs inside the sandbox: reads a list of probes (`name TAB verb TAB argument…`), tries each in a child of its own, and
-//! prints `name TAB result TAB detail`. A result is `ok`, the name of an errno, or a word that the verb defines.
+//! prints `name TAB result TAB detail`. A result is `ok`, the name of an errno, or a word that the verb defines. `probe attack` instead
+//! tries all that it knows (`attack/`), and `probe id` says who runs it.
 
+mod attack;
 mod fact;
 mod file;
+mod hostile;
 mod kernel;
 mod outcome;
 mod rights;
@@ -20,10 +23,18 @@ type Verb = (&'static str, fn(&[&str]) -> Outcome);
 const SECONDS: i64 = 8;
 
 fn main() -> ExitCode {
-    let Some(list) = std::env::args().nth(1) else {
-        eprintln!("usage: probe LIST");
-        return ExitCode::from(2);
+    let list = match std::env::args().nth(1).as_deref() {
+        Some("attack") => return attack::run(std::env::args().skip(2)),
+        Some("id") => return id(),
+        Some(list) => list.to_owned(),
+        None => {
+            eprintln!("usage: probe LIST | probe attack NAME=VALUE... | probe id");
+            return ExitCode::from(2);
+        }
     };
+    if list == "hostile" {
+        hostile::rage(&std::env::args().nth(2).unwrap_or_default());
+    }
     let text = match std::fs::read_to_string(&list) {
         Ok(text) => text,
         Err(e) => {
@@ -33,6 +44,12 @@ fn main() -> ExitCode {
     };
     text.lines().for_each(apart);
     println!("end\tok\t");
+    ExitCode::SUCCESS
+}
+
+/// The effective user.
+fn id() -> ExitCode {
+    println!("{:?}", syscall::call(libc::SYS_geteuid, []));
     ExitCode::SUCCESS
 }
 

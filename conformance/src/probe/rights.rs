@@ -19,7 +19,7 @@ fn rights(path: &Path) -> String {
     };
     match there {
         Some(is_dir) => {
-            let may = [(read(path, is_dir), 'r'), (write(path, is_dir), 'w'), (delete(path), 'd'), (execute(path), 'x')];
+            let may = [(read(path, is_dir), 'r'), (write(path, is_dir), 'w'), (delete(path), 'd'), (execute(path, is_dir), 'x')];
             may.map(|(may, name)| letter(may, name)).concat()
         }
         None => letter(create(path), 'c') + &letter(delete(path), 'd'),
@@ -49,11 +49,20 @@ fn delete(path: &Path) -> bool {
     fs::rename(path, &other).is_ok() && fs::rename(&other, path).is_ok()
 }
 
-/// access(2) asks for the real user, who is the effective one here.
-fn execute(path: &Path) -> bool {
+/// Of a file by execveat(2) with AT_EXECVE_CHECK (Linux 6.14), which security modules are asked about too. access(2) asks for the real
+/// user, who is the effective one here.
+fn execute(path: &Path, is_dir: bool) -> bool {
+    const CHECK: i64 = 0x10000;
     let path = text(&path.to_string_lossy());
+    let at = || Arg::Int(libc::AT_FDCWD.into());
+    if !is_dir {
+        match call(libc::SYS_execveat, [at(), Arg::Text(&path), Arg::Null, Arg::Null, Arg::Int(CHECK)]) {
+            Err(libc::EINVAL) => {}
+            checked => return checked.is_ok(),
+        }
+    }
     let mode = Arg::Int(libc::X_OK.into());
-    call(libc::SYS_faccessat, [Arg::Int(libc::AT_FDCWD.into()), Arg::Text(&path), mode]).is_ok()
+    call(libc::SYS_faccessat, [at(), Arg::Text(&path), mode]).is_ok()
 }
 
 /// With the directories that are missing above it.

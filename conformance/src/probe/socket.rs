@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Every verb of this file.
 pub const VERBS: &[Verb] = &[
     ("tcp", |a| tcp(a[0])),
+    ("tcp-fast", |a| tcp_fast(a[0])),
     ("udp", |a| udp(a[0])),
     ("unix-stream", |a| greeted(UnixStream::connect(a[0])?)),
     ("unix-abstract", |a| abstract_stream(a[0])),
@@ -26,6 +27,9 @@ pub const VERBS: &[Verb] = &[
     ("lo-down", |_| lo_down()),
     ("tcp-bulk", |a| tcp_bulk(a[0], a[1])),
     ("tcp-many", |a| tcp_many(a[0], a[1])),
+    ("tcp-end", |a| tcp_end(a[0])),
+    ("by-name", |a| by_name(&ask_udp(a[0])?, a[1])),
+    ("by-name-tcp", |a| by_name(&ask_tcp(a[0])?, a[1])),
     ("by-http", |a| by_http(a[0], a[1])),
     ("by-socks", |a| by_socks(a[0], a[1])),
     ("serve-once", |a| serve_once(a[0], a[1])),
@@ -67,7 +71,7 @@ fn pair(kind: i32) -> Result<OwnedFd, i32> {
 }
 
 /// `sockaddr_un` of a path.
-fn address(path: &str) -> Vec<u8> {
+pub fn address(path: &str) -> Vec<u8> {
     let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     bytes.extend(path.as_bytes());
     bytes.push(0);
@@ -87,6 +91,19 @@ fn tcp(address: &str) -> Outcome {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     greeted(stream)
+}
+
+/// TCP Fast Open: a connection without connect(2).
+fn tcp_fast(address: &str) -> Outcome {
+    let address: std::net::SocketAddrV4 =
+        address.parse().map_err(|e| Fail::Word("bad-argument".into(), format!("{address}: {e}")))?;
+    let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    let mut to = (libc::AF_INET as u16).to_ne_bytes().to_vec();
+    to.extend(address.port().to_be_bytes());
+    to.extend(address.ip().octets());
+    to.extend([0; 8]);
+    let (fd, flags) = (Arg::Int(socket.as_raw_fd().into()), Arg::Int(libc::MSG_FASTOPEN.into()));
+    Ok(call(libc::SYS_sendto, [fd, Arg::In(b"probe"), Arg::Int(5), flags, Arg::In(&to), Arg::Int(16)])?.to_string())
 }
 
 fn count(text: &str) -> Result<usize, Fail> {
@@ -120,6 +137,59 @@ fn tcp_many(address: &str, connections: &str) -> Outcome {
         }
     }
     Ok(connections.into())
+}
+
+/// What a server says by itself, and how it ends.
+fn tcp_end(address: &str) -> Outcome {
+    let mut said = String::new();
+    TcpStream::connect(address)?.read_to_string(&mut said)?;
+    Ok(said)
+}
+
+/// A query for the address of a name (RFC 1035), as a resolver of libc sends it.
+fn query(name: &str) -> Vec<u8> {
+    let labels = name.split('.').flat_map(|label| std::iter::once(label.len() as u8).chain(label.bytes()));
+    [7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0].into_iter().chain(labels).chain([0, 0, 1, 0, 1]).collect()
+}
+
+const RESOLVER: &str = "127.0.0.1:53";
+
+fn ask_udp(name: &str) -> Result<Vec<u8>, Fail> {
+    let (socket, mut answer) = (UdpSocket::bind("127.0.0.1:0")?, vec![0; 512]);
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send_to(&query(name), RESOLVER)?;
+    let length = socket.recv(&mut answer)?;
+    answer.truncate(length);
+    Ok(answer)
+}
+
+/// In two pieces, as a stream may come.
+fn ask_tcp(name: &str) -> Result<Vec<u8>, Fail> {
+    let (mut stream, query) = (TcpStream::connect(RESOLVER)?, query(name));
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    let whole = [&(query.len() as u16).to_be_bytes()[..], &query].concat();
+    stream.write_all(&whole[..5])?;
+    stream.write_all(&whole[5..])?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+/// A request to the one address of an answer; what is said to it.
+fn by_name(answer: &[u8], port: &str) -> Outcome {
+    let (code, answers) = (answer.get(3).map(|flags| flags & 15), answer.get(7));
+    if (code, answers) != (Some(0), Some(&1)) {
+        return word("no-address", format!("{code:?} {answers:?}"));
+    }
+    let address: [u8; 4] = answer[answer.len() - 4..].try_into().unwrap_or_default();
+    let mut stream = TcpStream::connect((std::net::Ipv4Addr::from(address), count(port)? as u16))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said)?;
+    if said.is_empty() { word("nothing", "") } else { word(said.split_whitespace().nth(1).unwrap_or("nothing"), said.trim()) }
 }
 
 /// The proxy that the environment names.
@@ -281,11 +351,11 @@ fn x32() -> Outcome {
 
 #[cfg(target_arch = "x86_64")]
 fn i386_sendto(path: &str) -> Outcome {
-    use crate::syscall::low_page;
+    use crate::syscall::page;
     const SENDTO: u32 = 11;
     let fd = socketcall(1, &[libc::AF_UNIX as u32, libc::SOCK_DGRAM as u32, 0])?;
     let to = address(path);
-    let args = [fd as u32, low_page(b"probe")?, 5, 0, low_page(&to)?, to.len() as u32];
+    let args = [fd as u32, page(b"probe")? as u32, 5, 0, page(&to)? as u32, to.len() as u32];
     Ok(socketcall(SENDTO, &args)?.to_string())
 }
 
@@ -296,10 +366,10 @@ fn i386_socket(domain: i32) -> Outcome {
 
 /// socketcall(2) of i386: its arguments are in memory, where no filter can look.
 #[cfg(target_arch = "x86_64")]
-fn socketcall(which: u32, args: &[u32]) -> Ret {
+pub fn socketcall(which: u32, args: &[u32]) -> Ret {
     const SOCKETCALL: u32 = 102;
     let bytes: Vec<u8> = args.iter().flat_map(|a| a.to_ne_bytes()).collect();
-    crate::syscall::int80(SOCKETCALL, [which, crate::syscall::low_page(&bytes)?, 0])
+    crate::syscall::int80(SOCKETCALL, [which, crate::syscall::page(&bytes)? as u32, 0, 0, 0, 0])
 }
 
 #[cfg(not(target_arch = "x86_64"))]

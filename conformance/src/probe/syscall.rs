@@ -54,10 +54,15 @@ pub fn fork() -> Ret {
 
 /// Waits for a child; the signal that killed it, if one did.
 pub fn wait(pid: i64) -> Option<i32> {
+    end(pid).err().filter(|signal| *signal > 0)
+}
+
+/// Waits for a child: its exit code, or the signal that killed it.
+pub fn end(pid: i64) -> Result<i32, i32> {
     let mut status = [0; 4];
-    call(libc::SYS_wait4, [Arg::Int(pid), Arg::Out(&mut status), Arg::Int(0), Arg::Null]).ok()?;
+    call(libc::SYS_wait4, [Arg::Int(pid), Arg::Out(&mut status), Arg::Int(0), Arg::Null]).map_err(|_| 0)?;
     let status = i32::from_ne_bytes(status);
-    libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status))
+    if libc::WIFSIGNALED(status) { Err(libc::WTERMSIG(status)) } else { Ok(libc::WEXITSTATUS(status)) }
 }
 
 /// SIGALRM ends this process in so many seconds.
@@ -67,32 +72,38 @@ pub fn alarm(seconds: i64) {
     unsafe { libc::alarm(seconds) };
 }
 
-/// A page below 4 GiB that holds `bytes`: 32-bit calls see nothing above.
-#[cfg(target_arch = "x86_64")]
-pub fn low_page(bytes: &[u8]) -> Result<u32, i32> {
+/// A page of its own that holds `bytes`; on x86-64 below 4 GiB, as 32-bit calls see nothing above.
+pub fn page(bytes: &[u8]) -> Ret {
+    #[cfg(target_arch = "x86_64")]
+    const LOW: i32 = libc::MAP_32BIT;
+    #[cfg(not(target_arch = "x86_64"))]
+    const LOW: i32 = 0;
     let prot = Arg::Int((libc::PROT_READ | libc::PROT_WRITE).into());
-    let flags = Arg::Int((libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT).into());
+    let flags = Arg::Int((libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | LOW).into());
     let page = call(libc::SYS_mmap, [Arg::Null, Arg::Int(4096), prot, flags, Arg::Int(-1), Arg::Int(0)])?;
     let n = bytes.len().min(4096);
     // SAFETY: the page was just mapped, is writable, 4096 bytes long, and nobody else knows it.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), page as *mut u8, n) };
-    u32::try_from(page).map_err(|_| libc::EFAULT)
+    Ok(page)
 }
 
 /// `int 0x80`: a call through the i386 table, which a filter written for x86-64 alone does not see.
 #[cfg(target_arch = "x86_64")]
-pub fn int80(number: u32, args: [u32; 3]) -> Ret {
+pub fn int80(number: u32, args: [u32; 6]) -> Ret {
     let ret: i64;
-    // SAFETY: the arguments are numbers or addresses of pages from `low_page`, which are never unmapped. The kernel keeps
-    // every register but rax; rbx is saved by hand because LLVM reserves it; r8 to r11 are listed as older kernels clear them.
+    // SAFETY: the arguments are numbers or addresses of pages from `page`, which are never unmapped. The kernel keeps every register
+    // but rax; rbx and rbp, which LLVM reserves, are saved by hand; r8 to r11 are listed as older kernels clear them.
     unsafe {
         std::arch::asm!(
-            "xchg rbx, {b}", "int 0x80", "xchg rbx, {b}",
-            b = inout(reg) u64::from(args[0]) => _,
+            "push rbx", "push rbp",
+            "mov ebx, [r8]", "mov ecx, [r8 + 4]", "mov edx, [r8 + 8]",
+            "mov esi, [r8 + 12]", "mov edi, [r8 + 16]", "mov ebp, [r8 + 20]",
+            "int 0x80",
+            "pop rbp", "pop rbx",
             inlateout("rax") u64::from(number) as i64 => ret,
-            in("rcx") u64::from(args[1]), in("rdx") u64::from(args[2]),
-            in("rsi") 0u64, in("rdi") 0u64,
-            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            inlateout("r8") args.as_ptr() => _,
+            lateout("rcx") _, lateout("rdx") _, lateout("rsi") _, lateout("rdi") _,
+            lateout("r9") _, lateout("r10") _, lateout("r11") _,
         );
     }
     let ret = i64::from(ret as i32);

@@ -1,14 +1,17 @@
 //! One connection: two sockets, and in each direction at most one pipe between them, borrowed for as long as bytes are in it. The bytes
 //! go from socket to pipe to socket by splice(2), never through our memory.
 
+use super::greeting::{Answer, Greeting};
 use crate::sys::epoll::{Epoll, Events};
-use crate::sys::socket::{set_pipe_size, splice};
+use crate::sys::socket::{reset_on_close, set_pipe_size, splice};
 use crate::sys::{Errno, Result, file};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What a pipe holds, and what is moved at a time.
 const ROOM: usize = 256 * 1024;
+/// More than a receive buffer holds (tcp(7), tcp_rmem), in units of the above.
+const ROUNDS: usize = 32;
 /// Pipes that are kept for the next bytes.
 const SPARE: usize = 8;
 
@@ -87,49 +90,98 @@ impl Flow {
     }
 }
 
-/// End 0 was accepted, end 1 is dialed; flow n comes from end n.
+/// End 0 was accepted, end 1 is dialed; flow n comes from end n. Whatever ends it before both flows have, be it SIGKILL, ends it with a
+/// reset on both sides: what was cut short must not look complete.
 pub(super) struct Link {
     id: u64,
     ends: [TcpStream; 2],
     flows: [Flow; 2],
     watched: [Events; 2],
-    dialing: bool,
+    phase: Phase,
+}
+
+/// The accepted end is not read before the third.
+enum Phase {
+    /// Until the other end is connected, and can be greeted.
+    Dialing(Greeting),
+    /// Until a proxy has answered.
+    Asking(Answer),
+    Open,
 }
 
 impl Link {
     /// Watches the two ends as `2 * id` and `2 * id + 1`.
-    pub fn new(id: u64, accepted: TcpStream, dialed: TcpStream, epoll: &Epoll) -> Result<Link> {
+    pub fn new(id: u64, accepted: TcpStream, dialed: TcpStream, greeting: Greeting, epoll: &Epoll) -> Result<Link> {
         for end in [&accepted, &dialed] {
+            reset_on_close(end.as_fd(), true)?;
             // Only a matter of speed.
             let _ = end.set_nodelay(true);
         }
         let (ends, flows) = ([accepted, dialed], <[Flow; 2]>::default());
-        let mut link = Link { id, ends, flows, watched: [0; 2], dialing: true };
+        let mut link = Link { id, ends, flows, watched: [0; 2], phase: Phase::Dialing(greeting) };
         link.watch(epoll)?;
         Ok(link)
     }
 
     /// What to do when an end is ready; `Ok(false)` when both directions have ended.
     pub fn ready(&mut self, end: usize, events: Events, pool: &mut Pool, epoll: &Epoll) -> Result<bool> {
-        if self.dialing {
-            self.dialed(end)?;
-        } else {
-            for n in 0..2 {
-                let (wanted, from, to) = (if n == end { IN } else { OUT }, &self.ends[n], &self.ends[1 - n]);
-                if events & (wanted | BROKEN) != 0 && !self.flows[n].done() {
-                    self.flows[n].pass(from, to, pool)?;
+        match &mut self.phase {
+            Phase::Dialing(_) => self.dialed()?,
+            Phase::Asking(answer) => {
+                if answer.hear(&self.ends[1])? {
+                    self.phase = Phase::Open;
                 }
             }
+            Phase::Open => self.pass(end, events, pool)?,
         }
         self.watch(epoll)?;
-        Ok(!self.flows.iter().all(Flow::done))
+        let over = self.flows.iter().all(Flow::done);
+        if over {
+            self.ends.iter().try_for_each(|end| reset_on_close(end.as_fd(), false))?;
+        }
+        Ok(!over)
     }
 
-    /// The accepted end is not watched meanwhile, so this is the dialed one.
-    fn dialed(&mut self, end: usize) -> Result<()> {
-        match self.ends[end].take_error() {
-            Ok(None) => self.dialing = false,
-            Ok(Some(e)) | Err(e) => return Err(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))),
+    /// The container has ended, and with it whoever spoke there: what was said is passed on, as far as there is room, and is whole if that was
+    /// all of it.
+    pub fn settle(&mut self, pool: &mut Pool) {
+        // Who has just been connected may have said all that he had to say.
+        if self.dialed().is_err() || !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        for n in 0..2 {
+            let (flow, from, to) = (&mut self.flows[n], &self.ends[n], &self.ends[1 - n]);
+            let last = (0..ROUNDS).find_map(|_| match flow.pass(from, to, pool) {
+                Ok(()) if !flow.done() => None,
+                ended => Some(ended.is_ok()),
+            });
+            if last == Some(true) {
+                // Otherwise it is a reset: nothing worse.
+                let _ = reset_on_close(to.as_fd(), false);
+            }
+        }
+    }
+
+    /// Greets the dialed end if it is connected by now; the accepted one is not watched meanwhile.
+    fn dialed(&mut self) -> Result<()> {
+        let [_, dialed] = &self.ends;
+        match dialed.take_error() {
+            Ok(None) => {}
+            Ok(Some(e)) | Err(e) => return Err(super::errno(e)),
+        }
+        if let Phase::Dialing(greeting) = &self.phase {
+            self.phase = greeting.say(dialed)?.map_or(Phase::Open, Phase::Asking);
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, end: usize, events: Events, pool: &mut Pool) -> Result<()> {
+        // What a broken end has sent is read before it is written to.
+        for n in [end, 1 - end] {
+            let (wanted, from, to) = (if n == end { IN } else { OUT }, &self.ends[n], &self.ends[1 - n]);
+            if events & (wanted | BROKEN) != 0 && !self.flows[n].done() {
+                self.flows[n].pass(from, to, pool)?;
+            }
         }
         Ok(())
     }
@@ -137,10 +189,11 @@ impl Link {
     /// Asks for what the flows wait for. An end that nothing waits for is not watched at all, or its hang-up would be told for ever.
     fn watch(&mut self, epoll: &Epoll) -> Result<()> {
         for end in 0..2 {
-            let wanted = match self.dialing {
-                true if end == 1 => OUT,
-                true => 0,
-                false => self.waits(end),
+            let wanted = match (&self.phase, end) {
+                (Phase::Dialing(_), 1) => OUT,
+                (Phase::Asking(_), 1) => IN,
+                (Phase::Dialing(_) | Phase::Asking(_), _) => 0,
+                (Phase::Open, _) => self.waits(end),
             };
             let (fd, token) = (self.ends[end].as_fd(), self.id * 2 + end as u64);
             match (self.watched[end], wanted) {
@@ -159,5 +212,92 @@ impl Link {
         let reads = if from.held.is_none() && !from.ended { IN } else { 0 };
         let writes = if to.held.is_some() { OUT } else { 0 };
         reads | writes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::epoll::Batch;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::TcpListener;
+
+    /// Both ends of a connection.
+    fn pair() -> [TcpStream; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        [ours, listener.accept().unwrap().0]
+    }
+
+    /// A link that is over or broken, driven until it is; and what its two peers did in between.
+    fn driven(play: impl FnOnce(&mut TcpStream, &mut TcpStream)) -> (bool, TcpStream, TcpStream) {
+        let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
+        let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
+        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        let (_, writable) = epoll.wait(&mut Batch::of(1)).unwrap()[0];
+        assert_eq!(link.ready(1, writable, &mut pool, &epoll), Ok(true), "dialed");
+        play(&mut client, &mut server);
+        loop {
+            for (token, events) in epoll.wait(&mut Batch::of(1)).unwrap() {
+                match link.ready(token as usize, events, &mut pool, &epoll) {
+                    Ok(true) => {}
+                    Ok(false) => return (true, client, server),
+                    Err(_) => return (false, client, server),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_both_sides_ended_ends_without_a_reset() {
+        let (whole, mut client, mut server) = driven(|client, server| {
+            client.write_all(b"question").unwrap();
+            server.write_all(b"answer").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            server.shutdown(Shutdown::Write).unwrap();
+        });
+        let (mut asked, mut answered) = (String::new(), String::new());
+        server.read_to_string(&mut asked).unwrap();
+        client.read_to_string(&mut answered).unwrap();
+        assert_eq!((whole, asked.as_str(), answered.as_str()), (true, "question", "answer"));
+    }
+
+    #[test]
+    fn what_one_side_broke_off_is_a_reset_for_the_other() {
+        let (whole, mut client, _) = driven(|_, server| {
+            server.write_all(b"the first half").unwrap();
+            reset_on_close(server.as_fd(), true).unwrap();
+            let gone = std::mem::replace(server, pair().into_iter().next().unwrap());
+            drop(gone);
+        });
+        let mut got = Vec::new();
+        let end = client.read_to_end(&mut got);
+        assert_eq!((whole, end.unwrap_err().kind()), (false, ErrorKind::ConnectionReset));
+        assert_eq!(got, b"the first half");
+    }
+
+    #[test]
+    fn what_was_said_before_the_container_ended_is_whole_for_whoever_listens() {
+        let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
+        let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
+        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        let words = vec![7; 60_000];
+        client.write_all(&words).unwrap();
+        drop(client);
+        let listener = std::thread::spawn(move || {
+            let mut said = Vec::new();
+            server.read_to_end(&mut said).map(|_| said)
+        });
+        link.settle(&mut pool);
+        drop(link);
+        assert_eq!(listener.join().unwrap().unwrap().len(), words.len());
+    }
+
+    #[test]
+    fn a_link_that_is_dropped_is_a_reset() {
+        let ([accepted, mut client], [dialed, _server]) = (pair(), pair());
+        drop(Link::new(0, accepted, dialed, Greeting::default(), &Epoll::new().unwrap()).unwrap());
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }

@@ -5,13 +5,16 @@
 //! stays outside: only the listeners (and, inwards, the connections) are made inside, by a helper that joins and goes at once. It
 //! lives as long as the container's first process.
 
+mod dns;
 pub(crate) mod door;
+mod greeting;
 mod link;
+mod names;
 mod namespace;
 mod relay;
 mod route;
 
-pub use route::{Route, Side};
+pub use route::{Route, Says, Side};
 
 use crate::run::fault::describe;
 use crate::sys::process::{self, Cloned};
@@ -19,7 +22,7 @@ use crate::sys::{Errno, file, pidfd, signal};
 use crate::{Error, Result};
 use door::{Door, State};
 use namespace::Namespaces;
-use relay::{Listener, Relay};
+use relay::{Listener, Relay, To};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -96,14 +99,20 @@ fn welcome(guest: &UnixStream, routes: &[Route], outside: Vec<Listener>, contain
     let mut listeners = outside;
     for route in routes.iter().filter(|route| route.side == Side::Inside) {
         let listener = namespaces.listener(route.listen).map_err(|e| failed(&format!("listen on {} inside", route.listen), e))?;
-        listeners.push(Listener { socket: listener, route: *route });
+        listeners.push(Listener { socket: listener, to: To::Route(*route) });
     }
-    Relay::new(container, namespaces, listeners).map_err(|e| failed("watch the listeners", e))
+    let mut asked = None;
+    // Who is to be reached by name must be resolved first.
+    if routes.iter().any(|route| route.says.name) {
+        let fail = |e| failed("answer names inside", e);
+        listeners.push(Listener { socket: namespaces.listener(names::PLACE).map_err(fail)?, to: To::Resolver });
+        asked = Some(namespaces.datagrams(names::PLACE).map_err(fail)?);
+    }
+    Relay::new(container, namespaces, listeners, asked).map_err(|e| failed("watch the listeners", e))
 }
 
 /// What is common to both sides: a listener that does not wait, with room for many.
 fn listen(on: std::net::SocketAddr) -> crate::sys::Result<TcpListener> {
-    let errno = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
     let listener = TcpListener::bind(on).map_err(errno)?;
     listener.set_nonblocking(true).map_err(errno)?;
     crate::sys::socket::listen(listener.as_fd(), WAITING)?;
@@ -114,7 +123,7 @@ fn listen_on(routes: &[Route], side: Side) -> Result<Vec<Listener>> {
     let wanted = routes.iter().filter(|route| route.side == side);
     let one = |route: &Route| {
         let socket = listen(route.listen).map_err(|e| failed(&format!("listen on {}", route.listen), e))?;
-        Ok(Listener { socket, route: *route })
+        Ok(Listener { socket, to: To::Route(*route) })
     };
     wanted.map(one).collect()
 }
@@ -129,6 +138,10 @@ fn alone() -> crate::sys::Result<()> {
     process::set_undumpable()?;
     let (_, hard) = process::getrlimit(libc::RLIMIT_NOFILE)?;
     process::setrlimit(libc::RLIMIT_NOFILE, hard, hard)
+}
+
+fn errno(e: std::io::Error) -> Errno {
+    Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))
 }
 
 fn failed(what: &str, errno: Errno) -> Error {

@@ -1,10 +1,10 @@
 //! The container's network namespace, and the user namespace that owns it, entered by a helper each time something is made there.
 
-use super::{failed, listen};
+use super::{errno, failed, listen};
 use crate::sys::process::{self, Cloned, Ended};
 use crate::sys::{Errno, Result as SysResult, event, file, namespace, net, socket};
 use crate::{Error, Result};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the container handed over.
@@ -12,6 +12,7 @@ pub(super) struct Namespaces {
     /// `None`: it is ours.
     user: Option<OwnedFd>,
     net: OwnedFd,
+    net_id: u64,
 }
 
 /// The caller's user and network namespace.
@@ -32,12 +33,24 @@ impl Namespaces {
         }
         // Who enters the namespace that it is in is refused (setns(2)).
         let user = (!same(&user, &our_user)).then_some(user);
-        Ok(Namespaces { user, net })
+        let net_id = file::stat(net.as_fd()).map_err(|e| failed("look at the container's network namespace", e))?.id.1;
+        Ok(Namespaces { user, net, net_id })
+    }
+
+    /// The inode by which /proc/PID/ns/net shows the network namespace.
+    pub fn net_id(&self) -> u64 {
+        self.net_id
     }
 
     /// A listener inside. `lo` is brought up if the runtime has not.
     pub fn listener(&self, on: SocketAddr) -> SysResult<TcpListener> {
         self.make(|| net::loopback_up().and_then(|()| listen(on))).map(TcpListener::from)
+    }
+
+    /// A socket inside for datagrams, which does not wait.
+    pub fn datagrams(&self, on: SocketAddr) -> SysResult<UdpSocket> {
+        let bound = || UdpSocket::bind(on).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        self.make(|| bound().map_err(errno)).map(UdpSocket::from)
     }
 
     /// A connection inside, begun.

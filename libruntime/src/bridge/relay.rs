@@ -1,21 +1,31 @@
 //! The loop of a bridge: accepts, dials the other side, and moves bytes until the container has ended. One thread, no timer.
 
+use super::errno;
+use super::greeting::{Client, Greeting};
 use super::link::{Link, Pool};
+use super::names::Resolver;
 use super::namespace::Namespaces;
-use super::route::{Route, Side};
+use super::route::{Route, Says, Side};
 use crate::sys::epoll::{Batch, Epoll, Events};
-use crate::sys::{Result, socket};
+use crate::sys::{Errno, Result, socket};
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Where connections come from, and where they go.
 pub(super) struct Listener {
     pub socket: TcpListener,
-    pub route: Route,
+    pub to: To,
 }
 
-/// What the tokens of links (2 × number + end) never reach; listeners count from here.
+#[derive(Clone, Copy)]
+pub(super) enum To {
+    Route(Route),
+    Resolver,
+}
+
+/// What the tokens of links (2 × number + end) never reach; those of the resolver count from here, listeners from the second.
+const RESOLVER: u64 = 1 << 61;
 const LISTENERS: u64 = 1 << 62;
 const CONTAINER: u64 = u64::MAX;
 const IN: Events = libc::EPOLLIN as Events;
@@ -26,6 +36,7 @@ pub(super) struct Relay {
     _container: OwnedFd,
     namespaces: Namespaces,
     listeners: Vec<Listener>,
+    resolver: Option<Resolver>,
     links: BTreeMap<u64, Link>,
     next: u64,
     pool: Pool,
@@ -34,11 +45,13 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub fn new(container: OwnedFd, namespaces: Namespaces, listeners: Vec<Listener>) -> Result<Relay> {
+    /// `asked`: the resolver's socket, if there is one.
+    pub fn new(container: OwnedFd, namespaces: Namespaces, listeners: Vec<Listener>, asked: Option<UdpSocket>) -> Result<Relay> {
         let epoll = Epoll::new()?;
+        let resolver = asked.map(|socket| Resolver::new(socket, RESOLVER, &epoll)).transpose()?;
         epoll.add(container.as_fd(), IN, CONTAINER)?;
         let (links, pool) = (BTreeMap::new(), Pool::default());
-        let relay = Relay { epoll, _container: container, namespaces, listeners, links, next: 0, pool, full: false };
+        let relay = Relay { epoll, _container: container, namespaces, listeners, resolver, links, next: 0, pool, full: false };
         relay.watch_listeners(IN)?;
         Ok(relay)
     }
@@ -59,15 +72,19 @@ impl Relay {
         loop {
             for (token, events) in self.epoll.wait(&mut batch)? {
                 match token {
-                    CONTAINER => return Ok(()),
+                    CONTAINER => {
+                        self.links.values_mut().for_each(|link| link.settle(&mut self.pool));
+                        return Ok(());
+                    }
                     LISTENERS.. => self.accept((token - LISTENERS) as usize)?,
+                    RESOLVER.. => self.resolver.iter_mut().for_each(|resolver| resolver.ready(token)),
                     _ => self.pass(token / 2, (token % 2) as usize, events)?,
                 }
             }
         }
     }
 
-    /// A link that fails is closed; who was connected finds that out by itself.
+    /// A link that fails is dropped; who was connected finds that out by the reset.
     fn pass(&mut self, id: u64, end: usize, events: Events) -> Result<()> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         if !link.ready(end, events, &mut self.pool, &self.epoll).unwrap_or(false) {
@@ -80,20 +97,32 @@ impl Relay {
     }
 
     fn accept(&mut self, n: usize) -> Result<()> {
-        let Listener { socket, route } = &self.listeners[n];
-        let route = *route;
-        let accepted = match socket.accept() {
-            Ok((accepted, _)) => accepted,
+        let Listener { socket, to } = &self.listeners[n];
+        let to = *to;
+        let (accepted, from) = match socket.accept() {
+            Ok(accepted) => accepted,
             Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
                 return self.pause();
             }
             Err(_) => return Ok(()), // gone before it was accepted
         };
-        if let Ok(link) = self.link(accepted, route) {
-            self.links.insert(self.next, link);
-            self.next += 1;
-        }
+        // Whoever cannot be served is dropped; that is told by the reset.
+        let _ = self.welcome(accepted, from, to);
         Ok(())
+    }
+
+    fn welcome(&mut self, accepted: TcpStream, from: SocketAddr, to: To) -> Result<()> {
+        accepted.set_nonblocking(true).map_err(errno)?;
+        match (to, &mut self.resolver) {
+            (To::Resolver, Some(resolver)) => resolver.accept(accepted, &self.epoll),
+            (To::Resolver, None) => Ok(()),
+            (To::Route(route), _) => {
+                let link = self.link(accepted, from, route)?;
+                self.links.insert(self.next, link);
+                self.next += 1;
+                Ok(())
+            }
+        }
     }
 
     /// With no link there is nobody whose end could be waited for.
@@ -104,13 +133,25 @@ impl Relay {
         self.watch_listeners(0)
     }
 
-    fn link(&self, accepted: TcpStream, route: Route) -> Result<Link> {
-        accepted.set_nonblocking(true).map_err(|e| crate::sys::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    fn link(&self, accepted: TcpStream, from: SocketAddr, route: Route) -> Result<Link> {
+        // Also when nobody can be dialed.
+        socket::reset_on_close(accepted.as_fd(), true)?;
+        let greeting = self.greeting(&accepted, from, route)?;
         let dialed = match route.side {
             Side::Inside => dial(route.dial)?,
             Side::Outside => self.namespaces.dial(route.dial)?,
         };
-        Link::new(self.next, accepted, dialed, &self.epoll)
+        Link::new(self.next, accepted, dialed, greeting, &self.epoll)
+    }
+
+    fn greeting(&self, accepted: &TcpStream, from: SocketAddr, route: Route) -> Result<Greeting> {
+        if route.says == Says::default() {
+            return Ok(Greeting::default());
+        }
+        let to = accepted.local_addr().map_err(errno)?;
+        let name = self.resolver.as_ref().and_then(|resolver| resolver.names.of(to));
+        let client = Client { namespace: self.namespaces.net_id(), from, to, name };
+        Greeting::of(route.says, &client).ok_or(Errno::EADDRNOTAVAIL)
     }
 }
 

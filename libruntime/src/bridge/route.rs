@@ -1,4 +1,5 @@
-//! What a bridge carries, as a word on the hook's command line: `inside:127.0.0.1:3128=127.0.0.1:3128`. Addresses only, no secrets.
+//! What a bridge carries, as a word on the hook's command line: `inside:127.0.0.1:3128=127.0.0.1:3128`, `inside:0.0.0.0:443=127.0.0.1:3128,by-name`.
+//! Addresses only, no secrets.
 
 use crate::{Error, Result};
 use std::fmt;
@@ -23,14 +24,36 @@ pub struct Route {
     pub listen: SocketAddr,
     /// On the other side.
     pub dial: SocketAddr,
+    /// What is said there before the client's own bytes.
+    pub says: Says,
 }
 
+/// What the one who is dialed hears first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Says {
+    /// A proxy of codexrun's: who the client is.
+    pub client: bool,
+    /// An HTTP proxy: CONNECT to the name that the client's destination stands for.
+    pub name: bool,
+}
+
+impl Route {
+    /// A route that carries bytes and adds none.
+    pub fn plain(side: Side, listen: SocketAddr, dial: SocketAddr) -> Route {
+        Route { side, listen, dial, says: Says::default() }
+    }
+}
+
+type Field = fn(&mut Says) -> &mut bool;
+const WORDS: [(&str, Field); 2] = [("client", |says| &mut says.client), ("by-name", |says| &mut says.name)];
 const SIDES: [(&str, Side); 2] = [("inside", Side::Inside), ("outside", Side::Outside)];
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = if self.side == Side::Inside { "inside" } else { "outside" };
-        write!(f, "{side}:{}={}", self.listen, self.dial)
+        write!(f, "{side}:{}={}", self.listen, self.dial)?;
+        let mut says = self.says;
+        WORDS.iter().filter(|(_, field)| *field(&mut says)).try_for_each(|(word, _)| write!(f, ",{word}"))
     }
 }
 
@@ -42,9 +65,17 @@ impl FromStr for Route {
             let (side, addresses) = word.split_once(':')?;
             let (_, side) = SIDES.into_iter().find(|(name, _)| *name == side)?;
             let (listen, dial) = addresses.split_once('=')?;
-            Some(Route { side, listen: listen.parse().ok()?, dial: dial.parse().ok()? })
+            let mut words = dial.split(',');
+            let dial = words.next()?.parse().ok()?;
+            let mut says = Says::default();
+            for word in words {
+                let (_, field) = WORDS.iter().find(|(known, _)| *known == word)?;
+                *field(&mut says) = true;
+            }
+            Some(Route { side, listen: listen.parse().ok()?, dial, says })
         };
-        parsed().ok_or_else(|| Error::new(format!("`{word}` is not `inside:ADDRESS:PORT=ADDRESS:PORT` or `outside:…`")))
+        let wanted = "`inside:ADDRESS:PORT=ADDRESS:PORT[,client][,by-name]` or `outside:…`";
+        parsed().ok_or_else(|| Error::new(format!("`{word}` is not {wanted}")))
     }
 }
 
@@ -54,10 +85,18 @@ mod tests {
 
     #[test]
     fn a_route_is_read_as_it_is_written() {
-        for word in ["inside:127.0.0.1:3128=[::1]:80", "outside:127.0.0.1:8080=127.0.0.1:80"] {
+        let says = ["inside:0.0.0.0:443=127.0.0.1:80,client,by-name", "inside:127.0.0.1:1=127.0.0.1:2,client"];
+        for word in ["inside:127.0.0.1:3128=[::1]:80", "outside:127.0.0.1:8080=127.0.0.1:80"].into_iter().chain(says) {
             assert_eq!(word.parse::<Route>().unwrap().to_string(), word);
         }
-        for word in ["", "inside", "above:127.0.0.1:1=127.0.0.1:2", "inside:127.0.0.1:1", "inside:localhost:1=127.0.0.1:2"] {
+        for word in [
+            "",
+            "inside",
+            "above:127.0.0.1:1=127.0.0.1:2",
+            "inside:127.0.0.1:1",
+            "inside:localhost:1=127.0.0.1:2",
+            "inside:127.0.0.1:1=127.0.0.1:2,x",
+        ] {
             assert!(word.parse::<Route>().is_err(), "{word}");
         }
     }

@@ -12,6 +12,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 pub(super) fn create(plan: &Plan) -> Result<Option<Cgroup>> {
+    plan.groups.iter().for_each(|group| super::stale::remove_beside(&group.dir()));
     let mut cgroup = Cgroup { lenient: plan.is_lenient(), ..Cgroup::default() };
     let made = plan.groups.iter().enumerate().try_for_each(|(i, group)| match directory(group, &mut cgroup.made) {
         Ok(()) => {

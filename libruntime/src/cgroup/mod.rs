@@ -8,6 +8,7 @@ mod kill;
 mod make;
 mod oom;
 mod remove;
+mod stale;
 pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod unit;
 
 pub use enter::Entry;
 pub use oom::Oom;
+pub use stale::UNNAMED;
 
 use crate::host::cgroup::Version;
 use crate::plan::cgroup::{Group, Plan, Unit, limits};

@@ -82,6 +82,8 @@ impl Build<'_, '_> {
             Op::Init
             | Op::Session
             | Op::Signals
+            | Op::Permit(_)
+            | Op::Restrict
             | Op::Seccomp(_)
             | Op::Supervised(_)
             | Op::Exec(_)

@@ -5,8 +5,9 @@ use super::right::names;
 use crate::bpf::{self, Calls};
 use crate::bridge::Route;
 use crate::host::Host;
-use crate::plan::Plan;
 use crate::plan::op::ParentOp;
+use crate::plan::{Plan, annotation_of as said};
+use crate::policy::compile;
 use crate::{Error, annotation};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
 use std::path::PathBuf;
@@ -26,10 +27,18 @@ pub struct Facts {
     pub no_new_privileges: bool,
     /// Each kind, and whose it is.
     pub namespaces: Vec<(&'static str, Whose)>,
+    /// `namespaces` or `landlock`.
+    pub isolation: &'static str,
+    /// Whether Landlock has rules.
+    pub landlock: bool,
+    /// Clauses of the policy that were given up.
+    pub lost: Vec<String>,
     /// What a bridge carries to and from a network of its own.
     pub routes: Vec<Route>,
     /// None: every call is made.
     pub system_calls: Option<Calls>,
+    /// Of a bundle that was made from a policy: what its filter refuses and a choice would lift, with the calls and the reason.
+    pub lifts: Vec<(&'static str, Vec<&'static str>, &'static str)>,
     /// `NAME=VALUE`.
     pub environment: Vec<String>,
     /// What is limited and to how much: `RLIMIT_NOFILE` = `1024, at most 4096`, `memory.max` = `67108864`.
@@ -64,19 +73,38 @@ impl Explained<'_> {
     pub fn facts(&self, spec: &Spec, plan: &Plan, host: &Host) -> Result<Facts, Vec<Error>> {
         let process = spec.process().as_ref();
         let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let system_calls = seccomp.map(|seccomp| bpf::calls(seccomp, host.native)).transpose()?;
         Ok(Facts {
+            lifts: system_calls.as_ref().filter(|_| of_a_policy(spec)).map_or(Vec::new(), lifts),
             inside: process.map_or((0, 0), |process| (process.user().uid(), process.user().gid())),
             outside: (self.who.uid, self.who.gid),
             groups: self.who.groups.clone(),
             capabilities: names(self.who.capabilities),
             no_new_privileges: process.and_then(|process| process.no_new_privileges()) == Some(true),
             namespaces: KINDS.map(|(kind, name)| (name, whose(spec, kind))).into(),
+            isolation: if said(spec, annotation::ISOLATION).is_some() { "landlock" } else { "namespaces" },
+            landlock: said(spec, annotation::LANDLOCK).is_some(),
+            lost: said(spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
             routes: routes(spec),
-            system_calls: seccomp.map(|seccomp| bpf::calls(seccomp, host.native)).transpose()?,
+            system_calls,
             environment: process.and_then(|process| process.env().clone()).unwrap_or_default(),
             limits: limits(spec, plan),
         })
     }
+}
+
+fn of_a_policy(spec: &Spec) -> bool {
+    spec.annotations().as_ref().is_some_and(|all| all.contains_key(annotation::POLICY_SHA256))
+}
+
+/// Those of which a call is refused, at least with some arguments.
+fn lifts(calls: &Calls) -> Vec<(&'static str, Vec<&'static str>, &'static str)> {
+    let refuses = |name: &&'static str| {
+        let call = calls.of(name);
+        !bpf::permits(call.otherwise) || call.lines.iter().any(|(_, answer)| !bpf::permits(*answer))
+    };
+    let shut = |names: &[&'static str]| names.iter().any(|name| refuses(name));
+    compile::lifts().filter(|(_, names, _)| shut(names)).collect()
 }
 
 fn whose(spec: &Spec, kind: Type) -> Whose {

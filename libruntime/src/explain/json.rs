@@ -47,14 +47,19 @@ impl Facts {
         };
         let namespaces = self.namespaces.iter().map(|(kind, whose)| ((*kind).to_owned(), namespace(whose)));
         let limits = self.limits.iter().map(|(name, value)| (name.clone(), json!(value)));
+        let lift = |(name, calls, because): &(&'static str, Vec<&'static str>, &'static str)| {
+            ((*name).to_owned(), json!({ "calls": calls, "because": because }))
+        };
         json!({
             "user": {
                 "uid": self.inside.0, "gid": self.inside.1, "outside": { "uid": self.outside.0, "gid": self.outside.1 },
                 "groups": self.groups, "capabilities": self.capabilities, "noNewPrivileges": self.no_new_privileges,
             },
+            "isolation": { "by": self.isolation, "landlock": self.landlock, "lost": self.lost },
             "namespaces": namespaces.collect::<Map<_, _>>(),
             "network": self.network(),
             "systemCalls": self.system_calls.as_ref().map(calls),
+            "liftable": self.lifts.iter().map(lift).collect::<Map<_, _>>(),
             "environment": self.environment,
             "limits": limits.collect::<Map<_, _>>(),
         })

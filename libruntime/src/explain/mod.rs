@@ -18,6 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod wall;
 
 pub use answer::{Answer, Shown, Verdict};
 pub use because::{Because, word};
@@ -36,11 +37,13 @@ use oci_spec::runtime::Spec;
 use right::Who;
 use std::path::{Path, PathBuf};
 use table::Table;
+use wall::Wall;
 
 /// A bundle as its process will see it.
 pub struct Explained<'a> {
     table: Table<'a>,
     who: Who,
+    wall: Option<Wall>,
     cwd: PathBuf,
     /// What the policy says, when it is known.
     said: Option<Vec<Said>>,
@@ -56,15 +59,23 @@ impl<'a> Explained<'a> {
         build::build(&mut table, plan, &who.launcher(bundle, plan, host), &who.caller(host))?;
         let cwd = bundle.spec.process().as_ref().map_or("/".into(), |process| process.cwd().clone());
         let mut mounts: Vec<PathBuf> = bundle.spec.mounts().iter().flatten().map(|mount| mount.destination().clone()).collect();
+        let wall = Wall::of(plan, &table);
+        if plan.makes_no_mounts() {
+            // There the rules are what decides.
+            mounts.extend(wall.iter().flat_map(|wall| wall.places.clone()));
+        }
         mounts.push("/".into());
         mounts.sort();
         mounts.dedup();
-        Ok(Explained { table, who, cwd, said, mounts, others: others(&bundle.spec) })
+        Ok(Explained { table, who, wall, cwd, said, mounts, others: others(&bundle.spec) })
     }
 
     /// What may be done with a path; a relative one begins at the process's working directory.
     pub fn path(&self, path: &Path) -> Answer {
         let mut answer = answer::Asker { table: &self.table, who: &self.who }.ask(&self.cwd.join(path));
+        if let Some(wall) = &self.wall {
+            wall.confine(&self.table, &self.who, &mut answer);
+        }
         if let Some((said, mount)) = self.said.as_ref().zip(answer.mount.as_ref()) {
             answer.because = Some(because::because(said, &answer.at, mount.read_only));
         }

@@ -53,11 +53,15 @@ impl fmt::Display for Facts {
         let power = if self.capabilities.is_empty() { "no capabilities".to_owned() } else { self.capabilities.join(" ") };
         let more = if self.no_new_privileges { ", no new privileges" } else { "" };
         writeln!(f, "user         {uid}:{gid}, outside {out_uid}:{out_gid}; {power}{more}")?;
+        writeln!(f, "isolation    {}", self.isolation())?;
         writeln!(f, "namespaces   {}", self.spaces())?;
         writeln!(f, "network      {}", self.network())?;
         match &self.system_calls {
             Some(calls) => show_calls(calls, f)?,
             None => writeln!(f, "system calls all")?,
+        }
+        for (name, calls, because) in &self.lifts {
+            writeln!(f, "             allow_syscalls {name} would permit {}: {because}", calls.join(" "))?;
         }
         let names: Vec<&str> = self.environment.iter().map(|var| var.split('=').next().unwrap_or_default()).collect();
         writeln!(f, "environment  {}", names.join(" "))?;
@@ -79,6 +83,12 @@ impl Facts {
         }
     }
 
+    fn isolation(&self) -> String {
+        let behind = if self.landlock && self.isolation != "landlock" { ", with Landlock behind the mounts" } else { "" };
+        let lost = if self.lost.is_empty() { String::new() } else { format!("; given up: {}", self.lost.join(", ")) };
+        format!("{}{behind}{lost}", self.isolation)
+    }
+
     fn spaces(&self) -> String {
         let of = |wanted: &Namespace| {
             let names = self.namespaces.iter().filter(|(_, whose)| whose == wanted).map(|(kind, _)| *kind);
@@ -89,8 +99,11 @@ impl Facts {
 }
 
 fn told(network: String, route: &Route) -> String {
-    let Route { side, listen, dial } = route;
+    let Route { side, listen, dial, says } = route;
     match side {
+        Side::Inside if says.name => {
+            format!("{network}; names are resolved there, and {listen} goes by the proxy {dial} of the caller's")
+        }
         Side::Inside => format!("{network}; there {listen} is {dial} of the caller's"),
         Side::Outside => format!("{network}; the caller's {listen} is {dial} there"),
     }

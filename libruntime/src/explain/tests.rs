@@ -81,6 +81,7 @@ fn compiled() -> (Bundle, Vec<Said>) {
         terminal: false,
         routes: Vec::new(),
         controllers: Vec::new(),
+        namespaces: true,
     };
     let said = said(&parsed.policy, Path::new("/w"), &view);
     (compile::compile(&request, &view).unwrap().bundle, said)

@@ -1,12 +1,13 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
 pub mod cgroup;
+pub mod namespaces;
 pub mod resctrl;
 
-use crate::plan;
-use crate::sys::{Errno, cred, mount, process};
+use crate::sys::{Errno, cred, landlock, mount, process};
 use crate::systemd::Manager;
 use crate::{Error, Result};
+use crate::{annotation, plan};
 use cgroup::Cgroups;
 use oci_spec::runtime::Spec;
 use std::io;
@@ -37,6 +38,8 @@ pub struct Host {
     pub apparmor: bool,
     /// SELinux is on.
     pub selinux: bool,
+    /// The version of Landlock's interface, 0 without one; looked for only when a spec asks for rules.
+    pub landlock: u32,
     /// The architecture that seccomp programs are made for.
     pub native: crate::bpf::Native,
     /// The cgroup hierarchies; looked for only when a spec needs them.
@@ -103,6 +106,7 @@ impl Host {
             open_tree_attr: false,
             apparmor: fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
             selinux: fact("/sys/fs/selinux/enforce")?.is_some(),
+            landlock: 0,
             native: crate::bpf::Native::host(),
             cgroups: None,
             resctrl: None,
@@ -121,7 +125,9 @@ impl Host {
         }
         let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
         let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
-        Ok(Host { cgroups, resctrl, open_tree_attr, ..Host::probe()? })
+        let landlock =
+            if plan::annotation_of(spec, annotation::LANDLOCK).is_some() { landlock::version().unwrap_or(0) } else { 0 };
+        Ok(Host { cgroups, resctrl, open_tree_attr, landlock, ..Host::probe()? })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -137,6 +143,7 @@ impl Host {
             open_tree_attr: true,
             apparmor: false,
             selinux: false,
+            landlock: crate::landlock::NEWEST,
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
             resctrl: None,

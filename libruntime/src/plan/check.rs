@@ -13,6 +13,9 @@ const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::PLACEHOLDERS, None),
     (annotation::DENY_GLOBS, None),
     (annotation::WALL_TIME, None),
+    (annotation::LANDLOCK, None),
+    (annotation::ISOLATION, Some("landlock")),
+    (annotation::LOST, None),
 ];
 
 pub(super) fn spec(draft: &mut Draft, spec: &Spec) {

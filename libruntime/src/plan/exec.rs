@@ -3,7 +3,7 @@
 use super::namespace::{self, Maps};
 use super::op::{Op, ParentOp, Sync};
 use super::order::Stage;
-use super::{Draft, Options, ParentStep, Plan, check, device, identity, process, resctrl, seccomp};
+use super::{Draft, Options, ParentStep, Plan, check, device, identity, landlock, process, resctrl, seccomp};
 use crate::Error;
 use crate::bundle::Bundle;
 use crate::host::Host;
@@ -23,6 +23,7 @@ pub(super) fn plan(bundle: &Bundle, first: Option<&Process>, host: &Host, option
     device::terminal(&mut draft, spec);
     let mut warnings = identity::plan(&mut draft, spec, &maps);
     process::plan(&mut draft, spec);
+    landlock::plan(&mut draft, spec);
     warnings.extend(seccomp::plan(&mut draft, spec));
     draft.pin = options.pin && keeps_to_itself(&draft, [first, spec.process().as_ref()]);
     draft.hand_over("exec");

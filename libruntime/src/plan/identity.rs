@@ -12,6 +12,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
     let mut sets = Sets::of(process);
     let warnings = sets.reduce(grantable(draft));
     match maps {
+        Maps::Caller => {}
         Maps::Itself(uid, gid) | Maps::Nested(uid, gid) => mapped(draft, process, *uid, *gid),
         Maps::None | Maps::Parent | Maps::Foreign => set_ids(draft, process, &sets, *maps == Maps::Foreign),
     }
@@ -22,7 +23,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
             "would have no effect: the user's own id is mapped to itself; map it to 0 (`--identity root`)",
         );
     }
-    capabilities(draft, &sets);
+    capabilities(draft, &sets, *maps != Maps::Caller || super::alone::drops_bounding(draft));
     match process.user().umask() {
         Some(umask) => draft.step(Stage::Umask, Op::Umask(umask), "process.user.umask"),
         // Who joins has the caller's all along.
@@ -132,13 +133,12 @@ pub(super) fn may_look_into_others(process: &Process) -> bool {
     powers.into_iter().any(|power| (sets.bounding | sets.permitted) >> number(power) & 1 == 1)
 }
 
-fn capabilities(draft: &mut Draft, sets: &Sets) {
+fn capabilities(draft: &mut Draft, sets: &Sets, bounding: bool) {
     let place = "process.capabilities";
-    draft.step(
-        Stage::Bounding,
-        Op::Bounding { keep: sets.bounding, last: draft.host.last_capability },
-        format!("{place}.bounding"),
-    );
+    if bounding {
+        let op = Op::Bounding { keep: sets.bounding, last: draft.host.last_capability };
+        draft.step(Stage::Bounding, op, format!("{place}.bounding"));
+    }
     let (effective, permitted, inheritable, ambient) = (sets.effective, sets.permitted, sets.inheritable, sets.ambient);
     if effective & !permitted != 0 {
         draft.refuse(format!("{place}.effective"), "has a capability that `permitted` lacks");

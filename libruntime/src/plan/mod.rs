@@ -1,6 +1,7 @@
 //! Spec + host → [`Plan`]: the ordered list of kernel operations, complete before the first of them. Pure: never looks at
 //! the disk, never calls the kernel.
 
+mod alone;
 pub mod cgroup;
 mod check;
 mod device;
@@ -12,6 +13,7 @@ mod identity;
 mod idmap;
 mod join;
 mod label;
+mod landlock;
 mod mask;
 mod mount;
 mod namespace;
@@ -115,6 +117,9 @@ impl Plan {
     /// Decides everything, or says everything that is wrong with the spec.
     pub fn new(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
         let spec = &bundle.spec;
+        if alone::is_asked(spec) {
+            return alone::plan(bundle, host, options);
+        }
         let mut draft = Draft::new(bundle, host, options);
         check::spec(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
@@ -129,6 +134,7 @@ impl Plan {
         process::plan(&mut draft, spec);
         warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
         hook::plan(&mut draft, spec);
+        landlock::plan(&mut draft, spec);
         warnings.extend(seccomp::plan(&mut draft, spec));
         draft.finish(spec, warnings)
     }
@@ -145,6 +151,11 @@ impl Plan {
     /// Whether nobody in the container can come by codexrun's own file while it makes this process.
     pub fn pins(&self) -> bool {
         self.child.iter().any(|step| matches!(step.op, Op::Pin(_)))
+    }
+
+    /// Whether the process sees the caller's mounts.
+    pub fn makes_no_mounts(&self) -> bool {
+        !self.child.iter().any(|step| matches!(step.op, Op::Root(_) | Op::Join(_)))
     }
 
     /// The program, for those who prepare its arguments before the clone.

@@ -17,6 +17,7 @@ use std::path::{Component, Path, PathBuf};
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     root(draft, rootfs);
     let placeholders = placeholders(draft, spec);
+    keeper(draft, placeholders.clone());
     draft.mount_label = super::label::of_mount(draft, spec);
     let mut shared: Vec<(Parameters, MountAttr)> = Vec::new();
     let mounts = spec.mounts().as_deref().unwrap_or_default();
@@ -268,9 +269,17 @@ fn placeholders(draft: &mut Draft, spec: &Spec) -> Vec<PathBuf> {
     if let Some(bad) = paths.iter().find(|p| !clean(p) || p.components().any(|c| c == std::path::Component::ParentDir)) {
         draft.refuse(&place, format!("`{}` is not a clean absolute path", bad.display()));
     }
-    if !paths.is_empty() {
-        draft.parent.push(ParentStep { op: ParentOp::Keeper(paths.clone()), origin: place.clone() });
+    paths
+}
+
+fn keeper(draft: &mut Draft, placeholders: Vec<PathBuf>) {
+    // Of a container that is recorded, `delete` removes it.
+    let kept = |step: &&ParentStep| matches!(step.op, ParentOp::Cgroup(_)) && !draft.options.record && !draft.options.detach;
+    let cgroup = draft.before.iter().find(kept).map(|step| step.origin.clone());
+    let held = (!placeholders.is_empty()).then(|| format!("annotations[{}]", annotation::PLACEHOLDERS));
+    if let Some(place) = &held {
         draft.step(Stage::Placeholders, Op::Wait(Sync::Placeholders), place);
     }
-    paths
+    let op = ParentOp::Keeper { placeholders, cgroup: cgroup.is_some() };
+    draft.parent.extend(held.or(cgroup).map(|origin| ParentStep { op, origin }));
 }

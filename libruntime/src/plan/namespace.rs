@@ -47,6 +47,8 @@ const PROPAGATION: &[(&str, u64)] = &[
 pub(super) enum Maps {
     /// There is no user namespace.
     None,
+    /// Nor any other: the process is the caller.
+    Caller,
     /// The child: only itself is mapped, as (user, group) of the container. Groups cannot be set.
     Itself(u32, u32),
     /// As `Itself`, while mounting as 0: devpts(5) wants id 0 to be mapped. The ids come with the nested namespace.

@@ -2,6 +2,8 @@
 
 use super::place::At;
 use crate::bpf::Program;
+use crate::sys::file::Resolve;
+use crate::sys::landlock::Handled;
 use crate::sys::mount::MountAttr;
 use std::ffi::CString;
 
@@ -250,12 +252,29 @@ pub enum Op {
     Session,
     /// The signal mask that the caller of codexrun had.
     Signals,
+    /// landlock_add_rule(2) to the ruleset that the parent has made.
+    Permit(Permit),
+    /// landlock_restrict_self(2).
+    Restrict,
     /// seccomp(2).
     Seccomp(Program),
     /// seccomp(2) with a listener, whose descriptor the agent gets before the next step begins.
     Supervised(Program),
     /// execve(2) of the first candidate that exists.
     Exec(Exec),
+}
+
+/// What Landlock permits at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    /// As the process names it.
+    pub path: CString,
+    /// LANDLOCK_ACCESS_FS_*; of a file that is no directory only those in `of_a_file` count.
+    pub access: u64,
+    /// Those of `access` that a file can have.
+    pub of_a_file: u64,
+    /// How symbolic links are treated.
+    pub resolve: Resolve,
 }
 
 /// A hook that runs in the container's namespaces.
@@ -420,8 +439,13 @@ pub enum ParentOp {
     },
     /// Moves a network device into the container's network namespace.
     NetDevice(NetDevice),
-    /// Forks the keeper of these placeholders.
-    Keeper(Vec<std::path::PathBuf>),
+    /// Forks the keeper of what must not stay on the host when codexrun is killed.
+    Keeper {
+        /// Names that are missing, and have to be held.
+        placeholders: Vec<std::path::PathBuf>,
+        /// The cgroup too, as it is recorded nowhere.
+        cgroup: bool,
+    },
     /// Waits for the child's byte.
     Wait(Sync),
     /// Sends the child a byte.
@@ -436,6 +460,13 @@ pub enum ParentOp {
     Agent(Agent),
     /// Writes what the child tells that agent, now that its pid is known.
     Introduce,
+    /// landlock_create_ruleset(2), and the ports that it permits, before the clone.
+    Ruleset {
+        /// What is denied otherwise.
+        handled: Handled,
+        /// TCP ports, and LANDLOCK_ACCESS_NET_*.
+        ports: Vec<(u16, u64)>,
+    },
     /// Has the user's systemd move the process into the unit of the container that it joins.
     Attach,
     /// Learns which process went on in the pid namespace that was joined.

@@ -97,6 +97,8 @@ pub enum Stage {
     Signals,
     /// Says what the next execve(2) of this very process brings (proc_pid_attr(5)), so after the fork.
     Label,
+    /// Through descriptors of the host's nothing can be written any more, so after `Label`; it needs no_new_privs.
+    Landlock,
     /// As late as possible: the filter need not permit anything of the above.
     SeccompLate,
     /// runtime.md: the last before the process, and confined as it is.
@@ -132,6 +134,7 @@ impl Stage {
             Stage::Scheduling => "scheduling",
             Stage::Profile | Stage::Label => "label",
             Stage::Agent | Stage::SeccompEarly | Stage::SeccompInit | Stage::SeccompLate => "seccomp",
+            Stage::Landlock => "landlock",
             Stage::NestUser => "user",
             Stage::Bounding | Stage::Capabilities => "capabilities",
             Stage::Keyring => "keyring",

@@ -23,7 +23,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
         }
     };
     let no_new_privs = spec.process().as_ref().and_then(|p| p.no_new_privileges()) == Some(true);
-    let stage = match (no_new_privs, draft.init && lets_init_work(&program.insns, draft.host.native)) {
+    let stage = match (no_new_privs, draft.init && lets_init_work(&program.insns, draft)) {
         (false, _) => Stage::SeccompEarly,
         (true, true) => Stage::SeccompInit,
         (true, false) => Stage::SeccompLate,
@@ -81,12 +81,14 @@ const NEW_LISTENER: u32 = 1 << 3;
 const ALLOW: u32 = 0x7fff_0000;
 
 /// Whether the filter answers "allow" to all that init does after the fork, and the command until its execve(2).
-fn lets_init_work(program: &[bpf::Insn], native: Native) -> bool {
+fn lets_init_work(program: &[bpf::Insn], draft: &Draft) -> bool {
+    let native = draft.host.native;
+    let landlock = if super::landlock::restricts(draft) { LANDLOCK } else { &[] };
     let calls = match native {
         Native::X86_64 => INIT_X86_64,
         Native::Aarch64 => INIT_AARCH64,
     };
-    answers(program, native, calls).all(|answer| answer == ALLOW)
+    answers(program, native, calls).chain(answers(program, native, landlock)).all(|answer| answer == ALLOW)
 }
 
 /// Whether execveat(2) passes the filter, if there is one.
@@ -119,3 +121,5 @@ fn keys(native: Native) -> &'static [i32] {
 // clone, write, close_range, kill, wait4, rt_sigtimedwait, exit_group, setsid, rt_sigprocmask, ioctl, dup2 (dup3), execve
 const INIT_X86_64: &[i32] = &[56, 1, 436, 62, 61, 128, 231, 112, 14, 16, 33, 59];
 const INIT_AARCH64: &[i32] = &[220, 64, 436, 129, 260, 137, 94, 157, 135, 29, 24, 221];
+// openat2, landlock_add_rule, landlock_restrict_self; what cannot be closed goes with execve(2)
+const LANDLOCK: &[i32] = &[437, 445, 446];

@@ -4,6 +4,8 @@ use super::op::{Attrs, Bind, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, 
 use super::place::At;
 use super::resctrl::Group;
 use super::{ParentStep, Plan, Step};
+use crate::landlock::{file_rights, port_rights, scopes};
+use crate::sys::landlock::Handled;
 use crate::sys::mount::{MountAttr, attr};
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -133,6 +135,8 @@ impl fmt::Display for Op {
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
             Op::Session => write!(f, "start a new session"),
             Op::Signals => write!(f, "restore the caller's signal mask"),
+            Op::Permit(permit) => write!(f, "permit {}: {}", text(&permit.path), file_rights(permit.access).join(" ")),
+            Op::Restrict => write!(f, "restrict to what is permitted"),
             Op::Seccomp(program) => {
                 write!(f, "load a filter of {} instructions, flags {:#x}", program.insns.len(), program.flags)
             }
@@ -164,9 +168,14 @@ impl fmt::Display for ParentOp {
                 let [host, inside] = [&device.host, &device.inside].map(|name| String::from_utf8_lossy(name));
                 write!(f, "move network device {host} → {inside}")
             }
-            ParentOp::Keeper(paths) => {
-                write!(f, "reserve")?;
-                paths.iter().try_for_each(|p| write!(f, " {}", p.display()))
+            ParentOp::Keeper { placeholders, cgroup } => {
+                let what = match (placeholders.is_empty(), cgroup) {
+                    (true, _) => "keep the cgroup",
+                    (false, true) => "keep the cgroup; reserve",
+                    (false, false) => "reserve",
+                };
+                f.write_str(what)?;
+                placeholders.iter().try_for_each(|p| write!(f, " {}", p.display()))
             }
             ParentOp::Wait(sync) => write!(f, "wait for {sync}"),
             ParentOp::Tell(sync) => write!(f, "tell {sync}"),
@@ -178,11 +187,21 @@ impl fmt::Display for ParentOp {
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
             ParentOp::Introduce => write!(f, "write what the seccomp agent is told"),
+            ParentOp::Ruleset { handled, ports } => ruleset(f, handled, ports),
             ParentOp::Attach => write!(f, "have systemd move the process into the container's unit"),
             ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
             ParentOp::Record => write!(f, "record the container"),
         }
     }
+}
+
+fn ruleset(f: &mut fmt::Formatter<'_>, handled: &Handled, ports: &[(u16, u64)]) -> fmt::Result {
+    let kinds = [("files", file_rights(handled.files)), ("tcp", port_rights(handled.network)), ("scope", scopes(handled.scoped))];
+    write!(f, "make a Landlock ruleset")?;
+    for (kind, rights) in kinds.iter().filter(|(_, rights)| !rights.is_empty()) {
+        write!(f, "; {kind}: {}", rights.join(" "))?;
+    }
+    ports.iter().try_for_each(|(port, rights)| write!(f, "; permit port {port}: {}", port_rights(*rights).join(" ")))
 }
 
 impl fmt::Display for Group {

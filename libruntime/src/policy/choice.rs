@@ -1,6 +1,8 @@
 //! What people ask for beyond Codex's forms: the object `codexrun` beside them, and switches of the same names. All of it is off unless it
 //! is asked for, and becomes standard fields of config.json where OCI has them.
 
+use super::domain::Domains;
+use super::isolation::{CLAUSES, ISOLATION, Isolation};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -22,8 +24,20 @@ pub struct Choices {
     pub deny_secrets: bool,
     /// The `.git` of every repository below a writable root is protected, not only that at its top.
     pub nested_git: bool,
+    /// System calls that the filter does not refuse: names of [`SYSCALLS`].
+    pub allow_syscalls: Vec<String>,
     /// What the sandbox may use up.
     pub limits: Limits,
+    /// What a proxy of codexrun's lets through, where the network is one of proxies.
+    pub proxy: Option<Domains>,
+    /// Ports that are reached by name, through the proxy, by programs that know of none.
+    pub dns: Vec<u16>,
+    /// Landlock's rules behind the mounts.
+    pub landlock: bool,
+    /// By what the policy is enforced.
+    pub isolation: Isolation,
+    /// What may be given up without namespaces: names of [`CLAUSES`].
+    pub accept_loss: Vec<String>,
 }
 
 /// What of the repository of a writable root may be written.
@@ -52,7 +66,21 @@ pub struct Limits {
 }
 
 /// The keys of the object.
-pub const FIELDS: &[&str] = &["private_tmp", "devices", "git", "caches", "deny_secrets", "nested_git", "limits"];
+pub const FIELDS: &[&str] = &[
+    "private_tmp",
+    "devices",
+    "git",
+    "caches",
+    "deny_secrets",
+    "nested_git",
+    "allow_syscalls",
+    "limits",
+    "proxy",
+    "dns",
+    "landlock",
+    "isolation",
+    "accept_loss",
+];
 /// The keys of `limits`.
 pub const LIMITS: &[&str] = &["pids", "memory", "cpus", "files", "wall"];
 /// Values of `git`.
@@ -68,6 +96,9 @@ pub const DEVICES: &[(&str, &str)] = &[
     ("fuse", "/dev/fuse"),      // needs mount(2) too, which the sandbox refuses: for fusermount(1) outside
     ("tun", "/dev/net/tun"),    // network interfaces of a program
 ];
+
+/// Groups of system calls; `policy::compile::lifts` has the calls of each, and why they are refused.
+pub const SYSCALLS: &[&str] = &["bpf", "keys", "mounts", "namespaces", "perf", "tracing", "userfaultfd"];
 
 /// Below the home directory; only what is there is granted.
 pub const CACHES: &[(&str, &[&str])] = &[
@@ -153,6 +184,33 @@ impl Choices {
         Ok(())
     }
 
+    /// Adds a port that is reached by name.
+    pub fn port(&mut self, port: u64) -> Result<()> {
+        match u16::try_from(port).ok().filter(|port| *port != 0) {
+            Some(port) => self.dns.push(port),
+            None => return Err(Error::new(format!("`{port}` is no port from 1 to 65535"))),
+        }
+        Ok(())
+    }
+
+    /// Adds a clause that may be given up.
+    pub fn accept(&mut self, name: &str) -> Result<()> {
+        if !CLAUSES.iter().any(|(known, ..)| *known == name) {
+            return Err(unknown("clause", name, CLAUSES.iter().map(|(name, ..)| *name)));
+        }
+        self.accept_loss.push(name.into());
+        Ok(())
+    }
+
+    /// Adds a group of system calls.
+    pub fn allow(&mut self, name: &str) -> Result<()> {
+        if !SYSCALLS.contains(&name) {
+            return Err(unknown("group of system calls", name, SYSCALLS.iter().copied()));
+        }
+        self.allow_syscalls.push(name.into());
+        Ok(())
+    }
+
     /// These, and those of a policy.
     pub fn over(mut self, below: &Choices) -> Choices {
         let all = |own: &mut Vec<String>, below: &[String]| {
@@ -161,6 +219,13 @@ impl Choices {
         };
         all(&mut self.devices, &below.devices);
         all(&mut self.caches, &below.caches);
+        let new: Vec<u16> = below.dns.iter().filter(|port| !self.dns.contains(port)).copied().collect();
+        self.dns.extend(new);
+        self.proxy = self.proxy.or_else(|| below.proxy.clone());
+        all(&mut self.accept_loss, &below.accept_loss);
+        self.landlock |= below.landlock;
+        self.isolation = if self.isolation == Isolation::default() { below.isolation } else { self.isolation };
+        all(&mut self.allow_syscalls, &below.allow_syscalls);
         self.private_tmp |= below.private_tmp;
         self.deny_secrets |= below.deny_secrets;
         self.nested_git |= below.nested_git;
@@ -175,15 +240,23 @@ impl Choices {
     pub fn canonical_json(&self) -> Option<Value> {
         let mut fields = Map::new();
         let mut put = |key: &str, on: bool, value: Value| on.then(|| fields.insert(key.into(), value));
+        put("accept_loss", !self.accept_loss.is_empty(), json!(self.accept_loss));
+        put("allow_syscalls", !self.allow_syscalls.is_empty(), json!(self.allow_syscalls));
         put("caches", !self.caches.is_empty(), json!(self.caches));
         put("deny_secrets", self.deny_secrets, json!(true));
         put("devices", !self.devices.is_empty(), json!(self.devices));
+        put("dns", !self.dns.is_empty(), json!(self.dns));
         put("git", self.git != Git::Protect, json!(GIT.iter().find(|(_, git)| *git == self.git).map(|(word, _)| *word)));
+        let isolation = ISOLATION.iter().find(|(_, isolation)| *isolation == self.isolation).map(|(word, _)| *word);
+        put("isolation", self.isolation != Isolation::default(), json!(isolation));
+        put("landlock", self.landlock, json!(true));
         let limits: Map<String, Value> =
             self.limits.written().into_iter().map(|(name, text)| (name.into(), json!(text))).collect();
         put("limits", !limits.is_empty(), Value::Object(limits));
         put("nested_git", self.nested_git, json!(true));
         put("private_tmp", self.private_tmp, json!(true));
+        let proxy = self.proxy.as_ref().map(Domains::canonical_json);
+        put("proxy", proxy.is_some(), json!(proxy));
         (!fields.is_empty()).then_some(Value::Object(fields))
     }
 }
@@ -305,6 +378,7 @@ mod tests {
             assert!(choices.device(device).is_err(), "{device}");
         }
         assert!(choices.cache("cargo").is_ok() && choices.cache("bazel").is_err());
+        assert!(choices.allow("keys").is_ok() && choices.allow("io_uring").is_err());
     }
 
     #[test]

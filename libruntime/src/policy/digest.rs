@@ -102,6 +102,7 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
 mod tests {
     use super::*;
     use crate::policy::choice::{Choices, Git, LIMITS};
+    use crate::policy::domain::Domains;
     use crate::policy::parse::{Base, Format, parse, preset};
     use std::num::NonZeroUsize;
 
@@ -110,6 +111,17 @@ mod tests {
             Choices { private_tmp: true, git: Git::Commit, deny_secrets: true, nested_git: true, ..Choices::default() };
         choices.devices = vec!["dri".into(), "/dev/x*".into()];
         choices.caches = vec!["npm".into()];
+        choices.dns = vec![443, 80];
+        let domains = [("crates.io", true), ("*.x.y", false)].map(|(pattern, allowed)| (pattern.to_owned(), allowed)).into();
+        choices.proxy = Some(Domains {
+            domains,
+            limited: true,
+            local: true,
+            socks: false,
+            proxy_url: Some("http://localhost:1".into()),
+            socks_url: Some("socks5h://localhost:2".into()),
+        });
+        choices.allow_syscalls = vec!["keys".into()];
         for name in LIMITS {
             choices.limits.set(name, "3").unwrap();
         }

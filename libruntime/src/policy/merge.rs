@@ -7,6 +7,7 @@ impl Policy {
     pub fn widen(&mut self, more: &Policy) {
         if more.network == Network::Enabled {
             self.network = Network::Enabled;
+            self.choices.proxy = None;
         }
         if let FileSystem::Restricted(more) = &more.file_system {
             add(&mut self.file_system, more);

@@ -4,8 +4,10 @@
 pub mod choice;
 pub mod compile;
 pub mod digest;
+pub mod domain;
 pub mod glob;
 pub mod import;
+pub mod isolation;
 mod merge;
 pub mod parse;
 pub mod view;

@@ -69,6 +69,10 @@ pub trait View {
     fn search(&self, search: &Search) -> io::Result<Found>;
     /// Where results of searches are kept, if anywhere: compile lets no sandbox write there.
     fn cache(&self) -> Option<PathBuf>;
+    /// Where the caller's containers are recorded: compile lets no sandbox look or write there.
+    fn records(&self) -> Option<PathBuf> {
+        None
+    }
     /// The controllers of a cgroup that the caller could make, where the view says so; `None`: the host has to be asked.
     fn controllers(&self) -> Option<Vec<String>>;
     /// At most 64 KiB of a file.

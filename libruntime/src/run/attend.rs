@@ -4,6 +4,7 @@ use super::container::{Container, KeeperProcess};
 use super::launch::setup;
 use super::terminal::Relay;
 use crate::annotation;
+use crate::sys::file::Ready;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::{event, file, signal};
 use crate::{Error, Result};
@@ -45,20 +46,24 @@ pub(super) fn follow(
     mut child: impl FnMut() -> Result<()>,
 ) -> Result<()> {
     let signals = signal::signalfd(blocked).map_err(|e| setup("listen for signals", e))?;
-    let mut relay = master.map(Relay::new);
+    let mut relay = master.map(Relay::new).transpose().map_err(|e| setup("relay the terminal", e))?;
+    let mut asked = false;
     loop {
-        let [master, input] = relay.as_ref().map_or([None, None], Relay::descriptors);
-        let fds = [Some(first), Some(signals.as_fd()), master, input, timer];
-        let [ended, signal, output, input, late] = file::poll(fds).map_err(|e| setup("follow the container", e))?;
+        let [output, input] = relay.as_ref().map_or([None, None], Relay::awaits);
+        let read = |fd| (fd, Ready::In);
+        let fds = [Some(read(first)), Some(read(signals.as_fd())), output, input, timer.map(read)];
+        let polled = file::poll_for_each(fds, -1).map_err(|e| setup("follow the container", e))?;
+        let [ended, signal, output, input, late] = polled;
         if ended {
-            return Ok(());
+            let last = relay.map_or(Ok(()), |relay| relay.last_words(signals.as_fd(), asked));
+            return last.map_err(|e| setup("relay the terminal", e));
         }
         if late {
             let place = format!("config.json: annotations[{}]", annotation::WALL_TIME);
             return Err(Error::new("the time is over, and the container was killed").at(place).code(TIMED_OUT));
         }
         if signal {
-            forward(first, &signals, relay.as_ref(), &mut child)?;
+            asked |= signal::asks_to_end(forward(first, &signals, relay.as_ref(), &mut child)?);
         }
         if let Some(relay) = &mut relay {
             relay.pass(output, input).map_err(|e| setup("relay the terminal", e))?;
@@ -66,12 +71,21 @@ pub(super) fn follow(
     }
 }
 
-fn forward(first: BorrowedFd, signals: &OwnedFd, relay: Option<&Relay>, child: &mut impl FnMut() -> Result<()>) -> Result<()> {
-    match (signal::next(signals.as_fd()).map_err(|e| setup("read a signal", e))?, relay) {
+/// Which one it was.
+fn forward(first: BorrowedFd, signals: &OwnedFd, relay: Option<&Relay>, child: &mut impl FnMut() -> Result<()>) -> Result<i32> {
+    let number = signal::next(signals.as_fd()).map_err(|e| setup("read a signal", e))?;
+    // A container that has just ended needs no signal.
+    let send = |number| pidfd_send_signal(first, number).unwrap_or(());
+    match (number, relay) {
         (libc::SIGCHLD, _) => child()?,
         (libc::SIGWINCH, Some(relay)) => relay.resize(),
-        // A container that has just ended needs no signal.
-        (number, _) => pidfd_send_signal(first, number).unwrap_or(()),
+        // It was the relay's, that nobody reads what the container says.
+        (libc::SIGPIPE, Some(_)) => {}
+        _ => send(number),
     }
-    Ok(())
+    if signal::asks_to_end(number) {
+        // Who stands still, and be it by its own hand, hears it only when it goes on.
+        send(libc::SIGCONT);
+    }
+    Ok(number)
 }

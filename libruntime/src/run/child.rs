@@ -55,6 +55,8 @@ pub(super) struct Child<'a> {
     pub start: Option<Start>,
     /// Who answers for the filter.
     pub agent: Option<Agent>,
+    /// What Landlock will permit.
+    pub ruleset: Option<OwnedFd>,
     /// argv and envp of the hooks of this column.
     pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
     /// What those hooks read.
@@ -71,26 +73,6 @@ pub(super) struct Child<'a> {
     pub entered: bool,
     /// The step that is being performed.
     pub step: u16,
-}
-
-/// All of it that is there before the clone.
-pub(super) struct Prepared<'a> {
-    pub gate: OwnedFd,
-    pub faults: OwnedFd,
-    pub ended: Option<OwnedFd>,
-    pub mask: signal::Set,
-    pub args: Strings<'a>,
-    pub env: Strings<'a>,
-    pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
-    pub states: States,
-    pub start: Option<Start>,
-    pub agent: Option<Agent>,
-    pub target: Option<BorrowedFd<'a>>,
-    pub stack: Vec<u8>,
-    pub mapped: Vec<Option<OwnedFd>>,
-    pub cgroup: Vec<Option<OwnedFd>>,
-    pub may_stay_outside: bool,
-    pub own: (u64, u64),
 }
 
 /// The two ends that `start` finds by name.
@@ -111,10 +93,16 @@ pub(super) struct States {
 }
 
 impl<'a> Child<'a> {
-    /// Before its first step.
-    pub fn new(plan: &'a Plan, prepared: Prepared<'a>) -> Self {
-        let Prepared { gate, faults, ended, mask, args, env, hooks, states, start, agent, .. } = prepared;
-        let Prepared { target, stack, mapped, cgroup, may_stay_outside, own, .. } = prepared;
+    /// Before its first step, with what no process goes without.
+    pub fn new(
+        plan: &'a Plan,
+        gate: OwnedFd,
+        faults: OwnedFd,
+        mask: signal::Set,
+        args: Strings<'a>,
+        env: Strings<'a>,
+        own: (u64, u64),
+    ) -> Self {
         Child {
             plan,
             gate,
@@ -131,17 +119,18 @@ impl<'a> Child<'a> {
             null: None,
             empty: None,
             kept: [const { None }; mount_slots()],
-            mapped,
-            cgroup,
-            may_stay_outside,
+            mapped: Vec::new(),
+            cgroup: Vec::new(),
+            may_stay_outside: false,
             tty: None,
-            target,
-            start,
-            agent,
-            hooks,
-            states,
-            ended,
-            stack,
+            target: None,
+            start: None,
+            agent: None,
+            ruleset: None,
+            hooks: Vec::new(),
+            states: States::default(),
+            ended: None,
+            stack: Vec::new(),
             program: None,
             own,
             entered: false,

@@ -28,7 +28,10 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     }
     let Some(held) = store.hold(id)? else { return Ok(()) };
     // Whoever held it until now may have made it to the end, or another one of this name: it must not run on, unknown.
-    let record = store.load(id).ok();
+    let record = match store.load(id) {
+        Err(e) if !force => return Err(e),
+        loaded => loaded.ok(),
+    };
     if let Some(record) = record.as_ref().filter(|record| ended.as_ref() != Some(record)) {
         stop(record, force)?;
     }

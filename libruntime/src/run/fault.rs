@@ -1,5 +1,6 @@
 //! What a failed step tells the parent, and the sentence that the parent makes of it.
 
+use crate::host::namespaces;
 use crate::plan::Plan;
 use crate::plan::op::{ChildHook, Op, ParentOp};
 use crate::sys::{Errno, Result as SysResult, file};
@@ -88,12 +89,16 @@ impl Fault {
         let error = Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(describe(errno));
         match hint(&step.op, errno) {
             Some(hint) => error.hint(hint),
+            None if needs_user_namespace(&step.op) && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle()),
             None => error,
         }
     }
 
     fn keeper(self, plan: &Plan) -> Error {
-        let paths = plan.parent.iter().find_map(|s| if let ParentOp::Keeper(paths) = &s.op { Some(paths) } else { None });
+        let paths = plan
+            .parent
+            .iter()
+            .find_map(|s| if let ParentOp::Keeper { placeholders, .. } = &s.op { Some(placeholders) } else { None });
         let path = paths.and_then(|p| p.get(usize::from(self.step)));
         let what = match path {
             Some(path) => format!("cannot reserve `{}`, which is missing and must not be created in the sandbox", path.display()),
@@ -150,7 +155,7 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Mount(fs), Errno::EPERM | Errno::EACCES) if fs.fstype.as_c_str() == c"sysfs" => {
             Some("sysfs needs a network namespace of the container's own user namespace")
         }
-        (Op::Root(_) | Op::Bind(_) | Op::Mount(_) | Op::Propagation { .. }, Errno::EPERM) => {
+        (Op::Root(_) | Op::Bind(_) | Op::Mount(_), Errno::EPERM) => {
             Some("does an outer sandbox refuse mount calls (one of codexrun's does)? start it outside of that one")
         }
         (Op::Bind(_), Errno::ENOENT) => Some("the source does not exist on the host"),
@@ -171,14 +176,15 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::MapSelf(map), Errno::EPERM) if map.uid.to_bytes().ends_with(b" 0 1\n") => {
             Some("root can map itself only with CAP_SETFCAP (user_namespaces(7)), which it has given up inside a sandbox")
         }
-        (Op::MapSelf(_) | Op::NestUser(_), Errno::EPERM | Errno::EACCES) => Some(USERNS),
-        (Op::Loopback | Op::Unshare(_), Errno::EPERM) => Some(USERNS),
         (Op::Supervised(_), Errno::EBUSY) => {
             Some("codexrun itself runs under a filter with a listener, and the kernel permits only one")
         }
         (Op::Supervised(_), Errno::EPIPE | Errno::ECONNRESET | Errno::EAGAIN) => {
             Some("the agent has closed the connection, or does not read")
         }
+        (Op::Permit(_), Errno::ENOENT) => Some("a rule names a place that does not exist"),
+        (Op::Permit(_), Errno::ELOOP) => Some("a symbolic link lies on the way where none may"),
+        (Op::Restrict, Errno::E2BIG) => Some("sixteen layers of Landlock are the most, and there are as many around codexrun"),
         (Op::Chdir(_), Errno::EXDEV) => Some("it leads out of the container's root"),
         (Op::Join(_), Errno::EPERM) => Some("only who may change the container's namespaces can join them (setns(2))"),
         (Op::Terminal { .. }, Errno::ENOTTY | Errno::ENOENT) => Some("the container has no devpts on /dev/pts"),
@@ -187,7 +193,7 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
     }
 }
 
-/// Why a distribution would refuse what every kernel permits.
-pub const USERNS: &str = "user namespaces are restricted here: see /proc/sys/user/max_user_namespaces, \
-/proc/sys/kernel/unprivileged_userns_clone and, on Ubuntu, /proc/sys/kernel/apparmor_restrict_unprivileged_userns, which an AppArmor \
-profile for codexrun lifts; a container needs a seccomp profile that permits clone(2) with CLONE_NEWUSER";
+/// What a distribution would refuse, or an outer container, and every kernel permits.
+fn needs_user_namespace(op: &Op) -> bool {
+    matches!(op, Op::MapSelf(_) | Op::NestUser(_) | Op::Loopback | Op::Unshare(_) | Op::Propagation { .. })
+}

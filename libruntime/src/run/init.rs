@@ -67,9 +67,17 @@ fn attend(command: Pid) -> Option<Ended> {
 }
 
 /// To the group once the command leads one (setsid comes right after the fork), else to the command.
-fn forward(command: Pid, signal: i32) {
-    if process::kill(-command, signal).is_err() {
-        let _ = process::kill(command, signal);
+fn forward(command: Pid, number: i32) {
+    send(command, number);
+    if signal::asks_to_end(number) {
+        // Who stands still hears it only when it goes on.
+        send(command, libc::SIGCONT);
+    }
+}
+
+fn send(command: Pid, number: i32) {
+    if process::kill(-command, number).is_err() {
+        let _ = process::kill(command, number);
     }
 }
 

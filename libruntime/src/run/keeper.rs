@@ -1,5 +1,6 @@
-//! The keeper of placeholders: a process of its own that makes an empty directory for every protected name that is missing, so
-//! that it can be mounted over, and removes it when the sandbox has ended, however codexrun ended.
+//! The keeper: a process of its own that makes an empty directory, a placeholder, for every protected name that is missing, so that it
+//! can be mounted over, and removes it when the sandbox has ended, however codexrun ended. When codexrun was killed it also ends the
+//! sandbox and removes its cgroup.
 //!
 //! A placeholder is an empty directory of mode 01555, which nobody makes by hand. Every sandbox that mounts over it holds a
 //! shared flock(2) on it, and it is removed only under an exclusive one: rmdir(2) of a mount point detaches the mounts that other
@@ -7,11 +8,13 @@
 //! that no registry can be stale; a placeholder whose keeper was killed is taken over by the next sandbox.
 
 use super::fault::{Column, Fault};
-use crate::annotation::PLACEHOLDER_MODE as MODE;
+use crate::annotation::{PLACEHOLDER_MODE as MODE, is_placeholder_mode};
+use crate::cgroup::Cgroup;
 use crate::mountinfo;
 use crate::plan::op::Sync;
 use crate::plan::place::c_path;
 use crate::sys::file::{self, Resolve, Stat};
+use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result, signal};
 use crate::text;
@@ -25,7 +28,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Keeper<'a> {
     /// The names.
     pub paths: &'a [PathBuf],
-    /// PID 1 of the sandbox: when it is dead, so is everybody in it; a codexrun that is killed takes it along (PDEATHSIG).
+    /// PID 1 of the sandbox: when it is dead, so is everybody in it.
     pub container: OwnedFd,
     /// The parent's end of the child's socket: the child waits for [`Sync::Placeholders`].
     pub gate: OwnedFd,
@@ -33,6 +36,13 @@ pub(super) struct Keeper<'a> {
     pub faults: OwnedFd,
     /// Init's word that nobody is left in the sandbox but itself.
     pub ended: Option<OwnedFd>,
+    /// The process that would do all this if it were not killed.
+    pub codexrun: OwnedFd,
+    /// The sandbox is to die with it. A codexrun that dies between the clone and init's prctl(2) sends no death signal, and init would not
+    /// see its socket closed as long as the keeper has a copy.
+    pub dies_together: bool,
+    /// Recorded nowhere else.
+    pub cgroup: Option<&'a Cgroup>,
 }
 
 impl Keeper<'_> {
@@ -45,18 +55,25 @@ impl Keeper<'_> {
         };
         // Nobody must wait for the end of what only we still hold open.
         drop((self.gate, self.faults));
-        if let Err(errno) = await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd)) {
+        let codexrun = self.codexrun.as_fd();
+        let together = self.dies_together.then_some(codexrun);
+        if let Err(errno) = await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd), together) {
             // The only way left to say it; every errno fits.
             process::exit(errno as i32);
         }
-        outlast(release(kept))
+        let contended = release(kept);
+        if file::poll_for(codexrun, 0) == Ok(true) {
+            // Nobody is there to be told of what fails; then the next sandbox removes it.
+            self.cgroup.map_or(Ok(()), Cgroup::remove).unwrap_or(());
+        }
+        outlast(contended)
     }
 
     /// Holds nothing of the caller's open, and is out of reach of the signals that are meant for it.
     fn prepare(&self) -> Result<()> {
-        let keep = [&self.container, &self.faults, &self.gate].map(AsRawFd::as_raw_fd);
-        let ended = self.ended.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        file::close_all_but([keep[0], keep[1], keep[2], ended])?;
+        let [container, faults, gate, codexrun] =
+            [&self.container, &self.faults, &self.gate, &self.codexrun].map(AsRawFd::as_raw_fd);
+        file::close_all_but([container, faults, gate, codexrun, self.ended.as_ref().map_or(-1, AsRawFd::as_raw_fd)])?;
         process::umask(0); // the mode is the mark
         signal::set_mask(&signal::Set::all_but(&[]))?;
         process::setsid()
@@ -74,7 +91,9 @@ impl Keeper<'_> {
                 }
             }
         }
-        if let Err(errno) = file::write_all(self.gate.as_fd(), &[Sync::Placeholders as u8]) {
+        // For a cgroup alone nobody waits.
+        let told = if self.paths.is_empty() { Ok(()) } else { file::write_all(self.gate.as_fd(), &[Sync::Placeholders as u8]) };
+        if let Err(errno) = told {
             drop(release(kept));
             return Err((self.paths.len(), errno));
         }
@@ -93,13 +112,20 @@ impl Keeper<'_> {
 
 /// Until init says so, or until PID 1 is dead. An `ended` that closes without a word says nothing: init was killed, and others may
 /// live a moment longer.
-fn await_end(container: BorrowedFd, ended: Option<BorrowedFd>) -> Result<()> {
-    if let ([_, true], Some(ended)) = (file::poll([Some(container), ended])?, ended)
-        && file::read(ended, &mut [0])? == 1
-    {
-        return Ok(());
+fn await_end(container: BorrowedFd, mut ended: Option<BorrowedFd>, mut codexrun: Option<BorrowedFd>) -> Result<()> {
+    loop {
+        let [over, told, orphaned] = file::poll([Some(container), ended, codexrun])?;
+        if over || told && ended.take().map_or(Ok(0), |ended| file::read(ended, &mut [0]))? == 1 {
+            return Ok(());
+        }
+        if orphaned {
+            codexrun = None;
+            match pidfd_send_signal(container, libc::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
     }
-    file::poll([Some(container)]).map(drop)
 }
 
 /// A placeholder, with a lock on it.
@@ -179,7 +205,7 @@ fn open(parent: BorrowedFd, name: &CString) -> Result<Found> {
 }
 
 fn is_placeholder(stat: &Stat) -> bool {
-    stat.is_dir() && stat.mode & 0o7777 == MODE
+    stat.is_dir() && is_placeholder_mode(stat.mode)
 }
 
 /// Removes every placeholder that nobody else holds; those that we made and somebody else still holds.
@@ -314,7 +340,9 @@ fn mount_namespaces() -> Vec<Namespace> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::sys::pidfd::pidfd_open;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::os::unix::process::ExitStatusExt;
 
     fn dir() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -329,6 +357,18 @@ mod tests {
         assert!(kept.made);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, MODE & !0o022 | MODE & 0o1555);
         assert!(release(vec![kept]).is_empty());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_placeholder_inherits_from_its_parent_does_not_make_it_a_strangers() {
+        let (dir, path) = dir();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o2775)).unwrap();
+        release(vec![reserve(&path).unwrap().expect("ours")]);
+        assert!(!path.exists());
+        // As a default access control list would have it.
+        std::fs::DirBuilder::new().mode(0o1550).create(&path).unwrap();
+        release(vec![reserve(&path).unwrap().expect("ours")]);
         assert!(!path.exists());
     }
 
@@ -406,9 +446,21 @@ mod tests {
         let (_, faults) = file::pipe().unwrap();
         drop(other);
         let (container, _) = file::pipe().unwrap();
-        let keeper = Keeper { paths: std::slice::from_ref(&path), container, gate, faults, ended: None };
+        let (codexrun, _) = file::pipe().unwrap();
+        let paths = std::slice::from_ref(&path);
+        let keeper = Keeper { paths, container, gate, faults, ended: None, codexrun, dies_together: true, cgroup: None };
         assert_eq!(keeper.reserve().err(), Some((1, Errno::EPIPE)));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_sandbox_that_missed_the_death_of_codexrun_is_killed() {
+        let mut sandbox = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let container = pidfd_open(nix::unistd::Pid::from_raw(sandbox.id().cast_signed())).unwrap();
+        let (alive, held) = file::pipe().unwrap();
+        drop(held);
+        await_end(container.as_fd(), None, Some(alive.as_fd())).unwrap();
+        assert_eq!(sandbox.wait().unwrap().signal(), Some(libc::SIGKILL));
     }
 
     #[test]

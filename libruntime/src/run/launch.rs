@@ -2,7 +2,7 @@
 
 use super::agent;
 use super::attend::{OURS, attend};
-use super::child::{Child, Prepared, Start, States};
+use super::child::{Child, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::interrupt::Interrupt;
@@ -10,13 +10,15 @@ use super::keeper::Keeper;
 use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
+use crate::host::namespaces;
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
 use crate::resctrl::Resctrl;
 use crate::state::{Record, Reserved};
+use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::{self, Cloned, Pid, Strings};
-use crate::sys::{Errno, Result as SysResult, cred, file, signal};
+use crate::sys::{Errno, Result as SysResult, cred, file, landlock, signal};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -61,14 +63,7 @@ impl<'a> Launch<'a> {
     /// The whole life of the process; its exit code, or 0 when it goes on without us. `None`: nothing has been run, as the program cannot
     /// be kept ([`Op::Pin`]).
     pub fn run(&self) -> Result<Option<u8>> {
-        let blocked = signal::Set::all_but(OURS);
-        let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
-        // Ignored by the caller, it would keep us from learning how the container ended.
-        signal::set_default(libc::SIGCHLD).map_err(|e| setup("reset SIGCHLD", e))?;
-        let ended = self.with_cgroup(&blocked, caller);
-        // What has been started is not undone for it, nor is what went wrong.
-        signal::set_mask(&caller).map_err(|e| setup("restore signals", e)).map_or_else(|e| e.warn(), drop);
-        ended
+        undisturbed(|blocked, caller| self.with_cgroup(blocked, caller))
     }
 
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
@@ -139,8 +134,7 @@ impl<'a> Launch<'a> {
         let entered = cgroup.filter(|_| self.plan.child.iter().any(|step| step.op == Op::EnterCgroup));
         let mut entry = entered.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
         let unified = entry.unified.take();
-        let (ours, prepared) = self.prepare(mask, entry)?;
-        let child = Child::new(self.plan, prepared);
+        let (ours, child) = self.prepare(mask, entry)?;
         let groups = self.drop_groups()?;
         let cloned = door::clone(&doors, namespaces, unified.as_ref().map(AsFd::as_fd));
         if matches!(cloned, Ok(Cloned::Child)) {
@@ -177,7 +171,7 @@ impl<'a> Launch<'a> {
     }
 
     /// What the child must not allocate, and the ends of it that the parent keeps.
-    fn prepare(&self, mask: signal::Set, entry: Entry) -> Result<(Ends, Prepared<'a>)> {
+    fn prepare(&self, mask: signal::Set, entry: Entry) -> Result<(Ends, Child<'a>)> {
         let plan: &'a Plan = self.plan;
         let missing = || Error::new("there is nothing to run").at("config.json: process.args");
         let program = plan.program().ok_or_else(missing)?;
@@ -192,13 +186,10 @@ impl<'a> Launch<'a> {
         let (faults, fault_writer) = file::pipe().map_err(sockets)?;
         let (hears, says) =
             if plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
-        let prepared = Prepared {
-            gate: child_gate,
-            faults: fault_writer,
+        let (args, env) = (Strings::new(&program.args), Strings::with_room(&program.env, libc::PATH_MAX as usize));
+        let own = super::own::identity()?;
+        let child = Child {
             ended: says,
-            mask,
-            args: Strings::new(&program.args),
-            env: Strings::with_room(&program.env, libc::PATH_MAX as usize),
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
             start: if self.park {
@@ -207,15 +198,16 @@ impl<'a> Launch<'a> {
                 None
             },
             agent: agent::connect(self)?,
+            ruleset: self.ruleset()?,
             target: self.joined.map(|joined| joined.process),
             // Touched only by the command's process, a few pages of it.
             stack: vec![0; if plan.init { STACK } else { 0 }],
             mapped: idmap::prepare(&plan.parent)?,
             cgroup: entry.files,
             may_stay_outside: entry.lenient,
-            own: super::own::identity().map_err(|e| setup("look at codexrun's own file", e))?,
+            ..Child::new(plan, child_gate, fault_writer, mask, args, env, own)
         };
-        Ok((Ends { gate, faults, ended: hears }, prepared))
+        Ok((Ends { gate, faults, ended: hears }, child))
     }
 
     /// What hooks inside the container read: only now is the pid known.
@@ -232,6 +224,21 @@ impl<'a> Launch<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The Landlock ruleset, without the places that there are only inside.
+    fn ruleset(&self) -> Result<Option<OwnedFd>> {
+        for step in &self.plan.parent {
+            let ParentOp::Ruleset { handled, ports } = &step.op else { continue };
+            let made = landlock::create(handled).and_then(|ruleset| {
+                ports
+                    .iter()
+                    .try_for_each(|(port, access)| landlock::allow_port(ruleset.as_fd(), *port, *access))
+                    .map(|()| ruleset)
+            });
+            return made.map(Some).map_err(|e| failed(step, e));
+        }
+        Ok(None)
     }
 
     /// Gives up the supplementary groups, for the child to inherit none; what the caller had.
@@ -252,7 +259,7 @@ impl<'a> Launch<'a> {
                     }
                 }
                 ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::Agent(_) | ParentOp::Resctrl(_) => {}
+                ParentOp::Agent(_) | ParentOp::Resctrl(_) | ParentOp::Ruleset { .. } => {}
                 ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
                 ParentOp::Introduce => {
                     let message = container.introduction.take();
@@ -260,7 +267,10 @@ impl<'a> Launch<'a> {
                 }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
-                ParentOp::Keeper(paths) => self.keep(container, paths).map_err(|e| failed(step, e))?,
+                ParentOp::Keeper { placeholders, cgroup: kept } => {
+                    let cgroup = cgroup.as_ref().filter(|_| *kept);
+                    self.keep(container, placeholders, cgroup).map_err(|e| failed(step, e))?;
+                }
                 ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(kind, hooks) => {
@@ -283,7 +293,7 @@ impl<'a> Launch<'a> {
         if self.options.detach { interrupt.none() } else { Ok(()) }
     }
 
-    fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf]) -> SysResult<()> {
+    fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf], cgroup: Option<&Cgroup>) -> SysResult<()> {
         let copy = |fd: &OwnedFd| file::duplicate(fd.as_fd());
         let faults = copy(container.fault_writer.as_ref().ok_or(Errno::EBADF)?)?;
         let keeper = Keeper {
@@ -292,6 +302,9 @@ impl<'a> Launch<'a> {
             gate: copy(&container.gate)?,
             faults,
             ended: container.ended.take(),
+            codexrun: pidfd_open(nix::unistd::Pid::this())?,
+            dies_together: self.plan.child.iter().any(|step| step.op == Op::DieWithParent),
+            cgroup,
         };
         match process::clone(0)? {
             Cloned::Child => keeper.run(),
@@ -387,6 +400,18 @@ impl<'a> Launch<'a> {
     }
 }
 
+/// Does what no signal but [`OURS`] interrupts; it is told the mask of that time, and the caller's.
+pub(super) fn undisturbed<T>(work: impl FnOnce(&signal::Set, signal::Set) -> Result<T>) -> Result<T> {
+    let blocked = signal::Set::all_but(OURS);
+    let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
+    // Ignored by the caller, it would keep us from learning how the container ended.
+    let reset = signal::set_default(libc::SIGCHLD).map_err(|e| setup("reset SIGCHLD", e));
+    let done = reset.and_then(|()| work(&blocked, caller));
+    // What has been started is not undone for it, nor is what went wrong.
+    signal::set_mask(&caller).map_err(|e| setup("restore signals", e)).map_or_else(|e| e.warn(), drop);
+    done
+}
+
 /// What the plan says of `linux.intelRdt`.
 pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
     plan.parent.iter().find_map(|step| if let ParentOp::Resctrl(group) = &step.op { Some(group) } else { None })
@@ -432,11 +457,11 @@ fn failed(step: &ParentStep, errno: Errno) -> Error {
     Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 
-pub(super) fn not_cloned(errno: Errno, namespaces: u64) -> Error {
+pub(super) fn not_cloned(errno: Errno, flags: u64) -> Error {
     let error = Error::new("cannot make the namespaces").at("config.json: linux.namespaces").cause(fault::describe(errno));
-    let user = namespaces & libc::CLONE_NEWUSER as u64 != 0;
+    let user = flags & libc::CLONE_NEWUSER as u64 != 0;
     match errno {
-        Errno::EPERM | Errno::EACCES if user => error.hint(fault::USERNS),
+        errno if user && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle()),
         Errno::EPERM => error.hint("this needs CAP_SYS_ADMIN, or a user namespace in linux.namespaces"),
         Errno::ENOSPC => error.hint("a limit of /proc/sys/user is reached, or user namespaces are nested too deep"),
         Errno::EINVAL => error.hint("this kernel lacks one of the namespaces"),

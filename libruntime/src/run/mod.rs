@@ -27,6 +27,7 @@ mod start;
 mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
+use crate::cgroup::UNNAMED;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::resctrl::Resctrl;
@@ -76,7 +77,7 @@ pub struct Options {
 impl Options {
     /// The id, or one that no other container has meanwhile: every hook is told the same.
     fn name(&self) -> String {
-        self.id.as_ref().map_or_else(|| format!("codexrun-{}", std::process::id()), ToString::to_string)
+        self.id.as_ref().map_or_else(|| format!("{UNNAMED}{}", std::process::id()), ToString::to_string)
     }
 
     /// What the plan needs to know of it.
@@ -109,9 +110,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     alone().map_err(|e| vec![e])?;
-    let asked = options.plan(park);
-    let host = Host::probe_for(&bundle.spec, &asked).map_err(|e| vec![e])?;
-    let plan = Plan::new(bundle, &host, &asked)?;
+    let plan = planned(bundle, &options.plan(park))?;
     if !park {
         plan.warnings.iter().for_each(|what| Error::new(what).warn());
     }
@@ -140,6 +139,12 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
 /// As [`run`].
 pub fn create(bundle: &Bundle, options: &Options) -> Result<(), Vec<Error>> {
     make(bundle, &Options { detach: true, ..options.clone() }, true).map(drop)
+}
+
+/// The plan of a bundle on this machine, as it is now.
+fn planned(bundle: &Bundle, options: &plan::Options) -> Result<Plan, Vec<Error>> {
+    let host = Host::probe_for(&bundle.spec, options).map_err(|e| vec![e])?;
+    Plan::new(bundle, &host, options)
 }
 
 /// A terminal needs somebody who has its master.

@@ -1,8 +1,7 @@
 //! A bundle that is to be run, or everything that is wrong with it.
 
 use crate::bundle::{Bundle, Mended};
-use crate::host::Host;
-use crate::plan::{self, Plan};
+use crate::plan;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -32,10 +31,7 @@ fn reasons(dir: &Path, mended: Mended) -> Vec<Error> {
 fn refused(dir: &Path, bundle: &Bundle) -> Vec<Error> {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let options = plan::Options { bundle_dir: Some(dir), id: Some("x".into()), ..plan::Options::default() };
-    match Host::probe_for(&bundle.spec, &options) {
-        Ok(host) => Plan::new(bundle, &host, &options).err().unwrap_or_default(),
-        Err(e) => vec![e],
-    }
+    super::planned(bundle, &options).err().unwrap_or_default()
 }
 
 /// Whether one of two places lies in the other.

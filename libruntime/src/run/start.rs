@@ -4,7 +4,6 @@ use super::attend::OURS;
 use super::fault::Fault;
 use super::{hook, oci_state};
 use crate::bundle::Bundle;
-use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting, absent};
 use crate::sys::{Errno, file, signal};
@@ -81,8 +80,7 @@ fn destroyed(record: &Record, held: Reserved, error: Error) -> Error {
 pub(super) fn plan_again(record: &Record, bundle: &Bundle) -> Result<Plan, Vec<Error>> {
     let options = serde_json::from_value::<plan::Options>(record.options.clone());
     let options = options.map_err(|e| vec![Error::new("the options of the container's plan cannot be read").cause(e)])?;
-    let host = Host::probe_for(&bundle.spec, &options).map_err(|e| vec![e])?;
-    Plan::new(bundle, &host, &options)
+    super::planned(bundle, &options)
 }
 
 fn poststart(record: &Record) -> Result<()> {

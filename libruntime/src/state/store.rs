@@ -2,14 +2,16 @@
 //! A crash at any point leaves a directory that `reserve` takes over or `delete` removes.
 
 use super::{ContainerId, Record};
+use crate::annotation::PLACEHOLDER_MODE;
 use crate::host::in_initial_user_namespace;
 use crate::{Error, Result};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use sha2::{Digest, Sha256};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -61,6 +63,11 @@ impl Store {
         })
     }
 
+    /// The directory that has one for each container; it need not be there.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// `--root DIR`.
     pub fn at(root: impl Into<PathBuf>) -> Store {
         Store { root: root.into(), public: false }
@@ -73,7 +80,13 @@ impl Store {
         let dir = self.dir(id);
         loop {
             let made = make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
-            match hold(&dir)? {
+            let held = hold(&dir).inspect_err(|_| {
+                if made {
+                    // There may be room for a directory and none for a lock in it. Fails when somebody else has put one there.
+                    let _ = fs::remove_dir(&dir);
+                }
+            });
+            match held? {
                 Held::Yes(reserved) if !reserved.dir.join(STATE).exists() => {
                     // What a crash left of one that was never recorded.
                     if !made {
@@ -104,7 +117,8 @@ impl Store {
             let hint = format!("`codexrun delete --force {id}` removes it, and ends nobody");
             Error::new("garbled record").at(file.display().to_string()).cause(why).hint(hint)
         };
-        let mut record: Record = serde_json::from_slice(&text).map_err(|e| garbled(e.to_string()))?;
+        let text = unsealed(&text).ok_or_else(|| garbled("it is not as it was written".into()))?;
+        let mut record: Record = serde_json::from_slice(text).map_err(|e| garbled(e.to_string()))?;
         record.dir = self.dir(id);
         match record.id == *id {
             true => Ok(record),
@@ -151,6 +165,11 @@ impl Store {
     fn make_root(&self) -> Result<()> {
         // Asked first: mkdir(2) says only that it is there, also where it is there and cannot be looked at.
         match fs::metadata(&self.root) {
+            // From now on it is more than that: the keeper leaves it, and who has it covered keeps it covered.
+            Ok(meta) if is_placeholder(&meta) => {
+                fs::set_permissions(&self.root, Permissions::from_mode(0o700))
+                    .map_err(|e| failed("take over", &self.root, &e))?;
+            }
             Ok(meta) if meta.is_dir() => {}
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed("read", &self.root, &e)),
             Ok(_) | Err(_) => {
@@ -170,7 +189,9 @@ impl Store {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             meta => meta.map_err(|e| failed("read", &self.root, &e))?,
         };
-        let ours = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0;
+        let own = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw();
+        // What a sandbox holds the name by has nothing in it, and nobody else can put anything there.
+        let ours = own && (meta.mode() & 0o077 == 0 || is_placeholder(&meta));
         ours.then_some(()).ok_or_else(|| {
             let what = format!("`{}` is not a directory that only you can enter", self.root.display());
             Error::new(what).hint("remove it, or set XDG_RUNTIME_DIR or --root")
@@ -219,7 +240,7 @@ impl Reserved {
     /// Writes the record, whole or not at all. No fsync: after a power loss there is no container either.
     pub fn save(&self, record: &Record) -> Result<()> {
         let (file, new) = (self.dir.join(STATE), self.dir.join(NEW));
-        let text = serde_json::to_vec(record).map_err(|e| Error::new("cannot write the state").cause(e))?;
+        let text = sealed(serde_json::to_vec(record).map_err(|e| Error::new("cannot write the state").cause(e))?);
         let written = write(&new, &text).and_then(|()| fs::rename(&new, &file)).and_then(|()| write(&self.dir.join(COPY), &text));
         written.map_err(|e| failed("write", &file, &e))
     }
@@ -287,6 +308,29 @@ impl Drop for Reserved {
     }
 }
 
+/// An empty directory that a sandbox's keeper has put there, where nobody has been before.
+fn is_placeholder(meta: &fs::Metadata) -> bool {
+    meta.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE
+}
+
+/// With a line that says what stood above it: in a pid or a start time any other digit would be believed.
+fn sealed(mut text: Vec<u8>) -> Vec<u8> {
+    let seal = seal(&text);
+    text.push(b'\n');
+    text.extend(seal.as_bytes());
+    text
+}
+
+/// What was sealed, if it is still that.
+fn unsealed(text: &[u8]) -> Option<&[u8]> {
+    let Some(end) = text.iter().position(|byte| *byte == b'\n') else { return Some(text) };
+    (text[end + 1..] == *seal(&text[..end]).as_bytes()).then_some(&text[..end])
+}
+
+fn seal(text: &[u8]) -> String {
+    Sha256::digest(text).iter().take(8).fold(String::new(), |seal, byte| format!("{seal}{byte:02x}"))
+}
+
 fn write(file: &Path, text: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(text)
 }
@@ -304,7 +348,6 @@ fn failed(call: &str, path: &Path, e: &io::Error) -> Error {
 mod tests {
     use super::super::tests::{record, sleeper};
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -436,6 +479,40 @@ mod tests {
         assert_eq!(said(store.load(&id("a"))), "container does not exist");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_record_that_was_changed_anywhere_is_not_believed_and_its_copy_is() {
+        let (_dir, store) = store();
+        let mut child = sleeper();
+        let first = record("a", &child);
+        store.reserve(&id("a")).unwrap().save(&first).unwrap();
+        let [state, copy] = [STATE, COPY].map(|name| store.dir(&id("a")).join(name));
+        let whole = fs::read(&state).unwrap();
+        let is_first = |found: Record| (found.pid, found.start_time) == (first.pid, first.start_time);
+        for at in 0..whole.len() {
+            let bits = [1, 4, 32].map(|bit| [&whole[..at], &[whole[at] ^ bit], &whole[at + 1..]].concat());
+            for text in bits.into_iter().chain([whole[..at].to_vec()]) {
+                fs::write(&state, &text).unwrap();
+                assert!(is_first(store.load(&id("a")).unwrap()), "{at}: {}", String::from_utf8_lossy(&text));
+                fs::write(&copy, &text).unwrap();
+                assert!(store.load(&id("a")).map_or(true, is_first), "{at}: {}", String::from_utf8_lossy(&text));
+                fs::write(&copy, &whole).unwrap();
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_placeholder_of_a_sandbox_becomes_the_root_when_there_is_something_to_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store { root: dir.path().join("r"), public: true };
+        fs::create_dir(&store.root).unwrap();
+        fs::set_permissions(&store.root, Permissions::from_mode(PLACEHOLDER_MODE)).unwrap();
+        assert_eq!(store.list().unwrap(), []);
+        store.reserve(&id("a")).unwrap();
+        assert_eq!(fs::metadata(&store.root).unwrap().mode() & 0o7777, 0o700);
     }
 
     #[test]

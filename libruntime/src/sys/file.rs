@@ -2,7 +2,7 @@
 
 use super::{Result, check, done, owned};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// How openat2(2) treats what it meets on the way.
@@ -219,12 +219,7 @@ pub fn flock(fd: BorrowedFd, operation: i32) -> Result<()> {
 /// write(2), all of it.
 pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
-        // SAFETY: the buffer is live and as long as said.
-        match check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as libc::c_long) {
-            Ok(n) => bytes = &bytes[n as usize..],
-            Err(super::Errno::EINTR) => {}
-            Err(e) => return Err(e),
-        }
+        bytes = &bytes[write_some(fd, bytes)?..];
     }
     Ok(())
 }
@@ -246,6 +241,18 @@ pub fn write_once(fd: BorrowedFd, bytes: &[u8]) -> Result<()> {
     // SAFETY: the buffer is live and as long as said.
     let n = check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as libc::c_long)?;
     if n as usize == bytes.len() { Ok(()) } else { Err(super::Errno::EIO) }
+}
+
+/// write(2), restarted when interrupted: how many bytes went.
+pub fn write_some(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
+    loop {
+        // SAFETY: the buffer is live and as long as said.
+        match check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as libc::c_long) {
+            Ok(n) => return Ok(n as usize),
+            Err(super::Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// read(2), restarted when interrupted; 0 is end of file.
@@ -344,7 +351,7 @@ pub fn close_from(first: u32) -> Result<()> {
 
 /// close_range(2): everything but `keep` is closed. Only for a process that owns nothing else, as it invalidates every other
 /// descriptor: the keeper and init, which leave by `_exit`.
-pub fn close_all_but(mut keep: [RawFd; 4]) -> Result<()> {
+pub fn close_all_but<const N: usize>(mut keep: [RawFd; N]) -> Result<()> {
     keep.sort_unstable();
     let mut first = 0;
     for fd in keep.into_iter().filter(|fd| *fd >= 0) {
@@ -454,7 +461,24 @@ pub fn poll<const N: usize>(fds: [Option<BorrowedFd>; N]) -> Result<[bool; N]> {
 
 /// The same, for about so many milliseconds; a signal makes them begin again.
 pub fn poll_within<const N: usize>(fds: [Option<BorrowedFd>; N], milliseconds: i32) -> Result<[bool; N]> {
-    let mut set = fds.map(|fd| libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_fd().as_raw_fd()), events: libc::POLLIN, revents: 0 });
+    poll_for_each(fds.map(|fd| fd.map(|fd| (fd, Ready::In))), milliseconds)
+}
+
+/// What is waited for on a descriptor; its end or an error of it counts for both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// Something to read.
+    In,
+    /// Room to write.
+    Out,
+}
+
+/// poll(2) for what each descriptor is to be ready for, for about so many milliseconds (-1: without end).
+pub fn poll_for_each<const N: usize>(fds: [Option<(BorrowedFd, Ready)>; N], milliseconds: i32) -> Result<[bool; N]> {
+    let mut set = fds.map(|fd| {
+        let events = if let Some((_, Ready::Out)) = fd { libc::POLLOUT } else { libc::POLLIN };
+        libc::pollfd { fd: fd.map_or(-1, |(fd, _)| fd.as_raw_fd()), events, revents: 0 }
+    });
     loop {
         // SAFETY: `set` is live and has N entries.
         match done(unsafe { libc::poll(set.as_mut_ptr(), N as libc::nfds_t, milliseconds) }.into()) {
@@ -521,6 +545,7 @@ pub fn ensure_stdio() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     #[test]

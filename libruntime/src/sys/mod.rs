@@ -7,6 +7,7 @@ pub mod epoll;
 pub mod event;
 pub mod file;
 pub mod inode;
+pub mod landlock;
 pub mod mount;
 pub mod namespace;
 pub mod net;

@@ -3,6 +3,7 @@
 use super::{Errno, Result, check, done, owned};
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 #[repr(C)]
@@ -65,11 +66,20 @@ fn clone3(flags: u64, exit_signal: u64, cgroup: Option<BorrowedFd>) -> Result<Cl
         ..CloneArgs::default()
     };
     // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
+    let pid = match check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) }) {
+        Err(Errno::ENOSYS) if cgroup.is_none() => clone2(args.flags | exit_signal, &mut pidfd)?,
+        cloned => cloned?,
+    };
     if pid == 0 {
         return Ok(Cloned::Child);
     }
     Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
+}
+
+/// clone(2), for filters that know no clone3(2) because they cannot look into its argument (docker's).
+fn clone2(flags: u64, pidfd: &mut RawFd) -> Result<libc::c_long> {
+    // SAFETY: `pidfd` is live; a null stack means a copy of this one; the order of the last two, which are null, does not matter.
+    check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, ptr::from_mut(pidfd), 0usize, 0usize) })
 }
 
 /// Set once, in the process that a clone made to become a container.

@@ -62,6 +62,11 @@ pub fn next(fd: BorrowedFd) -> Result<i32> {
     Ok(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
 }
 
+/// Whether a signal is one by which a program is asked to end.
+pub fn asks_to_end(signal: i32) -> bool {
+    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT)
+}
+
 /// sigwaitinfo(2): the next signal of `set`, which must be blocked.
 pub fn wait(set: &Set) -> Result<i32> {
     loop {

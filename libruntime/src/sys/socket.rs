@@ -86,6 +86,14 @@ pub fn listen(socket: BorrowedFd, waiting: i32) -> Result<()> {
     done(unsafe { libc::listen(socket.as_raw_fd(), waiting) }.into())
 }
 
+/// SO_LINGER (socket(7)): whether close(2), or the end of the process, sends a reset and forgets what is not sent yet.
+pub fn reset_on_close(socket: BorrowedFd, on: bool) -> Result<()> {
+    let linger = libc::linger { l_onoff: on.into(), l_linger: 0 };
+    let (level, name, size) = (libc::SOL_SOCKET, libc::SO_LINGER, size_of_val(&linger) as libc::socklen_t);
+    // SAFETY: `linger` is a live struct linger, and as long as said.
+    done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const linger).cast(), size) }.into())
+}
+
 /// SO_PEERCRED: the process that connected to a Unix socket, by its number here; 0 for one that has none.
 pub fn peer(socket: BorrowedFd) -> Result<libc::pid_t> {
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
@@ -101,6 +109,22 @@ pub fn splice(from: BorrowedFd, to: BorrowedFd, most: usize) -> Result<usize> {
     let (none, flags) = (std::ptr::null_mut(), libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK);
     // SAFETY: no offsets are passed; the bytes do not touch our memory.
     check(unsafe { libc::splice(from.as_raw_fd(), none, to.as_raw_fd(), none, most, flags) } as libc::c_long).map(|n| n as usize)
+}
+
+/// recv(2), MSG_PEEK: what is there, which stays there.
+pub fn peek(socket: BorrowedFd, into: &mut [u8]) -> Result<usize> {
+    recv(socket, into, libc::MSG_PEEK)
+}
+
+/// recv(2): how many bytes were read; 0 at the end.
+pub fn receive(socket: BorrowedFd, into: &mut [u8]) -> Result<usize> {
+    recv(socket, into, 0)
+}
+
+fn recv(socket: BorrowedFd, into: &mut [u8], flags: i32) -> Result<usize> {
+    // SAFETY: `into` is live, writable and as long as said.
+    check(unsafe { libc::recv(socket.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), flags) } as libc::c_long)
+        .map(|n| n as usize)
 }
 
 /// fcntl(2), F_SETPIPE_SZ: how many bytes a pipe holds.

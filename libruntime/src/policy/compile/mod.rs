@@ -3,6 +3,7 @@
 //! entries → wishes ([`resolve`]) → a tree of canonical paths ([`roots`], [`globs`], [`metadata`], [`top`]) → mounts ([`mounts`])
 //! and what they land on ([`skeleton`]) → the spec ([`spec`]).
 
+mod alone;
 mod because;
 mod choice;
 pub(crate) mod git;
@@ -23,9 +24,11 @@ mod testing;
 mod top;
 mod tree;
 mod walk;
+mod wall;
 
 pub use because::{Said, said};
 
+use super::isolation::{Clause, Isolation};
 use super::view::View;
 use super::{Access, FileSystem, Network, Policy, Restricted, Target};
 use crate::Error;
@@ -38,7 +41,11 @@ use top::Style;
 use tree::Spot;
 use walk::{End, Walk};
 
-pub use proxy::{PROXY_VARIABLES, names_a_proxy};
+pub use proxy::{PROXY_VARIABLES, names_a_proxy, to_own_proxy};
+pub use seccomp::lifts;
+
+/// resolv.conf(5).
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Who the command is inside its user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +88,8 @@ pub struct Request<'a> {
     pub routes: Vec<Route>,
     /// The cgroup controllers by which the sandbox can be limited; looked for only where there are limits.
     pub controllers: Vec<String>,
+    /// Whether the caller may make namespaces here; asked only where that decides (`isolation` = `auto`).
+    pub namespaces: bool,
 }
 
 /// A bundle, and what the user should know of it.
@@ -101,16 +110,24 @@ struct Findings {
 
 /// Turns a policy into a bundle, or says every reason why it cannot.
 pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error>> {
+    match request.policy.choices.isolation {
+        Isolation::Landlock => return alone::compile(request, view),
+        Isolation::Auto if !request.namespaces => return alone::compile(request, view),
+        Isolation::Auto | Isolation::Namespaces => {}
+    }
     let walk = Walk::new(view);
     let mut found = Findings::default();
     let request = &proxy::routed(request, &mut found);
     let (style, mut ground) = ground(request, &walk, &mut found);
+    let wall =
+        (request.policy.choices.landlock && style == Style::Sandbox).then(|| wall::second(&ground.tree, request.policy.network));
     let barred = top::expand(&mut ground, style, &walk, &mut found);
+    ground.resolver = resolver(request, &ground, &walk);
     let cwd = working_directory(request, style, &ground, &walk, &mut found);
     let layers = mounts::layers(&ground, style, request.proc);
     portable(&layers, &ground, &cwd, &mut found);
     limits::judge(request, view, &mut found);
-    let spec = spec::spec(request, &cwd, style, &ground, &layers, view).map_err(|e| found.errors.push(e));
+    let spec = spec::spec(request, &cwd, style, &ground, &layers, wall.as_ref(), view).map_err(|e| found.errors.push(e));
     let unanswered = walk.unanswered();
     if !unanswered.is_empty() {
         return Err(distinct(unanswered));
@@ -158,13 +175,25 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
             }
             globs::deny(policy, &request.cwd, &mut ground, walk, found);
             globs::keep_cache(&mut ground, walk, found);
-            metadata::protect(choices, &mut ground, walk, found);
+            globs::keep_records(&mut ground, walk, found);
+            if choices.isolation != Isolation::Landlock || !alone::accepts(choices, Clause::Metadata) {
+                metadata::protect(choices, &mut ground, walk, found);
+            }
             roots::judge(&traced, walk, &mut ground, found);
             (Style::Sandbox, ground)
         }
         (None, Network::Enabled) => (Style::Host, everything()),
         (None, Network::Restricted | Network::Proxy) => (Style::Sandbox, everything()),
     }
+}
+
+/// Where resolvers are named, if the sandbox sees it: it must name the one inside.
+fn resolver(request: &Request, ground: &Ground, walk: &Walk) -> Option<PathBuf> {
+    if request.policy.choices.dns.is_empty() {
+        return None;
+    }
+    let End::File(at) = walk.trace(Path::new(RESOLV_CONF)).end else { return None };
+    matches!(ground.tree.access(&at), Some(Access::Read | Access::Write)).then_some(at)
 }
 
 fn unrestricted(choice: &str) -> Error {

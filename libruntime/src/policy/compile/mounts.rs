@@ -89,6 +89,8 @@ pub(super) fn layers(ground: &Ground, style: Style, proc: Proc) -> Layers {
     }
     out.layers.extend(ground.placeholders.iter().map(|at| layer(at, true, "tmpfs", Path::new("tmpfs"), PLACEHOLDER)));
     pin(&ground.tree, style, &mut out.layers);
+    // Who is told of no resolver asks 127.0.0.1 (resolv.conf(5)), so that nothing needs to be written anywhere.
+    out.layers.extend(ground.resolver.iter().map(|at| layer(at, false, "none", Path::new("/dev/null"), READ_DEV)));
     out.layers.sort_by_cached_key(|layer| layer.at.components().count());
     let closing: Vec<Layer> = out.layers.iter().filter_map(close).collect();
     out.layers.extend(closing); // when everything inside has its mount point

@@ -1,9 +1,11 @@
-//! Proxy-only: the endpoints that the proxy variables name become routes of the bridge, and the variables name its ends inside.
+//! Proxy-only: the endpoints that the proxy variables name become routes of the bridge, and the variables name its ends inside. Ports that
+//! are to be reached by name become routes too.
 
 use super::{Findings, Request};
-use crate::Error;
-use crate::bridge::{Route, Side};
+use crate::bridge::{Route, Says, Side};
 use crate::policy::Network;
+use crate::policy::domain::Domains;
+use crate::{Error, Result};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Codex's list; in any case of letters.
@@ -29,16 +31,56 @@ pub const PROXY_VARIABLES: &[&str] = &[
 /// The port of an endpoint that names none.
 const PORTS: &[(&str, u16)] = &[("https", 443), ("socks4", 1080), ("socks4a", 1080), ("socks5", 1080), ("socks5h", 1080)];
 const PORT: u16 = 80;
+/// Of the resolver inside.
+const DNS: u16 = 53;
 
 /// The request with what its network asks of the bridge; what cannot be had is found.
 pub(super) fn routed<'a>(request: &Request<'a>, found: &mut Findings) -> Request<'a> {
     let mut request = request.clone();
     match request.policy.network {
         Network::Enabled if !request.routes.is_empty() => found.errors.push(needless()),
-        Network::Enabled | Network::Restricted => {}
+        Network::Enabled | Network::Restricted => {
+            found.errors.extend(without_proxy(&request).map(|what| Error::new(format!("`{what}` has no effect without a proxy"))))
+        }
         Network::Proxy => proxied(&mut request, found),
     }
+    found.errors.extend(twice(&request.routes).map(|port| Error::new(format!("port {port} is listened on twice inside"))));
     request
+}
+
+/// What is asked of a proxy that there is not.
+fn without_proxy(request: &Request) -> Option<&'static str> {
+    let choices = &request.policy.choices;
+    [(choices.proxy.is_some(), "proxy"), (!choices.dns.is_empty(), "dns")].into_iter().find(|(on, _)| *on).map(|(_, what)| what)
+}
+
+/// Whoever listens on every address has the port alone.
+fn twice(routes: &[Route]) -> Option<u16> {
+    let names = routes.iter().any(|route| route.says.name).then_some(DNS);
+    let inside = routes.iter().filter(|route| route.side == Side::Inside).map(|route| route.listen.port());
+    let ports: Vec<u16> = inside.chain(names).collect();
+    ports.iter().enumerate().find(|(n, port)| ports[..*n].contains(port)).map(|(_, port)| *port)
+}
+
+/// The routes to a proxy of codexrun's at `port` of the host's loopback: to where the policy says that it is found, else to the same port.
+pub fn to_own_proxy(domains: Option<&Domains>, port: u16) -> Result<Vec<Route>> {
+    let urls = domains
+        .map_or([None, None], |d| [("proxy_url", d.proxy_url.as_deref()), ("socks_url", d.socks_url.as_deref())].map(Some));
+    let mut ports = Vec::new();
+    for (key, url) in urls.into_iter().flatten().filter_map(|(key, url)| Some((key, url?))) {
+        let endpoint = Endpoint::parse(url).ok_or_else(|| Error::new(format!("`{key}`: `{url}` is not on the loopback")))?;
+        if !ports.contains(&endpoint.address.port()) {
+            ports.push(endpoint.address.port());
+        }
+    }
+    if ports.is_empty() {
+        ports.push(port);
+    }
+    let to = |listen: u16| Route {
+        says: Says { client: true, name: false },
+        ..Route::plain(Side::Inside, (Ipv4Addr::LOCALHOST, listen).into(), (Ipv4Addr::LOCALHOST, port).into())
+    };
+    Ok(ports.into_iter().map(to).collect())
 }
 
 fn needless() -> Error {
@@ -49,6 +91,7 @@ fn needless() -> Error {
 fn proxied(request: &mut Request, found: &mut Findings) {
     let mut named = false;
     let mut usable = false;
+    let mut tunnel = None;
     for variable in &mut request.env {
         let Some((name, value)) = variable.split_once('=').filter(|(name, value)| names_a_proxy(name) && !value.is_empty())
         else {
@@ -57,6 +100,7 @@ fn proxied(request: &mut Request, found: &mut Findings) {
         named = true;
         match Endpoint::parse(value) {
             Some(endpoint) => {
+                tunnel = tunnel.or(endpoint.tunnel());
                 let port = port_inside(&mut request.routes, endpoint.address);
                 *variable = format!("{name}={}", endpoint.at(port));
                 usable = true;
@@ -66,9 +110,26 @@ fn proxied(request: &mut Request, found: &mut Findings) {
             }
         }
     }
-    if !usable {
-        found.errors.push(without_endpoint(named));
+    match tunnel {
+        _ if !usable => found.errors.push(without_endpoint(named)),
+        _ if request.policy.choices.dns.is_empty() => {}
+        Some(proxy) => by_name(request, proxy),
+        None => found.errors.push(Error::new("`dns` needs an HTTP proxy that asks for no password")),
     }
+    let ours = request.routes.iter().any(|route| route.says.client);
+    if request.policy.choices.proxy.is_some() && !ours {
+        found.warnings.push("the domains of the policy are for the proxies to keep that the environment names".into());
+    }
+}
+
+/// Names are resolved inside, and these ports of them tunnelled.
+fn by_name(request: &mut Request, proxy: SocketAddr) {
+    let client = request.routes.iter().any(|route| route.dial == proxy && route.says.client);
+    let to = |port: &u16| Route {
+        says: Says { client, name: true },
+        ..Route::plain(Side::Inside, (Ipv4Addr::UNSPECIFIED, *port).into(), proxy)
+    };
+    request.routes.extend(request.policy.choices.dns.iter().map(to));
 }
 
 /// Codex's sentences, which people know to search for.
@@ -94,7 +155,7 @@ fn port_inside(routes: &mut Vec<Route>, dial: SocketAddr) -> u16 {
     }
     let free = |port: &u16| inside(routes).iter().all(|route| route.listen.port() != *port);
     let port = (dial.port()..=u16::MAX).chain(1..dial.port()).find(free).unwrap_or(dial.port());
-    routes.push(Route { side: Side::Inside, listen: (Ipv4Addr::LOCALHOST, port).into(), dial });
+    routes.push(Route::plain(Side::Inside, (Ipv4Addr::LOCALHOST, port).into(), dial));
     port
 }
 
@@ -118,6 +179,12 @@ impl<'a> Endpoint<'a> {
         let port = if port.is_empty() { default() } else { port.parse().ok().filter(|port| *port != 0)? };
         let before = &value[..value.len() - after.len() - host_and_port.len()];
         Some(Endpoint { before, address: loopback(host, port)?, after })
+    }
+
+    /// The address, if CONNECT can be said there by who knows no password and no TLS.
+    fn tunnel(&self) -> Option<SocketAddr> {
+        let scheme = self.before.split_once("://").map_or("http", |(scheme, _)| scheme);
+        (scheme.eq_ignore_ascii_case("http") && !self.before.contains('@')).then_some(self.address)
     }
 
     fn at(&self, port: u16) -> String {
@@ -221,6 +288,51 @@ mod tests {
         assert_eq!((env, routes.len()), (vec!["HTTP_PROXY=http://proxy.corp:1".to_string()], 0), "not removed");
         assert_eq!(said[0], "managed proxy mode requires parseable loopback proxy endpoints");
         assert!(said[1].starts_with("`HTTP_PROXY` names no proxy on this machine's loopback"));
+    }
+
+    #[test]
+    fn ports_by_name_go_by_the_first_proxy_that_tunnels() {
+        let tried = |env: &[&str], network, routes: &[&str]| {
+            let mut policy = Policy { file_system: FileSystem::Unrestricted, network, choices: Default::default() };
+            policy.choices.dns = vec![443, 80];
+            let request = Request {
+                env: env.iter().map(ToString::to_string).collect(),
+                routes: routes.iter().map(|word| word.parse().unwrap()).collect(),
+                ..crate::policy::compile::testing::request(&policy)
+            };
+            let mut found = Findings::default();
+            let routes = routed(&request, &mut found).routes.iter().map(Route::to_string).collect::<Vec<_>>();
+            (routes, found.errors.iter().map(|e| e.what.clone()).collect::<Vec<_>>())
+        };
+        let (socks, http) = ("ALL_PROXY=socks5h://localhost:8081", "HTTP_PROXY=localhost:3128");
+        let (routes, errors) = tried(&[socks, "FTP_PROXY=http://u:p@localhost:1", http], Network::Proxy, &[]);
+        let by_name = ["inside:0.0.0.0:443=127.0.0.1:3128,by-name", "inside:0.0.0.0:80=127.0.0.1:3128,by-name"];
+        assert_eq!((&routes[3..], errors.len()), (&by_name.map(String::from)[..], 0));
+        let own = tried(&["HTTP_PROXY=localhost:9"], Network::Proxy, &["inside:127.0.0.1:9=127.0.0.1:9,client"]).0;
+        assert_eq!(own[1], "inside:0.0.0.0:443=127.0.0.1:9,client,by-name");
+        assert_eq!(tried(&[socks], Network::Proxy, &[]).1, ["`dns` needs an HTTP proxy that asks for no password"]);
+        assert_eq!(tried(&[], Network::Restricted, &[]).1, ["`dns` has no effect without a proxy"]);
+        for port in [443, 53] {
+            let route = format!("inside:127.0.0.1:{port}=127.0.0.1:{port}");
+            assert_eq!(tried(&[http], Network::Proxy, &[&route]).1, [format!("port {port} is listened on twice inside")]);
+        }
+    }
+
+    #[test]
+    fn our_own_proxy_is_found_where_the_policy_says() {
+        let routes = |domains: Option<&Domains>| {
+            to_own_proxy(domains, 4000).map(|all| all.iter().map(Route::to_string).collect::<Vec<_>>())
+        };
+        let mut domains = Domains::default();
+        for domains in [None, Some(&domains)] {
+            assert_eq!(routes(domains).unwrap(), ["inside:127.0.0.1:4000=127.0.0.1:4000,client"]);
+        }
+        domains.proxy_url = Some("http://127.0.0.1:3128".into());
+        domains.socks_url = Some("http://localhost:8081".into());
+        let both = ["inside:127.0.0.1:3128=127.0.0.1:4000,client", "inside:127.0.0.1:8081=127.0.0.1:4000,client"];
+        assert_eq!(routes(Some(&domains)).unwrap(), both);
+        domains.socks_url = Some("http://0.0.0.0:8081".into());
+        assert!(routes(Some(&domains)).unwrap_err().what.starts_with("`socks_url`"));
     }
 
     #[test]

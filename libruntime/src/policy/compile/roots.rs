@@ -24,6 +24,8 @@ pub(super) struct Ground {
     pub matched: Vec<(PathBuf, PathBuf)>,
     /// Of a git directory, what may be written by choice.
     pub opened: Vec<PathBuf>,
+    /// What names a resolver, which the sandbox has inside.
+    pub resolver: Option<PathBuf>,
 }
 
 /// A wish and where its path leads.

@@ -1,4 +1,4 @@
-//! The system-call filter, as tables. Default ALLOW, match → EPERM. Portable to libseccomp: runc takes two conditions on
+//! The system-call filter, as tables: docs/seccomp.md has them too. Default ALLOW, match → EPERM. Portable to libseccomp: runc takes two conditions on
 //! the same argument of one rule as alternatives, so no rule here has that.
 
 use crate::policy::Network;
@@ -8,10 +8,21 @@ use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompOperator as Op, LinuxSyscall,
 };
 
-/// One system call that is refused when every condition holds. The reason stands beside it.
+/// Lines with one reason.
+struct Part {
+    /// The choice that lifts it (`allow_syscalls`), if one does.
+    lift: Option<&'static str>,
+    /// Why it is refused.
+    because: &'static str,
+    /// What is refused.
+    rules: &'static [Rule],
+}
+
+/// One system call that is refused when every condition holds.
 struct Rule {
     call: &'static str,
     when: &'static [When],
+    errno: i32,
 }
 
 /// A condition on one argument; comparisons are 64 bits wide, although the kernel looks at 32 of most arguments.
@@ -40,66 +51,235 @@ const NETLINK_ROUTE: u64 = 0;
 const SOCK_MASK: u64 = 0xf; // the rest are SOCK_CLOEXEC and SOCK_NONBLOCK
 const SOCK_DGRAM: u64 = 2;
 const SOCK_RAW: u64 = 3;
+const IPPROTO_TCP: u64 = 6;
+const MSG_FASTOPEN: u64 = 0x2000_0000;
+const CLONE_NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 
 const fn call(call: &'static str) -> Rule {
-    Rule { call, when: &[] }
+    rule(call, &[])
 }
 const fn rule(call: &'static str, when: &'static [When]) -> Rule {
-    Rule { call, when }
+    Rule { call, when, errno: libc::EPERM }
+}
+const fn part(because: &'static str, rules: &'static [Rule]) -> Part {
+    Part { lift: None, because, rules }
+}
+const fn lifted(lift: &'static str, because: &'static str, rules: &'static [Rule]) -> Part {
+    Part { lift: Some(lift), because, rules }
 }
 
-/// The network namespace is empty, so IP needs no filter; what is refused reaches around it.
-const RESTRICTED: &[Rule] = &[
-    // socket(2) may make AF_INET, AF_INET6 and AF_NETLINK only. AF_UNIX reaches the host's named sockets (docker,
-    // ssh-agent), AF_VSOCK the hypervisor, AF_PACKET, AF_ALG, AF_BLUETOOTH … kernel code that needs no network.
-    rule("socket", &[Less(0, AF_INET)]), // AF_UNSPEC, AF_UNIX
-    rule("socket", &[Is(0, 3)]),         // one line per number between: a range needs two conditions on one argument
-    rule("socket", &[Is(0, 4)]),
-    rule("socket", &[Is(0, 5)]),
-    rule("socket", &[Is(0, 6)]),
-    rule("socket", &[Is(0, 7)]),
-    rule("socket", &[Is(0, 8)]),
-    rule("socket", &[Is(0, 9)]), // then AF_INET6
-    rule("socket", &[Is(0, 11)]),
-    rule("socket", &[Is(0, 12)]),
-    rule("socket", &[Is(0, 13)]),
-    rule("socket", &[Is(0, 14)]),
-    rule("socket", &[Is(0, 15)]),
-    // Everything above, and every number with a bit in its upper half (the kernel would cut it off).
-    rule("socket", &[Greater(0, AF_NETLINK)]),
-    // getifaddrs(3) needs NETLINK_ROUTE, which sees this namespace only; the others do not all know namespaces.
-    rule("socket", &[Is(0, AF_NETLINK), Not(2, NETLINK_ROUTE)]),
-    // Pairs are how programs talk to their children (node, asyncio); only AF_UNIX has them.
-    rule("socketpair", &[Less(0, AF_UNIX)]),
-    rule("socketpair", &[Greater(0, AF_UNIX)]),
-    // A datagram pair can be connected again, or sendmsg(2) to a host socket by path. SOCK_RAW becomes SOCK_DGRAM.
-    rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
-    rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
-    // i386: the arguments lie behind a pointer, where a filter cannot look; libc has had direct calls since Linux 4.3.
-    call("socketcall"),
-    // Opens and connects sockets without the calls above.
-    call("io_uring_setup"),
-    call("io_uring_enter"),
-    call("io_uring_register"),
-    // Takes over another process of the sandbox, which may have been given more (a socket, another filter).
-    call("ptrace"),
-    call("process_vm_readv"),
-    call("process_vm_writev"),
-    call("pidfd_getfd"),
+/// Off and proxy-only. The network namespace is empty, so IP needs no filter; what is refused reaches around it.
+#[rustfmt::skip]
+const SHUT: &[Part] = &[
+    part("AF_UNIX: named sockets of the host (docker, ssh-agent, D-Bus) are inodes that mounts show", &[
+        rule("socket", &[Less(0, AF_INET)]),
+    ]),
+    // A range needs two conditions on one argument, so there is a line per number. What is above, and every number with a bit in its
+    // upper half (the kernel would cut it off), is in the last.
+    part("AF_PACKET, AF_ALG, AF_VSOCK, AF_BLUETOOTH …: the hypervisor, or kernel code that needs no network", &[
+        rule("socket", &[Is(0, 3)]),
+        rule("socket", &[Is(0, 4)]),
+        rule("socket", &[Is(0, 5)]),
+        rule("socket", &[Is(0, 6)]),
+        rule("socket", &[Is(0, 7)]),
+        rule("socket", &[Is(0, 8)]),
+        rule("socket", &[Is(0, 9)]), // then AF_INET6
+        rule("socket", &[Is(0, 11)]),
+        rule("socket", &[Is(0, 12)]),
+        rule("socket", &[Is(0, 13)]),
+        rule("socket", &[Is(0, 14)]),
+        rule("socket", &[Is(0, 15)]),
+        rule("socket", &[Greater(0, AF_NETLINK)]),
+    ]),
+    part("netlink but NETLINK_ROUTE, which getifaddrs(3) needs: the others do not all know namespaces", &[
+        rule("socket", &[Is(0, AF_NETLINK), Not(2, NETLINK_ROUTE)]),
+    ]),
+    part("only AF_UNIX has pairs, by which programs talk to their children (node, asyncio)", &[
+        rule("socketpair", &[Less(0, AF_UNIX)]),
+        rule("socketpair", &[Greater(0, AF_UNIX)]),
+    ]),
+    part("a pair of datagrams could be connected again, or `sendmsg` to a socket of the host by path; SOCK_RAW becomes SOCK_DGRAM", &[
+        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
+        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
+    ]),
+    lifted("tracing", "take over another process of the sandbox, which may have been given more (a socket, another filter)", &[
+        call("ptrace"),
+        call("process_vm_readv"),
+        call("process_vm_writev"),
+        call("pidfd_getfd"),
+        call("kcmp"),
+    ]),
 ];
 
-/// With a proxy: TCP to it is all that there is. Beyond RESTRICTED, as Codex has it; getifaddrs(3) fails, which who goes by a proxy need
-/// not ask.
-const PROXY: &[Rule] = &[rule("socket", &[Is(0, AF_NETLINK)])];
+/// With a proxy TCP to it is all that there is.
+const PROXY: &[Part] =
+    &[part("as Codex has it: who goes by a proxy need not ask for interfaces", &[rule("socket", &[Is(0, AF_NETLINK)])])];
 
-/// The host's network is granted; the hypervisor's is not a network that anybody means.
-const ENABLED: &[Rule] = &[
-    rule("socket", &[Masked(0, INT, AF_VSOCK)]),
-    rule("socketpair", &[Masked(0, INT, AF_VSOCK)]),
-    call("socketcall"), // i386: could hide AF_VSOCK
-    call("io_uring_setup"),
-    call("io_uring_enter"),
-    call("io_uring_register"),
+/// The host's network is granted.
+const ENABLED: &[Part] = &[part(
+    "AF_VSOCK: the hypervisor's is not a network that anybody means",
+    &[rule("socket", &[Masked(0, INT, AF_VSOCK)]), rule("socketpair", &[Masked(0, INT, AF_VSOCK)])],
+)];
+
+/// In every mode.
+#[rustfmt::skip]
+const ALWAYS: &[Part] = &[
+    part("i386: its arguments lie behind a pointer, where a filter cannot look; libc has had direct calls since Linux 4.3", &[
+        call("socketcall"),
+    ]),
+    part("opens and connects sockets, and files, without the calls that a filter sees", &[
+        call("io_uring_setup"),
+        call("io_uring_enter"),
+        call("io_uring_register"),
+    ]),
+    // In a mount namespace of its own a program has none of our mounts (pivot_root(2), then umount(2) of the old root), and a mount point
+    // is protected only where it is mounted. open_tree(2) and fsmount(2) make one in a single call (OPEN_TREE_NAMESPACE).
+    lifted("mounts", "in a mount namespace of its own nothing keeps a program from renaming `.git` away, by a directory that it opened before", &[
+        call("pivot_root"),
+        call("umount"), // i386
+        call("umount2"),
+        call("mount"),
+        call("move_mount"),
+        call("open_tree"),
+        call("open_tree_attr"),
+        call("fsmount"),
+        call("fsopen"),
+        call("fspick"),
+        call("fsconfig"),
+        call("mount_setattr"),
+    ]),
+    // The other namespaces need CAP_SYS_ADMIN, which nobody has but in a user namespace of his own. Of clone3(2) the flags lie behind a
+    // pointer: as if the kernel did not have it, and libc takes clone(2).
+    lifted("namespaces", "root of a user namespace reaches much of the kernel that nobody else does, where most of its holes are", &[
+        rule("unshare", &[Masked(0, CLONE_NEWUSER, CLONE_NEWUSER)]),
+        rule("clone", &[Masked(0, CLONE_NEWUSER, CLONE_NEWUSER)]),
+        Rule { errno: libc::ENOSYS, ..call("clone3") },
+        call("setns"),
+    ]),
+    lifted("keys", "the session keyring is the caller's and crosses every namespace: its keys could be read, and others planted", &[
+        call("keyctl"),
+        call("add_key"),
+        call("request_key"),
+    ]),
+    lifted("bpf", "programs that run in the kernel, whose verifier has been fooled often; unprivileged where the host permits it", &[
+        call("bpf"),
+    ]),
+    lifted("perf", "counts what other processes do to shared hardware; much code of the kernel's, reachable by everybody", &[
+        call("perf_event_open"),
+    ]),
+    lifted("userfaultfd", "stops the kernel in the middle of a copy: what makes a race in it certain", &[
+        call("userfaultfd"),
+    ]),
+    part("the machine's own: without power over it they fail, and a hole in the kernel's question for that power is shut too", &[
+        call("acct"),
+        call("clock_settime"),
+        call("clock_settime64"), // i386
+        call("delete_module"),
+        call("finit_module"),
+        call("init_module"),
+        call("ioperm"),
+        call("iopl"),
+        call("kexec_file_load"),
+        call("kexec_load"),
+        call("open_by_handle_at"), // CVE-2014-9357's kin: a file by its number, past every mount
+        call("quotactl"),
+        call("quotactl_fd"),
+        call("reboot"),
+        call("settimeofday"),
+        call("stime"), // i386
+        call("swapoff"),
+        call("swapon"),
+        call("syslog"), // the kernel's log: addresses, and the host's affairs
+        call("vhangup"),
+    ]),
+];
+
+/// Without namespaces: in the caller's IPC and PID namespace.
+#[rustfmt::skip]
+const ALONE: &[Part] = &[
+    part("System V and POSIX queues, segments and semaphores of the host: no file of theirs has a path that Landlock knows", &[
+        call("shmget"),
+        call("shmat"),
+        call("shmctl"),
+        call("msgget"),
+        call("msgsnd"),
+        call("msgrcv"),
+        call("msgctl"),
+        call("semget"),
+        call("semop"),
+        call("semctl"),
+        call("semtimedop"),
+        call("semtimedop_time64"), // i386
+        call("ipc"),               // i386
+        call("mq_open"),
+        call("mq_unlink"),
+    ]),
+    part("a limit of another process of the user's ends that process as a signal would", &[
+        rule("prlimit64", &[Not(0, 0)]),
+    ]),
+];
+
+/// The same, in the caller's network namespace.
+const ALONE_OFF: &[Part] = &[part("not even loopback is the sandbox's own: what is left are pairs", &[call("socket")])];
+
+/// The same, with a proxy.
+#[rustfmt::skip]
+const ALONE_PROXY: &[Part] = &[
+    part("Landlock's rules about ports are about TCP: not UDP, nor what only looks like TCP to a program (MPTCP)", &[
+        rule("socket", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
+        rule("socket", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
+        rule("socket", &[Masked(1, SOCK_MASK, 4)]), // SOCK_RDM
+        rule("socket", &[Masked(1, SOCK_MASK, 5)]), // SOCK_SEQPACKET: SCTP
+        rule("socket", &[Masked(1, SOCK_MASK, 6)]), // SOCK_DCCP
+        rule("socket", &[Greater(2, IPPROTO_TCP)]),
+    ]),
+    part("binds to some port without bind(2)", &[call("listen")]),
+    part("TCP Fast Open connects without connect(2)", &[
+        rule("sendto", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
+        rule("sendmsg", &[Masked(2, MSG_FASTOPEN, MSG_FASTOPEN)]),
+        rule("sendmmsg", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
+    ]),
+];
+
+/// The same, where nobody's attributes are to change.
+#[rustfmt::skip]
+const ATTRIBUTES: &[Part] = &[
+    part("Landlock knows nothing of a file's mode, owner, times and attributes", &[
+        call("chmod"),
+        call("fchmod"),
+        call("fchmodat"),
+        call("fchmodat2"),
+        call("chown"),
+        call("fchown"),
+        call("lchown"),
+        call("fchownat"),
+        call("chown32"), // i386, these three
+        call("fchown32"),
+        call("lchown32"),
+        call("utime"),
+        call("utimes"),
+        call("futimesat"),
+        call("utimensat"),
+        call("utimensat_time64"), // i386
+        call("setxattr"),
+        call("lsetxattr"),
+        call("fsetxattr"),
+        call("setxattrat"),
+        call("removexattr"),
+        call("lremovexattr"),
+        call("fremovexattr"),
+        call("removexattrat"),
+        call("file_setattr"),
+    ]),
+    part("the same by descriptors that were opened for reading only: chattr(1) and its like", &[
+        rule("ioctl", &[Masked(1, INT, 0x4008_6602)]), // FS_IOC_SETFLAGS
+        rule("ioctl", &[Masked(1, INT, 0x4004_6602)]), // the same of 32 bits
+        rule("ioctl", &[Masked(1, INT, 0x401c_5820)]), // FS_IOC_FSSETXATTR
+        rule("ioctl", &[Masked(1, INT, 0x4008_7602)]), // FS_IOC_SETVERSION
+        rule("ioctl", &[Masked(1, INT, 0x4004_7602)]),
+        rule("ioctl", &[Masked(1, INT, 0x4080_6685)]), // FS_IOC_ENABLE_VERITY
+        rule("ioctl", &[Masked(1, INT, 0x800c_6613)]), // FS_IOC_SET_ENCRYPTION_POLICY
+    ]),
 ];
 
 /// Native first, then its 32-bit calls. x32 is not listed, so its calls kill.
@@ -109,33 +289,43 @@ const ARCHES: &[(&str, &[Arch])] = &[
     ("riscv64", &[Arch::ScmpArchRiscv64]),
 ];
 
-/// In a user namespace of its own a program may make a mount namespace that lacks our mounts (pivot_root(2), then umount(2) of the
-/// old root). Nothing there keeps it from renaming `.git` away, through a directory that it opened before, as a mount point is
-/// protected only where it is mounted. The last two make a namespace in one call (OPEN_TREE_NAMESPACE, FSMOUNT_NAMESPACE).
-const MOUNTS: &[Rule] = &[
-    call("pivot_root"),
-    call("umount"), // i386
-    call("umount2"),
-    call("mount"),
-    call("move_mount"),
-    call("open_tree"),
-    call("open_tree_attr"),
-    call("fsmount"),
-];
-
-/// Session keyrings are inherited through every namespace: the caller's tickets and secrets could be read and changed.
-const KEYS: &[Rule] = &[call("keyctl"), call("add_key"), call("request_key")];
-
-/// The filter of a sandbox.
-pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
-    let (rules, more) = match network {
-        Network::Restricted => (RESTRICTED, &[][..]),
-        Network::Proxy => (RESTRICTED, PROXY),
+/// The tables of a network.
+fn parts(network: Network) -> impl Iterator<Item = &'static Part> {
+    let (first, second) = match network {
+        Network::Restricted => (SHUT, &[][..]),
+        Network::Proxy => (SHUT, PROXY),
         Network::Enabled => (ENABLED, &[][..]),
     };
+    first.iter().chain(second).chain(ALWAYS)
+}
+
+/// What a choice lifts: its name, the calls, and why they are refused without it.
+pub fn lifts() -> impl Iterator<Item = (&'static str, Vec<&'static str>, &'static str)> {
+    let of = |part: &'static Part| Some((part.lift?, part.rules.iter().map(|rule| rule.call).collect(), part.because));
+    SHUT.iter().chain(ALWAYS).filter_map(of)
+}
+
+/// The filter of a sandbox, without what its policy lifts.
+pub(super) fn filter(network: Network, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
+    built(parts(network), lift, arch)
+}
+
+/// The filter where there are no namespaces. Without `attributes` nobody's are changed.
+pub(super) fn alone(network: Network, attributes: bool, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
+    let outer = match network {
+        Network::Restricted => ALONE_OFF,
+        Network::Proxy => ALONE_PROXY,
+        Network::Enabled => &[],
+    };
+    let attributes = if attributes { &[] } else { ATTRIBUTES };
+    built(parts(network).chain(outer).chain(ALONE).chain(attributes), lift, arch)
+}
+
+fn built(parts: impl Iterator<Item = &'static Part>, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
     let missing = || Error::new(format!("there is no system-call filter for the architecture `{arch}` yet"));
     let (_, arches) = ARCHES.iter().find(|(name, _)| *name == arch).ok_or_else(missing)?;
-    let syscalls = rules.iter().chain(more).chain(MOUNTS).chain(KEYS).map(syscall).collect::<Result<_, _>>();
+    let stays = |part: &&Part| !lift.iter().any(|name| Some(name.as_str()) == part.lift);
+    let syscalls = parts.filter(stays).flat_map(entries).map(|rules| syscall(&rules)).collect::<Result<_, _>>();
     let mut seccomp = LinuxSeccomp::default();
     seccomp
         .set_default_action(LinuxSeccompAction::ScmpActAllow)
@@ -144,12 +334,25 @@ pub(super) fn filter(network: Network, arch: &str) -> Result<LinuxSeccomp> {
     Ok(seccomp)
 }
 
-fn syscall(rule: &Rule) -> Result<LinuxSyscall, OciSpecError> {
-    let args = rule.when.iter().map(arg).collect::<Result<Vec<_>, _>>()?;
+/// The rules of a part; neighbours that are alike but for the name share an entry of config.json.
+fn entries(part: &'static Part) -> Vec<Vec<&'static Rule>> {
+    let mut all: Vec<Vec<&Rule>> = Vec::new();
+    let alike = |a: &Rule, b: &Rule| a.when.is_empty() && b.when.is_empty() && a.errno == b.errno;
+    for rule in part.rules {
+        match all.last_mut() {
+            Some(last) if alike(last[0], rule) => last.push(rule),
+            _ => all.push(vec![rule]),
+        }
+    }
+    all
+}
+
+fn syscall(rules: &[&Rule]) -> Result<LinuxSyscall, OciSpecError> {
+    let args = rules[0].when.iter().map(arg).collect::<Result<Vec<_>, _>>()?;
     let mut out = LinuxSyscall::default();
-    out.set_names(vec![rule.call.into()])
+    out.set_names(rules.iter().map(|rule| rule.call.into()).collect())
         .set_action(LinuxSeccompAction::ScmpActErrno)
-        .set_errno_ret(Some(libc::EPERM as u32))
+        .set_errno_ret(Some(rules[0].errno as u32))
         .set_args((!args.is_empty()).then_some(args));
     Ok(out)
 }
@@ -170,9 +373,11 @@ fn arg(when: &When) -> Result<LinuxSeccompArg, OciSpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::choice::SYSCALLS;
+    use Network::{Enabled, Proxy, Restricted};
 
-    /// What the filter says of one call, by the meaning of the tables.
-    fn refused(rules: &[Rule], name: &str, args: [u64; 6]) -> bool {
+    /// The errno of one call, by the meaning of the tables.
+    fn answer(network: Network, name: &str, args: [u64; 6]) -> Option<i32> {
         let holds = |when: &When| match *when {
             Less(i, v) => args[i] < v,
             Greater(i, v) => args[i] > v,
@@ -180,57 +385,151 @@ mod tests {
             Is(i, v) => args[i] == v,
             Masked(i, mask, v) => args[i] & mask == v,
         };
-        rules.iter().any(|rule| rule.call == name && rule.when.iter().all(holds))
+        let mut rules = parts(network).flat_map(|part| part.rules);
+        rules.find(|rule| rule.call == name && rule.when.iter().all(holds)).map(|rule| rule.errno)
+    }
+
+    fn refused(network: Network, name: &str, args: [u64; 6]) -> bool {
+        answer(network, name, args).is_some()
     }
 
     #[test]
     fn a_restricted_network_has_ip_and_route_sockets_and_no_others() {
         for family in 0..64u64 {
             let open = [AF_INET, 10, AF_NETLINK].contains(&family);
-            assert_eq!(refused(RESTRICTED, "socket", [family, 1, 0, 0, 0, 0]), !open, "{family}");
-            assert!(refused(RESTRICTED, "socket", [family | 1 << 32, 1, 0, 0, 0, 0]), "{family} with upper bits");
-            assert_eq!(refused(RESTRICTED, "socketpair", [family, 1, 0, 0, 0, 0]), family != AF_UNIX, "{family}");
+            assert_eq!(refused(Restricted, "socket", [family, 1, 0, 0, 0, 0]), !open, "{family}");
+            assert!(refused(Restricted, "socket", [family | 1 << 32, 1, 0, 0, 0, 0]), "{family} with upper bits");
+            assert_eq!(refused(Restricted, "socketpair", [family, 1, 0, 0, 0, 0]), family != AF_UNIX, "{family}");
         }
-        assert!(refused(RESTRICTED, "socket", [AF_NETLINK, 3, 9, 0, 0, 0]), "NETLINK_AUDIT");
-        assert!(refused(RESTRICTED, "socket", [u64::MAX, 1, 0, 0, 0, 0]));
+        assert!(refused(Restricted, "socket", [AF_NETLINK, 3, 9, 0, 0, 0]), "NETLINK_AUDIT");
+        assert!(refused(Restricted, "socket", [u64::MAX, 1, 0, 0, 0, 0]));
     }
 
     #[test]
     fn pairs_are_streams_or_packets_in_order() {
         for (kind, want) in [(1, false), (2, true), (3, true), (5, false)] {
             for flags in [0, 0o2000000, 0o4000, 1 << 32] {
-                assert_eq!(refused(RESTRICTED, "socketpair", [1, kind | flags, 0, 0, 0, 0]), want, "{kind} {flags:o}");
+                assert_eq!(refused(Restricted, "socketpair", [1, kind | flags, 0, 0, 0, 0]), want, "{kind} {flags:o}");
             }
         }
     }
 
     #[test]
     fn a_network_of_proxies_has_ip_sockets_only() {
-        let rules = |network| filter(network, "x86_64").unwrap().syscalls().clone().unwrap();
-        let (off, proxy) = (rules(Network::Restricted), rules(Network::Proxy));
+        let rules = |network| filter(network, &[], "x86_64").unwrap().syscalls().clone().unwrap();
+        let (off, proxy) = (rules(Restricted), rules(Proxy));
         let more: Vec<_> = proxy.iter().filter(|rule| !off.contains(rule)).collect();
         assert!(more.len() == 1 && off.iter().all(|rule| proxy.contains(rule)));
-        assert!(refused(PROXY, "socket", [AF_NETLINK, 3, 0, 0, 0, 0]) && !refused(PROXY, "socket", [AF_INET, 1, 0, 0, 0, 0]));
+        assert!(refused(Proxy, "socket", [AF_NETLINK, 3, 0, 0, 0, 0]) && !refused(Proxy, "socket", [AF_INET, 1, 0, 0, 0, 0]));
     }
 
     #[test]
     fn an_open_network_still_has_no_vsock() {
-        assert!(refused(ENABLED, "socket", [AF_VSOCK | 7 << 40, 1, 0, 0, 0, 0]));
-        assert!(!refused(ENABLED, "socket", [AF_UNIX, 1, 0, 0, 0, 0]));
+        assert!(refused(Enabled, "socket", [AF_VSOCK | 7 << 40, 1, 0, 0, 0, 0]));
+        assert!(!refused(Enabled, "socket", [AF_UNIX, 1, 0, 0, 0, 0]));
     }
 
     #[test]
-    fn no_rule_has_two_conditions_on_one_argument() {
-        for rule in RESTRICTED.iter().chain(ENABLED).chain(MOUNTS) {
-            let mut seen: Vec<usize> = rule.when.iter().map(|w| arg(w).unwrap().index()).collect();
-            seen.dedup();
-            assert_eq!(seen.len(), rule.when.len(), "{}", rule.call);
+    fn processes_and_threads_are_made_and_user_namespaces_are_not() {
+        let thread = 0x3d_0f00;
+        for network in [Restricted, Proxy, Enabled] {
+            for flags in [17, 0x4111, thread] {
+                assert!(!refused(network, "clone", [flags, 0, 0, 0, 0, 0]), "{flags:x}");
+            }
+            for flags in [CLONE_NEWUSER, CLONE_NEWUSER | 0x6c02_0000 | 17, CLONE_NEWUSER | 1 << 40] {
+                assert!(refused(network, "clone", [flags, 0, 0, 0, 0, 0]) && refused(network, "unshare", [flags, 0, 0, 0, 0, 0]));
+            }
+            assert_eq!(answer(network, "clone3", [0; 6]), Some(libc::ENOSYS));
+        }
+    }
+
+    #[test]
+    fn each_choice_lifts_its_part_and_no_other() {
+        let calls = |lift: &[String]| {
+            let rules = filter(Restricted, lift, "x86_64").unwrap().syscalls().clone().unwrap();
+            rules.iter().flat_map(|rule| rule.names().clone()).collect::<Vec<String>>()
+        };
+        let all = calls(&[]);
+        for (name, lifted, _) in lifts() {
+            let left = calls(&[name.to_owned()]);
+            let gone: Vec<&str> = all.iter().filter(|call| !left.contains(call)).map(String::as_str).collect();
+            assert_eq!(gone, lifted, "{name}");
+        }
+        let mut names: Vec<&str> = lifts().map(|(name, ..)| name).collect();
+        names.sort_unstable();
+        assert_eq!(names, SYSCALLS);
+    }
+
+    #[test]
+    fn no_rule_has_two_conditions_on_one_argument_and_each_part_has_a_reason() {
+        for part in [SHUT, PROXY, ENABLED, ALWAYS].into_iter().flatten() {
+            assert!(!part.because.is_empty() && !part.rules.is_empty());
+            for rule in part.rules {
+                let mut seen: Vec<usize> = rule.when.iter().map(|w| arg(w).unwrap().index()).collect();
+                seen.dedup();
+                assert_eq!(seen.len(), rule.when.len(), "{}", rule.call);
+            }
         }
     }
 
     #[test]
     fn an_architecture_without_a_table_has_no_filter() {
-        assert!(filter(Network::Restricted, "x86_64").is_ok());
-        assert!(filter(Network::Restricted, "pdp11").is_err());
+        assert!(filter(Restricted, &[], "x86_64").is_ok());
+        assert!(filter(Restricted, &[], "pdp11").is_err());
+    }
+
+    /// As the page says it: `arg0 < 2`.
+    fn condition(when: &When) -> String {
+        match *when {
+            Less(i, v) => format!("arg{i} < {v}"),
+            Greater(i, v) => format!("arg{i} > {v}"),
+            Not(i, v) => format!("arg{i} ≠ {v}"),
+            Is(i, v) | Masked(i, INT, v) => format!("arg{i} = {v}"),
+            Masked(i, mask, v) => format!("arg{i} & {mask:#x} = {v:#x}"),
+        }
+    }
+
+    /// Each call once, with all its conditions.
+    fn refusals(part: &Part) -> String {
+        let mut calls: Vec<(&Rule, Vec<String>)> = Vec::new();
+        for rule in part.rules {
+            let when = rule.when.iter().map(condition).collect::<Vec<_>>().join(" and ");
+            match calls.iter_mut().find(|(known, _)| known.call == rule.call) {
+                Some((_, all)) => all.push(when),
+                None => calls.push((rule, vec![when])),
+            }
+        }
+        let one = |(rule, when): (&Rule, Vec<String>)| {
+            let errno = if rule.errno == libc::ENOSYS { ": ENOSYS" } else { "" };
+            let when =
+                if when[0].is_empty() { String::new() } else { format!(" ({})", when.join(", ").replace(", arg0 = ", ", ")) };
+            format!("`{}`{when}{errno}", rule.call)
+        };
+        calls.into_iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The rows of docs/seccomp.md.
+    fn rows() -> String {
+        let tables: [(&[Part], &str); 4] = [(SHUT, "✓ | ✓ |"), (PROXY, "| ✓ |"), (ENABLED, "| | ✓"), (ALWAYS, "✓ | ✓ | ✓")];
+        let row = |part: &Part, modes: &str| {
+            let lift = part.lift.map_or(String::new(), |name| format!("`{name}` "));
+            format!("| {} | {modes} | {} | {lift}|\n", refusals(part), part.because)
+        };
+        tables.iter().flat_map(|(parts, modes)| parts.iter().map(move |part| row(part, modes))).collect()
+    }
+
+    #[test]
+    fn the_page_has_every_line_and_its_reason() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/seccomp.md");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let head = "| refused | off | proxy | on | because | lifted by |\n| --- | --- | --- | --- | --- | --- |\n";
+        let (before, table) = text.split_once(head).unwrap();
+        let (_, after) = table.split_once("\n\n").unwrap();
+        let wanted = format!("{before}{head}{}\n{after}", rows());
+        if std::env::var_os("CODEXRUN_UPDATE").is_some() {
+            std::fs::write(&file, &wanted).unwrap();
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text, wanted, "CODEXRUN_UPDATE=1 cargo test -p libruntime seccomp");
     }
 }

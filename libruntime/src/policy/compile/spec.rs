@@ -6,6 +6,7 @@ use super::roots::Ground;
 use super::top::Style;
 use super::{Proc, Request, kernel, limits, process, seccomp};
 use crate::bridge::Route;
+use crate::landlock::Config;
 use crate::policy::Network;
 use crate::policy::view::View;
 use crate::{Error, Result, annotation};
@@ -31,6 +32,7 @@ pub(super) fn spec(
     style: Style,
     ground: &Ground,
     layers: &Layers,
+    wall: Option<&Config>,
     view: &dyn View,
 ) -> Result<Spec> {
     let placeholders = placeholders(ground);
@@ -41,7 +43,7 @@ pub(super) fn spec(
         .set_process(Some(process::process(request, cwd, style, view)))
         .set_hostname(None)
         .set_hooks(hooks(&placeholders, &request.routes, view)?)
-        .set_annotations(Some(annotations(request, style, &placeholders, &ground.globs)?))
+        .set_annotations(Some(annotations(request, style, &placeholders, &ground.globs, wall)?))
         .set_linux(Some(linux(request, style, view)?));
     Ok(spec)
 }
@@ -78,7 +80,7 @@ fn linux(request: &Request, style: Style, view: &dyn View) -> Result<Linux> {
         .set_gid_mappings(user.then(|| one(gid, ids.1)).transpose()?)
         .set_readonly_paths(fresh.then(|| kernel::owned(kernel::READONLY)))
         .set_masked_paths(fresh.then(|| kernel::owned(kernel::MASKED)))
-        .set_seccomp(sandbox.then(|| seccomp::filter(network, view.arch())).transpose()?)
+        .set_seccomp(sandbox.then(|| seccomp::filter(network, &request.policy.choices.allow_syscalls, view.arch())).transpose()?)
         .set_resources(limits::resources(request))
         .set_devices(None);
     Ok(linux)
@@ -145,7 +147,13 @@ fn without_environment(mut hook: Hook) -> Hook {
     hook
 }
 
-fn annotations(request: &Request, style: Style, placeholders: &[String], globs: &[String]) -> Result<HashMap<String, String>> {
+fn annotations(
+    request: &Request,
+    style: Style,
+    placeholders: &[String],
+    globs: &[String],
+    wall: Option<&Config>,
+) -> Result<HashMap<String, String>> {
     let mut all = vec![
         (annotation::POLICY_SHA256, request.digest.clone()),
         (annotation::DIE_WITH_PARENT, "true".into()),
@@ -154,6 +162,7 @@ fn annotations(request: &Request, style: Style, placeholders: &[String], globs: 
     if style == Style::Sandbox {
         all.push((annotation::INIT, "reaper".into()));
     }
+    all.extend(wall.map(super::wall::text).transpose()?.map(|text| (annotation::LANDLOCK, text)));
     all.extend(request.policy.choices.limits.wall.map(|seconds| (annotation::WALL_TIME, seconds.to_string())));
     for (key, list) in [(annotation::PLACEHOLDERS, placeholders), (annotation::DENY_GLOBS, globs)] {
         if !list.is_empty() {

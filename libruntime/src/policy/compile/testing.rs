@@ -14,6 +14,7 @@ pub fn request(policy: &Policy) -> Request<'_> {
         proc: Proc::Fresh,
         terminal: false,
         controllers: Vec::new(),
+        namespaces: true,
         routes: Vec::new(),
     }
 }

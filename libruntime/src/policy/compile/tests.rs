@@ -605,3 +605,109 @@ fn check(c: &Compiled, entries: &[Entry]) {
         assert!(line(above).ends_with(RW), "{entries:?}: {held:?} below {}", line(above));
     }
 }
+
+fn alone(policy: &Policy, accept: &[&str], extra: &str) -> Result<Compiled, Vec<String>> {
+    let mut policy = policy.clone();
+    policy.choices.isolation = crate::policy::isolation::Isolation::Landlock;
+    policy.choices.accept_loss = accept.iter().map(ToString::to_string).collect();
+    compile(&request(&policy), &host(extra)).map_err(|all| all.iter().map(ToString::to_string).collect())
+}
+
+fn landlock(compiled: &Compiled) -> crate::landlock::Config {
+    let annotations = compiled.bundle.spec.annotations().as_ref().unwrap();
+    crate::landlock::Config::parse(&annotations[crate::annotation::LANDLOCK]).unwrap()
+}
+
+/// `RIGHTS: PLACE…`, a line a rule.
+fn rules(compiled: &Compiled) -> Vec<String> {
+    let places = |rule: &crate::landlock::PathBeneath| rule.parent.iter().map(|p| p.display().to_string()).collect::<Vec<_>>();
+    landlock(compiled).path_beneath.iter().map(|r| format!("{}: {}", r.allowed_access.join(","), places(r).join(" "))).collect()
+}
+
+const USUAL: &[&str] = &["processes", "attributes", "metadata"];
+
+#[test]
+fn without_namespaces_what_is_readable_and_what_is_writable_become_rules() {
+    let policy = restricted(vec![root(Read), project(Write)]);
+    let made = alone(&policy, USUAL, r#""/w/.git": "dir", "/dev/null": "file""#).unwrap();
+    let expected = ["read_dir: /", "v5.read_execute: /proc /etc /file /opt /tmp /usr", "v5.all: /w /dev/null"];
+    assert_eq!(rules(&made), expected);
+    let spec = &made.bundle.spec;
+    assert!(spec.mounts().is_none() && spec.linux().as_ref().unwrap().namespaces().as_ref().unwrap().is_empty());
+    assert_eq!(made.bundle.rootfs, Rootfs::Dir("/".into()));
+    assert_eq!(spec.annotations().as_ref().unwrap()[annotation::LOST], r#"["processes","attributes","metadata"]"#);
+}
+
+#[test]
+fn what_is_lost_without_namespaces_is_refused_by_name() {
+    let write = restricted(vec![root(Read), project(Write)]);
+    let said = alone(&write, &[], r#""/w/.git": "dir""#).unwrap_err();
+    for clause in USUAL {
+        assert!(said.iter().any(|line| line.contains(&format!("`--accept-loss {clause}`"))), "{clause}: {said:?}");
+    }
+    // Nothing is writable, so the filter can refuse every change of a mode, and nothing lies below a writable place.
+    let read = restricted(vec![root(Read)]);
+    assert_eq!(alone(&read, &[], "").unwrap_err().len(), 1);
+    let calls =
+        |made: &Compiled| made.bundle.spec.linux().as_ref().unwrap().seccomp().clone().unwrap().syscalls().clone().unwrap();
+    let refuses = |made: &Compiled, name: &str| calls(made).iter().any(|call| call.names().iter().any(|known| known == name));
+    assert!(refuses(&alone(&read, &["processes"], "").unwrap(), "fchmodat"));
+    assert!(!refuses(&alone(&write, USUAL, "").unwrap(), "fchmodat"));
+
+    let carved = restricted(vec![root(Read), project(Write), path("/w/secret", Deny)]);
+    let said = alone(&carved, USUAL, r#""/w/secret": "dir""#).unwrap_err();
+    assert!(said.len() == 1 && said[0].contains("`carve-outs` is lost (`/w/secret`)"), "{said:?}");
+    let mut tmp = read.clone();
+    tmp.choices.private_tmp = true;
+    assert!(alone(&tmp, &["processes"], "").unwrap_err().iter().any(|line| line.contains("`private-tmp`")));
+    tmp.network = Network::Proxy;
+    assert!(alone(&tmp, &["processes"], "").unwrap_err().iter().any(|line| line.contains("`proxy-only`")));
+}
+
+#[test]
+fn what_lies_beside_something_denied_is_granted_one_by_one() {
+    let policy = restricted(vec![root(Read), path("/home/u/.ssh", Deny), path("/home/u/.ssh/known_hosts", Read)]);
+    let extra = r#""/home/u/.ssh/id": "file", "/home/u/.ssh/known_hosts": "file", "/home/u/a": "file", "/home/u/l": {"link": ".ssh"},
+        "/home/v": "dir""#;
+    let made = alone(&policy, &["processes"], extra).unwrap();
+    let granted = rules(&made);
+    assert_eq!(granted, ["v5.read_execute: /proc /etc /file /home/u/a /home/v /home/u/.ssh/known_hosts /opt /tmp /usr /w"]);
+}
+
+#[test]
+fn proxies_are_reached_by_their_ports_alone() {
+    let mut policy = restricted(vec![root(Read)]);
+    policy.network = Network::Proxy;
+    policy.choices.isolation = crate::policy::isolation::Isolation::Landlock;
+    policy.choices.accept_loss = ["processes", "proxy-only"].map(String::from).into();
+    let env = vec!["HTTP_PROXY=http://localhost:3128".to_owned()];
+    let made = compile(&Request { env: env.clone(), ..request(&policy) }, &host("")).unwrap();
+    let config = landlock(&made);
+    assert_eq!(
+        (config.net_port[0].port.as_slice(), config.ruleset[0].handled_access_net.as_slice()),
+        (&[3128][..], &["v4.all".to_owned()][..])
+    );
+    let process = made.bundle.spec.process().as_ref().unwrap().env().as_ref().unwrap();
+    assert!(process.contains(&env[0]), "{process:?}");
+}
+
+#[test]
+fn behind_the_mounts_landlock_permits_what_they_show() {
+    let mut policy = restricted(vec![root(Read), project(Write), path("/w/x", Read), path("/opt", Deny)]);
+    policy.choices.landlock = true;
+    let made = compile(&request(&policy), &host(r#""/w/x": "dir", "/w/.git": "dir""#)).unwrap();
+    assert_eq!(rules(&made), ["v5.read_execute: /", "v5.all: /dev /proc /w"]);
+    assert_eq!(landlock(&made).ruleset[0].scoped, ["abstract_unix_socket", "signal"]);
+    policy.network = Network::Enabled;
+    let made = compile(&request(&policy), &host("")).unwrap();
+    assert_eq!(landlock(&made).ruleset[0].scoped, ["signal"]);
+}
+
+#[test]
+fn auto_takes_namespaces_where_there_can_be_some() {
+    let mut policy = restricted(vec![root(Read)]);
+    policy.choices.isolation = crate::policy::isolation::Isolation::Auto;
+    let made = |namespaces| compile(&Request { namespaces, ..request(&policy) }, &host(""));
+    assert!(made(true).unwrap().bundle.spec.mounts().is_some());
+    assert!(made(false).unwrap_err()[0].what.contains("`processes` is lost"));
+}

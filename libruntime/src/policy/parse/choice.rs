@@ -1,7 +1,10 @@
 //! The object `codexrun`: what Codex's forms have no word for.
 
 use super::cursor::At;
+use super::domain;
 use crate::policy::choice::{Choices, FIELDS, GIT, LIMITS, Limits};
+use crate::policy::domain::KEYS;
+use crate::policy::isolation::ISOLATION;
 use crate::{Error, Result};
 
 pub(super) fn read(at: &At) -> Result<Choices> {
@@ -12,11 +15,23 @@ pub(super) fn read(at: &At) -> Result<Choices> {
         deny_secrets: flag("deny_secrets")?,
         nested_git: flag("nested_git")?,
         git: at.option("git").map_or(Ok(Default::default()), |git| git.word(GIT))?,
+        landlock: flag("landlock")?,
+        isolation: at.option("isolation").map_or(Ok(Default::default()), |isolation| isolation.word(ISOLATION))?,
         limits: at.option("limits").map_or(Ok(Limits::default()), |limits| self::limits(&limits))?,
         ..Choices::default()
     };
+    if let Some(table) = at.option("proxy") {
+        table.only("`proxy`", &KEYS)?;
+        domain::overlay(choices.proxy.get_or_insert_default(), &table)?;
+    }
+    for port in at.option("dns").map_or(Ok(Vec::new()), |ports| ports.list("a list of ports"))? {
+        let number = port.number().ok_or_else(|| port.expected("a port from 1 to 65535"))?;
+        choices.port(number).map_err(|e| port.error(e.what))?;
+    }
     names(at, "devices", |name| choices.device(name))?;
     names(at, "caches", |name| choices.cache(name))?;
+    names(at, "accept_loss", |name| choices.accept(name))?;
+    names(at, "allow_syscalls", |name| choices.allow(name))?;
     Ok(choices)
 }
 

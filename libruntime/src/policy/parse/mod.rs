@@ -4,6 +4,7 @@
 mod choice;
 mod config;
 mod cursor;
+mod domain;
 mod filesystem;
 mod form;
 mod json;
@@ -79,7 +80,7 @@ pub fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Pars
         Format::Toml => config::read(&at).map_err(|e| form::read_as(e, "config.toml"))?,
     };
     if let Some(choices) = at.get(KEY) {
-        policy.choices = choice::read(&choices)?;
+        policy.choices = choice::read(&choices)?.over(&policy.choices);
     }
     if matches!(&policy.file_system, FileSystem::Restricted(r) if r.entries.is_empty()) {
         at.warn("the policy has no entries, so it permits no path");

@@ -1,9 +1,11 @@
 //! `[permissions.NAME]`: a profile, what it extends, and the workspace roots it adds.
 
 use super::cursor::{At, Text, quote};
+use super::domain;
 use super::filesystem;
 use super::path::{WORKSPACE_GLOB, glob_below, workspace_root};
 use super::preset::{Workspace, full_access, read_only, restricted, special};
+use crate::policy::domain::{Domains, KEYS};
 use crate::policy::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -20,19 +22,7 @@ const MAX_CHAIN: usize = 64;
 
 const PROFILE: &[&str] = &["extends", "description", "workspace_roots", "filesystem", "network"];
 /// Keys of the network proxy, which a policy cannot ask for yet.
-const PROXY: &[&str] = &[
-    "mode",
-    "proxy_url",
-    "socks_url",
-    "enable_socks5",
-    "enable_socks5_udp",
-    "allow_upstream_proxy",
-    "allow_local_binding",
-    "dangerously_allow_non_loopback_proxy",
-    "dangerously_allow_all_unix_sockets",
-    "domains",
-    "unix_sockets",
-];
+const PROXY: &[&str] = &["dangerously_allow_all_unix_sockets", "unix_sockets"];
 
 /// The profile that `default_permissions` names.
 pub(super) fn read(config: &At, name: &Text, workspace: Workspace) -> Result<Policy> {
@@ -42,6 +32,7 @@ pub(super) fn read(config: &At, name: &Text, workspace: Workspace) -> Result<Pol
     for profile in profiles.iter().rev() {
         overlay(&mut policy, &mut roots, profile)?;
     }
+    by_proxy(&mut policy, config);
     if let FileSystem::Restricted(r) = &mut policy.file_system {
         r.entries = in_every_root(&r.entries, &roots);
     }
@@ -102,6 +93,7 @@ fn overlay(policy: &mut Policy, roots: &mut Vec<(PathBuf, bool)>, profile: &At) 
     }
     if let Some(table) = profile.get("network") {
         policy.network = network(&table)?.unwrap_or(policy.network);
+        domain::overlay(policy.choices.proxy.get_or_insert_default(), &table)?;
     }
     if let Some(table) = profile.get("filesystem") {
         override_entries(&mut policy.file_system, filesystem::read(&table)?);
@@ -122,9 +114,30 @@ fn network(at: &At) -> Result<Option<Network>> {
     if let Some(key) = at.items()?.into_iter().find(|item| PROXY.contains(&item.name().str)) {
         return Err(key.name().error(format!("`{}` is not supported yet", key.name().str)));
     }
-    at.only("a profile's network", &["enabled"])?;
+    let ours = |key: &str| key == "enabled" || KEYS.contains(&key) || domain::is_without_effect(key);
+    if let Some(stranger) = at.items()?.into_iter().find(|item| !ours(item.name().str)) {
+        return Err(stranger.unknown("a profile's network", &[&["enabled"], &KEYS[..]].concat()));
+    }
     let enabled = at.get("enabled").map(|on| on.bool()).transpose()?;
     Ok(enabled.map(|on| if on { Network::Enabled } else { Network::Restricted }))
+}
+
+/// An enabled network with domains is one behind a proxy; keys that say how the proxy should be ask for none.
+fn by_proxy(policy: &mut Policy, config: &At) {
+    let Some(domains) = policy.choices.proxy.take() else { return };
+    match policy.network {
+        Network::Enabled if domains.ask() => {
+            policy.network = Network::Proxy;
+            if domains.patterns(true).next().is_none() {
+                config.warn("no domain is allowed, so the network reaches nothing");
+            }
+            policy.choices.proxy = Some(domains);
+        }
+        Network::Enabled if domains != Domains::default() => {
+            config.warn("without `domains` the network has no proxy, and the keys that say how it should be have no effect");
+        }
+        Network::Enabled | Network::Restricted | Network::Proxy => {}
+    }
 }
 
 fn override_entries(parent: &mut FileSystem, child: Restricted) {

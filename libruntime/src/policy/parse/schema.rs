@@ -2,7 +2,9 @@
 //! read; a test asks schema and parser about the same documents.
 
 use super::split::{ACCESS, KINDS, NETWORK};
-use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS};
+use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS, SYSCALLS};
+use crate::policy::domain::{KEYS, MODES, VERDICTS};
+use crate::policy::isolation::{CLAUSES, ISOLATION};
 use serde_json::{Map, Value, json};
 
 /// The schema of every JSON form.
@@ -52,13 +54,32 @@ fn choices() -> Value {
         let schema = match *name {
             "devices" => list(device.clone()),
             "caches" => list(words(CACHES)),
+            "allow_syscalls" => list(json!({ "enum": SYSCALLS })),
             "git" => optional(words(GIT)),
+            "isolation" => optional(words(ISOLATION)),
+            "accept_loss" => list(json!({ "enum": CLAUSES.iter().map(|(word, ..)| *word).collect::<Vec<_>>() })),
             "limits" => optional(object(&limits, &[])),
+            "proxy" => optional(proxy()),
+            "dns" => list(json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
             _ => json!({ "type": ["boolean", "null"] }),
         };
         (*name, schema)
     };
     object(&FIELDS.iter().map(field).collect::<Vec<_>>(), &[])
+}
+
+fn proxy() -> Value {
+    let domains = json!({ "type": "object", "additionalProperties": words(VERDICTS), "description": "`x.y`, `*.x.y`, `**.x.y`" });
+    let field = |key: &&'static str| {
+        let schema = match *key {
+            "domains" => domains.clone(),
+            "mode" => words(MODES),
+            "proxy_url" | "socks_url" => json!({ "type": "string" }),
+            _ => json!({ "type": "boolean" }),
+        };
+        (*key, optional(schema))
+    };
+    object(&KEYS.iter().map(field).collect::<Vec<_>>(), &[])
 }
 
 fn refer(name: &str) -> Value {
@@ -165,6 +186,7 @@ mod tests {
             "const" => value == rule,
             "enum" => rule.as_array().unwrap().contains(value),
             "type" => rule.as_array().map_or_else(|| is(rule, value), |all| all.iter().any(|one| is(one, value))),
+            "maximum" => value.as_u64().is_none_or(|n| n <= rule.as_u64().unwrap()),
             "minimum" => value.as_u64().is_none_or(|n| n >= rule.as_u64().unwrap()),
             "pattern" if rule == "^/dev/." => value.as_str().is_none_or(|text| text.len() > 5 && text.starts_with("/dev/")),
             "pattern" => value.as_str().is_none_or(|text| text.starts_with('/') || text == "~" || text.starts_with("~/")),
@@ -174,6 +196,9 @@ mod tests {
             }
             "properties" => {
                 value.as_object().is_none_or(|has| has.iter().all(|(k, v)| rule.get(k).is_none_or(|s| holds(root, s, v))))
+            }
+            "additionalProperties" if rule.is_object() => {
+                value.as_object().is_none_or(|has| has.values().all(|v| holds(root, rule, v)))
             }
             "additionalProperties" => {
                 value.as_object().is_none_or(|has| has.keys().all(|k| schema["properties"].get(k).is_some()))
@@ -214,9 +239,12 @@ mod tests {
                 "network": "restricted" }),
             json!({ "type": "disabled" }),
             json!({ "type": "read-only", "codexrun": { "private_tmp": true, "devices": ["dri", "/dev/fuse"], "git": "commit",
-                "caches": ["npm"], "deny_secrets": false, "nested_git": null,
+                "caches": ["npm"], "allow_syscalls": ["tracing"], "deny_secrets": false, "landlock": true, "isolation": "auto",
+                "accept_loss": ["metadata"], "nested_git": null,
                 "limits": { "pids": 9, "memory": "2g", "cpus": "1.5", "files": 3, "wall": 60 } } }),
-            json!({ "type": "managed", "file_system": { "type": "unrestricted" }, "network": { "mode": "proxy" } }),
+            json!({ "type": "managed", "file_system": { "type": "unrestricted" }, "network": { "mode": "proxy" }, "codexrun": {
+                "dns": [443, 80], "proxy": { "domains": { "crates.io": "allow", "*.x.y": "deny" }, "mode": "limited",
+                "allow_local_binding": true, "enable_socks5": false, "proxy_url": "http://127.0.0.1:3128", "socks_url": null } } }),
             json!({ "kind": "unrestricted", "codexrun": {} }),
             json!({ "type": "external", "network": "enabled" }),
             json!({ "file_system": { "entries": entries }, "network": { "enabled": true } }),

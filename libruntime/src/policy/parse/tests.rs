@@ -481,8 +481,8 @@ fn a_wrong_config_toml_is_refused_with_place_and_expectation() {
                  found `../x` (hint: read as config.toml)",
             ),
             (
-                "default_permissions = 'a'\n[permissions.a.network]\nenabled = true\nproxy_url = 'x'",
-                "c.toml:4:1: permissions.a.network.proxy_url: `proxy_url` is not supported yet (hint: read as config.toml)",
+                "default_permissions = 'a'\n[permissions.a.network]\nenabled = true\ndomains = { 'a.b' = 'yes' }",
+                "c.toml:4:21: permissions.a.network.domains.\"a.b\": expected `allow` or `deny`, found `yes` (hint: read as config.toml)",
             ),
             (
                 "default_permissions = 'a'\n[permissions.a.network.unix_sockets]\n'/run/x' = 'allow'",
@@ -490,7 +490,8 @@ fn a_wrong_config_toml_is_refused_with_place_and_expectation() {
             ),
             (
                 "default_permissions = 'a'\n[permissions.a.network]\non = true",
-                "c.toml:3:1: permissions.a.network.on: unknown field `on` in a profile's network; expected `enabled` (hint: read as config.toml)",
+                "c.toml:3:1: permissions.a.network.on: unknown field `on` in a profile's network; expected `enabled`, `domains`, `mode`, \
+                 `allow_local_binding`, `enable_socks5`, `proxy_url` or `socks_url` (hint: read as config.toml)",
             ),
             (
                 "default_permissions = 'a'\n[permissions.a.workspace_roots]\n'../x' = 1",

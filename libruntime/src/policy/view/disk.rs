@@ -5,7 +5,7 @@ use super::automount::Automounts;
 use super::cache::Cache;
 use super::scan::{Found, Level, Source, scan};
 use super::{Kind, Search, View};
-use crate::annotation::PLACEHOLDER_MODE;
+use crate::annotation::is_placeholder_mode;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgroups};
@@ -61,7 +61,7 @@ impl View for Disk {
     fn kind(&self, path: &Path) -> io::Result<Kind> {
         let meta = fs::symlink_metadata(path)?;
         let kind = meta.file_type();
-        if kind.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE && is_empty(path)? {
+        if kind.is_dir() && is_placeholder_mode(meta.mode()) && is_empty(path)? {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(kind_of(kind))
@@ -92,6 +92,10 @@ impl View for Disk {
     fn cache(&self) -> Option<PathBuf> {
         let run = if self.uid == 0 { Some("/run".into()) } else { std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) };
         run.filter(|path| path.is_absolute()).map(|path| path.join("codexrun-scan"))
+    }
+
+    fn records(&self) -> Option<PathBuf> {
+        crate::state::Store::usual().ok().map(|store| store.root().to_owned())
     }
 
     fn controllers(&self) -> Option<Vec<String>> {
@@ -285,7 +289,10 @@ mod tests {
         mode(0o1755);
         fs::remove_dir(path.join("x")).unwrap();
         mode(0o1555);
-        assert_eq!(disk.kind(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        for inherited in [0o1555, 0o3555, 0o1550] {
+            mode(inherited);
+            assert_eq!(disk.kind(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub(super) fn scan(search: &Search, source: &dyn Source, workers: usize) -> io::
     walk.work(ALONE);
     let helpers = if walk.lock().todo.is_empty() { 0 } else { workers.min(MAX_WORKERS).saturating_sub(1) };
     std::thread::scope(|threads| {
-        (0..helpers).for_each(|_| drop(threads.spawn(|| walk.work(usize::MAX))));
+        // Where there may be no more of them (RLIMIT_NPROC, a pids cgroup) it takes longer.
+        let helped = |_: &usize| std::thread::Builder::new().spawn_scoped(threads, || walk.work(usize::MAX)).is_ok();
+        (0..helpers).take_while(helped).for_each(drop);
         walk.work(usize::MAX);
     });
     let state = walk.state.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
 //! `restore`: a container whose processes criu makes anew from files. The rest (its name, record, cgroup, mount points, hooks) is made
 //! as `create` makes it, of the bundle's config.json.
 
-use super::super::attend::{OURS, follow};
-use super::super::launch::{Launch, setup, without};
+use super::super::attend::follow;
+use super::super::launch::{Launch, setup, undisturbed, without};
 use super::super::{Options, hook, no_directory_as_stdio, receiver, reserve, single_threaded};
 use super::command::{self, Found, RESTORE_LOG};
 use super::hooks::{Moment, Script};
@@ -82,13 +82,7 @@ struct First {
 impl Revival<'_> {
     /// Its whole life, as far as it is ours.
     fn run(&self) -> Result<u8> {
-        let blocked = signal::Set::all_but(OURS);
-        let caller = signal::set_mask(&blocked).map_err(|e| setup("block signals", e))?;
-        let reset = signal::set_default(libc::SIGCHLD).map_err(|e| setup("reset SIGCHLD", e));
-        let ended = reset.and_then(|()| self.with_cgroup(&blocked, caller));
-        // What has been started is not undone for it, nor is what went wrong.
-        signal::set_mask(&caller).map_err(|e| setup("restore signals", e)).map_or_else(|e| e.warn(), drop);
-        ended
+        undisturbed(|blocked, caller| self.with_cgroup(blocked, caller))
     }
 
     fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<u8> {

@@ -8,6 +8,7 @@ mod home;
 mod hook;
 mod join;
 mod label;
+mod landlock;
 mod mask;
 mod mounts;
 pub(super) mod pin;
@@ -105,6 +106,8 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Init => super::init::fork(child),
         Op::Session => session(child),
         Op::Signals => signal::set_mask(&child.mask).map(drop),
+        Op::Permit(permit) => landlock::permit(permit, child),
+        Op::Restrict => landlock::restrict(child),
         Op::Seccomp(program) => process::seccomp(&program.insns, program.flags),
         Op::Supervised(program) => agent::supervised(|| process::seccomp_listener(&program.insns, program.flags), child),
         Op::Exec(exec) => Err(match &child.program {

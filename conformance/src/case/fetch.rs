@@ -1,0 +1,161 @@
+//! What people fetch all day, with the programs that do it, through codexrun's own proxy from a server of the test's: with the domain, with
+//! another one, and with the network off.
+
+use super::proxy::{files, job};
+use super::{Case, On, Play, case};
+use crate::launch::Launch;
+use crate::report::{No, Verdict, skip};
+use crate::runtime::Job;
+use std::path::Path;
+
+pub const CASES: &[Case] = &[
+    case("git clone", On::Sandbox, |p| fetched(p, &GIT)),
+    case("pip install", On::Sandbox, |p| fetched(p, &PIP)),
+    case("npm install", On::Sandbox, |p| fetched(p, &NPM)),
+    case("cargo fetch", On::Sandbox, |p| fetched(p, &CARGO)),
+    case("curl, and python's urllib and requests", On::Sandbox, clients),
+    case("node's fetch", On::Sandbox, node),
+];
+
+/// A program and what it is to fetch; `{port}` is the server's.
+struct Fetch {
+    /// Succeeds where the program is there.
+    there: &'static str,
+    /// Makes what is served, in the server's directory.
+    serve: &'static str,
+    /// Fetches in the workspace, and says so on its output: `fetched`.
+    fetch: &'static str,
+    /// The name of the process that asks.
+    comm: &'static str,
+}
+
+const GIT: Fetch = Fetch {
+    there: "command -v git",
+    serve: "git init -q --bare r.git && git clone -q r.git made 2>/dev/null && cd made && echo fetched > file && git add file &&
+        git -c user.name=a -c user.email=a@b commit -qm first && git push -q origin HEAD:main &&
+        cd ../r.git && git symbolic-ref HEAD refs/heads/main && git update-server-info",
+    fetch: "GIT_TERMINAL_PROMPT=0 git clone -q http://localhost:{port}/r.git copy && cat copy/file",
+    comm: "git-remote-http",
+};
+
+const PIP: Fetch = Fetch {
+    there: "/usr/bin/python3 -m pip --version",
+    serve: "mkdir -p simple/hello && echo '<a href=\"/hello-1.0-py3-none-any.whl\">hello-1.0-py3-none-any.whl</a>' > simple/hello/index.html &&
+        /usr/bin/python3 -c \"
+import zipfile
+with zipfile.ZipFile('hello-1.0-py3-none-any.whl', 'w') as z:
+    z.writestr('hello.py', 'print(\\'fetched\\')\\n')
+    z.writestr('hello-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: hello\\nVersion: 1.0\\n')
+    z.writestr('hello-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    z.writestr('hello-1.0.dist-info/RECORD', 'hello.py,,\\nhello-1.0.dist-info/METADATA,,\\nhello-1.0.dist-info/WHEEL,,\\nhello-1.0.dist-info/RECORD,,\\n')
+\"",
+    fetch: "HOME=$PWD PIP_DISABLE_PIP_VERSION_CHECK=1 /usr/bin/python3 -m pip install -q --retries 0 --no-cache-dir --target there \
+        --index-url http://localhost:{port}/simple --trusted-host localhost hello 2>pip.log && PYTHONPATH=there /usr/bin/python3 -m hello",
+    comm: "python3",
+};
+
+const NPM: Fetch = Fetch {
+    there: "npm --version",
+    serve: "mkdir -p package && echo '{\"name\": \"hello\", \"version\": \"1.0.0\"}' > package/package.json &&
+        echo 'console.log(\"fetched\")' > package/index.js && tar czf hello-1.0.0.tgz package && rm -r package &&
+        echo '{\"name\": \"hello\", \"dist-tags\": {\"latest\": \"1.0.0\"}, \"versions\": {\"1.0.0\": {\"name\": \"hello\", \"version\": \"1.0.0\",
+        \"dist\": {\"tarball\": \"http://localhost:{port}/hello-1.0.0.tgz\"}}}}' > hello",
+    fetch: "export HOME=$PWD npm_config_update_notifier=false npm_config_noproxy= NPM_CONFIG_NOPROXY=
+        npm install --silent --no-audit --no-fund --fetch-retries=0 --registry http://localhost:{port}/ hello >npm.log 2>&1 &&
+        node -e 'require(\"hello\")'",
+    comm: "npm install hel",
+};
+
+const CARGO: Fetch = Fetch {
+    there: "cargo --version",
+    serve: "mkdir -p hello-1.0.0/src index/he/ll && printf '[package]\\nname = \"hello\"\\nversion = \"1.0.0\"\\n' > hello-1.0.0/Cargo.toml &&
+        : > hello-1.0.0/src/lib.rs && tar czf hello-1.0.0.crate hello-1.0.0 && rm -r hello-1.0.0 &&
+        echo '{\"dl\": \"http://localhost:{port}/{crate}-{version}.crate\"}' > index/config.json &&
+        printf '{\"name\":\"hello\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"%s\",\"features\":{},\"yanked\":false}\\n' \
+            $(sha256sum hello-1.0.0.crate | cut -d ' ' -f 1) > index/he/ll/hello",
+    fetch: "mkdir -p crate/src crate/.cargo && cd crate && : > src/lib.rs &&
+        printf '[package]\\nname = \"x\"\\nversion = \"0.1.0\"\\n[dependencies]\\nhello = \"1\"\\n[workspace]\\n' > Cargo.toml &&
+        printf '[source.crates-io]\\nreplace-with = \"t\"\\n[source.t]\\nregistry = \"sparse+http://localhost:{port}/index/\"\\n[net]\\nretry = 0\\n' \
+            > .cargo/config.toml && CARGO_HOME=$PWD/home cargo fetch --quiet && ls home/registry/src/*/hello-1.0.0/Cargo.toml >/dev/null && echo fetched",
+    comm: "cargo",
+};
+
+/// The suite's own PATH, for tools that are not the distribution's.
+fn path() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}
+
+fn host(play: &Play, dir: &Path, script: &str) -> Result<crate::launch::Ran, No> {
+    let launch = Launch { env: vec![("PATH".into(), path())], ..Launch::new(&["/bin/sh", "-c", script], dir) };
+    Ok(launch.run(&play.column.actor)?)
+}
+
+fn asked(play: &Play, options: &[&str], script: &str) -> Result<crate::launch::Ran, No> {
+    let job = Job { env: vec![("PATH".into(), path())], ..job(play, options, script) };
+    play.column.run(&play.scene, &job)
+}
+
+fn fetched(play: &Play, fetch: &Fetch) -> Verdict {
+    if host(play, &play.scene.w(), fetch.there)?.code != 0 {
+        return skip(format!("`{}` fails for {}", fetch.there, play.column.actor.name));
+    }
+    let www = play.scene.out().join("www");
+    play.dir(&www)?;
+    let port = files(www.clone())?.to_string();
+    let at = |script: &str| script.replace("{port}", &port);
+    host(play, &www, &at(fetch.serve))?.code_is(0)?;
+    let ran = asked(play, &["--allow-domain", "localhost"], &at(fetch.fetch))?;
+    ran.must("fetched", ran.code == 0 && ran.out == "fetched\n")?;
+    // In another directory, with nothing of what was fetched.
+    let again = format!("mkdir again && cd again && {}", at(fetch.fetch));
+    let refused = asked(play, &["--allow-domain", "*.example.org"], &again)?;
+    let named = |line: &str| line.contains("\"host\":\"localhost\"") && line.contains(&format!("\"comm\":\"{}\"", fetch.comm));
+    refused.must("nothing, and a line that names the process", refused.code != 0 && refused.err.lines().any(named))?;
+    refused.must("nothing", refused.out.is_empty())?;
+    let off = asked(play, &[], &again.replace("again", "off"))?;
+    off.must("nothing", off.code != 0 && off.out.is_empty())
+}
+
+/// One file by each of these programs, where they are.
+fn clients(play: &Play) -> Verdict {
+    let port = files(play.scene.out())?;
+    let url = format!("http://localhost:{port}/file.txt");
+    let urllib = format!("import urllib.request; print(urllib.request.urlopen('{url}').read().decode().strip())");
+    // The one that pip brings along.
+    let requests =
+        format!("from pip._vendor import requests; r = requests.get('{url}'); r.raise_for_status(); print(r.text.strip())");
+    let all = [
+        ("curl", "command -v curl".into(), format!("curl -sSf {url}")),
+        ("urllib", "command -v /usr/bin/python3".into(), format!("/usr/bin/python3 -c \"{urllib}\"")),
+        (
+            "requests",
+            "/usr/bin/python3 -c 'import pip._vendor.requests'".to_string(),
+            format!("/usr/bin/python3 -c \"{requests}\""),
+        ),
+    ];
+    let mut asked_of = 0;
+    for (name, there, script) in all {
+        if host(play, &play.scene.w(), &there)?.code != 0 {
+            continue;
+        }
+        asked_of += 1;
+        let ran = asked(play, &["--allow-domain", "localhost"], &script)?;
+        ran.must(&format!("{name}: outside"), ran.code == 0 && ran.out == "outside\n")?;
+        let refused = asked(play, &["--allow-domain", "example.org"], &script)?;
+        refused.must(&format!("{name}: nothing"), refused.code != 0 && refused.out.is_empty())?;
+    }
+    if asked_of == 0 { skip("neither curl nor python is there") } else { Ok(()) }
+}
+
+/// From version 22.21 and 24 on fetch goes by the variables.
+fn node(play: &Play) -> Verdict {
+    let knows = "node -e 'process.exit(process.allowedNodeEnvironmentFlags.has(\"--use-env-proxy\") ? 0 : 1)'";
+    if host(play, &play.scene.w(), knows)?.code != 0 {
+        return skip("this node does not know NODE_USE_ENV_PROXY");
+    }
+    let port = files(play.scene.out())?;
+    let script =
+        format!("node -e 'fetch(\"http://localhost:{port}/file.txt\").then(async a => console.log((await a.text()).trim()))'");
+    let ran = asked(play, &["--allow-domain", "localhost"], &script)?;
+    ran.must("outside", ran.code == 0 && ran.out == "outside\n")
+}

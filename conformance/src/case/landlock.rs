@@ -1,0 +1,358 @@
+//! Landlock: as a wall behind the mounts, and alone where there are no namespaces. What the wall stops is shown where the mounts do not.
+
+use super::network::{are, probes};
+use super::{Case, On, Play, WRITE, case, unchanged};
+use crate::launch::{Launch, Ran};
+use crate::report::{No, Verdict};
+use crate::runtime::{Job, Kind};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
+
+pub const CASES: &[Case] = &[
+    case("a second wall hinders nothing that the policy grants", On::Codexrun, unhindered),
+    case("what the mounts leave writable the second wall does not", On::Sandbox, behind_the_mounts),
+    case("abstract sockets of the host are behind the second wall", On::Sandbox, abstract_sockets),
+    case("a second process of a container is behind its wall", On::Sandbox, joins),
+    case("without namespaces: read-only", On::Codexrun, read_only),
+    case("without namespaces: workspace-write", On::Codexrun, workspace_write),
+    case("without namespaces: something denied below what is readable", On::Codexrun, denied),
+    case("without namespaces: no network, no sockets of others", On::Codexrun, no_network),
+    case("without namespaces: proxies by their ports alone", On::Codexrun, proxies),
+    case("without namespaces: nobody outside is signalled, traced or limited", On::Codexrun, processes),
+    case("without namespaces: what is lost is refused by name", On::Sandbox, lost),
+    case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
+    case("without user namespaces, the sysctl that forbids them is named", On::Sandbox, sysctl),
+];
+
+/// The options of a launch without namespaces.
+const ALONE: &[&str] = &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes"];
+
+fn with(play: &Play, policy: &str, options: &[&str], script: &str) -> Result<Ran, No> {
+    let options = options.iter().map(ToString::to_string).collect();
+    play.column.run(&play.scene, &Job { options, ..Job::sh(policy, &play.scene, script) })
+}
+
+/// Probes without namespaces, and what they must answer.
+fn alone(play: &Play, policy: &str, asked: &[(&str, &str)]) -> Verdict {
+    let (list, expected): (Vec<&str>, Vec<&str>) = asked.iter().copied().unzip();
+    let (ran, answers) = probes(play, policy, ALONE, &list)?;
+    are(&ran, &answers, &expected)
+}
+
+/// Renames and links between directories, devices, files of /proc, shared memory.
+fn unhindered(play: &Play) -> Verdict {
+    let script = "set -e; mkdir a b; echo x > a/f; mv a/f b/g; ln b/g a/h; rm a/h; : > b/g; mkfifo p; chmod 700 b; mv b a/c; rm -r a p
+        echo x > /dev/null; head -c 1 /dev/zero > /dev/full || :; echo 7 > /proc/self/oom_score_adj; echo x > /dev/shm/x; ls / /dev /proc/self
+        (sleep 9 & kill $!; wait) || :; ! echo x > .git/new; ! echo x > /etc/new";
+    with(play, WRITE, &["--landlock"], script)?.code_is(0)
+}
+
+/// A bundle, changed.
+fn bundle(play: &Play, policy: &str, options: &[&str], change: impl FnOnce(&mut Value)) -> Result<PathBuf, No> {
+    let dir = play.scene.bundle(&play.column.actor)?;
+    let (at, cwd) = (dir.display().to_string(), play.scene.w().display().to_string());
+    let script = play.scene.w().join("script").display().to_string();
+    let words = ["spec", "--from-policy", policy, "--cwd", &cwd, "--bundle", &at];
+    play.codexrun(&[&words[..], options, &["--", "/bin/sh", &script]].concat())?.code_is(0)?;
+    let file = dir.join("config.json");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file)?).map_err(std::io::Error::from)?;
+    change(&mut config);
+    std::fs::write(&file, config.to_string())?;
+    Ok(dir)
+}
+
+const RULES: &str = "dev.codexrun.landlock";
+
+/// Changes the rules themselves.
+fn rules(config: &mut Value, change: impl FnOnce(&mut Value)) {
+    let text = config["annotations"][RULES].as_str().unwrap_or_default();
+    let mut rules = serde_json::from_str(text).unwrap_or_default();
+    change(&mut rules);
+    config["annotations"][RULES] = rules.to_string().into();
+}
+
+/// The workspace stays a writable mount, and its grant is taken out of the rules.
+fn behind_the_mounts(play: &Play) -> Verdict {
+    std::fs::write(
+        play.scene.w().join("script"),
+        "cat plain.txt; echo x > new; echo x > plain.txt; rm plain.txt; mv sub sub2; echo x > /tmp/$$; rm /tmp/$$",
+    )?;
+    let w = json!(play.scene.w());
+    let narrower = bundle(play, WRITE, &["--landlock"], |config| {
+        rules(config, |rules| {
+            for rule in rules["pathBeneath"].as_array_mut().into_iter().flatten() {
+                rule["parent"].as_array_mut().into_iter().for_each(|all| all.retain(|place| *place != w));
+            }
+        })
+    })?;
+    let ran = play.codexrun(&["run", &narrower.display().to_string()])?;
+    let refused = ran.err.matches("ermission denied").count();
+    ran.must("plain, and four refusals of Landlock's", ran.out == "plain\n" && refused == 4 && !ran.err.contains("Read-only"))?;
+    unchanged(&play.scene.w().join("plain.txt"), "plain\n")?;
+    let whole =
+        bundle(play, WRITE, &["--landlock"], |config| drop(config["annotations"].as_object_mut().map(|all| all.remove(RULES))))?;
+    let ran = play.codexrun(&["run", &whole.display().to_string()])?;
+    ran.must("no refusal without the rules: it was them", ran.out == "plain\n" && ran.err.is_empty())
+}
+
+/// In the caller's network namespace: the policy grants it, the rules scope it.
+fn abstract_sockets(play: &Play) -> Verdict {
+    let name = format!("codexrun-test-{}", std::process::id());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    let _open = listener.try_clone()?;
+    // Once: the second launch gets no further than connect(2).
+    std::thread::spawn(move || listener.accept().and_then(|(mut stream, _)| stream.write_all(b"hello")));
+    let probe = play.scene.w().join("bin/probe").display().to_string();
+    std::fs::write(play.scene.w().join("list.txt"), format!("0\tunix-abstract\t{name}\n"))?;
+    std::fs::write(play.scene.w().join("script"), format!("exec {probe} list.txt"))?;
+    let policy = json!({"type": "workspace-write", "network_access": true}).to_string();
+    let policy = play.scene.put("network.json", &policy)?.display().to_string();
+    for (scoped, answer) in [(json!(["signal"]), "0\tok"), (json!(["signal", "abstract_unix_socket"]), "0\tEPERM")] {
+        let dir = bundle(play, &policy, &["--landlock"], |config| rules(config, |rules| rules["ruleset"][0]["scoped"] = scoped))?;
+        let ran = play.codexrun(&["run", &dir.display().to_string()])?;
+        ran.must(answer, ran.out.starts_with(answer))?;
+    }
+    Ok(())
+}
+
+fn joins(play: &Play) -> Verdict {
+    std::fs::write(play.scene.w().join("script"), "while [ ! -e /tmp/codexrun-never ]; do sleep 0.05; done")?;
+    let dir = bundle(play, WRITE, &["--landlock"], |config| {
+        // For `exec`, which has no init of its own to wait for.
+        rules(config, |rules| rules["pathBeneath"][1]["parent"] = json!(["/dev", "/proc", "/tmp"]));
+    })?;
+    let (root, id) = (play.scene.state().display().to_string(), format!("ll{}", std::process::id()));
+    let at = dir.display().to_string();
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let run = Launch::new(&[&exe, "--root", &root, "run", "--detach", "--bundle", &at, &id], &play.scene.w());
+    run.start(&play.column.actor)?.finish_beside_others()?.code_is(0)?;
+    let ran = play.codexrun(&["--root", &root, "exec", &id, "/bin/sh", "-c", "cat plain.txt; echo x > plain.txt"]);
+    play.codexrun(&["--root", &root, "delete", "--force", &id])?.code_is(0)?;
+    let ran = ran?;
+    ran.must("plain, and a refusal", ran.out == "plain\n" && ran.err.contains("ermission denied"))
+}
+
+fn read_only(play: &Play) -> Verdict {
+    let w = |name: &str| play.scene.w().join(name).display().to_string();
+    let asked = [
+        (format!("read {}", w("plain.txt")), "ok"),
+        ("list /".into(), "ok"),
+        ("read /etc/passwd".into(), "ok"),
+        ("exec /bin/true".into(), "ok"),
+        (format!("write {}", w("plain.txt")), "EACCES"),
+        (format!("truncate {}", w("a-truncate")), "EACCES"),
+        (format!("create {}", w("new")), "EACCES"),
+        (format!("mkdir {}", w("newdir")), "EACCES"),
+        (format!("unlink {}", w("a-unlink")), "EACCES"),
+        (format!("rename {} {}", w("a-rename"), w("b")), "EACCES"),
+        (format!("link {} {}", w("a-link"), w("b")), "no"),
+        (format!("symlink x {}", w("b")), "EACCES"),
+        // Landlock has no word for these; the filter has.
+        (format!("chmod {}", w("a-chmod")), "EPERM"),
+        (format!("chown {}", w("a-chown")), "EPERM"),
+        (format!("xattr {}", w("a-xattr")), "EPERM"),
+        (format!("utime {}", w("a-utime")), "EPERM"),
+        ("create /tmp/codexrun-test-new".into(), "EACCES"),
+        ("write /dev/null".into(), "ok"),
+        ("open-write /proc/sys/kernel/panic".into(), "EACCES"),
+        ("open-write /proc/self/oom_score_adj".into(), "EACCES"),
+        ("list /dev/pts".into(), "ok"),
+        ("no-new-privs".into(), "ok"),
+        ("seccomp".into(), "ok"),
+        ("no-caps CapEff".into(), "ok"),
+        ("no-caps CapBnd".into(), if play.column.actor.is_root() { "ok" } else { "ok|no" }),
+        ("own-session".into(), "ok"),
+        ("descriptors".into(), "ok"),
+        ("mount-tmpfs /tmp".into(), "EPERM"),
+        ("pivot-root /".into(), "EPERM"),
+        ("userns-write /etc/codexrun-test-new x".into(), "no"),
+        ("open-by-handle x".into(), "no"),
+    ];
+    let asked: Vec<(&str, &str)> = asked.iter().map(|(probe, answer)| (probe.as_str(), *answer)).collect();
+    let before = crate::scene::snapshot(&play.scene.w().join("sub"));
+    alone_read(play, &asked)?;
+    match crate::scene::difference(&before, &crate::scene::snapshot(&play.scene.w().join("sub"))) {
+        None => Ok(()),
+        Some(difference) => crate::report::fail("(after the launch)", "nothing changed", difference),
+    }
+}
+
+/// The list of probes must be readable, and nothing more is given up than must be.
+fn alone_read(play: &Play, asked: &[(&str, &str)]) -> Verdict {
+    let (list, expected): (Vec<&str>, Vec<&str>) = asked.iter().copied().unzip();
+    let (ran, answers) = probes(play, "read-only", &["--isolation", "landlock", "--accept-loss", "processes"], &list)?;
+    are(&ran, &answers, &expected)
+}
+
+fn workspace_write(play: &Play) -> Verdict {
+    let script = "set -e; mkdir a b; echo x > a/f; mv a/f b/g; ln b/g a/h; : > b/g; chmod 700 b; mv b a/c; mv script.txt made; rm -r a
+        ! touch /etc/new; ! echo x > ../out/file.txt; ! rm ../out/victim; ! mv ../out/dir moved; ! ln ../out/victim hard; ! mkdir ../new";
+    let ran = with(play, WRITE, ALONE, script)?;
+    ran.code_is(0)?;
+    if play.column.runtime.kind == Kind::Sandbox {
+        let said = "codexrun: isolation: landlock; given up: processes, attributes, metadata";
+        ran.must(said, ran.err.lines().any(|line| line == said))?;
+    }
+    unchanged(&play.scene.out().join("file.txt"), "outside\n")?;
+    unchanged(&play.scene.w().join("made"), "#!/bin/sh\n")
+}
+
+fn denied(play: &Play) -> Verdict {
+    let out = play.scene.out();
+    let entries = vec![crate::policy::special("root", "read"), crate::policy::path(out.join("dir"), "deny")];
+    let policy = play.scene.put("deny.json", &crate::policy::pair(entries).to_string())?.display().to_string();
+    let path = |name: &str| out.join(name).display().to_string();
+    let asked = [
+        (format!("read {}", path("file.txt")), "ok"),
+        (format!("read {}", path("dir/inner.txt")), "EACCES"),
+        (format!("list {}", path("dir")), "EACCES"),
+        (format!("list {}", out.display()), "EACCES"),
+        (format!("through {}", path("dir/inner.txt")), "no"),
+        ("read /etc/passwd".into(), "ok"),
+    ];
+    let asked: Vec<(&str, &str)> = asked.iter().map(|(probe, answer)| (probe.as_str(), *answer)).collect();
+    alone(play, &policy, &asked)
+}
+
+fn no_network(play: &Play) -> Verdict {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let name = format!("codexrun-test-{}", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    let sock = play.scene.w().join("host.sock");
+    let _named = UnixListener::bind(&sock)?;
+    let (tcp, unix, named) = (format!("tcp {}", listener.local_addr()?), format!("unix-abstract {name}"), sock.display());
+    let (stream, send) = (format!("unix-stream {named}"), format!("unix-sendmsg {named}"));
+    let pairs = (format!("pair-dgram-connect {named}"), format!("pair-seqpacket-connect {named}"));
+    let asked = [
+        (tcp.as_str(), "EPERM"),
+        ("udp 127.0.0.1:9", "EPERM"),
+        ("tcp-self", "EPERM"),
+        (&unix, "EPERM"),
+        (&stream, "EPERM"),
+        (&send, "EPERM"),
+        (&pairs.0, "EPERM"),
+        (&pairs.1, "no"),
+        ("pair-stream", "ok"),
+        ("socket 16 3 0", "EPERM"),
+        ("socket 40 1 0", "EPERM"),
+        ("io-uring", "refused"),
+        ("x32", "no"),
+        ("i386-netlink", "no"),
+        ("env CODEX_SANDBOX_NETWORK_DISABLED 1", "ok"),
+    ];
+    alone(play, WRITE, &asked)
+}
+
+fn proxies(play: &Play) -> Verdict {
+    let (proxy, other) = (std::net::TcpListener::bind("127.0.0.1:0")?, std::net::TcpListener::bind("127.0.0.1:0")?);
+    let mut policy = crate::policy::pair(vec![crate::policy::special("root", "read")]);
+    policy["network"] = json!({"mode": "proxy"});
+    let policy = play.scene.put("proxy.json", &policy.to_string())?.display().to_string();
+    let variable = format!("HTTP_PROXY=http://{}", proxy.local_addr()?);
+    let options = ["--isolation", "landlock", "--accept-loss", "processes,proxy-only", "--env", &variable];
+    let (reach, beside, fast) = (
+        format!("tcp {}", proxy.local_addr()?),
+        format!("tcp {}", other.local_addr()?),
+        format!("tcp-fast {}", other.local_addr()?),
+    );
+    let asked = [
+        (reach.as_str(), "ok|EAGAIN"),
+        (&beside, "EACCES"),
+        (&fast, "EPERM"),
+        ("tcp-self", "EACCES|EPERM"),
+        ("udp 127.0.0.1:9", "EPERM"),
+        ("socket 2 1 262", "EPERM"), // IPPROTO_MPTCP
+        ("socket 1 1 0", "EPERM"),
+    ];
+    let (list, expected): (Vec<&str>, Vec<&str>) = asked.into_iter().unzip();
+    let (ran, answers) = probes(play, &policy, &options, &list)?;
+    are(&ran, &answers, &expected)
+}
+
+fn processes(play: &Play) -> Verdict {
+    let launch = Launch::new(&["/bin/sleep", "20"], &play.scene.w());
+    let victim = launch.start(&play.column.actor)?;
+    let pid = victim.pid();
+    let asked = [
+        (format!("kill {pid}"), "EPERM"),
+        (format!("ptrace {pid}"), "EPERM"),
+        (format!("process-vm-read {pid}"), "EPERM"),
+        (format!("read /proc/{pid}/environ"), "EACCES"),
+        (format!("read /proc/{pid}/fd/0"), "EACCES"),
+        (format!("read /proc/{pid}/root/etc/passwd"), "EACCES"),
+        (format!("limit {pid}"), "EPERM"),
+    ];
+    let asked: Vec<(&str, &str)> = asked.iter().map(|(probe, answer)| (probe.as_str(), *answer)).collect();
+    let verdict = alone(play, WRITE, &asked);
+    victim.signal(nix::sys::signal::Signal::SIGKILL);
+    victim.finish_beside_others()?;
+    verdict
+}
+
+fn lost(play: &Play) -> Verdict {
+    let refused = |options: &[&str], clauses: &[&str]| -> Verdict {
+        let ran = with(play, WRITE, &[&["--isolation", "landlock"], options].concat(), "echo started")?;
+        let said = |clause: &&str| ran.err.contains(&format!("--accept-loss {clause}`"));
+        let all = clauses.iter().all(said) && ran.err.lines().count() == clauses.len();
+        ran.must(&format!("exit 1 and {clauses:?}"), ran.code == 1 && ran.out.is_empty() && all)
+    };
+    refused(&[], &["processes", "attributes", "metadata"])?;
+    refused(&["--accept-loss", "metadata", "--private-tmp"], &["processes", "attributes", "private-tmp"])?;
+    let ran = with(play, WRITE, &["--isolation", "landlock", "--accept-loss", "everything"], "echo started")?;
+    ran.must("the names of clauses", ran.code == 1 && ran.err.contains("known are processes, metadata"))
+}
+
+/// A bundle that confines nothing but refuses what docker's default profile refuses.
+fn outer(play: &Play) -> Result<PathBuf, No> {
+    let errno = |names: &[&str], errno: i32| json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
+    let mut user = errno(&["clone"], libc::EPERM);
+    user["args"] =
+        json!([{"index": 0, "value": libc::CLONE_NEWUSER, "valueTwo": libc::CLONE_NEWUSER, "op": "SCMP_CMP_MASKED_EQ"}]);
+    let refused = ["unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount", "fsopen", "mount_setattr"];
+    let filter = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [errno(&refused, libc::EPERM), errno(&["clone3"], libc::ENOSYS), user],
+    });
+    bundle(play, "danger-full-access", &[], |config| {
+        config["linux"]["seccomp"] = filter;
+        config["process"]["noNewPrivileges"] = true.into();
+    })
+}
+
+fn nested(play: &Play) -> Verdict {
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let inner = |options: &str| {
+        format!("exec {exe} sandbox {options} -- sh -c 'echo x > new && cat new; echo x > /etc/codexrun-test-new'\n")
+    };
+    let outer = outer(play)?.display().to_string();
+    let run = |options: &str| -> Result<Ran, No> {
+        std::fs::write(play.scene.w().join("script"), inner(options))?;
+        play.codexrun(&["run", &outer])
+    };
+    for options in ["", "--isolation namespaces"] {
+        let ran = run(options)?;
+        let says = ["under a seccomp filter", "CLONE_NEWUSER", "--isolation landlock"].iter().all(|word| ran.err.contains(word));
+        ran.must("which switch it is", ran.code == 1 && ran.out.is_empty() && says)?;
+    }
+    let ran = run("--isolation auto")?;
+    ran.must("what would be lost", ran.code == 1 && ran.err.contains("`metadata` is lost"))?;
+    for how in ["landlock", "auto"] {
+        let ran = run(&format!("--isolation {how} --accept-loss processes,metadata,attributes"))?;
+        let says = ran.err.contains("isolation: landlock; given up: processes") && ran.err.contains("ermission denied");
+        ran.must("a sandbox all the same", ran.out == "x\n" && says)?;
+    }
+    Ok(())
+}
+
+/// In a user namespace of its own, since the limit is each one's.
+fn sysctl(play: &Play) -> Verdict {
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let script = format!("echo 0 > /proc/sys/user/max_user_namespaces && exec {exe} sandbox -- echo started");
+    let unshare = ["unshare", "--user", "--map-root-user", "--", "/bin/sh", "-c", &script];
+    let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
+    let says = ran.err.contains("sysctl user.max_user_namespaces=") && ran.err.contains("--isolation landlock");
+    ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)
+}

@@ -1,0 +1,158 @@
+//! Tries every known way out of a sandbox and tells what got through: `probe attack NAME=VALUE…`, where the values say what is outside.
+//!
+//! A line for each attempt that got through: what keeps it out where it is promised ([`Wall`]), the entry into the kernel, what was
+//! tried, and what it gave; then `end` and the number of attempts. Nothing here harms a machine on which everything is permitted:
+//! what is written lies in the directories that were named, and the rest asks for a power without using it. `walls=files,always` limits
+//! them to those that somebody promises to stop; without it everything is tried, as outside of a sandbox.
+
+mod entry;
+mod file;
+mod network;
+mod power;
+mod process;
+mod row;
+mod shut;
+mod trick;
+
+use crate::outcome::{Fail, Outcome, words};
+use crate::syscall;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// What keeps an attempt out; a policy promises some of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wall {
+    /// Files outside of the writable roots, and protected names in them.
+    Files,
+    /// The workspace, where it is read-only too.
+    Workspace,
+    /// Every sandbox.
+    Always,
+    /// Every sandbox that codexrun runs, of which config.json says nothing to other runtimes, or nothing that they know.
+    Ours,
+    /// The network is shut but for a proxy.
+    Network,
+    /// The network is shut and there is a proxy.
+    Proxy,
+}
+
+impl Wall {
+    fn name(self) -> &'static str {
+        match self {
+            Wall::Files => "files",
+            Wall::Workspace => "workspace",
+            Wall::Always => "always",
+            Wall::Ours => "ours",
+            Wall::Network => "network",
+            Wall::Proxy => "proxy",
+        }
+    }
+}
+
+/// One attempt. It got through when `run` succeeds.
+pub struct Attempt<'a> {
+    /// What keeps it out.
+    wall: Wall,
+    /// For the reader.
+    name: String,
+    /// Made in a process of its own.
+    run: Box<dyn Fn() -> Outcome + 'a>,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(wall: Wall, name: impl ToString, run: impl Fn() -> Outcome + 'a) -> Attempt<'a> {
+        Attempt { wall, name: name.to_string(), run: Box::new(run) }
+    }
+}
+
+/// What is outside, by name: `w`, `out`, `pid`, `tcp`, ….
+pub struct World(BTreeMap<String, String>);
+
+impl World {
+    fn read(words: impl Iterator<Item = String>) -> World {
+        World(words.filter_map(|word| word.split_once('=').map(|(name, value)| (name.into(), value.into()))).collect())
+    }
+
+    /// A text with every `{name}` replaced.
+    fn fill(&self, text: &str) -> String {
+        self.0.iter().fold(text.into(), |text: String, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    }
+
+    /// Whether there is no sandbox, and the attempts show that they can get through.
+    fn is_control(&self) -> bool {
+        !self.0.contains_key("walls")
+    }
+
+    /// Whether this wall is there.
+    fn has(&self, wall: Wall) -> bool {
+        self.0.get("walls").is_none_or(|walls| walls.split(',').any(|name| name == wall.name()))
+    }
+
+    /// The process outside.
+    fn pid(&self) -> i64 {
+        self.0.get("pid").and_then(|pid| pid.parse().ok()).unwrap_or(i64::MAX)
+    }
+}
+
+/// All of them, each in a child.
+pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
+    let world = World::read(words);
+    let all = [file::attempts, power::attempts, shut::attempts, process::attempts, network::attempts, trick::attempts];
+    let attempts: Vec<Attempt> = all.iter().flat_map(|list| list(&world)).collect();
+    let made = attempts.iter().filter(|attempt| world.has(attempt.wall)).filter(|attempt| apart(attempt)).count();
+    say(&format!("end\t{made}\n"));
+    ExitCode::SUCCESS
+}
+
+/// Some wait for an answer that never comes.
+const SECONDS: i64 = 5;
+
+// How a child says that there was nothing to try: no such call in that table.
+const ABSENT: i32 = 3;
+
+/// The word of an attempt that this machine does not have.
+pub fn absent<T>() -> Result<T, Fail> {
+    Err(Fail::Word("absent".into(), String::new()))
+}
+
+/// Makes one; whether it could be made. A child that a filter kills has been kept out; one that dies otherwise is told of.
+fn apart(attempt: &Attempt) -> bool {
+    match syscall::fork() {
+        Ok(0) => {
+            syscall::alarm(SECONDS);
+            std::process::exit(judged(attempt))
+        }
+        Ok(pid) => match syscall::end(pid) {
+            Err(libc::SIGSYS) => true,
+            Err(signal) => told(attempt, &format!("killed by signal {signal}")),
+            Ok(code) => code != ABSENT,
+        },
+        Err(errno) => told(attempt, &format!("fork: {errno}")),
+    }
+}
+
+fn judged(attempt: &Attempt) -> i32 {
+    match (attempt.run)() {
+        Ok(detail) => i32::from(!told(attempt, &detail)),
+        Err(Fail::Word(word, _)) if word == "absent" => ABSENT,
+        Err(fail) => {
+            // To see why an attempt failed: `why=` on the command line.
+            if std::env::args().any(|word| word == "why=") {
+                let (word, detail) = words(&Err(fail));
+                say(&format!("held\t{}\t{word} {detail}\n", attempt.name));
+            }
+            0
+        }
+    }
+}
+
+fn told(attempt: &Attempt, detail: &str) -> bool {
+    say(&format!("{}\t{}\t{}\n", attempt.wall.name(), attempt.name, detail.replace(['\n', '\t'], " ")));
+    true
+}
+
+/// One write: the child may be killed between two.
+fn say(line: &str) {
+    let _ = std::io::stdout().write_all(line.as_bytes());
+}

@@ -1,0 +1,42 @@
+//! Calls that a filter shuts whatever their arguments: no entry may reach the kernel's own code with them. All arguments are -1, with which
+//! no call of these does anything (stime and vhangup would); through is every answer but the filter's.
+
+use super::entry::ENTRIES;
+use super::{Attempt, Wall, World, absent};
+use crate::outcome::Fail;
+
+/// Shut in every sandbox.
+#[rustfmt::skip]
+const ALWAYS: &[&str] = &[
+    "io_uring_setup", "io_uring_enter", "io_uring_register", "socketcall",
+    "mount", "umount", "umount2", "pivot_root", "move_mount", "open_tree",
+    "fsopen", "fsconfig", "fspick", "fsmount", "mount_setattr",
+    "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd", "setns", "clone3",
+    "acct", "clock_settime", "clock_settime64", "delete_module", "finit_module", "init_module", "ioperm", "iopl",
+    "kexec_file_load", "kexec_load", "open_by_handle_at", "quotactl", "quotactl_fd", "reboot", "settimeofday", "swapoff", "swapon",
+    "syslog",
+];
+
+/// Younger than libseccomp 2.5, by which other runtimes find the number of a name.
+const OURS: &[&str] = &["open_tree_attr"];
+
+/// Shut where the network is: what would take over a process that has been given more.
+const NETWORK: &[&str] = &["ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp"];
+
+pub fn attempts(_: &World) -> Vec<Attempt<'_>> {
+    let always = ALWAYS.iter().map(|call| (Wall::Always, *call));
+    let always = always.chain(OURS.iter().map(|call| (Wall::Ours, *call)));
+    let all = always.chain(NETWORK.iter().map(|call| (Wall::Network, *call)));
+    all.flat_map(|(wall, call)| ENTRIES.iter().map(move |entry| (wall, call, *entry)))
+        .map(|(wall, call, entry)| {
+            Attempt::new(wall, format!("{}\tthe filter lets {call} pass", entry.name()), move || {
+                let Some(number) = entry.number(call) else { return absent() };
+                match entry.call(number, [-1; 6]) {
+                    Err(libc::EPERM | libc::ENOSYS) => Err(Fail::Errno(libc::EPERM)),
+                    Err(errno) => Ok(format!("errno {errno}")),
+                    Ok(n) => Ok(n.to_string()),
+                }
+            })
+        })
+        .collect()
+}

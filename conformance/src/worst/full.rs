@@ -1,0 +1,143 @@
+//! File systems with no room, and such as cannot be written: for records, bundles, pid files, and the workspace.
+
+use super::{Case, Place};
+use crate::inject::course::{Course, Ground};
+use crate::inject::judge::Judge;
+use crate::inject::tracer::End;
+use crate::report::{No, Verdict, fail};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub const CASES: &[Case] = &[
+    ("a state directory without inodes", |p| records(p, "nr_inodes", 1..12)),
+    ("a state directory without blocks", |p| records(p, "nr_blocks", 1..8)),
+    ("a state directory that is read-only", read_only),
+    ("a pid file", pid_file),
+    ("a bundle", bundle),
+    ("a workspace without room for a placeholder", workspace),
+];
+
+/// A file system of its own for a directory; gone when dropped.
+pub(super) struct Small {
+    pub at: PathBuf,
+}
+
+impl Small {
+    /// With a limit such as `nr_inodes=3` (tmpfs(5)), owned by the caller.
+    pub fn mount(place: &Place, at: &Path, limit: &str) -> Result<Small, No> {
+        let actor = &place.turn.column.actor;
+        let data = format!("mode=0755,uid={},gid={},{limit}", actor.uid, actor.gid);
+        fs::create_dir_all(at)?;
+        mount(Some("small"), at, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(data.as_str()))
+            .map_err(std::io::Error::from)?;
+        Ok(Small { at: at.into() })
+    }
+
+    /// What is in it.
+    fn names(&self) -> Result<Vec<String>, No> {
+        let names = fs::read_dir(&self.at)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        Ok(names.collect::<std::io::Result<_>>()?)
+    }
+
+    fn is_empty(&self, line: &str) -> Verdict {
+        let names = self.names()?;
+        if names.is_empty() { Ok(()) } else { fail(line, format!("nothing in {}", self.at.display()), names.join(" ")) }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // What stays mounted is found by the look at what is left.
+        let _ = umount2(&self.at, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Containers whose records have ever more room, from none to plenty.
+fn records(place: &Place, kind: &str, levels: std::ops::Range<u32>) -> Verdict {
+    let mut faults = Vec::new();
+    for course in [Course::Run, Course::Create] {
+        let ground = Ground::new(&place.turn, course, End::Payload)?;
+        let judge = Judge::new(course, ground.untraced(|launch| launch)?)?;
+        for level in levels.clone() {
+            let limit = format!("{kind}={level}");
+            let small = Small::mount(place, &place.turn.state, &limit)?;
+            let trial = ground.untraced(|launch| launch)?;
+            let left = small.names()?;
+            faults.extend(judge.fault_in_want(&trial).map(|what| format!("{}, {limit}: {what}", course.name())));
+            faults.extend((!left.is_empty()).then(|| format!("{}, {limit}: left: {}", course.name(), left.join(" "))));
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { fail(kind, "all or nothing, and nothing left", faults.join("\n")) }
+}
+
+fn refused(ran: &crate::launch::Ran) -> Verdict {
+    let one = ran.err.lines().filter(|line| !line.starts_with("codexrun: warning")).count() == 1;
+    ran.must("exit 1 and one sentence", ran.code == 1 && one && ran.err.starts_with("codexrun: "))
+}
+
+/// A container with a name cannot be; a sandbox, which has no record, can.
+fn read_only(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    let small = Small::mount(place, &turn.state, "ro")?;
+    let dir = turn.bundle(&turn.sh("exit 0"))?.display().to_string();
+    refused(&turn.call(&["run", "--bundle", &dir, &turn.fresh()])?)?;
+    refused(&turn.call(&["create", "--bundle", &dir, &turn.fresh()])?)?;
+    turn.succeeds(&["list"])?;
+    turn.succeeds(&["sandbox", "--policy", "read-only", "--", "/bin/true"])?;
+    small.is_empty("run, create")
+}
+
+fn pid_file(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    let dir = turn.bundle(&turn.sleeper())?.display().to_string();
+    for limit in ["nr_inodes=1", "nr_inodes=2,size=4k"] {
+        let small = Small::mount(place, &turn.dir.join("small"), limit)?;
+        if limit.contains("size") {
+            // The one block that there is.
+            fs::write(small.at.join("full"), [0; 4096]).or_else(|_| Ok::<(), No>(()))?;
+        }
+        let (before, file, id) = (small.names()?, small.at.join("pid").display().to_string(), turn.fresh());
+        let ran = turn.call(&["create", "--bundle", &dir, "--pid-file", &file, &id])?;
+        refused(&ran)?;
+        turn.unknown(&id)?;
+        if small.names()? != before {
+            return fail(&ran.line, before.join(" "), small.names()?.join(" "));
+        }
+    }
+    Ok(())
+}
+
+fn bundle(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    let levels = (1..8).map(|n| format!("nr_inodes={n}")).chain((1..4).map(|n| format!("nr_blocks={n}")));
+    for limit in levels {
+        let small = Small::mount(place, &turn.dir.join("small"), &limit)?;
+        let at = small.at.display().to_string();
+        let cwd = turn.dir.display().to_string();
+        let ran = turn.call(&["spec", "--from-policy", "workspace-write", "--cwd", &cwd, "--bundle", &at, "--", "/bin/true"])?;
+        if ran.code != 0 {
+            refused(&ran)?;
+            small.is_empty(&format!("{} ({limit})", ran.line))?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing can be held there: the sandbox does not start with less.
+fn workspace(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    for (limit, starts) in [("nr_inodes=1", false), ("nr_inodes=2", false), ("nr_inodes=3", false), ("nr_inodes=100", true)] {
+        let small = Small::mount(place, &turn.dir.join("small"), limit)?;
+        let cwd = small.at.display().to_string();
+        let ran = turn.call(&["sandbox", "--policy", "workspace-write", "--cwd", &cwd, "--", "/bin/true"])?;
+        if starts {
+            ran.must("exit 0", ran.code == 0)?
+        } else {
+            refused(&ran)?
+        }
+        crate::launch::orphans_end(crate::launch::GRACE);
+        small.is_empty(&format!("{} ({limit})", ran.line))?;
+    }
+    Ok(())
+}

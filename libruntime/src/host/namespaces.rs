@@ -1,0 +1,103 @@
+//! Whether the caller may make the namespaces of a sandbox here, and if not, which switch would change it.
+
+use crate::sys::process::{self, Cloned};
+use crate::sys::{Errno, Result, cred, file, mount};
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+const PRIVATE: u64 = 1 << 18;
+
+/// Tries, in a process that ends at once: a user, mount and PID namespace, the caller's own id in it, and the first thing that a launch
+/// asks of its mounts. An outer container may permit the one and not the other.
+pub fn can_be_made() -> bool {
+    let maps = [cred::euid(), cred::egid()].map(|id| CString::new(format!("{id} {id} 1\n")).unwrap_or_default());
+    match process::clone(0) {
+        Ok(Cloned::Child) => process::exit(i32::from(attempt(&maps).is_err())),
+        Ok(Cloned::Parent(pid, _)) => matches!(process::wait(pid, 0), Ok(Some((_, ended))) if ended.code() == 0),
+        Err(_) => false,
+    }
+}
+
+fn attempt([uid, gid]: &[CString; 2]) -> Result<()> {
+    process::unshare((libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64)?;
+    write(c"/proc/self/setgroups", b"deny")?;
+    write(c"/proc/self/uid_map", uid.to_bytes())?;
+    write(c"/proc/self/gid_map", gid.to_bytes())?;
+    mount::set_propagation(mount::RECURSIVE, PRIVATE)
+}
+
+fn write(path: &CStr, bytes: &[u8]) -> Result<()> {
+    file::write_once(file::open_at(file::cwd(), path, libc::O_WRONLY)?.as_fd(), bytes)
+}
+
+/// A switch of this machine, the value that forbids user namespaces, and the remedy.
+struct Switch {
+    file: &'static str,
+    forbids: fn(&str) -> bool,
+    binds_root: bool,
+    remedy: &'static str,
+}
+
+const SWITCHES: &[Switch] = &[
+    Switch {
+        file: "/proc/sys/user/max_user_namespaces",
+        forbids: |value| value == "0",
+        binds_root: true,
+        remedy: "user.max_user_namespaces is 0: `sysctl user.max_user_namespaces=10000` permits user namespaces",
+    },
+    Switch {
+        file: "/proc/sys/kernel/unprivileged_userns_clone",
+        forbids: |value| value == "0",
+        binds_root: false,
+        remedy: "kernel.unprivileged_userns_clone is 0: `sysctl kernel.unprivileged_userns_clone=1` permits user namespaces",
+    },
+    Switch {
+        file: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        forbids: |value| value != "0",
+        binds_root: false,
+        remedy: "kernel.apparmor_restrict_unprivileged_userns is on: an AppArmor profile for codexrun with the rule `userns,` permits it user \
+                 namespaces, and `sysctl kernel.apparmor_restrict_unprivileged_userns=0` everybody",
+    },
+    Switch {
+        file: "/proc/self/status",
+        forbids: |status| status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
+        binds_root: true,
+        remedy: "codexrun runs under a seccomp filter, of an outer container perhaps: it must permit unshare(2) and clone(2) with \
+                 CLONE_NEWUSER, and mount(2) (docker, podman: `--security-opt seccomp=FILE`, or `unconfined`)",
+    },
+];
+
+/// What hinders, as far as the machine tells.
+pub fn obstacle() -> String {
+    let root = cred::euid() == 0;
+    let found = SWITCHES.iter().filter(|switch| switch.binds_root || !root).find(|switch| {
+        let value = std::fs::read_to_string(switch.file);
+        value.is_ok_and(|value| (switch.forbids)(value.trim()))
+    });
+    let remedy = found
+        .map_or("a security module, a chroot(2) or a limit of an outer user namespace forbids user namespaces", |s| s.remedy);
+    format!("{remedy}; `sandbox --isolation landlock` does without")
+}
+
+/// Whether an errno of a step that needs a user namespace of its own says that there may be none.
+pub fn is_forbidden(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS) || (errno == Errno::ENOSPC && none_at_all())
+}
+
+fn none_at_all() -> bool {
+    std::fs::read_to_string(SWITCHES[0].file).is_ok_and(|value| (SWITCHES[0].forbids)(value.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_is_known_by_its_value() {
+        let forbids = |n: usize, value: &str| (SWITCHES[n].forbids)(value);
+        assert!(forbids(0, "0") && !forbids(0, "96365"));
+        assert!(forbids(1, "0") && !forbids(1, "1"));
+        assert!(forbids(2, "1") && !forbids(2, "0"));
+        assert!(forbids(3, "Name:\tx\nSeccomp:\t2\n") && !forbids(3, "Seccomp:\t0\nSeccomp_filters:\t0"));
+    }
+}

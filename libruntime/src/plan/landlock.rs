@@ -1,0 +1,46 @@
+//! The annotation with Landlock's rules: the ruleset is made before the clone, its places are added where they are there.
+
+use super::op::{Op, ParentOp, Permit};
+use super::order::Stage;
+use super::place::c_path;
+use super::{Draft, ParentStep, annotation_of};
+use crate::annotation::LANDLOCK;
+use crate::landlock::{Config, OF_A_FILE, missing};
+use crate::sys::file::Resolve;
+use oci_spec::runtime::Spec;
+use std::path::Path;
+
+pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
+    let Some(text) = annotation_of(spec, LANDLOCK) else { return };
+    let place = format!("annotations[{LANDLOCK}]");
+    let Some(rules) = draft.take(&place, Config::parse(text).and_then(|config| config.rules())) else { return };
+    for lack in missing(&rules.handled, draft.host.landlock) {
+        draft.refuse(&place, lack);
+    }
+    if spec.process().as_ref().and_then(|process| process.no_new_privileges()) != Some(true) {
+        draft.refuse(&place, "needs `process.noNewPrivileges`: without it the kernel takes rules from CAP_SYS_ADMIN only");
+    }
+    let op = ParentOp::Ruleset { handled: rules.handled, ports: rules.ports };
+    draft.before.push(ParentStep { op, origin: place.clone() });
+    for (path, access) in &rules.paths {
+        permit(draft, &place, path, *access);
+    }
+    draft.step(Stage::Landlock, Op::Restrict, place);
+}
+
+fn permit(draft: &mut Draft, place: &str, path: &Path, access: u64) {
+    if !path.is_absolute() {
+        return draft.refuse(place, format!("`{}` is not an absolute path", path.display()));
+    }
+    // After the pivot, so that the root is the container's.
+    let resolve = if draft.resolve == Resolve::NoLinks { Resolve::HostNoLinks } else { Resolve::NoMagicLinks };
+    if let Some(path) = draft.take(place, c_path(path)) {
+        let permit = Permit { path, access, of_a_file: access & OF_A_FILE, resolve };
+        draft.step(Stage::Landlock, Op::Permit(permit), place);
+    }
+}
+
+/// Whether the process restricts itself before its execve(2).
+pub(super) fn restricts(draft: &Draft) -> bool {
+    draft.child.iter().any(|step| step.op == Op::Restrict)
+}
