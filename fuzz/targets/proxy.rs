@@ -2,6 +2,8 @@
 #![no_main]
 #![allow(dead_code, unused_imports)]
 
+#[path = "../../proxy/src/address.rs"]
+mod address;
 #[path = "../../proxy/src/message.rs"]
 mod message;
 #[path = "../../proxy/src/rule.rs"]

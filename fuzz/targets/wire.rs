@@ -57,10 +57,13 @@ fn route(text: &str) {
 
 /// proc_pid_mountinfo(5): what the kernel escapes comes back, on a line of its own.
 fn mount_point(name: &[u8]) {
-    let escaped: Vec<u8> = name.iter().flat_map(|byte| match byte {
-        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
-        byte => vec![*byte],
-    }).collect();
+    let escaped: Vec<u8> = name
+        .iter()
+        .flat_map(|byte| match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+            byte => vec![*byte],
+        })
+        .collect();
     let line = [b"2 1 0:2 / /", &escaped[..], b" rw shared:1 - tmpfs none rw\n3 1 0:3 / /x rw - tmpfs none rw\n"].concat();
     let points = fuzz::mount_points(&line);
     assert_eq!(points.len(), 2);

@@ -33,8 +33,8 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
     (&[libc::SYS_write, libc::SYS_pwrite64, libc::SYS_writev], &[EINTR, EIO, EAGAIN, ENOSPC, EPERM, EACCES, EDQUOT]),
     (&[libc::SYS_sendto, libc::SYS_sendmsg], &[EINTR, ENOBUFS, ENOMEM, EPERM]),
     (&[libc::SYS_recvfrom, libc::SYS_recvmsg], &[EINTR, ENOMEM, EMFILE]),
-    (&[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_rt_sigtimedwait], &[EINTR, ENOMEM]),
-    (&[libc::SYS_wait4, libc::SYS_waitid], &[EINTR]),
+    (&[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait], &[EINTR, ENOMEM]),
+    (&[libc::SYS_wait4, libc::SYS_waitid, libc::SYS_rt_sigtimedwait], &[EINTR]),
     (&[libc::SYS_flock, libc::SYS_fcntl], &[EINTR, ENOLCK, EACCES, EMFILE]),
     (
         &[libc::SYS_clone, libc::SYS_clone3, libc::SYS_fork, libc::SYS_vfork],

@@ -10,6 +10,9 @@ use std::path::Path;
 /// How a launch ends whose payload SIGTERM ends.
 const TERMINATED: i32 = 128 + libc::SIGTERM;
 
+/// A warning of who relays a terminal.
+const LOST: &str = "cannot write what the container says, and it is lost";
+
 /// Exit codes of a program that cannot be executed, or is not there (POSIX, "Exit Status for Commands").
 const NOT_EXECUTED: [i32; 2] = [126, 127];
 
@@ -63,6 +66,8 @@ impl Judge {
         match (&trial.said, blow) {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
             (Some(said), Blow::Fails(Errno::EACCES)) if self.shut(said) => None,
+            // What has been said is not unsaid: a terminal's bytes that could not be written are told.
+            (Some(_), Blow::Fails(errno)) if traced.err.contains(LOST) && says(errno, &traced.err) => None,
             (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
@@ -133,11 +138,14 @@ fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
         Ok(sentence) => sentence,
         Err(what) => return Some(what.into()),
     };
-    // The C library's words, or those of the crate nix.
+    (!says(errno, sentence)).then(|| format!("the sentence does not say {errno:?}"))
+}
+
+/// By its name, in the C library's words, or in those of the crate nix.
+fn says(errno: Errno, sentence: &str) -> bool {
     let words = std::io::Error::from_raw_os_error(errno as i32).to_string();
     let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
-    let said = [&words, errno.desc(), &format!("{errno:?}")].iter().any(|w| sentence.to_lowercase().contains(&w.to_lowercase()));
-    (!said).then(|| format!("the sentence does not say {errno:?}"))
+    [&words, errno.desc(), &format!("{errno:?}")].iter().any(|w| sentence.to_lowercase().contains(&w.to_lowercase()))
 }
 
 /// The one sentence that there is beside warnings, or what is there instead.

@@ -1,6 +1,8 @@
 //! The caller's side of the container's terminal: raw mode, and bytes both ways until the container ends. It never waits for either side
 //! by reading or writing: whoever floods the terminal, or does not read, keeps no signal and no timer from being heard.
 
+use super::fault::describe;
+use crate::Error;
 use crate::sys::file::{self, Ready};
 use crate::sys::{Errno, Result, signal, tty};
 use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
@@ -19,6 +21,8 @@ pub(super) struct Relay {
     output: Pending,
     input: Pending,
     input_ended: bool,
+    /// Something that the container said is lost, and that was told.
+    lost: bool,
 }
 
 /// Bytes that were read and are still to be written: at most what a pipe takes at once (pipe(7), PIPE_BUF).
@@ -77,7 +81,16 @@ impl Relay {
         }
         file::set_nonblocking(master.as_fd())?;
         let (output, input) = (Pending::default(), Pending::default());
-        let relay = Relay { _open: tty::peer(master.as_fd()).ok(), master, screen, cooked, output, input, input_ended: false };
+        let relay = Relay {
+            _open: tty::peer(master.as_fd()).ok(),
+            master,
+            screen,
+            cooked,
+            output,
+            input,
+            input_ended: false,
+            lost: false,
+        };
         relay.resize();
         Ok(relay)
     }
@@ -116,8 +129,15 @@ impl Relay {
             self.output.fill(self.master.as_fd());
         } else {
             let screen = self.screen.as_ref().map_or(file::stdout(), AsFd::as_fd);
-            // A reader that has gone away does not end the container.
-            let _ = self.output.drain(screen);
+            match self.output.drain(screen) {
+                // A reader that has gone away does not end the container.
+                Ok(()) | Err(Errno::EPIPE) => {}
+                Err(_) if self.lost => {}
+                Err(errno) => {
+                    self.lost = true;
+                    Error::new("cannot write what the container says, and it is lost").cause(describe(errno)).warn();
+                }
+            }
         }
     }
 

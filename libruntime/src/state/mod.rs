@@ -180,7 +180,8 @@ impl Record {
                 return Ok(process);
             }
         }
-        Err(Error::new("no process of the container can be looked into, so it cannot be joined").cause(Errno::EACCES.desc()))
+        let why = format!("{}, or {}", Errno::EACCES.desc(), Errno::ENOENT.desc());
+        Err(Error::new("no process of the container can be looked into, so it cannot be joined").cause(why))
     }
 
     /// The two FIFOs by which a created container is started, if it still waits for that.
