@@ -142,6 +142,9 @@ fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
     if !request.routes.is_empty() {
         refuse("a port cannot be published or allowed: the network is the caller's own");
     }
+    if !request.policy.choices.unix_sockets.is_empty() {
+        refuse("a Unix socket cannot be granted: without a network namespace nobody could tell it from others");
+    }
     if request.identity == Identity::Root && view.ids().0 != 0 {
         refuse("the command cannot be root: there is no user namespace");
     }
