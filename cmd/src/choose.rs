@@ -30,6 +30,9 @@ pub struct Choose {
     /// Protect the .git of every repository below the writable roots
     #[arg(long)]
     pub nested_git: bool,
+    /// Let the sandbox connect to a Unix socket of the host, or to those below a directory; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub unix_socket: Vec<String>,
     /// Landlock's rules behind the mounts, as a second wall
     #[arg(long)]
     pub landlock: bool,
@@ -97,6 +100,7 @@ impl Choose {
         self.device.iter().try_for_each(|name| choices.device(name))?;
         self.dns.iter().try_for_each(|port| choices.port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
+        self.unix_socket.iter().try_for_each(|path| choices.unix_socket(path))?;
         self.accept_loss.iter().try_for_each(|name| choices.accept(name))?;
         self.allow_syscalls.iter().try_for_each(|name| choices.allow(name))?;
         Ok(choices)

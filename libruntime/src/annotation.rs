@@ -18,6 +18,9 @@ pub const PLACEHOLDERS: &str = "dev.codexrun.placeholders";
 pub const DENY_GLOBS: &str = "dev.codexrun.deny-globs";
 /// Seconds after which the container is killed, by the codexrun process that waits for it.
 pub const WALL_TIME: &str = "dev.codexrun.wall-time";
+/// JSON array of absolute paths of the host: Unix sockets that may be connected to, or directories of them. With it, empty too, the
+/// container's own stream sockets work, by name, and no other of the host's do, wherever mounts show them: [`crate::broker`].
+pub const UNIX_SOCKETS: &str = "dev.codexrun.unix-sockets";
 /// What Landlock permits besides: [`crate::landlock::Config`] as JSON. Every right that it names is required of the kernel.
 pub const LANDLOCK: &str = "dev.codexrun.landlock";
 /// `landlock`: the process has the host's namespaces and root; [`LANDLOCK`] and the filter are all that confines it.
@@ -33,8 +36,19 @@ pub fn is_placeholder_mode(mode: u32) -> bool {
 }
 
 /// Every key of codexrun's; an annotation with the prefix that is not listed is refused by name.
-pub const ALL: &[&str] =
-    &[POLICY_SHA256, INIT, DIE_WITH_PARENT, RESOLVE, PLACEHOLDERS, DENY_GLOBS, WALL_TIME, LANDLOCK, ISOLATION, LOST];
+pub const ALL: &[&str] = &[
+    POLICY_SHA256,
+    INIT,
+    DIE_WITH_PARENT,
+    RESOLVE,
+    PLACEHOLDERS,
+    DENY_GLOBS,
+    WALL_TIME,
+    UNIX_SOCKETS,
+    LANDLOCK,
+    ISOLATION,
+    LOST,
+];
 /// runc's and crun's: what stands behind it is a property of the unit that systemd makes, the value in GVariant's text form.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 /// The prefix of all that are codexrun's.

@@ -6,6 +6,7 @@
 pub mod annotation;
 pub mod bpf;
 pub mod bridge;
+pub mod broker;
 pub mod bundle;
 pub mod cgroup;
 pub mod error;

@@ -5,7 +5,7 @@ use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::{Error, annotation};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
@@ -55,6 +55,7 @@ pub fn losses(spec: &Spec, other: Other) -> Vec<Loss> {
     losses.extend(placeholders_by_hand(spec));
     losses.extend(snapshot(spec));
     losses.extend(wall_time(spec));
+    losses.extend(unix_sockets(spec));
     losses.extend(landlock(spec));
     losses.extend(alone(spec));
     losses.extend(given_up(spec));
@@ -142,6 +143,17 @@ fn placeholders_by_hand(spec: &Spec) -> Option<Loss> {
 fn wall_time(spec: &Spec) -> Option<Loss> {
     spec.annotations().as_ref()?.get(annotation::WALL_TIME)?;
     Some(loss(annotated(annotation::WALL_TIME), "an end after some time", "the container goes on"))
+}
+
+/// What the filter of config.json says where nobody answers for it.
+fn unix_sockets(spec: &Spec) -> Option<Loss> {
+    spec.annotations().as_ref()?.get(annotation::UNIX_SOCKETS)?;
+    let mut namespaces = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
+    let (clause, consequence) = match namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Network) {
+        true => ("Unix sockets of its own, and those granted", "the filter refuses all of them"),
+        false => ("no Unix sockets of the host's but those granted", "all that the caller may connect to can be reached"),
+    };
+    Some(loss(annotated(annotation::UNIX_SOCKETS), clause, consequence))
 }
 
 fn landlock(spec: &Spec) -> Option<Loss> {

@@ -11,6 +11,8 @@ pub(crate) struct Mount {
     pub id: u32,
     /// Of the mount on which it lies.
     pub parent: u32,
+    /// Of its file system: major and minor number.
+    pub device: (u32, u32),
     /// The directory, or file, of its file system that is mounted.
     pub root: PathBuf,
     /// Where.
@@ -34,12 +36,13 @@ impl Mount {
     /// One line; none if it is no line of that file.
     pub fn parse(line: &[u8]) -> Option<Mount> {
         let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let [id, parent, _, root, point, options, rest @ ..] = &words[..] else { return None };
+        let [id, parent, device, root, point, options, rest @ ..] = &words[..] else { return None };
         let dash = rest.iter().position(|word| *word == b"-")?;
         let text = |word: &&[u8]| String::from_utf8_lossy(word).into_owned();
         Some(Mount {
             id: text(id).parse().ok()?,
             parent: text(parent).parse().ok()?,
+            device: text(device).split_once(':').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))?,
             root: unescape(root),
             point: unescape(point),
             options: text(options),
@@ -95,6 +98,7 @@ mod tests {
         assert_eq!(mounts.len(), 2);
         let first = &mounts[0];
         assert_eq!((first.id, first.parent, first.root.to_str(), first.point.to_str()), (36, 35, Some("/r"), Some("/a b\\c")));
+        assert_eq!(first.device, (98, 0));
         assert_eq!((first.options.as_str(), first.system_options.as_str()), ("rw,nosuid", "ro,errors=continue"));
         assert_eq!((&first.tags[..], first.fstype.as_str()), (&["shared:1".to_owned(), "unbindable".to_owned()][..], "ext4"));
         assert!(mounts[1].tags.is_empty() && mounts[1].fstype == "tmpfs");

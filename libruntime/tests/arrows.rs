@@ -144,6 +144,22 @@ const ARROWS: &[Arrow] = &[
         never: &["crate::plan", "crate::state", "crate::policy", "crate::bundle", "crate::bpf", "crate::host", "oci_spec"],
         but: &[],
     },
+    // Answers calls of a sandbox: it knows the kernel and what it was told when it began.
+    Arrow {
+        from: &["broker/"],
+        never: &[
+            "crate::plan",
+            "crate::run",
+            "crate::state",
+            "crate::policy",
+            "crate::bundle",
+            "crate::bpf",
+            "crate::host",
+            "oci_spec",
+            "std::process",
+        ],
+        but: &[],
+    },
     Arrow { from: &["state/", "bundle/"], never: &["crate::plan", "crate::run", "crate::policy"], but: &[] },
 ];
 

@@ -18,6 +18,7 @@ mod program;
 mod proxy;
 mod signal;
 mod state;
+mod unix;
 
 use crate::launch::Ran;
 use crate::matrix::gone;
@@ -62,6 +63,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("git", git::CASES),
     ("landlock", landlock::CASES),
     ("network", network::CASES),
+    ("unix sockets", unix::CASES),
     ("names", names::CASES),
     ("own proxy", proxy::CASES),
     ("fetches", fetch::CASES),

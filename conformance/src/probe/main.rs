@@ -11,6 +11,7 @@ mod outcome;
 mod rights;
 mod socket;
 mod syscall;
+mod unix;
 
 use outcome::{Fail, Outcome};
 use std::io::Write;
@@ -75,7 +76,7 @@ fn attempt(line: &str) -> Outcome {
     let mut words = line.split('\t').skip(1);
     let verb = words.next().unwrap_or_default();
     let args: Vec<&str> = words.collect();
-    let verbs = [file::VERBS, rights::VERBS, kernel::VERBS, socket::VERBS, fact::VERBS];
+    let verbs = [file::VERBS, rights::VERBS, kernel::VERBS, socket::VERBS, fact::VERBS, unix::VERBS];
     match verbs.into_iter().flatten().find(|(name, _)| *name == verb) {
         Some((_, run)) => run(&args),
         None => Err(Fail::Word("unknown-verb".into(), verb.into())),

@@ -55,7 +55,7 @@ fn owned(ret: Ret) -> Result<OwnedFd, i32> {
     ret.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-fn socket(domain: i32, kind: i32, protocol: i32) -> Result<OwnedFd, i32> {
+pub fn socket(domain: i32, kind: i32, protocol: i32) -> Result<OwnedFd, i32> {
     owned(call(libc::SYS_socket, [Arg::Int(domain.into()), Arg::Int(kind.into()), Arg::Int(protocol.into())]))
 }
 

@@ -72,6 +72,20 @@ pub fn alarm(seconds: i64) {
     unsafe { libc::alarm(seconds) };
 }
 
+/// Does something while, after so many milliseconds, SIGALRM is handled, without SA_RESTART.
+pub fn interrupted_in<T>(milliseconds: i64, handler: extern "C" fn(i32), work: impl FnOnce() -> T) -> T {
+    // SAFETY: `struct sigaction` is plain data, valid when zeroed; the handler stores one number.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
+        let mut timer: libc::itimerval = std::mem::zeroed();
+        timer.it_value.tv_usec = milliseconds * 1000;
+        libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut());
+    }
+    work()
+}
+
 /// A page of its own that holds `bytes`; on x86-64 below 4 GiB, as 32-bit calls see nothing above.
 pub fn page(bytes: &[u8]) -> Ret {
     #[cfg(target_arch = "x86_64")]

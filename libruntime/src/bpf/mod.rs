@@ -40,7 +40,7 @@ pub use meaning::Meaning;
 pub use show::{answer, show};
 
 use crate::Error;
-use oci_spec::runtime::LinuxSeccomp;
+use oci_spec::runtime::{LinuxSeccomp, LinuxSyscall};
 
 /// One instruction, laid out as the kernel's `struct sock_filter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,7 +72,14 @@ const MOST: usize = 4096;
 
 /// Compiles a profile for a machine, or says everything that is wrong with it.
 pub fn compile(seccomp: &LinuxSeccomp, native: Native) -> Result<Program, Vec<Error>> {
-    let profile = rules::read(seccomp)?;
+    compile_over(&[], seccomp, native)
+}
+
+/// The same, with rules that stand before those of the profile and win, also where they say what its default says. A rule of the
+/// profile's without conditions wins over one with some.
+pub fn compile_over(over: &[LinuxSyscall], seccomp: &LinuxSeccomp, native: Native) -> Result<Program, Vec<Error>> {
+    let mut profile = rules::read(seccomp)?;
+    profile.rules = rules::all(over)?.into_iter().chain(profile.rules).collect();
     let listed = seccomp.architectures().as_deref().unwrap_or_default();
     let tables = tables(&arch::selected(listed, native), &profile)?;
     let mut asm = emit::Asm::default();

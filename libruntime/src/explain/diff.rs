@@ -3,12 +3,12 @@
 use super::{Explained, Facts, Namespace, Verdict};
 use crate::bpf::{Call, Calls, permits};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One thing that only one of two permits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
-    /// `path`, `namespace`, `system call`, `capability`, `environment`, `limit`, `privileges`.
+    /// `path`, `namespace`, `unix socket`, `system call`, `capability`, `environment`, `limit`, `privileges`.
     pub kind: &'static str,
     /// Which.
     pub name: String,
@@ -22,6 +22,7 @@ pub fn diff(a: (&Explained, &Facts), b: (&Explained, &Facts)) -> Vec<Difference>
     let (a, b) = (a.1, b.1);
     all.extend(namespaces(a, b));
     all.extend(calls(a.system_calls.as_ref(), b.system_calls.as_ref()));
+    all.extend(sockets(a.unix_sockets.as_deref(), b.unix_sockets.as_deref()));
     let gained = b.capabilities.iter().filter(|name| !a.capabilities.contains(name));
     all.extend(gained.map(|name| difference("capability", name, "")));
     if a.no_new_privileges && !b.no_new_privileges {
@@ -66,6 +67,12 @@ fn namespaces(a: &Facts, b: &Facts) -> Vec<Difference> {
         Namespace::Joined(path) => path.to_string_lossy().into_owned(),
     };
     pairs.map(|((kind, _), (_, whose))| difference("namespace", kind, &words(whose))).collect()
+}
+
+fn sockets(a: Option<&[PathBuf]>, b: Option<&[PathBuf]>) -> Vec<Difference> {
+    let own = (a.is_none() && b.is_some()).then(|| difference("unix socket", "its own", "of streams"));
+    let granted = b.into_iter().flatten().filter(|path| !a.is_some_and(|a| a.contains(path)));
+    own.into_iter().chain(granted.map(|path| difference("unix socket", &path.to_string_lossy(), "of the host's"))).collect()
 }
 
 static ALL: Calls = Calls { named: Vec::new(), default: 0x7fff_0000 };

@@ -6,7 +6,7 @@ use crate::bpf::{self, Calls};
 use crate::bridge::Route;
 use crate::host::Host;
 use crate::plan::op::ParentOp;
-use crate::plan::{Plan, annotation_of as said};
+use crate::plan::{ParentStep, Plan, annotation_of as said};
 use crate::policy::compile;
 use crate::{Error, annotation};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
@@ -35,6 +35,8 @@ pub struct Facts {
     pub lost: Vec<String>,
     /// What a bridge carries to and from a network of its own.
     pub routes: Vec<Route>,
+    /// Unix sockets of the host that may be connected to besides the sandbox's own. None: nobody looks, and the filter alone decides.
+    pub unix_sockets: Option<Vec<PathBuf>>,
     /// None: every call is made.
     pub system_calls: Option<Calls>,
     /// Of a bundle that was made from a policy: what its filter refuses and a choice would lift, with the calls and the reason.
@@ -86,6 +88,7 @@ impl Explained<'_> {
             landlock: said(spec, annotation::LANDLOCK).is_some(),
             lost: said(spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
             routes: routes(spec),
+            unix_sockets: plan.parent.iter().find_map(granted),
             system_calls,
             environment: process.and_then(|process| process.env().clone()).unwrap_or_default(),
             limits: limits(spec, plan),
@@ -119,6 +122,10 @@ fn whose(spec: &Spec, kind: Type) -> Whose {
 fn routes(spec: &Spec) -> Vec<Route> {
     let hooks = spec.hooks().iter().flat_map(|hooks| hooks.create_runtime().iter().flatten());
     hooks.flat_map(|hook| hook.args().iter().flatten()).filter_map(|word| word.parse().ok()).collect()
+}
+
+fn granted(step: &ParentStep) -> Option<Vec<PathBuf>> {
+    if let ParentOp::Broker(broker) = &step.op { Some(broker.grants.clone()) } else { None }
 }
 
 /// Of the process, then of its cgroup: the file that the host has first.

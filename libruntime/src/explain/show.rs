@@ -56,6 +56,11 @@ impl fmt::Display for Facts {
         writeln!(f, "isolation    {}", self.isolation())?;
         writeln!(f, "namespaces   {}", self.spaces())?;
         writeln!(f, "network      {}", self.network())?;
+        if let Some(granted) = &self.unix_sockets {
+            write!(f, "unix sockets its own, of streams")?;
+            granted.iter().try_for_each(|path| write!(f, "; {}", path.display()))?;
+            writeln!(f)?;
+        }
         match &self.system_calls {
             Some(calls) => show_calls(calls, f)?,
             None => writeln!(f, "system calls all")?,

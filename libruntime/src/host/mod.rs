@@ -4,10 +4,9 @@ pub mod cgroup;
 pub mod namespaces;
 pub mod resctrl;
 
-use crate::plan;
-use crate::sys::{Errno, cred, landlock, mount, process};
+use crate::sys::{Errno, cred, landlock, mount, notify, process};
 use crate::systemd::Manager;
-use crate::{Error, Result};
+use crate::{Error, Result, annotation, plan};
 use cgroup::Cgroups;
 use oci_spec::runtime::Spec;
 use std::io;
@@ -34,6 +33,8 @@ pub struct Host {
     /// open_tree_attr(2), Linux 6.15, looked for only when a spec binds a tree; otherwise open_tree(2) and mount_setattr(2), with the
     /// same effect.
     pub open_tree_attr: bool,
+    /// Somebody may answer for a filter's calls (Linux 5.19, and nothing that forbids it); looked for only when a spec wants it.
+    pub listener: bool,
     /// AppArmor is on.
     pub apparmor: bool,
     /// SELinux is on.
@@ -80,6 +81,15 @@ fn told<T>(path: &Path, answer: io::Result<T>) -> Result<Option<T>> {
     }
 }
 
+/// Whether calls of others can be answered for: an outer filter may refuse what that needs (Docker's does), and Yama the right to look into
+/// another process, however powerful one is (ptrace_scope 3, Yama.rst of the kernel).
+fn can_answer() -> Result<bool> {
+    let yama = fact("/proc/sys/kernel/yama/ptrace_scope")?.is_some_and(|scope| scope.starts_with(b"3"));
+    Ok(!yama
+        && process::takes_seccomp_flags(notify::NEW_LISTENER | notify::WAIT_KILLABLE)
+        && notify::may_look_into(std::process::id()))
+}
+
 const CAP_MKNOD: u64 = 1 << 27;
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
@@ -104,6 +114,7 @@ impl Host {
             mknod: effective & CAP_MKNOD != 0 && initial,
             last_capability: process::last_capability().map_err(unknown("the capabilities of this kernel"))?,
             open_tree_attr: false,
+            listener: false,
             apparmor: fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
             selinux: fact("/sys/fs/selinux/enforce")?.is_some(),
             landlock: landlock::version().unwrap_or(0),
@@ -125,7 +136,8 @@ impl Host {
         }
         let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
         let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
-        Ok(Host { cgroups, resctrl, open_tree_attr, ..Host::probe()? })
+        let listener = plan::annotation_of(spec, annotation::UNIX_SOCKETS).is_some() && can_answer()?;
+        Ok(Host { cgroups, resctrl, open_tree_attr, listener, ..Host::probe()? })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -139,6 +151,7 @@ impl Host {
             mknod: uid == 0,
             last_capability: 40,
             open_tree_attr: true,
+            listener: true,
             apparmor: false,
             selinux: false,
             landlock: crate::landlock::NEWEST,

@@ -13,6 +13,7 @@ const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::PLACEHOLDERS, None),
     (annotation::DENY_GLOBS, None),
     (annotation::WALL_TIME, None),
+    (annotation::UNIX_SOCKETS, None),
     (annotation::LANDLOCK, None),
     (annotation::ISOLATION, Some("landlock")),
     (annotation::LOST, None),

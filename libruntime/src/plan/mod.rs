@@ -2,6 +2,7 @@
 //! the disk, never calls the kernel.
 
 mod alone;
+mod broker;
 pub mod cgroup;
 mod check;
 mod device;

@@ -458,6 +458,8 @@ pub enum ParentOp {
     EnterResctrl,
     /// Connects to the seccomp agent, before the clone.
     Agent(Agent),
+    /// Forks the broker of Unix sockets, which answers for the filter.
+    Broker(Broker),
     /// Writes what the child tells that agent, now that its pid is known.
     Introduce,
     /// landlock_create_ruleset(2), and the ports that it permits, before the clone.
@@ -484,6 +486,15 @@ pub struct Agent {
     pub metadata: Option<String>,
     /// The container's status at the moment that it is told.
     pub status: &'static str,
+}
+
+/// Who answers the calls of Unix sockets ([`crate::broker`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// Sockets of the host that may be connected to, and directories of them.
+    pub grants: Vec<std::path::PathBuf>,
+    /// The container has a network namespace of its own, in which its sockets are; else they get one.
+    pub own_network: bool,
 }
 
 /// CPUs, or nodes of memory: bit n is number n.

@@ -2,20 +2,25 @@
 
 use super::op::{Agent, Op, ParentOp, Sync};
 use super::order::Stage;
-use super::{Draft, ParentStep};
+use super::{Draft, ParentStep, broker};
+use crate::annotation;
 use crate::bpf::{self, Data, Native};
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let place = "linux.seccomp";
+    let over = broker::rules(draft, spec);
     let Some(seccomp) = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else {
+        if !over.is_empty() {
+            draft.refuse(place, format!("is missing: `{}` changes what it says", annotation::UNIX_SOCKETS));
+        }
         keyring(draft);
         return Vec::new();
     };
     if seccomp.listener_metadata().is_some() && seccomp.listener_path().is_none() {
         draft.refuse(format!("{place}.listenerMetadata"), "is set without `listenerPath`: nobody would be told");
     }
-    let program = match bpf::compile(seccomp, draft.host.native) {
+    let mut program = match bpf::compile_over(&over, seccomp, draft.host.native) {
         Ok(program) => program,
         Err(reasons) => {
             draft.errors.extend(reasons);
@@ -34,7 +39,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     }
     let mut warnings = program.warnings.clone();
     let notifies = program.flags & NEW_LISTENER != 0;
-    if notifies {
+    if broker::is_planned(draft) {
+        program.flags |= WAIT_KILLABLE;
+    } else if notifies {
         agent(draft, seccomp, stage);
     } else if seccomp.listener_path().is_some() {
         warnings.push(format!("{place}.listenerPath: has no effect, as no action is `SCMP_ACT_NOTIFY`"));
@@ -78,6 +85,7 @@ fn keyring(draft: &mut Draft) {
 }
 
 const NEW_LISTENER: u32 = 1 << 3;
+const WAIT_KILLABLE: u32 = 1 << 5;
 const ALLOW: u32 = 0x7fff_0000;
 
 /// Whether the filter answers "allow" to all that init does after the fork, and the command until its execve(2).

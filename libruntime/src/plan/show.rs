@@ -1,6 +1,6 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Bind, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Bind, Broker, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::resctrl::Group;
 use super::{ParentStep, Plan, Step};
@@ -186,6 +186,13 @@ impl fmt::Display for ParentOp {
             ParentOp::Resctrl(group) => group.fmt(f),
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
+            ParentOp::Broker(Broker { grants, own_network }) => {
+                write!(f, "fork the broker of Unix sockets")?;
+                if !own_network {
+                    write!(f, ", in a network namespace of their own")?;
+                }
+                grants.iter().try_for_each(|path| write!(f, ", grant {}", path.display()))
+            }
             ParentOp::Introduce => write!(f, "write what the seccomp agent is told"),
             ParentOp::Ruleset { handled, ports } => ruleset(f, handled, ports),
             ParentOp::Attach => write!(f, "have systemd move the process into the container's unit"),

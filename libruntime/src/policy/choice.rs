@@ -24,6 +24,8 @@ pub struct Choices {
     pub deny_secrets: bool,
     /// The `.git` of every repository below a writable root is protected, not only that at its top.
     pub nested_git: bool,
+    /// Unix sockets of the host that may be connected to, and directories of them: absolute paths.
+    pub unix_sockets: Vec<String>,
     /// System calls that the filter does not refuse: names of [`SYSCALLS`].
     pub allow_syscalls: Vec<String>,
     /// What the sandbox may use up.
@@ -73,6 +75,7 @@ pub const FIELDS: &[&str] = &[
     "caches",
     "deny_secrets",
     "nested_git",
+    "unix_sockets",
     "allow_syscalls",
     "limits",
     "proxy",
@@ -184,6 +187,15 @@ impl Choices {
         Ok(())
     }
 
+    /// Adds a Unix socket of the host, or a directory of them.
+    pub fn unix_socket(&mut self, path: &str) -> Result<()> {
+        if !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains('\0') {
+            return Err(Error::new(format!("no socket `{path}`: expected an absolute path without `..`")));
+        }
+        self.unix_sockets.push(path.into());
+        Ok(())
+    }
+
     /// Adds a port that is reached by name.
     pub fn port(&mut self, port: u64) -> Result<()> {
         match u16::try_from(port).ok().filter(|port| *port != 0) {
@@ -219,6 +231,7 @@ impl Choices {
         };
         all(&mut self.devices, &below.devices);
         all(&mut self.caches, &below.caches);
+        all(&mut self.unix_sockets, &below.unix_sockets);
         let new: Vec<u16> = below.dns.iter().filter(|port| !self.dns.contains(port)).copied().collect();
         self.dns.extend(new);
         self.proxy = self.proxy.or_else(|| below.proxy.clone());
@@ -257,6 +270,7 @@ impl Choices {
         put("private_tmp", self.private_tmp, json!(true));
         let proxy = self.proxy.as_ref().map(Domains::canonical_json);
         put("proxy", proxy.is_some(), json!(proxy));
+        put("unix_sockets", !self.unix_sockets.is_empty(), json!(self.unix_sockets));
         (!fields.is_empty()).then_some(Value::Object(fields))
     }
 }
@@ -376,6 +390,10 @@ mod tests {
         }
         for device in ["gpu", "/etc/passwd", "/dev/", "/dev/../etc"] {
             assert!(choices.device(device).is_err(), "{device}");
+        }
+        assert!(choices.unix_socket("/run/x.sock").is_ok());
+        for path in ["", "x", "~/x", "/run/../etc", "/a\0b"] {
+            assert!(choices.unix_socket(path).is_err(), "{path}");
         }
         assert!(choices.cache("cargo").is_ok() && choices.cache("bazel").is_err());
         assert!(choices.allow("keys").is_ok() && choices.allow("io_uring").is_err());

@@ -21,6 +21,8 @@ pub(super) struct Agent {
     pub text: Vec<u8>,
     /// For the thread that sends it.
     pub stack: Vec<u8>,
+    /// It has to look at the process as it is then, and says when it has.
+    pub looks: bool,
 }
 
 /// Bytes of that stack.
@@ -41,7 +43,18 @@ pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
     let socket = socket::unix(&agent.path, Some(PATIENCE)).map_err(failed)?;
     let message = file::memory(c"seccomp agent").map_err(|e| setup("make a file in memory", e))?;
     let text = vec![0; text(launch, agent, Pid::MAX).len()];
-    Ok(Some(Agent { socket, message, text, stack: vec![0; STACK] }))
+    Ok(Some(Agent { socket, message, text, stack: vec![0; STACK], looks: false }))
+}
+
+/// The child's way to the broker, if the plan has one, and the broker's end of it.
+pub(super) fn to_broker(steps: &[ParentStep]) -> Result<Option<(Agent, OwnedFd)>> {
+    if !steps.iter().any(|step| matches!(step.op, ParentOp::Broker(_))) {
+        return Ok(None);
+    }
+    let (socket, brokers) = file::socketpair().map_err(|e| setup("make a socket", e))?;
+    let message = file::memory(c"broker").map_err(|e| setup("make a file in memory", e))?;
+    file::write_all(message.as_fd(), b"b").map_err(|e| setup("write what the broker is told", e))?;
+    Ok(Some((Agent { socket, message, text: vec![0], stack: vec![0; STACK], looks: true }, brokers)))
 }
 
 /// Writes what the agent is told of the process.

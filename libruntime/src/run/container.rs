@@ -22,6 +22,10 @@ pub(super) struct Container {
     pub ended: Option<OwnedFd>,
     pub keeper: Option<KeeperProcess>,
     pub master: Option<OwnedFd>,
+    /// The broker's end of its way to the child, until there is a broker.
+    pub to_broker: Option<OwnedFd>,
+    /// The broker.
+    pub broker: Option<Pid>,
     /// What the seccomp agent is told, to be written.
     pub introduction: Option<OwnedFd>,
     /// The master has gone to its receiver.
@@ -60,8 +64,9 @@ impl Container {
     /// As it is right after the clone.
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
-        let (keeper, master, introduction) = (None, None, None);
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, introduction, console_sent: false }
+        let (keeper, master, introduction, to_broker, broker) = (None, None, None, None, None);
+        let console_sent = false;
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, to_broker, broker, introduction, console_sent }
     }
 
     /// Waits for the child's byte; the terminal may come first.
@@ -118,5 +123,12 @@ impl Container {
         if keeper.ended || !matches!(process::wait(keeper.pid, 0), Ok(Some((_, Ended::Exited(_))))) {
             keeper::release_all(&keeper.paths);
         }
+    }
+
+    /// It would end by itself, as nobody is left whom it could answer; so that nothing is left when we go, it is not waited for.
+    pub fn end_broker(&mut self) -> SysResult<()> {
+        let Some(broker) = self.broker.take() else { return Ok(()) };
+        process::kill(broker, libc::SIGKILL)?;
+        process::wait(broker, 0).map(drop)
     }
 }

@@ -8,10 +8,11 @@ use super::fault::{self, Fault};
 use super::interrupt::Interrupt;
 use super::keeper::Keeper;
 use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
+use crate::broker::Broker;
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::host::namespaces;
-use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
+use crate::plan::op::{self, ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
 use crate::resctrl::Resctrl;
@@ -57,6 +58,8 @@ struct Ends {
     faults: OwnedFd,
     /// For the keeper, from init.
     ended: Option<OwnedFd>,
+    /// For the broker, from the child.
+    broker: Option<OwnedFd>,
 }
 
 impl<'a> Launch<'a> {
@@ -148,6 +151,7 @@ impl<'a> Launch<'a> {
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.map(|agent| agent.message);
+        container.to_broker = ours.broker;
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
@@ -186,6 +190,10 @@ impl<'a> Launch<'a> {
         let (faults, fault_writer) = file::pipe().map_err(sockets)?;
         let (hears, says) =
             if plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
+        let (agent, broker) = match agent::to_broker(&plan.parent)? {
+            Some((agent, broker)) => (Some(agent), Some(broker)),
+            None => (agent::connect(self)?, None),
+        };
         let (args, env) = (Strings::new(&program.args), Strings::with_room(&program.env, libc::PATH_MAX as usize));
         let own = super::own::identity()?;
         let child = Child {
@@ -197,7 +205,7 @@ impl<'a> Launch<'a> {
             } else {
                 None
             },
-            agent: agent::connect(self)?,
+            agent,
             ruleset: self.ruleset()?,
             target: self.joined.map(|joined| joined.process),
             // Touched only by the command's process, a few pages of it.
@@ -207,7 +215,7 @@ impl<'a> Launch<'a> {
             may_stay_outside: entry.lenient,
             ..Child::new(plan, child_gate, fault_writer, mask, args, env, own)
         };
-        Ok((Ends { gate, faults, ended: hears }, child))
+        Ok((Ends { gate, faults, ended: hears, broker }, child))
     }
 
     /// What hooks inside the container read: only now is the pid known.
@@ -265,6 +273,7 @@ impl<'a> Launch<'a> {
                     let message = container.introduction.take();
                     message.map_or(Ok(()), |message| agent::introduce(self, &message, container.pid))?;
                 }
+                ParentOp::Broker(broker) => fork_broker(container, broker).map_err(|e| failed(step, e))?,
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper { placeholders, cgroup: kept } => {
@@ -340,6 +349,7 @@ impl<'a> Launch<'a> {
     fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
         let ended = container.end(followed.is_err());
         container.end_keeper();
+        container.end_broker().map_err(|e| setup("end the broker of Unix sockets", e))?;
         container.fault_writer = None;
         // A fault says more than the parent's own impression of it.
         let fault = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Fault::receive(container.faults.as_fd()));
@@ -415,6 +425,16 @@ pub(super) fn undisturbed<T>(work: impl FnOnce(&signal::Set, signal::Set) -> Res
 /// What the plan says of `linux.intelRdt`.
 pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
     plan.parent.iter().find_map(|step| if let ParentOp::Resctrl(group) = &step.op { Some(group) } else { None })
+}
+
+fn fork_broker(container: &mut Container, plan: &op::Broker) -> SysResult<()> {
+    let socket = container.to_broker.take().ok_or(Errno::EBADF)?;
+    let broker = Broker { socket, process: container.pid, grants: &plan.grants, own_network: plan.own_network };
+    match process::clone(0)? {
+        Cloned::Child => broker.live(),
+        Cloned::Parent(pid, _) => container.broker = Some(pid),
+    }
+    Ok(())
 }
 
 /// The exit code alone, 137, could be anybody's SIGKILL.

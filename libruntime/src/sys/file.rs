@@ -16,6 +16,8 @@ pub enum Resolve {
     HostNoLinks,
     /// A path as execve(2) takes it; only a link of /proc that is no path (RESOLVE_NO_MAGICLINKS) is ELOOP.
     NoMagicLinks,
+    /// The same, and what leads out of `dir`, or names a path from the root, is EXDEV.
+    Beneath,
 }
 
 #[repr(C)]
@@ -35,6 +37,7 @@ pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Re
         Resolve::NoLinks => 0x10 | 0x02 | 0x04,
         Resolve::HostNoLinks => 0x02 | 0x04,
         Resolve::NoMagicLinks => 0x02,
+        Resolve::Beneath => 0x08 | 0x02,
     };
     let how = OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode: 0, resolve };
     let (dir, path, how, size) = (dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>());
@@ -155,6 +158,10 @@ impl Stat {
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+    /// Whether it is a socket's name.
+    pub fn is_socket(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFSOCK
     }
     /// Whether it is a regular file.
     pub fn is_file(&self) -> bool {
@@ -500,6 +507,18 @@ pub fn poll_for(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     // SAFETY: `set` is one live struct pollfd.
     done(unsafe { libc::poll(&raw mut set, 1, milliseconds) }.into())?;
     Ok(set.revents != 0)
+}
+
+/// poll(2) for input, or for the end: whether it is input.
+pub fn has_input(fd: BorrowedFd) -> Result<bool> {
+    let mut set = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    loop {
+        // SAFETY: `set` is one live struct pollfd.
+        match done(unsafe { libc::poll(&raw mut set, 1, -1) }.into()) {
+            Err(super::Errno::EINTR) => {}
+            other => return other.map(|()| set.revents & libc::POLLIN != 0),
+        }
+    }
 }
 
 /// Whether the other end of a socket has been closed; does not wait, and leaves what is there to be read.

@@ -1,7 +1,8 @@
 //! What stat(2) does not tell of a file.
 
-use super::{Result, check, done};
+use super::{Errno, Result, check, done};
 use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// STATX_ATTR_IMMUTABLE.
 pub const IMMUTABLE: u64 = 0x10;
@@ -16,6 +17,16 @@ pub fn attributes(path: &CStr) -> Result<u64> {
     // SAFETY: `path` is NUL-terminated and `statx` a live struct that the kernel fills.
     done(unsafe { libc::syscall(libc::SYS_statx, libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_TYPE, &raw mut statx) })?;
     Ok(statx.stx_attributes)
+}
+
+/// statx(2), STATX_MNT_ID (Linux 5.8): the number, in mountinfo, of the mount by which it was opened.
+pub fn mount(fd: BorrowedFd) -> Result<u64> {
+    // SAFETY: `struct statx` is plain data, valid when zeroed.
+    let mut statx: libc::statx = unsafe { std::mem::zeroed() };
+    let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+    // SAFETY: `path` is NUL-terminated and `statx` a live struct that the kernel fills.
+    done(unsafe { libc::syscall(libc::SYS_statx, fd.as_raw_fd(), path, flags, libc::STATX_MNT_ID, &raw mut statx) })?;
+    if statx.stx_mask & libc::STATX_MNT_ID != 0 { Ok(statx.stx_mnt_id) } else { Err(Errno::ENOSYS) }
 }
 
 /// lgetxattr(2): how many bytes of the buffer the value takes.

@@ -12,6 +12,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod netlink;
+pub mod notify;
 pub mod pidfd;
 pub mod process;
 pub mod schedule;

@@ -1,4 +1,5 @@
-//! A socket to the kernel's network configuration, rtnetlink(7). It speaks of the network namespace in which it was made.
+//! Sockets to the kernel: of its network configuration, rtnetlink(7), and of its sockets, sock_diag(7). Each speaks of the network
+//! namespace in which it was made.
 
 use super::{Result, check, owned};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -7,6 +8,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 pub fn open() -> Result<OwnedFd> {
     // SAFETY: takes no pointers.
     owned(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) }.into())
+}
+
+/// The same, NETLINK_SOCK_DIAG.
+pub fn open_diag() -> Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_SOCK_DIAG) }.into())
 }
 
 /// send(2) of one message, to the kernel.

@@ -337,10 +337,8 @@ pub fn seccomp(program: &[crate::bpf::Insn], flags: u32) -> Result<()> {
 pub fn seccomp_listener(program: &[crate::bpf::Insn], flags: u32) -> Result<OwnedFd> {
     let program = FilterProgram { length: program.len() as u16, instructions: program.as_ptr() };
     // SAFETY: as for `seccomp`.
-    owned(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags | NEW_LISTENER, &raw const program) })
+    owned(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags | super::notify::NEW_LISTENER, &raw const program) })
 }
-
-const NEW_LISTENER: u32 = 1 << 3;
 
 /// Whether seccomp(2) knows all of `flags`: it looks at them before it looks for a program, and here there is none.
 pub fn takes_seccomp_flags(flags: u32) -> bool {

@@ -80,6 +80,53 @@ fn unix_address(path: &Path) -> Result<libc::sockaddr_un> {
     Ok(address)
 }
 
+/// As many bytes as any address of the kernel's has (struct sockaddr_storage).
+pub const LONGEST: usize = size_of::<libc::sockaddr_storage>();
+
+/// connect(2) to an address as the kernel reads it, of whatever family.
+pub fn connect_as_written(socket: BorrowedFd, address: &[u8]) -> Result<()> {
+    // SAFETY: the bytes are live, and as many as said.
+    done(unsafe { libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as libc::socklen_t) }.into())
+}
+
+/// The address of a Unix socket by its path, as [`connect_as_written`] takes it.
+pub fn named(path: &[u8]) -> Vec<u8> {
+    [&(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes(), path, &[0]].concat()
+}
+
+/// socket(2), AF_UNIX.
+pub fn unix_socket(kind: i32, protocol: i32) -> Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    owned(unsafe { libc::socket(libc::AF_UNIX, kind, protocol) }.into())
+}
+
+/// SO_DOMAIN: AF_*. ENOTSOCK: it is none.
+pub fn domain(socket: BorrowedFd) -> Result<i32> {
+    option(socket, libc::SO_DOMAIN, 0)
+}
+
+/// Not in `libc`; the same number wherever Linux has it.
+const SO_NETNS_COOKIE: i32 = 71;
+
+/// SO_NETNS_COOKIE, Linux 5.14: the network namespace in which it was made, by a number that no other ever has.
+pub fn network(socket: BorrowedFd) -> Result<u64> {
+    option(socket, SO_NETNS_COOKIE, 0)
+}
+
+/// Of the level SOL_SOCKET; `T` is a number.
+fn option<T: Copy>(socket: BorrowedFd, name: i32, mut value: T) -> Result<T> {
+    let mut size = size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` is live, writable and as long as said, and every pattern of bits is a number.
+    done(unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &raw mut size) }.into())?;
+    Ok(value)
+}
+
+/// fcntl(2), F_GETFL: whether calls on it wait.
+pub fn waits(socket: BorrowedFd) -> Result<bool> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) }.into()).map(|flags| flags as i32 & libc::O_NONBLOCK == 0)
+}
+
 /// listen(2): changes how many connections may wait to be accepted.
 pub fn listen(socket: BorrowedFd, waiting: i32) -> Result<()> {
     // SAFETY: takes no pointers.

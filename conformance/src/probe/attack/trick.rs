@@ -35,8 +35,11 @@ const VERBS: &[(Wall, &str)] = &[
     (Wall::Files, "create {w}/escapedir/made"),
 ];
 
+/// What it is kept from by, its name, and how it is done.
+type Trick = (Wall, &'static str, fn(&World) -> Outcome);
+
 /// More steps, or a thread of two.
-const TRICKS: &[(Wall, &str, fn(&World) -> Outcome)] = &[
+const TRICKS: &[Trick] = &[
     (Wall::Always, "a descriptor of the caller's", |_| inherited()),
     (Wall::Always, "a program that is another user's", |world| setuid(&world.fill("{out}/suid"))),
     (Wall::Always, "a process group outside", |_| group()),

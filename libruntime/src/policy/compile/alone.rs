@@ -149,6 +149,9 @@ fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
     if !request.policy.choices.dns.is_empty() {
         refuse("`dns` cannot be had: nobody can listen on port 53 for the sandbox alone");
     }
+    if !request.policy.choices.unix_sockets.is_empty() {
+        refuse("a Unix socket cannot be granted: without a network namespace nobody could tell it from others");
+    }
     if request.identity == Identity::Root && view.ids().0 != 0 {
         refuse("the command cannot be root: there is no user namespace");
     }

@@ -29,6 +29,8 @@ pub(super) fn wished(choices: &Choices, walk: &Walk, found: &mut Findings) -> Ve
         ("devices", Access::Read, devices(choices, walk, found)),
         ("caches", Access::Write, caches(choices, walk)),
         ("deny_secrets", Access::Deny, secrets),
+        // Seen, and held in place by a mount of its own: no other socket can be moved there.
+        ("unix_sockets", Access::Read, sockets(choices, walk).into_iter().map(|(path, _)| path.into()).collect()),
     ];
     let named = |(name, access, paths): (_, _, Vec<PathBuf>)| {
         paths.into_iter().map(move |path| (name, path, Wish { access, skip_missing: true }))
@@ -66,6 +68,20 @@ fn matching(path: &str, walk: &Walk) -> Vec<PathBuf> {
     let (Some(dir), Some(start)) = (stem.parent(), stem.file_name().and_then(|name| name.to_str())) else { return Vec::new() };
     let starts = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start));
     walk.list(dir).into_iter().filter(starts).filter(exists).collect()
+}
+
+/// The granted sockets that are there, as written and without links.
+pub(super) fn sockets<'a>(choices: &'a Choices, walk: &Walk) -> Vec<(&'a str, PathBuf)> {
+    let place = |path: &'a String| Some((path.as_str(), walk.trace(Path::new(path)).end.place()?));
+    choices.unix_sockets.iter().filter_map(place).collect()
+}
+
+/// The same, for those that make the connections; of what is not there it is said.
+pub(super) fn granted(choices: &Choices, walk: &Walk, found: &mut Findings) -> Vec<String> {
+    let there = sockets(choices, walk);
+    let missing = choices.unix_sockets.iter().filter(|path| !there.iter().any(|(name, _)| name == path));
+    found.warnings.extend(missing.map(|path| format!("there is no socket `{path}` on this host")));
+    there.into_iter().map(|(_, place)| place.to_string_lossy().into_owned()).collect()
 }
 
 pub(super) const TMP: &str = "/tmp";

@@ -22,6 +22,8 @@ pub(super) struct Ground {
     pub globs: Vec<String>,
     /// What they deny, and the name by which they match it.
     pub matched: Vec<(PathBuf, PathBuf)>,
+    /// Granted Unix sockets.
+    pub sockets: Vec<String>,
     /// Of a git directory, what may be written by choice.
     pub opened: Vec<PathBuf>,
     /// What names a resolver, which the sandbox has inside.

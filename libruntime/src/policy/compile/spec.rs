@@ -43,7 +43,7 @@ pub(super) fn spec(
         .set_process(Some(process::process(request, cwd, style, view)?))
         .set_hostname(None)
         .set_hooks(hooks(&placeholders, &request.routes, view)?)
-        .set_annotations(Some(annotations(request, style, &placeholders, &ground.globs, wall)?))
+        .set_annotations(Some(annotations(request, style, &placeholders, ground, wall)?))
         .set_linux(Some(linux(request, style, view)?));
     Ok(spec)
 }
@@ -151,7 +151,7 @@ fn annotations(
     request: &Request,
     style: Style,
     placeholders: &[String],
-    globs: &[String],
+    ground: &Ground,
     wall: Option<&Config>,
 ) -> Result<HashMap<String, String>> {
     let mut all = vec![
@@ -164,8 +164,14 @@ fn annotations(
     }
     all.extend(wall.map(super::wall::text).transpose()?.map(|text| (annotation::LANDLOCK, text)));
     all.extend(request.policy.choices.limits.wall.map(|seconds| (annotation::WALL_TIME, seconds.to_string())));
-    for (key, list) in [(annotation::PLACEHOLDERS, placeholders), (annotation::DENY_GLOBS, globs)] {
-        if !list.is_empty() {
+    let lists = [
+        (annotation::PLACEHOLDERS, placeholders, !placeholders.is_empty()),
+        (annotation::DENY_GLOBS, &ground.globs, !ground.globs.is_empty()),
+        // With none the sandbox has its own.
+        (annotation::UNIX_SOCKETS, &ground.sockets, style == Style::Sandbox),
+    ];
+    for (key, list, said) in lists {
+        if said {
             let json = serde_json::to_string(list).map_err(|e| Error::new(format!("cannot write `{key}`")).cause(e))?;
             all.push((key, json));
         }

@@ -362,6 +362,18 @@ fn choices_below_home_and_dev_are_paths_like_others() {
 }
 
 #[test]
+fn a_granted_socket_is_held_in_place_and_named_without_links() {
+    let extra = r#""/w/x.sock": "file", "/l": {"link": "/w"}"#;
+    let c = chosen(r#"{"unix_sockets": ["/l/x.sock", "/run/none"]}"#, vec![root(Read), project(Write)], extra);
+    let spec = serde_json::to_value(&c.bundle.spec).unwrap();
+    assert_eq!(spec["annotations"][annotation::UNIX_SOCKETS], r#"["/w/x.sock"]"#);
+    assert!(mounts(&c).iter().map(line).any(|line| line.starts_with("/w/x.sock /w/x.sock bind,ro")), "{:?}", mounts(&c));
+    assert_eq!(c.warnings, ["there is no socket `/run/none` on this host"]);
+    let none = chosen("{}", vec![root(Read)], "");
+    assert_eq!(serde_json::to_value(&none.bundle.spec).unwrap()["annotations"][annotation::UNIX_SOCKETS], "[]");
+}
+
+#[test]
 fn a_limit_is_a_cgroup_s_where_there_is_one_and_else_the_process_s_own() {
     let c = chosen(r#"{"limits": {"pids": 9, "memory": "1m", "files": 99, "wall": 5}}"#, vec![root(Read)], "");
     let spec = serde_json::to_value(&c.bundle.spec).unwrap();

@@ -1,7 +1,8 @@
 //! The object `codexrun`: what Codex's forms have no word for.
 
-use super::cursor::At;
+use super::cursor::{At, Text};
 use super::domain;
+use super::path::absolute;
 use crate::policy::choice::{Choices, FIELDS, GIT, LIMITS, Limits};
 use crate::policy::domain::KEYS;
 use crate::policy::isolation::ISOLATION;
@@ -30,9 +31,18 @@ pub(super) fn read(at: &At) -> Result<Choices> {
     }
     names(at, "devices", |name| choices.device(name))?;
     names(at, "caches", |name| choices.cache(name))?;
+    for path in at.option("unix_sockets").map_or(Ok(Vec::new()), |list| list.list("a list of paths"))? {
+        add_socket(&mut choices, &path.text("an absolute path")?)?;
+    }
     names(at, "accept_loss", |name| choices.accept(name))?;
     names(at, "allow_syscalls", |name| choices.allow(name))?;
     Ok(choices)
+}
+
+/// `/…`, `~` or `~/…`.
+pub(super) fn add_socket(choices: &mut Choices, path: &Text) -> Result<()> {
+    let absolute = absolute(path)?;
+    choices.unix_socket(&absolute.to_string_lossy()).map_err(|e| Error { place: path.error("").place, ..e })
 }
 
 fn names(at: &At, key: &str, mut add: impl FnMut(&str) -> Result<()>) -> Result<()> {

@@ -1,10 +1,12 @@
 //! `[permissions.NAME]`: a profile, what it extends, and the workspace roots it adds.
 
+use super::choice::add_socket;
 use super::cursor::{At, Text, quote};
 use super::domain;
 use super::filesystem;
 use super::path::{WORKSPACE_GLOB, glob_below, workspace_root};
 use super::preset::{Workspace, full_access, read_only, restricted, special};
+use crate::policy::choice::Choices;
 use crate::policy::domain::{Domains, KEYS};
 use crate::policy::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
 use crate::{Error, Result};
@@ -21,8 +23,12 @@ const BUILT_IN: &[(&str, Base)] = &[
 const MAX_CHAIN: usize = 64;
 
 const PROFILE: &[&str] = &["extends", "description", "workspace_roots", "filesystem", "network"];
+/// Keys of a network beside those of its proxy.
+const SOCKETS: &[&str] = &["enabled", "unix_sockets"];
 /// Keys of the network proxy, which a policy cannot ask for yet.
-const PROXY: &[&str] = &["dangerously_allow_all_unix_sockets", "unix_sockets"];
+const PROXY: &[&str] = &["dangerously_allow_all_unix_sockets"];
+/// Values of `unix_sockets`.
+const SOCKET: &[(&str, bool)] = &[("allow", true), ("deny", false), ("none", false)];
 
 /// The profile that `default_permissions` names.
 pub(super) fn read(config: &At, name: &Text, workspace: Workspace) -> Result<Policy> {
@@ -93,6 +99,9 @@ fn overlay(policy: &mut Policy, roots: &mut Vec<(PathBuf, bool)>, profile: &At) 
     }
     if let Some(table) = profile.get("network") {
         policy.network = network(&table)?.unwrap_or(policy.network);
+        if let Some(sockets) = table.get("unix_sockets") {
+            override_sockets(&mut policy.choices, &sockets)?;
+        }
         domain::overlay(policy.choices.proxy.get_or_insert_default(), &table)?;
     }
     if let Some(table) = profile.get("filesystem") {
@@ -114,12 +123,25 @@ fn network(at: &At) -> Result<Option<Network>> {
     if let Some(key) = at.items()?.into_iter().find(|item| PROXY.contains(&item.name().str)) {
         return Err(key.name().error(format!("`{}` is not supported yet", key.name().str)));
     }
-    let ours = |key: &str| key == "enabled" || KEYS.contains(&key) || domain::is_without_effect(key);
+    let ours = |key: &str| SOCKETS.contains(&key) || KEYS.contains(&key) || domain::is_without_effect(key);
     if let Some(stranger) = at.items()?.into_iter().find(|item| !ours(item.name().str)) {
-        return Err(stranger.unknown("a profile's network", &[&["enabled"], &KEYS[..]].concat()));
+        return Err(stranger.unknown("a profile's network", &[SOCKETS, &KEYS[..]].concat()));
     }
     let enabled = at.get("enabled").map(|on| on.bool()).transpose()?;
     Ok(enabled.map(|on| if on { Network::Enabled } else { Network::Restricted }))
+}
+
+/// `"/run/x.sock" = "allow"`; a child may take back what its parent allows.
+fn override_sockets(choices: &mut Choices, table: &At) -> Result<()> {
+    for item in table.items()? {
+        let (mut one, allowed) = (Choices::default(), item.word(SOCKET)?);
+        add_socket(&mut one, &item.name())?;
+        choices.unix_sockets.retain(|known| !one.unix_sockets.contains(known));
+        if allowed {
+            choices.unix_sockets.extend(one.unix_sockets);
+        }
+    }
+    Ok(())
 }
 
 /// An enabled network with domains is one behind a proxy; keys that say how the proxy should be ask for none.

@@ -54,6 +54,7 @@ fn choices() -> Value {
         let schema = match *name {
             "devices" => list(device.clone()),
             "caches" => list(words(CACHES)),
+            "unix_sockets" => list(json!({ "type": "string", "pattern": "^[/~]" })),
             "allow_syscalls" => list(json!({ "enum": SYSCALLS })),
             "git" => optional(words(GIT)),
             "isolation" => optional(words(ISOLATION)),
@@ -240,7 +241,7 @@ mod tests {
             json!({ "type": "disabled" }),
             json!({ "type": "read-only", "codexrun": { "private_tmp": true, "devices": ["dri", "/dev/fuse"], "git": "commit",
                 "caches": ["npm"], "allow_syscalls": ["tracing"], "deny_secrets": false, "landlock": true, "isolation": "auto",
-                "accept_loss": ["metadata"], "nested_git": null,
+                "accept_loss": ["metadata"], "nested_git": null, "unix_sockets": ["/run/x.sock", "~/y"],
                 "limits": { "pids": 9, "memory": "2g", "cpus": "1.5", "files": 3, "wall": 60 } } }),
             json!({ "type": "managed", "file_system": { "type": "unrestricted" }, "network": { "mode": "proxy" }, "codexrun": {
                 "dns": [443, 80], "proxy": { "domains": { "crates.io": "allow", "*.x.y": "deny" }, "mode": "limited",

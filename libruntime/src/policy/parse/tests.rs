@@ -268,6 +268,19 @@ fn a_child_profile_overrides_its_parent() {
 }
 
 #[test]
+fn unix_sockets_are_those_that_the_profile_allows_in_the_end() {
+    let parent = "permissions.b.network.unix_sockets = { '/run/a' = 'allow', '/run/b' = 'allow', '/run/c' = 'deny' }";
+    let child = "permissions.a = { extends = 'b', network.unix_sockets = { '/run/b' = 'deny', '~/d' = 'allow' } }";
+    let parsed = toml(&format!("default_permissions = 'a'\n{parent}\n{child}")).unwrap();
+    assert_eq!(parsed.policy.choices.unix_sockets, ["/run/a", "/home/u/d"]);
+    let parsed = json(r#"{"type": "read-only", "codexrun": {"unix_sockets": ["/run/a", "~/d"]}}"#).unwrap();
+    assert_eq!(parsed.policy.choices.unix_sockets, ["/run/a", "/home/u/d"]);
+    for wrong in [r#"["run/a"]"#, r#"[1]"#, r#""/run/a""#] {
+        assert!(json(&format!(r#"{{"type": "read-only", "codexrun": {{"unix_sockets": {wrong}}}}}"#)).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn a_workspace_root_is_literal_in_the_globs_below_it() {
     let text = "default_permissions = 'a'\npermissions.a.workspace_roots = { '/w[1]*' = true }\n\
          permissions.a.filesystem.':workspace_roots' = { '*.pem' = 'deny' }";
@@ -485,13 +498,13 @@ fn a_wrong_config_toml_is_refused_with_place_and_expectation() {
                 "c.toml:4:21: permissions.a.network.domains.\"a.b\": expected `allow` or `deny`, found `yes` (hint: read as config.toml)",
             ),
             (
-                "default_permissions = 'a'\n[permissions.a.network.unix_sockets]\n'/run/x' = 'allow'",
-                "c.toml:2:24: permissions.a.network.unix_sockets: `unix_sockets` is not supported yet (hint: read as config.toml)",
+                "default_permissions = 'a'\n[permissions.a.network.unix_sockets]\n'run/x' = 'allow'",
+                "c.toml:3:1: permissions.a.network.unix_sockets.\"run/x\": expected an absolute path or `~/…`, found `run/x` (hint: read as config.toml)",
             ),
             (
                 "default_permissions = 'a'\n[permissions.a.network]\non = true",
-                "c.toml:3:1: permissions.a.network.on: unknown field `on` in a profile's network; expected `enabled`, `domains`, `mode`, \
-                 `allow_local_binding`, `enable_socks5`, `proxy_url` or `socks_url` (hint: read as config.toml)",
+                "c.toml:3:1: permissions.a.network.on: unknown field `on` in a profile's network; expected `enabled`, `unix_sockets`, `domains`, \
+                 `mode`, `allow_local_binding`, `enable_socks5`, `proxy_url` or `socks_url` (hint: read as config.toml)",
             ),
             (
                 "default_permissions = 'a'\n[permissions.a.workspace_roots]\n'../x' = 1",

@@ -17,6 +17,7 @@ struct Messenger<'a> {
     text: &'a [u8],
     faults: BorrowedFd<'a>,
     step: u16,
+    looks: bool,
 }
 
 pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, child: &mut Child) -> Result<()> {
@@ -27,7 +28,7 @@ pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, child: &mut Chi
     let length = file::read(agent.message.as_fd(), &mut agent.text)?;
     let text = agent.text.get(..length).ok_or(Errno::EPROTO)?;
     let (socket, faults, step) = (agent.socket.as_fd(), child.faults.as_fd(), child.step);
-    let messenger = ManuallyDrop::new(Messenger { listener: OnceLock::new(), socket, text, faults, step });
+    let messenger = ManuallyDrop::new(Messenger { listener: OnceLock::new(), socket, text, faults, step, looks: agent.looks });
     match thread::beside(&mut agent.stack, deliver, &*messenger, || messenger.listener.get_or_init(load))? {
         Ok(_) => Ok(()),
         Err(errno) => Err(*errno),
@@ -52,6 +53,9 @@ fn deliver(messenger: &Messenger) {
 /// One state in one connection, which ends with it.
 fn tell(messenger: &Messenger, listener: BorrowedFd) -> Result<()> {
     file::send_with_fd(messenger.socket, listener, messenger.text)?;
+    if messenger.looks && file::read(messenger.socket, &mut [0])? == 0 {
+        return Err(Errno::EPIPE);
+    }
     file::hang_up(messenger.socket)?;
     file::close_copy(messenger.socket)?;
     file::close_copy(listener)

@@ -1,0 +1,312 @@
+//! Unix sockets: those made inside work, those of the host do not, although both are inodes of one tree. And attacks on the difference.
+
+use super::network::probes;
+use super::{Case, On, Play, appears, case, until};
+use crate::launch::Ran;
+use crate::report::{No, Verdict, fail, skip};
+use crate::runtime::{Column, Job};
+use nix::sys::signal::{Signal, kill};
+use std::fs::{self, Permissions};
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+pub const CASES: &[Case] = &[
+    case("its own work: by path, link, abstract name, as streams and packets (#8343)", On::Codexrun, own),
+    case("they work in every mode of the network", On::Codexrun, modes),
+    case("the host's are shut in every mode: by path, hard link, bind mount, abstract name, i386", On::Codexrun, hosts),
+    case("a granted one is reached, and no other (#39140)", On::Codexrun, granted),
+    case("a granted directory grants what is below it", On::Codexrun, granted_directory),
+    case("a name that is rewritten during connect(2) leads to no other socket", On::Codexrun, |p| {
+        raced(p, "unix-race {own} {host}")
+    }),
+    case("a link that is swapped during connect(2) leads to no other socket", On::Codexrun, |p| {
+        raced(p, "unix-swap {own} {host} {w}/link.sock")
+    }),
+    case("a socket of the host's in the place of its own is the host's", On::Codexrun, reused),
+    case("another sandbox's in the same directory is shut", On::Codexrun, others),
+    case("a socket that was made outside and sent in connects to nothing", On::Codexrun, received),
+    case("a connection that waits holds up no other, and a signal ends it", On::Codexrun, |p| {
+        all_ok(p, "workspace-write", &[], &["unix-patience {w}/full"])
+    }),
+    case("without the broker every connect(2) fails", On::Codexrun, bereft),
+    case("python: multiprocessing.Manager", On::Codexrun, manager),
+    case("postgres and psql on a socket in the workspace", On::Codexrun, postgres),
+];
+
+/// A socket of the host's that anybody may connect to.
+struct Host(UnixListener);
+
+impl Host {
+    fn at(path: &Path) -> Result<Host, No> {
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(0o777))?;
+        listener.set_nonblocking(true)?;
+        Ok(Host(listener))
+    }
+
+    /// How many connections have come.
+    fn reached(&self) -> usize {
+        std::iter::from_fn(|| self.0.accept().ok()).count()
+    }
+}
+
+fn unreached(ran: &Ran, host: &Host) -> Verdict {
+    match host.reached() {
+        0 => Ok(()),
+        n => fail(&ran.line, "no connection to the host's socket", n),
+    }
+}
+
+/// With the network on, over a writable workspace.
+fn enabled(play: &Play) -> Result<String, No> {
+    let policy = r#"{"type": "workspace-write", "network_access": true}"#;
+    Ok(play.scene.put("enabled.json", policy)?.display().to_string())
+}
+
+fn policies(play: &Play) -> Result<[String; 2], No> {
+    Ok(["workspace-write".to_owned(), enabled(play)?])
+}
+
+/// `{w}` is the workspace, `{own}` a name in it and `{host}` the host's socket there, of the same length.
+fn filled(play: &Play, probe: &str) -> String {
+    let w = play.scene.w().display().to_string();
+    probe.replace("{own}", &format!("{w}/its.sock")).replace("{host}", &format!("{w}/her.sock")).replace("{w}", &w)
+}
+
+fn answers(play: &Play, policy: &str, options: &[&str], list: &[&str]) -> Result<(Ran, Vec<String>), No> {
+    let list: Vec<String> = list.iter().map(|probe| filled(play, probe)).collect();
+    probes(play, policy, options, &list.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn all_ok(play: &Play, policy: &str, options: &[&str], list: &[&str]) -> Verdict {
+    let (ran, answers) = answers(play, policy, options, list)?;
+    ran.must(&format!("ok to all of {list:?}; they are {answers:?}"), ran.code == 0 && answers.iter().all(|a| a == "ok"))
+}
+
+const OWN: &[&str] =
+    &["unix-own {own}", "unix-own-abstract", "unix-own-packets {own}", "unix-stale {own}", "tcp-self", "tcp-self-v6", "udp-self"];
+
+fn own(play: &Play) -> Verdict {
+    all_ok(play, "workspace-write", &[], OWN)
+}
+
+fn modes(play: &Play) -> Verdict {
+    all_ok(play, &enabled(play)?, &[], OWN)?;
+    let proxy = ["--managed-network", "{}", "--env", "HTTP_PROXY=http://127.0.0.1:9"];
+    all_ok(play, "workspace-write", &proxy, OWN)
+}
+
+fn hosts(play: &Play) -> Verdict {
+    let (there, name) = (play.scene.w().join("her.sock"), format!("codexrun-test-{}", std::process::id()));
+    let host = Host::at(&there)?;
+    let abstracted = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    fs::hard_link(&there, play.scene.w().join("hard.sock"))?;
+    let (bound, _mount) = (play.scene.w().join("bound.sock"), Mounted::over(&there, &play.scene.w().join("bound.sock"))?);
+    let list = [
+        "unix-connect {host}",
+        "unix-connect {w}/hard.sock",
+        "unix-connect {w}/../w/her.sock",
+        "i386-connect {host}",
+        "unix-dgram-connect {host}",
+        "unix-sendto {host}",
+        "pair-dgram-sendto {host}",
+    ];
+    let also = [format!("unix-connect {}", bound.display()), format!("unix-abstract {name}")];
+    let list: Vec<&str> = list.into_iter().chain(also.iter().map(String::as_str)).collect();
+    for policy in policies(play)? {
+        let (ran, answers) = answers(play, &policy, &[], &list)?;
+        let shut = |(n, answer): (usize, &String)| answer == if n + 1 == list.len() { "ECONNREFUSED" } else { "EPERM" };
+        ran.must(&format!("no to all of {list:?}; they are {answers:?}"), answers.iter().enumerate().all(shut))?;
+        unreached(&ran, &host)?;
+    }
+    drop(abstracted);
+    Ok(())
+}
+
+/// A bind mount, gone with this.
+struct Mounted(Option<PathBuf>);
+
+impl Mounted {
+    /// Who may not mount has one inode less to try.
+    fn over(what: &Path, at: &Path) -> Result<Mounted, No> {
+        use nix::mount::{MsFlags, mount};
+        fs::write(at, "")?;
+        let none: Option<&str> = None;
+        let mounted = mount(Some(what), at, none, MsFlags::MS_BIND, none);
+        if mounted.is_err() {
+            fs::remove_file(at)?;
+            fs::hard_link(what, at)?;
+        }
+        Ok(Mounted(mounted.is_ok().then(|| at.to_owned())))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Some(at) = &self.0 {
+            let _ = nix::mount::umount(at);
+        }
+    }
+}
+
+fn granted(play: &Play) -> Verdict {
+    let (there, beside) = (play.scene.out().join("granted.sock"), play.scene.out().join("other.sock"));
+    let (host, other) = (Host::at(&there)?, Host::at(&beside)?);
+    let (there, list) = (there.display().to_string(), [&there, &beside].map(|path| format!("unix-connect {}", path.display())));
+    for policy in policies(play)? {
+        let (ran, answers) = answers(play, &policy, &["--unix-socket", &there], &list.each_ref().map(String::as_str))?;
+        ran.must(&format!("ok and EPERM; they are {answers:?}"), answers == ["ok", "EPERM"])?;
+        unreached(&ran, &other)?;
+        if host.reached() != 1 {
+            return fail(&ran.line, "one connection", "none");
+        }
+    }
+    let managed = ["--managed-network", "{}", "--env", "HTTP_PROXY=http://127.0.0.1:9", "--unix-socket", &there];
+    all_ok(play, "read-only", &managed, &[&list[0]])
+}
+
+fn granted_directory(play: &Play) -> Verdict {
+    let dir = play.scene.out().join("sockets");
+    play.dir(&dir.join("below"))?;
+    let (host, beside) = (Host::at(&dir.join("below/it.sock"))?, Host::at(&play.scene.out().join("other.sock"))?);
+    let list =
+        ["sockets/below/it.sock", "other.sock"].map(|name| format!("unix-connect {}", play.scene.out().join(name).display()));
+    let options = ["--unix-socket", &dir.display().to_string()];
+    let (ran, answers) = answers(play, "workspace-write", &options, &list.each_ref().map(String::as_str))?;
+    ran.must(&format!("ok and EPERM; they are {answers:?}"), answers == ["ok", "EPERM"] && host.reached() == 1)?;
+    unreached(&ran, &beside)
+}
+
+fn raced(play: &Play, attack: &str) -> Verdict {
+    let host = Host::at(&play.scene.w().join("her.sock"))?;
+    for policy in policies(play)? {
+        let (ran, answers) = answers(play, &policy, &[], &[attack])?;
+        ran.must("ok: its own was reached, and no other", answers == ["ok"])?;
+        unreached(&ran, &host)?;
+    }
+    Ok(())
+}
+
+/// Starts one probe, and waits until it says that it is ready.
+fn started(play: &Play, column: &Column, name: &str, probe: &str) -> Result<crate::launch::Running, No> {
+    let (list, exe) = (play.scene.w().join(name), play.scene.w().join("bin/probe").display().to_string());
+    fs::write(&list, format!("0\t{}\n", filled(play, probe).replace(' ', "\t")))?;
+    let running = column.start(&play.scene, &Job::new("workspace-write", &play.scene, &[&exe, &list.display().to_string()]))?;
+    appears(&play.scene.w().join("ready"))?;
+    Ok(running)
+}
+
+fn answered(running: crate::launch::Running, expected: &str) -> Verdict {
+    let ran = running.finish()?;
+    ran.must(expected, ran.out.starts_with(&format!("0\t{expected}\t")))
+}
+
+fn reused(play: &Play) -> Verdict {
+    let running = started(play, play.column, "list.txt", "unix-reuse {w}/again.sock {w}/ready {w}/go")?;
+    let host = Host::at(&play.scene.w().join("again.sock"))?;
+    fs::write(play.scene.w().join("go"), "")?;
+    answered(running, "EPERM")?;
+    if host.reached() == 0 { Ok(()) } else { fail("(the host)", "no connection", "one") }
+}
+
+fn others(play: &Play) -> Verdict {
+    let running = started(play, play.column, "first.txt", "unix-serve {w}/one.sock {w}/ready {w}/go")?;
+    for policy in policies(play)? {
+        let (ran, answers) = answers(play, &policy, &[], &["unix-connect {w}/one.sock"])?;
+        ran.must(&format!("ECONNREFUSED; it is {answers:?}"), answers == ["ECONNREFUSED"])?;
+    }
+    fs::write(play.scene.w().join("go"), "")?;
+    answered(running, "ok")
+}
+
+fn received(play: &Play) -> Verdict {
+    let name = format!("codexrun-test-sent-{}", std::process::id());
+    let (host, abstracted) = (Host::at(&play.scene.w().join("her.sock"))?, SocketAddr::from_abstract_name(&name)?);
+    let _abstracted = UnixListener::bind_addr(&abstracted)?;
+    let running = started(play, play.column, "list.txt", &format!("unix-received {{w}}/in.sock {{w}}/ready {{host}} {name}"))?;
+    let to = UnixStream::connect(play.scene.w().join("in.sock"))?;
+    send_a_socket(&to)?;
+    answered(running, "ok")?;
+    if host.reached() == 0 { Ok(()) } else { fail("(the host)", "no connection", "one") }
+}
+
+/// One that is not connected, of the host's network namespace.
+fn send_a_socket(to: &UnixStream) -> Result<(), No> {
+    use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, socket};
+    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
+    let (fds, mut space) = ([socket.as_fd()], [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(to, &[std::io::IoSlice::new(b"s")], &mut control, SendFlags::empty()).map_err(std::io::Error::from)?;
+    Ok(())
+}
+
+/// Its broker is the process of codexrun's name that has one capability.
+fn bereft(play: &Play) -> Verdict {
+    let _host = Host::at(&play.scene.w().join("her.sock"))?;
+    let script = format!(
+        ": > ready; while [ ! -e go ]; do sleep 0.02; done; exec {} {}",
+        play.scene.w().join("bin/probe").display(),
+        play.scene.w().join("list.txt").display()
+    );
+    let probes = "0\tunix-connect\t{host}\n1\tunix-own\t{own}\n2\ttcp-self\n";
+    fs::write(play.scene.w().join("list.txt"), filled(play, probes))?;
+    let running = play.column.start(&play.scene, &Job::sh("workspace-write", &play.scene, &script))?;
+    appears(&play.scene.w().join("ready"))?;
+    let brokers = || crate::launch::processes().into_iter().filter(|(pid, ..)| is_broker(*pid)).collect::<Vec<_>>();
+    until("there is a broker", || brokers().len() == 1)?;
+    for (pid, ..) in brokers() {
+        kill(pid, Signal::SIGKILL).map_err(std::io::Error::from)?;
+    }
+    until("it is gone", || brokers().is_empty())?;
+    fs::write(play.scene.w().join("go"), "")?;
+    let ran = running.finish()?;
+    let shut = |n: usize| ran.out.lines().any(|line| line.starts_with(&format!("{n}\tENOSYS")));
+    ran.must("ENOSYS to all three", (0..3).all(shut))
+}
+
+fn is_broker(pid: nix::unistd::Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let dead = status.contains("State:\tZ");
+    status.contains("CapPrm:\t0000000000080000\n") && status.contains("Name:\tcodexrun\n") && !dead
+}
+
+fn manager(play: &Play) -> Verdict {
+    if !Path::new("/usr/bin/python3").exists() {
+        return skip("there is no /usr/bin/python3");
+    }
+    let script = "from multiprocessing import Manager, Process\n\
+                  def put(d, n): d[n] = n * n\n\
+                  if __name__ == '__main__':\n\
+                  \x20   with Manager() as m:\n\
+                  \x20       d = m.dict(); all = [Process(target=put, args=(d, n)) for n in range(4)]\n\
+                  \x20       [p.start() for p in all]; [p.join() for p in all]\n\
+                  \x20       print(sorted(d.items()))\n";
+    fs::write(play.scene.w().join("m.py"), script)?;
+    for policy in policies(play)? {
+        let ran = play.sh(policy, "TMPDIR=$PWD python3 m.py")?;
+        ran.must("the squares", ran.code == 0 && ran.out == "[(0, 0), (1, 1), (2, 4), (3, 9)]\n")?;
+    }
+    Ok(())
+}
+
+/// Debian's; of its programs only these two are needed.
+fn postgres(play: &Play) -> Verdict {
+    if play.column.actor.is_root() {
+        return skip("postgres refuses to run as root");
+    }
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let Some(bin) = versions.filter(|bin| bin.join("initdb").exists() && bin.join("postgres").exists()).max() else {
+        return skip("there is no postgres below /usr/lib/postgresql");
+    };
+    let script = format!(
+        "PATH={}:$PATH; d=$PWD/db; initdb -D $d -A trust > log 2>&1 && pg_ctl -D $d -l log -w -o \"-k $PWD -c listen_addresses=''\" \
+         start > /dev/null && psql -h $PWD -d postgres -Atc 'select 6*7'; pg_ctl -D $d -m immediate stop > /dev/null",
+        bin.display()
+    );
+    let ran = play.write(&script)?;
+    ran.must("42", ran.out == "42\n")
+}

@@ -1,0 +1,269 @@
+//! Named sockets of the sandbox's own, and attacks on whoever tells them from the host's.
+
+use crate::Verb;
+use crate::outcome::{Outcome, word};
+use crate::socket::{address, socket};
+use crate::syscall::{Arg, call};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Every verb of this file.
+pub const VERBS: &[Verb] = &[
+    ("unix-own", |a| own(a[0])),
+    ("unix-own-abstract", |_| own_abstract()),
+    ("unix-own-packets", |a| own_packets(a[0])),
+    ("unix-stale", |a| stale(a[0])),
+    ("unix-race", |a| race(a[0], a[1])),
+    ("unix-swap", |a| swap(a[0], a[1], a[2])),
+    ("unix-serve", |a| serve(a[0], a[1], a[2])),
+    ("unix-reuse", |a| reuse(a[0], a[1], a[2])),
+    ("unix-received", |a| received(a[0], a[1], a[2], a[3])),
+    ("unix-patience", |a| patience(a[0])),
+    ("unix-connect", |a| Ok(UnixStream::connect(a[0]).map(|_| String::new())?)),
+    ("i386-connect", |a| i386_connect(a[0])),
+];
+
+/// How long an attack that depends on luck is tried.
+const ATTACK: Duration = Duration::from_millis(400);
+
+fn say(mut from: UnixStream, to: &UnixListener) -> Outcome {
+    let (mut peer, _) = to.accept()?;
+    from.write_all(b"hello")?;
+    drop(from);
+    let mut text = String::new();
+    peer.read_to_string(&mut text)?;
+    if text == "hello" { Ok(String::new()) } else { word("differs", text) }
+}
+
+/// By an absolute path, a relative one, and one with `..` and a link; names are those that were given.
+fn own(path: &str) -> Outcome {
+    let server = UnixListener::bind(path)?;
+    let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let link = format!("{path}.link");
+    symlink(name, &link)?;
+    std::env::set_current_dir(dir)?;
+    let up = format!("../{}/{name}", dir.rsplit('/').next().unwrap_or_default());
+    for by in [path, name, &up, &link] {
+        let client = UnixStream::connect(by)?;
+        let peer = client.peer_addr()?;
+        if peer.as_pathname().is_none_or(|peer| peer.to_str() != Some(path)) {
+            return word("misnamed", format!("{peer:?}"));
+        }
+        say(client, &server)?;
+    }
+    std::fs::remove_file(&link)?;
+    Ok(std::fs::remove_file(path).map(|()| String::new())?)
+}
+
+fn own_abstract() -> Outcome {
+    let name = SocketAddr::from_abstract_name("codexrun-test-own")?;
+    let server = UnixListener::bind_addr(&name)?;
+    say(UnixStream::connect_addr(&name)?, &server)
+}
+
+fn own_packets(path: &str) -> Outcome {
+    let [server, client] = [(), ()].map(|()| socket(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0));
+    let (server, client, name) = (server?, client?, address(path));
+    let at = |fd: &OwnedFd| Arg::Int(fd.as_raw_fd().into());
+    call(libc::SYS_bind, [at(&server), Arg::In(&name), Arg::Int(name.len() as i64)])?;
+    call(libc::SYS_listen, [at(&server), Arg::Int(1)])?;
+    call(libc::SYS_connect, [at(&client), Arg::In(&name), Arg::Int(name.len() as i64)])?;
+    Ok(std::fs::remove_file(path).map(|()| String::new())?)
+}
+
+/// What tmux, gradle and postgres go by: a name that nobody listens at any more.
+fn stale(path: &str) -> Outcome {
+    drop(UnixListener::bind(path)?);
+    let refused = UnixStream::connect(path);
+    std::fs::remove_file(path)?;
+    match refused {
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => Ok(String::new()),
+        other => word("not-refused", format!("{other:?}")),
+    }
+}
+
+/// Many connections, while something changes; none may have reached another name than `own`.
+fn only(own: &str, connect: impl Fn() -> std::io::Result<UnixStream>) -> Outcome {
+    let (end, mut reached, mut refused) = (Instant::now() + ATTACK, 0, 0);
+    while Instant::now() < end {
+        match connect().and_then(|stream| stream.peer_addr()) {
+            Ok(peer) if peer.as_pathname().is_some_and(|peer| peer.to_str() == Some(own)) => reached += 1,
+            Ok(peer) => return word("reached", format!("{peer:?}")),
+            Err(_) => refused += 1,
+        }
+    }
+    match (reached, refused) {
+        (1.., 1..) => Ok(format!("{reached} of its own, {refused} refused")),
+        counts => word("no-race", format!("{counts:?}")),
+    }
+}
+
+/// Accepts and forgets, so that the queue is never full.
+fn listening(path: &str, over: &AtomicBool, during: impl FnOnce() -> Outcome) -> Outcome {
+    let server = UnixListener::bind(path)?;
+    server.set_nonblocking(true)?;
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                while server.accept().is_ok() {}
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let done = during();
+        over.store(true, Relaxed);
+        done
+    });
+    std::fs::remove_file(path)?;
+    done
+}
+
+/// A thread rewrites the name all the time that connect(2) is made with it.
+fn race(own: &str, host: &str) -> Outcome {
+    use std::sync::atomic::AtomicU8;
+    let (own_name, host_name, over) = (address(own), address(host), AtomicBool::new(false));
+    let length = own_name.len().max(host_name.len());
+    let name: Vec<AtomicU8> = (0..length).map(|n| AtomicU8::new(own_name.get(n).copied().unwrap_or(0))).collect();
+    let write = |bytes: &[u8]| name.iter().enumerate().for_each(|(n, to)| to.store(bytes.get(n).copied().unwrap_or(0), Relaxed));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                write(&host_name);
+                write(&own_name);
+            }
+        });
+        listening(own, &over, || {
+            only(own, || {
+                let errno = std::io::Error::from_raw_os_error;
+                let client = socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).map_err(errno)?;
+                let (at, length) = (name.as_ptr() as i64, length as i64);
+                call(libc::SYS_connect, [Arg::Int(client.as_raw_fd().into()), Arg::Int(at), Arg::Int(length)]).map_err(errno)?;
+                Ok(UnixStream::from(client))
+            })
+        })
+    })
+}
+
+/// A link leads to its own socket and to the host's, by turns.
+fn swap(own: &str, host: &str, link: &str) -> Outcome {
+    let (over, new) = (AtomicBool::new(false), format!("{link}.new"));
+    symlink(own, link)?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                for target in [host, own] {
+                    let _ = symlink(target, &new).and_then(|()| std::fs::rename(&new, link));
+                }
+            }
+        });
+        listening(own, &over, || only(own, || UnixStream::connect(link)))
+    })?;
+    Ok(std::fs::remove_file(link).map(|()| String::new())?)
+}
+
+fn appears(path: &str) {
+    while !std::path::Path::new(path).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Listens until it is told to go on.
+fn serve(path: &str, ready: &str, go: &str) -> Outcome {
+    let server = UnixListener::bind(path)?;
+    std::fs::write(ready, "")?;
+    appears(go);
+    server.set_nonblocking(true)?;
+    match server.accept() {
+        Ok(_) => word("reached", path),
+        Err(_) => Ok(String::new()),
+    }
+}
+
+/// Its own socket goes; the host makes one of the same name, perhaps of the same inode.
+fn reuse(path: &str, ready: &str, go: &str) -> Outcome {
+    let server = UnixListener::bind(path)?;
+    UnixStream::connect(path)?;
+    drop(server);
+    std::fs::remove_file(path)?;
+    std::fs::write(ready, "")?;
+    appears(go);
+    Ok(UnixStream::connect(path).map(|_| String::new())?)
+}
+
+/// The host sends a socket of its own, not connected: its names are those of the host's network namespace.
+fn received(path: &str, ready: &str, host: &str, name: &str) -> Outcome {
+    let server = UnixListener::bind(path)?;
+    std::fs::write(ready, "")?;
+    let (peer, _) = server.accept()?;
+    let mut control = [0; 24];
+    let mut byte = [0];
+    let iov = words(&[byte.as_mut_ptr() as u64, 1]);
+    let mut header = words(&[0, 0, iov.as_ptr() as u64, 1, control.as_mut_ptr() as u64, control.len() as u64, 0]);
+    call(libc::SYS_recvmsg, [Arg::Int(peer.as_raw_fd().into()), Arg::Out(&mut header), Arg::Int(0)])?;
+    let fd = i32::from_ne_bytes([control[16], control[17], control[18], control[19]]);
+    let abstracted = [&(libc::AF_UNIX as u16).to_ne_bytes(), &b"\0"[..], name.as_bytes()].concat();
+    for to in [address(host), address(path), abstracted] {
+        if call(libc::SYS_connect, [Arg::Int(fd.into()), Arg::In(&to), Arg::Int(to.len() as i64)]) != Err(libc::EPERM) {
+            return word("not-refused", String::from_utf8_lossy(&to));
+        }
+    }
+    Ok(String::new())
+}
+
+fn words(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_ne_bytes()).collect()
+}
+
+static HANDLED: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn handled(_: i32) {
+    HANDLED.store(1, Relaxed);
+}
+
+/// A connection that waits keeps no other from being made, and ends for a signal that has a handler.
+fn patience(path: &str) -> Outcome {
+    let full = socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)?;
+    let (name, other) = (address(path), format!("{path}.other"));
+    call(libc::SYS_bind, [Arg::Int(full.as_raw_fd().into()), Arg::In(&name), Arg::Int(name.len() as i64)])?;
+    call(libc::SYS_listen, [Arg::Int(full.as_raw_fd().into()), Arg::Int(0)])?;
+    let _queued = UnixStream::connect(path)?;
+    let began = Instant::now();
+    let waiter = std::thread::spawn({
+        let path = path.to_owned();
+        move || UnixStream::connect(path).map(|_| ())
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    let server = UnixListener::bind(&other)?;
+    say(UnixStream::connect(&other)?, &server)?;
+    if waiter.is_finished() || began.elapsed() > Duration::from_secs(2) {
+        return word("not-waiting", format!("{:?}", began.elapsed()));
+    }
+    // Now there is room: the waiter gets on.
+    call(libc::SYS_accept, [Arg::Int(full.as_raw_fd().into()), Arg::Null, Arg::Null])?;
+    waiter.join().map_err(|_| std::io::Error::other("the waiter"))??;
+    let interrupted = crate::syscall::interrupted_in(100, handled, || UnixStream::connect(path).map(|_| ()));
+    for made in [path, &other] {
+        std::fs::remove_file(made)?;
+    }
+    match interrupted {
+        Err(e) if e.raw_os_error() == Some(libc::EINTR) && HANDLED.load(Relaxed) == 1 => Ok(String::new()),
+        other => word("not-interrupted", format!("{other:?}")),
+    }
+}
+
+/// connect(2) by its own number in the i386 table.
+#[cfg(target_arch = "x86_64")]
+fn i386_connect(path: &str) -> Outcome {
+    use crate::syscall::{int80, page};
+    let (fd, to) = (int80(359, [libc::AF_UNIX as u32, libc::SOCK_STREAM as u32, 0, 0, 0, 0])?, address(path));
+    Ok(int80(362, [fd as u32, page(&to)? as u32, to.len() as u32, 0, 0, 0])?.to_string())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn i386_connect(_: &str) -> Outcome {
+    word("no-such-table", "")
+}

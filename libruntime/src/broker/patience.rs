@@ -1,0 +1,112 @@
+//! A connect(2) that may wait: by a process of its own, so that the broker need not. It ends when its caller does, and gives up for a
+//! signal that its caller has a handler for, as the call itself would.
+
+use crate::sys::notify::{self, Asked};
+use crate::sys::process::{self, Cloned, Pid};
+use crate::sys::{Errno, Result, signal, socket};
+use std::os::fd::BorrowedFd;
+
+/// Milliseconds between two looks at the caller.
+const LOOK: u32 = 20;
+/// The kernel's word to itself, include/linux/errno.h: the handler says whether the call is made again or fails with EINTR. To be said only
+/// to a thread that has a signal before it, which comes between the call and its return.
+const ERESTARTSYS: i32 = 512;
+
+/// Connects, and answers, in the background.
+pub(super) fn connect(listener: BorrowedFd, asked: &Asked, socket: BorrowedFd, address: &[u8]) -> Result<()> {
+    match process::clone(0)? {
+        Cloned::Child => {
+            let with = wait(listener, asked, socket, address).unwrap_or_else(|errno| Some(Err(errno as i32)));
+            let told = with.map_or(Ok(()), |with| notify::answer(listener, asked.id, with));
+            process::exit(told.is_err().into())
+        }
+        Cloned::Parent(..) => Ok(()),
+    }
+}
+
+/// `None`: the caller is gone.
+fn wait(
+    listener: BorrowedFd,
+    asked: &Asked,
+    socket: BorrowedFd,
+    address: &[u8],
+) -> Result<Option<std::result::Result<i64, i32>>> {
+    process::set_death_signal(libc::SIGKILL)?;
+    signal::interrupt_every(LOOK)?;
+    signal::set_mask(&signal::Set::all_but(&[libc::SIGALRM]))?;
+    loop {
+        match socket::connect_as_written(socket, address) {
+            Err(Errno::EINTR) if !notify::still_waits(listener, asked.id) => return Ok(None),
+            Err(Errno::EINTR) if Status::of(asked.thread)?.is_interrupted() => return Ok(Some(Err(ERESTARTSYS))),
+            Err(Errno::EINTR) => {}
+            other => return Ok(Some(other.map(|()| 0).map_err(|errno| errno as i32))),
+        }
+    }
+}
+
+/// What proc_pid_status(5) says of a thread.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Status {
+    /// Of which process it is.
+    pub process: Pid,
+    threads: u64,
+    /// Bit n for signal n + 1.
+    pending: u64,
+    pending_for_all: u64,
+    blocked: u64,
+    caught: u64,
+}
+
+impl Status {
+    pub fn of(thread: Pid) -> Result<Status> {
+        let text = std::fs::read_to_string(format!("/proc/{thread}/status")).map_err(|_| Errno::ESRCH)?;
+        Status::parse(&text).ok_or(Errno::EPROTO)
+    }
+
+    fn parse(text: &str) -> Option<Status> {
+        let mut status = Status::default();
+        for (name, value) in text.lines().filter_map(|line| line.split_once(":\t")) {
+            let set = || u64::from_str_radix(value, 16).ok();
+            match name {
+                "Tgid" => status.process = value.parse().ok()?,
+                "Threads" => status.threads = value.parse().ok()?,
+                "SigPnd" => status.pending = set()?,
+                "ShdPnd" => status.pending_for_all = set()?,
+                "SigBlk" => status.blocked = set()?,
+                "SigCgt" => status.caught = set()?,
+                _ => {}
+            }
+        }
+        (status.process != 0).then_some(status)
+    }
+
+    /// Whether a handler of this very thread will run. A signal of the process may be another thread's to handle.
+    fn is_interrupted(&self) -> bool {
+        let for_all = if self.threads == 1 { self.pending_for_all } else { 0 };
+        (self.pending | for_all) & self.caught & !self.blocked != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_interrupts_the_thread_that_will_handle_it() {
+        let status = |threads: &str, own: &str, all: &str, blocked: &str, caught: &str| {
+            let text =
+                format!("Tgid:\t7\nThreads:\t{threads}\nSigPnd:\t{own}\nShdPnd:\t{all}\nSigBlk:\t{blocked}\nSigCgt:\t{caught}\n");
+            Status::parse(&text).unwrap().is_interrupted()
+        };
+        assert!(
+            status("1", "2000", "0", "0", "2000")
+                && status("9", "2000", "0", "0", "2000")
+                && status("1", "0", "2000", "0", "2000")
+        );
+        assert!(!status("2", "0", "2000", "0", "2000"), "perhaps of another thread");
+        assert!(!status("1", "2000", "0", "2000", "2000"), "blocked");
+        assert!(!status("1", "2000", "0", "0", "1000"), "no handler");
+        assert_eq!((Status::parse(""), Status::parse("Tgid:\tx\n")), (None, None));
+        assert_eq!(Status::of(std::process::id() as Pid).unwrap().process, std::process::id() as Pid);
+    }
+}

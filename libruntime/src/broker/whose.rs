@@ -1,0 +1,116 @@
+//! Who listens where, as the kernel knows it (sock_diag(7), UNIX_DIAG_VFS). A socket is of the network namespace that it was made in, so
+//! what is listed in the sandbox's was made in the sandbox.
+
+use crate::sys::{Errno, Result, netlink};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The sockets of the network namespace in which it was opened.
+pub(super) struct Listing(OwnedFd);
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// NLM_F_REQUEST | NLM_F_DUMP.
+const DUMP: u16 = 0x301;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// TCP_LISTEN, in which state Unix sockets listen too.
+const LISTENING: u32 = 1 << 10;
+const UDIAG_SHOW_VFS: u32 = 2;
+const UNIX_DIAG_VFS: u16 = 1;
+/// struct nlmsghdr, struct unix_diag_msg, struct nlattr.
+const HEADER: usize = 16;
+const MESSAGE: usize = 16;
+const ATTRIBUTE: usize = 4;
+
+impl Listing {
+    pub fn open() -> Result<Listing> {
+        netlink::open_diag().map(Listing)
+    }
+
+    /// Whether somebody listens at this file: device and inode as the kernel numbers them.
+    pub fn has(&self, id: (u32, u32)) -> Result<bool> {
+        netlink::send(self.0.as_fd(), &request())?;
+        let (mut buffer, mut found) = (vec![0; 32 * 1024], false);
+        loop {
+            let length = netlink::receive(self.0.as_fd(), &mut buffer)?;
+            for (kind, body) in messages(&buffer[..length]) {
+                match kind {
+                    NLMSG_DONE => return Ok(found),
+                    NLMSG_ERROR => return Err(Errno::ECONNREFUSED),
+                    _ => found |= vfs(body) == Some(id),
+                }
+            }
+        }
+    }
+}
+
+fn request() -> Vec<u8> {
+    let mut text = Vec::with_capacity(40);
+    let mut word = |word: u32| text.extend(word.to_ne_bytes());
+    word(40);
+    word(u32::from_ne_bytes([SOCK_DIAG_BY_FAMILY.to_ne_bytes(), DUMP.to_ne_bytes()].concat().try_into().unwrap_or_default()));
+    [0, 0].into_iter().for_each(&mut word); // sequence number, sender
+    word(u32::from_ne_bytes([libc::AF_UNIX as u8, 0, 0, 0]));
+    [LISTENING, 0, UDIAG_SHOW_VFS, u32::MAX, u32::MAX].into_iter().for_each(word);
+    text
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+/// The kind and the body of each; netlink(7).
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = word(bytes, 0)? as usize;
+        let message = (half(bytes, 4)?, bytes.get(HEADER..length)?);
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
+}
+
+/// Device and inode of the file that a socket is bound to.
+fn vfs(message: &[u8]) -> Option<(u32, u32)> {
+    let mut rest = message.get(MESSAGE..)?;
+    loop {
+        let length = usize::from(half(rest, 0)?);
+        if half(rest, 2)? == UNIX_DIAG_VFS {
+            return Some((word(rest, ATTRIBUTE + 4)?, word(rest, ATTRIBUTE)?));
+        }
+        rest = rest.get(length.max(ATTRIBUTE).next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_socket_is_listed_while_somebody_listens_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (listener, listing) = (UnixListener::bind(&path).unwrap(), Listing::open().unwrap());
+        let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        let place = crate::sys::file::open_at(crate::sys::file::cwd(), &path, libc::O_PATH).unwrap();
+        let id = super::super::place::number(std::process::id() as i32, place.as_fd()).unwrap();
+        assert_eq!(listing.has(id), Ok(true));
+        assert_eq!(listing.has((id.0, id.1 ^ 1)), Ok(false));
+        assert_eq!(listing.has((id.0 ^ 1, id.1)), Ok(false));
+        drop(listener);
+        assert_eq!(listing.has(id), Ok(false));
+    }
+
+    #[test]
+    fn garbage_is_no_message() {
+        assert_eq!(messages(&[0; 40]).count(), 0);
+        assert_eq!(messages(&[255; 40]).count(), 0);
+        assert_eq!(vfs(&[0; 17]), None);
+        assert_eq!(vfs(&[0; 200]), None);
+        assert_eq!(vfs(&[9; 200]), None);
+    }
+}

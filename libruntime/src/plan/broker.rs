@@ -1,0 +1,239 @@
+//! `dev.codexrun.unix-sockets`: Unix sockets of the container's own, and none of the host's but those granted. What the filter of
+//! config.json says of them, which other runtimes obey, gives way to these rules.
+
+use super::op::{Broker, ParentOp};
+use super::{Draft, ParentStep, annotation_of};
+use crate::{Error, Result, annotation};
+use oci_spec::runtime::{
+    LinuxIdMapping, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompOperator, LinuxSyscall,
+    LinuxSyscallBuilder, Spec,
+};
+use std::path::PathBuf;
+
+/// What becomes of a call under conditions on its arguments, (which, mask, value).
+type Rule = (&'static str, &'static [(usize, u64, u64)], Action);
+
+const INT: u64 = 0xffff_ffff;
+const AF_UNIX: u64 = 1;
+const SOCK_MASK: u64 = 0xf; // the rest are SOCK_CLOEXEC and SOCK_NONBLOCK
+const SOCK_DGRAM: u64 = 2;
+const SOCK_RAW: u64 = 3; // of AF_UNIX the same
+
+/// Always. sendto(2) and sendmsg(2) take a name for a datagram, and for nothing else of AF_UNIX (unix(7)); so where there are no datagram
+/// sockets, connect(2) alone reaches a name.
+const SHUT: &[Rule] = &[
+    ("socket", &[(0, INT, AF_UNIX), (1, SOCK_MASK, SOCK_DGRAM)], Action::ScmpActErrno),
+    ("socket", &[(0, INT, AF_UNIX), (1, SOCK_MASK, SOCK_RAW)], Action::ScmpActErrno),
+    ("socketpair", &[(1, SOCK_MASK, SOCK_DGRAM)], Action::ScmpActErrno),
+    ("socketpair", &[(1, SOCK_MASK, SOCK_RAW)], Action::ScmpActErrno),
+    // Arguments behind a pointer, and sockets without these calls.
+    ("socketcall", &[], Action::ScmpActErrno),
+    ("io_uring_setup", &[], Action::ScmpActErrno),
+    ("io_uring_enter", &[], Action::ScmpActErrno),
+    ("io_uring_register", &[], Action::ScmpActErrno),
+];
+const CONNECT: Rule = ("connect", &[], Action::ScmpActNotify);
+/// They are made in the container's own network namespace, where no name of the host's is known.
+const OWN: &[Rule] = &[("socket", &[(0, INT, AF_UNIX)], Action::ScmpActAllow), CONNECT];
+/// In the host's they are made by the broker.
+const MADE: &[Rule] = &[("socket", &[(0, INT, AF_UNIX)], Action::ScmpActNotify), CONNECT];
+/// Nobody answers.
+const NONE: &[Rule] = &[("socket", &[(0, INT, AF_UNIX)], Action::ScmpActErrno)];
+
+/// The rules that go before those of the filter; none without the annotation.
+pub(super) fn rules(draft: &mut Draft, spec: &Spec) -> Vec<LinuxSyscall> {
+    let Some(text) = annotation_of(spec, annotation::UNIX_SOCKETS) else { return Vec::new() };
+    let place = format!("annotations[{}]", annotation::UNIX_SOCKETS);
+    let Some(grants) = draft.take(&place, grants(text)) else { return Vec::new() };
+    let own_network = draft.spaces.new & libc::CLONE_NEWNET as u64 != 0;
+    let more = match () {
+        // A process that joins has hidden itself before it has a filter, and nobody could say whose place to take.
+        () if draft.joins => NONE,
+        () if !draft.host.listener => {
+            if !grants.is_empty() {
+                draft.refuse(
+                    &place,
+                    "cannot be granted here: nobody may answer for a filter (Linux 5.19; an outer filter or Yama may forbid it)",
+                );
+            }
+            NONE
+        }
+        () => {
+            if let Some(why) = unfit(draft, spec) {
+                draft.refuse(&place, why);
+            }
+            let op = ParentOp::Broker(Broker { grants, own_network });
+            draft.parent.push(ParentStep { op, origin: place.clone() });
+            if own_network { OWN } else { MADE }
+        }
+    };
+    let rules: Result<_, _> = SHUT.iter().chain(more).map(rule).collect();
+    draft.take(&place, rules).unwrap_or_default()
+}
+
+/// Whether it is the broker that is asked.
+pub(super) fn is_planned(draft: &Draft) -> bool {
+    draft.parent.iter().any(|step| matches!(step.op, ParentOp::Broker(_)))
+}
+
+fn grants(text: &str) -> Result<Vec<PathBuf>> {
+    let paths: Vec<PathBuf> = serde_json::from_str(text).map_err(|e| Error::new("is no JSON array of paths").cause(e))?;
+    match paths.iter().find(|path| !path.is_absolute()) {
+        Some(path) => Err(Error::new(format!("`{}` is not an absolute path", path.display()))),
+        None => Ok(paths),
+    }
+}
+
+/// The broker reaches what the caller of codexrun does. So nobody inside may be anybody else.
+fn unfit(draft: &Draft, spec: &Spec) -> Option<&'static str> {
+    let linux = spec.linux().as_ref()?;
+    let is = |maps: &Option<Vec<LinuxIdMapping>>, id: u32| match maps.as_deref() {
+        Some([one]) => (one.host_id(), one.size()) == (id, 1),
+        _ => false,
+    };
+    let alone = is(linux.uid_mappings(), draft.host.uid) && is(linux.gid_mappings(), draft.host.gid);
+    let notifies = linux.seccomp().as_ref().is_some_and(|s| {
+        s.default_action() == Action::ScmpActNotify
+            || s.syscalls().iter().flatten().any(|rule| rule.action() == Action::ScmpActNotify)
+    });
+    match () {
+        () if !alone || draft.spaces.new & libc::CLONE_NEWUSER as u64 == 0 => {
+            Some("needs a user namespace with one id, the caller's: who connects for the container has no other's rights")
+        }
+        () if notifies => Some("has no place beside `SCMP_ACT_NOTIFY`: a filter has one listener"),
+        () => None,
+    }
+}
+
+fn rule((call, when, action): &Rule) -> Result<LinuxSyscall> {
+    let cannot = |e| Error::new("cannot write the rules of Unix sockets").cause(e);
+    let arg = |(index, mask, value): &(usize, u64, u64)| {
+        let arg = LinuxSeccompArgBuilder::default().index(*index).op(LinuxSeccompOperator::ScmpCmpMaskedEq);
+        arg.value(*mask).value_two(*value).build()
+    };
+    let args: Vec<LinuxSeccompArg> = when.iter().map(arg).collect::<Result<_, _>>().map_err(cannot)?;
+    let rule = LinuxSyscallBuilder::default().names(vec![(*call).to_owned()]).action(*action).args(args);
+    let rule = if *action == Action::ScmpActErrno { rule.errno_ret(libc::EPERM as u32) } else { rule };
+    rule.build().map_err(cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpf::{Data, interpret};
+    use crate::bundle::{Bundle, Rootfs};
+    use crate::host::Host;
+    use crate::plan::op::Op;
+    use crate::plan::{Options, Plan};
+    use serde_json::{Value, json};
+
+    const ID: u32 = 1000;
+    const EPERM: u32 = 0x5_0000 | libc::EPERM as u32;
+    const NOTIFY: u32 = 0x7fc0_0000;
+    const ALLOW: u32 = 0x7fff_0000;
+
+    fn plan(change: impl FnOnce(&mut Value), host: Host) -> Result<Plan, Vec<Error>> {
+        let ids = json!([{ "containerID": 0, "hostID": ID, "size": 1 }]);
+        let call = |names: Value, args: Value| json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": args });
+        let mut spec = json!({
+            "ociVersion": "1.0.2", "root": { "path": "r" }, "annotations": { annotation::UNIX_SOCKETS: "[\"/run/x\"]" },
+            "process": { "cwd": "/", "args": ["/x"], "user": { "uid": 0, "gid": 0 }, "noNewPrivileges": true },
+            "linux": {
+                "namespaces": [{ "type": "user" }, { "type": "mount" }, { "type": "network" }],
+                "uidMappings": ids, "gidMappings": ids,
+                "seccomp": {
+                    "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+                    "syscalls": [
+                        call(json!(["socket"]), json!([{ "index": 0, "value": 2, "op": "SCMP_CMP_LT" }])),
+                        call(json!(["socketcall"]), json!([])),
+                    ],
+                },
+            },
+        });
+        change(&mut spec);
+        let rootfs = Rootfs::Dir("/r".into());
+        let bundle = Bundle { spec: serde_json::from_value(spec).unwrap(), rootfs, unknown: Vec::new() };
+        Plan::new(&bundle, &host, &Options { no_cgroup: true, ..Options::default() })
+    }
+
+    fn without_network(spec: &mut Value) {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "network");
+    }
+
+    /// What the filter answers to (architecture, number, first two arguments).
+    fn answers(plan: &Plan, calls: &[(u32, i32, u64, u64)]) -> Vec<u32> {
+        let filter = plan.child.iter().find_map(|step| match &step.op {
+            Op::Supervised(program) | Op::Seccomp(program) => Some(program),
+            _ => None,
+        });
+        let insns = &filter.unwrap().insns;
+        let one = |(arch, nr, a, b): &(u32, i32, u64, u64)| {
+            interpret(insns, &Data { nr: *nr, arch: *arch, instruction_pointer: 0, args: [*a, *b, 0, 0, 0, 0] })
+        };
+        calls.iter().map(one).collect()
+    }
+
+    const X86_64: u32 = 0xc000_003e;
+    const I386: u32 = 0x4000_0003;
+    const CALLS: &[(u32, i32, u64, u64)] = &[
+        (X86_64, 41, 1, 1),           // socket(AF_UNIX, SOCK_STREAM)
+        (X86_64, 41, 1 << 32 | 1, 1), // the kernel sees the lower half
+        (X86_64, 41, 1, 0o2000001),   // with SOCK_CLOEXEC
+        (I386, 359, 1, 5),            // SOCK_SEQPACKET
+        (X86_64, 42, 3, 0),           // connect
+        (I386, 362, 3, 0),            // connect
+        (X86_64, 41, 1, 2),           // SOCK_DGRAM
+        (X86_64, 41, 1, 0o4003),      // SOCK_RAW | SOCK_NONBLOCK
+        (X86_64, 53, 1, 2),           // socketpair
+        (I386, 102, 3, 0),            // socketcall
+        (X86_64, 425, 0, 0),          // io_uring_setup
+        (X86_64, 41, 2, 1),           // AF_INET
+        (X86_64, 49, 3, 0),           // bind
+    ];
+
+    #[test]
+    fn streams_are_its_own_and_only_connect_asks_the_broker() {
+        let plan = plan(|_| {}, Host::recorded(ID, ID)).unwrap();
+        let shut = [EPERM; 5];
+        let expected = [&[ALLOW, ALLOW, ALLOW, ALLOW, NOTIFY, NOTIFY][..], &shut, &[ALLOW, ALLOW]].concat();
+        assert_eq!(answers(&plan, CALLS), expected);
+        let broker = Broker { grants: vec!["/run/x".into()], own_network: true };
+        assert!(plan.parent.iter().any(|step| step.op == ParentOp::Broker(broker.clone())));
+        assert!(plan.child.iter().any(|step| matches!(&step.op, Op::Supervised(program) if program.flags == 1 << 3 | 1 << 5)));
+    }
+
+    #[test]
+    fn in_the_hosts_network_the_broker_makes_the_sockets_too() {
+        let plan = plan(without_network, Host::recorded(ID, ID)).unwrap();
+        assert_eq!(answers(&plan, &CALLS[..6]), [NOTIFY; 6]);
+        assert_eq!(answers(&plan, &CALLS[6..]), [[EPERM; 5].as_slice(), &[ALLOW, ALLOW]].concat());
+    }
+
+    #[test]
+    fn where_nobody_can_answer_all_are_shut_and_a_grant_is_refused() {
+        let host = || Host { listener: false, ..Host::recorded(ID, ID) };
+        let none = |spec: &mut Value| {
+            spec["annotations"][annotation::UNIX_SOCKETS] = json!("[]");
+            without_network(spec);
+        };
+        let shut = plan(none, host()).unwrap();
+        assert_eq!(answers(&shut, CALLS), [[EPERM; 4].as_slice(), &[ALLOW; 2], &[EPERM; 5], &[ALLOW; 2]].concat());
+        assert!(!shut.parent.iter().any(|step| matches!(step.op, ParentOp::Broker(_))));
+        assert!(plan(|_| {}, host()).is_err());
+    }
+
+    #[test]
+    fn what_could_lend_rights_or_means_nothing_is_refused() {
+        let refused = |change: fn(&mut Value)| plan(change, Host::recorded(ID, ID)).unwrap_err().remove(0).what;
+        let ids = refused(|spec| spec["linux"]["uidMappings"][0]["size"] = json!(2));
+        assert!(ids.starts_with("needs a user namespace with one id"), "{ids}");
+        assert_eq!(refused(|spec| spec["linux"]["gidMappings"][0]["hostID"] = json!(7)), ids);
+        let twice = refused(|spec| spec["linux"]["seccomp"]["defaultAction"] = json!("SCMP_ACT_NOTIFY"));
+        assert!(twice.starts_with("has no place beside"), "{twice}");
+        for wrong in ["", "{}", "[1]", "[\"run/x\"]"] {
+            let errors = plan(|spec| spec["annotations"][annotation::UNIX_SOCKETS] = json!(wrong), Host::recorded(ID, ID));
+            assert_eq!(errors.unwrap_err().len(), 1, "{wrong}");
+        }
+        assert!(refused(|spec| spec["linux"]["seccomp"] = Value::Null).starts_with("is missing"));
+    }
+}
