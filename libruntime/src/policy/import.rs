@@ -36,10 +36,14 @@ pub struct Base<'a> {
     pub home: Option<&'a Path>,
 }
 
-/// Which of the two a document is.
-pub fn origin(settings: &Value) -> Origin {
-    let claude = settings.get("sandbox").is_some() || settings.get("permissions").is_some();
-    if claude { Origin::Claude } else { Origin::Srt }
+/// Which of the two a document is, by its words.
+pub fn origin(settings: &Value) -> Option<Origin> {
+    let has = |names: [&str; 2]| names.iter().any(|name| settings.get(name).is_some());
+    match () {
+        () if has(["sandbox", "permissions"]) => Some(Origin::Claude),
+        () if has(["network", "filesystem"]) => Some(Origin::Srt),
+        () => None,
+    }
 }
 
 /// Reads the settings. A value of the wrong type is an error: read otherwise it could be a permission too many.
@@ -306,7 +310,7 @@ mod tests {
 
     fn read(settings: Value) -> (Vec<String>, Vec<String>) {
         let base = Base { cwd: Path::new("/w"), home: Some(Path::new("/home/u")) };
-        let imported = import(&settings, origin(&settings), &base).unwrap();
+        let imported = import(&settings, origin(&settings).unwrap(), &base).unwrap();
         let FileSystem::Restricted(restricted) = imported.policy.file_system else { panic!() };
         let entries = restricted.entries.iter().map(|entry| format!("{} {:?}", entry.target, entry.access)).collect();
         (entries, imported.lost)
