@@ -64,6 +64,8 @@ impl Office {
         notify::read_memory(asked.thread, asked.args[1], address)?;
         let target = match domain {
             libc::AF_UNIX => self.target(asked.thread, socket.as_fd(), address)?,
+            // A connection of the caller's (standard input of an inetd) could be dissolved by AF_UNSPEC, and made anew to anywhere.
+            _ if self.outside == Some(socket::network(socket.as_fd())?) => return Err(Errno::EPERM),
             _ => Target { address: address.to_vec(), place: None },
         };
         // From here on it is certain that all of this was the caller's.
