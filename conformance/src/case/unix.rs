@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     case("the host's are shut in every mode: by path, hard link, bind mount, abstract name, i386", On::Codexrun, hosts),
     case("a granted one is reached, and no other (#39140)", On::Codexrun, granted),
     case("a granted directory grants what is below it", On::Codexrun, granted_directory),
+    case("what the sandbox mounts below a granted directory is not granted", On::Codexrun, mounted_below),
     case("a name that is rewritten during connect(2) leads to no other socket", On::Codexrun, |p| {
         raced(p, "unix-race {own} {host}")
     }),
@@ -181,6 +182,30 @@ fn granted_directory(play: &Play) -> Verdict {
     let (ran, answers) = answers(play, "workspace-write", &options, &list.each_ref().map(String::as_str))?;
     ran.must(&format!("ok and EPERM; they are {answers:?}"), answers == ["ok", "EPERM"] && host.reached() == 1)?;
     unreached(&ran, &beside)
+}
+
+/// As root of a namespace of its own, which the policy lets it make.
+fn mounted_below(play: &Play) -> Verdict {
+    if play.column.actor.is_root() {
+        return skip("who is root outside may not map itself into a namespace without CAP_SETFCAP, user_namespaces(7)");
+    }
+    let (dir, other) = (play.scene.out().join("sockets/below"), play.scene.out().join("other"));
+    play.dir(&dir)?;
+    play.dir(&other)?;
+    let host = Host::at(&other.join("it.sock"))?;
+    let _granted = Host::at(&dir.with_file_name("granted.sock"))?;
+    let probes = [other.join("it.sock"), dir.join("it.sock"), dir.with_file_name("granted.sock")];
+    let probes = probes.iter().enumerate().map(|(n, at)| format!("{n}\tunix-connect\t{}\n", at.display()));
+    fs::write(play.scene.w().join("list.txt"), probes.collect::<String>())?;
+    let mount = format!("mount --bind {} {} && exec bin/probe list.txt", other.display(), dir.display());
+    let granted = dir.with_file_name("").display().to_string();
+    let options = ["--allow-syscalls", "namespaces", "--allow-syscalls", "mounts", "--unix-socket", &granted];
+    let argv = ["unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", &mount];
+    let job = Job { options: options.map(String::from).to_vec(), ..Job::new("workspace-write", &play.scene, &argv) };
+    let ran = play.column.run(&play.scene, &job)?;
+    let answers = ran.out.lines().filter_map(|line| line.split('\t').nth(1)).collect::<Vec<_>>();
+    ran.must("EPERM twice, and ok", answers.starts_with(&["EPERM", "EPERM", "ok"]))?;
+    unreached(&ran, &host)
 }
 
 fn raced(play: &Play, attack: &str) -> Verdict {
