@@ -6,8 +6,10 @@ use crate::launch::Ran;
 use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::{Column, Job};
 use nix::sys::signal::{Signal, kill};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 use std::fs::{self, Permissions};
-use std::os::fd::AsFd;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -19,6 +21,7 @@ pub const CASES: &[Case] = &[
     case("the host's are shut in every mode: by path, hard link, bind mount, abstract name, i386", On::Codexrun, hosts),
     case("a granted one is reached, and no other (#39140)", On::Codexrun, granted),
     case("a granted directory grants what is below it", On::Codexrun, granted_directory),
+    case("what the sandbox mounts below a granted directory is not granted", On::Codexrun, mounted_below),
     case("a name that is rewritten during connect(2) leads to no other socket", On::Codexrun, |p| {
         raced(p, "unix-race {own} {host}")
     }),
@@ -28,6 +31,7 @@ pub const CASES: &[Case] = &[
     case("a socket of the host's in the place of its own is the host's", On::Codexrun, reused),
     case("another sandbox's in the same directory is shut", On::Codexrun, others),
     case("a socket that was made outside and sent in connects to nothing", On::Codexrun, received),
+    case("a TCP connection that was made outside and sent in does not become another", On::Codexrun, tcp_received),
     case("a connection that waits holds up no other, and a signal ends it", On::Codexrun, |p| {
         all_ok(p, "workspace-write", &[], &["unix-patience {w}/full"])
     }),
@@ -180,6 +184,30 @@ fn granted_directory(play: &Play) -> Verdict {
     unreached(&ran, &beside)
 }
 
+/// As root of a namespace of its own, which the policy lets it make.
+fn mounted_below(play: &Play) -> Verdict {
+    if play.column.actor.is_root() {
+        return skip("who is root outside may not map itself into a namespace without CAP_SETFCAP, user_namespaces(7)");
+    }
+    let (dir, other) = (play.scene.out().join("sockets/below"), play.scene.out().join("other"));
+    play.dir(&dir)?;
+    play.dir(&other)?;
+    let host = Host::at(&other.join("it.sock"))?;
+    let _granted = Host::at(&dir.with_file_name("granted.sock"))?;
+    let probes = [other.join("it.sock"), dir.join("it.sock"), dir.with_file_name("granted.sock")];
+    let probes = probes.iter().enumerate().map(|(n, at)| format!("{n}\tunix-connect\t{}\n", at.display()));
+    fs::write(play.scene.w().join("list.txt"), probes.collect::<String>())?;
+    let mount = format!("mount --bind {} {} && exec bin/probe list.txt", other.display(), dir.display());
+    let granted = dir.with_file_name("").display().to_string();
+    let options = ["--allow-syscalls", "namespaces", "--allow-syscalls", "mounts", "--unix-socket", &granted];
+    let argv = ["unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", &mount];
+    let job = Job { options: options.map(String::from).to_vec(), ..Job::new("workspace-write", &play.scene, &argv) };
+    let ran = play.column.run(&play.scene, &job)?;
+    let answers = ran.out.lines().filter_map(|line| line.split('\t').nth(1)).collect::<Vec<_>>();
+    ran.must("EPERM twice, and ok", answers.starts_with(&["EPERM", "EPERM", "ok"]))?;
+    unreached(&ran, &host)
+}
+
 fn raced(play: &Play, attack: &str) -> Verdict {
     let host = Host::at(&play.scene.w().join("her.sock"))?;
     for policy in policies(play)? {
@@ -228,16 +256,25 @@ fn received(play: &Play) -> Verdict {
     let _abstracted = UnixListener::bind_addr(&abstracted)?;
     let running = started(play, play.column, "list.txt", &format!("unix-received {{w}}/in.sock {{w}}/ready {{host}} {name}"))?;
     let to = UnixStream::connect(play.scene.w().join("in.sock"))?;
-    send_a_socket(&to)?;
+    let unconnected = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
+    send(&to, unconnected.as_fd())?;
     answered(running, "ok")?;
     if host.reached() == 0 { Ok(()) } else { fail("(the host)", "no connection", "one") }
 }
 
-/// One that is not connected, of the host's network namespace.
-fn send_a_socket(to: &UnixStream) -> Result<(), No> {
-    use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, socket};
-    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
-    let (fds, mut space) = ([socket.as_fd()], [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+fn tcp_received(play: &Play) -> Verdict {
+    let [first, second] = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+    second.set_nonblocking(true)?;
+    let probe = format!("tcp-received {{w}}/in.sock {{w}}/ready {}", second.local_addr()?.port());
+    let running = started(play, play.column, "list.txt", &probe)?;
+    let connection = TcpStream::connect(first.local_addr()?)?;
+    send(&UnixStream::connect(play.scene.w().join("in.sock"))?, connection.as_fd())?;
+    answered(running, "ok")?;
+    if second.accept().is_err() { Ok(()) } else { fail("(the host)", "no connection", "one") }
+}
+
+fn send(to: &UnixStream, socket: BorrowedFd) -> Result<(), No> {
+    let (fds, mut space) = ([socket], [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(to, &[std::io::IoSlice::new(b"s")], &mut control, SendFlags::empty()).map_err(std::io::Error::from)?;

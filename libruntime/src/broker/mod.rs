@@ -41,6 +41,8 @@ struct Office {
     listener: OwnedFd,
     /// The network namespace of the sandbox's Unix sockets.
     network: u64,
+    /// The host's, where the sandbox has one of its own: a socket of it was handed in, and connects to nothing new.
+    outside: Option<u64>,
     grants: Vec<Grant>,
     ours: Listing,
     hosts: Listing,
@@ -69,16 +71,21 @@ impl Broker<'_> {
     /// `None`: the launch has failed before there was a filter.
     fn open(&self) -> Result<Option<Office>> {
         let grants = self.grants.iter().map(|path| Grant::pin(path)).collect::<Result<Vec<_>>>()?;
-        let hosts = Listing::open()?;
+        let (hosts, outside) = (Listing::open()?, own_network()?);
         let Some((_, listener)) = file::receive(self.socket.as_fd())? else { return Ok(None) };
         let listener = listener.ok_or(Errno::EPROTO)?;
         enter::enter(self.process, self.own_network)?;
-        let network = socket::network(socket::unix_socket(libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?.as_fd())?;
+        let (network, outside) = (own_network()?, self.own_network.then_some(outside));
         let (grants, ours) = (grants.into_iter().flatten().collect(), Listing::open()?);
-        let office = Office { listener, network, grants, ours, hosts, waiting: Cell::new(0) };
+        let office = Office { listener, network, outside, grants, ours, hosts, waiting: Cell::new(0) };
         file::tell(self.socket.as_fd(), b"b")?;
         Ok(Some(office))
     }
+}
+
+/// By its cookie (SO_NETNS_COOKIE).
+fn own_network() -> Result<u64> {
+    socket::network(socket::unix_socket(libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?.as_fd())
 }
 
 impl Office {
