@@ -35,7 +35,7 @@ pub const CASES: &[Case] = &[
     case("a connection that waits holds up no other, and a signal ends it", On::Codexrun, |p| {
         all_ok(p, "workspace-write", &[], &["unix-patience {w}/full"])
     }),
-    case("without the broker every connect(2) fails", On::Codexrun, bereft),
+    case("the broker begins with the first connect(2), and without it every one fails", On::Codexrun, bereft),
     case("python: multiprocessing.Manager", On::Codexrun, manager),
     case("postgres and psql on a socket in the workspace", On::Codexrun, postgres),
 ];
@@ -104,7 +104,7 @@ fn modes(play: &Play) -> Verdict {
 }
 
 fn hosts(play: &Play) -> Verdict {
-    let (there, name) = (play.scene.w().join("her.sock"), format!("codexrun-test-{}", std::process::id()));
+    let (there, name) = (play.scene.w().join("her.sock"), abstract_name(play));
     let host = Host::at(&there)?;
     let abstracted = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
     fs::hard_link(&there, play.scene.w().join("hard.sock"))?;
@@ -128,6 +128,11 @@ fn hosts(play: &Play) -> Verdict {
     }
     drop(abstracted);
     Ok(())
+}
+
+/// A name that is this scene's alone: several are played at a time.
+fn abstract_name(play: &Play) -> String {
+    play.scene.w().display().to_string()
 }
 
 /// A bind mount, gone with this.
@@ -251,7 +256,7 @@ fn others(play: &Play) -> Verdict {
 }
 
 fn received(play: &Play) -> Verdict {
-    let name = format!("codexrun-test-sent-{}", std::process::id());
+    let name = abstract_name(play);
     let (host, abstracted) = (Host::at(&play.scene.w().join("her.sock"))?, SocketAddr::from_abstract_name(&name)?);
     let _abstracted = UnixListener::bind_addr(&abstracted)?;
     let running = started(play, play.column, "list.txt", &format!("unix-received {{w}}/in.sock {{w}}/ready {{host}} {name}"))?;
@@ -283,25 +288,30 @@ fn send(to: &UnixStream, socket: BorrowedFd) -> Result<(), No> {
 
 /// Its broker is the process of codexrun's name that has one capability.
 fn bereft(play: &Play) -> Verdict {
-    let _host = Host::at(&play.scene.w().join("her.sock"))?;
+    let (w, probe) = (play.scene.w(), play.scene.w().join("bin/probe").display().to_string());
+    let _host = Host::at(&w.join("her.sock"))?;
     let script = format!(
-        ": > ready; while [ ! -e go ]; do sleep 0.02; done; exec {} {}",
-        play.scene.w().join("bin/probe").display(),
-        play.scene.w().join("list.txt").display()
+        "until_there() {{ while [ ! -e $1 ]; do sleep 0.02; done; }}; : > ready; until_there ask; {probe} one.txt > /dev/null; \
+         : > asked; until_there go; exec {probe} all.txt"
     );
-    let probes = "0\tunix-connect\t{host}\n1\tunix-own\t{own}\n2\ttcp-self\n";
-    fs::write(play.scene.w().join("list.txt"), filled(play, probes))?;
+    fs::write(w.join("one.txt"), filled(play, "0\ttcp-self\n"))?;
+    fs::write(w.join("all.txt"), filled(play, "0\tunix-connect\t{host}\n1\tunix-own\t{own}\n2\ttcp-self\n"))?;
     let running = play.column.start(&play.scene, &Job::sh("workspace-write", &play.scene, &script))?;
-    appears(&play.scene.w().join("ready"))?;
-    let brokers = || crate::launch::processes().into_iter().filter(|(pid, ..)| is_broker(*pid)).collect::<Vec<_>>();
-    until("there is a broker", || brokers().len() == 1)?;
-    for (pid, ..) in brokers() {
+    let found = || crate::launch::processes().into_iter().filter(|(pid, ..)| is_broker(*pid) && is_below(*pid, running.pid()));
+    let brokers = || found().count();
+    appears(&w.join("ready"))?;
+    let early = brokers();
+    fs::write(w.join("ask"), "")?;
+    appears(&w.join("asked"))?;
+    until("there is one broker", || brokers() == 1)?;
+    for (pid, ..) in found() {
         kill(pid, Signal::SIGKILL).map_err(std::io::Error::from)?;
     }
-    until("it is gone", || brokers().is_empty())?;
-    fs::write(play.scene.w().join("go"), "")?;
+    until("it is gone", || brokers() == 0)?;
+    fs::write(w.join("go"), "")?;
     let ran = running.finish()?;
     let shut = |n: usize| ran.out.lines().any(|line| line.starts_with(&format!("{n}\tENOSYS")));
+    ran.must("no broker before the first call", early == 0)?;
     ran.must("ENOSYS to all three", (0..3).all(shut))
 }
 
@@ -309,6 +319,13 @@ fn is_broker(pid: nix::unistd::Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let dead = status.contains("State:\tZ");
     status.contains("CapPrm:\t0000000000080000\n") && status.contains("Name:\tcodexrun\n") && !dead
+}
+
+/// Whether one process is the other, or comes of it.
+fn is_below(pid: nix::unistd::Pid, above: nix::unistd::Pid) -> bool {
+    let all = crate::launch::processes();
+    let parent = |pid: &nix::unistd::Pid| all.iter().find(|(one, ..)| one == pid).map(|(_, parent, _)| *parent);
+    std::iter::successors(Some(pid), parent).any(|one| one == above)
 }
 
 fn manager(play: &Play) -> Verdict {

@@ -4,7 +4,7 @@
 use crate::sys::file::{self, Resolve};
 use crate::sys::{Errno, Result};
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,10 @@ impl Grant {
         };
         let dir = file::stat(place.as_fd())?.is_dir();
         Ok(Some(Grant { place, dir }))
+    }
+
+    pub fn descriptor(&self) -> RawFd {
+        self.place.as_raw_fd()
     }
 
     /// Whether this socket is the one, or lies below the directory. `name` is its path, as the kernel tells it.
