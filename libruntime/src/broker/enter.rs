@@ -34,7 +34,8 @@ pub(super) fn enter(process: Pid, own_network: bool) -> Result<()> {
 
 /// Root's supplementary groups are not the sandbox's; an ordinary user's are, and could not be given up.
 fn take_groups(of: Pid) -> Result<()> {
-    let status = std::fs::read_to_string(format!("/proc/{of}/status")).map_err(|_| Errno::ESRCH)?;
+    let status = std::fs::read_to_string(format!("/proc/{of}/status"));
+    let status = status.map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
     let mut theirs = groups(&status).ok_or(Errno::EPROTO)?;
     let mut ours = cred::groups()?;
     theirs.sort_unstable();

@@ -26,7 +26,7 @@ use whose::Listing;
 
 /// What the process is told when it begins.
 pub struct Broker<'a> {
-    /// Here the filter's listener comes, and here it is said that whoever has loaded the filter may go on.
+    /// Here the filter's listener comes, and here it is said that whoever has loaded the filter may go on: 0, or the errno why not.
     pub socket: OwnedFd,
     /// Who loads it.
     pub process: Pid,
@@ -51,8 +51,15 @@ struct Office {
 impl Broker<'_> {
     /// The life of the process, which ends with the last that has the filter.
     pub fn live(self) -> ! {
-        let lived = self.alone().and_then(|()| self.open()).and_then(|office| office.as_ref().map_or(Ok(()), Office::serve));
+        let lived = match self.alone().and_then(|()| self.open()) {
+            Ok(office) => office.as_ref().map_or(Ok(()), Office::serve),
+            Err(errno) => self.say(errno as i32).and(Err(errno)),
+        };
         process::exit(lived.is_err().into())
+    }
+
+    fn say(&self, errno: i32) -> Result<()> {
+        file::tell(self.socket.as_fd(), &errno.to_ne_bytes())
     }
 
     /// Nothing of the caller's stays: not its streams, session, directory or signals.
@@ -76,7 +83,7 @@ impl Broker<'_> {
         let network = socket::network(socket::unix_socket(libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?.as_fd())?;
         let (grants, ours) = (grants.into_iter().flatten().collect(), Listing::open()?);
         let office = Office { listener, network, grants, ours, hosts, waiting: Cell::new(0) };
-        file::tell(self.socket.as_fd(), b"b")?;
+        self.say(0)?;
         Ok(Some(office))
     }
 }
@@ -89,7 +96,7 @@ impl Office {
                 return Ok(());
             }
             match notify::receive(self.listener.as_fd()) {
-                Ok(asked) => self.answer(&asked),
+                Ok(asked) => self.answer(&asked)?,
                 // Its caller was killed, before it could be told.
                 Err(Errno::ENOENT | Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
