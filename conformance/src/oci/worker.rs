@@ -26,7 +26,9 @@ pub fn play(programs: &Path, columns: &[Column], report: &mut Report) {
     std::thread::scope(|scope| {
         for _ in 0..at_once.min(columns.len()) {
             scope.spawn(|| {
-                while let Some(n) = locked(&next).next() {
+                // Taken by a function: the lock is free again before the column is played.
+                let take = || locked(&next).next();
+                while let Some(n) = take() {
                     let cells = told_by(programs, &columns[n]);
                     locked(&told)[n] = cells;
                 }
