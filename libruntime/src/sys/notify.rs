@@ -38,9 +38,10 @@ pub fn receive(listener: BorrowedFd) -> Result<Asked> {
 /// SECCOMP_IOCTL_NOTIF_ID_VALID: the caller still waits. What was opened by its number before is its own then, and not another
 /// process's that has got the number meanwhile.
 pub fn still_waits(listener: BorrowedFd, id: u64) -> Result<bool> {
-    // SAFETY: `id` is a live u64, which the request reads.
-    let ask =
-        || done(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) }.into());
+    let ask = || {
+        // SAFETY: `id` is a live u64, which the request reads.
+        done(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) }.into())
+    };
     match uninterrupted(ask) {
         Err(Errno::ENOENT) => Ok(false),
         asked => asked.map(|()| true),
@@ -62,8 +63,8 @@ fn uninterrupted(request: impl Fn() -> Result<()>) -> Result<()> {
 pub fn answer(listener: BorrowedFd, id: u64, with: std::result::Result<i64, i32>) -> Result<()> {
     let (val, error) = with.map_or_else(|errno| (0, -errno), |value| (value, 0));
     let answer = libc::seccomp_notif_resp { id, val, error, flags: 0 };
-    // SAFETY: `answer` is a live struct of the size that the request says.
     uninterrupted(|| {
+        // SAFETY: `answer` is a live struct of the size that the request says.
         done(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const answer) }.into())
     })
 }
