@@ -288,6 +288,34 @@ fn a_spoilt_record_loses_no_process() {
 }
 
 #[test]
+fn a_container_runs_also_for_who_counts_from_another_boot() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    let elsewhere = |words: &[&str]| {
+        let own = place.command(words);
+        let mut command = Command::new("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--map-current-user"]);
+        }
+        let offset = ["--time", "--boottime", "1000000", "--fork"];
+        let file = |name| fs::File::create(place.path(name)).unwrap();
+        command.args(offset).arg(own.get_program()).args(own.get_args()).current_dir(place.0.path()).stdin(Stdio::null());
+        let status = command.stdout(file("out")).stderr(file("err")).status().unwrap();
+        Said { code: status.code().unwrap(), out: place.read("out"), err: place.read("err") }
+    };
+    let runs = elsewhere(&["state", ID]);
+    assert!(runs.code == 0 && runs.out.contains("\"status\": \"running\""), "{runs:?}");
+    assert_eq!(elsewhere(&["delete", ID]).code, 1, "what runs is not forgotten");
+    place.ok(&["delete", "--force", ID]);
+
+    // And the other way round.
+    assert_eq!(elsewhere(&["create", "--bundle", "b", ID]).code, 0);
+    assert_eq!(place.status(), "created");
+    place.ok(&["start", ID]);
+    assert_eq!(place.status(), "running");
+}
+
+#[test]
 fn a_taken_id_is_refused_and_the_first_stays() {
     let Some(place) = Place::new("sleep 60") else { return };
     place.started();

@@ -82,7 +82,7 @@ pub struct Ground<'t> {
     course: Course,
     bundle: PathBuf,
     id: String,
-    /// For masters of terminals: they stay in its queue until the trial is over.
+    /// For masters of terminals and listeners of filters: they stay in its queue until the trial is over.
     socket: Socket,
 }
 
@@ -99,7 +99,9 @@ pub struct Trial {
 impl<'t> Ground<'t> {
     /// Prepares the files of a course; `end` says how its payload ends.
     pub fn new(turn: &'t Turn<'t>, course: Course, end: End) -> Result<Ground<'t>, No> {
+        let socket = Socket::new(turn)?;
         let mut config = everything(turn);
+        config["linux"]["seccomp"]["listenerPath"] = json!(socket.path);
         let (first, last) = if end == End::Term { LIVES_ON } else { ("", "") };
         let script = match course {
             // The terminal's master is nobody's here.
@@ -117,7 +119,7 @@ impl<'t> Ground<'t> {
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
         furnish(&bundle.join("rootfs"))?;
         turn.column.actor.own(&turn.dir)?;
-        Ok(Ground { turn, course, bundle, id, socket: Socket::new(turn)? })
+        Ok(Ground { turn, course, bundle, id, socket })
     }
 
     /// Runs the course once.
@@ -312,7 +314,8 @@ fn everything(turn: &Turn) -> Value {
     linux["maskedPaths"] = json!(["/etc/hidden", "/proc/kcore"]);
     linux["readonlyPaths"] = json!(["/etc/fixed", "/proc/sys"]);
     linux["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["ptrace", "keyctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]});
+        {"names": ["ptrace", "keyctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
+        {"names": ["kexec_load"], "action": "SCMP_ACT_NOTIFY"}]});
     bundle::push(&mut linux["namespaces"], json!({"type": "cgroup"}));
     bundle::push(&mut linux["namespaces"], json!({"type": "network"}));
     if turn.column.actor.is_root() {

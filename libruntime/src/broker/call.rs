@@ -24,7 +24,10 @@ const FAMILY: usize = size_of::<libc::sa_family_t>();
 
 impl Office {
     /// Answers one call, now or by a process that waits for it.
-    pub(super) fn answer(&self, asked: &Asked) {
+    ///
+    /// # Errors
+    /// It could not be answered, and waits; the end of the broker is its answer.
+    pub(super) fn answer(&self, asked: &Asked) -> Result<()> {
         let calls = CALLS.iter().find(|(arch, _)| *arch == asked.arch).map_or([-1, -1], |(_, calls)| *calls);
         let answered = match calls {
             [socket, _] if socket == asked.number => self.socket(asked),
@@ -32,15 +35,18 @@ impl Office {
             _ => Err(Errno::EPERM),
         };
         match answered {
-            Ok(Answer::Given) => {}
+            Ok(Answer::Given) => Ok(()),
             Ok(Answer::Done) => self.say(asked, Ok(0)),
             Err(errno) => self.say(asked, Err(errno as i32)),
         }
     }
 
-    /// ENOENT: the caller was killed, and needs no answer. Any other failure is the listener's, which the next poll(2) shows.
-    fn say(&self, asked: &Asked, with: std::result::Result<i64, i32>) {
-        notify::answer(self.listener.as_fd(), asked.id, with).unwrap_or(());
+    fn say(&self, asked: &Asked, with: std::result::Result<i64, i32>) -> Result<()> {
+        match notify::answer(self.listener.as_fd(), asked.id, with) {
+            // The caller was killed, and needs no answer.
+            Err(Errno::ENOENT) => Ok(()),
+            said => said,
+        }
     }
 
     /// A socket of the sandbox's own namespace, in which the host has none.
@@ -69,7 +75,7 @@ impl Office {
             _ => Target { address: address.to_vec(), place: None },
         };
         // From here on it is certain that all of this was the caller's.
-        if !notify::still_waits(self.listener.as_fd(), asked.id) {
+        if !notify::still_waits(self.listener.as_fd(), asked.id)? {
             return Ok(Answer::Given);
         }
         if socket::waits(socket.as_fd())? {

@@ -30,7 +30,7 @@ use whose::Listing;
 
 /// What is known before there is a filter.
 pub struct Broker<'a> {
-    /// Here the filter's listener comes, and here it is said that whoever has loaded the filter may go on.
+    /// Here the filter's listener comes, and here it is said that whoever has loaded the filter may go on: 0, or the errno why not.
     pub socket: OwnedFd,
     /// Who loads it.
     pub process: Pid,
@@ -57,15 +57,9 @@ struct Office {
 impl Broker<'_> {
     /// The life of a broker from before there is a filter, which ends with the last that has it.
     pub fn live(self) -> ! {
-        let lived = alone(vec![self.socket.as_raw_fd()]).and_then(|()| self.attend());
-        leave(lived)
-    }
-
-    fn attend(&self) -> Result<()> {
-        let Some(vacant) = self.receive()? else { return Ok(()) };
-        let office = vacant.open()?;
-        file::tell(self.socket.as_fd(), b"b")?;
-        office.serve()
+        let received = alone(vec![self.socket.as_raw_fd()]).and_then(|()| self.receive());
+        let opened = self.told(received.and_then(|vacant| vacant.map(Vacant::open).transpose()));
+        leave(opened.and_then(|office| office.map_or(Ok(()), |office| office.serve())))
     }
 
     /// Waits for the filter, for a broker that begins later. `None`: the launch has failed before there was one.
@@ -73,9 +67,17 @@ impl Broker<'_> {
     /// # Errors
     /// A grant cannot be looked at, or who has loaded the filter has been killed.
     pub fn postpone(self) -> Result<Option<Vacant>> {
-        let vacant = self.receive()?;
-        vacant.as_ref().map_or(Ok(()), |_| file::tell(self.socket.as_fd(), b"b"))?;
-        Ok(vacant)
+        self.told(self.receive())
+    }
+
+    /// Whoever has loaded the filter may go on, or hears why not.
+    fn told<T>(&self, made: Result<Option<T>>) -> Result<Option<T>> {
+        let say = |errno: i32| file::tell(self.socket.as_fd(), &errno.to_ne_bytes());
+        match made {
+            Ok(None) => Ok(None),
+            Ok(made) => say(0).map(|()| made),
+            Err(errno) => say(errno as i32).and(Err(errno)),
+        }
     }
 
     fn receive(&self) -> Result<Option<Vacant>> {
@@ -150,7 +152,7 @@ impl Office {
                 return Ok(());
             }
             match notify::receive(self.listener.as_fd()) {
-                Ok(asked) => self.answer(&asked),
+                Ok(asked) => self.answer(&asked)?,
                 // Its caller was killed, before it could be told.
                 Err(Errno::ENOENT | Errno::EINTR) => {}
                 Err(errno) => return Err(errno),

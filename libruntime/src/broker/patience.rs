@@ -36,7 +36,7 @@ fn wait(
     signal::set_mask(&signal::Set::all_but(&[libc::SIGALRM]))?;
     loop {
         match socket::connect_as_written(socket, address) {
-            Err(Errno::EINTR) if !notify::still_waits(listener, asked.id) => return Ok(None),
+            Err(Errno::EINTR) if !notify::still_waits(listener, asked.id)? => return Ok(None),
             Err(Errno::EINTR) if Status::of(asked.thread)?.is_interrupted() => return Ok(Some(Err(ERESTARTSYS))),
             Err(Errno::EINTR) => {}
             other => return Ok(Some(other.map(|()| 0).map_err(|errno| errno as i32))),

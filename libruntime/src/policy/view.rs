@@ -77,8 +77,11 @@ pub trait View {
     /// Where results of searches are kept, if anywhere: compile lets no sandbox write there.
     fn cache(&self) -> Option<PathBuf>;
     /// Where the caller's containers are recorded: compile lets no sandbox look or write there.
-    fn records(&self) -> Option<PathBuf> {
-        None
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn records(&self) -> Result<Option<PathBuf>> {
+        Ok(None)
     }
     /// The controllers of a cgroup that the caller could make, where the view says so; `None`: the host has to be asked.
     fn controllers(&self) -> Option<Vec<String>>;

@@ -1,6 +1,7 @@
 //! What is remembered of a container between two calls. Small, written whole or not at all; whether it runs is derived
 //! from pid and start time, never remembered.
 
+mod began;
 mod control;
 mod events;
 mod id;
@@ -22,6 +23,7 @@ use crate::cgroup::Cgroup;
 use crate::resctrl::Resctrl;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::{Error, Result};
+use began::Began;
 use nix::errno::Errno;
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,9 @@ pub struct Record {
     /// When that process began, in clock ticks since boot (field 22 of `/proc/PID/stat`); tells it from a later process
     /// with the same number.
     pub start_time: u64,
+    /// By how many nanoseconds that clock was ahead of the machine's, in the time namespace of who recorded it.
+    #[serde(default)]
+    pub clock_ahead: i64,
     /// RFC 3339, UTC.
     pub created: String,
     /// Who made it.
@@ -114,13 +119,15 @@ impl Record {
     pub fn new(id: ContainerId, pid: Option<i32>, bundle: &Path, rootfs: &Path, spec: &Spec) -> Result<Record> {
         let ended = |pid: i32| Error::new(format!("process {pid} ended before it was recorded"));
         let stat = pid.map(|pid| process::Stat::of(pid)?.ok_or_else(|| ended(pid))).transpose()?;
+        let began = Began::read(stat.map_or(0, |stat| stat.start_time))?;
         let pid = pid.unwrap_or(0);
         Ok(Record {
             id,
             oci_version: spec.version().clone(),
             bundle: bundle.to_owned(),
             pid,
-            start_time: stat.map_or(0, |stat| stat.start_time),
+            start_time: began.ticks,
+            clock_ahead: began.ahead,
             created: rfc3339(std::time::SystemTime::now()),
             uid: crate::sys::cred::euid(),
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -184,6 +191,10 @@ impl Record {
         Err(Error::new("no process of the container can be looked into, so it cannot be joined").cause(why))
     }
 
+    fn began(&self) -> Began {
+        Began { ticks: self.start_time, ahead: self.clock_ahead }
+    }
+
     /// The two FIFOs by which a created container is started, if it still waits for that.
     fn waiting(&self) -> Result<Option<Waiting>> {
         let open = |options: &mut OpenOptions, name| {
@@ -215,7 +226,7 @@ impl Record {
     pub fn startable(&self) -> Result<(Status, Option<Waiting>)> {
         let status = match process::Stat::of(self.pid)? {
             _ if self.pid == 0 => Status::Creating,
-            Some(stat) if stat.start_time == self.start_time && stat.alive => match self.waiting()? {
+            Some(stat) if stat.alive && Began::read(stat.start_time)?.agrees(self.began()) => match self.waiting()? {
                 Some(waiting) => return Ok((Status::Created, Some(waiting))),
                 None if self.is_frozen()? => Status::Paused,
                 None => Status::Running,

@@ -448,8 +448,13 @@ pub fn receive(socket: BorrowedFd) -> Result<Option<(u8, Option<OwnedFd>)>> {
     let mut byte = 0u8;
     let (mut control, mut data) = (one_fd(-1), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
     let mut message = message(&mut data, &mut control);
-    // SAFETY: `message` refers to live, writable buffers of the lengths given.
-    let n = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) } as libc::c_long)?;
+    let n = loop {
+        // SAFETY: `message` refers to live, writable buffers of the lengths given.
+        match check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) } as libc::c_long) {
+            Err(super::Errno::EINTR) => {}
+            received => break received?,
+        }
+    };
     if message.msg_flags & libc::MSG_CTRUNC != 0 {
         return Err(super::Errno::EMFILE);
     }

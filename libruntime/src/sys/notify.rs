@@ -37,9 +37,25 @@ pub fn receive(listener: BorrowedFd) -> Result<Asked> {
 
 /// SECCOMP_IOCTL_NOTIF_ID_VALID: the caller still waits. What was opened by its number before is its own then, and not another
 /// process's that has got the number meanwhile.
-pub fn still_waits(listener: BorrowedFd, id: u64) -> bool {
-    // SAFETY: `id` is a live u64, which the request reads.
-    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) == 0 }
+pub fn still_waits(listener: BorrowedFd, id: u64) -> Result<bool> {
+    let ask = || {
+        // SAFETY: `id` is a live u64, which the request reads.
+        done(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) }.into())
+    };
+    match uninterrupted(ask) {
+        Err(Errno::ENOENT) => Ok(false),
+        asked => asked.map(|()| true),
+    }
+}
+
+/// A signal may come while the kernel waits for the filter's lock.
+fn uninterrupted(request: impl Fn() -> Result<()>) -> Result<()> {
+    loop {
+        match request() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
 }
 
 /// SECCOMP_IOCTL_NOTIF_SEND: the call returns this. Never SECCOMP_USER_NOTIF_FLAG_CONTINUE, with which the kernel would read again what
@@ -47,8 +63,10 @@ pub fn still_waits(listener: BorrowedFd, id: u64) -> bool {
 pub fn answer(listener: BorrowedFd, id: u64, with: std::result::Result<i64, i32>) -> Result<()> {
     let (val, error) = with.map_or_else(|errno| (0, -errno), |value| (value, 0));
     let answer = libc::seccomp_notif_resp { id, val, error, flags: 0 };
-    // SAFETY: `answer` is a live struct of the size that the request says.
-    done(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const answer) }.into())
+    uninterrupted(|| {
+        // SAFETY: `answer` is a live struct of the size that the request says.
+        done(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const answer) }.into())
+    })
 }
 
 /// SECCOMP_IOCTL_NOTIF_ADDFD with SECCOMP_ADDFD_FLAG_SEND (Linux 5.14): the caller gets a copy of this descriptor, whose number the call

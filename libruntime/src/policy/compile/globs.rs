@@ -147,7 +147,7 @@ pub(super) fn keep_cache(ground: &mut Ground, walk: &Walk, found: &mut Findings)
 /// Who could open what is kept of other containers could hold their locks and start those that wait (flock(2) and a FIFO need no more
 /// than that, on a read-only mount too); who could write there would decide which hooks `delete` runs.
 pub(super) fn keep_records(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    keep_own(walk.view.records(), Access::Deny, ground, walk, found);
+    keep_own(walk.records(), Access::Deny, ground, walk, found);
 }
 
 /// Allows no more than `most` of a directory of codexrun's own.

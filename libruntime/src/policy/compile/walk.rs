@@ -128,7 +128,16 @@ impl<'a> Walk<'a> {
 
     /// See [`View::home`].
     pub fn home(&self) -> Option<PathBuf> {
-        self.view.home().unwrap_or_else(|error| {
+        self.told(self.view.home())
+    }
+
+    /// Where the caller's containers are recorded.
+    pub fn records(&self) -> Option<PathBuf> {
+        self.told(self.view.records())
+    }
+
+    fn told(&self, answer: Result<Option<PathBuf>, Error>) -> Option<PathBuf> {
+        answer.unwrap_or_else(|error| {
             self.unanswered.borrow_mut().push(error);
             None
         })

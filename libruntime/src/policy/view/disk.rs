@@ -101,8 +101,8 @@ impl View for Disk {
         run.filter(|path| path.is_absolute()).map(|path| path.join("codexrun-scan"))
     }
 
-    fn records(&self) -> Option<PathBuf> {
-        crate::state::Store::usual().ok().map(|store| store.root().to_owned())
+    fn records(&self) -> Result<Option<PathBuf>> {
+        Ok(Some(crate::state::Store::usual()?.root().to_owned()))
     }
 
     fn controllers(&self) -> Option<Vec<String>> {

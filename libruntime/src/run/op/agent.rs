@@ -52,11 +52,25 @@ fn deliver(messenger: &Messenger) {
 
 /// One state in one connection, which ends with it.
 fn tell(messenger: &Messenger, listener: BorrowedFd) -> Result<()> {
-    file::send_with_fd(messenger.socket, listener, messenger.text)?;
-    if messenger.looks && file::read(messenger.socket, &mut [0])? == 0 {
-        return Err(Errno::EPIPE);
+    match file::send_with_fd(messenger.socket, listener, messenger.text) {
+        // Whoever has gone has said why; whoever has not is not to be waited for.
+        Err(Errno::EPIPE) if messenger.looks => file::hang_up(messenger.socket)?,
+        sent => sent?,
+    }
+    if messenger.looks {
+        looked(messenger.socket)?;
     }
     file::hang_up(messenger.socket)?;
     file::close_copy(messenger.socket)?;
     file::close_copy(listener)
+}
+
+/// What the broker answers when it has looked: 0, or the errno why it could not.
+fn looked(socket: BorrowedFd) -> Result<()> {
+    let mut errno = [0; 4];
+    match (file::read(socket, &mut errno)?, i32::from_ne_bytes(errno)) {
+        (4, 0) => Ok(()),
+        (4, errno) => Err(Errno::from_raw(errno)),
+        _ => Err(Errno::EPIPE),
+    }
 }
