@@ -41,20 +41,30 @@ fn wall(family: i32, kind: i32, protocol: i32) -> Option<Wall> {
 }
 
 /// socket(2), socketpair(2), and i386's socketcall(2) for both.
-fn made(family: i32, kind: i32, protocol: i32) -> Vec<Attempt<'static>> {
+fn made(world: &World, family: i32, kind: i32, protocol: i32) -> Vec<Attempt<'_>> {
     let Some(wall) = wall(family, kind, protocol) else { return Vec::new() };
     let name = format!("socket {family} {kind} {protocol}");
     let words = [family.into(), kind.into(), protocol.into(), 0, 0, 0];
-    let by = |entry: Entry| Attempt::new(wall, format!("{}\t{name}", entry.name()), move || done(make(entry, "socket", words)));
+    let socket = move |entry, words| done(make(entry, "socket", words).and_then(|fd| reaching(world, entry, family, kind, fd)));
+    let by = |entry: Entry| Attempt::new(wall, format!("{}\t{name}", entry.name()), move || socket(entry, words));
     let mut all: Vec<Attempt> = ENTRIES.iter().map(|entry| by(*entry)).collect();
     if kind <= libc::SOCK_DGRAM {
         all.push(Attempt::new(wall, format!("i386 socketcall\t{name}"), move || done(socketcall(1, [family, kind, protocol]))));
         // The kernel cuts the upper half off, a filter compares it.
         let upper = [words[0] | 1 << 32, words[1], words[2], 0, 0, 0];
-        let run = move || done(make(Entry::Native, "socket", upper));
+        let run = move || socket(Entry::Native, upper);
         all.push(Attempt::new(wall, format!("{}\t{name}, with an upper half", Entry::Native.name()), run));
     }
     all
+}
+
+/// A Unix socket with connections may be the sandbox's own: then it has got through when it reaches the host's.
+fn reaching(world: &World, entry: Entry, family: i32, kind: i32, fd: i64) -> Result<i64, Fail> {
+    if family != UNIX || ![libc::SOCK_STREAM, libc::SOCK_SEQPACKET].contains(&kind) {
+        return Ok(fd);
+    }
+    let to = crate::socket::address(&world.fill("{w}/host.sock"));
+    make(entry, "connect", [fd, page(&to)?, to.len() as i64, 0, 0, 0])
 }
 
 fn make(entry: Entry, name: &str, words: [i64; 6]) -> Result<i64, Fail> {
@@ -196,7 +206,8 @@ pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
         .iter()
         .filter(move |(family, ..)| usual(family) && *family != NETLINK || !world.is_control())
         .flat_map(|(family, kind, range)| range.clone().map(|protocol| (*family, *kind, protocol)));
-    let mut all: Vec<Attempt> = plain.chain(special).flat_map(|(family, kind, protocol)| made(family, kind, protocol)).collect();
+    let mut all: Vec<Attempt> =
+        plain.chain(special).flat_map(|(family, kind, protocol)| made(world, family, kind, protocol)).collect();
     all.extend(PAIRS.iter().flat_map(|row| row.attempts(world)));
     all.extend(pairs(world));
     all.extend(SERVICES.iter().map(|path| Attempt::new(Wall::Network, format!("connect\t{path}"), || service(path))));
