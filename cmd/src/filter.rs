@@ -36,7 +36,7 @@ enum Mode {
 }
 
 impl Filter {
-    /// The proxy, when a flag allows a domain or the policy has some. `direct`: it also takes clients that come by no bridge.
+    /// The proxy, when a flag allows a domain or the policy has some. `direct`: its clients come by no bridge.
     pub fn start(&self, policy: Option<&Domains>, direct: bool) -> Result<Option<Keeper>> {
         if self.allow_domain.is_empty() && policy.is_none() {
             return self.idle();

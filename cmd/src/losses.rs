@@ -95,12 +95,14 @@ impl Runtime {
         };
         all.extend(unlisted_by(self.features.as_ref(), bundle));
         let spec = serde_json::to_value(&bundle.spec).unwrap_or_default();
-        let doubts = trial::doubts(&spec, self.features.as_ref(), KNOWN.contains(&self.name.as_str()));
+        let known = KNOWN.contains(&self.name.as_str());
+        let doubts = trial::doubts(&spec, self.features.as_ref(), known);
         if !self.runs || doubts.is_empty() {
             return Ok(all);
         }
         if let Some(why) = trial::works(&self.program)? {
             warn(&format!("nothing can be tried: `{}` does not run a plain bundle here: {why}", self.program.display()));
+            all.extend(doubts.iter().filter(|_| !known).map(trial::Doubt::untried));
             return Ok(all);
         }
         for doubt in doubts {

@@ -60,8 +60,11 @@ fn start() -> u8 {
         Err(e) if report::is_help(&e) => return report::help(&e),
         Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words)),
     };
-    // So that nobody takes our own failure for an exit code of the command.
-    if line.verb.as_deref() == Some("exec") { 255 } else { code }
+    match line.verb.as_deref() {
+        Some("exec") => 255, // so that nobody takes our own failure for an exit code of the command
+        Some("diff") => 2,   // as diff(1): 1 is an answer
+        _ => code,
+    }
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {

@@ -115,7 +115,7 @@ impl Make {
             terminal,
             routes: [own, self.network.routes()?].concat(),
             controllers: controllers(&parsed.policy, view)?,
-            namespaces: parsed.policy.choices.isolation != Isolation::Auto || namespaces::can_be_made(),
+            namespaces: by_namespaces(&parsed.policy),
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
@@ -170,6 +170,15 @@ impl Make {
             None | Some(Proc::Fresh) => compile::Proc::Fresh,
             Some(Proc::Outer) => compile::Proc::Outer,
         }
+    }
+}
+
+/// Whether it is namespaces that keep the policy, here.
+pub fn by_namespaces(policy: &Policy) -> bool {
+    match policy.choices.isolation {
+        Isolation::Namespaces => true,
+        Isolation::Landlock => false,
+        Isolation::Auto => namespaces::can_be_made(),
     }
 }
 

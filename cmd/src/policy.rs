@@ -58,12 +58,24 @@ enum From {
 
 impl Policy {
     pub fn run(&self) -> Result<u8, Failure> {
+        self.fits()?;
         match self.action {
             Action::Schema => output::print(SCHEMA),
             Action::Validate => Ok(self.load().map(|_| 0)?),
             Action::Show => output::print(&format!("{:#}\n", self.show(&self.load()?)?)),
             Action::Import => output::print(&format!("{:#}\n", self.import()?.canonical_json())),
         }
+    }
+
+    /// What an action would pass over is a mistake, not a wish.
+    fn fits(&self) -> Result<()> {
+        let wrong = match self.action {
+            Action::Schema if self.policy.is_some() => "`schema` takes no policy",
+            Action::Validate | Action::Schema | Action::Import if self.resolved => "`--resolved` belongs to `show`",
+            Action::Validate | Action::Schema | Action::Show if self.from.is_some() => "`--from` belongs to `import`",
+            Action::Validate | Action::Show | Action::Schema | Action::Import => return Ok(()),
+        };
+        Err(Error::new(wrong))
     }
 
     fn name(&self) -> Result<&str> {
@@ -107,7 +119,9 @@ impl Policy {
         let origin = match self.from {
             Some(From::Srt) => Origin::Srt,
             Some(From::Claude) => Origin::Claude,
-            Some(From::Codex) | None => import::origin(&settings),
+            Some(From::Codex) | None => import::origin(&settings).ok_or_else(|| {
+                Error::new("these are the settings of no sandbox that is known").at(name).hint("`--from` says whose they are")
+            })?,
         };
         let (cwd, home) = (self.cwd()?, Disk::new().home()?);
         let base = import::Base { cwd: &cwd, home: home.as_deref() };

@@ -29,11 +29,6 @@ impl From<Vec<Error>> for Failure {
 const TOLD: usize = 1000;
 
 impl Failure {
-    /// The same, and another code to leave with.
-    pub fn code_of(self, code: u8) -> Failure {
-        Failure(self.0.into_iter().map(|error| error.code(code)).collect())
-    }
-
     /// Says it, and gives the code to leave with.
     pub fn report(&self, global: &Global) -> u8 {
         self.0.iter().take(TOLD).for_each(|e| say(e));

@@ -2,7 +2,7 @@
 
 use crate::environment::Environment;
 use crate::filter::Filter;
-use crate::make::{Make, absolute, keep_policy};
+use crate::make::{Make, absolute, by_namespaces, keep_policy};
 use crate::report::Failure;
 use clap::Args;
 use libruntime::bundle::Bundle;
@@ -39,7 +39,7 @@ impl Sandbox {
         let parsed = self.make.parse(&self.policy, &disk)?;
         run::close_inherited(0)?;
         // Without namespaces there is no bridge in between.
-        let direct = parsed.policy.choices.isolation != Isolation::Namespaces;
+        let direct = !by_namespaces(&parsed.policy);
         let keeper = self.filter.start(self.make.own_domains(&parsed.policy), direct)?;
         let mut env = Environment::inherited();
         if let Some(keeper) = &keeper {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What could be found out of one clause.
@@ -217,6 +217,11 @@ impl Doubt {
         })
     }
 
+    /// Of a runtime that nobody knows nothing is promised.
+    pub fn untried(&self) -> Loss {
+        lost(&self.place, self.clause, "not told, and could not be tried")
+    }
+
     /// What an answer means for the bundle.
     pub fn loss(&self, answer: Answer) -> Option<Loss> {
         let consequence = match answer {
@@ -274,21 +279,23 @@ impl Trial {
         let said = fs::File::create(self.at("said")).map_err(failed)?;
         let mut command = call();
         command.args(["run", "--bundle"]).arg(&self.0).arg(&id).stdout(Stdio::null()).stderr(said);
-        let mut child = command.spawn().map_err(failed)?;
-        let begun = Instant::now();
-        let code = loop {
-            match child.try_wait().map_err(failed)? {
-                Some(status) => break status.code(),
-                None if begun.elapsed() > PATIENCE => {
-                    child.kill().and_then(|()| child.wait()).map_err(failed)?;
-                    break None;
-                }
-                None => std::thread::sleep(Duration::from_millis(2)),
-            }
-        };
+        let code = ended(&mut command).map_err(failed)?;
         // Most have removed it themselves, and say so.
-        let _: Output = call().args(["delete", "--force", &id]).output().map_err(failed)?;
+        ended(call().args(["delete", "--force", &id]).stdout(Stdio::null()).stderr(Stdio::null())).map_err(failed)?;
         Ok((code, fs::read_to_string(self.at("said")).map_err(failed)?))
+    }
+}
+
+/// The exit code; none when it was a signal, or when the runtime hangs.
+fn ended(command: &mut Command) -> std::io::Result<Option<i32>> {
+    let mut child = command.spawn()?;
+    let begun = Instant::now();
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(status.code()),
+            None if begun.elapsed() > PATIENCE => return child.kill().and_then(|()| child.wait()).map(|_| None),
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
     }
 }
 

@@ -758,6 +758,7 @@ mod account {
         assert!(out.starts_with("workspace-write permits, read-only does not:\n") && out.contains("path /tmp: write"), "{out}");
         assert_eq!(at(dir.path(), &["diff", "read-only", "read-only"]), (0, String::new(), String::new()));
         assert_eq!(at(dir.path(), &["diff", "read-only", "none"]).0, 2);
+        assert_eq!(at(dir.path(), &["diff", "read-only"]).0, 2);
         let bundle = bundle(dir.path());
         let (code, out, _) = at(dir.path(), &["diff", "--json", &bundle, "danger-full-access"]);
         let json: Value = serde_json::from_str(&out).unwrap();
@@ -823,6 +824,32 @@ exec CODEXRUN "$@"
         }
         let line = ["spec", "--from-policy", "workspace-write", "--bundle", "again", "--portable-to", "./old"];
         assert_eq!(at(dir.path(), &line).1, out);
+    }
+
+    #[test]
+    fn what_cannot_be_tried_with_an_unknown_runtime_is_a_loss() {
+        let dir = dir();
+        fs::create_dir(dir.path().join("rootfs")).unwrap();
+        assert_eq!(at(dir.path(), &["spec"]).0, 0);
+        let (code, out, err) = at(dir.path(), &["losses", "--runtime", "/bin/true"]);
+        assert_eq!(code, 3, "{out}{err}");
+        for place in ["process.capabilities: ", "process.noNewPrivileges: ", "linux.maskedPaths: ", "linux.namespaces[0]: "] {
+            assert!(out.lines().any(|line| line.starts_with(place) && line.ends_with("could not be tried")), "{place}{out}");
+        }
+    }
+
+    #[test]
+    fn what_an_action_of_policy_would_pass_over_is_refused() {
+        let dir = dir();
+        fs::write(dir.path().join("policy.json"), r#"{"type": "read-only"}"#).unwrap();
+        for (line, says) in [
+            (&["schema", "read-only"][..], "takes no policy"),
+            (&["validate", "--resolved", "read-only"], "belongs to `show`"),
+            (&["show", "--from", "srt", "read-only"], "belongs to `import`"),
+            (&["import", "policy.json"], "the settings of no sandbox"),
+        ] {
+            refused(&at(dir.path(), &[&["policy"], line].concat()), says);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use libruntime::fuzz;
 use libruntime::policy::glob::Pattern;
-use libruntime::policy::import::{Base, import, origin};
+use libruntime::policy::import::{Base, Origin, import, origin};
 use libruntime::policy::parse;
 use std::path::Path;
 
@@ -32,7 +32,8 @@ fn git(text: &str) {
 fn settings(text: &str) {
     let Ok(settings) = serde_json::from_str(text) else { return };
     let (cwd, home) = (Path::new("/work/here"), Some(Path::new("/home/me")));
-    let Ok(imported) = import(&settings, origin(&settings), &Base { cwd, home }) else { return };
+    let origin = origin(&settings).unwrap_or(Origin::Srt);
+    let Ok(imported) = import(&settings, origin, &Base { cwd, home }) else { return };
     let canonical = imported.policy.canonical_json().to_string();
     let again = parse::parse("imported", &canonical, parse::Format::Json, &parse::Base { cwd, home });
     assert_eq!(again.expect("what is imported is a policy").policy, imported.policy, "{canonical}");

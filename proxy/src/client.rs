@@ -11,8 +11,6 @@ use std::sync::{Mutex, PoisonError};
 
 /// With which the bridge begins.
 const MAGIC: &[u8; 8] = b"codexrun";
-/// Neither a method of HTTP begins so nor SOCKS.
-pub const FIRST: [u8; 1] = [MAGIC[0]];
 
 /// A program of the sandbox, by its socket.
 #[derive(Debug, PartialEq)]
@@ -26,8 +24,13 @@ pub struct Client {
 }
 
 impl Client {
+    /// Who has just connected. `direct`: there is no bridge, and all that is said is the client's own, also what a bridge would say.
+    pub fn of(stream: &TcpStream, direct: bool) -> Option<Client> {
+        if direct { Client::direct(stream) } else { Client::read(stream) }
+    }
+
     /// `None`: not the bridge, but somebody else on this machine.
-    pub fn read(mut bridge: impl Read) -> Option<Client> {
+    fn read(mut bridge: impl Read) -> Option<Client> {
         let mut bytes = [0; 28];
         bridge.read_exact(&mut bytes).ok()?;
         let (magic, rest) = bytes.split_first_chunk::<8>()?;
@@ -38,7 +41,7 @@ impl Client {
     }
 
     /// One that came by no bridge, from the network that the proxy is in.
-    pub fn direct(stream: &TcpStream) -> Option<Client> {
+    fn direct(stream: &TcpStream) -> Option<Client> {
         let (SocketAddr::V4(from), SocketAddr::V4(to)) = (stream.peer_addr().ok()?, stream.local_addr().ok()?) else {
             return None;
         };
@@ -119,6 +122,7 @@ fn inner_pid(process: &Path) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::net::TcpListener;
 
     fn v4(at: SocketAddr) -> SocketAddrV4 {
@@ -133,7 +137,9 @@ mod tests {
         let ours = TcpStream::connect(to).unwrap();
         let namespace = fs::metadata("/proc/self/ns/net").unwrap().ino();
         let client = Client { namespace, from: v4(ours.local_addr().unwrap()), to: v4(to) };
-        assert_eq!(Client::direct(&listener.accept().unwrap().0).as_ref(), Some(&client));
+        (&ours).write_all(&[&MAGIC[..], &[7; 20]].concat()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(Client::of(&accepted, true).as_ref(), Some(&client), "whoever it says it is");
         let comm = comm(Path::new("/proc/self")).unwrap();
         let (process, pid) = (client.process(), inner_pid(Path::new("/proc/self")).unwrap());
         assert_eq!((&process["comm"], &process["pid"]), (&json!(comm), &json!(pid)));

@@ -16,7 +16,7 @@ pub struct Gate {
     pub rules: Rules,
     /// Whether SOCKS is spoken.
     pub socks: bool,
-    /// Whether there may be clients without a bridge.
+    /// Whether clients come by no bridge.
     pub direct: bool,
     /// Who was.
     pub log: Log,

@@ -82,9 +82,7 @@ fn until_the_end() {
 fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
     client.set_read_timeout(Some(PATIENCE)).ok()?;
-    let mut first = [0];
-    client.peek(&mut first).ok()?;
-    let who = if gate.direct && first != client::FIRST { Client::direct(&client)? } else { Client::read(&client)? };
+    let (who, mut first) = (Client::of(&client, gate.direct)?, [0]);
     match client.peek(&mut first).ok()? {
         1 if first[0] == SOCKS5 && gate.socks => socks::serve(client, &who, gate),
         1 if first[0] == SOCKS5 => None,

@@ -6,11 +6,17 @@ use crate::policy::{pair, path, special};
 use crate::report::Verdict;
 use crate::runtime::Job;
 use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
 
 pub const CASES: &[Case] = &[
     case("denied and granted directories alternate at every depth", On::Every, alternating),
     case("a file can be a writable root, its neighbours are not", On::Every, file_root),
     case("a read-only file below a writable root", On::Every, file_below),
+    case("a writable file below a denied directory (62)", On::Every, file_reopened),
+    case("a directory re-opened below a denied one, with restricted reads (17, 18)", On::Every, scoped_reopened),
+    case("a file denied outside of every root (65)", On::Every, file_outside),
+    case("what is protected and missing cannot be made, and is not left (49, 55)", On::Every, missing),
+    case("a root behind a link is its target, with its protections (45, 46)", On::Every, linked_root),
     case("on a tie deny wins over write, and write over read", On::Every, ties),
     case("the longest match wins", On::Every, longest),
     case("an explicit grant of .git lifts its protection, and no other", On::Every, lifted),
@@ -19,7 +25,8 @@ pub const CASES: &[Case] = &[
     case("an unknown special path is kept, warned about, and without effect", On::Sandbox, unknown),
     case("extends: a child adds to its parent and takes from it", On::Sandbox, extends),
     case("an additional profile widens a policy for one command", On::Sandbox, additional),
-    case("a denied /tmp and $TMPDIR (#39944)", On::Every, denied_tmp),
+    case("a denied /tmp and $TMPDIR (#39944)", On::Every, |p| denied_tmp(p, "root")),
+    case("a denied /tmp and $TMPDIR with restricted reads (21)", On::Every, |p| denied_tmp(p, "minimal")),
 ];
 
 fn with(play: &Play, more: &[Value], script: &str) -> Result<crate::launch::Ran, crate::report::No> {
@@ -56,6 +63,62 @@ fn file_below(play: &Play) -> Verdict {
     let script = "! { echo x > plain.txt; } 2>/dev/null && ! rm -f plain.txt 2>/dev/null && cat plain.txt";
     with(play, &[path(play.scene.w().join("plain.txt"), "read")], script)?.code_is(0)?;
     unchanged(&play.scene.w().join("plain.txt"), "plain\n")
+}
+
+fn file_reopened(play: &Play) -> Verdict {
+    let secret = play.scene.w().join("secret");
+    std::fs::write(secret.join("other.txt"), "other\n")?;
+    play.column.actor.own(&secret)?;
+    let script = "! cat secret/other.txt 2>/dev/null && ! touch secret/new 2>/dev/null && echo new > secret/key.txt";
+    with(play, &[path(&secret, "deny"), path(secret.join("key.txt"), "write")], script)?.code_is(0)?;
+    unchanged(&secret.join("key.txt"), "new\n")
+}
+
+fn scoped_reopened(play: &Play) -> Verdict {
+    let (ex, open) = (play.scene.w().join("ex"), play.scene.w().join("ex/open"));
+    play.dir(&open)?;
+    std::fs::write(ex.join("f"), "denied\n")?;
+    let entries = vec![special("minimal", "read"), special("project_roots", "write"), path(&ex, "deny"), path(&open, "write")];
+    let file = play.scene.put("policy.json", &pair(entries).to_string())?;
+    let script = "! cat ex/f 2>/dev/null && ! touch ex/new 2>/dev/null && echo x > ex/open/new && cat ex/open/new";
+    let ran = play.sh(file.display(), script)?;
+    ran.must("`x`", ran.code == 0 && ran.out == "x\n")
+}
+
+fn file_outside(play: &Play) -> Verdict {
+    let out = play.scene.out();
+    let ran =
+        with(play, &[path(out.join("file.txt"), "deny")], &format!("cd '{}'; cat file.txt victim 2>/dev/null", out.display()))?;
+    ran.must("`victim`", ran.out == "victim\n")
+}
+
+/// One level below what is there, and two; a denied one cannot be made either.
+fn missing(play: &Play) -> Verdict {
+    let at = |name: &str, access: &str| path(play.scene.w().join(name), access);
+    let script = "for f in later none/deep gone; do mkdir -p $(dirname $f) 2>/dev/null && touch $f 2>/dev/null && echo $f; done
+        mkdir none/other later 2>/dev/null && echo directory; { echo x > later || echo x > gone; } 2>/dev/null && echo text; touch made";
+    let ran = with(play, &[at("later", "read"), at("none/deep", "read"), at("gone", "deny")], script)?;
+    ran.must("nothing is made but `made`", ran.code == 0 && ran.out.is_empty())?;
+    gone(&["later", "none", "gone", ".codex"].map(|name| play.scene.w().join(name)), &ran.line)
+}
+
+/// The link to the root, and one above it; neither lies where the sandbox may write.
+fn linked_root(play: &Play) -> Verdict {
+    let (out, link) = (play.scene.out(), play.scene.dir.join("alias"));
+    play.dir(&out.join("dir/.git"))?;
+    symlink(&out, &link)?;
+    symlink(out.join("dir"), play.scene.dir.join("direct"))?;
+    let policies = [(link.join("dir"), out.join("dir/inner.txt")), (play.scene.dir.join("direct"), link.join("dir/inner.txt"))];
+    for (root, denied) in policies {
+        let script = format!(
+            "cd '{0}' && touch made && ! cat inner.txt 2>/dev/null && ! touch .git/new 2>/dev/null && ! mkdir .codex 2>/dev/null &&
+            ! touch ../new 2>/dev/null && touch '{1}/made' && ! cat '{1}/inner.txt' 2>/dev/null",
+            root.display(),
+            out.join("dir").display()
+        );
+        with(play, &[path(&root, "write"), path(denied, "deny")], &script)?.code_is(0)?;
+    }
+    Ok(())
 }
 
 fn ties(play: &Play) -> Verdict {
@@ -132,10 +195,10 @@ fn additional(play: &Play) -> Verdict {
     without.must("not permitted without it", without.code != 0)
 }
 
-fn denied_tmp(play: &Play) -> Verdict {
+fn denied_tmp(play: &Play, readable: &str) -> Verdict {
     let x = play.scene.x();
     let policy = pair(vec![
-        special("root", "read"),
+        special(readable, "read"),
         special("project_roots", "write"),
         special("slash_tmp", "deny"),
         special("tmpdir", "deny"),

@@ -17,7 +17,7 @@ pub const CASES: &[Case] = &[
     case("a worktree beside its repository, both writable", On::Every, both),
     case("a submodule: status, diff and log work", On::Every, |p| reads(p, p.scene.w().join("mod"))),
     case("a submodule: its gitdir and its pointer are read-only", On::Every, submodule),
-    case("a directory below a repository finds it and leaves nothing", On::Every, below),
+    case("a directory below a repository finds it and leaves nothing (16)", On::Every, below),
     case("a worktree: a commit works where the repository is granted by name (#19786)", On::Every, granted),
     case(
         "git = commit: a worktree can be committed to, and nothing that git obeys can be written (#7071)",
@@ -114,9 +114,11 @@ fn submodule(play: &Play) -> Verdict {
 fn below(play: &Play) -> Verdict {
     repository(play)?;
     let sub = play.scene.w().join("sub");
-    let ran = at(play, sub.clone(), "git rev-parse --show-toplevel && git status --short .")?;
+    let script =
+        "git rev-parse --show-toplevel && git status --short . && ! git init -q 2>/dev/null && ! mkdir .codex 2>/dev/null";
+    let ran = at(play, sub.clone(), script)?;
     let top = play.scene.w().display().to_string();
-    ran.must(&format!("{top} and a clean status"), ran.code == 0 && ran.out.trim() == top)?;
+    ran.must(&format!("{top}, a clean status and no repository of its own"), ran.code == 0 && ran.out.trim() == top)?;
     gone(&[".git", ".codex", ".agents"].map(|n| sub.join(n)), &ran.line)
 }
 

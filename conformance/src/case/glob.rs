@@ -12,6 +12,8 @@ pub const CASES: &[Case] = &[
     case("a prefix of a name outside of the workspace", On::Every, prefix),
     case("a directory that matches is denied with all that is in it", On::Every, directory),
     case("a file granted by name below a directory that matches", On::Every, granted),
+    case("a bracket that is not closed is itself (69)", On::Every, bracket),
+    case("where everything is writable a pattern denies too (43)", On::Every, everywhere),
     case("a link that matches denies the file it leads to", On::Every, link),
     case("a pattern without a directory to begin in is refused", On::Sandbox, unbounded),
     case("a name that is no text and matches is refused, not passed over", On::Sandbox, not_text),
@@ -83,6 +85,18 @@ fn granted(play: &Play) -> Verdict {
     let open = path(play.scene.w().join("keys/pub"), "read");
     let policy = policy(play, &[glob("codex-project-roots://**/keys"), glob("codex-project-roots://**/*.env"), open])?;
     readable(play, &policy, &["keys/x", "keys/pub/y", "keys/pub/z.env"], &["keys/pub/y"])
+}
+
+fn bracket(play: &Play) -> Verdict {
+    files(play, &["[x.env", "x.env"])?;
+    readable(play, &policy(play, &[glob("codex-project-roots://[*.env")])?, &["'[x.env'", "x.env"], &["x.env"])
+}
+
+fn everywhere(play: &Play) -> Verdict {
+    files(play, NAMES)?;
+    let entries = vec![special("root", "write"), glob("codex-project-roots://**/*.env")];
+    let file = play.scene.put("policy.json", &pair(entries).to_string())?.display().to_string();
+    readable(play, &file, NAMES, &["a/b/env", "keep.envrc"])
 }
 
 fn link(play: &Play) -> Verdict {

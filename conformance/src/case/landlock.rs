@@ -98,9 +98,9 @@ fn behind_the_mounts(play: &Play) -> Verdict {
     ran.must("no refusal without the rules: it was them", ran.out == "plain\n" && ran.err.is_empty())
 }
 
-/// In the caller's network namespace: the policy grants it, the rules scope it.
+/// In the caller's network namespace: the policy grants it, the rules scope it, and nobody else is asked.
 fn abstract_sockets(play: &Play) -> Verdict {
-    let name = format!("codexrun-test-{}", std::process::id());
+    let name = play.scene.w().display().to_string();
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
     let _open = listener.try_clone()?;
     // Once: the second launch gets no further than connect(2).
@@ -114,7 +114,10 @@ fn abstract_sockets(play: &Play) -> Verdict {
     let policy = json!({"type": "workspace-write", "network_access": true}).to_string();
     let policy = play.scene.put("network.json", &policy)?.display().to_string();
     for (scoped, answer) in [(json!(["signal"]), "0\tok"), (json!(["signal", "abstract_unix_socket"]), "0\tEPERM")] {
-        let dir = bundle(play, &policy, &["--landlock"], |config| rules(config, |rules| rules["ruleset"][0]["scoped"] = scoped))?;
+        let dir = bundle(play, &policy, &["--landlock"], |config| {
+            rules(config, |rules| rules["ruleset"][0]["scoped"] = scoped);
+            config["annotations"].as_object_mut().map(|all| all.remove("dev.codexrun.unix-sockets"));
+        })?;
         let ran = play.codexrun(&["run", &dir.display().to_string()])?;
         ran.must(answer, ran.out.starts_with(answer))?;
     }
@@ -224,7 +227,7 @@ fn denied(play: &Play) -> Verdict {
 
 fn no_network(play: &Play) -> Verdict {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let name = format!("codexrun-test-{}", std::process::id());
+    let name = play.scene.w().display().to_string();
     let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
     let sock = play.scene.w().join("host.sock");
     let _named = UnixListener::bind(&sock)?;

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -129,7 +130,9 @@ fn only_the_proxy(play: &Play) -> Verdict {
     let (proxy, other) = (Host::new()?, Host::new()?);
     let (variable, reach) = (format!("HTTPS_PROXY={}", proxy.url()), format!("tcp-bulk {} 1000", proxy.at));
     let (beside, second) = (format!("tcp {}", other.at), format!("tcp 127.0.0.2:{}", proxy.at.port()));
-    let host_socket = format!("unix-stream {}", play.scene.w().join("host.sock").display());
+    let host_socket = play.scene.w().join("host.sock");
+    let _listening = UnixListener::bind(&host_socket)?;
+    let reach_socket = format!("unix-stream {}", host_socket.display());
     let asked = [
         (reach.as_str(), "ok"),
         (&beside, "ECONNREFUSED"),
@@ -137,13 +140,13 @@ fn only_the_proxy(play: &Play) -> Verdict {
         ("tcp 192.0.2.1:80", "ENETUNREACH"),
         ("tcp [2001:db8::1]:80", "no"),
         ("tcp-self 127.0.0.1:0", "ok"),
-        ("socket 1 1 0", "EPERM"),
+        ("socket 1 2 0", "EPERM"),
         ("socket 16 3 0", "EPERM"),
         ("socket 40 1 0", "EPERM"),
         ("socket 17 3 768", "EPERM"),
         ("pair-stream", "ok"),
         ("pair-dgram-connect x", "no"),
-        (&host_socket, "EPERM"),
+        (&reach_socket, "EPERM"),
         ("io-uring", "refused"),
         ("x32", "no"),
         ("env CODEX_NETWORK_PROXY_ACTIVE 1", "ok"),

@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     case("gone after SIGTERM", On::Codexrun, |p| stopped(p, Signal::SIGTERM)),
     case("gone after SIGKILL of codexrun", On::Codexrun, |p| stopped(p, Signal::SIGKILL)),
     case("an empty directory of the user's stays", On::Every, own_directory),
+    case("an empty file of the user's stays", On::Every, own_file),
     case("a file that the command makes stays", On::Every, made_file),
     case("one sandbox ends, the other is still protected", On::Every, concurrent),
     case("twenty sandboxes on one directory", On::Codexrun, crowd),
@@ -56,6 +57,14 @@ fn own_directory(play: &Play) -> Verdict {
     let ran = play.write("touch .codex/x 2>&1; exit 0")?;
     ran.must("Read-only file system", ran.out.contains("Read-only file system"))?;
     if own.is_dir() { Ok(()) } else { fail(&ran.line, ".codex is still there", "it is gone") }
+}
+
+fn own_file(play: &Play) -> Verdict {
+    let own = play.scene.w().join(".codex");
+    std::fs::write(&own, "")?;
+    play.column.actor.own(&own)?;
+    play.write("! { echo x > .codex; } 2>/dev/null && ! rm -f .codex 2>/dev/null")?.code_is(0)?;
+    super::unchanged(&own, "")
 }
 
 fn made_file(play: &Play) -> Verdict {

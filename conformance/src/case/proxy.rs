@@ -155,7 +155,7 @@ fn alone(play: &Play) -> Verdict {
     ran.must(&format!("ok and a refusal; they are {answers:?}"), answers == ["ok", "blocked-by-allowlist"])?;
     ran.must("the process", ran.err.lines().any(|line| line.contains("evil.example") && line.contains("\"comm\":\"probe\"")))?;
     let (ran, _) = probes(play, "read-only", &[&options[..], &["--dns", "443"]].concat(), &[&good])?;
-    ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` has no effect"))
+    ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` cannot be had"))
 }
 
 fn around(play: &Play) -> Verdict {

@@ -6,8 +6,10 @@ use crate::launch::Ran;
 use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::{Column, Job};
 use nix::sys::signal::{Signal, kill};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 use std::fs::{self, Permissions};
-use std::os::fd::AsFd;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -19,6 +21,7 @@ pub const CASES: &[Case] = &[
     case("the host's are shut in every mode: by path, hard link, bind mount, abstract name, i386", On::Codexrun, hosts),
     case("a granted one is reached, and no other (#39140)", On::Codexrun, granted),
     case("a granted directory grants what is below it", On::Codexrun, granted_directory),
+    case("what the sandbox mounts below a granted directory is not granted", On::Codexrun, mounted_below),
     case("a name that is rewritten during connect(2) leads to no other socket", On::Codexrun, |p| {
         raced(p, "unix-race {own} {host}")
     }),
@@ -28,10 +31,11 @@ pub const CASES: &[Case] = &[
     case("a socket of the host's in the place of its own is the host's", On::Codexrun, reused),
     case("another sandbox's in the same directory is shut", On::Codexrun, others),
     case("a socket that was made outside and sent in connects to nothing", On::Codexrun, received),
+    case("a TCP connection that was made outside and sent in does not become another", On::Codexrun, tcp_received),
     case("a connection that waits holds up no other, and a signal ends it", On::Codexrun, |p| {
         all_ok(p, "workspace-write", &[], &["unix-patience {w}/full"])
     }),
-    case("without the broker every connect(2) fails", On::Codexrun, bereft),
+    case("the broker begins with the first connect(2), and without it every one fails", On::Codexrun, bereft),
     case("python: multiprocessing.Manager", On::Codexrun, manager),
     case("postgres and psql on a socket in the workspace", On::Codexrun, postgres),
 ];
@@ -100,7 +104,7 @@ fn modes(play: &Play) -> Verdict {
 }
 
 fn hosts(play: &Play) -> Verdict {
-    let (there, name) = (play.scene.w().join("her.sock"), format!("codexrun-test-{}", std::process::id()));
+    let (there, name) = (play.scene.w().join("her.sock"), abstract_name(play));
     let host = Host::at(&there)?;
     let abstracted = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
     fs::hard_link(&there, play.scene.w().join("hard.sock"))?;
@@ -124,6 +128,11 @@ fn hosts(play: &Play) -> Verdict {
     }
     drop(abstracted);
     Ok(())
+}
+
+/// A name that is this scene's alone: several are played at a time.
+fn abstract_name(play: &Play) -> String {
+    play.scene.w().display().to_string()
 }
 
 /// A bind mount, gone with this.
@@ -180,6 +189,30 @@ fn granted_directory(play: &Play) -> Verdict {
     unreached(&ran, &beside)
 }
 
+/// As root of a namespace of its own, which the policy lets it make.
+fn mounted_below(play: &Play) -> Verdict {
+    if play.column.actor.is_root() {
+        return skip("who is root outside may not map itself into a namespace without CAP_SETFCAP, user_namespaces(7)");
+    }
+    let (dir, other) = (play.scene.out().join("sockets/below"), play.scene.out().join("other"));
+    play.dir(&dir)?;
+    play.dir(&other)?;
+    let host = Host::at(&other.join("it.sock"))?;
+    let _granted = Host::at(&dir.with_file_name("granted.sock"))?;
+    let probes = [other.join("it.sock"), dir.join("it.sock"), dir.with_file_name("granted.sock")];
+    let probes = probes.iter().enumerate().map(|(n, at)| format!("{n}\tunix-connect\t{}\n", at.display()));
+    fs::write(play.scene.w().join("list.txt"), probes.collect::<String>())?;
+    let mount = format!("mount --bind {} {} && exec bin/probe list.txt", other.display(), dir.display());
+    let granted = dir.with_file_name("").display().to_string();
+    let options = ["--allow-syscalls", "namespaces", "--allow-syscalls", "mounts", "--unix-socket", &granted];
+    let argv = ["unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", &mount];
+    let job = Job { options: options.map(String::from).to_vec(), ..Job::new("workspace-write", &play.scene, &argv) };
+    let ran = play.column.run(&play.scene, &job)?;
+    let answers = ran.out.lines().filter_map(|line| line.split('\t').nth(1)).collect::<Vec<_>>();
+    ran.must("EPERM twice, and ok", answers.starts_with(&["EPERM", "EPERM", "ok"]))?;
+    unreached(&ran, &host)
+}
+
 fn raced(play: &Play, attack: &str) -> Verdict {
     let host = Host::at(&play.scene.w().join("her.sock"))?;
     for policy in policies(play)? {
@@ -223,21 +256,30 @@ fn others(play: &Play) -> Verdict {
 }
 
 fn received(play: &Play) -> Verdict {
-    let name = format!("codexrun-test-sent-{}", std::process::id());
+    let name = abstract_name(play);
     let (host, abstracted) = (Host::at(&play.scene.w().join("her.sock"))?, SocketAddr::from_abstract_name(&name)?);
     let _abstracted = UnixListener::bind_addr(&abstracted)?;
     let running = started(play, play.column, "list.txt", &format!("unix-received {{w}}/in.sock {{w}}/ready {{host}} {name}"))?;
     let to = UnixStream::connect(play.scene.w().join("in.sock"))?;
-    send_a_socket(&to)?;
+    let unconnected = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
+    send(&to, unconnected.as_fd())?;
     answered(running, "ok")?;
     if host.reached() == 0 { Ok(()) } else { fail("(the host)", "no connection", "one") }
 }
 
-/// One that is not connected, of the host's network namespace.
-fn send_a_socket(to: &UnixStream) -> Result<(), No> {
-    use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, socket};
-    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
-    let (fds, mut space) = ([socket.as_fd()], [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+fn tcp_received(play: &Play) -> Verdict {
+    let [first, second] = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+    second.set_nonblocking(true)?;
+    let probe = format!("tcp-received {{w}}/in.sock {{w}}/ready {}", second.local_addr()?.port());
+    let running = started(play, play.column, "list.txt", &probe)?;
+    let connection = TcpStream::connect(first.local_addr()?)?;
+    send(&UnixStream::connect(play.scene.w().join("in.sock"))?, connection.as_fd())?;
+    answered(running, "ok")?;
+    if second.accept().is_err() { Ok(()) } else { fail("(the host)", "no connection", "one") }
+}
+
+fn send(to: &UnixStream, socket: BorrowedFd) -> Result<(), No> {
+    let (fds, mut space) = ([socket], [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(to, &[std::io::IoSlice::new(b"s")], &mut control, SendFlags::empty()).map_err(std::io::Error::from)?;
@@ -246,25 +288,30 @@ fn send_a_socket(to: &UnixStream) -> Result<(), No> {
 
 /// Its broker is the process of codexrun's name that has one capability.
 fn bereft(play: &Play) -> Verdict {
-    let _host = Host::at(&play.scene.w().join("her.sock"))?;
+    let (w, probe) = (play.scene.w(), play.scene.w().join("bin/probe").display().to_string());
+    let _host = Host::at(&w.join("her.sock"))?;
     let script = format!(
-        ": > ready; while [ ! -e go ]; do sleep 0.02; done; exec {} {}",
-        play.scene.w().join("bin/probe").display(),
-        play.scene.w().join("list.txt").display()
+        "until_there() {{ while [ ! -e $1 ]; do sleep 0.02; done; }}; : > ready; until_there ask; {probe} one.txt > /dev/null; \
+         : > asked; until_there go; exec {probe} all.txt"
     );
-    let probes = "0\tunix-connect\t{host}\n1\tunix-own\t{own}\n2\ttcp-self\n";
-    fs::write(play.scene.w().join("list.txt"), filled(play, probes))?;
+    fs::write(w.join("one.txt"), filled(play, "0\ttcp-self\n"))?;
+    fs::write(w.join("all.txt"), filled(play, "0\tunix-connect\t{host}\n1\tunix-own\t{own}\n2\ttcp-self\n"))?;
     let running = play.column.start(&play.scene, &Job::sh("workspace-write", &play.scene, &script))?;
-    appears(&play.scene.w().join("ready"))?;
-    let brokers = || crate::launch::processes().into_iter().filter(|(pid, ..)| is_broker(*pid)).collect::<Vec<_>>();
-    until("there is a broker", || brokers().len() == 1)?;
-    for (pid, ..) in brokers() {
+    let found = || crate::launch::processes().into_iter().filter(|(pid, ..)| is_broker(*pid) && is_below(*pid, running.pid()));
+    let brokers = || found().count();
+    appears(&w.join("ready"))?;
+    let early = brokers();
+    fs::write(w.join("ask"), "")?;
+    appears(&w.join("asked"))?;
+    until("there is one broker", || brokers() == 1)?;
+    for (pid, ..) in found() {
         kill(pid, Signal::SIGKILL).map_err(std::io::Error::from)?;
     }
-    until("it is gone", || brokers().is_empty())?;
-    fs::write(play.scene.w().join("go"), "")?;
+    until("it is gone", || brokers() == 0)?;
+    fs::write(w.join("go"), "")?;
     let ran = running.finish()?;
     let shut = |n: usize| ran.out.lines().any(|line| line.starts_with(&format!("{n}\tENOSYS")));
+    ran.must("no broker before the first call", early == 0)?;
     ran.must("ENOSYS to all three", (0..3).all(shut))
 }
 
@@ -272,6 +319,13 @@ fn is_broker(pid: nix::unistd::Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let dead = status.contains("State:\tZ");
     status.contains("CapPrm:\t0000000000080000\n") && status.contains("Name:\tcodexrun\n") && !dead
+}
+
+/// Whether one process is the other, or comes of it.
+fn is_below(pid: nix::unistd::Pid, above: nix::unistd::Pid) -> bool {
+    let all = crate::launch::processes();
+    let parent = |pid: &nix::unistd::Pid| all.iter().find(|(one, ..)| one == pid).map(|(_, parent, _)| *parent);
+    std::iter::successors(Some(pid), parent).any(|one| one == above)
 }
 
 fn manager(play: &Play) -> Verdict {

@@ -23,6 +23,7 @@ pub const VERBS: &[Verb] = &[
     ("unix-serve", |a| serve(a[0], a[1], a[2])),
     ("unix-reuse", |a| reuse(a[0], a[1], a[2])),
     ("unix-received", |a| received(a[0], a[1], a[2], a[3])),
+    ("tcp-received", |a| tcp_received(a[0], a[1], a[2])),
     ("unix-patience", |a| patience(a[0])),
     ("unix-connect", |a| Ok(UnixStream::connect(a[0]).map(|_| String::new())?)),
     ("i386-connect", |a| i386_connect(a[0])),
@@ -196,6 +197,21 @@ fn reuse(path: &str, ready: &str, go: &str) -> Outcome {
 
 /// The host sends a socket of its own, not connected: its names are those of the host's network namespace.
 fn received(path: &str, ready: &str, host: &str, name: &str) -> Outcome {
+    let fd = sent_in(path, ready)?;
+    let abstracted = [&(libc::AF_UNIX as u16).to_ne_bytes(), &b"\0"[..], name.as_bytes()].concat();
+    leads_nowhere(fd, &[address(host), address(path), abstracted])
+}
+
+/// The host sends a connection of its own: dissolved (connect(2), AF_UNSPEC), it could be made anew to anywhere.
+fn tcp_received(path: &str, ready: &str, port: &str) -> Outcome {
+    let fd = sent_in(path, ready)?;
+    let Ok(port) = port.parse::<u16>() else { return word("no-port", port) };
+    let host = [&(libc::AF_INET as u16).to_ne_bytes()[..], &port.to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat();
+    leads_nowhere(fd, &[vec![0; host.len()], host])
+}
+
+/// The descriptor that comes by `path`.
+fn sent_in(path: &str, ready: &str) -> std::io::Result<i32> {
     let server = UnixListener::bind(path)?;
     std::fs::write(ready, "")?;
     let (peer, _) = server.accept()?;
@@ -203,12 +219,15 @@ fn received(path: &str, ready: &str, host: &str, name: &str) -> Outcome {
     let mut byte = [0];
     let iov = words(&[byte.as_mut_ptr() as u64, 1]);
     let mut header = words(&[0, 0, iov.as_ptr() as u64, 1, control.as_mut_ptr() as u64, control.len() as u64, 0]);
-    call(libc::SYS_recvmsg, [Arg::Int(peer.as_raw_fd().into()), Arg::Out(&mut header), Arg::Int(0)])?;
-    let fd = i32::from_ne_bytes([control[16], control[17], control[18], control[19]]);
-    let abstracted = [&(libc::AF_UNIX as u16).to_ne_bytes(), &b"\0"[..], name.as_bytes()].concat();
-    for to in [address(host), address(path), abstracted] {
-        if call(libc::SYS_connect, [Arg::Int(fd.into()), Arg::In(&to), Arg::Int(to.len() as i64)]) != Err(libc::EPERM) {
-            return word("not-refused", String::from_utf8_lossy(&to));
+    call(libc::SYS_recvmsg, [Arg::Int(peer.as_raw_fd().into()), Arg::Out(&mut header), Arg::Int(0)])
+        .map_err(std::io::Error::from_raw_os_error)?;
+    Ok(i32::from_ne_bytes([control[16], control[17], control[18], control[19]]))
+}
+
+fn leads_nowhere(fd: i32, addresses: &[Vec<u8>]) -> Outcome {
+    for to in addresses {
+        if call(libc::SYS_connect, [Arg::Int(fd.into()), Arg::In(to), Arg::Int(to.len() as i64)]) != Err(libc::EPERM) {
+            return word("not-refused", String::from_utf8_lossy(to));
         }
     }
     Ok(String::new())

@@ -70,6 +70,8 @@ impl Office {
         notify::read_memory(asked.thread, asked.args[1], address)?;
         let target = match domain {
             libc::AF_UNIX => self.target(asked.thread, socket.as_fd(), address)?,
+            // A connection of the caller's (standard input of an inetd) could be dissolved by AF_UNSPEC, and made anew to anywhere.
+            _ if self.outside == Some(socket::network(socket.as_fd())?) => return Err(Errno::EPERM),
             _ => Target { address: address.to_vec(), place: None },
         };
         // From here on it is certain that all of this was the caller's.
@@ -115,16 +117,17 @@ impl Office {
         if !file::stat(place.as_fd())?.is_socket() {
             return Err(Errno::ECONNREFUSED);
         }
-        if !self.granted(thread, place.as_fd())? {
+        if !self.granted(place.as_fd())? {
             self.is_ours(thread, place.as_fd())?;
         }
         let address = socket::named(format!("/proc/self/fd/{}", place.as_raw_fd()).as_bytes());
         Ok(Target { address, place: Some(place) })
     }
 
-    fn granted(&self, thread: Pid, place: BorrowedFd) -> Result<bool> {
+    fn granted(&self, place: BorrowedFd) -> Result<bool> {
+        let name = place::name(place)?;
         for grant in &self.grants {
-            if grant.covers(place, || place::directory(thread, place))? {
+            if grant.covers(place, &name)? {
                 return Ok(true);
             }
         }

@@ -1,46 +1,64 @@
 //! Takes the sandbox's place: its groups, its user namespace and the network namespace of its Unix sockets; of power nothing but the right
-//! to look into its processes.
+//! to look into its processes. Where that is, is looked up while whoever has loaded the filter waits, by a number that is still its own.
 
 use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result, cred, file, namespace};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// pidfd_getfd(2), process_vm_readv(2) and /proc/PID/{root,cwd} of processes that are no descendants, or have made themselves
 /// undumpable.
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
-/// Becomes as `process` is, which has loaded its filter and waits. It has the ids that we have: the plan has seen to that.
-pub(super) fn enter(process: Pid, own_network: bool) -> Result<()> {
-    let open = |name: &str| -> Result<OwnedFd> {
-        let path = CString::new(format!("/proc/{process}/ns/{name}")).map_err(|_| Errno::EINVAL)?;
-        file::open_at(file::cwd(), &path, libc::O_RDONLY)
-    };
-    take_groups(process)?;
-    let (user, net) = (open("user")?, open("net")?);
-    if own_network {
-        // What it has of its own belongs to the user namespace that mounted, perhaps not to the one that it is in.
-        namespace::join(namespace::owner(net.as_fd())?.as_fd(), libc::CLONE_NEWUSER as u64)?;
-        namespace::join(net.as_fd(), libc::CLONE_NEWNET as u64)?;
-    } else {
-        namespace::join(user.as_fd(), libc::CLONE_NEWUSER as u64)?;
-        process::unshare(libc::CLONE_NEWNET as u64)?;
-    }
-    let power = cred::Capabilities { effective: CAP_SYS_PTRACE, permitted: CAP_SYS_PTRACE, inheritable: 0 };
-    cred::set_capabilities(power)?;
-    process::set_no_new_privs()?;
-    process::set_undumpable()
+/// Who and where a process of the sandbox is.
+pub(super) struct Sandbox {
+    /// In order.
+    groups: Vec<u32>,
+    /// Its network namespace if that is its own, else its user namespace.
+    space: OwnedFd,
+    own_network: bool,
 }
 
-/// Root's supplementary groups are not the sandbox's; an ordinary user's are, and could not be given up.
-fn take_groups(of: Pid) -> Result<()> {
-    let status = std::fs::read_to_string(format!("/proc/{of}/status"));
-    let status = status.map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
-    let mut theirs = groups(&status).ok_or(Errno::EPROTO)?;
-    let mut ours = cred::groups()?;
-    theirs.sort_unstable();
-    ours.sort_unstable();
-    if ours == theirs { Ok(()) } else { cred::set_groups(&theirs) }
+impl Sandbox {
+    /// As `process` is, which has loaded its filter and waits.
+    pub fn of(process: Pid, own_network: bool) -> Result<Sandbox> {
+        let path = format!("/proc/{process}/ns/{}", if own_network { "net" } else { "user" });
+        let space = file::open_at(file::cwd(), &CString::new(path).map_err(|_| Errno::EINVAL)?, libc::O_RDONLY)?;
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+        let status = status.map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
+        let mut groups = groups(&status).ok_or(Errno::EPROTO)?;
+        groups.sort_unstable();
+        Ok(Sandbox { groups, space, own_network })
+    }
+
+    pub fn descriptor(&self) -> RawFd {
+        self.space.as_raw_fd()
+    }
+
+    /// Becomes as that process is. It has the ids that we have: the plan has seen to that.
+    pub fn enter(self) -> Result<()> {
+        self.take_groups()?;
+        let space = self.space.as_fd();
+        if self.own_network {
+            // What it has of its own belongs to the user namespace that mounted, perhaps not to the one that it is in.
+            namespace::join(namespace::owner(space)?.as_fd(), libc::CLONE_NEWUSER as u64)?;
+            namespace::join(space, libc::CLONE_NEWNET as u64)?;
+        } else {
+            namespace::join(space, libc::CLONE_NEWUSER as u64)?;
+            process::unshare(libc::CLONE_NEWNET as u64)?;
+        }
+        let power = cred::Capabilities { effective: CAP_SYS_PTRACE, permitted: CAP_SYS_PTRACE, inheritable: 0 };
+        cred::set_capabilities(power)?;
+        process::set_no_new_privs()?;
+        process::set_undumpable()
+    }
+
+    /// Root's supplementary groups are not the sandbox's; an ordinary user's are, and could not be given up.
+    fn take_groups(&self) -> Result<()> {
+        let mut ours = cred::groups()?;
+        ours.sort_unstable();
+        if ours == self.groups { Ok(()) } else { cred::set_groups(&self.groups) }
+    }
 }
 
 fn groups(status: &str) -> Option<Vec<u32>> {

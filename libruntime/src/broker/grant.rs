@@ -3,10 +3,10 @@
 
 use crate::sys::file::{self, Resolve};
 use crate::sys::{Errno, Result};
-use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 /// A socket, or a directory of sockets.
 pub(super) struct Grant {
@@ -30,32 +30,30 @@ impl Grant {
         Ok(Some(Grant { place, dir }))
     }
 
-    /// Whether this socket is the one, or lies below the directory. `dir` finds its directory.
-    pub fn covers(&self, socket: BorrowedFd, dir: impl FnOnce() -> Result<OwnedFd>) -> Result<bool> {
+    pub fn descriptor(&self) -> RawFd {
+        self.place.as_raw_fd()
+    }
+
+    /// Whether this socket is the one, or lies below the directory. `name` is its path, as the kernel tells it.
+    pub fn covers(&self, socket: BorrowedFd, name: &Path) -> Result<bool> {
+        let id = file::stat(socket)?.id;
         match self.dir {
-            false => Ok(file::stat(socket)?.id == self.id()?),
-            true => dir().map_or(Ok(false), |dir| self.is_above(dir)),
+            false => Ok(file::stat(self.place.as_fd())?.id == id),
+            true => Ok(self.is_above(id, name)),
         }
     }
 
-    fn id(&self) -> Result<(u64, u64)> {
-        file::stat(self.place.as_fd()).map(|stat| stat.id)
-    }
-
-    /// Whether it is this directory, or above it: by descriptors, as names may change meanwhile.
-    fn is_above(&self, mut dir: OwnedFd) -> Result<bool> {
-        let mut id = file::stat(dir.as_fd())?.id;
-        for _ in 0..DEEPEST {
-            if id == self.id()? {
-                return Ok(true);
-            }
-            dir = file::open_at(dir.as_fd(), c"..", libc::O_PATH | libc::O_DIRECTORY)?;
-            match file::stat(dir.as_fd())?.id {
-                same if same == id => return Ok(false),
-                above => id = above,
-            }
-        }
-        Ok(false)
+    /// Whether the end of the name leads to it from the directory, outside: a mount that the sandbox has made below it is not there.
+    fn is_above(&self, id: (u64, u64), name: &Path) -> bool {
+        let names: Vec<&OsStr> = name.iter().collect();
+        (1..names.len()).rev().take(DEEPEST).any(|from| {
+            let end: PathBuf = names[from..].iter().collect();
+            let found = CString::new(end.into_os_string().into_vec()).map_err(|_| Errno::EINVAL).and_then(|end| {
+                let found = file::open_in(self.place.as_fd(), &end, libc::O_PATH, Resolve::NoLinks)?;
+                file::stat(found.as_fd())
+            });
+            found.is_ok_and(|found| found.id == id)
+        })
     }
 }
 
@@ -77,13 +75,21 @@ mod tests {
         };
         let covered = |grant: &Path, at: &Path| {
             let grant = Grant::pin(grant).unwrap().unwrap();
-            grant.covers(open(at).as_fd(), || Ok(open(at.parent().unwrap()))).unwrap()
+            grant.covers(open(at).as_fd(), at).unwrap()
         };
         assert!(covered(&names[0], &names[0]) && !covered(&names[0], &names[1]));
         assert!(covered(&below, &names[0]) && covered(dir.path(), &names[1]) && !covered(&below, Path::new("/dev/null")));
+        let elsewhere = Path::new("/b/one");
+        let grant = Grant::pin(&below).unwrap().unwrap();
+        assert_eq!(
+            grant.covers(open(&names[0]).as_fd(), elsewhere),
+            Ok(true),
+            "by the end of another path to the same directory"
+        );
+        assert_eq!(grant.covers(open(Path::new("/dev/null")).as_fd(), &names[0]), Ok(false), "what is mounted over it inside");
         let grant = Grant::pin(&names[0]).unwrap().unwrap();
         std::fs::rename(&names[1], &names[0]).unwrap();
-        assert_eq!(grant.covers(open(&names[0]).as_fd(), || Err(Errno::ENOENT)), Ok(false), "another socket of that name");
+        assert_eq!(grant.covers(open(&names[0]).as_fd(), &names[0]), Ok(false), "another socket of that name");
         assert!(Grant::pin(&below.join("none")).unwrap().is_none());
     }
 }

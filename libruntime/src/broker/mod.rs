@@ -8,6 +8,8 @@
 //!
 //! It has the caller's ids, groups and namespaces and no capability but the right to look into processes of the sandbox, so nothing that
 //! it does for one of them reaches further than that one could. When it ends, a call that it should have answered fails with ENOSYS.
+//!
+//! Most programs connect to nothing. Who stays with the sandbox holds what a broker needs ([`Vacant`]), and clones it at the first call.
 
 mod call;
 mod enter;
@@ -16,15 +18,17 @@ mod patience;
 mod place;
 mod whose;
 
+use crate::sys::file::State;
 use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result, file, notify, signal, socket};
+use enter::Sandbox;
 use grant::Grant;
 use std::cell::Cell;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use whose::Listing;
 
-/// What the process is told when it begins.
+/// What is known before there is a filter.
 pub struct Broker<'a> {
     /// Here the filter's listener comes, and here it is said that whoever has loaded the filter may go on: 0, or the errno why not.
     pub socket: OwnedFd,
@@ -41,6 +45,8 @@ struct Office {
     listener: OwnedFd,
     /// The network namespace of the sandbox's Unix sockets.
     network: u64,
+    /// The host's, where the sandbox has one of its own: a socket of it was handed in, and connects to nothing new.
+    outside: Option<u64>,
     grants: Vec<Grant>,
     ours: Listing,
     hosts: Listing,
@@ -49,49 +55,109 @@ struct Office {
 }
 
 impl Broker<'_> {
-    /// The life of the process, which ends with the last that has the filter.
+    /// The life of a broker from before there is a filter, which ends with the last that has it.
     pub fn live(self) -> ! {
-        let lived = match self.alone().and_then(|()| self.open()) {
+        let lived = match alone(vec![self.socket.as_raw_fd()]).and_then(|()| self.open()) {
             Ok(office) => office.as_ref().map_or(Ok(()), Office::serve),
             Err(errno) => self.say(errno as i32).and(Err(errno)),
         };
-        process::exit(lived.is_err().into())
+        leave(lived)
     }
 
     fn say(&self, errno: i32) -> Result<()> {
         file::tell(self.socket.as_fd(), &errno.to_ne_bytes())
     }
 
-    /// Nothing of the caller's stays: not its streams, session, directory or signals.
-    fn alone(&self) -> Result<()> {
-        let null = file::open_at(file::cwd(), c"/dev/null", libc::O_RDWR)?;
-        file::become_stdio(null.as_fd())?;
-        drop(null);
-        file::close_all_but([0, 1, 2, self.socket.as_raw_fd()])?;
-        process::setsid()?;
-        file::chdir(c"/")?;
-        signal::set_mask(&signal::Set::all_but(&[])).map(drop)
-    }
-
     /// `None`: the launch has failed before there was a filter.
     fn open(&self) -> Result<Option<Office>> {
-        let grants = self.grants.iter().map(|path| Grant::pin(path)).collect::<Result<Vec<_>>>()?;
-        let hosts = Listing::open()?;
-        let Some((_, listener)) = file::receive(self.socket.as_fd())? else { return Ok(None) };
-        let listener = listener.ok_or(Errno::EPROTO)?;
-        enter::enter(self.process, self.own_network)?;
-        let network = socket::network(socket::unix_socket(libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?.as_fd())?;
-        let (grants, ours) = (grants.into_iter().flatten().collect(), Listing::open()?);
-        let office = Office { listener, network, grants, ours, hosts, waiting: Cell::new(0) };
+        let Some(vacant) = self.receive()? else { return Ok(None) };
+        let office = vacant.open()?;
         self.say(0)?;
         Ok(Some(office))
     }
+
+    /// Waits for the filter, for a broker that begins later. `None`: the launch has failed before there was one.
+    ///
+    /// # Errors
+    /// A grant cannot be looked at, or who has loaded the filter has been killed.
+    pub fn postpone(self) -> Result<Option<Vacant>> {
+        let vacant = self.receive();
+        match &vacant {
+            Ok(Some(_)) => self.say(0)?,
+            Ok(None) => {}
+            Err(errno) => self.say(*errno as i32)?,
+        }
+        vacant
+    }
+
+    fn receive(&self) -> Result<Option<Vacant>> {
+        let grants = self.grants.iter().map(|path| Grant::pin(path)).collect::<Result<Vec<_>>>()?;
+        let Some((_, listener)) = file::receive(self.socket.as_fd())? else { return Ok(None) };
+        let listener = listener.ok_or(Errno::EPROTO)?;
+        let sandbox = Sandbox::of(self.process, self.own_network)?;
+        Ok(Some(Vacant { listener, sandbox, own_network: self.own_network, grants: grants.into_iter().flatten().collect() }))
+    }
+}
+
+/// What a broker needs, and nobody in it: calls wait.
+pub struct Vacant {
+    listener: OwnedFd,
+    sandbox: Sandbox,
+    own_network: bool,
+    grants: Vec<Grant>,
+}
+
+impl Vacant {
+    /// Has input when a call waits, and its end when nobody has the filter any more.
+    pub fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// The life of a broker that begins now, in a process that has just been cloned.
+    pub fn live(self) -> ! {
+        leave(alone(self.descriptors()).and_then(|()| self.open()).and_then(|office| office.serve()))
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        let grants = self.grants.iter().map(Grant::descriptor);
+        grants.chain([self.listener.as_raw_fd(), self.sandbox.descriptor()]).collect()
+    }
+
+    fn open(self) -> Result<Office> {
+        let (hosts, outside) = (Listing::open()?, own_network()?);
+        self.sandbox.enter()?;
+        let (network, outside) = (own_network()?, self.own_network.then_some(outside));
+        let (listener, grants, ours) = (self.listener, self.grants, Listing::open()?);
+        Ok(Office { listener, network, outside, grants, ours, hosts, waiting: Cell::new(0) })
+    }
+}
+
+/// By its cookie (SO_NETNS_COOKIE).
+fn own_network() -> Result<u64> {
+    socket::network(socket::unix_socket(libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?.as_fd())
+}
+
+/// Nothing of the caller's stays: not its streams, session, directory or signals.
+fn alone(mut keep: Vec<RawFd>) -> Result<()> {
+    let null = file::open_at(file::cwd(), c"/dev/null", libc::O_RDWR)?;
+    file::become_stdio(null.as_fd())?;
+    drop(null);
+    keep.extend([0, 1, 2]);
+    file::close_all_but(keep)?;
+    process::setsid()?;
+    file::chdir(c"/")?;
+    signal::set_mask(&signal::Set::all_but(&[])).map(drop)
+}
+
+/// The exit code says of what it died; every errno fits.
+fn leave(lived: Result<()>) -> ! {
+    process::exit(lived.map_or_else(|errno| errno as i32, |()| 0))
 }
 
 impl Office {
     fn serve(&self) -> Result<()> {
         loop {
-            if !file::has_input(self.listener.as_fd())? {
+            if file::state(self.listener.as_fd(), -1)? == State::End {
                 // The last that has the filter is gone.
                 return Ok(());
             }

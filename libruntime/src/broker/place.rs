@@ -4,10 +4,9 @@ use crate::mountinfo;
 use crate::sys::file::{self, Resolve};
 use crate::sys::process::Pid;
 use crate::sys::{Errno, Result, inode};
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 const DIR: i32 = libc::O_PATH | libc::O_DIRECTORY;
 
@@ -29,15 +28,9 @@ pub(super) fn find(thread: Pid, path: &[u8]) -> Result<OwnedFd> {
     }
 }
 
-/// The directory in which a socket that was found has its name.
-pub(super) fn directory(thread: Pid, place: BorrowedFd) -> Result<OwnedFd> {
-    let name = std::fs::read_link(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(|_| Errno::ENOENT)?;
-    let c = |path: Option<&OsStr>| CString::new(path.unwrap_or_default().as_bytes()).map_err(|_| Errno::EINVAL);
-    let root = of(thread, "root", DIR)?;
-    let dir = file::open_in(root.as_fd(), &c(name.parent().map(Path::as_os_str))?, DIR, Resolve::NoLinks)?;
-    // The text may be another's by now.
-    let there = file::open_in(dir.as_fd(), &c(name.file_name())?, libc::O_PATH, Resolve::NoLinks)?;
-    if file::stat(there.as_fd())?.id == file::stat(place)?.id { Ok(dir) } else { Err(Errno::ENOENT) }
+/// What the kernel calls it: its path in the mount namespace in which it was found.
+pub(super) fn name(place: BorrowedFd) -> Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(|_| Errno::ENOENT)
 }
 
 /// The number of a file as the kernel's listing of sockets has it: that of its file system, which stat(2) of btrfs does not tell, and 32

@@ -62,7 +62,11 @@ pub(super) fn rules(draft: &mut Draft, spec: &Spec) -> Vec<LinuxSyscall> {
             if let Some(why) = unfit(draft, spec) {
                 draft.refuse(&place, why);
             }
-            let op = ParentOp::Broker(Broker { grants, own_network });
+            // Nobody stays to begin it later, or who stays may have to wait for what asks it.
+            let waits_for_hooks =
+                spec.hooks().as_ref().is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|all| !all.is_empty()));
+            let at_once = draft.options.detach || waits_for_hooks;
+            let op = ParentOp::Broker(Broker { grants, own_network, at_once });
             draft.parent.push(ParentStep { op, origin: place.clone() });
             if own_network { OWN } else { MADE }
         }
@@ -197,7 +201,7 @@ mod tests {
         let shut = [EPERM; 5];
         let expected = [&[ALLOW, ALLOW, ALLOW, ALLOW, NOTIFY, NOTIFY][..], &shut, &[ALLOW, ALLOW]].concat();
         assert_eq!(answers(&plan, CALLS), expected);
-        let broker = Broker { grants: vec!["/run/x".into()], own_network: true };
+        let broker = Broker { grants: vec!["/run/x".into()], own_network: true, at_once: false };
         assert!(plan.parent.iter().any(|step| step.op == ParentOp::Broker(broker.clone())));
         assert!(plan.child.iter().any(|step| matches!(&step.op, Op::Supervised(program) if program.flags == 1 << 3 | 1 << 5)));
     }

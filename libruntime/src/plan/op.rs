@@ -458,7 +458,7 @@ pub enum ParentOp {
     EnterResctrl,
     /// Connects to the seccomp agent, before the clone.
     Agent(Agent),
-    /// Forks the broker of Unix sockets, which answers for the filter.
+    /// Forks the broker of Unix sockets, which answers for the filter; or sees to it that there is one when it is asked.
     Broker(Broker),
     /// Writes what the child tells that agent, now that its pid is known.
     Introduce,
@@ -495,6 +495,8 @@ pub struct Broker {
     pub grants: Vec<std::path::PathBuf>,
     /// The container has a network namespace of its own, in which its sockets are; else they get one.
     pub own_network: bool,
+    /// It begins with the launch; otherwise with the first call.
+    pub at_once: bool,
 }
 
 /// CPUs, or nodes of memory: bit n is number n.

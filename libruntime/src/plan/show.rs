@@ -186,8 +186,9 @@ impl fmt::Display for ParentOp {
             ParentOp::Resctrl(group) => group.fmt(f),
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
-            ParentOp::Broker(Broker { grants, own_network }) => {
-                write!(f, "fork the broker of Unix sockets")?;
+            ParentOp::Broker(Broker { grants, own_network, at_once }) => {
+                let when = if *at_once { "" } else { " when it is asked" };
+                write!(f, "fork the broker of Unix sockets{when}")?;
                 if !own_network {
                     write!(f, ", in a network namespace of their own")?;
                 }

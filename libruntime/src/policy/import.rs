@@ -3,6 +3,7 @@
 
 use super::choice::Choices;
 use super::domain::Domains;
+use super::glob::Pattern;
 use super::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
 use crate::{Error, Result};
 use serde_json::{Map, Value};
@@ -35,10 +36,14 @@ pub struct Base<'a> {
     pub home: Option<&'a Path>,
 }
 
-/// Which of the two a document is.
-pub fn origin(settings: &Value) -> Origin {
-    let claude = settings.get("sandbox").is_some() || settings.get("permissions").is_some();
-    if claude { Origin::Claude } else { Origin::Srt }
+/// Which of the two a document is, by its words.
+pub fn origin(settings: &Value) -> Option<Origin> {
+    let has = |names: [&str; 2]| names.iter().any(|name| settings.get(name).is_some());
+    match () {
+        () if has(["sandbox", "permissions"]) => Some(Origin::Claude),
+        () if has(["network", "filesystem"]) => Some(Origin::Srt),
+        () => None,
+    }
 }
 
 /// Reads the settings. A value of the wrong type is an error: read otherwise it could be a permission too many.
@@ -47,6 +52,8 @@ pub fn import(settings: &Value, origin: Origin, base: &Base) -> Result<Imported>
         base: *base,
         entries: vec![entry(Target::Special(Special::Root), Access::Read)],
         shut: Vec::new(),
+        patterns: Vec::new(),
+        kept: Vec::new(),
         lost: Vec::new(),
         domains: Domains::default(),
     };
@@ -79,6 +86,10 @@ struct Draft<'a> {
     entries: Vec<Entry>,
     /// What may not be written to, and what not read.
     shut: Vec<PathBuf>,
+    /// What may not be read, by patterns.
+    patterns: Vec<Pattern>,
+    /// What may not be written to.
+    kept: Vec<PathBuf>,
     lost: Vec<String>,
     domains: Domains,
 }
@@ -94,18 +105,39 @@ impl Draft<'_> {
 
     /// There a denial wins wherever it stands, here the longest path: a grant below one, or at it, would open what was shut.
     fn close(&mut self) {
-        let (shut, cwd) = (&self.shut, self.base.cwd);
-        let place = |entry: &Entry| match &entry.target {
-            Target::Path(path) => Some(path.clone()),
-            Target::Special(Special::ProjectRoots { .. }) => Some(cwd.to_owned()),
-            Target::Special(_) | Target::Glob(_) => None,
-        };
-        let closed = |entry: &Entry| place(entry).is_some_and(|path| shut.iter().any(|above| path.starts_with(above)));
+        let (shut, patterns) = (&self.shut, &self.patterns);
+        let matched = |path: &Path| path.ancestors().any(|above| patterns.iter().any(|one| one.matches(above)));
+        let below = |path: &Path| shut.iter().any(|above| path.starts_with(above)) || matched(path);
+        let closed = |entry: &Entry| self.place(entry).is_some_and(below);
         let (dropped, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.access == Access::Write && closed(entry));
+            self.entries.iter().cloned().partition(|entry| entry.access == Access::Write && closed(entry));
         self.entries = kept;
         let sentence = |entry: &Entry| format!("{}: is not writable, as a denial at or above it wins", entry.target);
         self.lost.extend(dropped.iter().map(sentence));
+        for path in std::mem::take(&mut self.kept) {
+            // Read-only here is readable, which what cannot be read must not become.
+            if !self.denied(&path) {
+                self.entries.push(entry(Target::Path(path), Access::Read));
+            }
+        }
+    }
+
+    fn place<'e>(&'e self, entry: &'e Entry) -> Option<&'e Path> {
+        match &entry.target {
+            Target::Path(path) => Some(path),
+            Target::Special(Special::ProjectRoots { .. }) => Some(self.base.cwd),
+            Target::Special(_) | Target::Glob(_) => None,
+        }
+    }
+
+    /// Whether the longest path at or above `path` denies it.
+    fn denied(&self, path: &Path) -> bool {
+        let nearest = path.ancestors().find_map(|above| {
+            let mut here = self.entries.iter().filter(|entry| self.place(entry) == Some(above)).peekable();
+            let deny = self.patterns.iter().any(|one| one.matches(above));
+            (deny || here.peek().is_some()).then(|| deny || here.any(|entry| entry.access == Access::Deny))
+        });
+        nearest.unwrap_or(false)
     }
 
     /// What both have: `network` and `filesystem`.
@@ -231,7 +263,11 @@ impl Draft<'_> {
         let glob = stem.contains(['*', '?', '[']);
         let path = self.absolute(stem, at)?;
         match access {
-            Access::Deny if glob => self.entries.push(entry(Target::Glob(path.to_string_lossy().into_owned()), access)),
+            Access::Deny if glob => {
+                let pattern = path.to_string_lossy().into_owned();
+                self.patterns.extend(Pattern::parse("/".as_ref(), &pattern).map_err(|e| e.at(at))?);
+                self.entries.push(entry(Target::Glob(pattern), access));
+            }
             Access::Read | Access::Write if glob => {
                 self.lose(at, &format!("`{text}`: only a denial of reading can be a pattern"));
             }
@@ -239,7 +275,10 @@ impl Draft<'_> {
                 if shut {
                     self.shut.push(path.clone());
                 }
-                self.entries.push(entry(Target::Path(path), access));
+                match (shut, access) {
+                    (true, Access::Read) => self.kept.push(path),
+                    _ => self.entries.push(entry(Target::Path(path), access)),
+                }
             }
         }
         Ok(())
@@ -271,7 +310,7 @@ mod tests {
 
     fn read(settings: Value) -> (Vec<String>, Vec<String>) {
         let base = Base { cwd: Path::new("/w"), home: Some(Path::new("/home/u")) };
-        let imported = import(&settings, origin(&settings), &base).unwrap();
+        let imported = import(&settings, origin(&settings).unwrap(), &base).unwrap();
         let FileSystem::Restricted(restricted) = imported.policy.file_system else { panic!() };
         let entries = restricted.entries.iter().map(|entry| format!("{} {:?}", entry.target, entry.access)).collect();
         (entries, imported.lost)
@@ -312,6 +351,21 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_of_writing_opens_nothing_that_is_denied_to_be_read() {
+        let (entries, lost) = read(json!({ "filesystem": {
+            "denyRead": ["/k", "keys*"], "allowRead": ["/k/pub"], "allowWrite": ["."],
+            "denyWrite": ["/k/config", "/k/pub/x", "/k", "keys1/x", "lib"],
+        } }));
+        let want = [":root Read", "/w Write", "/k Deny", "/w/keys* Deny", "/k/pub Read", "/k/pub/x Read", "/w/lib Read"];
+        let sorted = |mut all: Vec<String>| {
+            all.sort();
+            all
+        };
+        assert_eq!(sorted(entries), sorted(want.map(str::to_owned).to_vec()));
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+
+    #[test]
     fn claude_code_rules_about_files_become_entries() {
         let (entries, lost) = read(json!({
             "model": "x",
@@ -326,8 +380,8 @@ mod tests {
                 ":tmpdir Write",
                 "/srv/out Write",
                 "/w/.env Deny",
-                "/w/lib Read",
                 "/home/u/.cache Write",
+                "/w/lib Read",
             ]
         );
         assert_eq!(lost.len(), 2, "{lost:?}");

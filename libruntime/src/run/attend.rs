@@ -1,5 +1,6 @@
 //! Follows a container in the foreground: forwards signals to it and relays its terminal, until it ends.
 
+use super::broker::BrokerProcess;
 use super::container::{Container, KeeperProcess};
 use super::launch::setup;
 use super::terminal::Relay;
@@ -30,20 +31,38 @@ const TIMED_OUT: u8 = 124;
 
 /// Follows the container to its end, or for at most `wall` seconds, and forwards signals to it.
 pub(super) fn attend(container: &mut Container, blocked: &signal::Set, wall: Option<u64>) -> Result<()> {
-    let Container { pidfd, master, keeper, .. } = container;
+    let Container { pidfd, master, keeper, broker, .. } = container;
     let timer = wall.map(event::timer).transpose().map_err(|e| setup("set a timer", e))?;
-    follow(pidfd.as_fd(), master.take(), blocked, timer.as_ref().map(AsFd::as_fd), || {
-        keeper.as_mut().map_or(Ok(()), KeeperProcess::failed)
-    })
+    follow(
+        pidfd.as_fd(),
+        master.take(),
+        blocked,
+        timer.as_ref().map(AsFd::as_fd),
+        &mut Company { keeper: keeper.as_mut(), broker },
+    )
 }
 
-/// Follows a first process to its end; `child` is told when another child of ours has changed.
+/// Other processes of a container that are ours to look after.
+pub(super) struct Company<'a> {
+    pub keeper: Option<&'a mut KeeperProcess>,
+    pub broker: &'a mut BrokerProcess,
+}
+
+impl Company<'_> {
+    /// One of them has changed.
+    fn look(&mut self) -> Result<()> {
+        self.broker.look();
+        self.keeper.as_mut().map_or(Ok(()), |keeper| keeper.failed())
+    }
+}
+
+/// Follows a first process to its end.
 pub(super) fn follow(
     first: BorrowedFd,
     master: Option<OwnedFd>,
     blocked: &signal::Set,
     timer: Option<BorrowedFd>,
-    mut child: impl FnMut() -> Result<()>,
+    company: &mut Company,
 ) -> Result<()> {
     let signals = signal::signalfd(blocked).map_err(|e| setup("listen for signals", e))?;
     let mut relay = master.map(Relay::new).transpose().map_err(|e| setup("relay the terminal", e))?;
@@ -51,9 +70,10 @@ pub(super) fn follow(
     loop {
         let [output, input] = relay.as_ref().map_or([None, None], Relay::awaits);
         let read = |fd| (fd, Ready::In);
-        let fds = [Some(read(first)), Some(read(signals.as_fd())), output, input, timer.map(read)];
+        let fds =
+            [Some(read(first)), Some(read(signals.as_fd())), output, input, timer.map(read), company.broker.listener().map(read)];
         let polled = file::poll_for_each(fds, -1).map_err(|e| setup("follow the container", e))?;
-        let [ended, signal, output, input, late] = polled;
+        let [ended, signal, output, input, late, call] = polled;
         if ended {
             let last = relay.map_or(Ok(()), |relay| relay.last_words(signals.as_fd(), asked));
             return last.map_err(|e| setup("relay the terminal", e));
@@ -63,7 +83,10 @@ pub(super) fn follow(
             return Err(Error::new("the time is over, and the container was killed").at(place).code(TIMED_OUT));
         }
         if signal {
-            asked |= signal::asks_to_end(forward(first, &signals, relay.as_ref(), &mut child)?);
+            asked |= signal::asks_to_end(forward(first, &signals, relay.as_ref(), company)?);
+        }
+        if call {
+            company.broker.begin();
         }
         if let Some(relay) = &mut relay {
             relay.pass(output, input).map_err(|e| setup("relay the terminal", e))?;
@@ -72,12 +95,12 @@ pub(super) fn follow(
 }
 
 /// Which one it was.
-fn forward(first: BorrowedFd, signals: &OwnedFd, relay: Option<&Relay>, child: &mut impl FnMut() -> Result<()>) -> Result<i32> {
+fn forward(first: BorrowedFd, signals: &OwnedFd, relay: Option<&Relay>, company: &mut Company) -> Result<i32> {
     let number = signal::next(signals.as_fd()).map_err(|e| setup("read a signal", e))?;
     // A container that has just ended needs no signal.
     let send = |number| pidfd_send_signal(first, number).unwrap_or(());
     match (number, relay) {
-        (libc::SIGCHLD, _) => child()?,
+        (libc::SIGCHLD, _) => company.look()?,
         (libc::SIGWINCH, Some(relay)) => relay.resize(),
         // It was the relay's, that nobody reads what the container says.
         (libc::SIGPIPE, Some(_)) => {}

@@ -1,5 +1,6 @@
 //! What the parent holds of a container while it is brought up and followed: its process, its socket, its keeper.
 
+use super::broker::BrokerProcess;
 use super::interrupt::Interrupt;
 use super::{fault, keeper};
 use crate::plan::op::Sync;
@@ -22,10 +23,8 @@ pub(super) struct Container {
     pub ended: Option<OwnedFd>,
     pub keeper: Option<KeeperProcess>,
     pub master: Option<OwnedFd>,
-    /// The broker's end of its way to the child, until there is a broker.
-    pub to_broker: Option<OwnedFd>,
-    /// The broker.
-    pub broker: Option<Pid>,
+    /// Who answers for its Unix sockets.
+    pub broker: BrokerProcess,
     /// What the seccomp agent is told, to be written.
     pub introduction: Option<OwnedFd>,
     /// The master has gone to its receiver.
@@ -64,9 +63,9 @@ impl Container {
     /// As it is right after the clone.
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
-        let (keeper, master, introduction, to_broker, broker) = (None, None, None, None, None);
+        let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
         let console_sent = false;
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, to_broker, broker, introduction, console_sent }
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, console_sent }
     }
 
     /// Waits for the child's byte; the terminal may come first.
@@ -123,12 +122,5 @@ impl Container {
         if keeper.ended || !matches!(process::wait(keeper.pid, 0), Ok(Some((_, Ended::Exited(_))))) {
             keeper::release_all(&keeper.paths);
         }
-    }
-
-    /// It would end by itself, as nobody is left whom it could answer; so that nothing is left when we go, it is not waited for.
-    pub fn end_broker(&mut self) -> SysResult<()> {
-        let Some(broker) = self.broker.take() else { return Ok(()) };
-        process::kill(broker, libc::SIGKILL)?;
-        process::wait(broker, 0).map(drop)
     }
 }

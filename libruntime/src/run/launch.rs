@@ -2,13 +2,13 @@
 
 use super::agent;
 use super::attend::{OURS, attend};
+use super::broker::BrokerProcess;
 use super::child::{Child, Start, States};
 use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::interrupt::Interrupt;
 use super::keeper::Keeper;
 use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
-use crate::broker::Broker;
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::host::namespaces;
@@ -151,7 +151,7 @@ impl<'a> Launch<'a> {
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.map(|agent| agent.message);
-        container.to_broker = ours.broker;
+        container.broker = ours.broker.map_or(BrokerProcess::None, BrokerProcess::Planned);
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
@@ -273,7 +273,11 @@ impl<'a> Launch<'a> {
                     let message = container.introduction.take();
                     message.map_or(Ok(()), |message| agent::introduce(self, &message, container.pid))?;
                 }
-                ParentOp::Broker(broker) => fork_broker(container, broker).map_err(|e| failed(step, e))?,
+                ParentOp::Broker(plan) if plan.at_once => {
+                    container.broker.fork(container.pid, plan).map_err(|e| failed(step, e))?;
+                }
+                // When the child goes on, which waits for the rest of this column.
+                ParentOp::Broker(_) => {}
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper { placeholders, cgroup: kept } => {
@@ -298,8 +302,18 @@ impl<'a> Launch<'a> {
         }
         container.fault_writer = None;
         self.console(container, interrupt)?;
+        self.postpone_broker(container, interrupt)?;
         // In the foreground they are passed on from here on.
         if self.options.detach { interrupt.none() } else { Ok(()) }
+    }
+
+    fn postpone_broker(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
+        for step in &self.plan.parent {
+            if let ParentOp::Broker(plan @ op::Broker { at_once: false, .. }) = &step.op {
+                container.broker.postpone(container.pid, plan, interrupt).map_err(|e| failed(step, e))?;
+            }
+        }
+        Ok(())
     }
 
     fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf], cgroup: Option<&Cgroup>) -> SysResult<()> {
@@ -349,7 +363,7 @@ impl<'a> Launch<'a> {
     fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
         let ended = container.end(followed.is_err());
         container.end_keeper();
-        container.end_broker().map_err(|e| setup("end the broker of Unix sockets", e))?;
+        container.broker.end().map_err(|e| setup("end the broker of Unix sockets", e))?;
         container.fault_writer = None;
         // A fault says more than the parent's own impression of it.
         let fault = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Fault::receive(container.faults.as_fd()));
@@ -425,16 +439,6 @@ pub(super) fn undisturbed<T>(work: impl FnOnce(&signal::Set, signal::Set) -> Res
 /// What the plan says of `linux.intelRdt`.
 pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
     plan.parent.iter().find_map(|step| if let ParentOp::Resctrl(group) = &step.op { Some(group) } else { None })
-}
-
-fn fork_broker(container: &mut Container, plan: &op::Broker) -> SysResult<()> {
-    let socket = container.to_broker.take().ok_or(Errno::EBADF)?;
-    let broker = Broker { socket, process: container.pid, grants: &plan.grants, own_network: plan.own_network };
-    match process::clone(0)? {
-        Cloned::Child => broker.live(),
-        Cloned::Parent(pid, _) => container.broker = Some(pid),
-    }
-    Ok(())
 }
 
 /// The exit code alone, 137, could be anybody's SIGKILL.

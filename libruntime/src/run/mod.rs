@@ -2,6 +2,7 @@
 
 mod agent;
 mod attend;
+mod broker;
 mod child;
 mod console;
 mod container;

@@ -357,11 +357,12 @@ pub fn close_from(first: u32) -> Result<()> {
 }
 
 /// close_range(2): everything but `keep` is closed. Only for a process that owns nothing else, as it invalidates every other
-/// descriptor: the keeper and init, which leave by `_exit`.
-pub fn close_all_but<const N: usize>(mut keep: [RawFd; N]) -> Result<()> {
+/// descriptor: the keeper, the broker and init, which leave by `_exit`.
+pub fn close_all_but(mut keep: impl AsMut<[RawFd]>) -> Result<()> {
+    let keep = keep.as_mut();
     keep.sort_unstable();
     let mut first = 0;
-    for fd in keep.into_iter().filter(|fd| *fd >= 0) {
+    for fd in keep.iter().copied().filter(|fd| *fd >= 0) {
         close_range(first, fd - 1)?;
         first = fd + 1;
     }
@@ -514,14 +515,27 @@ pub fn poll_for(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     Ok(set.revents != 0)
 }
 
-/// poll(2) for input, or for the end: whether it is input.
-pub fn has_input(fd: BorrowedFd) -> Result<bool> {
+/// What poll(2) says of a descriptor that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// There is something to read.
+    Input,
+    /// There will be nothing more.
+    End,
+    /// Neither, yet.
+    Open,
+}
+
+/// poll(2) for input, or for the end, for about so many milliseconds (-1: without end).
+pub fn state(fd: BorrowedFd, milliseconds: i32) -> Result<State> {
     let mut set = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     loop {
         // SAFETY: `set` is one live struct pollfd.
-        match done(unsafe { libc::poll(&raw mut set, 1, -1) }.into()) {
+        match done(unsafe { libc::poll(&raw mut set, 1, milliseconds) }.into()) {
             Err(super::Errno::EINTR) => {}
-            other => return other.map(|()| set.revents & libc::POLLIN != 0),
+            Err(errno) => return Err(errno),
+            Ok(()) if set.revents & libc::POLLIN != 0 => return Ok(State::Input),
+            Ok(()) => return Ok(if set.revents != 0 { State::End } else { State::Open }),
         }
     }
 }

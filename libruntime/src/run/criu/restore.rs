@@ -1,7 +1,8 @@
 //! `restore`: a container whose processes criu makes anew from files. The rest (its name, record, cgroup, mount points, hooks) is made
 //! as `create` makes it, of the bundle's config.json.
 
-use super::super::attend::follow;
+use super::super::attend::{Company, follow};
+use super::super::broker::BrokerProcess;
 use super::super::launch::{Launch, setup, undisturbed, without};
 use super::super::{Options, hook, no_directory_as_stdio, receiver, reserve, single_threaded};
 use super::command::{self, Found, RESTORE_LOG};
@@ -91,9 +92,10 @@ impl Revival<'_> {
             Ok(first) => first,
             Err(e) => return Err(without(cgroup.as_ref(), e)),
         };
+        let mut alone = Company { keeper: None, broker: &mut BrokerProcess::None };
         let followed = match self.launch.record(first.pid, cgroup.as_ref()) {
             Ok(()) if self.launch.options.detach => return Ok(0),
-            Ok(()) => follow(first.pidfd.as_fd(), None, blocked, None, || Ok(())),
+            Ok(()) => follow(first.pidfd.as_fd(), None, blocked, None, &mut alone),
             Err(e) => Err(e),
         };
         let ended = first.end(followed.is_err());
