@@ -55,7 +55,7 @@ impl Pattern {
             return Err(Error::new(format!("a pattern of {} bytes; {MAX_BYTES} are the most", text.len())));
         }
         let mut choices = Vec::new();
-        if text.bytes().filter(|byte| *byte == b'{').count() > MAX_BRACES {
+        if braces(text) > MAX_BRACES {
             return Err(Error::new(format!("more than {MAX_BRACES} braces in the pattern `{text}`")));
         }
         choose(String::new(), text, &mut choices).map_err(|what| Error::new(format!("{what} in the pattern `{text}`")))?;
@@ -252,6 +252,13 @@ fn first(name: &[u8]) -> Option<(char, usize)> {
     }
 }
 
+/// Those that are no mere characters.
+fn braces(text: &str) -> usize {
+    let mut bytes = text.bytes();
+    let escaped = |byte: u8, bytes: &mut std::str::Bytes| byte == b'\\' && bytes.next().is_some();
+    std::iter::from_fn(|| bytes.next().map(|byte| !escaped(byte, &mut bytes) && byte == b'{')).filter(|open| *open).count()
+}
+
 /// Writes `{a,b}` out. Brackets hide braces, and a backslash the next character.
 fn choose(done: String, text: &str, all: &mut Vec<String>) -> Result<(), &'static str> {
     let Some(open) = find(text, |c, depth| c == '{' && depth == 1)? else {
@@ -295,6 +302,14 @@ fn find(text: &str, is: impl Fn(char, usize) -> bool) -> Result<Option<usize>, &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_may_have_any_number_of_braces() {
+        let name = "{".repeat(MAX_BRACES + 1);
+        let pattern = |text: &str| Pattern::parse(Path::new("/w"), text);
+        assert!(pattern(&name.replace('{', "\\{")).unwrap()[0].matches(&Path::new("/w").join(&name)));
+        assert!(pattern(&name).is_err() && pattern(&name.replace('{', "\\\\{")).is_err());
+    }
 
     #[test]
     fn no_pattern_takes_long_to_read_or_to_match() {
