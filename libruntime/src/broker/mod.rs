@@ -29,13 +29,13 @@ use std::path::PathBuf;
 use whose::Listing;
 
 /// What is known before there is a filter.
-pub struct Broker<'a> {
+pub struct Broker {
     /// Here the filter's listener comes, and here it is said that whoever has loaded the filter may go on: 0, or the errno why not.
     pub socket: OwnedFd,
     /// Who loads it.
     pub process: Pid,
     /// Sockets of the host that may be connected to, and directories of them.
-    pub grants: &'a [PathBuf],
+    pub grants: Vec<PathBuf>,
     /// The sandbox has a network namespace of its own. Otherwise its Unix sockets, and only those, get one.
     pub own_network: bool,
 }
@@ -54,7 +54,7 @@ struct Office {
     waiting: Cell<usize>,
 }
 
-impl Broker<'_> {
+impl Broker {
     /// The life of a broker from before there is a filter, which ends with the last that has it.
     pub fn live(self) -> ! {
         let received = alone(vec![self.socket.as_raw_fd()]).and_then(|()| self.receive());

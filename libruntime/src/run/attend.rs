@@ -71,7 +71,7 @@ pub(super) fn follow(
         let [output, input] = relay.as_ref().map_or([None, None], Relay::awaits);
         let read = |fd| (fd, Ready::In);
         let fds =
-            [Some(read(first)), Some(read(signals.as_fd())), output, input, timer.map(read), company.broker.listener().map(read)];
+            [Some(read(first)), Some(read(signals.as_fd())), output, input, timer.map(read), company.broker.bell().map(read)];
         let polled = file::poll_for_each(fds, -1).map_err(|e| setup("follow the container", e))?;
         let [ended, signal, output, input, late, call] = polled;
         if ended {
@@ -86,7 +86,7 @@ pub(super) fn follow(
             asked |= signal::asks_to_end(forward(first, &signals, relay.as_ref(), company)?);
         }
         if call {
-            company.broker.begin();
+            company.broker.called();
         }
         if let Some(relay) = &mut relay {
             relay.pass(output, input).map_err(|e| setup("relay the terminal", e))?;

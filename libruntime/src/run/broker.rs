@@ -2,7 +2,6 @@
 //! programs never ask it.
 
 use super::fault;
-use super::interrupt::Interrupt;
 use crate::Error;
 use crate::broker::{Broker, Vacant};
 use crate::plan::op;
@@ -19,6 +18,8 @@ pub(super) enum BrokerProcess {
     None,
     /// The child's way to it, before there is a filter.
     Planned(OwnedFd),
+    /// Before there is a filter, or just after.
+    Awaited(Broker),
     /// Nobody has asked it.
     Vacant(Vacant),
     Running(Pid),
@@ -35,28 +36,40 @@ impl BrokerProcess {
         Ok(())
     }
 
-    /// Waits until the child has loaded its filter, or has died.
-    pub fn postpone(&mut self, process: Pid, plan: &op::Broker, interrupt: &Interrupt) -> Result<()> {
-        let broker = self.planned(process, plan)?;
-        interrupt.or_wait(Some(broker.socket.as_fd()), -1)?;
-        *self = broker.postpone()?.map_or(BrokerProcess::None, BrokerProcess::Vacant);
+    /// For whoever looks after it to tell it that it is called.
+    pub fn postpone(&mut self, process: Pid, plan: &op::Broker) -> Result<()> {
+        *self = BrokerProcess::Awaited(self.planned(process, plan)?);
         Ok(())
     }
 
-    fn planned<'a>(&mut self, process: Pid, plan: &'a op::Broker) -> Result<Broker<'a>> {
+    fn planned(&mut self, process: Pid, plan: &op::Broker) -> Result<Broker> {
         let BrokerProcess::Planned(socket) = std::mem::take(self) else { return Err(Errno::EBADF) };
-        Ok(Broker { socket, process, grants: &plan.grants, own_network: plan.own_network })
+        Ok(Broker { socket, process, grants: plan.grants.clone(), own_network: plan.own_network })
     }
 
-    /// Where the first call is heard of.
-    pub fn listener(&self) -> Option<BorrowedFd<'_>> {
-        if let BrokerProcess::Vacant(vacant) = self { Some(vacant.listener()) } else { None }
+    /// Where it is called: by the child with its filter, then by the first who asks.
+    pub fn bell(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            BrokerProcess::Awaited(broker) => Some(broker.socket.as_fd()),
+            BrokerProcess::Vacant(vacant) => Some(vacant.listener()),
+            BrokerProcess::None | BrokerProcess::Planned(_) | BrokerProcess::Running(_) => None,
+        }
     }
 
-    /// A call, or the last that has the filter is gone. A broker that cannot begin leaves calls without an answer, and the rest of the
-    /// sandbox as it is.
-    pub fn begin(&mut self) {
-        let BrokerProcess::Vacant(vacant) = std::mem::take(self) else { return };
+    /// It is called, or nobody is left who could.
+    pub fn called(&mut self) {
+        match std::mem::take(self) {
+            // What fails here the child is told, and tells.
+            BrokerProcess::Awaited(broker) => {
+                *self = broker.postpone().ok().flatten().map_or(BrokerProcess::None, BrokerProcess::Vacant);
+            }
+            BrokerProcess::Vacant(vacant) => self.begin(vacant),
+            other => *self = other,
+        }
+    }
+
+    /// A broker that cannot begin leaves calls without an answer, and the rest of the sandbox as it is.
+    fn begin(&mut self, vacant: Vacant) {
         let cloned = match file::state(vacant.listener(), 0) {
             Ok(State::Input) => process::clone(0),
             // Its caller was killed meanwhile.

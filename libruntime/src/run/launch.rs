@@ -12,7 +12,7 @@ use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, roo
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::host::namespaces;
-use crate::plan::op::{self, ChildHook, HookKind, Op, ParentOp, Sync};
+use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
 use crate::resctrl::Resctrl;
@@ -276,8 +276,9 @@ impl<'a> Launch<'a> {
                 ParentOp::Broker(plan) if plan.at_once => {
                     container.broker.fork(container.pid, plan).map_err(|e| failed(step, e))?;
                 }
-                // When the child goes on, which waits for the rest of this column.
-                ParentOp::Broker(_) => {}
+                ParentOp::Broker(plan) => {
+                    container.broker.postpone(container.pid, plan).map_err(|e| failed(step, e))?;
+                }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
                 ParentOp::Keeper { placeholders, cgroup: kept } => {
@@ -302,18 +303,8 @@ impl<'a> Launch<'a> {
         }
         container.fault_writer = None;
         self.console(container, interrupt)?;
-        self.postpone_broker(container, interrupt)?;
         // In the foreground they are passed on from here on.
         if self.options.detach { interrupt.none() } else { Ok(()) }
-    }
-
-    fn postpone_broker(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
-        for step in &self.plan.parent {
-            if let ParentOp::Broker(plan @ op::Broker { at_once: false, .. }) = &step.op {
-                container.broker.postpone(container.pid, plan, interrupt).map_err(|e| failed(step, e))?;
-            }
-        }
-        Ok(())
     }
 
     fn keep(&self, container: &mut Container, paths: &[std::path::PathBuf], cgroup: Option<&Cgroup>) -> SysResult<()> {
