@@ -29,7 +29,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// How long a command of codexrun's may take beside it.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may rage undisturbed.
 const RAGE: Duration = Duration::from_millis(150);
 /// How many processes it may have.

@@ -75,7 +75,8 @@ impl Broker {
         let say = |errno: i32| file::tell(self.socket.as_fd(), &errno.to_ne_bytes());
         match made {
             Ok(None) => Ok(None),
-            Ok(made) => say(0).map(|()| made),
+            // A word that could not be said may be said with its reason.
+            Ok(made) => say(0).or_else(|errno| say(errno as i32).and(Err(errno))).map(|()| made),
             Err(errno) => say(errno as i32).and(Err(errno)),
         }
     }
