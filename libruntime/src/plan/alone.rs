@@ -2,7 +2,9 @@
 
 use super::namespace::Maps;
 use super::op::ParentOp;
-use super::{Draft, Options, ParentStep, Plan, annotation_of, cgroup, check, hook, identity, landlock, process, seccomp};
+use super::{
+    Draft, Options, ParentStep, Plan, annotation_of, cgroup, check, hook, identity, landlock, process, seccomp, unknown,
+};
 use crate::Error;
 use crate::annotation::{INIT, ISOLATION, PLACEHOLDERS};
 use crate::bundle::Bundle;
@@ -31,7 +33,7 @@ pub(super) fn plan(bundle: &Bundle, host: &Host, options: &Options) -> Result<Pl
     }
     warnings.extend(identity::plan(&mut draft, spec, &Maps::Caller));
     process::plan(&mut draft, spec);
-    warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
+    warnings.extend(unknown(bundle));
     hook::plan(&mut draft, spec);
     landlock::plan(&mut draft, spec);
     warnings.extend(seccomp::plan(&mut draft, spec));
@@ -57,7 +59,6 @@ fn caller(draft: &mut Draft, process: &Process) {
 /// What speaks of namespaces and mounts must not be taken for a protection.
 fn needless(draft: &mut Draft, spec: &Spec) {
     let why = format!("means nothing with `{ISOLATION}`: there are no namespaces and no mounts");
-    let some = |list: Option<usize>| list.is_some_and(|n| n > 0);
     let root = spec.root().as_ref();
     let top = [
         (root.is_none_or(|root| root.path() != Path::new("/")), "root.path, unless it is `/`,"),
@@ -75,8 +76,12 @@ fn needless(draft: &mut Draft, spec: &Spec) {
     }
 }
 
+/// Whether a list, of which this is the length, is there and has something in it.
+fn some(length: Option<usize>) -> bool {
+    length.is_some_and(|n| n > 0)
+}
+
 fn of_linux(linux: &Linux) -> [(bool, &'static str); 14] {
-    let some = |list: Option<usize>| list.is_some_and(|n| n > 0);
     [
         (some(linux.namespaces().as_ref().map(Vec::len)), "linux.namespaces"),
         (some(linux.uid_mappings().as_ref().map(Vec::len)), "linux.uidMappings"),

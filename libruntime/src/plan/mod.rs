@@ -133,7 +133,7 @@ impl Plan {
         mask::plan(&mut draft, spec);
         warnings.extend(identity::plan(&mut draft, spec, &maps));
         process::plan(&mut draft, spec);
-        warnings.extend(bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect")));
+        warnings.extend(unknown(bundle));
         hook::plan(&mut draft, spec);
         landlock::plan(&mut draft, spec);
         warnings.extend(seccomp::plan(&mut draft, spec));
@@ -163,6 +163,11 @@ impl Plan {
     pub fn program(&self) -> Option<&op::Exec> {
         self.child.iter().find_map(|step| if let Op::Exec(exec) = &step.op { Some(exec) } else { None })
     }
+}
+
+/// What config.json says that nobody knows.
+fn unknown(bundle: &Bundle) -> impl Iterator<Item = String> {
+    bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect"))
 }
 
 /// A plan in the making: steps in any order, and every reason to refuse.
