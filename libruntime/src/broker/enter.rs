@@ -24,7 +24,7 @@ impl Sandbox {
     pub fn of(process: Pid, own_network: bool) -> Result<Sandbox> {
         let path = format!("/proc/{process}/ns/{}", if own_network { "net" } else { "user" });
         let space = file::open_at(file::cwd(), &CString::new(path).map_err(|_| Errno::EINVAL)?, libc::O_RDONLY)?;
-        let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+        let status = crate::text::lossy(format!("/proc/{process}/status").as_ref());
         let status = status.map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
         let mut groups = groups(&status).ok_or(Errno::EPROTO)?;
         groups.sort_unstable();

@@ -4,6 +4,7 @@
 use crate::sys::notify::{self, Asked};
 use crate::sys::process::{self, Cloned, Pid};
 use crate::sys::{Errno, Result, signal, socket};
+use crate::text;
 use std::os::fd::BorrowedFd;
 
 /// Milliseconds between two looks at the caller.
@@ -59,8 +60,8 @@ pub(super) struct Status {
 
 impl Status {
     pub fn of(thread: Pid) -> Result<Status> {
-        let text = std::fs::read_to_string(format!("/proc/{thread}/status")).map_err(|_| Errno::ESRCH)?;
-        Status::parse(&text).ok_or(Errno::EPROTO)
+        let status = text::lossy(format!("/proc/{thread}/status").as_ref()).map_err(|_| Errno::ESRCH)?;
+        Status::parse(&status).ok_or(Errno::EPROTO)
     }
 
     fn parse(text: &str) -> Option<Status> {
@@ -90,6 +91,19 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn who_calls_itself_by_bytes_that_are_no_utf_8_may_connect_too() {
+        let script = "printf '\\377' >/proc/$$/comm; echo; read word";
+        let mut child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        let pid = Pid::try_from(child.id()).unwrap();
+        assert_eq!(Status::of(pid).map(|status| status.process), Ok(pid));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_signal_interrupts_the_thread_that_will_handle_it() {
