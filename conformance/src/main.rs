@@ -16,6 +16,7 @@ mod policy;
 mod report;
 mod runtime;
 mod scene;
+mod signals;
 mod table;
 mod told;
 mod vm;
