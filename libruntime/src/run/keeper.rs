@@ -9,13 +9,13 @@
 
 use super::fault::{Column, Fault};
 use crate::Error;
-use crate::annotation::{PLACEHOLDER_MODE as MODE, is_placeholder_mode};
+use crate::annotation::{PLACEHOLDER_MODE as MODE, is_placeholder};
 use crate::cgroup::Cgroup;
 use crate::mountinfo;
 use crate::plan::op::Sync;
 use crate::plan::place::c_path;
 use crate::proc_status::ProcStatus;
-use crate::sys::file::{self, Resolve, Stat};
+use crate::sys::file::{self, Resolve};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result, signal};
@@ -201,15 +201,11 @@ enum Found {
 
 fn open(parent: BorrowedFd, name: &CString) -> Result<Found> {
     match file::open_at(parent, name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) {
-        Ok(dir) if is_placeholder(&file::stat(dir.as_fd())?) => Ok(Found::Placeholder(dir)),
+        Ok(dir) if is_placeholder(file::stat(dir.as_fd())?.mode) => Ok(Found::Placeholder(dir)),
         Err(Errno::ENOENT) => Ok(Found::Nothing),
         Ok(_) | Err(Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => Ok(Found::Other),
         Err(errno) => Err(errno),
     }
-}
-
-fn is_placeholder(stat: &Stat) -> bool {
-    stat.is_dir() && is_placeholder_mode(stat.mode)
 }
 
 /// Removes every placeholder that nobody else holds; those that we made and somebody else still holds.

@@ -5,7 +5,7 @@ use super::automount::Automounts;
 use super::cache::Cache;
 use super::scan::{Found, Level, Source, scan};
 use super::{Kind, Search, View};
-use crate::annotation::is_placeholder_mode;
+use crate::annotation::is_placeholder;
 use crate::proc_status::ProcStatus;
 use crate::{Error, Result, passwd};
 use nix::dir::{Dir, Type};
@@ -69,7 +69,7 @@ impl View for Disk {
     fn kind(&self, path: &Path) -> io::Result<Kind> {
         let meta = fs::symlink_metadata(path)?;
         let kind = meta.file_type();
-        if kind.is_dir() && is_placeholder_mode(meta.mode()) && is_empty(path)? {
+        if is_placeholder(meta.mode()) && is_empty(path)? {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(kind_of(kind))
