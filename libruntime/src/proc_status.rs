@@ -46,6 +46,6 @@ mod tests {
         let script = "printf 'a\\nTgid:\\t1' >/proc/$$/comm; cat /proc/$$/status";
         let out = std::process::Command::new("/bin/sh").args(["-c", script]).output().unwrap();
         let status = ProcStatus(String::from_utf8(out.stdout).unwrap());
-        assert_eq!((status.field("Name"), status.field("Tgid") == Some("1")), (Some("a\\nTgid:\\t1"), false));
+        assert_eq!((status.field("Name"), status.field("Tgid") == Some("1")), (Some("a\\nTgid:\t1"), false));
     }
 }
