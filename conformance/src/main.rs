@@ -78,8 +78,7 @@ fn suite(args: &Args) -> Result<Report, String> {
         return Ok(report);
     }
     if args.inject.is_some() || args.worst {
-        let ours: Vec<Column> = columns.into_iter().filter(|c| c.runtime.kind == Kind::Codexrun).collect();
-        oci::worker::play(stage.programs(), &ours, &mut report);
+        oci::worker::play(stage.programs(), &columns, &mut report);
         report.print(args.verbose);
         return Ok(report);
     }
@@ -183,7 +182,9 @@ fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
 fn columns(args: &Args, stage: &Stage, actors: &[Actor]) -> Vec<Column> {
     let runtimes = runtimes(args, stage);
     let all = runtimes.iter().flat_map(|r| actors.iter().map(|a| Column { runtime: r.clone(), actor: a.clone() }));
-    let all: Vec<Column> = all.collect();
+    // These drive every verb themselves.
+    let only_ours = args.inject.is_some() || args.worst;
+    let all: Vec<Column> = all.filter(|c| !only_ours || c.runtime.kind == Kind::Codexrun).collect();
     let filter = args.filter.clone().unwrap_or_default();
     let named: Vec<Column> = all.iter().filter(|c| !filter.is_empty() && c.name().contains(&filter)).cloned().collect();
     if named.is_empty() { all } else { named }
