@@ -146,7 +146,7 @@ fn engines(args: &Args) -> Result<Report, String> {
     if let Some(dir) = std::env::var_os(engine::COLUMN) {
         return engine::column(args, dir.into()).map(|()| Report::default());
     }
-    let report = engine::suite(args, &engine_runtimes(args)?)?;
+    let report = engine::suite(args, &engine_runtimes(args)?, &own_codexrun(args)?)?;
     if !args.list {
         report.print(args.verbose);
     }
@@ -173,12 +173,17 @@ fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
     let default = || ["codexrun", "runc", "crun"].iter().map(PathBuf::from).collect();
     let named: Vec<PathBuf> = if args.runtimes.is_empty() { default() } else { args.runtimes.clone() };
     let path = |name: &PathBuf| match name.to_str() {
-        Some("codexrun") => codexrun(&Args { codexrun: args.codexrun.clone(), ..Args::default() }),
+        Some("codexrun") => own_codexrun(args),
         Some(word) if !word.contains('/') => on_path(word).ok_or(format!("`{word}` is not on PATH (scripts/packages test)")),
         _ if name.is_file() => Ok(name.clone()),
         _ => Err(format!("no file {}", name.display())),
     };
     named.iter().map(path).collect()
+}
+
+/// `--codexrun`, else what cargo has built, whatever runtimes are named.
+fn own_codexrun(args: &Args) -> Result<PathBuf, String> {
+    codexrun(&Args { codexrun: args.codexrun.clone(), ..Args::default() })
 }
 
 /// Every runtime for every user. A filter that names a column drops the others.
