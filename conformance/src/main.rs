@@ -83,8 +83,7 @@ fn suite(args: &Args) -> Result<Report, String> {
         return Ok(report);
     }
     if args.inject.is_some() || args.worst {
-        let ours: Vec<Column> = columns.into_iter().filter(|c| c.runtime.kind == Kind::Codexrun).collect();
-        worker::play(stage.programs(), &ours, at_once(), &mut report);
+        worker::play(stage.programs(), &columns, at_once(), &mut report);
         report.print(args.verbose);
         return Ok(report);
     }
@@ -147,7 +146,7 @@ fn engines(args: &Args) -> Result<Report, String> {
     if let Some(dir) = std::env::var_os(engine::COLUMN) {
         return engine::column(args, dir.into()).map(|()| Report::default());
     }
-    let report = engine::suite(args, &engine_runtimes(args)?)?;
+    let report = engine::suite(args, &engine_runtimes(args)?, &own_codexrun(args)?)?;
     if !args.list {
         report.print(args.verbose);
     }
@@ -174,7 +173,7 @@ fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
     let default = || ["codexrun", "runc", "crun"].iter().map(PathBuf::from).collect();
     let named: Vec<PathBuf> = if args.runtimes.is_empty() { default() } else { args.runtimes.clone() };
     let path = |name: &PathBuf| match name.to_str() {
-        Some("codexrun") => codexrun(&Args { codexrun: args.codexrun.clone(), ..Args::default() }),
+        Some("codexrun") => own_codexrun(args),
         Some(word) if !word.contains('/') => on_path(word).ok_or(format!("`{word}` is not on PATH (scripts/packages test)")),
         _ if name.is_file() => Ok(name.clone()),
         _ => Err(format!("no file {}", name.display())),
@@ -182,11 +181,18 @@ fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
     named.iter().map(path).collect()
 }
 
+/// `--codexrun`, else what cargo has built, whatever runtimes are named.
+fn own_codexrun(args: &Args) -> Result<PathBuf, String> {
+    codexrun(&Args { codexrun: args.codexrun.clone(), ..Args::default() })
+}
+
 /// Every runtime for every user. A filter that names a column drops the others.
 fn columns(args: &Args, stage: &Stage, actors: &[Actor]) -> Vec<Column> {
     let runtimes = runtimes(args, stage);
     let all = runtimes.iter().flat_map(|r| actors.iter().map(|a| Column { runtime: r.clone(), actor: a.clone() }));
-    let all: Vec<Column> = all.collect();
+    // These drive every verb themselves.
+    let only_ours = args.inject.is_some() || args.worst;
+    let all: Vec<Column> = all.filter(|c| !only_ours || c.runtime.kind == Kind::Codexrun).collect();
     let filter = args.filter.clone().unwrap_or_default();
     let named: Vec<Column> = all.iter().filter(|c| !filter.is_empty() && c.name().contains(&filter)).cloned().collect();
     if named.is_empty() { all } else { named }
