@@ -770,6 +770,43 @@ mod propagation {
     }
 
     #[test]
+    fn an_id_mapped_volume_of_a_shared_file_system_carries_no_mounts_to_the_host() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let caps = json!(["CAP_SYS_ADMIN"]);
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+        let after = format!("grep -c {}/in /proc/self/mountinfo", dir.path().display());
+        for options in [&["rbind"][..], &["rbind", "rslave"], &["rbind", "rshared"]] {
+            let volume = json!({"destination": "/v", "type": "bind", "source": dir.path(), "options": options, "uidMappings": map, "gidMappings": map});
+            let bundle = Bundle::new("mount -t tmpfs inside /v/in && grep -c /v/in /proc/self/mountinfo").mount(volume);
+            let bundle = bundle.with("/process/capabilities", json!({"bounding": caps, "effective": caps, "permitted": caps}));
+            assert_eq!(with_shared(&bundle, dir.path(), &after), "1\n0\n", "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_volume_hears_of_the_hosts_mounts_when_it_asks_and_no_other_does() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let volume = |at: &str, words: &[&str]| {
+            let options: Vec<&str> = ["rbind"].iter().chain(words).copied().collect();
+            json!({"destination": at, "type": "bind", "source": dir.path(), "options": options})
+        };
+        let script = "awk '$5 ~ \"^/v[0-9]$\" {print $5, / shared:/, / master:/}' /proc/self/mountinfo";
+        let words: &[&[&str]] = &[&[], &["slave"], &["rslave"], &["rshared"], &["private"], &["rprivate"]];
+        let mut bundle = Bundle::new(script);
+        for (i, words) in words.iter().enumerate() {
+            bundle = bundle.mount(volume(&format!("/v{i}"), words));
+        }
+        let wanted = "/v0 0 0\n/v1 0 1\n/v2 0 1\n/v3 1 1\n/v4 0 0\n/v5 0 0\n";
+        assert_eq!(with_shared(&bundle, dir.path(), "true"), wanted);
+    }
+
+    #[test]
     fn a_slave_volume_sees_what_the_host_mounts_later() {
         if !root() {
             return;

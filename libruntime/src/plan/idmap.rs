@@ -29,7 +29,9 @@ pub(super) fn plan(
         }
     }
     let recursive = idmap == Some(true);
-    let map = IdMap { source: source.to_owned(), follow, tree, recursive, uid: lines(&uid), gid: lines(&gid) };
+    let propagation = if draft.taken_over == libc::MS_SHARED { 0 } else { draft.taken_over };
+    let (uid, gid) = (lines(&uid), lines(&gid));
+    let map = IdMap { source: source.to_owned(), follow, tree, recursive, propagation, uid, gid };
     let slot = draft.before.iter().filter(|step| matches!(step.op, ParentOp::IdMap(_))).count();
     draft.before.push(ParentStep { op: ParentOp::IdMap(map), origin: place.to_owned() });
     Some(slot)

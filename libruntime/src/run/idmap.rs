@@ -28,6 +28,11 @@ fn one(map: &IdMap) -> SysResult<OwnedFd> {
         }
         follow => mount::clone_path(&map.source, recursive(map.tree), follow == Follow::All)?,
     };
+    // Made where the host's mounts are still shared: as its peer it would carry the container's mounts there.
+    if map.propagation != 0 {
+        let apart = MountAttr { propagation: map.propagation, ..MountAttr::default() };
+        mount::setattr(copy.as_fd(), recursive(map.tree), &apart)?;
+    }
     let namespace = user_namespace(uid, gid)?;
     let attr = MountAttr { set: attr::IDMAP, userns: namespace.as_raw_fd() as u64, ..MountAttr::default() };
     mount::setattr(copy.as_fd(), recursive(map.recursive), &attr)?;
