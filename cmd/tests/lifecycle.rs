@@ -450,6 +450,14 @@ fn hook(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
 }
 
+/// Podman's `--no-pivot`, and NoPivotRoot of containerd.
+#[test]
+fn no_pivot_is_taken_and_changes_nothing() {
+    let Some(place) = Place::new("ls -d /bin; exit 7") else { return };
+    let said = place.codexrun(&["run", "--no-pivot", "b"]);
+    assert_eq!(said, Said { code: 7, out: "/bin\n".to_owned(), err: String::new() });
+}
+
 #[test]
 fn a_start_container_hook_that_names_no_environment_has_that_of_the_process() {
     let Some(place) = Place::new("exec sleep 60") else { return };
