@@ -1,4 +1,5 @@
-//! What a system call costs under the filter of each mode, beside none, and beside crun with the same filter by libseccomp.
+//! What a system call costs under the filter of each mode, beside none, behind Landlock too, and beside crun with the same filter by
+//! libseccomp.
 
 use std::ffi::OsString;
 use std::io::{Error, Result};
@@ -35,7 +36,7 @@ pub fn measure(place: &Place, codexrun: &Path, rounds: usize) -> Result<()> {
         }
     }
     println!(
-        "ns per system call, median of {rounds} rounds; ratio to no filter\n{:<26}{}",
+        "processor time per system call, ns, median of {rounds} rounds; ratio to no filter\n{:<26}{}",
         "",
         CALLS.map(|c| format!("{c:>16}")).concat()
     );
@@ -65,6 +66,7 @@ fn runners(place: &Place, codexrun: &Path) -> Result<Vec<Runner>> {
         sandbox("network off", &policy(json!("restricted"))?, ""),
         sandbox("proxy-only", &policy(json!({"mode": "proxy"}))?, "--env HTTP_PROXY=http://127.0.0.1:9"),
         sandbox("network on", &policy(json!("enabled"))?, ""),
+        sandbox("network off, --landlock", &policy(json!("restricted"))?, "--landlock"),
     ];
     if Command::new("crun").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
         all.push(crun(place, codexrun, &work)?);
@@ -97,8 +99,8 @@ fn once(runner: &Runner, cwd: &Path) -> Result<[f64; CALLS.len()]> {
 /// The payload: makes each call so often, and prints what one took.
 pub fn work(times: u32) -> Result<()> {
     let each = CALLS.map(|call| {
-        let start = sys::now();
-        (0..times).try_for_each(|_| sys::trifle(call)).map(|()| (sys::now() - start) as f64 / f64::from(times))
+        let start = sys::spent();
+        (0..times).try_for_each(|_| sys::trifle(call)).map(|()| (sys::spent() - start) as f64 / f64::from(times))
     });
     for time in each {
         println!("{}", time?);
