@@ -692,6 +692,13 @@ mod more_mounts {
         let bundle = Bundle::new("stat -c %u:%g /m/f").mount(own.clone()).with("/linux/namespaces/-", json!({"type": "user"}));
         fs::create_dir(bundle.root().join("m")).unwrap();
         bundle.with("/linux/uidMappings", space.clone()).with("/linux/gidMappings", space).says_as("5:6\n", &[]);
+        let holder = Holder::new(&["--user"]);
+        for map in ["uid_map", "gid_map"] {
+            fs::write(format!("/proc/{}/{map}", holder.0.id()), "0 100000 65536\n").unwrap();
+        }
+        let bundle = Bundle::new("stat -c %u:%g /m/f").mount(own.clone()).joining(&[("user", &holder.path("user"))]);
+        fs::create_dir(bundle.root().join("m")).unwrap();
+        bundle.says_as("5:6\n", &[]);
         Bundle::new("true").mount(own).refused("mounts[2].uidMappings: is missing, and the container has no mappings");
     }
 

@@ -574,6 +574,8 @@ pub struct IdMap {
     pub uid: String,
     /// Lines of gid_map.
     pub gid: String,
+    /// The user namespace that has them already, absolute.
+    pub namespace: Option<CString>,
 }
 
 /// A namespace that exists already.
