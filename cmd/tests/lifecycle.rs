@@ -450,6 +450,35 @@ fn hook(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
 }
 
+/// Podman's `--no-pivot`, and NoPivotRoot of containerd.
+#[test]
+fn no_pivot_is_taken_and_changes_nothing() {
+    let Some(place) = Place::new("ls -d /bin; exit 7") else { return };
+    let said = place.codexrun(&["run", "--no-pivot", "b"]);
+    assert_eq!(said, Said { code: 7, out: "/bin\n".to_owned(), err: String::new() });
+}
+
+#[test]
+fn a_start_container_hook_that_names_no_environment_has_that_of_the_process() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let tell = |env: Value| {
+        let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo A=$A B=$B >> /log"]});
+        hook["env"] = env;
+        hook
+    };
+    let log = place.path("log");
+    fs::write(&log, "").unwrap();
+    place.edit(|spec| {
+        spec["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"destination": "/log", "type": "bind", "source": log, "options": ["bind"]}));
+        spec["hooks"] = json!({"startContainer": [tell(Value::Null), tell(json!(["B=2"])), tell(json!([]))]});
+    });
+    place.started();
+    assert_eq!(place.read("log"), "A=1 B=\nA= B=2\nA= B=\n");
+}
+
 #[test]
 fn hooks_of_all_six_kinds_run_in_order_each_in_its_place() {
     let Some(place) = Place::new("exec sleep 60") else { return };

@@ -581,10 +581,14 @@ pub struct IdMap {
     pub tree: bool,
     /// Those are mapped too (`ridmap`).
     pub recursive: bool,
+    /// MS_PRIVATE or MS_SLAVE, as for what is copied behind the clone; 0 leaves it a peer of the host's.
+    pub propagation: u64,
     /// Lines of uid_map.
     pub uid: String,
     /// Lines of gid_map.
     pub gid: String,
+    /// The user namespace that has them already, absolute.
+    pub namespace: Option<CString>,
 }
 
 /// A namespace that exists already.

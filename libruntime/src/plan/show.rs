@@ -157,7 +157,11 @@ impl fmt::Display for ParentOp {
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
             ParentOp::IdMap(map) => {
                 let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
-                write!(f, "id-map {}: uid {} gid {}", text(&map.source), lines(&map.uid), lines(&map.gid))
+                let apart = if map.propagation == 0 { ["", ""] } else { [" ", propagation(map.propagation)] }.concat();
+                match &map.namespace {
+                    Some(path) => write!(f, "id-map {}{apart}: as {}", text(&map.source), text(path)),
+                    None => write!(f, "id-map {}{apart}: uid {} gid {}", text(&map.source), lines(&map.uid), lines(&map.gid)),
+                }
             }
             ParentOp::Join(join) => write!(f, "join{} of {}", namespaces(join.flag), text(&join.path)),
             ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
