@@ -21,6 +21,7 @@ mod mountinfo;
 mod passwd;
 pub mod plan;
 pub mod policy;
+mod proc_status;
 pub mod resctrl;
 pub mod run;
 pub mod state;

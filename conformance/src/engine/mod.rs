@@ -112,7 +112,7 @@ fn obstacle() -> Option<String> {
 
 /// The inside of a column: `dir` is its own. Says each verdict as it comes.
 pub fn column(args: &Args, dir: PathBuf) -> Result<(), String> {
-    let say = &supervise::say;
+    let say = &crate::told::say;
     let (Some(word), Some(runtime), Some(codexrun)) = (args.engine.first(), args.runtimes.first(), &args.codexrun) else {
         return Err("a column has one engine, one runtime and a codexrun".into());
     };
@@ -132,7 +132,7 @@ pub fn column(args: &Args, dir: PathBuf) -> Result<(), String> {
 }
 
 fn play(engine: &Engine, site: &Site, started: Started, args: &Args) {
-    let say = &supervise::say;
+    let say = &crate::told::say;
     say(STARTS, Ok(()));
     let play = Play::new(site, engine.name, started.cli);
     for group in engine.groups {

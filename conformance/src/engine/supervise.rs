@@ -4,11 +4,11 @@ use super::case::nest;
 use super::place::Place;
 use super::{Engine, is_referee, obstacle};
 use crate::args::Args;
-use crate::report::{No, Report, Verdict, fail, skip};
+use crate::report::{Report, Verdict, fail, skip};
+use crate::told::heard;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -136,7 +136,7 @@ impl Running {
     fn collect(mut self, status: Option<ExitStatus>) -> Ended {
         let mut text = String::new();
         let read = self.out.rewind().and_then(|()| self.out.read_to_string(&mut text));
-        let mut verdicts: Vec<(String, Verdict)> = text.lines().filter_map(heard).collect();
+        let mut verdicts: Vec<(String, Verdict)> = text.lines().filter_map(heard).map(|told| (told.row, told.verdict)).collect();
         let well = status.is_some_and(|s| s.success()) && read.is_ok();
         if !well {
             let how = status.map_or_else(|| format!("killed after {LIMIT:?}"), |s| s.to_string());
@@ -153,31 +153,6 @@ impl Drop for Running {
         let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
         let _ = self.child.wait();
     }
-}
-
-/// Says a verdict to the outside: one line of JSON.
-pub fn say(row: &str, verdict: Verdict) {
-    let line = match verdict {
-        Ok(()) => json!({"row": row}),
-        Err(No::Skip(reason)) => json!({"row": row, "skip": reason}),
-        // Who is a referee is for the hearer to say.
-        Err(No::Fail { command, expected, got } | No::Differs { command, expected, got }) => {
-            json!({"row": row, "command": command, "expected": expected, "got": got})
-        }
-    };
-    println!("{line}");
-}
-
-/// The opposite of [`say`]; none for a line that is none of ours.
-pub fn heard(line: &str) -> Option<(String, Verdict)> {
-    let value: Value = serde_json::from_str(line).ok()?;
-    let text = |key: &str| value[key].as_str().map(str::to_string);
-    let verdict = match (text("skip"), text("command")) {
-        (Some(reason), _) => skip(reason),
-        (None, Some(command)) => fail(command, text("expected")?, text("got")?),
-        (None, None) => Ok(()),
-    };
-    Some((text("row")?, verdict))
 }
 
 /// Failures of the referees do not count, nor those that runc shares: they show what this machine cannot do. Without runc in
@@ -222,13 +197,5 @@ mod tests {
         assert!(!report(&[("a", "docker/codexrun", true), ("a", "docker/crun", false)]).failed());
         assert!(report(&[("nested sandbox: a", "docker/codexrun", false), ("nested sandbox: a", "docker/runc", false)]).failed());
         assert!(report(&[("nested sandbox: a", "docker/runc", false)]).failed());
-    }
-
-    #[test]
-    fn a_verdict_survives_the_pipe() {
-        let line = json!({"row": "r", "command": "c", "expected": "e", "got": "g"}).to_string();
-        assert!(matches!(heard(&line), Some((row, Err(No::Fail { .. }))) if row == "r"));
-        assert!(matches!(heard("{\"row\":\"r\"}"), Some((_, Ok(())))));
-        assert!(heard("no JSON").is_none());
     }
 }

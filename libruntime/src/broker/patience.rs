@@ -1,10 +1,10 @@
 //! A connect(2) that may wait: by a process of its own, so that the broker need not. It ends when its caller does, and gives up for a
 //! signal that its caller has a handler for, as the call itself would.
 
+use crate::proc_status::ProcStatus;
 use crate::sys::notify::{self, Asked};
 use crate::sys::process::{self, Cloned, Pid};
 use crate::sys::{Errno, Result, signal, socket};
-use crate::text;
 use std::os::fd::BorrowedFd;
 
 /// Milliseconds between two looks at the caller.
@@ -45,8 +45,8 @@ fn wait(
     }
 }
 
-/// What proc_pid_status(5) says of a thread.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// A thread and its signals.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Status {
     /// Of which process it is.
     pub process: Pid,
@@ -60,25 +60,19 @@ pub(super) struct Status {
 
 impl Status {
     pub fn of(thread: Pid) -> Result<Status> {
-        let status = text::lossy(format!("/proc/{thread}/status").as_ref()).map_err(|_| Errno::ESRCH)?;
-        Status::parse(&status).ok_or(Errno::EPROTO)
+        let told = ProcStatus::of(thread).map_err(|_| Errno::ESRCH)?;
+        Status::from(&told).ok_or(Errno::EPROTO)
     }
 
-    fn parse(text: &str) -> Option<Status> {
-        let mut status = Status::default();
-        for (name, value) in text.lines().filter_map(|line| line.split_once(":\t")) {
-            let set = || u64::from_str_radix(value, 16).ok();
-            match name {
-                "Tgid" => status.process = value.parse().ok()?,
-                "Threads" => status.threads = value.parse().ok()?,
-                "SigPnd" => status.pending = set()?,
-                "ShdPnd" => status.pending_for_all = set()?,
-                "SigBlk" => status.blocked = set()?,
-                "SigCgt" => status.caught = set()?,
-                _ => {}
-            }
-        }
-        (status.process != 0).then_some(status)
+    fn from(told: &ProcStatus) -> Option<Status> {
+        Some(Status {
+            process: told.field("Tgid")?.parse().ok()?,
+            threads: told.field("Threads")?.parse().ok()?,
+            pending: told.set("SigPnd")?,
+            pending_for_all: told.set("ShdPnd")?,
+            blocked: told.set("SigBlk")?,
+            caught: told.set("SigCgt")?,
+        })
     }
 
     /// Whether a handler of this very thread will run. A signal of the process may be another thread's to handle.
@@ -110,7 +104,7 @@ mod tests {
         let status = |threads: &str, own: &str, all: &str, blocked: &str, caught: &str| {
             let text =
                 format!("Tgid:\t7\nThreads:\t{threads}\nSigPnd:\t{own}\nShdPnd:\t{all}\nSigBlk:\t{blocked}\nSigCgt:\t{caught}\n");
-            Status::parse(&text).unwrap().is_interrupted()
+            Status::from(&ProcStatus(text)).unwrap().is_interrupted()
         };
         assert!(
             status("1", "2000", "0", "0", "2000")
@@ -120,7 +114,7 @@ mod tests {
         assert!(!status("2", "0", "2000", "0", "2000"), "perhaps of another thread");
         assert!(!status("1", "2000", "0", "2000", "2000"), "blocked");
         assert!(!status("1", "2000", "0", "0", "1000"), "no handler");
-        assert_eq!((Status::parse(""), Status::parse("Tgid:\tx\n")), (None, None));
+        assert_eq!(Status::from(&ProcStatus("Tgid:\tx\n".into())), None);
         assert_eq!(Status::of(std::process::id() as Pid).unwrap().process, std::process::id() as Pid);
     }
 }

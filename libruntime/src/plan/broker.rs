@@ -167,7 +167,7 @@ mod tests {
     /// What the filter answers to (architecture, number, first two arguments).
     fn answers(plan: &Plan, calls: &[(u32, i32, u64, u64)]) -> Vec<u32> {
         let filter = plan.child.iter().find_map(|step| match &step.op {
-            Op::Supervised(program) | Op::Seccomp(program) => Some(program),
+            Op::Supervised { program, .. } | Op::Seccomp(program) => Some(program),
             _ => None,
         });
         let insns = &filter.unwrap().insns;
@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(answers(&plan, CALLS), expected);
         let broker = Broker { grants: vec!["/run/x".into()], own_network: true, at_once: false };
         assert!(plan.parent.iter().any(|step| step.op == ParentOp::Broker(broker.clone())));
-        assert!(plan.child.iter().any(|step| matches!(&step.op, Op::Supervised(program) if program.flags == 1 << 3 | 1 << 5)));
+        let is_supervised = |op: &Op| matches!(op, Op::Supervised { program, sends: true } if program.flags == 1 << 3 | 1 << 5);
+        assert!(plan.child.iter().any(|step| is_supervised(&step.op)));
     }
 
     #[test]
