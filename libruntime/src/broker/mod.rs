@@ -29,12 +29,11 @@ mod whose;
 use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result, file, signal, socket};
 use enter::Sandbox;
-use grant::Grant;
+pub use grant::Grants;
 use patience::Waiter;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use whose::Listing;
 
 /// What is known before there is a filter.
@@ -44,7 +43,7 @@ pub struct Broker {
     /// Who loads it.
     pub process: Pid,
     /// Sockets of the host that may be connected to, and directories of them.
-    pub grants: Vec<PathBuf>,
+    pub grants: Grants,
     /// The sandbox has a network namespace of its own. Otherwise its Unix sockets, and only those, get one.
     pub own_network: bool,
     /// Where processes of `exec` bring the listeners of their filters.
@@ -57,7 +56,7 @@ struct Office {
     network: u64,
     /// The host's, where the sandbox has one of its own: a socket of it was handed in, and connects to nothing new.
     outside: Option<u64>,
-    grants: Vec<Grant>,
+    grants: Grants,
     ours: Listing,
     hosts: Listing,
     /// Processes that wait in place of callers.
@@ -70,7 +69,8 @@ impl Broker {
     /// The life of a broker from before there is a filter, which ends with the last that has it.
     pub fn live(mut self) -> ! {
         let door = self.door.as_ref().map(AsRawFd::as_raw_fd);
-        let received = alone([self.socket.as_raw_fd()].into_iter().chain(door).collect()).and_then(|()| self.receive());
+        let keep = self.grants.descriptors().chain([self.socket.as_raw_fd()]).chain(door);
+        let received = alone(keep.collect()).and_then(|()| self.receive());
         let opened = self.told(received.and_then(|vacant| vacant.map(Vacant::open).transpose()));
         leave(opened.and_then(|opened| opened.map_or(Ok(()), Opened::serve)))
     }
@@ -78,10 +78,9 @@ impl Broker {
     /// Waits for the filter, for a broker that begins later. `None`: the launch has failed before there was one.
     ///
     /// # Errors
-    /// A grant cannot be looked at, or who has loaded the filter has been killed.
+    /// What comes from whoever has loaded the filter cannot be taken.
     pub fn postpone(mut self) -> Result<Option<Vacant>> {
-        let received = self.receive();
-        self.told(received)
+        self.receive()
     }
 
     /// Whoever has loaded the filter may go on, or hears why not.
@@ -96,21 +95,20 @@ impl Broker {
     }
 
     fn receive(&mut self) -> Result<Option<Vacant>> {
-        let grants = self.grants.iter().map(|path| Grant::pin(path)).collect::<Result<Vec<_>>>()?;
-        let Some((_, listener)) = file::receive(self.socket.as_fd())? else { return Ok(None) };
-        let listener = listener.ok_or(Errno::EPROTO)?;
-        let sandbox = Sandbox::of(self.process, self.own_network)?;
-        let (grants, door) = (grants.into_iter().flatten().collect(), self.door.take());
-        Ok(Some(Vacant { listener, sandbox, own_network: self.own_network, grants, door }))
+        let Some((_, sent)) = file::receive_with_fds(self.socket.as_fd())? else { return Ok(None) };
+        let [Some(listener), Some(space)] = sent else { return Err(Errno::EPROTO) };
+        let (grants, door) = (std::mem::take(&mut self.grants), self.door.take());
+        Ok(Some(Vacant { listener, process: self.process, space, own_network: self.own_network, grants, door }))
     }
 }
 
 /// What a broker needs, and nobody in it: calls wait.
 pub struct Vacant {
     listener: OwnedFd,
-    sandbox: Sandbox,
+    process: Pid,
+    space: OwnedFd,
     own_network: bool,
-    grants: Vec<Grant>,
+    grants: Grants,
     door: Option<UnixListener>,
 }
 
@@ -144,14 +142,13 @@ impl Vacant {
     }
 
     fn descriptors(&self) -> Vec<RawFd> {
-        let grants = self.grants.iter().map(Grant::descriptor);
         let door = self.door.as_ref().map(AsRawFd::as_raw_fd);
-        grants.chain([self.listener.as_raw_fd(), self.sandbox.descriptor()]).chain(door).collect()
+        self.grants.descriptors().chain([self.listener.as_raw_fd(), self.space.as_raw_fd()]).chain(door).collect()
     }
 
     fn open(self) -> Result<Opened> {
         let (hosts, outside) = (Listing::open()?, own_network()?);
-        self.sandbox.enter()?;
+        Sandbox::of(self.process, self.space, self.own_network)?.enter()?;
         let (network, outside) = (own_network()?, self.own_network.then_some(outside));
         let (grants, ours, ended) = (self.grants, Listing::open()?, signal::signalfd(&signal::Set::of(&[libc::SIGCHLD]))?);
         let office = Office { network, outside, grants, ours, hosts, waiting: RefCell::default(), ended };

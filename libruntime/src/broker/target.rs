@@ -59,13 +59,7 @@ impl Office {
     }
 
     fn granted(&self, place: BorrowedFd) -> Result<bool> {
-        let name = place::name(place)?;
-        for grant in &self.grants {
-            if grant.covers(place, &name)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.grants.cover(place, &place::name(place)?)
     }
 
     /// A name that no one listens at is refused by the kernel too. Of somebody else's socket more is told: it is there, and shut.

@@ -1,7 +1,8 @@
 //! `dev.codexrun.unix-sockets`: Unix sockets of the container's own, and none of the host's but those granted. What the filter of
 //! config.json says of them, which other runtimes obey, gives way to these rules.
 
-use super::op::{Begins, Broker, ParentOp};
+use super::op::{Begins, Broker, Op, ParentOp};
+use super::order::Stage;
 use super::{Draft, ParentStep, annotation_of};
 use crate::argument::{AF_UNIX, INT, MSG_FASTOPEN, SOCK_DGRAM, SOCK_MASK, SOCK_RAW};
 use crate::{Error, Result, annotation};
@@ -92,6 +93,9 @@ pub(super) fn rules(draft: &mut Draft, spec: &Spec) -> Vec<LinuxSyscall> {
         }
     };
     let open = more.map(|begins| {
+        if begins != Begins::Before {
+            draft.step(Stage::Namespaces, Op::Lend { own_network }, &place);
+        }
         let op = ParentOp::Broker(Broker { grants, own_network, datagrams, begins });
         draft.parent.push(ParentStep { op, origin: place.clone() });
         if own_network { OWN } else { MADE }

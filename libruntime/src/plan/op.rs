@@ -28,6 +28,12 @@ pub enum Op {
     NestUser(SelfMap),
     /// unshare(2) of these CLONE_NEW* flags.
     Unshare(u64),
+    /// Opens its network namespace, or else its user namespace: the broker of Unix sockets, who is to be in there, gets it with the
+    /// filter's listener.
+    Lend {
+        /// Whether it has a network namespace of its own.
+        own_network: bool,
+    },
     /// setresgid and setresuid to 0 of the new user namespace, so that what is created while mounting has a mapped owner.
     BecomeRoot,
     /// unshare(CLONE_NEWTIME), /proc/self/timens_offsets, and setns(2) into it: unshare(2) alone moves only children.

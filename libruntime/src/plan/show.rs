@@ -50,6 +50,9 @@ impl fmt::Display for Op {
             Op::MapSelf(map) => write!(f, "map uid {} gid {}", line(&map.uid), line(&map.gid)),
             Op::NestUser(map) => write!(f, "unshare user; map uid {} gid {}", line(&map.uid), line(&map.gid)),
             Op::Unshare(flags) => write!(f, "unshare{}", namespaces(*flags)),
+            Op::Lend { own_network } => {
+                write!(f, "open the {} namespace for the broker", if *own_network { "network" } else { "user" })
+            }
             Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
             Op::Time(offsets) => {
                 let offsets = offsets.to_string_lossy().trim_end().replace('\n', ", ");

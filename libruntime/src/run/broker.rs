@@ -3,7 +3,7 @@
 
 use super::fault;
 use crate::Error;
-use crate::broker::{Broker, Vacant};
+use crate::broker::{Broker, Grants, Vacant};
 use crate::plan::op::{self, Begins};
 use crate::sys::file::{self, State};
 use crate::sys::process::{self, Cloned, Ended, Pid};
@@ -24,8 +24,8 @@ pub(super) enum BrokerProcess {
     /// There is none, or no more.
     #[default]
     None,
-    /// The child's way to it, before there is a filter.
-    Planned(OwnedFd),
+    /// The end of the child's way to it, and what is granted, from before there is a child.
+    Planned(OwnedFd, Grants),
     /// Before there is a filter, or just after.
     Awaited(Broker),
     /// Nobody has asked it.
@@ -39,8 +39,8 @@ impl BrokerProcess {
         if plan.begins == Begins::Before {
             return Ok(());
         }
-        let BrokerProcess::Planned(socket) = std::mem::take(self) else { return Err(Errno::EBADF) };
-        let (grants, own_network, door) = (plan.grants.clone(), plan.own_network, door.map(make).transpose()?);
+        let BrokerProcess::Planned(socket, grants) = std::mem::take(self) else { return Err(Errno::EBADF) };
+        let (own_network, door) = (plan.own_network, door.map(make).transpose()?);
         let broker = Broker { socket, process, grants, own_network, door };
         if plan.begins == Begins::WhenAsked {
             *self = BrokerProcess::Awaited(broker);
@@ -58,17 +58,17 @@ impl BrokerProcess {
         match self {
             BrokerProcess::Awaited(broker) => [Some(broker.socket.as_fd()), None],
             BrokerProcess::Vacant(vacant) => [Some(vacant.listener()), vacant.door()],
-            BrokerProcess::None | BrokerProcess::Planned(_) | BrokerProcess::Running(_) => [None, None],
+            BrokerProcess::None | BrokerProcess::Planned(..) | BrokerProcess::Running(_) => [None, None],
         }
     }
 
     /// It is called, or nobody is left who could.
     pub fn called(&mut self) {
         match std::mem::take(self) {
-            // What fails here the child is told, and tells.
-            BrokerProcess::Awaited(broker) => {
-                *self = broker.postpone().ok().flatten().map_or(BrokerProcess::None, BrokerProcess::Vacant);
-            }
+            BrokerProcess::Awaited(broker) => match broker.postpone() {
+                Ok(vacant) => *self = vacant.map_or(BrokerProcess::None, BrokerProcess::Vacant),
+                Err(errno) => warn("cannot be reached", errno),
+            },
             BrokerProcess::Vacant(vacant) => self.occupy(vacant),
             other => *self = other,
         }

@@ -60,8 +60,8 @@ struct Ends {
     faults: OwnedFd,
     /// For the keeper, from init.
     ended: Option<OwnedFd>,
-    /// For the broker, from the child.
-    broker: Option<OwnedFd>,
+    /// Not yet begun.
+    broker: BrokerProcess,
 }
 
 impl<'a> Launch<'a> {
@@ -153,7 +153,7 @@ impl<'a> Launch<'a> {
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.map(|agent| agent.message);
-        container.broker = ours.broker.map_or(BrokerProcess::None, BrokerProcess::Planned);
+        container.broker = ours.broker;
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
@@ -194,7 +194,7 @@ impl<'a> Launch<'a> {
             if plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
         let (agent, broker) = match agent::to_broker(self)? {
             Some((agent, broker)) => (Some(agent), broker),
-            None => (agent::connect(self)?, None),
+            None => (agent::connect(self)?, BrokerProcess::None),
         };
         let (args, env) = (Strings::new(&program.args), Strings::with_room(&program.env, libc::PATH_MAX as usize));
         let own = super::own::identity()?;
@@ -471,7 +471,7 @@ pub(super) fn setup(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(fault::describe(errno))
 }
 
-fn failed(step: &ParentStep, errno: Errno) -> Error {
+pub(super) fn failed(step: &ParentStep, errno: Errno) -> Error {
     Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 
