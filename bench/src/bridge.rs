@@ -1,18 +1,14 @@
-//! What the network costs: a launch in each mode, and the bridge beside socat with the same two hops (TCP inside, a Unix socket or the
-//! bridge across, TCP outside), to one server, in turns.
+//! What the network costs: the bridge beside socat with the same two hops (TCP inside, a Unix socket or the bridge across, TCP
+//! outside), to one server, in turns.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{Error, Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::place::Place;
-use crate::round::command;
 use crate::shape::words;
 use crate::stats::{median, ratio};
 
@@ -55,60 +51,13 @@ impl Target {
 
 /// Prints the figures; whether every target was met.
 pub fn measure(place: &Place, codexrun: &Path, runs: usize) -> Result<bool> {
-    let launches = launches(place, codexrun, runs)?;
-    Ok(beside_socat(place, codexrun, (runs / 20).max(1))? && launches)
-}
-
-/// A mode of the network, and the most that its launch may be of one with the network off.
-fn modes(place: &Place) -> Result<[(&'static str, f64, Vec<OsString>); 4]> {
-    let policy = |name: &str, network| {
-        let root = json!({"path": {"type": "special", "value": {"kind": "root"}}, "access": "read"});
-        let file = place.at(&format!("network-{name}.json"));
-        let policy = json!({"file_system": {"kind": "restricted", "entries": [root]}, "network": network});
-        fs::write(&file, policy.to_string()).map(|()| words(&format!("--policy {}", file.display())))
-    };
-    let proxy = [policy("proxy", json!({"mode": "proxy"}))?, words("--env HTTP_PROXY=http://127.0.0.1:9")].concat();
-    Ok([
-        ("off", 1.0, policy("off", json!("restricted"))?),
-        ("on", 1.2, policy("on", json!("enabled"))?),
-        ("proxy-only", 2.5, proxy),
-        ("own proxy", 3.0, [policy("own", json!("restricted"))?, words("--allow-domain example.org")].concat()),
-    ])
-}
-
-fn launches(place: &Place, codexrun: &Path, runs: usize) -> Result<bool> {
-    let modes = modes(place)?;
-    let mut times = modes.each_ref().map(|_| Vec::new());
-    for _ in 0..runs {
-        for ((.., options), times) in modes.iter().zip(&mut times) {
-            let line = [vec![codexrun.into(), "sandbox".into()], options.clone(), words("-- /bin/true")].concat();
-            times.push(launch(&line, &place.at("repo"))?);
-        }
-    }
-    println!("launch, median ms of {runs} rounds{:>10}{:>14}", "", "ratio to off");
-    let mut good = true;
-    for ((name, most, _), own) in modes.iter().zip(&times) {
-        let ratio = ratio(own, &times[0]);
-        good &= ratio <= *most;
-        println!("  {name:<36}{:>8.2}{ratio:>8.2}   at most {most}", median(own));
-    }
-    Ok(good)
-}
-
-fn launch(line: &[OsString], cwd: &Path) -> Result<f64> {
-    let start = Instant::now();
-    let status = command(line, cwd).status()?;
-    let time = start.elapsed().as_secs_f64() * 1000.0;
-    if status.success() { Ok(time) } else { Err(Error::other(format!("{:?}: {status}", line[0]))) }
-}
-
-fn beside_socat(place: &Place, codexrun: &Path, rounds: usize) -> Result<bool> {
+    let rounds = (runs / 20).max(1);
     let server = TcpListener::bind("127.0.0.1:0")?;
     let at = server.local_addr()?;
     std::thread::spawn(move || server.incoming().flatten().for_each(|stream| drop(std::thread::spawn(|| serve(stream)))));
     let client = place.adopt(&std::env::current_exe()?, "client")?;
     let (socket, me) = (place.at("socat"), format!("{} --client {at}", client.display()));
-    let ours = format!("sandbox --policy {} --env HTTP_PROXY=http://{at} -- {me}", place.at("network-proxy.json").display());
+    let ours = format!("sandbox --policy read-only --managed-network {{}} --env HTTP_PROXY=http://{at} -- {me}");
     let ours = [vec![codexrun.into()], words(&ours)].concat();
     let inside = format!(
         "socat TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,nodelay UNIX-CONNECT:{} & exec {me}",
@@ -128,7 +77,7 @@ fn beside_socat(place: &Place, codexrun: &Path, rounds: usize) -> Result<bool> {
             told(line)?.into_iter().zip(figures).for_each(|(figure, list)| list.push(figure));
         }
     }
-    println!("\nbridge, median of {rounds} rounds{:>18}{:>10}{:>8}", "codexrun", "socat", "ratio");
+    println!("bridge, median of {rounds} rounds{:>18}{:>10}{:>8}", "codexrun", "socat", "ratio");
     let mut good = true;
     for ((name, unit, target), (own, other)) in FIGURES.iter().zip(all[0].iter().zip(&all[1])) {
         let ratio = ratio(own, other);

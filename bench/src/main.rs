@@ -8,6 +8,7 @@ mod filters;
 mod many;
 mod measure;
 mod memory;
+mod modes;
 mod oci;
 mod place;
 mod policies;
@@ -52,9 +53,12 @@ struct Args {
     /// Measure policies instead: what they cost to compile, and launches under 10, 100 and 1000 denied files
     #[arg(long)]
     policies: bool,
-    /// Measure the network instead: a launch in each mode, and the bridge beside socat
+    /// Measure the network instead: the bridge beside socat
     #[arg(long)]
     bridge: bool,
+    /// Measure launches instead: in each mode of the network and of isolation
+    #[arg(long)]
+    modes: bool,
     /// Watch the memory over N containers, made one after the other [default: 1000; with --assert alone 200]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000")]
     memory: Option<usize>,
@@ -67,6 +71,9 @@ struct Args {
     /// Make system calls: what is measured by --filters
     #[arg(long = "loop", value_name = "N", hide = true)]
     work: Option<u32>,
+    /// Use a Unix socket: a payload of --modes
+    #[arg(long, hide = true)]
+    own_socket: bool,
     /// The client of --bridge, inside
     #[arg(long, hide = true, value_name = "ADDRESS")]
     client: Option<std::net::SocketAddr>,
@@ -93,6 +100,9 @@ fn bench(args: &Args) -> Result<bool> {
     if let Some(at) = args.client {
         return bridge::client(at);
     }
+    if args.own_socket {
+        return modes::own_socket().map(|()| true);
+    }
     sys::adopt_orphans()?;
     let place = Place::new()?;
     let floor = place.adopt(&place::beside("floor")?, "floor")?;
@@ -105,12 +115,13 @@ fn bench(args: &Args) -> Result<bool> {
     if let Some(rounds) = args.filters {
         return filters::measure(&place, &ours()?, rounds).map(|()| true);
     }
-    if args.policies || args.bridge {
-        let codexrun = ours()?;
-        let measured = match args.bridge {
-            true => bridge::measure(&place, &codexrun, args.runs),
-            false => policies::measure(&place, &codexrun),
-        };
+    let instead = match args {
+        Args { policies: true, .. } => Some(policies::measure(&place, &ours()?)),
+        Args { bridge: true, .. } => Some(bridge::measure(&place, &ours()?, args.runs)),
+        Args { modes: true, .. } => Some(modes::measure(&place, &ours()?, args.runs)),
+        _ => None,
+    };
+    if let Some(measured) = instead {
         return measured.map(|good| good || !args.assert);
     }
     let good = match (&args.many, codexrun.as_deref()) {

@@ -18,7 +18,7 @@ const SCHEMA: &str = include_str!("../../docs/policy.schema.json");
 
 /// Check, show or import a policy, or print the schema
 ///
-/// `validate` says what is wrong with a policy, or nothing. `show` prints it in the one form of which the digest is made, with
+/// `validate` says what is wrong with a policy, a line for each fault, or nothing. `show` prints it in the one form of which the digest is made, with
 /// `--resolved` also where its entries lead on this host. `schema` prints the JSON Schema of the JSON forms. `import` makes a policy of
 /// the settings of another sandbox and says on stderr what it could not carry over.
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ impl Policy {
         self.fits()?;
         match self.action {
             Action::Schema => output::print(SCHEMA),
-            Action::Validate => Ok(self.load().map(|_| 0)?),
+            Action::Validate => self.validate(),
             Action::Show => output::print(&format!("{:#}\n", self.show(&self.load()?)?)),
             Action::Import => output::print(&format!("{:#}\n", self.import()?.canonical_json())),
         }
@@ -87,6 +87,13 @@ impl Policy {
             Some(dir) => absolute(dir),
             None => absolute(".".as_ref()),
         }
+    }
+
+    fn validate(&self) -> Result<u8, Failure> {
+        let (cwd, home) = (self.cwd()?, Disk::new().home()?);
+        let Parsed { warnings, .. } = parse::check(self.name()?, &Base { cwd: &cwd, home: home.as_deref() })?;
+        warnings.iter().for_each(|what| warn(what));
+        Ok(0)
     }
 
     fn load(&self) -> Result<libruntime::policy::Policy> {

@@ -858,6 +858,11 @@ exec CODEXRUN "$@"
         assert_eq!(at(dir.path(), &["policy", "validate", "workspace"]), (0, String::new(), String::new()));
         fs::write(dir.path().join("bad.json"), r#"{"type": "read-onyl"}"#).unwrap();
         refused(&at(dir.path(), &["policy", "validate", "bad.json"]), "bad.json:1:10");
+        fs::write(dir.path().join("bad.json"), "{\"type\": \"workspace-write\",\n\"writable_roots\": [\"a\", \"/b\", \"c\"]}")
+            .unwrap();
+        let (code, out, err) = at(dir.path(), &["policy", "validate", "bad.json"]);
+        let places: Vec<&str> = err.lines().filter_map(|line| line.split(": ").nth(2)).collect();
+        assert_eq!((code, out.as_str(), places), (1, "", vec!["writable_roots[0]", "writable_roots[2]"]), "{err}");
         let (_, out, _) = at(dir.path(), &["policy", "show", "--resolved", "workspace"]);
         let json: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(json["resolved"][1]["target"], ":workspace_roots");

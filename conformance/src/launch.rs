@@ -77,6 +77,7 @@ impl Launch {
 
     /// The command with its surroundings, not started.
     pub fn command(&self, actor: &Actor, out: &File, err: &File) -> std::io::Result<Command> {
+        crate::signals::heard_below();
         let mut command = Command::new(&self.argv[0]);
         command.args(&self.argv[1..]).current_dir(&self.dir).process_group(0);
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", &actor.home);

@@ -16,8 +16,11 @@ mod policy;
 mod report;
 mod runtime;
 mod scene;
+mod signals;
 mod table;
+mod told;
 mod vm;
+mod worker;
 mod worst;
 
 use actor::Actor;
@@ -61,11 +64,13 @@ fn suite(args: &Args) -> Result<Report, String> {
     in_private_mounts()?;
     launch::adopt_orphans().map_err(|e| format!("prctl(PR_SET_CHILD_SUBREAPER): {e}"))?;
     let actors = Actor::all(args.user.as_deref())?;
-    if let Some((column, programs)) = oci::worker::task() {
+    if let Some((column, programs)) = worker::task() {
+        private_tmp()?;
         return one_column(args, &actors, &column, &programs);
     }
     let stage = Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
     private_tmp()?;
+    high_pids()?;
     if let Some(count) = args.explain {
         worlds(args, &stage, &actors, count, &mut report);
         report.print(args.verbose);
@@ -78,15 +83,11 @@ fn suite(args: &Args) -> Result<Report, String> {
         return Ok(report);
     }
     if args.inject.is_some() || args.worst {
-        let ours: Vec<Column> = columns.into_iter().filter(|c| c.runtime.kind == Kind::Codexrun).collect();
-        oci::worker::play(stage.programs(), &ours, &mut report);
+        worker::play(stage.programs(), &columns, at_once(), &mut report);
         report.print(args.verbose);
         return Ok(report);
     }
-    if !args.oci {
-        policies(args, &stage, &columns, &mut report);
-    }
-    oci::run(&stage, &columns, &mut report);
+    worker::play(stage.programs(), &columns, at_once(), &mut report);
     report.print(args.verbose);
     match &args.write_doc {
         Some(page) => oci::doc::write(page, &columns, &report).map(|()| report),
@@ -116,14 +117,9 @@ fn storms(args: &Args, stage: &Stage, columns: &[Column], count: u32, report: &m
     }
 }
 
-/// The cases about policies, a column after the other.
-fn policies(args: &Args, stage: &Stage, columns: &[Column], report: &mut Report) {
-    for column in columns {
-        eprintln!("conformance: {}", column.name());
-        let wanted = |row: &str| args.wants(row, &column.name());
-        matrix::run(stage, column, &wanted, report);
-        case::run(stage, column, &wanted, report);
-    }
+/// One column for each processor, as cases measure times too; one alone where all have the same /tmp.
+fn at_once() -> usize {
+    if is_private() { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
 }
 
 /// What another suite has started us for; its report is made there.
@@ -134,7 +130,13 @@ fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Res
     match args.inject {
         Some(part) => inject::run_one(&stage, &column, part, &wanted),
         None if args.worst => worst::run_one(&stage, &column, &wanted),
-        None => oci::run_one(&stage, &column, &wanted),
+        None => {
+            if !args.oci {
+                matrix::run_one(&stage, &column, &wanted);
+                case::run_one(&stage, &column, &wanted);
+            }
+            oci::run_one(&stage, &column, &wanted);
+        }
     }
     Ok(Report::default())
 }
@@ -144,7 +146,7 @@ fn engines(args: &Args) -> Result<Report, String> {
     if let Some(dir) = std::env::var_os(engine::COLUMN) {
         return engine::column(args, dir.into()).map(|()| Report::default());
     }
-    let report = engine::suite(args, &engine_runtimes(args)?)?;
+    let report = engine::suite(args, &engine_runtimes(args)?, &own_codexrun(args)?)?;
     if !args.list {
         report.print(args.verbose);
     }
@@ -171,7 +173,7 @@ fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
     let default = || ["codexrun", "runc", "crun"].iter().map(PathBuf::from).collect();
     let named: Vec<PathBuf> = if args.runtimes.is_empty() { default() } else { args.runtimes.clone() };
     let path = |name: &PathBuf| match name.to_str() {
-        Some("codexrun") => codexrun(&Args { codexrun: args.codexrun.clone(), ..Args::default() }),
+        Some("codexrun") => own_codexrun(args),
         Some(word) if !word.contains('/') => on_path(word).ok_or(format!("`{word}` is not on PATH (scripts/packages test)")),
         _ if name.is_file() => Ok(name.clone()),
         _ => Err(format!("no file {}", name.display())),
@@ -179,11 +181,18 @@ fn engine_runtimes(args: &Args) -> Result<Vec<PathBuf>, String> {
     named.iter().map(path).collect()
 }
 
+/// `--codexrun`, else what cargo has built, whatever runtimes are named.
+fn own_codexrun(args: &Args) -> Result<PathBuf, String> {
+    codexrun(&Args { codexrun: args.codexrun.clone(), ..Args::default() })
+}
+
 /// Every runtime for every user. A filter that names a column drops the others.
 fn columns(args: &Args, stage: &Stage, actors: &[Actor]) -> Vec<Column> {
     let runtimes = runtimes(args, stage);
     let all = runtimes.iter().flat_map(|r| actors.iter().map(|a| Column { runtime: r.clone(), actor: a.clone() }));
-    let all: Vec<Column> = all.collect();
+    // These drive every verb themselves.
+    let only_ours = args.inject.is_some() || args.worst;
+    let all: Vec<Column> = all.filter(|c| !only_ours || c.runtime.kind == Kind::Codexrun).collect();
     let filter = args.filter.clone().unwrap_or_default();
     let named: Vec<Column> = all.iter().filter(|c| !filter.is_empty() && c.name().contains(&filter)).cloned().collect();
     if named.is_empty() { all } else { named }
@@ -234,10 +243,15 @@ fn beside_us(name: &str) -> Result<PathBuf, String> {
 
 const PRIVATE: &str = "CODEXRUN_CONFORMANCE_PRIVATE";
 
+/// Whether the mounts of this suite are its own.
+fn is_private() -> bool {
+    std::env::var_os(PRIVATE).is_some()
+}
+
 /// Starts the suite again in a mount and a PID namespace of its own: mounts and processes that a broken runtime leaves die
 /// with it, and other sandboxes on this machine share no /tmp with ours. Only root can.
 fn in_private_mounts() -> Result<(), String> {
-    if !nix::unistd::Uid::effective().is_root() || std::env::var_os(PRIVATE).is_some() {
+    if !nix::unistd::Uid::effective().is_root() || is_private() {
         return Ok(());
     }
     let us = std::env::current_exe().map_err(|e| e.to_string())?;
@@ -253,13 +267,18 @@ fn in_private_mounts() -> Result<(), String> {
 /// More than any sandbox of a case has processes.
 const FIRST_PID: &str = "10000";
 
-/// An empty /tmp, after everything that may come from the host's has been copied.
+/// An empty /tmp and /dev/shm for each suite and each column, after everything that may come from the host's has been copied.
 fn private_tmp() -> Result<(), String> {
-    if std::env::var_os(PRIVATE).is_none() {
+    let (flags, data) = (nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV, Some("mode=1777"));
+    let empty =
+        |at: &&str| nix::mount::mount(Some("tmpfs"), *at, Some("tmpfs"), flags, data).map_err(|e| format!("tmpfs on {at}: {e}"));
+    ["/tmp", "/dev/shm"].iter().filter(|_| is_private()).try_for_each(empty)
+}
+
+/// A process of ours must not have a number that exists in a sandbox too, or `kill {pid}` would find another.
+fn high_pids() -> Result<(), String> {
+    if !is_private() {
         return Ok(());
     }
-    let (flags, data) = (nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV, Some("mode=1777"));
-    nix::mount::mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, data).map_err(|e| format!("tmpfs on /tmp: {e}"))?;
-    // A process of ours must not have a number that exists in a sandbox too, or `kill {pid}` would find another.
     std::fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID).map_err(|e| format!("ns_last_pid: {e}"))
 }

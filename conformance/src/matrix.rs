@@ -3,7 +3,7 @@
 use crate::launch::{GRACE, Ran};
 use crate::outside::Outside;
 use crate::policy::{POLICIES, Policy};
-use crate::report::{No, Report, Verdict, fail, skip};
+use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::{Column, Job};
 use crate::scene::{Scene, Stage, difference, snapshot};
 use crate::table::{Ask, LINES, Line, allows};
@@ -33,8 +33,8 @@ fn row(line: &Line) -> String {
     format!("{}: {}", line.group, line.probe)
 }
 
-/// Runs one column under every policy.
-pub fn run(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool, report: &mut Report) {
+/// Plays one column under every policy.
+pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     if !rows().iter().any(|r| wanted(r)) {
         return;
     }
@@ -52,9 +52,8 @@ pub fn run(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool, report
             Ok(verdicts) => verdicts,
             Err(no) => asked(column, number, policy).into_iter().map(|row| (row, Err(no.clone()))).collect(),
         };
-        verdicts.into_iter().filter(|(row, _)| wanted(row)).for_each(|(row, verdict)| {
-            report.add(&row, &column.name(), policy.name, verdict);
-        });
+        let verdicts = verdicts.into_iter().filter(|(row, _)| wanted(row));
+        verdicts.for_each(|(row, verdict)| crate::told::say_under(&row, policy.name, verdict));
     }
 }
 

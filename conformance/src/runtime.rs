@@ -280,7 +280,8 @@ fn hybrid_cgroup() -> Option<String> {
     (!controllers.trim().is_empty()).then_some(unified)
 }
 
-fn fresh_id() -> String {
+/// An id that no other container of this run has, whichever column it is in.
+pub fn fresh_id() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("conformance-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -31,10 +31,10 @@ pub const ISOLATION: &str = "dev.codexrun.isolation";
 pub const LOST: &str = "dev.codexrun.lost";
 /// Permission bits of such a directory: readable, not writable, and sticky, which nobody gives to a directory that is not writable.
 pub const PLACEHOLDER_MODE: u32 = 0o1555;
-/// Whether an empty directory of this mode counts as missing. One that was made with [`PLACEHOLDER_MODE`] may have inherited the
-/// set-group-ID bit (mkdir(2)), and lack what a default access control list does not give (acl(5)).
-pub fn is_placeholder_mode(mode: u32) -> bool {
-    mode & 0o1000 != 0 && mode & 0o7777 & !(PLACEHOLDER_MODE | 0o2000) == 0
+/// Whether something of this `st_mode` (inode(7)) counts as missing when it is empty. A directory that was made with [`PLACEHOLDER_MODE`]
+/// may have inherited the set-group-ID bit (mkdir(2)), and lack what a default access control list does not give (acl(5)).
+pub fn is_placeholder(mode: u32) -> bool {
+    mode & libc::S_IFMT == libc::S_IFDIR && mode & 0o1000 != 0 && mode & 0o7777 & !(PLACEHOLDER_MODE | 0o2000) == 0
 }
 
 /// Every key of codexrun's; an annotation with the prefix that is not listed is refused by name.

@@ -313,8 +313,8 @@ fn lost(play: &Play) -> Verdict {
     ran.must("the names of clauses", ran.code == 1 && ran.err.contains("known are processes, metadata"))
 }
 
-/// A bundle that confines nothing but refuses what docker's default profile refuses.
-fn outer(play: &Play) -> Result<PathBuf, No> {
+/// A bundle that confines nothing but refuses what docker's default profile refuses; `clone3` is what clone3(2) fails with.
+fn outer(play: &Play, clone3: i32) -> Result<PathBuf, No> {
     let errno = |names: &[&str], errno: i32| json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
     let mut user = errno(&["clone"], libc::EPERM);
     user["args"] =
@@ -322,7 +322,7 @@ fn outer(play: &Play) -> Result<PathBuf, No> {
     let refused = ["unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount", "fsopen", "mount_setattr"];
     let filter = json!({
         "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
-        "syscalls": [errno(&refused, libc::EPERM), errno(&["clone3"], libc::ENOSYS), user],
+        "syscalls": [errno(&refused, libc::EPERM), errno(&["clone3"], clone3), user],
     });
     bundle(play, "danger-full-access", &[], |config| {
         config["linux"]["seccomp"] = filter;
@@ -330,12 +330,17 @@ fn outer(play: &Play) -> Result<PathBuf, No> {
     })
 }
 
+/// Docker 20.10.10 and later know that clone3(2) must not be there, and others that it is forbidden.
 fn nested(play: &Play) -> Verdict {
+    [libc::ENOSYS, libc::EPERM].into_iter().try_for_each(|clone3| nested_in(play, outer(play, clone3)?))
+}
+
+fn nested_in(play: &Play, outer: PathBuf) -> Verdict {
     let exe = play.column.runtime.codexrun.display().to_string();
     let inner = |options: &str| {
         format!("exec {exe} sandbox {options} -- sh -c 'echo x > new && cat new; echo x > /etc/codexrun-test-new'\n")
     };
-    let outer = outer(play)?.display().to_string();
+    let outer = outer.display().to_string();
     let run = |options: &str| -> Result<Ran, No> {
         std::fs::write(play.scene.w().join("script"), inner(options))?;
         play.codexrun(&["run", &outer])

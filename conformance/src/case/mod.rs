@@ -22,7 +22,7 @@ mod unix;
 
 use crate::launch::Ran;
 use crate::matrix::gone;
-use crate::report::{No, Report, Verdict, asked, fail, skip};
+use crate::report::{No, Verdict, asked, fail, skip};
 use crate::runtime::{Column, Job, Kind};
 use crate::scene::{Scene, Stage};
 use std::path::{Path, PathBuf};
@@ -79,13 +79,13 @@ pub fn rows() -> Vec<String> {
     GROUPS.iter().flat_map(|(group, cases)| cases.iter().map(move |c| format!("{group}: {}", c.name))).collect()
 }
 
-/// Runs one column.
-pub fn run(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool, report: &mut Report) {
+/// Plays one column.
+pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     for (group, cases) in GROUPS {
         for case in *cases {
             let row = format!("{group}: {}", case.name);
             if wanted(&row) {
-                report.add(&row, &column.name(), "", asked(&row, || one(stage, column, case)));
+                crate::told::say(&row, asked(&row, || one(stage, column, case)));
             }
         }
     }

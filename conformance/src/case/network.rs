@@ -243,9 +243,10 @@ fn bridges(port: u16) -> usize {
 
 fn ends(play: &Play, victim: Option<Victim>) -> Verdict {
     let host = Host::new()?;
-    let script = ": > ready; while [ ! -e go ]; do sleep 0.02; done; exit 0";
+    // By its name the command is told from that of another column.
+    let script = format!("cd '{}'; : > ready; while [ ! -e go ]; do sleep 0.02; done; exit 0", play.scene.w().display());
     let options = words(&["--env", &format!("HTTP_PROXY={}", host.url())]);
-    let running = play.column.start(&play.scene, &Job { options, ..Job::sh(policy(play)?, &play.scene, script) })?;
+    let running = play.column.start(&play.scene, &Job { options, ..Job::sh(policy(play)?, &play.scene, &script) })?;
     appears(&play.scene.w().join("ready"))?;
     if bridges(host.at.port()) != 1 {
         return fail("(while the command runs)", "one bridge", bridges(host.at.port()));
@@ -253,7 +254,7 @@ fn ends(play: &Play, victim: Option<Victim>) -> Verdict {
     match victim {
         None => std::fs::write(play.scene.w().join("go"), "")?,
         Some(Victim::Command) => {
-            let shell = |(.., line): &&(_, _, String)| line.contains(script) && line.contains(": /bin/sh");
+            let shell = |(.., line): &&(_, _, String)| line.contains(&script) && line.contains(": /bin/sh");
             let of_ours = crate::launch::processes();
             for (pid, ..) in of_ours.iter().filter(shell) {
                 kill(*pid, Signal::SIGKILL).map_err(std::io::Error::from)?;

@@ -2,7 +2,7 @@
 //! docs/programs.md tells of them.
 
 use super::build::{put, tool};
-use super::{Case, On, Play, case};
+use super::{Case, On, Play, WRITE, case};
 use crate::policy::POLICIES;
 use crate::report::{No, Verdict, skip};
 use crate::runtime::Job;
@@ -17,12 +17,21 @@ pub const CASES: &[Case] = &[
     case("docker: its client runs and finds no daemon", On::Every, |p| runs(p, &["docker"], DOCKER, "no daemon\n")),
     case("postgres: a cluster, a server, a query", On::Every, postgres),
     case("redis: a server and its client", On::Every, |p| runs(p, &["redis-server", "redis-cli"], REDIS, "PONG\n")),
-    case("chromium headless, with the network on", On::Sandbox, |p| chromium(p, "--no-sandbox", &[])),
-    case("chromium in its own sandbox by allow_syscalls namespaces", On::Sandbox, |p| {
+    case("redis: a server on a socket in the workspace", On::Codexrun, |p| {
+        runs(p, &["redis-server", "redis-cli"], REDIS_UNIX, "PONG\n")
+    }),
+    case("tsx: a script, and the socket by which its two processes talk (#8343)", On::Codexrun, tsx),
+    case("gradle: its daemon builds, and hears that it is to stop", On::Sandbox, gradle),
+    case("address sanitizer; its search for leaks by allow_syscalls tracing", On::Every, sanitizer),
+    case("chromium headless", On::Codexrun, |p| chromium(p, WRITE, "--no-sandbox", &[])),
+    case("chromium headless, with the network on", On::Sandbox, |p| {
+        chromium(p, POLICIES[2].word(&p.scene)?, "--no-sandbox", &[])
+    }),
+    case("chromium in its own sandbox by allow_syscalls namespaces", On::Codexrun, |p| {
         if p.column.actor.is_root() {
             return skip("chromium has no sandbox of its own for root");
         }
-        chromium(p, "", &["--allow-syscalls", "namespaces"])
+        chromium(p, WRITE, "", &["--allow-syscalls", "namespaces"])
     }),
 ];
 
@@ -37,6 +46,21 @@ docker --version > /dev/null && ! DOCKER_HOST= docker ps > out 2>&1 && grep -qi 
 const REDIS: &str = "
 redis-server --port 46379 --bind 127.0.0.1 --save '' --daemonize no > log 2>&1 & server=$!
 for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; redis-cli -p 46379 ping 2>/dev/null && break; done; kill $server; wait
+";
+const REDIS_UNIX: &str = "
+redis-server --port 0 --unixsocket $PWD/redis.sock --save '' --daemonize no > log 2>&1 & server=$!
+for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; redis-cli -s redis.sock ping 2>/dev/null && break; done; kill $server; wait
+";
+/// The second process says whether it has the first one's socket.
+const TSX: &str = "
+import fs from 'node:fs';
+enum Answer { it = 42 }
+const pipe = `${process.env.TMPDIR}/tsx-${process.getuid!()}/${process.ppid}.pipe`;
+const talks: boolean = fs.readFileSync('/proc/net/unix', 'utf8').split('\\n').some((l) => l.includes(' 03 ') && l.endsWith(pipe));
+console.log(Answer.it, talks);
+";
+const GRADLE: &str = "
+export GRADLE_USER_HOME=$PWD/home; gradle --offline --daemon -q it 2> log || cat log; gradle --offline --stop 2>> log
 ";
 
 /// Every tool is there, and the script says this.
@@ -100,15 +124,35 @@ fn postgres(play: &Play) -> Verdict {
     runs(play, &["initdb", "postgres", "psql"], script, "42\n")
 }
 
-/// With the network on: its first act is a Unix socket, by which a second chromium would find it.
-fn chromium(play: &Play, words: &str, options: &[&str]) -> Verdict {
+fn tsx(play: &Play) -> Verdict {
+    put(play, "it.ts", TSX)?;
+    runs(play, &["tsx", "node"], "TMPDIR=$PWD tsx it.ts", "42 true\n")
+}
+
+/// Client and daemon talk over loopback, and find each other by a file.
+fn gradle(play: &Play) -> Verdict {
+    put(play, "settings.gradle", "")?;
+    put(play, "build.gradle", "task it { doLast { println 6 * 7 } }\n")?;
+    runs(play, &["gradle", "java"], GRADLE, "42\nStopping Daemon(s)\n1 Daemon stopped\n")
+}
+
+/// LeakSanitizer is a second process that stops the first one's threads by ptrace(2).
+fn sanitizer(play: &Play) -> Verdict {
+    put(play, "it.c", "int main(int n, char **v) { volatile char it[2] = {0}; return it[n] + !v; }\n")?;
+    let script = "gcc -fsanitize=address it.c -o it 2> log || { cat log; exit 9; }; ./it 2> out; echo $?; ./it beyond 2>> out; echo $?; \
+                  ASAN_OPTIONS=detect_leaks=0 ./it; echo $?; grep -om1 'LeakSanitizer has encountered a fatal error' out";
+    runs(play, &["gcc"], script, "1\n1\n0\nLeakSanitizer has encountered a fatal error\n")?;
+    let ran = play.with(&["--allow-syscalls", "tracing"], "./it; echo $?")?;
+    ran.must("no leak", ran.out == "0\n")
+}
+
+fn chromium(play: &Play, policy: impl ToString, words: &str, options: &[&str]) -> Verdict {
     let path = path(play, &["chromium"])?;
     put(play, "page.html", "<p id=p></p><script>p.textContent = 6 * 7</script>\n")?;
     let script = format!(
         "{path}HOME=$PWD chromium --headless --disable-gpu --no-first-run {words} --dump-dom file://$PWD/page.html 2> log | grep -o 'p\">42' || cat log"
     );
     let options = options.iter().map(|word| word.to_string()).collect();
-    let policy = POLICIES[2].word(&play.scene)?;
     let ran = play.column.run(&play.scene, &Job { options, ..Job::sh(policy, &play.scene, &script) })?;
     ran.must("42 in the page", ran.code == 0 && ran.out == "p\">42\n")
 }

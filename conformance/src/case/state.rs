@@ -3,7 +3,7 @@
 use super::{Case, On, Play, WRITE, case, until};
 use crate::matrix::gone;
 use crate::report::{No, Verdict, fail};
-use crate::runtime::{Job, Kind};
+use crate::runtime::{Job, Kind, fresh_id};
 use serde_json::Value;
 
 pub const CASES: &[Case] = &[
@@ -29,7 +29,7 @@ fn detached<'a, 'b>(play: &'a Play<'b>, script: &str) -> Result<Detached<'a, 'b>
     let bundle = play.scene.bundle(&play.column.actor)?;
     let made = play.column.spec(&play.scene, &bundle, &Job::sh(WRITE, &play.scene, script))?;
     made.code_is(0)?;
-    let id = format!("detached-{}", bundle.file_name().unwrap_or_default().to_string_lossy());
+    let id = fresh_id();
     let container = Detached { play, id: id.clone() };
     let running = play.column.begin(&play.scene, &["run", "--detach", "--bundle", &bundle.display().to_string(), &id])?;
     let ran = running.finish_beside_others()?;

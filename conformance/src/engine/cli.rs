@@ -38,6 +38,12 @@ impl Cli {
         cli
     }
 
+    /// The same behind another program and its words.
+    pub fn behind(&self, program: &std::path::Path, words: &[&str]) -> Cli {
+        let before = std::iter::once(program.display().to_string()).chain(words.iter().map(|w| w.to_string()));
+        Cli { words: before.chain(self.words.clone()).collect(), ..self.clone() }
+    }
+
     /// Where its user's files are.
     pub fn dir(&self) -> &PathBuf {
         &self.dir

@@ -1,6 +1,6 @@
 //! dockerd with its own containerd, and its default bridge in the column's network namespace.
 
-use super::case::{Group, exec, join, life, limit, look, right, signal, start, stream, tty, volume};
+use super::case::{Group, exec, join, life, limit, look, nest, right, signal, start, stream, tty, volume};
 use super::cli::Cli;
 use super::daemon::Daemon;
 use super::inside::Site;
@@ -13,7 +13,7 @@ const PROGRAMS: &[&str] = &["dockerd", "docker", "containerd", "containerd-shim-
 #[rustfmt::skip]
 const GROUPS: &[Group] = &[
     start::GROUP, stream::GROUP, tty::GROUP, signal::GROUP, exec::GROUP, limit::GROUP, volume::GROUP, right::GROUP, join::GROUP,
-    life::GROUP, look::GROUP,
+    life::GROUP, look::GROUP, nest::GROUP,
 ];
 
 /// Debian's own, which fits its daemon, should another come first on PATH.

@@ -15,6 +15,8 @@ pub struct Site {
     pub dir: PathBuf,
     /// The runtime under test.
     pub runtime: PathBuf,
+    /// The codexrun that is run in containers.
+    pub codexrun: PathBuf,
     /// Root.
     pub root: Actor,
     /// The ordinary account.
@@ -30,7 +32,7 @@ const OPENED: &[(&str, &str, &str)] = &[("/dev/net/tun", "10", "200"), ("/dev/fu
 
 impl Site {
     /// Makes the world; needs the namespaces that [`super::place`] has made.
-    pub fn new(dir: PathBuf, runtime: PathBuf, actors: Vec<Actor>) -> Result<Site, String> {
+    pub fn new(dir: PathBuf, runtime: PathBuf, codexrun: PathBuf, actors: Vec<Actor>) -> Result<Site, String> {
         let [root, user] = <[Actor; 2]>::try_from(actors).map_err(|_| "the engines need root and an ordinary account")?;
         cgroups()?;
         tmpfs(&dir, "mode=755")?;
@@ -40,7 +42,7 @@ impl Site {
         OPENED.iter().filter(|d| Path::new(d.0).exists()).try_for_each(|d| open_device(&dir, d))?;
         terminals()?;
         call("busybox", &["ip", "link", "set", "lo", "up"])?;
-        let site = Site { dir, runtime, root, user };
+        let site = Site { dir, runtime, codexrun, root, user };
         site.homes().map_err(|e| format!("{}: {e}", site.dir.display()))?;
         Ok(site)
     }

@@ -78,14 +78,14 @@ const STOPS: &str = "engine: it stops when it is told to";
 const LEAVES: &str = "engine: no process, mount, cgroup or state of a container is left";
 
 /// Every engine that was asked for on every runtime. Without root, or on a machine of another kind, all of it is skipped.
-pub fn suite(args: &Args, runtimes: &[PathBuf]) -> Result<Report, String> {
+pub fn suite(args: &Args, runtimes: &[PathBuf], codexrun: &Path) -> Result<Report, String> {
     let engines = ENGINES.iter().filter(|e| args.engine.is_empty() || args.engine.iter().any(|w| w == e.word));
     let engines: Vec<&Engine> = engines.collect();
     if args.list {
         engines.iter().for_each(|e| rows(e).for_each(|row| println!("{}: {row}", e.word)));
         return Ok(Report::default());
     }
-    supervise::run(args, &engines, runtimes)
+    supervise::run(args, &engines, runtimes, codexrun)
 }
 
 fn rows(engine: &Engine) -> impl Iterator<Item = String> {
@@ -112,16 +112,16 @@ fn obstacle() -> Option<String> {
 
 /// The inside of a column: `dir` is its own. Says each verdict as it comes.
 pub fn column(args: &Args, dir: PathBuf) -> Result<(), String> {
-    let say = &supervise::say;
-    let (Some(word), Some(runtime)) = (args.engine.first(), args.runtimes.first()) else {
-        return Err("a column has one engine and one runtime".into());
+    let say = &crate::told::say;
+    let (Some(word), Some(runtime), Some(codexrun)) = (args.engine.first(), args.runtimes.first(), &args.codexrun) else {
+        return Err("a column has one engine, one runtime and a codexrun".into());
     };
     let engine = ENGINES.iter().find(|e| e.word == word).ok_or(format!("no engine `{word}`"))?;
     if let Some(missing) = engine.programs.iter().find(|p| crate::on_path(p).is_none()) {
         say(STARTS, skip(format!("`{missing}` is not installed (scripts/packages engines)")));
         return Ok(());
     }
-    let site = Site::new(dir, runtime.clone(), Actor::all(args.user.as_deref())?)?;
+    let site = Site::new(dir, runtime.clone(), codexrun.clone(), Actor::all(args.user.as_deref())?)?;
     let before = left::Look::now(&site);
     match (engine.start)(&site) {
         Ok(started) => play(engine, &site, started, args),
@@ -132,7 +132,7 @@ pub fn column(args: &Args, dir: PathBuf) -> Result<(), String> {
 }
 
 fn play(engine: &Engine, site: &Site, started: Started, args: &Args) {
-    let say = &supervise::say;
+    let say = &crate::told::say;
     say(STARTS, Ok(()));
     let play = Play::new(site, engine.name, started.cli);
     for group in engine.groups {

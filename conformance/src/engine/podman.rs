@@ -1,6 +1,6 @@
 //! podman as root, with everything of its own below the column's directory.
 
-use super::case::{Group, exec, hook, join, life, limit, look, pod, right, signal, start, stream, tty, volume};
+use super::case::{Group, exec, hook, join, life, limit, look, nest, pod, right, signal, start, stream, tty, volume};
 use super::cli::Cli;
 use super::inside::Site;
 use super::{Engine, Name, Started, image};
@@ -15,7 +15,7 @@ pub const PROGRAMS: &[&str] = &["podman", "conmon", "iptables", "slirp4netns", "
 #[rustfmt::skip]
 pub const GROUPS: &[Group] = &[
     start::GROUP, stream::GROUP, tty::GROUP, signal::GROUP, exec::GROUP, limit::GROUP, volume::GROUP, right::GROUP, join::GROUP,
-    life::GROUP, look::GROUP, hook::GROUP, pod::GROUP,
+    life::GROUP, look::GROUP, hook::GROUP, pod::GROUP, nest::GROUP,
 ];
 
 fn start(site: &Site) -> Result<Started, No> {

@@ -1,13 +1,14 @@
 //! The outside of the columns: starts them, two at a time, ends those that take too long, and cleans up on Ctrl-C too.
 
+use super::case::nest;
 use super::place::Place;
 use super::{Engine, is_referee, obstacle};
 use crate::args::Args;
-use crate::report::{No, Report, Verdict, fail, skip};
+use crate::report::{Report, Verdict, fail, skip};
+use crate::told::heard;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -42,7 +43,7 @@ struct Ended {
 }
 
 /// Runs every engine on every runtime and judges: see [`excuses`].
-pub fn run(args: &Args, engines: &[&Engine], runtimes: &[PathBuf]) -> Result<Report, String> {
+pub fn run(args: &Args, engines: &[&Engine], runtimes: &[PathBuf], codexrun: &Path) -> Result<Report, String> {
     let mut report = Report::default();
     if let Some(reason) = obstacle() {
         engines.iter().for_each(|e| report.add(super::STARTS, e.word, "", skip(&reason)));
@@ -50,7 +51,7 @@ pub fn run(args: &Args, engines: &[&Engine], runtimes: &[PathBuf]) -> Result<Rep
     }
     let interrupts = interrupts().map_err(|e| format!("signalfd: {e}"))?;
     let place = Place::new().map_err(|e| format!("the place of the engines: {e}"))?;
-    let columns = columns(&place, args, engines, runtimes).map_err(|e| format!("runtimes: {e}"))?;
+    let columns = columns(&place, args, engines, runtimes, codexrun).map_err(|e| format!("runtimes: {e}"))?;
     let order: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
     let ended = all(&place, columns.into(), &interrupts)?;
     for row in super::all_rows(engines).iter().map(String::as_str).chain([ENDS]) {
@@ -63,14 +64,22 @@ pub fn run(args: &Args, engines: &[&Engine], runtimes: &[PathBuf]) -> Result<Rep
     Ok(report)
 }
 
-fn columns(place: &Place, args: &Args, engines: &[&Engine], runtimes: &[PathBuf]) -> std::io::Result<Vec<Column>> {
+fn columns(
+    place: &Place,
+    args: &Args,
+    engines: &[&Engine],
+    runtimes: &[PathBuf],
+    codexrun: &Path,
+) -> std::io::Result<Vec<Column>> {
+    let codexrun = place.program(runtimes.len(), codexrun)?;
     let programs: Vec<PathBuf> = runtimes.iter().enumerate().map(|(n, r)| place.program(n, r)).collect::<Result<_, _>>()?;
     let pairs = engines.iter().flat_map(|e| programs.iter().map(move |p| (e, p)));
-    Ok(pairs.map(|(engine, program)| column(args, engine.word, program)).collect())
+    Ok(pairs.map(|(engine, program)| column(args, engine.word, program, &codexrun)).collect())
 }
 
-fn column(args: &Args, engine: &str, program: &Path) -> Column {
-    let mut words = ["--engine", engine, "--runtime", &program.display().to_string()].map(str::to_string).to_vec();
+fn column(args: &Args, engine: &str, program: &Path, codexrun: &Path) -> Column {
+    let (runtime, codexrun) = (program.display().to_string(), codexrun.display().to_string());
+    let mut words = ["--engine", engine, "--runtime", &runtime, "--codexrun", &codexrun].map(str::to_string).to_vec();
     for (option, value) in [("--filter", &args.filter), ("--user", &args.user)] {
         words.extend(value.iter().flat_map(|v| [option.to_string(), v.clone()]));
     }
@@ -127,7 +136,7 @@ impl Running {
     fn collect(mut self, status: Option<ExitStatus>) -> Ended {
         let mut text = String::new();
         let read = self.out.rewind().and_then(|()| self.out.read_to_string(&mut text));
-        let mut verdicts: Vec<(String, Verdict)> = text.lines().filter_map(heard).collect();
+        let mut verdicts: Vec<(String, Verdict)> = text.lines().filter_map(heard).map(|told| (told.row, told.verdict)).collect();
         let well = status.is_some_and(|s| s.success()) && read.is_ok();
         if !well {
             let how = status.map_or_else(|| format!("killed after {LIMIT:?}"), |s| s.to_string());
@@ -146,45 +155,24 @@ impl Drop for Running {
     }
 }
 
-/// Says a verdict to the outside: one line of JSON.
-pub fn say(row: &str, verdict: Verdict) {
-    let line = match verdict {
-        Ok(()) => json!({"row": row}),
-        Err(No::Skip(reason)) => json!({"row": row, "skip": reason}),
-        // Who is a referee is for the hearer to say.
-        Err(No::Fail { command, expected, got } | No::Differs { command, expected, got }) => {
-            json!({"row": row, "command": command, "expected": expected, "got": got})
-        }
-    };
-    println!("{line}");
-}
-
-/// The opposite of [`say`]; none for a line that is none of ours.
-pub fn heard(line: &str) -> Option<(String, Verdict)> {
-    let value: Value = serde_json::from_str(line).ok()?;
-    let text = |key: &str| value[key].as_str().map(str::to_string);
-    let verdict = match (text("skip"), text("command")) {
-        (Some(reason), _) => skip(reason),
-        (None, Some(command)) => fail(command, text("expected")?, text("got")?),
-        (None, None) => Ok(()),
-    };
-    Some((text("row")?, verdict))
-}
-
 /// Failures of the referees do not count, nor those that runc shares: they show what this machine cannot do. Without runc in
-/// the run, every failure of the others counts.
+/// the run, every failure of the others counts, and always those of a codexrun that runs inside, whoever runs the container.
 fn excuses(report: &mut Report, runtimes: &[PathBuf]) {
     for referee in runtimes.iter().filter(|r| is_referee(r)) {
         let name = label(referee);
-        report.excuse(&format!("{name} is a referee, its failures do not fail the run"), |_, column| {
-            column.ends_with(&format!("/{name}"))
+        report.excuse(&format!("{name} is a referee, its failures do not fail the run"), |row, column| {
+            column.ends_with(&format!("/{name}")) && !is_ours(row)
         });
     }
     let same: Vec<(String, String)> = report.failures().map(|(row, column)| (row.into(), column.into())).collect();
     report.excuse("runc fails in it too on this machine", |row, column| {
         let engine = column.split('/').next().unwrap_or_default();
-        same.iter().any(|(r, c)| r == row && *c == format!("{engine}/{MEASURE}"))
+        same.iter().any(|(r, c)| r == row && *c == format!("{engine}/{MEASURE}")) && !is_ours(row)
     });
+}
+
+fn is_ours(row: &str) -> bool {
+    row.starts_with(nest::GROUP.name)
 }
 
 #[cfg(test)]
@@ -207,13 +195,7 @@ mod tests {
         let alone = [("a", "docker/codexrun", false), ("a", "docker/crun", false)];
         assert!(report(&alone).failed());
         assert!(!report(&[("a", "docker/codexrun", true), ("a", "docker/crun", false)]).failed());
-    }
-
-    #[test]
-    fn a_verdict_survives_the_pipe() {
-        let line = json!({"row": "r", "command": "c", "expected": "e", "got": "g"}).to_string();
-        assert!(matches!(heard(&line), Some((row, Err(No::Fail { .. }))) if row == "r"));
-        assert!(matches!(heard("{\"row\":\"r\"}"), Some((_, Ok(())))));
-        assert!(heard("no JSON").is_none());
+        assert!(report(&[("nested sandbox: a", "docker/codexrun", false), ("nested sandbox: a", "docker/runc", false)]).failed());
+        assert!(report(&[("nested sandbox: a", "docker/runc", false)]).failed());
     }
 }

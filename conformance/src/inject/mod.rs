@@ -67,7 +67,7 @@ pub fn run_one(stage: &Stage, column: &Column, part: Part, wanted: &dyn Fn(&str)
         for kind in [Harm::Failures, Harm::Signals] {
             let row = row(course, kind);
             if wanted(&row) {
-                crate::engine::supervise::say(&row, one(stage, column, course, kind, part));
+                crate::told::say(&row, one(stage, column, course, kind, part));
             }
         }
     }

@@ -27,10 +27,9 @@ mod state;
 pub mod storm;
 pub mod turn;
 mod user;
-pub mod worker;
 
 use crate::launch::{GRACE, orphans_end};
-use crate::report::{No, Report, Verdict, asked, fail, skip};
+use crate::report::{No, Verdict, asked, fail, skip};
 use crate::runtime::{Column, Kind};
 use crate::scene::Stage;
 use std::fs;
@@ -107,17 +106,15 @@ fn all() -> impl Iterator<Item = &'static Must> {
     GROUPS.iter().flat_map(|(_, cases)| cases.iter())
 }
 
-/// Runs every column that has a runtime of its own.
-pub fn run(stage: &Stage, columns: &[Column], report: &mut Report) {
-    let columns: Vec<Column> = columns.iter().filter(|c| c.runtime.kind != Kind::Sandbox).cloned().collect();
-    worker::play(stage.programs(), &columns, report);
-}
-
-/// Runs one column for [`run`] and tells what came of it.
+/// Plays one column, if it has a runtime of its own.
 pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
+    if column.runtime.kind == Kind::Sandbox {
+        return;
+    }
+    let as_asked = |verdict: Verdict| if column.runtime.is_codexrun() { verdict } else { verdict.map_err(No::of_a_referee) };
     for must in all().filter(|must| wanted(must.name)) {
         let ask = || one(stage, column, must);
-        crate::engine::supervise::say(must.name, if must.is_attack { ask() } else { asked(must.name, ask) });
+        crate::told::say(must.name, as_asked(if must.is_attack { ask() } else { asked(must.name, ask) }));
     }
 }
 

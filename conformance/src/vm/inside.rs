@@ -2,12 +2,12 @@
 
 use crate::actor::Actor;
 use crate::args::Args;
-use crate::engine::supervise::say;
 use crate::launch;
 use crate::oci;
 use crate::oci::Must;
 use crate::runtime::{Column, Runtime};
 use crate::scene::Stage;
+use crate::told::say;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -16,7 +16,6 @@ mod update;
 mod view;
 
 use crate::args::Args;
-use crate::engine::supervise;
 use crate::oci::Must;
 use crate::report::{No, Report, Verdict, fail, skip};
 use boot::{End, Machine};
@@ -111,8 +110,8 @@ fn judge(told: &Path, console: &Path, end: End, took: Duration, workers: usize, 
     let (mut well, mut heard) = (0, Vec::new());
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_default();
-        match supervise::heard(&line["told"].to_string()) {
-            Some((row, verdict)) => heard.push((line["column"].as_str().unwrap_or("vm").to_string(), row, verdict)),
+        match crate::told::heard(&line["told"].to_string()) {
+            Some(it) => heard.push((line["column"].as_str().unwrap_or("vm").to_string(), it.row, it.verdict)),
             None => well += usize::from(line["told"]["end"] == "ok"),
         }
     }

@@ -48,7 +48,7 @@ pub fn rows() -> Vec<String> {
 /// Plays one column.
 pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
     for (row, case) in all().filter(|(row, _)| wanted(row)) {
-        crate::engine::supervise::say(&row, crate::report::asked(&row, || one(stage, column, case)));
+        crate::told::say(&row, crate::report::asked(&row, || one(stage, column, case)));
     }
 }
 

@@ -2,6 +2,7 @@
 //! host's /dev/shm, where no sandbox ever looks, since each has a /dev of its own, and is gone before the container starts.
 
 use super::failed;
+use crate::proc_status::ProcStatus;
 use crate::sys::{Errno, file, process, socket};
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -114,10 +115,8 @@ fn descends(mut pid: i32, from: i32) -> bool {
     false
 }
 
-/// proc_pid_status(5), which everybody may read.
 fn parent(pid: i32) -> Option<i32> {
-    let status = crate::text::lossy(format!("/proc/{pid}/status").as_ref()).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+    ProcStatus::of(pid).ok()?.field("PPid")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Takes the sandbox's place: its groups, its user namespace and the network namespace of its Unix sockets; of power nothing but the right
 //! to look into its processes. Where that is, is looked up while whoever has loaded the filter waits, by a number that is still its own.
 
+use crate::proc_status::ProcStatus;
 use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result, cred, file, namespace};
 use std::ffi::CString;
@@ -24,8 +25,7 @@ impl Sandbox {
     pub fn of(process: Pid, own_network: bool) -> Result<Sandbox> {
         let path = format!("/proc/{process}/ns/{}", if own_network { "net" } else { "user" });
         let space = file::open_at(file::cwd(), &CString::new(path).map_err(|_| Errno::EINVAL)?, libc::O_RDONLY)?;
-        let status = crate::text::lossy(format!("/proc/{process}/status").as_ref());
-        let status = status.map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
+        let status = ProcStatus::of(process).map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
         let mut groups = groups(&status).ok_or(Errno::EPROTO)?;
         groups.sort_unstable();
         Ok(Sandbox { groups, space, own_network })
@@ -61,9 +61,8 @@ impl Sandbox {
     }
 }
 
-fn groups(status: &str) -> Option<Vec<u32>> {
-    let line = status.lines().find_map(|line| line.strip_prefix("Groups:"))?;
-    line.split_ascii_whitespace().map(|gid| gid.parse().ok()).collect()
+fn groups(status: &ProcStatus) -> Option<Vec<u32>> {
+    status.field("Groups")?.split_ascii_whitespace().map(|gid| gid.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -72,6 +71,7 @@ mod tests {
 
     #[test]
     fn groups_are_those_of_the_line() {
+        let groups = |text: &str| groups(&ProcStatus(text.into()));
         assert_eq!(groups("Name:\tx\nGroups:\t4 24 1000 \nNStgid:\t1\n"), Some(vec![4, 24, 1000]));
         assert_eq!(groups("Groups:\t \n"), Some(vec![]));
         assert_eq!((groups("Name:\tx\n"), groups("Groups:\t4 x\n")), (None, None));

@@ -3,10 +3,10 @@
 
 use super::Office;
 use super::call::{Answer, Call};
+use crate::proc_status::ProcStatus;
 use crate::sys::notify;
 use crate::sys::process::{self, Cloned, Ended, Pid};
 use crate::sys::{Errno, Result, signal};
-use crate::text;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -89,8 +89,8 @@ fn wait(call: &Call, mut work: impl FnMut(&mut i64) -> Result<i64>) -> Result<Op
     }
 }
 
-/// What proc_pid_status(5) says of a thread.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// A thread and its signals.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Status {
     /// Of which process it is.
     pub process: Pid,
@@ -104,25 +104,19 @@ pub(super) struct Status {
 
 impl Status {
     pub fn of(thread: Pid) -> Result<Status> {
-        let status = text::lossy(format!("/proc/{thread}/status").as_ref()).map_err(|_| Errno::ESRCH)?;
-        Status::parse(&status).ok_or(Errno::EPROTO)
+        let told = ProcStatus::of(thread).map_err(|_| Errno::ESRCH)?;
+        Status::from(&told).ok_or(Errno::EPROTO)
     }
 
-    fn parse(text: &str) -> Option<Status> {
-        let mut status = Status::default();
-        for (name, value) in text.lines().filter_map(|line| line.split_once(":\t")) {
-            let set = || u64::from_str_radix(value, 16).ok();
-            match name {
-                "Tgid" => status.process = value.parse().ok()?,
-                "Threads" => status.threads = value.parse().ok()?,
-                "SigPnd" => status.pending = set()?,
-                "ShdPnd" => status.pending_for_all = set()?,
-                "SigBlk" => status.blocked = set()?,
-                "SigCgt" => status.caught = set()?,
-                _ => {}
-            }
-        }
-        (status.process != 0).then_some(status)
+    fn from(told: &ProcStatus) -> Option<Status> {
+        Some(Status {
+            process: told.field("Tgid")?.parse().ok()?,
+            threads: told.field("Threads")?.parse().ok()?,
+            pending: told.set("SigPnd")?,
+            pending_for_all: told.set("ShdPnd")?,
+            blocked: told.set("SigBlk")?,
+            caught: told.set("SigCgt")?,
+        })
     }
 
     /// Whether a handler of this very thread will run. A signal of the process may be another thread's to handle.
@@ -154,7 +148,7 @@ mod tests {
         let status = |threads: &str, own: &str, all: &str, blocked: &str, caught: &str| {
             let text =
                 format!("Tgid:\t7\nThreads:\t{threads}\nSigPnd:\t{own}\nShdPnd:\t{all}\nSigBlk:\t{blocked}\nSigCgt:\t{caught}\n");
-            Status::parse(&text).unwrap().is_interrupted()
+            Status::from(&ProcStatus(text)).unwrap().is_interrupted()
         };
         assert!(
             status("1", "2000", "0", "0", "2000")
@@ -164,7 +158,7 @@ mod tests {
         assert!(!status("2", "0", "2000", "0", "2000"), "perhaps of another thread");
         assert!(!status("1", "2000", "0", "2000", "2000"), "blocked");
         assert!(!status("1", "2000", "0", "0", "1000"), "no handler");
-        assert_eq!((Status::parse(""), Status::parse("Tgid:\tx\n")), (None, None));
+        assert_eq!(Status::from(&ProcStatus("Tgid:\tx\n".into())), None);
         assert_eq!(Status::of(std::process::id() as Pid).unwrap().process, std::process::id() as Pid);
     }
 }

@@ -85,7 +85,7 @@ impl Build<'_, '_> {
             | Op::Permit(_)
             | Op::Restrict
             | Op::Seccomp(_)
-            | Op::Supervised(_)
+            | Op::Supervised { .. }
             | Op::Exec(_)
             | Op::Home(_)
             | Op::OwnTerminal(_)

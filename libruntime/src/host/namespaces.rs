@@ -1,5 +1,6 @@
 //! Whether the caller may make the namespaces of a sandbox here, and if not, which switch would change it.
 
+use crate::proc_status::ProcStatus;
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result, cred, file, mount};
 use std::ffi::{CStr, CString};
@@ -60,7 +61,7 @@ const SWITCHES: &[Switch] = &[
     },
     Switch {
         file: "/proc/self/status",
-        forbids: |status| status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
+        forbids: |status| ProcStatus(status.into()).field("Seccomp") == Some("2"),
         binds_root: true,
         remedy: "codexrun runs under a seccomp filter, of an outer container or sandbox (codexrun's own lifts it by `allow_syscalls` namespaces and mounts): it must permit unshare(2) and clone(2) with \
                  CLONE_NEWUSER, and mount(2) (docker, podman: `--security-opt seccomp=FILE`, or `unconfined`)",
@@ -71,7 +72,7 @@ const SWITCHES: &[Switch] = &[
 pub fn obstacle() -> String {
     let root = cred::euid() == 0;
     let found = SWITCHES.iter().filter(|switch| switch.binds_root || !root).find(|switch| {
-        let value = std::fs::read_to_string(switch.file);
+        let value = crate::text::lossy(switch.file.as_ref());
         value.is_ok_and(|value| (switch.forbids)(value.trim()))
     });
     let remedy = found

@@ -209,7 +209,7 @@ mod tests {
 
     fn insns(plan: &Plan) -> &[crate::bpf::Insn] {
         let filter = plan.child.iter().find_map(|step| match &step.op {
-            Op::Supervised(program) | Op::Seccomp(program) => Some(program),
+            Op::Supervised { program, .. } | Op::Seccomp(program) => Some(program),
             _ => None,
         });
         &filter.unwrap().insns
@@ -250,7 +250,8 @@ mod tests {
         assert_eq!(answers(&plan, CALLS), expected);
         let broker = Broker { grants: vec!["/run/x".into()], own_network: true, datagrams: false, begins: Begins::WhenAsked };
         assert!(plan.parent.iter().any(|step| step.op == ParentOp::Broker(broker.clone())));
-        assert!(plan.child.iter().any(|step| matches!(&step.op, Op::Supervised(program) if program.flags == 1 << 3 | 1 << 5)));
+        let is_supervised = |op: &Op| matches!(op, Op::Supervised { program, sends: true } if program.flags == 1 << 3 | 1 << 5);
+        assert!(plan.child.iter().any(|step| is_supervised(&step.op)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub struct Hook {
     /// The program, absolute.
     pub path: PathBuf,
-    /// argv, with argv[0].
+    /// argv, the program's own name first.
     pub args: Vec<String>,
     /// Its whole environment; without one it has the runtime's own, as with runc and crun.
     pub env: Option<Vec<String>>,

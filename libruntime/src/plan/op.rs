@@ -259,7 +259,12 @@ pub enum Op {
     /// seccomp(2).
     Seccomp(Program),
     /// seccomp(2) with a listener, whose descriptor the agent gets before the next step begins.
-    Supervised(Program),
+    Supervised {
+        /// What is loaded.
+        program: Program,
+        /// It permits the process to send that descriptor; otherwise a thread does, which began before.
+        sends: bool,
+    },
     /// execve(2) of the first candidate that exists.
     Exec(Exec),
 }

@@ -46,7 +46,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     } else if seccomp.listener_path().is_some() {
         warnings.push(format!("{place}.listenerPath: has no effect, as no action is `SCMP_ACT_NOTIFY`"));
     }
-    draft.step(stage, if notifies { Op::Supervised(program) } else { Op::Seccomp(program) }, place);
+    let sends = answers(&program.insns, draft.host.native, telling(draft.host.native)).all(|answer| answer == ALLOW);
+    draft.step(stage, if notifies { Op::Supervised { program, sends } } else { Op::Seccomp(program) }, place);
     warnings
 }
 
@@ -123,6 +124,14 @@ fn keys(native: Native) -> &'static [i32] {
     match native {
         Native::X86_64 => &[248, 249, 250],
         Native::Aarch64 => &[217, 218, 219],
+    }
+}
+
+/// sendmsg, sendto, read, shutdown, close: an agent is told with these.
+fn telling(native: Native) -> &'static [i32] {
+    match native {
+        Native::X86_64 => &[46, 44, 0, 48, 3],
+        Native::Aarch64 => &[211, 206, 63, 210, 57],
     }
 }
 

@@ -140,9 +140,10 @@ impl fmt::Display for Op {
             Op::Seccomp(program) => {
                 write!(f, "load a filter of {} instructions, flags {:#x}", program.insns.len(), program.flags)
             }
-            Op::Supervised(program) => {
+            Op::Supervised { program, sends } => {
                 let (length, flags) = (program.insns.len(), program.flags);
-                write!(f, "load a filter of {length} instructions, flags {flags:#x}; its listener to the agent")
+                let by = if *sends { "" } else { ", by a thread without it" };
+                write!(f, "load a filter of {length} instructions, flags {flags:#x}; its listener to the agent{by}")
             }
             Op::Exec(exec) => write!(f, "exec {}", exec.args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")),
         }

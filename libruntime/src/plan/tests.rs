@@ -249,6 +249,18 @@ fn the_seccomp_agent_is_there_before_the_clone_and_is_told_of_the_pid_before_the
     }
 }
 
+#[test]
+fn a_filter_that_would_stop_the_process_from_telling_the_agent_is_told_of_by_a_thread() {
+    for (notified, thread) in
+        [("mkdir", false), ("sendmsg", true), ("sendto", true), ("read", true), ("shutdown", true), ("close", true)]
+    {
+        let rule = json!({"names": [notified], "action": "SCMP_ACT_NOTIFY"});
+        let spec = with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a", "syscalls": [rule]}));
+        let text = plan(spec, &Options::default()).unwrap().to_string();
+        assert_eq!(text.contains("its listener to the agent, by a thread without it"), thread, "{notified}: {text}");
+    }
+}
+
 /// CVE-2019-19921: behind a link of the image it would lie beside what is masked.
 #[test]
 fn proc_is_mounted_behind_no_link_and_other_mounts_may_be() {

@@ -61,6 +61,7 @@ pub fn import(settings: &Value, origin: Origin, base: &Base) -> Result<Imported>
         Origin::Srt => draft.settings(table(settings, "the settings")?, "")?,
         Origin::Claude => draft.claude(table(settings, "the settings")?)?,
     };
+    draft.protect_what_they_protect()?;
     draft.close();
     let file_system = FileSystem::Restricted(Restricted { entries: draft.entries, glob_scan_max_depth: None });
     let proxy = (network == Network::Proxy).then_some(draft.domains);
@@ -98,7 +99,40 @@ struct Draft<'a> {
 const LISTS: [(&str, Access); 4] =
     [("denyRead", Access::Deny), ("allowRead", Access::Read), ("allowWrite", Access::Write), ("denyWrite", Access::Read)];
 
+/// What sandbox-runtime, which is Claude Code's too, keeps commands from writing to whatever its settings say: other programs obey it.
+/// Git's hooks and configuration are of them, and are protected here already.
+const BUILT_IN: [&str; 13] = [
+    ".gitconfig",
+    ".gitmodules",
+    ".bashrc",
+    ".bash_profile",
+    ".zshrc",
+    ".zprofile",
+    ".profile",
+    ".ripgreprc",
+    ".mcp.json",
+    ".vscode",
+    ".idea",
+    ".claude/commands",
+    ".claude/agents",
+];
+
 impl Draft<'_> {
+    /// In the project, as far as it is writable; there also in the directories below it.
+    fn protect_what_they_protect(&mut self) -> Result<()> {
+        let grants = self.entries.iter().filter(|entry| entry.access == Access::Write);
+        let grants: Vec<PathBuf> = grants.filter_map(|entry| Some(self.place(entry)?.to_owned())).collect();
+        let open = |path: &Path| grants.iter().any(|grant| path.starts_with(grant) || grant.starts_with(path));
+        for name in BUILT_IN.iter().filter(|name| open(&self.base.cwd.join(name))) {
+            self.path(name, Access::Read, true, "built in")?;
+        }
+        if grants.iter().any(|grant| self.base.cwd.starts_with(grant) || grant.starts_with(self.base.cwd)) {
+            let why = "read-only in the project; there also in the directories below it, here only a denial of reading can be a pattern";
+            self.lose(&format!("built in: {}", BUILT_IN.join(", ")), why);
+        }
+        Ok(())
+    }
+
     fn lose(&mut self, place: &str, why: &str) {
         self.lost.push(format!("{place}: {why}"));
     }
@@ -308,7 +342,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// What the settings say: without what is built in.
     fn read(settings: Value) -> (Vec<String>, Vec<String>) {
+        let (mut entries, mut lost) = whole(settings);
+        entries.retain(|entry| !BUILT_IN.iter().any(|name| *entry == format!("/w/{name} Read")));
+        lost.retain(|why| !why.starts_with("built in: "));
+        (entries, lost)
+    }
+
+    fn whole(settings: Value) -> (Vec<String>, Vec<String>) {
         let base = Base { cwd: Path::new("/w"), home: Some(Path::new("/home/u")) };
         let imported = import(&settings, origin(&settings).unwrap(), &base).unwrap();
         let FileSystem::Restricted(restricted) = imported.policy.file_system else { panic!() };
@@ -327,6 +369,20 @@ mod tests {
             [":root Read", "/w Write", "/tmp Write", "/home/u/.ssh Deny", "/w/secrets/*.pem Deny", "/w/.env Read"]
         );
         assert_eq!(lost, ["filesystem.denyWrite[1]: `*.key`: only a denial of reading can be a pattern"]);
+    }
+
+    #[test]
+    fn what_is_built_in_there_is_protected_where_the_project_can_be_written() {
+        let (entries, lost) = whole(json!({ "filesystem": { "allowWrite": [".", ".vscode"], "denyRead": [".mcp.json"] } }));
+        for there in ["/w/.bashrc Read", "/w/.claude/agents Read", "/w/.vscode Read", "/w/.mcp.json Deny"] {
+            assert!(entries.contains(&there.into()), "{there}: {entries:?}");
+        }
+        assert_eq!(entries.len(), 2 + BUILT_IN.len());
+        assert!(lost[0].starts_with("built in: .gitconfig, .gitmodules, ") && lost[1].starts_with("/w/.vscode: is not writable"));
+        assert_eq!((whole(json!({ "filesystem": { "allowWrite": ["/srv"] } })).0.len(), lost.len()), (2, 2));
+        let below = whole(json!({ "filesystem": { "allowWrite": ["sub", ".idea/x"] } }));
+        assert_eq!((below.0, below.1.len()), ([":root Read", "/w/sub Write", "/w/.idea Read"].map(str::to_owned).to_vec(), 2));
+        assert_eq!(whole(json!({ "sandbox": { "enabled": true } })).0.len(), 3 + BUILT_IN.len());
     }
 
     #[test]

@@ -176,10 +176,10 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::MapSelf(map), Errno::EPERM) if map.uid.to_bytes().ends_with(b" 0 1\n") => {
             Some("root can map itself only with CAP_SETFCAP (user_namespaces(7)), which it has given up inside a sandbox")
         }
-        (Op::Supervised(_), Errno::EBUSY) => {
+        (Op::Supervised { .. }, Errno::EBUSY) => {
             Some("codexrun itself runs under a filter with a listener, and the kernel permits only one")
         }
-        (Op::Supervised(_), Errno::EPIPE | Errno::ECONNRESET | Errno::EAGAIN) => {
+        (Op::Supervised { .. }, Errno::EPIPE | Errno::ECONNRESET | Errno::EAGAIN) => {
             Some("the agent has closed the connection, or does not read")
         }
         (Op::Permit(_), Errno::ENOENT) => Some("a rule names a place that does not exist"),

@@ -9,16 +9,16 @@
 
 use super::fault::{Column, Fault};
 use crate::Error;
-use crate::annotation::{PLACEHOLDER_MODE as MODE, is_placeholder_mode};
+use crate::annotation::{PLACEHOLDER_MODE as MODE, is_placeholder};
 use crate::cgroup::Cgroup;
 use crate::mountinfo;
 use crate::plan::op::Sync;
 use crate::plan::place::c_path;
-use crate::sys::file::{self, Resolve, Stat};
+use crate::proc_status::ProcStatus;
+use crate::sys::file::{self, Resolve};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result, signal};
-use crate::text;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -201,15 +201,11 @@ enum Found {
 
 fn open(parent: BorrowedFd, name: &CString) -> Result<Found> {
     match file::open_at(parent, name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) {
-        Ok(dir) if is_placeholder(&file::stat(dir.as_fd())?) => Ok(Found::Placeholder(dir)),
+        Ok(dir) if is_placeholder(file::stat(dir.as_fd())?.mode) => Ok(Found::Placeholder(dir)),
         Err(Errno::ENOENT) => Ok(Found::Nothing),
         Ok(_) | Err(Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => Ok(Found::Other),
         Err(errno) => Err(errno),
     }
-}
-
-fn is_placeholder(stat: &Stat) -> bool {
-    stat.is_dir() && is_placeholder_mode(stat.mode)
 }
 
 /// Removes every placeholder that nobody else holds; those that we made and somebody else still holds.
@@ -311,13 +307,12 @@ struct Namespace {
 impl Namespace {
     /// Whether the process that it is seen through has been killed, or is on its way out.
     fn ending(&self) -> bool {
-        let status = match text::lossy(&self.process.join("status")) {
+        let status = match ProcStatus::below(&self.process) {
             Ok(status) => status,
             Err(e) => return is_gone(&e),
         };
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-        let pending = |name| u64::from_str_radix(field(name), 16).is_ok_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1);
-        field("State:").starts_with(['Z', 'X']) || pending("SigPnd:") || pending("ShdPnd:")
+        let killed = |name| status.set(name).is_some_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1);
+        status.field("State").is_some_and(|state| state.starts_with(['Z', 'X'])) || killed("SigPnd") || killed("ShdPnd")
     }
 
     /// Whether something is mounted there on `path`, in the same directory that `parent` is here and not only one of that name.

@@ -2,6 +2,7 @@
 //! namespace with one of them.
 
 use super::{Record, Status};
+use crate::proc_status::ProcStatus;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,8 +43,8 @@ pub fn innermost_pid(pid: i32) -> Option<i32> {
 
 /// `NSpid` (proc_pid_status(5)): one number for each namespace from the caller's down to the process's own.
 fn numbers(pid: i32) -> Vec<i32> {
-    let status = crate::text::lossy(format!("/proc/{pid}/status").as_ref()).unwrap_or_default();
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let Ok(status) = ProcStatus::of(pid) else { return Vec::new() };
+    let numbers = status.field("NSpid").unwrap_or_default();
     numbers.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 

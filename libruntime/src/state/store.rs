@@ -2,7 +2,7 @@
 //! A crash at any point leaves a directory that `reserve` takes over or `delete` removes.
 
 use super::{ContainerId, Record};
-use crate::annotation::PLACEHOLDER_MODE;
+use crate::annotation::is_placeholder;
 use crate::host::in_initial_user_namespace;
 use crate::{Error, Result};
 use nix::sys::stat::Mode;
@@ -168,7 +168,7 @@ impl Store {
         // Asked first: mkdir(2) says only that it is there, also where it is there and cannot be looked at.
         match fs::metadata(&self.root) {
             // From now on it is more than that: the keeper leaves it, and who has it covered keeps it covered.
-            Ok(meta) if is_placeholder(&meta) => {
+            Ok(meta) if is_placeholder(meta.mode()) => {
                 fs::set_permissions(&self.root, Permissions::from_mode(0o700))
                     .map_err(|e| failed("take over", &self.root, &e))?;
             }
@@ -193,7 +193,7 @@ impl Store {
         };
         let own = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw();
         // What a sandbox holds the name by has nothing in it, and nobody else can put anything there.
-        let ours = own && (meta.mode() & 0o077 == 0 || is_placeholder(&meta));
+        let ours = own && (meta.mode() & 0o077 == 0 || is_placeholder(meta.mode()));
         ours.then_some(()).ok_or_else(|| {
             let what = format!("`{}` is not a directory that only you can enter", self.root.display());
             Error::new(what).hint("remove it, or set XDG_RUNTIME_DIR or --root")
@@ -315,11 +315,6 @@ impl Drop for Reserved {
     }
 }
 
-/// An empty directory that a sandbox's keeper has put there, where nobody has been before.
-fn is_placeholder(meta: &fs::Metadata) -> bool {
-    meta.is_dir() && meta.mode() & 0o7777 == PLACEHOLDER_MODE
-}
-
 /// With a line that says what stood above it: in a pid or a start time any other digit would be believed.
 fn sealed(mut text: Vec<u8>) -> Vec<u8> {
     let seal = seal(&text);
@@ -355,6 +350,7 @@ fn failed(call: &str, path: &Path, e: &io::Error) -> Error {
 mod tests {
     use super::super::tests::{record, sleeper};
     use super::*;
+    use crate::annotation::PLACEHOLDER_MODE;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -516,10 +512,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store { root: dir.path().join("r"), public: true };
         fs::create_dir(&store.root).unwrap();
-        fs::set_permissions(&store.root, Permissions::from_mode(PLACEHOLDER_MODE)).unwrap();
-        assert_eq!(store.list().unwrap(), []);
-        store.reserve(&id("a")).unwrap();
-        assert_eq!(fs::metadata(&store.root).unwrap().mode() & 0o7777, 0o700);
+        // The second as it is in a directory that hands its group on.
+        for mode in [PLACEHOLDER_MODE, PLACEHOLDER_MODE | 0o2000] {
+            fs::set_permissions(&store.root, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(store.list().unwrap(), []);
+            store.reserve(&id("a")).unwrap();
+            assert_eq!(fs::metadata(&store.root).unwrap().mode() & 0o7777, 0o700);
+            fs::remove_dir_all(store.root.join("a")).unwrap();
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn clone3(flags: u64, exit_signal: u64, cgroup: Option<BorrowedFd>) -> Result<Cl
     };
     // SAFETY: `args` is a live struct clone_args; without CLONE_VM the child runs on a copy of this stack.
     let pid = match check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) }) {
-        Err(Errno::ENOSYS) if cgroup.is_none() => clone2(args.flags | exit_signal, &mut pidfd)?,
+        Err(Errno::ENOSYS | Errno::EPERM) if cgroup.is_none() => clone2(args.flags | exit_signal, &mut pidfd)?,
         cloned => cloned?,
     };
     if pid == 0 {
@@ -76,7 +76,8 @@ fn clone3(flags: u64, exit_signal: u64, cgroup: Option<BorrowedFd>) -> Result<Cl
     Ok(Cloned::Parent(pid as Pid, owned(pidfd.into())?))
 }
 
-/// clone(2), for filters that know no clone3(2) because they cannot look into its argument (docker's).
+/// clone(2), for filters that shut clone3(2) because they cannot look into its argument: docker's, before 20.10.10 with EPERM. Who
+/// lacks the power for these flags gets EPERM again.
 fn clone2(flags: u64, pidfd: &mut RawFd) -> Result<libc::c_long> {
     // SAFETY: `pidfd` is live; a null stack means a copy of this one; the order of the last two, which are null, does not matter.
     check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, ptr::from_mut(pidfd), 0usize, 0usize) })

@@ -9,6 +9,7 @@ pub mod join;
 pub mod life;
 pub mod limit;
 pub mod look;
+pub mod nest;
 pub mod pod;
 pub mod right;
 pub mod signal;

@@ -26,6 +26,27 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// In written order.
     Table(Vec<Field>),
+    /// It was wrong, and that has been told: as if it were not there.
+    Gone,
+}
+
+impl Node {
+    /// Takes out what stands at the end of these keys, except the whole document; whether it was there.
+    pub fn take_out(&mut self, path: &str) -> bool {
+        self.find("", path).is_some_and(|node| std::mem::replace(&mut node.value, Value::Gone) != Value::Gone)
+    }
+
+    fn find(&mut self, here: &str, path: &str) -> Option<&mut Node> {
+        if here == path {
+            return (!path.is_empty()).then_some(self);
+        }
+        match &mut self.value {
+            _ if !path.starts_with(here) => None,
+            Value::List(nodes) => nodes.iter_mut().enumerate().find_map(|(i, node)| node.find(&format!("{here}[{i}]"), path)),
+            Value::Table(fields) => fields.iter_mut().find_map(|field| field.node.find(&join(here, &field.key), path)),
+            _ => None,
+        }
+    }
 }
 
 /// One key of a table.
@@ -73,6 +94,7 @@ impl<'a> At<'a> {
             Value::Number(None) => "a number that is not a natural one".into(),
             Value::Text(text) => quote(text),
             Value::Date => "a date".into(),
+            Value::Gone => "nothing".into(),
             Value::List(_) => "a list".into(),
             Value::Table(_) => self.table_word().into(),
         }
@@ -135,7 +157,7 @@ impl<'a> At<'a> {
             key_offset: node.offset,
             path: format!("{}[{i}]", self.path),
         };
-        Ok(nodes.iter().enumerate().map(item).collect())
+        Ok(nodes.iter().enumerate().filter(|(_, node)| node.value != Value::Gone).map(item).collect())
     }
 
     /// Every key of a table, when keys are the user's own.
@@ -143,7 +165,7 @@ impl<'a> At<'a> {
         let Value::Table(fields) = &self.node.value else {
             return Err(self.expected(self.table_word()));
         };
-        Ok(fields.iter().map(|f| self.child(f)).collect())
+        Ok(fields.iter().filter(|f| f.node.value != Value::Gone).map(|f| self.child(f)).collect())
     }
 
     /// The value under a key, if this is a table that has it.
@@ -151,7 +173,7 @@ impl<'a> At<'a> {
         let Value::Table(fields) = &self.node.value else {
             return None;
         };
-        fields.iter().find(|f| f.key == key).map(|f| self.child(f))
+        fields.iter().find(|f| f.key == key && f.node.value != Value::Gone).map(|f| self.child(f))
     }
 
     /// As [`At::get`]; JSON's `null` counts as absent.

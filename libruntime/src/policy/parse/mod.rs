@@ -5,6 +5,7 @@ mod choice;
 mod config;
 mod cursor;
 mod domain;
+mod faults;
 mod filesystem;
 mod form;
 mod json;
@@ -28,7 +29,7 @@ pub use schema::schema;
 use crate::policy::choice::KEY;
 use crate::policy::{FileSystem, Policy};
 use crate::{Error, Result};
-use cursor::At;
+use cursor::{At, Node};
 use source::Source;
 use std::fs::File;
 use std::io::{self, Read};
@@ -70,12 +71,20 @@ pub struct Parsed {
 pub fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Parsed> {
     refuse_excess(name, text.len())?;
     let source = Source::new(name, text, format, base);
-    let document = match format {
-        Format::Json => json::read(&source)?,
-        Format::Toml => toml::read(&source)?,
-    };
-    let at = At::document(&source, &document);
-    let mut policy = match format {
+    let policy = understand(&source, &document(&source)?)?;
+    Ok(Parsed { policy, warnings: source.warnings() })
+}
+
+fn document(source: &Source) -> Result<Node> {
+    match source.format {
+        Format::Json => json::read(source),
+        Format::Toml => toml::read(source),
+    }
+}
+
+fn understand(source: &Source, document: &Node) -> Result<Policy> {
+    let at = At::document(source, document);
+    let mut policy = match source.format {
         Format::Json => form::read(&at)?,
         Format::Toml => config::read(&at).map_err(|e| form::read_as(e, "config.toml"))?,
     };
@@ -85,7 +94,7 @@ pub fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Pars
     if matches!(&policy.file_system, FileSystem::Restricted(r) if r.entries.is_empty()) {
         at.warn("the policy has no entries, so it permits no path");
     }
-    Ok(Parsed { policy, warnings: source.warnings() })
+    Ok(policy)
 }
 
 /// What a `--policy` argument names: a preset, a file, or `-`. A preset hides a file of the same name.
@@ -93,13 +102,26 @@ pub fn load(arg: &str, base: &Base) -> Result<Parsed> {
     if let Some(policy) = preset(arg) {
         return Ok(Parsed { policy, warnings: Vec::new() });
     }
+    let text = text(arg)?;
+    parse(arg, &text, format(arg, &text), base)
+}
+
+/// As [`load`]; of a text that is no policy every fault is told, not only the first, in the order of the text and at most a hundred.
+pub fn check(arg: &str, base: &Base) -> Result<Parsed, Vec<Error>> {
+    if preset(arg).is_some() {
+        return load(arg, base).map_err(|e| vec![e]);
+    }
+    let text = text(arg).map_err(|e| vec![e])?;
+    faults::parse(arg, &text, format(arg, &text), base)
+}
+
+fn text(arg: &str) -> Result<String> {
     if arg.starts_with(':') {
         return Err(Error::new(format!("no preset `{arg}`; expected {}", preset::known(":"))));
     }
     let bytes = bytes(arg)?;
     refuse_excess(arg, bytes.len())?;
-    let text = decode(arg, bytes)?;
-    parse(arg, &text, format(arg, &text), base)
+    decode(arg, bytes)
 }
 
 /// An `AdditionalPermissionProfile`, for [`Policy::widen`]: its text, or the name of a file with it.

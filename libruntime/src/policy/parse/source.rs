@@ -10,16 +10,29 @@ pub(super) struct Source<'a> {
     pub format: Format,
     pub base: &'a Base<'a>,
     warnings: RefCell<Vec<String>>,
+    errors: RefCell<Vec<Spot>>,
 }
+
+/// What the place of an error says, and the offset and the keys that it was made of.
+type Spot = (String, usize, String);
 
 impl<'a> Source<'a> {
     pub fn new(name: &'a str, text: &'a str, format: Format, base: &'a Base<'a>) -> Self {
-        Source { name, text, format, base, warnings: RefCell::default() }
+        Source { name, text, format, base, warnings: RefCell::default(), errors: RefCell::default() }
     }
 
     /// An error at a byte offset, `path` being the keys that lead there.
     pub fn error(&self, offset: usize, path: &str, what: impl Into<String>) -> Error {
-        Error::new(what).at(self.place(offset, path))
+        let place = self.place(offset, path);
+        self.errors.borrow_mut().push((place.clone(), offset, path.to_owned()));
+        Error::new(what).at(place)
+    }
+
+    /// Where an error of this text was made: the offset, and the keys that lead there.
+    pub fn spot(&self, error: &Error) -> Option<(usize, String)> {
+        let errors = self.errors.borrow();
+        let (_, offset, path) = errors.iter().find(|(place, ..)| error.place.as_ref() == Some(place))?;
+        Some((*offset, path.clone()))
     }
 
     pub fn warn(&self, offset: usize, path: &str, what: &str) {

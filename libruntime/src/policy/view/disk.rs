@@ -5,7 +5,8 @@ use super::automount::Automounts;
 use super::cache::Cache;
 use super::scan::{Found, Level, Source, scan};
 use super::{Kind, Search, View};
-use crate::annotation::is_placeholder_mode;
+use crate::annotation::is_placeholder;
+use crate::proc_status::ProcStatus;
 use crate::{Error, Result, passwd};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -48,9 +49,9 @@ impl View for Disk {
 
     fn capabilities(&self) -> Result<u64> {
         let unknown = || Error::new("cannot tell the caller's capabilities");
-        let status = fs::read_to_string("/proc/self/status").map_err(|e| unknown().cause(format!("/proc/self/status: {e}")))?;
-        let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).ok_or_else(unknown)
+        let status = ProcStatus::below(Path::new("/proc/self"));
+        let status = status.map_err(|e| unknown().cause(format!("/proc/self/status: {e}")))?;
+        status.set("CapEff").ok_or_else(unknown)
     }
 
     fn home(&self) -> Result<Option<PathBuf>> {
@@ -68,7 +69,7 @@ impl View for Disk {
     fn kind(&self, path: &Path) -> io::Result<Kind> {
         let meta = fs::symlink_metadata(path)?;
         let kind = meta.file_type();
-        if kind.is_dir() && is_placeholder_mode(meta.mode()) && is_empty(path)? {
+        if is_placeholder(meta.mode()) && is_empty(path)? {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(kind_of(kind))

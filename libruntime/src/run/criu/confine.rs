@@ -5,6 +5,7 @@ use super::refuse;
 use crate::Result;
 use crate::plan::Plan;
 use crate::plan::op::Op;
+use crate::proc_status::ProcStatus;
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::{self, Cloned, Ended, Pid};
@@ -42,8 +43,8 @@ fn root(plan: &Plan) -> Option<MountAttr> {
 
 /// The files may be of a criu that did not write it down.
 fn privileges(plan: &Plan, first: Pid) -> Result<()> {
-    let status = crate::text::lossy(format!("/proc/{first}/status").as_ref()).unwrap_or_default();
-    match no_new_privs(plan) && !status.lines().any(|line| line == "NoNewPrivs:\t1") {
+    let given = ProcStatus::of(first).is_ok_and(|status| status.field("NoNewPrivs") == Some("1"));
+    match no_new_privs(plan) && !given {
         true => Err(refuse::no_new_privileges("criu has restored the container without it, and it was ended")),
         false => Ok(()),
     }

@@ -38,7 +38,7 @@ pub(super) fn unfit(spec: &Spec, plan: &Plan) -> Result<(), Vec<Error>> {
 
 /// What a process has and criu does not write down.
 fn is_lost(op: &Op) -> bool {
-    matches!(op, Op::Supervised(_) | Op::Restrict | Op::IoPriority(_) | Op::MemoryPolicy { .. } | Op::Personality(_))
+    matches!(op, Op::Supervised { .. } | Op::Restrict | Op::IoPriority(_) | Op::MemoryPolicy { .. } | Op::Personality(_))
 }
 
 /// criu writes it down since 3.19; without it a set-user-ID program would be one again.

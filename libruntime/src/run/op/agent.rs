@@ -1,5 +1,6 @@
 //! A filter with a listener: the agent has the listener's descriptor before the next step begins, and no call is made that the filter
-//! could stop. A thread from before the filter, with the same descriptors, does the telling: a filter is of the thread that loads it.
+//! could stop. Where it permits the calls that this takes, the process makes them itself; otherwise a thread from before the filter, with
+//! the same descriptors, does: a filter is of the thread that loads it.
 
 use super::super::child::Child;
 use super::super::fault::{Column, Fault};
@@ -9,26 +10,36 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// What the thread does it with.
-struct Messenger<'a> {
-    /// Of the filter, once that is loaded or not to be had. Nobody waits in it: that would be a system call of the one that sets it.
-    listener: OnceLock<Result<OwnedFd>>,
+/// What the agent gets beside the listener, and how.
+struct Letter<'a> {
     socket: BorrowedFd<'a>,
     text: &'a [u8],
-    faults: BorrowedFd<'a>,
-    step: u16,
+    /// It answers.
     looks: bool,
 }
 
-pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, child: &mut Child) -> Result<()> {
-    // No memory is given back here, and what is closed the thread closes.
+/// What a thread does it with.
+struct Messenger<'a> {
+    /// Of the filter, once that is loaded or not to be had. Nobody waits in it: that would be a system call of the one that sets it.
+    listener: OnceLock<Result<OwnedFd>>,
+    letter: Letter<'a>,
+    faults: BorrowedFd<'a>,
+    step: u16,
+}
+
+pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, sends: bool, child: &mut Child) -> Result<()> {
+    // No memory is given back here, and what is closed `tell` closes.
     let mut agent = ManuallyDrop::new(child.agent.take().ok_or(Errno::EBADF)?);
     let agent = &mut *agent;
     file::rewind(agent.message.as_fd())?;
     let length = file::read(agent.message.as_fd(), &mut agent.text)?;
     let text = agent.text.get(..length).ok_or(Errno::EPROTO)?;
-    let (socket, faults, step) = (agent.socket.as_fd(), child.faults.as_fd(), child.step);
-    let messenger = ManuallyDrop::new(Messenger { listener: OnceLock::new(), socket, text, faults, step, looks: agent.looks });
+    let letter = Letter { socket: agent.socket.as_fd(), text, looks: agent.looks };
+    if sends {
+        return tell(&letter, ManuallyDrop::new(load()?).as_fd());
+    }
+    let (faults, step) = (child.faults.as_fd(), child.step);
+    let messenger = ManuallyDrop::new(Messenger { listener: OnceLock::new(), letter, faults, step });
     match thread::beside(&mut agent.stack, deliver, &*messenger, || messenger.listener.get_or_init(load))? {
         Ok(_) => Ok(()),
         Err(errno) => Err(*errno),
@@ -44,24 +55,24 @@ fn deliver(messenger: &Messenger) {
             Some(Err(_)) => return,
         }
     };
-    if let Err(errno) = tell(messenger, listener) {
+    if let Err(errno) = tell(&messenger.letter, listener) {
         Fault { column: Column::Child, step: messenger.step, errno: errno as i32 }.send(messenger.faults);
         process::exit(1);
     }
 }
 
 /// One state in one connection, which ends with it.
-fn tell(messenger: &Messenger, listener: BorrowedFd) -> Result<()> {
-    match file::send_with_fd(messenger.socket, listener, messenger.text) {
+fn tell(letter: &Letter, listener: BorrowedFd) -> Result<()> {
+    match file::send_with_fd(letter.socket, listener, letter.text) {
         // Whoever has gone has said why; whoever has not is not to be waited for.
-        Err(Errno::EPIPE) if messenger.looks => file::hang_up(messenger.socket)?,
+        Err(Errno::EPIPE) if letter.looks => file::hang_up(letter.socket)?,
         sent => sent?,
     }
-    if messenger.looks {
-        looked(messenger.socket)?;
+    if letter.looks {
+        looked(letter.socket)?;
     }
-    file::hang_up(messenger.socket)?;
-    file::close_copy(messenger.socket)?;
+    file::hang_up(letter.socket)?;
+    file::close_copy(letter.socket)?;
     file::close_copy(listener)
 }
 

@@ -109,7 +109,9 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Permit(permit) => landlock::permit(permit, child),
         Op::Restrict => landlock::restrict(child),
         Op::Seccomp(program) => process::seccomp(&program.insns, program.flags),
-        Op::Supervised(program) => agent::supervised(|| process::seccomp_listener(&program.insns, program.flags), child),
+        Op::Supervised { program, sends } => {
+            agent::supervised(|| process::seccomp_listener(&program.insns, program.flags), *sends, child)
+        }
         Op::Exec(exec) => Err(match &child.program {
             Some(program) => pin::exec(program, child),
             None => exec::exec(&exec.candidates, child),

@@ -1,9 +1,9 @@
 //! Columns side by side: each is played by a suite of its own, with its own mount namespace and its own orphans, and tells
 //! its verdicts in lines of JSON.
 
-use crate::engine::supervise::heard;
-use crate::report::{No, Report, Verdict, fail};
+use crate::report::{Report, fail};
 use crate::runtime::Column;
+use crate::told::{Told, heard};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -16,10 +16,9 @@ pub fn task() -> Option<(String, PathBuf)> {
     Some((std::env::var(COLUMN).ok()?, std::env::var_os(PROGRAMS)?.into()))
 }
 
-/// Plays all columns, one for each processor at once, as cases measure times too, and reports them in their order.
-pub fn play(programs: &Path, columns: &[Column], report: &mut Report) {
+/// Plays all columns, `at_once` of them, and reports them in their order.
+pub fn play(programs: &Path, columns: &[Column], at_once: usize, report: &mut Report) {
     let (next, told) = (Mutex::new(0..columns.len()), Mutex::new(vec![Vec::new(); columns.len()]));
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..at_once.min(columns.len()) {
             scope.spawn(|| {
@@ -33,8 +32,7 @@ pub fn play(programs: &Path, columns: &[Column], report: &mut Report) {
         }
     });
     for (column, cells) in columns.iter().zip(locked(&told).drain(..)) {
-        let as_asked = |verdict: Verdict| if column.runtime.is_codexrun() { verdict } else { verdict.map_err(No::of_a_referee) };
-        cells.into_iter().for_each(|(row, verdict)| report.add(&row, &column.name(), "", as_asked(verdict)));
+        cells.into_iter().for_each(|told| report.add(&told.row, &column.name(), &told.under, told.verdict));
     }
 }
 
@@ -42,16 +40,17 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-type Cells = Vec<(String, Verdict)>;
-
-fn told_by(programs: &Path, column: &Column) -> Cells {
+fn told_by(programs: &Path, column: &Column) -> Vec<Told> {
     let name = column.name();
     eprintln!("conformance: {name}");
     let output = command(programs, &name).and_then(|mut c| c.stderr(Stdio::inherit()).output());
-    let broken = |what: String| vec![("(the suite itself)".into(), fail(format!("column {name}"), "its verdicts", what))];
+    let broken = |what: String| {
+        let verdict = fail(format!("column {name}"), "its verdicts", what);
+        vec![Told { row: "(the suite itself)".into(), under: String::new(), verdict }]
+    };
     match output {
         Ok(output) if output.status.success() => {
-            let lines: Option<Cells> = String::from_utf8_lossy(&output.stdout).lines().map(heard).collect();
+            let lines: Option<Vec<Told>> = String::from_utf8_lossy(&output.stdout).lines().map(heard).collect();
             lines.unwrap_or_else(|| broken("a line that is none of ours".into()))
         }
         Ok(output) => broken(output.status.to_string()),
