@@ -58,14 +58,10 @@ impl Office {
             return Ok(Answer::Given);
         }
         let connect = || socket::connect_as_written(socket.as_fd(), &target.address);
-        if !socket::waits(socket.as_fd())? {
-            match unless_it_waits(connect) {
-                // Another thread has cleared O_NONBLOCK meanwhile.
-                Err(Errno::EINTR) => {}
-                connected => return connected.map(|()| Answer::Done(0)),
-            }
+        match for_a_moment(connect) {
+            Err(Errno::EINTR) => self.patiently(call, |_| connect().map(|()| 0), Ok),
+            connected => connected.map(|()| Answer::Done(0)),
         }
-        self.patiently(call, |_| connect().map(|()| 0), Ok)
     }
 }
 
@@ -111,9 +107,12 @@ pub(super) fn owner(thread: Pid) -> Result<OwnedFd> {
     }
 }
 
-/// EINTR: it has begun to wait. Whether a socket waits is of its open file, which the caller may change at any time.
-fn unless_it_waits<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    signal::interrupt_every(patience::LOOK)?;
+/// Milliseconds for which others may be held up.
+const MOMENT: u32 = 2;
+
+/// EINTR: it waits. Whether it will nobody can know before: that is of the socket's open file, which the caller may change at any time.
+fn for_a_moment<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    signal::interrupt_every(MOMENT)?;
     let done = call();
     signal::interrupt_every(0)?;
     done

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 /// Milliseconds between two looks at the caller.
-pub(super) const LOOK: u32 = 20;
+const LOOK: u32 = 20;
 /// Processes that may wait at a time.
 const MOST: usize = 1024;
 /// The kernel's word to itself, include/linux/errno.h: the handler says whether the call is made again or fails with EINTR. To be said only
