@@ -94,7 +94,13 @@ pub fn help(e: &clap::Error) -> u8 {
 
 /// A command line that the grammar does not know.
 pub fn mistake(e: &clap::Error) -> Failure {
-    Error::new(one_line(&e.to_string())).into()
+    let text = e.to_string();
+    let error = Error::new(one_line(&text));
+    match (e.kind(), text.lines().find_map(|line| line.strip_prefix("Usage: "))) {
+        (ErrorKind::MissingRequiredArgument, Some(usage)) => error.hint(format!("`{usage}`")).into(),
+        (ErrorKind::InvalidSubcommand, _) => error.hint("`codexrun --help` lists the commands").into(),
+        _ => error.into(),
+    }
 }
 
 /// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`.
@@ -128,6 +134,8 @@ mod tests {
         assert!(wrong.starts_with("unexpected argument '--forse' found (tip: ") && wrong.contains("'--force'"), "{wrong}");
         let missing = said(&["kill"]);
         assert_eq!(missing, "the following required arguments were not provided: <ID>");
+        let hint = mistake(&Cli::try_parse_from(["codexrun", "kill"]).unwrap_err()).0[0].hint.clone();
+        assert!(hint.unwrap().starts_with("`codexrun kill "));
         let value = said(&["--log-format", "x", "list"]);
         assert_eq!(value, "invalid value 'x' for '--log-format <FORMAT>' ([possible values: text, json])");
     }

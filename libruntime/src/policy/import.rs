@@ -127,7 +127,7 @@ impl Draft<'_> {
             self.path(name, Access::Read, true, "built in")?;
         }
         if grants.iter().any(|grant| self.base.cwd.starts_with(grant) || grant.starts_with(self.base.cwd)) {
-            let why = "read-only in the project; there also in the directories below it, here only a denial of reading can be a pattern";
+            let why = "protected in the project itself and not below it: only a denial of reading can be a pattern";
             self.lose(&format!("built in: {}", BUILT_IN.join(", ")), why);
         }
         Ok(())

@@ -339,7 +339,7 @@ fn write(file: &Path, text: &[u8]) -> io::Result<()> {
 
 /// Nothing has this name.
 pub(crate) fn absent() -> Error {
-    Error::new("container does not exist")
+    Error::new("container does not exist").hint("`codexrun list` has those that do; `--root` says where they are recorded")
 }
 
 fn failed(call: &str, path: &Path, e: &io::Error) -> Error {
@@ -381,7 +381,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         store.hold(&id("a")).unwrap().unwrap().remove().unwrap();
-        assert_eq!(said(store.load(&id("a"))), "container does not exist");
+        assert_eq!(store.load(&id("a")).err(), Some(absent()));
         assert!(!store.dir(&id("a")).exists());
     }
 
@@ -405,7 +405,7 @@ mod tests {
     fn a_reservation_that_was_abandoned_is_free_again() {
         let (_dir, store) = store();
         drop(store.reserve(&id("a")).unwrap());
-        assert_eq!(said(store.load(&id("a"))), "container does not exist");
+        assert_eq!(store.load(&id("a")).err(), Some(absent()));
         assert_eq!(store.list().unwrap(), []);
         store.reserve(&id("a")).unwrap().remove().unwrap();
         assert!(!store.dir(&id("a")).exists());
@@ -479,7 +479,7 @@ mod tests {
         fs::write(store.dir(&id("a")).join(COPY), "").unwrap();
         assert!(said(store.load(&id("a"))).contains("/a/state.json: garbled record: "));
         fs::remove_file(store.dir(&id("a")).join(STATE)).unwrap();
-        assert_eq!(said(store.load(&id("a"))), "container does not exist");
+        assert_eq!(store.load(&id("a")).err(), Some(absent()));
         child.kill().unwrap();
         child.wait().unwrap();
     }
