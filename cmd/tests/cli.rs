@@ -185,7 +185,6 @@ mod usage {
             (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
             (&["list", "--frob"], "unexpected argument '--frob'"),
             (&["run"], "required arguments"),
-            (&["run", "--no-pivot", "x"], "`--no-pivot` is refused"),
             (&["--rootless", "perhaps", "list"], "invalid value 'perhaps' for '--rootless <WHETHER>'"),
             (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
             (&["sandbox"], "no command given"),
