@@ -21,7 +21,6 @@ pub const CASES: &[Case] = &[
         runs(p, &["redis-server", "redis-cli"], REDIS_UNIX, "PONG\n")
     }),
     case("tsx: a script, and the socket by which its two processes talk (#8343)", On::Codexrun, tsx),
-    case("gradle: its daemon builds, and hears that it is to stop", On::Sandbox, gradle),
     case("address sanitizer; its search for leaks by allow_syscalls tracing", On::Every, sanitizer),
     case("chromium headless", On::Codexrun, |p| chromium(p, WRITE, "--no-sandbox", &[])),
     case("chromium headless, with the network on", On::Sandbox, |p| {
@@ -58,9 +57,6 @@ enum Answer { it = 42 }
 const pipe = `${process.env.TMPDIR}/tsx-${process.getuid!()}/${process.ppid}.pipe`;
 const talks: boolean = fs.readFileSync('/proc/net/unix', 'utf8').split('\\n').some((l) => l.includes(' 03 ') && l.endsWith(pipe));
 console.log(Answer.it, talks);
-";
-const GRADLE: &str = "
-export GRADLE_USER_HOME=$PWD/home; gradle --offline --daemon -q it 2> log || cat log; gradle --offline --stop 2>> log
 ";
 
 /// Every tool is there, and the script says this.
@@ -127,13 +123,6 @@ fn postgres(play: &Play) -> Verdict {
 fn tsx(play: &Play) -> Verdict {
     put(play, "it.ts", TSX)?;
     runs(play, &["tsx", "node"], "TMPDIR=$PWD tsx it.ts", "42 true\n")
-}
-
-/// Client and daemon talk over loopback, and find each other by a file.
-fn gradle(play: &Play) -> Verdict {
-    put(play, "settings.gradle", "")?;
-    put(play, "build.gradle", "task it { doLast { println 6 * 7 } }\n")?;
-    runs(play, &["gradle", "java"], GRADLE, "42\nStopping Daemon(s)\n1 Daemon stopped\n")
 }
 
 /// LeakSanitizer is a second process that stops the first one's threads by ptrace(2).
