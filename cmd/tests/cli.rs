@@ -696,6 +696,13 @@ mod sandbox {
     }
 
     #[test]
+    fn a_granted_socket_that_is_a_file_is_warned_of() {
+        let dir = dir();
+        let (code, _, err) = at(dir.path(), &["plan", "--policy", "read-only", "--unix-socket", "/etc/passwd", "--", "true"]);
+        assert_eq!((code, err.trim()), (0, "codexrun: warning: `/etc/passwd` is a file and no socket: nobody can connect to it"));
+    }
+
+    #[test]
     fn the_plan_is_printed_without_being_done() {
         let dir = dir();
         let (code, out, err) = at(dir.path(), &["plan", "--policy", "workspace-write", "--", "touch", "made"]);

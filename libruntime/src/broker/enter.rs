@@ -1,11 +1,11 @@
 //! Takes the sandbox's place: its groups, its user namespace and the network namespace of its Unix sockets; of power nothing but the right
-//! to look into its processes. Where that is, is looked up while whoever has loaded the filter waits, by a number that is still its own.
+//! to look into its processes. Where that is, a process of ours in there has lent; its groups are looked up by a number that is still its
+//! own, as nobody has waited for it yet.
 
 use crate::proc_status::ProcStatus;
 use crate::sys::process::{self, Pid};
-use crate::sys::{Errno, Result, cred, file, namespace};
-use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use crate::sys::{Errno, Result, cred, namespace};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// pidfd_getfd(2), process_vm_readv(2) and /proc/PID/{root,cwd} of processes that are no descendants, or have made themselves
 /// undumpable.
@@ -21,18 +21,12 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// As `process` is, which has loaded its filter and waits.
-    pub fn of(process: Pid, own_network: bool) -> Result<Sandbox> {
-        let path = format!("/proc/{process}/ns/{}", if own_network { "net" } else { "user" });
-        let space = file::open_at(file::cwd(), &CString::new(path).map_err(|_| Errno::EINVAL)?, libc::O_RDONLY)?;
+    /// As `process` is, which has lent `space`.
+    pub fn of(process: Pid, space: OwnedFd, own_network: bool) -> Result<Sandbox> {
         let status = ProcStatus::of(process).map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
         let mut groups = groups(&status).ok_or(Errno::EPROTO)?;
         groups.sort_unstable();
         Ok(Sandbox { groups, space, own_network })
-    }
-
-    pub fn descriptor(&self) -> RawFd {
-        self.space.as_raw_fd()
     }
 
     /// Becomes as that process is. It has the ids that we have: the plan has seen to that.

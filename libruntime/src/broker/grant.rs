@@ -8,8 +8,29 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+/// All that is granted.
+#[derive(Default)]
+pub struct Grants(Vec<Grant>);
+
+impl Grants {
+    /// Those of these paths that there are.
+    pub fn pin(paths: &[PathBuf]) -> Result<Grants> {
+        let pinned = paths.iter().map(|path| Grant::pin(path)).collect::<Result<Vec<_>>>()?;
+        Ok(Grants(pinned.into_iter().flatten().collect()))
+    }
+
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.0.iter().map(|grant| grant.place.as_raw_fd())
+    }
+
+    /// Whether one of them is this socket, or a directory above it. `name` is its path, as the kernel tells it.
+    pub(super) fn cover(&self, socket: BorrowedFd, name: &Path) -> Result<bool> {
+        self.0.iter().try_fold(false, |covered, grant| Ok(covered || grant.covers(socket, name)?))
+    }
+}
+
 /// A socket, or a directory of sockets.
-pub(super) struct Grant {
+struct Grant {
     /// Held, so that its number stays its own.
     place: OwnedFd,
     dir: bool,
@@ -20,7 +41,7 @@ const DEEPEST: usize = 128;
 
 impl Grant {
     /// `None`: there is nothing of that name, and so nothing is granted.
-    pub fn pin(path: &Path) -> Result<Option<Grant>> {
+    fn pin(path: &Path) -> Result<Option<Grant>> {
         let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
         let place = match file::open_in(file::cwd(), &path, libc::O_PATH, Resolve::HostNoLinks) {
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) => return Ok(None),
@@ -30,12 +51,8 @@ impl Grant {
         Ok(Some(Grant { place, dir }))
     }
 
-    pub fn descriptor(&self) -> RawFd {
-        self.place.as_raw_fd()
-    }
-
     /// Whether this socket is the one, or lies below the directory. `name` is its path, as the kernel tells it.
-    pub fn covers(&self, socket: BorrowedFd, name: &Path) -> Result<bool> {
+    fn covers(&self, socket: BorrowedFd, name: &Path) -> Result<bool> {
         let id = file::stat(socket)?.id;
         match self.dir {
             false => Ok(file::stat(self.place.as_fd())?.id == id),

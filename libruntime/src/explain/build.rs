@@ -70,7 +70,9 @@ impl Build<'_, '_> {
             }
             // Nothing of these changes what a path leads to.
             Op::DieWithParent | Op::Umask(_) | Op::UmaskOfCaller | Op::EnterCgroup | Op::Wait(_) | Op::Tell(_) => Ok(()),
-            Op::MapSelf(_) | Op::NestUser(_) | Op::Unshare(_) | Op::BecomeRoot | Op::Time(_) | Op::Loopback => Ok(()),
+            Op::MapSelf(_) | Op::NestUser(_) | Op::Unshare(_) | Op::Lend { .. } | Op::BecomeRoot | Op::Time(_) | Op::Loopback => {
+                Ok(())
+            }
             Op::Sysctl { .. } | Op::Propagation { .. } | Op::OpenNull(_) | Op::Pivot { .. } | Op::Hostname(_) => Ok(()),
             Op::Domainname(_) | Op::OomScore(_) | Op::Rlimit { .. } | Op::Scheduler(_) | Op::IoPriority(_) => Ok(()),
             Op::Affinity(_) | Op::MemoryPolicy { .. } | Op::Personality(_) | Op::OpenProc | Op::Label(_) => Ok(()),

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub struct Hook {
     /// The program, absolute.
     pub path: PathBuf,
-    /// argv, with argv[0].
+    /// argv, the program's own name first.
     pub args: Vec<String>,
     /// Its whole environment. Without one it has the runtime's own, a program of the container's (`startContainer`) that of `process`,
     /// as with runc and crun, and `createContainer` none.

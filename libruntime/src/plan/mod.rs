@@ -112,6 +112,9 @@ pub struct Options {
     /// Others could write to codexrun's own file if they had a descriptor of it: its program is to be kept ([`Op::Pin`]), if it can be.
     #[serde(default)]
     pub pin: bool,
+    /// Of a container that is joined: its broker of Unix sockets is there, and answers for one process more.
+    #[serde(default)]
+    pub broker: bool,
 }
 
 impl Plan {

@@ -28,6 +28,12 @@ pub enum Op {
     NestUser(SelfMap),
     /// unshare(2) of these CLONE_NEW* flags.
     Unshare(u64),
+    /// Opens its network namespace, or else its user namespace: the broker of Unix sockets, who is to be in there, gets it with the
+    /// filter's listener.
+    Lend {
+        /// Whether it has a network namespace of its own.
+        own_network: bool,
+    },
     /// setresgid and setresuid to 0 of the new user namespace, so that what is created while mounting has a mapped owner.
     BecomeRoot,
     /// unshare(CLONE_NEWTIME), /proc/self/timens_offsets, and setns(2) into it: unshare(2) alone moves only children.
@@ -500,8 +506,21 @@ pub struct Broker {
     pub grants: Vec<std::path::PathBuf>,
     /// The container has a network namespace of its own, in which its sockets are; else they get one.
     pub own_network: bool,
-    /// It begins with the launch; otherwise with the first call.
-    pub at_once: bool,
+    /// There are datagrams too.
+    pub datagrams: bool,
+    /// When it begins.
+    pub begins: Begins,
+}
+
+/// When there is a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// With the launch.
+    AtOnce,
+    /// With the first call.
+    WhenAsked,
+    /// It is the container's, and there: the launch is of one more process.
+    Before,
 }
 
 /// CPUs, or nodes of memory: bit n is number n.

@@ -1,6 +1,6 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Bind, Broker, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Begins, Bind, Broker, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::resctrl::Group;
 use super::{ParentStep, Plan, Step};
@@ -50,6 +50,9 @@ impl fmt::Display for Op {
             Op::MapSelf(map) => write!(f, "map uid {} gid {}", line(&map.uid), line(&map.gid)),
             Op::NestUser(map) => write!(f, "unshare user; map uid {} gid {}", line(&map.uid), line(&map.gid)),
             Op::Unshare(flags) => write!(f, "unshare{}", namespaces(*flags)),
+            Op::Lend { own_network } => {
+                write!(f, "open the {} namespace for the broker", if *own_network { "network" } else { "user" })
+            }
             Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
             Op::Time(offsets) => {
                 let offsets = offsets.to_string_lossy().trim_end().replace('\n', ", ");
@@ -191,11 +194,15 @@ impl fmt::Display for ParentOp {
             ParentOp::Resctrl(group) => group.fmt(f),
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
-            ParentOp::Broker(Broker { grants, own_network, at_once }) => {
-                let when = if *at_once { "" } else { " when it is asked" };
+            ParentOp::Broker(Broker { begins: Begins::Before, .. }) => write!(f, "ask the container's broker of Unix sockets"),
+            ParentOp::Broker(Broker { grants, own_network, datagrams, begins }) => {
+                let when = if *begins == Begins::AtOnce { "" } else { " when it is asked" };
                 write!(f, "fork the broker of Unix sockets{when}")?;
                 if !own_network {
                     write!(f, ", in a network namespace of their own")?;
+                }
+                if *datagrams {
+                    write!(f, ", datagrams too")?;
                 }
                 grants.iter().try_for_each(|path| write!(f, ", grant {}", path.display()))
             }

@@ -1,10 +1,12 @@
 //! The parent's part for a seccomp agent (config-linux.md, "The Container Process State"): connects to it, and writes what the child
 //! tells it. The child does the telling itself: it may load its filter long after we have gone (`create`).
 
-use super::fault;
-use super::launch::{Launch, setup};
+use super::broker::BrokerProcess;
+use super::launch::{self, Launch, setup};
+use super::{broker, fault};
+use crate::broker::Grants;
 use crate::plan::ParentStep;
-use crate::plan::op::{self, ParentOp};
+use crate::plan::op::{self, Begins, ParentOp};
 use crate::sys::process::Pid;
 use crate::sys::{Errno, file, socket};
 use crate::{Error, Result};
@@ -21,8 +23,10 @@ pub(super) struct Agent {
     pub text: Vec<u8>,
     /// For the thread that sends it.
     pub stack: Vec<u8>,
-    /// It has to look at the process as it is then, and says when it has.
-    pub looks: bool,
+    /// Namespaces for who gets it, opened by then.
+    pub space: Option<OwnedFd>,
+    /// It says whether it is there.
+    pub answers: bool,
 }
 
 /// Bytes of that stack.
@@ -43,18 +47,30 @@ pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
     let socket = socket::unix(&agent.path, Some(PATIENCE)).map_err(failed)?;
     let message = file::memory(c"seccomp agent").map_err(|e| setup("make a file in memory", e))?;
     let text = vec![0; text(launch, agent, Pid::MAX).len()];
-    Ok(Some(Agent { socket, message, text, stack: vec![0; STACK], looks: false }))
+    Ok(Some(Agent { socket, message, text, stack: vec![0; STACK], space: None, answers: false }))
 }
 
-/// The child's way to the broker, if the plan has one, and the broker's end of it.
-pub(super) fn to_broker(steps: &[ParentStep]) -> Result<Option<(Agent, OwnedFd)>> {
-    if !steps.iter().any(|step| matches!(step.op, ParentOp::Broker(_))) {
-        return Ok(None);
-    }
-    let (socket, brokers) = file::socketpair().map_err(|e| setup("make a socket", e))?;
+/// The child's way to the broker, if the plan has one, and what one that is yet to begin is made of.
+pub(super) fn to_broker(launch: &Launch) -> Result<Option<(Agent, BrokerProcess)>> {
+    let mut steps = launch.plan.parent.iter();
+    let found = steps.find_map(|step| if let ParentOp::Broker(plan) = &step.op { Some((step, plan)) } else { None });
+    let Some((step, plan)) = found else { return Ok(None) };
+    let (socket, process) = match launch.joined.and_then(|joined| joined.door) {
+        Some(door) => {
+            let socket = broker::knock(door).map_err(|e| setup("reach the container's broker of Unix sockets", e))?;
+            (socket, BrokerProcess::None)
+        }
+        None => {
+            let (socket, brokers) = file::socketpair().map_err(|e| setup("make a socket", e))?;
+            let grants = Grants::pin(&plan.grants).map_err(|e| launch::failed(step, e))?;
+            (socket, BrokerProcess::Planned(brokers, grants))
+        }
+    };
     let message = file::memory(c"broker").map_err(|e| setup("make a file in memory", e))?;
     file::write_all(message.as_fd(), b"b").map_err(|e| setup("write what the broker is told", e))?;
-    Ok(Some((Agent { socket, message, text: vec![0], stack: vec![0; STACK], looks: true }, brokers)))
+    // Nobody waits for one that begins later.
+    let answers = plan.begins != Begins::WhenAsked;
+    Ok(Some((Agent { socket, message, text: vec![0], stack: vec![0; STACK], space: None, answers }, process)))
 }
 
 /// Writes what the agent is told of the process.

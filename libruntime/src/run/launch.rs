@@ -47,6 +47,8 @@ pub(super) struct Joined<'a> {
     pub process: BorrowedFd<'a>,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
+    /// Where its broker of Unix sockets is reached.
+    pub door: Option<&'a Path>,
 }
 
 /// Bytes of stack for the command's process between its clone and its execve(2).
@@ -58,8 +60,8 @@ struct Ends {
     faults: OwnedFd,
     /// For the keeper, from init.
     ended: Option<OwnedFd>,
-    /// For the broker, from the child.
-    broker: Option<OwnedFd>,
+    /// Not yet begun.
+    broker: BrokerProcess,
 }
 
 impl<'a> Launch<'a> {
@@ -151,7 +153,7 @@ impl<'a> Launch<'a> {
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.map(|agent| agent.message);
-        container.broker = ours.broker.map_or(BrokerProcess::None, BrokerProcess::Planned);
+        container.broker = ours.broker;
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
@@ -190,9 +192,9 @@ impl<'a> Launch<'a> {
         let (faults, fault_writer) = file::pipe().map_err(sockets)?;
         let (hears, says) =
             if plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
-        let (agent, broker) = match agent::to_broker(&plan.parent)? {
-            Some((agent, broker)) => (Some(agent), Some(broker)),
-            None => (agent::connect(self)?, None),
+        let (agent, broker) = match agent::to_broker(self)? {
+            Some((agent, broker)) => (Some(agent), broker),
+            None => (agent::connect(self)?, BrokerProcess::None),
         };
         let (args, env) = (Strings::new(&program.args), Strings::with_room(&program.env, libc::PATH_MAX as usize));
         let own = super::own::identity()?;
@@ -273,11 +275,9 @@ impl<'a> Launch<'a> {
                     let message = container.introduction.take();
                     message.map_or(Ok(()), |message| agent::introduce(self, &message, container.pid))?;
                 }
-                ParentOp::Broker(plan) if plan.at_once => {
-                    container.broker.fork(container.pid, plan).map_err(|e| failed(step, e))?;
-                }
                 ParentOp::Broker(plan) => {
-                    container.broker.postpone(container.pid, plan).map_err(|e| failed(step, e))?;
+                    let door = self.reserved.map(Reserved::door);
+                    container.broker.begin(container.pid, plan, door.as_deref()).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
@@ -471,7 +471,7 @@ pub(super) fn setup(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(fault::describe(errno))
 }
 
-fn failed(step: &ParentStep, errno: Errno) -> Error {
+pub(super) fn failed(step: &ParentStep, errno: Errno) -> Error {
     Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 

@@ -400,30 +400,31 @@ pub fn rewind(fd: BorrowedFd) -> Result<()> {
     check(unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) }).map(drop)
 }
 
-/// A control message that carries exactly one descriptor (cmsg(3)); aligned as `struct cmsghdr` asks.
+/// A control message that carries descriptors (cmsg(3)); aligned as `struct cmsghdr` asks.
 #[repr(C)]
-struct OneFd {
+struct Rights<const N: usize> {
     header: libc::cmsghdr,
-    fd: RawFd,
-    padding: u32,
+    fds: [RawFd; N],
 }
 
-const ONE_FD: usize = size_of::<libc::cmsghdr>() + size_of::<RawFd>();
+impl<const N: usize> Rights<N> {
+    const LENGTH: usize = size_of::<libc::cmsghdr>() + size_of::<[RawFd; N]>();
 
-fn one_fd(fd: RawFd) -> OneFd {
-    let header = libc::cmsghdr { cmsg_len: ONE_FD as _, cmsg_level: libc::SOL_SOCKET, cmsg_type: libc::SCM_RIGHTS };
-    OneFd { header, fd, padding: 0 }
+    fn new(fds: [RawFd; N]) -> Self {
+        let header = libc::cmsghdr { cmsg_len: Self::LENGTH as _, cmsg_level: libc::SOL_SOCKET, cmsg_type: libc::SCM_RIGHTS };
+        Rights { header, fds }
+    }
 }
 
 /// Sends one byte and one descriptor (SCM_RIGHTS, unix(7)).
 pub fn send_fd(socket: BorrowedFd, fd: BorrowedFd, byte: u8) -> Result<()> {
-    send_with_fd(socket, fd, &[byte])
+    send_with_fds(socket, [fd], &[byte])
 }
 
-/// Sends all of `bytes`, and one descriptor with the first of them; EPIPE without the signal.
-pub fn send_with_fd(socket: BorrowedFd, fd: BorrowedFd, bytes: &[u8]) -> Result<()> {
-    let (mut control, mut data) =
-        (one_fd(fd.as_raw_fd()), libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+/// Sends all of `bytes`, and descriptors with the first of them; EPIPE without the signal.
+pub fn send_with_fds<const N: usize>(socket: BorrowedFd, fds: [BorrowedFd; N], bytes: &[u8]) -> Result<()> {
+    let mut control = Rights::new(fds.map(|fd| fd.as_raw_fd()));
+    let mut data = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let message = message(&mut data, &mut control);
     // SAFETY: `message` refers to live buffers of the lengths given; sendmsg(2) only reads them.
     let sent = check(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)?;
@@ -443,10 +444,18 @@ pub fn hang_up(socket: BorrowedFd) -> Result<()> {
 /// Receives one byte, and the descriptor that came with it; `None` at end of file.
 ///
 /// # Errors
-/// EMFILE: a descriptor came, and there was no number for it (unix(7), MSG_CTRUNC); it is lost.
+/// As [`receive_with_fds`].
 pub fn receive(socket: BorrowedFd) -> Result<Option<(u8, Option<OwnedFd>)>> {
+    Ok(receive_with_fds(socket)?.map(|(byte, [fd])| (byte, fd)))
+}
+
+/// Receives one byte, and up to N descriptors that came with it; `None` at end of file.
+///
+/// # Errors
+/// EMFILE: a descriptor came, and there was no number or no room for it (unix(7), MSG_CTRUNC); it is lost.
+pub fn receive_with_fds<const N: usize>(socket: BorrowedFd) -> Result<Option<(u8, [Option<OwnedFd>; N])>> {
     let mut byte = 0u8;
-    let (mut control, mut data) = (one_fd(-1), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
+    let (mut control, mut data) = (Rights::new([-1; N]), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
     let mut message = message(&mut data, &mut control);
     let n = loop {
         // SAFETY: `message` refers to live, writable buffers of the lengths given.
@@ -455,21 +464,25 @@ pub fn receive(socket: BorrowedFd) -> Result<Option<(u8, Option<OwnedFd>)>> {
             received => break received?,
         }
     };
+    let came = message.msg_controllen > size_of::<libc::cmsghdr>() as _ && control.header.cmsg_type == libc::SCM_RIGHTS;
+    let bytes = if came { control.header.cmsg_len as usize - size_of::<libc::cmsghdr>() } else { 0 };
+    let mut fds = [const { None }; N];
+    for (fd, number) in fds.iter_mut().zip(control.fds).take(bytes / size_of::<RawFd>()) {
+        *fd = Some(owned(number.into())?);
+    }
     if message.msg_flags & libc::MSG_CTRUNC != 0 {
         return Err(super::Errno::EMFILE);
     }
-    let has_fd = message.msg_controllen >= ONE_FD as _ && control.header.cmsg_type == libc::SCM_RIGHTS && control.fd >= 0;
-    let fd = if has_fd { Some(owned(control.fd.into())?) } else { None };
-    Ok((n == 1).then_some((byte, fd)))
+    Ok((n == 1).then_some((byte, fds)))
 }
 
-fn message(data: &mut libc::iovec, control: &mut OneFd) -> libc::msghdr {
+fn message<const N: usize>(data: &mut libc::iovec, control: &mut Rights<N>) -> libc::msghdr {
     // SAFETY: `struct msghdr` is plain data, valid when zeroed.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = data;
     message.msg_iovlen = 1;
     message.msg_control = ptr::from_mut(control).cast();
-    message.msg_controllen = size_of::<OneFd>() as _;
+    message.msg_controllen = Rights::<N>::LENGTH as _;
     message
 }
 
@@ -526,6 +539,16 @@ pub enum State {
     Open,
 }
 
+impl State {
+    fn of(polled: &libc::pollfd) -> State {
+        match polled.revents {
+            0 => State::Open,
+            events if events & libc::POLLIN != 0 => State::Input,
+            _ => State::End,
+        }
+    }
+}
+
 /// poll(2) for input, or for the end, for about so many milliseconds (-1: without end).
 pub fn state(fd: BorrowedFd, milliseconds: i32) -> Result<State> {
     let mut set = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -533,9 +556,20 @@ pub fn state(fd: BorrowedFd, milliseconds: i32) -> Result<State> {
         // SAFETY: `set` is one live struct pollfd.
         match done(unsafe { libc::poll(&raw mut set, 1, milliseconds) }.into()) {
             Err(super::Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-            Ok(()) if set.revents & libc::POLLIN != 0 => return Ok(State::Input),
-            Ok(()) => return Ok(if set.revents != 0 { State::End } else { State::Open }),
+            polled => return polled.map(|()| State::of(&set)),
+        }
+    }
+}
+
+/// The same of several, until there is one that is not [`State::Open`].
+pub fn states(fds: &[BorrowedFd]) -> Result<Vec<State>> {
+    let one = |fd: &BorrowedFd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut set: Vec<libc::pollfd> = fds.iter().map(one).collect();
+    loop {
+        // SAFETY: `set` is live and as long as said.
+        match done(unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, -1) }.into()) {
+            Err(super::Errno::EINTR) => {}
+            polled => return polled.map(|()| set.iter().map(State::of).collect()),
         }
     }
 }

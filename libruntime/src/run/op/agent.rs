@@ -14,8 +14,10 @@ use std::time::Duration;
 struct Letter<'a> {
     socket: BorrowedFd<'a>,
     text: &'a [u8],
+    /// Goes along.
+    space: Option<BorrowedFd<'a>>,
     /// It answers.
-    looks: bool,
+    answers: bool,
 }
 
 /// What a thread does it with.
@@ -27,6 +29,14 @@ struct Messenger<'a> {
     step: u16,
 }
 
+/// Through the host's /proc: the container may have none.
+pub(super) fn lend(own_network: bool, child: &mut Child) -> Result<()> {
+    let agent = child.agent.as_mut().ok_or(Errno::EBADF)?;
+    let space = if own_network { c"/proc/self/ns/net" } else { c"/proc/self/ns/user" };
+    agent.space = Some(file::open_at(file::cwd(), space, libc::O_RDONLY)?);
+    Ok(())
+}
+
 pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, sends: bool, child: &mut Child) -> Result<()> {
     // No memory is given back here, and what is closed `tell` closes.
     let mut agent = ManuallyDrop::new(child.agent.take().ok_or(Errno::EBADF)?);
@@ -34,7 +44,8 @@ pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, sends: bool, ch
     file::rewind(agent.message.as_fd())?;
     let length = file::read(agent.message.as_fd(), &mut agent.text)?;
     let text = agent.text.get(..length).ok_or(Errno::EPROTO)?;
-    let letter = Letter { socket: agent.socket.as_fd(), text, looks: agent.looks };
+    let space = agent.space.as_ref().map(AsFd::as_fd);
+    let letter = Letter { socket: agent.socket.as_fd(), text, space, answers: agent.answers };
     if sends {
         return tell(&letter, ManuallyDrop::new(load()?).as_fd());
     }
@@ -63,21 +74,26 @@ fn deliver(messenger: &Messenger) {
 
 /// One state in one connection, which ends with it.
 fn tell(letter: &Letter, listener: BorrowedFd) -> Result<()> {
-    match file::send_with_fd(letter.socket, listener, letter.text) {
+    let sent = match letter.space {
+        Some(space) => file::send_with_fds(letter.socket, [listener, space], letter.text),
+        None => file::send_with_fds(letter.socket, [listener], letter.text),
+    };
+    match sent {
         // Whoever has gone has said why; whoever has not is not to be waited for.
-        Err(Errno::EPIPE) if letter.looks => file::hang_up(letter.socket)?,
+        Err(Errno::EPIPE) if letter.answers => file::hang_up(letter.socket)?,
         sent => sent?,
     }
-    if letter.looks {
-        looked(letter.socket)?;
+    if letter.answers {
+        answer(letter.socket)?;
     }
     file::hang_up(letter.socket)?;
     file::close_copy(letter.socket)?;
+    letter.space.map_or(Ok(()), file::close_copy)?;
     file::close_copy(listener)
 }
 
-/// What the broker answers when it has looked: 0, or the errno why it could not.
-fn looked(socket: BorrowedFd) -> Result<()> {
+/// What a broker says when it is there: 0, or the errno why it is not.
+fn answer(socket: BorrowedFd) -> Result<()> {
     let mut errno = [0; 4];
     match (file::read(socket, &mut errno)?, i32::from_ne_bytes(errno)) {
         (4, 0) => Ok(()),
