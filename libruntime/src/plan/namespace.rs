@@ -27,7 +27,7 @@ const TIME: u64 = libc::CLONE_NEWTIME as u64;
 const FIRST: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64;
 
 const UNBINDABLE: u64 = 1 << 17;
-const PRIVATE: u64 = 1 << 18;
+pub(super) const PRIVATE: u64 = 1 << 18;
 const SLAVE: u64 = 1 << 19;
 const SHARED: u64 = 1 << 20;
 
@@ -108,9 +108,7 @@ fn spaces(draft: &mut Draft, linux: &Linux) -> Spaces {
             None => spaces.new |= flag,
         }
     }
-    if !spaces.own(libc::CLONE_NEWNS) {
-        draft.refuse("linux.namespaces", "a mount namespace is required");
-    }
+    draft.chroots = !spaces.own(libc::CLONE_NEWNS);
     spaces
 }
 
@@ -137,6 +135,12 @@ fn propagation(draft: &mut Draft, linux: &Linux) {
     let Some((_, flag)) = PROPAGATION.iter().find(|(name, _)| *name == word) else {
         return draft.refuse(place, format!("`{word}` is not a propagation type"));
     };
+    if draft.chroots {
+        if *flag != PRIVATE {
+            draft.refuse(place, format!("`{word}` needs a mount namespace: outside of one the root is private"));
+        }
+        return;
+    }
     let taken_over = if *flag == UNBINDABLE { PRIVATE } else { *flag };
     draft.step(Stage::Propagation, Op::Propagation { flag: taken_over, recursive: true }, place);
     if *flag == SHARED {
