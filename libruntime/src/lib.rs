@@ -38,6 +38,7 @@
 #![deny(unsafe_code)]
 
 pub mod annotation;
+mod argument;
 pub mod bpf;
 pub mod bridge;
 pub mod broker;
