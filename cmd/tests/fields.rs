@@ -840,6 +840,130 @@ mod propagation {
     }
 }
 
+/// Without a mount namespace: the container is in the runtime's, where nobody sees its mounts.
+mod no_mount_namespace {
+    use super::*;
+
+    /// Whether this kernel has it, and we may use it.
+    fn possible() -> bool {
+        let possible =
+            root() && !Bundle::new("true").with("/linux/namespaces", json!([])).run("codexrun").err.contains("Linux 6.15");
+        if !possible {
+            eprintln!("skipped: needs Linux 6.15");
+        }
+        possible
+    }
+
+    fn bundle(script: &str) -> Bundle {
+        let sysfs = json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]});
+        Bundle::new(script).with("/linux/namespaces", json!([])).mount(sysfs)
+    }
+
+    /// Runs `script` in a mount namespace in which everything is shared, as on most hosts; `$@` is `codexrun run`. What was mounted there
+    /// before and is not afterwards, and the other way round, is said behind what it says itself.
+    fn on_a_shared_host(bundle: &Bundle, script: &str) -> String {
+        let inner = bundle.command("codexrun");
+        let script = format!(
+            "mount -t tmpfs t {dir}/v && mount --bind {dir}/rootfs {dir}/rootfs && mount --make-rshared / || exit
+             mounts() {{ cut -d' ' -f 4- /proc/self/mountinfo | sort; }}
+             mounts > {dir}/before; {script}; mounts | diff {dir}/before -",
+            dir = bundle.dir.path().display(),
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "bash", "-c", &script, "sh"]);
+        let said = Said::of(&command.arg(inner.get_program()).args(inner.get_args()).output().unwrap());
+        said.out + &said.err
+    }
+
+    fn volume(bundle: Bundle) -> Bundle {
+        let dir = bundle.dir.path().join("v");
+        fs::create_dir(&dir).unwrap();
+        bundle.mount(json!({"destination": "/v", "type": "bind", "source": dir, "options": ["rbind"]}))
+    }
+
+    #[test]
+    fn the_mounts_are_the_containers_alone() {
+        if !possible() {
+            return;
+        }
+        let masks = "cat /proc/kcore | wc -c; ls /proc/irq | wc -l; touch /proc/sys/x /sys/x 2>/dev/null || echo no";
+        let script = format!("readlink /proc/self/ns/mnt; wc -l < /proc/mounts; test -c /dev/null && echo dev; {masks}");
+        let bundle = bundle(&script).with("/linux/maskedPaths", json!(["/proc/kcore", "/proc/irq"]));
+        let said = bundle.with("/linux/readonlyPaths", json!(["/proc/sys"])).run("codexrun");
+        let ours = fs::read_link("/proc/self/ns/mnt").unwrap();
+        assert_eq!(said.out, format!("{}\n0\ndev\n0\n0\nno\n", ours.display()), "{}", said.err);
+        assert!(said.err.contains("warning: config.json: linux.namespaces: without a mount namespace"), "{}", said.err);
+    }
+
+    #[test]
+    fn a_shared_host_sees_none_of_them_and_they_see_none_of_its() {
+        if !possible() {
+            return;
+        }
+        let seen =
+            "echo up > /v/up; while ! test -e /v/go; do sleep 0.01; done; ls -d /v/later/mark /bin/mark 2>/dev/null; echo end";
+        let bundle = volume(bundle(seen));
+        let dir = bundle.dir.path().display().to_string();
+        let script = format!(
+            "mkdir {dir}/v/later; \"$@\" 2>/dev/null & while ! test -e {dir}/v/up; do sleep 0.01; done; mounts | diff {dir}/before -; \
+             for at in v/later rootfs/bin; do mount -t tmpfs later {dir}/$at; touch {dir}/$at/mark; done; touch {dir}/v/go; wait; \
+             umount {dir}/v/later {dir}/rootfs/bin"
+        );
+        assert_eq!(on_a_shared_host(&bundle, &script), "end\n");
+    }
+
+    #[test]
+    fn nothing_stays_when_codexrun_is_killed_at_any_moment() {
+        if !possible() {
+            return;
+        }
+        let bundle = volume(bundle("sleep 1000"));
+        // The container outlives a runtime that is killed when it runs already: its cgroup, or its own SIGKILL, is who ends it.
+        let bundle = bundle.with("/annotations", json!({"dev.codexrun.die-with-parent": "true"}));
+        let script = "for n in $(seq 40); do \"$@\" 2>/dev/null & p=$!; sleep 0.0$((RANDOM % 60 + 10)); kill -9 $p; wait $p; \
+                      \"$1\" \"$2\" \"$3\" delete --force \"${!#}\" >/dev/null 2>&1; done 2>/dev/null";
+        assert_eq!(on_a_shared_host(&bundle, script), "");
+    }
+
+    /// What is held open outside of the new root leads to the tree's own, which lies in nothing; the way by a namespace takes CAP_SYS_ADMIN.
+    #[test]
+    fn chroot_leads_nowhere() {
+        if !possible() {
+            return;
+        }
+        let inner = json!({"destination": "/tmp/proc", "type": "proc", "source": "proc"});
+        let caps = json!(["CAP_SYS_CHROOT"]);
+        let bundle = bundle("")
+            .mount(inner)
+            .with("/process/capabilities", json!({"bounding": caps, "effective": caps, "permitted": caps}));
+        let escape = format!(
+            "mkdir /tmp/bin; cat /bin/busybox > /tmp/bin/busybox; busybox chmod 755 /tmp/bin/busybox; exec 3< /; \
+             climb='cd -P /proc/self/fd/3/../../../..; busybox ls -d .{}/config.json bin/sh 2>&-'; \
+             busybox chroot /tmp /bin/busybox sh -c \"$climb\"; exec 2>/dev/null; \
+             busybox nsenter --mount=/proc/1/ns/mnt true || busybox nsenter --mount=/proc/self/ns/mnt true || echo no; \
+             busybox unshare -m true || busybox unshare -Ur true || echo no",
+            bundle.dir.path().display()
+        );
+        let said = bundle.with("/process/args", json!(["sh", "-c", escape])).run("codexrun");
+        assert_eq!(said.out, "bin/sh\nno\nno\n", "{}", said.err);
+    }
+
+    #[test]
+    fn the_runtimes_own_mount_namespace_is_not_joined_by_path() {
+        if !root() {
+            return;
+        }
+        let path = Path::new("/proc/self/ns/mnt");
+        let bundle = Bundle::new("true").joining(&[("mount", path)]);
+        fs::create_dir(bundle.dir.path().join("v")).unwrap();
+        let said = on_a_shared_host(&bundle, "\"$@\"");
+        assert!(
+            said.contains("linux.namespaces[4].path: `/proc/self/ns/mnt` is the runtime's own") && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+}
+
 mod users {
     use super::*;
 

@@ -409,6 +409,31 @@ fn exec_takes_a_process_from_a_file_and_goes_on_detached() {
 }
 
 #[test]
+fn exec_follows_a_container_without_a_mount_namespace_into_its_own_root_alone() {
+    let script = "cat /bin/busybox > /tmp/busybox; busybox chmod 755 /tmp/busybox; while ! busybox test -e /go; do sleep 0.01; done; \
+                  exec busybox chroot /tmp /busybox sleep 1000";
+    let Some(place) = Place::new(script).filter(|_| nix::unistd::getuid().is_root()) else { return };
+    place.edit(|spec| {
+        spec["linux"]["namespaces"] = json!([{"type": "pid"}]);
+        let set = json!(["CAP_SYS_CHROOT"]);
+        spec["process"]["capabilities"] = json!({"bounding": set, "effective": set, "permitted": set});
+    });
+    let created = place.create();
+    if created.err.contains("Linux 6.15") {
+        return eprintln!("skipped: needs Linux 6.15");
+    }
+    assert_eq!((created.code, place.ok(&["start", ID])), (0, String::new()), "{created:?}");
+    let ours = fs::read_link("/proc/self/ns/mnt").unwrap();
+    let seen = place.ok(&["exec", ID, "sh", "-c", "readlink /proc/self/ns/mnt; ls /"]);
+    assert_eq!(seen, format!("{}\nbin\ndev\nproc\ntmp\n", ours.display()));
+    // Where the first process has gone, it may have gone into the host's.
+    fs::write(place.path("b/rootfs/go"), "").unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while place.codexrun(&["exec", ID, "/bin/true"]).code == 0 && Instant::now() < end {}
+    place.fails(&["exec", ID, "/busybox", "true"], 255, "has another root by now");
+}
+
+#[test]
 fn exec_gives_a_terminal_of_the_container() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     place.started();

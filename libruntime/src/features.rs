@@ -136,7 +136,7 @@ fn in_kernel(flag: &str) -> bool {
     program.is_some_and(|program| sys::process::takes_seccomp_flags(program.flags))
 }
 
-/// Every plan needs a mount namespace, and a list has each once.
+/// With a mount namespace, which a user namespace needs; a list has each once.
 fn namespaces(typ: &str) -> Value {
     match typ {
         "mount" => json!([{ "type": "mount" }]),

@@ -59,6 +59,7 @@ pub fn losses(spec: &Spec, other: Other) -> Vec<Loss> {
     losses.extend(landlock(spec));
     losses.extend(alone(spec));
     losses.extend(given_up(spec));
+    losses.extend(mounts_outside(spec));
     losses.extend(device(&json, other));
     losses.extend(version(spec, other));
     losses.extend(no_root_id(spec, other));
@@ -174,6 +175,14 @@ fn given_up(spec: &Spec) -> Option<Loss> {
     let list = spec.annotations().as_ref()?.get(annotation::LOST)?;
     let names: Vec<String> = serde_json::from_str(list).ok()?;
     Some(loss(annotated(annotation::LOST), names.join(", "), "given up, as the policy accepts (`accept_loss`)"))
+}
+
+/// Both make them where they are themselves.
+fn mounts_outside(spec: &Spec) -> Option<Loss> {
+    let consequence = "the mounts are made on the host, and stay there";
+    let any = spec.linux().is_some() && spec.mounts().as_ref().is_some_and(|mounts| !mounts.is_empty());
+    (any && plan::stays_in_mount_namespace(spec))
+        .then(|| loss("linux.namespaces", "mounts without a mount namespace", consequence))
 }
 
 /// As root runc confines devices by a cgroup, also for a container that asks for none.
@@ -370,12 +379,20 @@ mod tests {
             "ociVersion": "1.2.0",
             "domainname": "d",
             "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "ioPriority": { "class": "IOPRIO_CLASS_IDLE" } },
-            "linux": { "uidMappings": [{ "containerID": 1000, "hostID": 1000, "size": 1 }] },
+            "linux": { "namespaces": [{ "type": "mount" }], "uidMappings": [{ "containerID": 1000, "hostID": 1000, "size": 1 }] },
             "mounts": [{ "destination": "/", "source": "/", "options": ["rbind"] }],
         });
         assert_eq!(lost(spec.clone(), Other::Runc), ["domainname", "process.ioPriority", "linux.uidMappings"]);
         assert_eq!(lost(spec, Other::Crun), ["process.ioPriority", "ociVersion", "mounts[0]"]);
         assert_eq!(lost(json!({ "ociVersion": "x", "root": { "path": "/" } }), Other::Crun), ["root.path"]);
+    }
+
+    #[test]
+    fn without_a_mount_namespace_the_others_mount_on_the_host() {
+        let spec = json!({ "ociVersion": "1.0.2", "mounts": [{ "destination": "/proc" }], "linux": { "namespaces": [{ "type": "pid" }] } });
+        for other in [Other::Runc, Other::Crun] {
+            assert_eq!(lost(spec.clone(), other), ["linux.namespaces"]);
+        }
     }
 
     #[test]

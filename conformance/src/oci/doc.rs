@@ -30,6 +30,8 @@ const REASONS: &[(&str, &str)] = &[
     ("exec.oom-score-adj", "runc 1.1.5 ignores it in a process file"),
     ("exec.rlimits", "runc 1.1.5 loses the soft limit where the caller may not raise it again"),
     ("linux.namespaces.time", "runc 1.1.5 is older than time namespaces (1.2.0 of the specification) and refuses them"),
+    ("linux.namespaces.inherited.mount", "runc 1.1.5 makes the container's mounts on the host, and leaves them there"),
+    ("linux.namespaces.inherited.escape", "runc 1.1.5 calls chroot(2) where the host lies above"),
     ("linux.namespaces.path.absolute", "runc 1.1.5 takes a relative path"),
     ("linux.devices.mismatch", "runc 1.1.5 leaves alone whatever lies there"),
     ("linux.devices.required", "runc 1.1.5 takes a device without a path or a type"),

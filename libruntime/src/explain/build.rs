@@ -43,7 +43,7 @@ fn path(text: &CStr) -> PathBuf {
 impl Build<'_, '_> {
     fn step(&mut self, op: &Op) -> Result<()> {
         match op {
-            Op::Root(root) => self.root(root),
+            Op::Root(root) | Op::Tree(root) => self.root(root),
             Op::Mkdir { at, mode } => self.node(at, Kind::Dir, *mode),
             Op::Touch(at) => self.node(at, Kind::File, 0o644),
             Op::Symlink { at, target } => self.node(at, Kind::Link(path(target)), 0o777),
@@ -73,8 +73,10 @@ impl Build<'_, '_> {
             Op::MapSelf(_) | Op::NestUser(_) | Op::Unshare(_) | Op::Lend { .. } | Op::BecomeRoot | Op::Time(_) | Op::Loopback => {
                 Ok(())
             }
-            Op::Sysctl { .. } | Op::Propagation { .. } | Op::OpenNull(_) | Op::Pivot { .. } | Op::Hostname(_) => Ok(()),
-            Op::Domainname(_) | Op::OomScore(_) | Op::Rlimit { .. } | Op::Scheduler(_) | Op::IoPriority(_) => Ok(()),
+            Op::Sysctl { .. } | Op::Propagation { .. } | Op::OpenNull(_) | Op::Pivot { .. } | Op::Chroot | Op::JoinRoot => Ok(()),
+            Op::Hostname(_) | Op::Domainname(_) | Op::OomScore(_) | Op::Rlimit { .. } | Op::Scheduler(_) | Op::IoPriority(_) => {
+                Ok(())
+            }
             Op::Affinity(_) | Op::MemoryPolicy { .. } | Op::Personality(_) | Op::OpenProc | Op::Label(_) => Ok(()),
             Op::Keyring | Op::Groups { .. } | Op::KeepCapabilities | Op::Gid(_) | Op::Uid(_) | Op::Bounding { .. } => Ok(()),
             Op::Capabilities { .. } | Op::Undumpable | Op::Chdir(_) | Op::NoNewPrivs | Op::CloexecFrom(_) => Ok(()),

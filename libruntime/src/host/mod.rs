@@ -1,6 +1,7 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
 pub mod cgroup;
+mod mounts;
 pub mod namespaces;
 pub mod resctrl;
 
@@ -33,6 +34,9 @@ pub struct Host {
     /// open_tree_attr(2), Linux 6.15, looked for only when a spec binds a tree; otherwise open_tree(2) and mount_setattr(2), with the
     /// same effect.
     pub open_tree_attr: bool,
+    /// A mount may be attached to a tree that is attached nowhere (Linux 6.15; CAP_SYS_ADMIN); looked for only when a spec has no mount
+    /// namespace.
+    pub trees: bool,
     /// Somebody may answer for a filter's calls (Linux 5.19, and nothing that forbids it); looked for only when a spec wants it.
     pub listener: bool,
     /// AppArmor is on.
@@ -114,6 +118,7 @@ impl Host {
             mknod: effective & CAP_MKNOD != 0 && initial,
             last_capability: process::last_capability().map_err(unknown("the capabilities of this kernel"))?,
             open_tree_attr: false,
+            trees: false,
             listener: false,
             apparmor: fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
             selinux: fact("/sys/fs/selinux/enforce")?.is_some(),
@@ -137,7 +142,8 @@ impl Host {
         let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
         let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
         let listener = plan::annotation_of(spec, annotation::UNIX_SOCKETS).is_some() && can_answer()?;
-        Ok(Host { cgroups, resctrl, open_tree_attr, listener, ..Host::probe()? })
+        let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere();
+        Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, ..Host::probe()? })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -151,6 +157,7 @@ impl Host {
             mknod: uid == 0,
             last_capability: 40,
             open_tree_attr: true,
+            trees: true,
             listener: true,
             apparmor: false,
             selinux: false,

@@ -64,7 +64,12 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
     draft.step(Stage::Join, Op::Undumpable, "exec");
     // A change of credentials may undo it (proc(5), /proc/sys/fs/suid_dumpable).
     draft.step(Stage::GuardAgain, Op::Undumpable, "exec");
-    draft.step(Stage::Join, Op::Join(flags), origin);
+    if flags != 0 {
+        draft.step(Stage::Join, Op::Join(flags), origin);
+    }
+    if flags & libc::CLONE_NEWNS as u64 == 0 {
+        draft.step(Stage::Join, Op::JoinRoot, "root.path");
+    }
     if flags & libc::CLONE_NEWPID as u64 != 0 {
         draft.step(Stage::Join, Op::Descend, origin);
         draft.step(Stage::Join, Op::Wait(Sync::Joined), origin);

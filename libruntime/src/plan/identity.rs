@@ -133,6 +133,12 @@ pub(super) fn may_look_into_others(process: &Process) -> bool {
     powers.into_iter().any(|power| (sets.bounding | sets.permitted) >> number(power) & 1 == 1)
 }
 
+/// Whether a process may leave its root for that of its mount namespace (setns(2)).
+pub(super) fn may_join_mounts(process: &Process) -> bool {
+    let sets = Sets::of(process);
+    (sets.bounding | sets.permitted) >> number(Capability::SysAdmin) & 1 == 1
+}
+
 fn capabilities(draft: &mut Draft, sets: &Sets, bounding: bool) {
     let place = "process.capabilities";
     if bounding {

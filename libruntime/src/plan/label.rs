@@ -1,5 +1,5 @@
 //! `process.apparmorProfile`, `process.selinuxLabel`, `linux.mountLabel`: what a security module is to make of the process and of
-//! its mounts. Where the module is not on, nothing would hold the process to it, so that the field is refused.
+//! its mounts. Where the module is not on, nothing would hold the process to it, so that the label of a process is refused.
 
 use super::Draft;
 use super::op::{Label, Op};
@@ -39,7 +39,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
 pub(super) fn of_mount(draft: &mut Draft, spec: &Spec) -> Option<String> {
     let label = spec.linux().as_ref()?.mount_label().clone().filter(|label| !label.is_empty())?;
     if !draft.host.selinux {
-        draft.refuse("linux.mountLabel", format!("`{label}` cannot be applied: the kernel does not run SELinux"));
+        // Alone it confines nobody: the label of the process does, and is refused.
+        let what = format!("no mount has the label `{label}`: the kernel does not run SELinux");
+        draft.warnings.push(format!("config.json: linux.mountLabel: {what}"));
+        return None;
     }
     Some(label)
 }

@@ -5,6 +5,7 @@ mod alone;
 mod broker;
 pub mod cgroup;
 mod check;
+mod chroot;
 mod device;
 #[cfg(test)]
 mod every;
@@ -127,6 +128,7 @@ impl Plan {
         let mut draft = Draft::new(bundle, host, options);
         check::spec(&mut draft, spec);
         let maps = namespace::plan(&mut draft, spec);
+        chroot::plan(&mut draft, spec);
         let mut warnings = cgroup::plan(&mut draft, spec);
         resctrl::plan(&mut draft, spec);
         netdevice::plan(&mut draft, spec);
@@ -159,7 +161,7 @@ impl Plan {
 
     /// Whether the process sees the caller's mounts.
     pub fn makes_no_mounts(&self) -> bool {
-        !self.child.iter().any(|step| matches!(step.op, Op::Root(_) | Op::Join(_)))
+        !self.child.iter().any(|step| matches!(step.op, Op::Root(_) | Op::Tree(_) | Op::Join(_) | Op::JoinRoot))
     }
 
     /// The program, for those who prepare its arguments before the clone.
@@ -191,6 +193,8 @@ struct Draft<'a> {
     init: bool,
     /// The host's mounts stay shared with the host.
     shared: bool,
+    /// There is no mount namespace: the root is entered by chroot(2).
+    chroots: bool,
     /// How the host's mounts are taken over: MS_PRIVATE, MS_SLAVE or MS_SHARED.
     taken_over: u64,
     /// A bind that says nothing of propagation is private, whatever they are.
@@ -237,6 +241,7 @@ impl<'a> Draft<'a> {
             wall: None,
             init: says(annotation::INIT, "reaper"),
             shared: false,
+            chroots: false,
             taken_over: 0,
             apart: false,
             layers: 0,
@@ -260,12 +265,14 @@ impl<'a> Draft<'a> {
         value.map_err(|e| self.errors.push(e.at(place))).ok()
     }
 
-    /// A place inside the container, resolved as the spec's annotation says.
+    /// A place inside the container, resolved as the spec's annotation says; without a mount namespace behind no link, as places are
+    /// judged by their names then.
     fn at(&mut self, place: &str, path: &std::path::Path) -> Option<place::At> {
         if self.room == 0 {
             return None;
         }
-        let at = place::At::new(path, self.resolve, self.own_root);
+        let resolve = if self.chroots { Resolve::NoLinks } else { self.resolve };
+        let at = place::At::new(path, resolve, self.own_root);
         let at = self.take(place, at)?;
         self.room = self.room.saturating_sub(at.weight());
         if self.room == 0 {
@@ -375,6 +382,11 @@ pub fn annotation_of<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
 pub fn capabilities() -> Vec<String> {
     // The crate's own `Display` leaves `CAP_` out.
     identity::all().iter().map(|capability| format!("CAP_{capability}")).collect()
+}
+
+/// Whether the container stays in the runtime's mount namespace.
+pub fn stays_in_mount_namespace(spec: &Spec) -> bool {
+    chroot::is_asked(spec)
 }
 
 /// Whether a whole tree of mounts of the host's is bound.

@@ -29,19 +29,20 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         draft.step(Stage::RootAttr, Op::RootAttr(attr), "root.readonly");
     }
-    let (layers, shared) = (draft.layers, draft.shared);
-    draft.step(Stage::Pivot, Op::Pivot { layers, shared }, "root.path");
+    let pivot = Op::Pivot { layers: draft.layers, shared: draft.shared };
+    draft.step(Stage::Pivot, if draft.chroots { Op::Chroot } else { pivot }, "root.path");
 }
 
 fn root(draft: &mut Draft, rootfs: &Rootfs) {
+    let op = if draft.chroots { Op::Tree } else { Op::Root };
     match rootfs {
         Rootfs::Dir(path) => {
             if let Some(path) = draft.take("root.path", c_path(path)) {
-                draft.step(Stage::Rootfs, Op::Root(Root::Dir(path)), "root.path");
+                draft.step(Stage::Rootfs, op(Root::Dir(path)), "root.path");
             }
         }
         Rootfs::Skeleton(skeleton) => {
-            draft.step(Stage::Rootfs, Op::Root(Root::Memory), "root.path");
+            draft.step(Stage::Rootfs, op(Root::Memory), "root.path");
             self::skeleton(draft, skeleton);
         }
     }
@@ -151,7 +152,7 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
     };
     let prepared = super::idmap::plan(draft, place, mount, options.idmap, &source, follow, recursive);
     let mut attrs = options.attrs;
-    let one_call = draft.host.open_tree_attr && recursive && follow != Follow::None && !attrs.tree.is_empty();
+    let one_call = draft.host.open_tree_attr && !draft.chroots && recursive && follow != Follow::None && !attrs.tree.is_empty();
     attrs.one_call = one_call && prepared.is_none();
     draft.step(Stage::Mounts, Op::Bind(Bind { source, follow, recursive, prepared, attrs, at }), place);
 }
@@ -206,6 +207,12 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
         keep.or_else(|| KERNELS.iter().position(|(fs, point)| *fs == typ && *point == at.path.as_c_str()).map(|n| SHARED + n));
     let mode_of_target = typ == "tmpfs" && keep.is_none() && !draft.own_root && options.data.iter().all(|(key, _)| key != "mode");
     let too_long = parameters.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST));
+    if too_long && draft.chroots {
+        return draft.refuse(
+            format!("{place}.options"),
+            format!("a value of more than {LONGEST} bytes needs a mount namespace (mount(2))"),
+        );
+    }
     let data = if too_long { draft.take(place, data(&options.data)) } else { None };
     let ordinary = matches!(typ, "proc" | "sysfs") && at.parents.is_empty();
     // What masks and LSM labels rely on is at its own place, not where the image's link leads (CVE-2019-19921, CVE-2023-27561).

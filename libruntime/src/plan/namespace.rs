@@ -27,7 +27,7 @@ const TIME: u64 = libc::CLONE_NEWTIME as u64;
 const FIRST: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64;
 
 const UNBINDABLE: u64 = 1 << 17;
-const PRIVATE: u64 = 1 << 18;
+pub(super) const PRIVATE: u64 = 1 << 18;
 const SLAVE: u64 = 1 << 19;
 const SHARED: u64 = 1 << 20;
 
@@ -108,9 +108,7 @@ fn spaces(draft: &mut Draft, linux: &Linux) -> Spaces {
             None => spaces.new |= flag,
         }
     }
-    if !spaces.own(libc::CLONE_NEWNS) {
-        draft.refuse("linux.namespaces", "a mount namespace is required");
-    }
+    draft.chroots = !spaces.own(libc::CLONE_NEWNS);
     spaces
 }
 
@@ -136,7 +134,7 @@ fn names(draft: &mut Draft, spec: &Spec) {
 fn propagation(draft: &mut Draft, spec: &Spec, linux: &Linux) {
     let place = "linux.rootfsPropagation";
     let said = linux.rootfs_propagation().as_deref().filter(|w| !w.is_empty());
-    if let Some(i) = super::mount::first_peer(spec).filter(|_| said.is_none()) {
+    if let Some(i) = super::mount::first_peer(spec).filter(|_| said.is_none() && !draft.chroots) {
         let place = format!("mounts[{i}].options");
         (draft.taken_over, draft.apart) = (SLAVE, true);
         draft.step(Stage::Propagation, Op::Propagation { flag: SLAVE, recursive: true }, &place);
@@ -146,6 +144,13 @@ fn propagation(draft: &mut Draft, spec: &Spec, linux: &Linux) {
     let Some((_, flag)) = PROPAGATION.iter().find(|(name, _)| *name == word) else {
         return draft.refuse(place, format!("`{word}` is not a propagation type"));
     };
+    if draft.chroots {
+        draft.taken_over = PRIVATE;
+        if *flag != PRIVATE {
+            draft.refuse(place, format!("`{word}` needs a mount namespace: outside of one the root is private"));
+        }
+        return;
+    }
     draft.taken_over = if *flag == UNBINDABLE { PRIVATE } else { *flag };
     draft.step(Stage::Propagation, Op::Propagation { flag: draft.taken_over, recursive: true }, place);
     if *flag == SHARED {

@@ -56,6 +56,9 @@ pub enum Op {
     },
     /// The new root, attached over `/` until the pivot.
     Root(Root),
+    /// The new root, attached nowhere, of a process that stays in the caller's mount namespace. Every later copy of a mount of the
+    /// host's is private at once.
+    Tree(Root),
     /// An empty directory of the root in memory.
     Mkdir {
         /// Where.
@@ -152,6 +155,8 @@ pub enum Op {
         /// The host's mounts are shared with the host: what is unmounted here must stay there.
         shared: bool,
     },
+    /// chroot(2) into [`Op::Tree`], of which no descriptor is kept.
+    Chroot,
     /// sethostname(2).
     Hostname(Vec<u8>),
     /// setdomainname(2).
@@ -233,6 +238,8 @@ pub enum Op {
     CloexecFrom(u32),
     /// setns(2) of these CLONE_NEW* namespaces of the container's first process.
     Join(u64),
+    /// chroot(2) into the root of the container's first process: with the caller's mount namespace [`Op::Join`] does not bring it.
+    JoinRoot,
     /// Forks into the pid namespace that was joined; the caller tells the parent who the new process is, and leaves.
     Descend,
     /// A terminal of the container that was joined: its devpts, its master to the parent, its other end for stdio.

@@ -64,6 +64,8 @@ impl fmt::Display for Op {
             Op::Propagation { flag, recursive: false } => write!(f, "set propagation {} of / alone", propagation(*flag)),
             Op::Root(Root::Memory) => write!(f, "make the root in memory"),
             Op::Root(Root::Dir(path)) => write!(f, "make the root from {}", text(path)),
+            Op::Tree(Root::Memory) => write!(f, "make the root in memory, attached nowhere"),
+            Op::Tree(Root::Dir(path)) => write!(f, "make the root from {}, private and attached nowhere", text(path)),
             Op::Mkdir { at, mode } => write!(f, "mkdir {at} {mode:04o}"),
             Op::Touch(at) => write!(f, "touch {at}"),
             Op::Symlink { at, target } => write!(f, "symlink {at} → {}", text(target)),
@@ -93,6 +95,7 @@ impl fmt::Display for Op {
                 write!(f, "pivot")?;
                 if *layers == 0 { Ok(()) } else { write!(f, ", detach {layers} below") }
             }
+            Op::Chroot => write!(f, "chroot into it"),
             Op::Hostname(name) => write!(f, "set hostname {}", String::from_utf8_lossy(name)),
             Op::Domainname(name) => write!(f, "set domainname {}", String::from_utf8_lossy(name)),
             Op::OomScore(score) => write!(f, "set oom_score_adj {}", text(score)),
@@ -128,6 +131,7 @@ impl fmt::Display for Op {
             Op::NoNewPrivs => write!(f, "set no_new_privs"),
             Op::CloexecFrom(first) => write!(f, "set close-on-exec from {first}"),
             Op::Join(flags) => write!(f, "join{}", namespaces(*flags)),
+            Op::JoinRoot => write!(f, "chroot into the root of the container"),
             Op::Descend => write!(f, "fork into the pid namespace; tell the parent"),
             Op::Terminal { .. } => write!(f, "open a terminal of the container, master to the parent"),
             Op::Stdio => write!(f, "make the terminal standard input, output and error"),

@@ -54,7 +54,6 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("/process/args", json!([]), "process.args: is empty: there is nothing to run"),
         ("/process/args", json!(["a", "b\0c"]), "process.args: `b\0c` contains a NUL byte"),
         ("/hostname", json!("x"), "hostname: `x` needs a uts namespace"),
-        ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces: a mount namespace is required"),
         ("/annotations", json!({"dev.codexrun.init": "tini"}), "annotations[dev.codexrun.init]: `tini` is not `reaper`"),
         ("/hooks", json!({"prestart": [{"path": "x"}]}), "hooks.prestart[0].path: `x` is not an absolute path"),
         ("/hooks", json!({"prestart": [{"path": "/x", "timeout": 0}]}), "hooks.prestart[0].timeout: 0 is not above 0"),
@@ -100,7 +99,6 @@ fn what_is_wrong_is_refused_with_its_place() {
             json!("x"),
             "process.selinuxLabel: `x` cannot be applied: the kernel does not run this security module",
         ),
-        ("/linux/mountLabel", json!("x"), "linux.mountLabel: `x` cannot be applied: the kernel does not run SELinux"),
         (
             "/process/ioPriority",
             json!({"class": "IOPRIO_CLASS_RT", "priority": 8}),
@@ -193,6 +191,15 @@ fn where_the_module_is_on_its_words_come_after_the_fork_and_mounts_have_the_cont
         "a profile that is not there is found before the container is ready: {text}"
     );
     assert!(text.rfind("exec profile") > text.find("new session  "), "{text}");
+}
+
+#[test]
+fn without_selinux_mounts_have_no_label_and_that_is_said() {
+    let spec = with("/linux/mountLabel", json!("u:o:t:s0"));
+    let plan = plan(spec, &Options::default()).unwrap();
+    let said = "config.json: linux.mountLabel: no mount has the label `u:o:t:s0`: the kernel does not run SELinux";
+    assert!(plan.warnings.iter().any(|warning| warning == said), "{:?}", plan.warnings);
+    assert!(!plan.to_string().contains("context="));
 }
 
 #[test]

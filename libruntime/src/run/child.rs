@@ -5,6 +5,7 @@ use super::fault::{Column, Fault};
 use super::op::pin::Program;
 use crate::plan::Plan;
 use crate::plan::mount_slots;
+use crate::sys::mount::MountAttr;
 use crate::sys::process::{self, Strings};
 use crate::sys::{Errno, Result, signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,6 +28,8 @@ pub(super) struct Child<'a> {
     pub umask: Option<u32>,
     /// The new root.
     pub root: Option<OwnedFd>,
+    /// What a copy of a mount of the host's gets: in a mount namespace of its own all are private already.
+    pub copies: MountAttr,
     /// The identity of its `/`: no mount and no mask may land there by way of a link.
     pub root_id: (u64, u64),
     /// Its `/dev`.
@@ -51,6 +54,8 @@ pub(super) struct Child<'a> {
     pub tty: Option<OwnedFd>,
     /// The container's first process, for `exec`.
     pub target: Option<BorrowedFd<'a>>,
+    /// Its root, when that does not come with a mount namespace.
+    pub target_root: Option<BorrowedFd<'a>>,
     /// How `start` is heard, after `create`.
     pub start: Option<Start>,
     /// Who answers for the filter.
@@ -112,6 +117,7 @@ impl<'a> Child<'a> {
             env,
             umask: None,
             root: None,
+            copies: MountAttr::default(),
             root_id: (0, 0),
             dev: None,
             proc_self: None,
@@ -124,6 +130,7 @@ impl<'a> Child<'a> {
             may_stay_outside: false,
             tty: None,
             target: None,
+            target_root: None,
             start: None,
             agent: None,
             ruleset: None,

@@ -41,6 +41,12 @@ fn one<'a>(join: &'a Join, origin: &'a str) -> Result<Option<Door<'a>>> {
         Err(_) => return Err(at(Error::new(format!("`{path}` is not a {wanted} namespace")))),
     }
     match ours(&namespace, join.flag).map_err(failed)? {
+        // What is mounted for the container, and the pivot, would be the host's.
+        true if join.flag == libc::CLONE_NEWNS as u64 => {
+            let error =
+                Error::new(format!("`{path}` is the runtime's own namespace, in which nothing may be mounted for a container"));
+            Err(at(error.hint("a container without an entry of the type `mount` stays in it")))
+        }
         true if join.foreign && changed_by_sysctl(join.flag) => {
             Err(at(Error::new(format!("`{path}` is the runtime's own namespace, which `linux.sysctl` must not change"))))
         }

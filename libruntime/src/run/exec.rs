@@ -40,6 +40,7 @@ pub fn exec(
     let record = store.load(id).map_err(one)?;
     let first = running(&record, exec.ignore_paused).map_err(one)?;
     let target = record.joinable(first).map_err(one)?;
+    let root = record.root().map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
     let options = Options {
@@ -69,6 +70,7 @@ pub fn exec(
     let joined = launch::Joined {
         init: record.pid,
         process: target.as_fd(),
+        root: root.as_ref().map(AsFd::as_fd),
         cgroup: record.cgroup.as_ref(),
         door: broker.then_some(&door),
     };

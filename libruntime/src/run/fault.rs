@@ -155,7 +155,7 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Mount(fs), Errno::EPERM | Errno::EACCES) if fs.fstype.as_c_str() == c"sysfs" => {
             Some("sysfs needs a network namespace of the container's own user namespace")
         }
-        (Op::Root(_) | Op::Bind(_) | Op::Mount(_), Errno::EPERM) => {
+        (Op::Root(_) | Op::Tree(_) | Op::Bind(_) | Op::Mount(_), Errno::EPERM) => {
             Some("does an outer sandbox refuse mount calls (one of codexrun's does)? start it outside of that one")
         }
         (Op::Bind(_), Errno::ENOENT) => Some("the source does not exist on the host"),

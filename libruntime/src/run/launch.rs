@@ -45,6 +45,8 @@ pub(super) struct Joined<'a> {
     pub init: Pid,
     /// A process of it that can be looked into.
     pub process: BorrowedFd<'a>,
+    /// Its root, if no mount namespace has it.
+    pub root: Option<BorrowedFd<'a>>,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
     /// Where its broker of Unix sockets is reached.
@@ -210,6 +212,7 @@ impl<'a> Launch<'a> {
             agent,
             ruleset: self.ruleset()?,
             target: self.joined.map(|joined| joined.process),
+            target_root: self.joined.and_then(|joined| joined.root),
             // Touched only by the command's process, a few pages of it.
             stack: vec![0; if plan.init { STACK } else { 0 }],
             mapped: idmap::prepare(&plan.parent)?,

@@ -21,11 +21,12 @@ pub use time::rfc3339;
 
 use crate::cgroup::Cgroup;
 use crate::resctrl::Resctrl;
+use crate::sys::inode::unique_mount;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::{Error, Result};
 use began::Began;
 use nix::errno::Errno;
-use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -67,6 +68,9 @@ pub struct Record {
     /// Its mount namespace, as the link in /proc says it: `mnt:[4026532001]`.
     #[serde(default)]
     pub mount_namespace: PathBuf,
+    /// Of a container in the runtime's mount namespace: the unique number of the mount that is its root (statx(2)).
+    #[serde(default)]
+    pub root_mount: Option<u64>,
     /// Whether config.json has hooks that run after the start or the end.
     #[serde(default)]
     pub late_hooks: bool,
@@ -133,6 +137,7 @@ impl Record {
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             rootfs: rootfs.to_owned(),
             mount_namespace: process::mount_namespace(pid)?.unwrap_or_default(),
+            root_mount: if has_mounts(spec) { None } else { process::root(pid).and_then(|root| root_mount(&root)).ok() },
             late_hooks: late_hooks(spec),
             own_pids: own_pids(spec),
             cgroup: None,
@@ -194,6 +199,20 @@ impl Record {
         }
         let why = format!("{}, or {}", Errno::EACCES.desc(), Errno::ENOENT.desc());
         Err(Error::new("no process of the container can be looked into, so it cannot be joined").cause(why))
+    }
+
+    /// The root of its first process, if no mount namespace has it. Whose that number is by now does not matter: nobody outside of the
+    /// container has such a root.
+    ///
+    /// # Errors
+    /// The process has left it.
+    pub fn root(&self) -> Result<Option<OwnedFd>> {
+        let Some(mount) = self.root_mount else { return Ok(None) };
+        let root = process::root(self.pid)?;
+        match root_mount(&root)? == mount {
+            true => Ok(Some(root)),
+            false => Err(Error::new("the container's first process has another root by now, which is not to be entered")),
+        }
     }
 
     fn began(&self) -> Began {
@@ -298,10 +317,22 @@ fn late_hooks(spec: &Spec) -> bool {
     spec.hooks().as_ref().is_some_and(|hooks| has(hooks.poststart()) || has(hooks.poststop()))
 }
 
+fn root_mount(root: &OwnedFd) -> Result<u64> {
+    unique_mount(root.as_fd()).map_err(|e| Error::new("cannot learn which mount the container's root is (statx)").cause(e))
+}
+
+/// Whether config.json names a mount namespace.
+fn has_mounts(spec: &Spec) -> bool {
+    namespaces(spec).any(|n| n.typ() == LinuxNamespaceType::Mount)
+}
+
 /// Whether the container gets a pid namespace of its own.
 pub(crate) fn own_pids(spec: &Spec) -> bool {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    namespaces.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::Pid && n.path().is_none())
+    namespaces(spec).any(|n| n.typ() == LinuxNamespaceType::Pid && n.path().is_none())
+}
+
+fn namespaces(spec: &Spec) -> impl Iterator<Item = &LinuxNamespace> {
+    spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten())
 }
 
 #[cfg(test)]
@@ -340,6 +371,16 @@ mod tests {
         let mut child = sleeper();
         record("a", &child).kill("USR1".parse().unwrap()).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(10));
+    }
+
+    #[test]
+    fn signal_0_asks_whether_it_is_there() {
+        let mut child = sleeper();
+        let record = record("a", &child);
+        record.kill("0".parse().unwrap()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(record.kill("0".parse().unwrap()).unwrap_err().to_string(), "container not running");
     }
 
     #[test]

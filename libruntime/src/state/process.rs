@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 /// The facts of `/proc/PID/stat` that a status, and a family, are derived from.
@@ -74,6 +75,13 @@ pub(super) fn mount_namespace(pid: i32) -> Result<Option<PathBuf>> {
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(e) => Err(Error::new(format!("cannot read {path}")).cause(e)),
     }
+}
+
+/// Its root directory, to go there.
+pub(super) fn root(pid: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/root");
+    let opened = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&path);
+    opened.map(OwnedFd::from).map_err(|e| Error::new(format!("cannot open {path}")).cause(e))
 }
 
 /// The children of its main thread (proc_tid_children(5)).

@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use std::str::FromStr;
 
-/// A signal number, 1 to 64.
+/// A signal number, 1 to 64; or 0, which asks whether there is somebody to signal (kill(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal(i32);
 
@@ -31,8 +31,8 @@ impl FromStr for Signal {
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         let number = upper.parse().ok().or_else(|| named(name)).or_else(|| real_time(name));
         match number {
-            Some(number @ 1..=RTMAX) => Ok(Signal(number)),
-            _ => Err(Error::new(format!("unknown signal `{}`", text.escape_debug())).hint("a name, or a number from 1 to 64")),
+            Some(number @ 0..=RTMAX) => Ok(Signal(number)),
+            _ => Err(Error::new(format!("unknown signal `{}`", text.escape_debug())).hint("a name, or a number from 0 to 64")),
         }
     }
 }
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn names_and_numbers_mean_the_same() {
-        let table = [("TERM", 15), ("SIGTERM", 15), ("sigterm", 15), ("15", 15), ("kill", 9), ("CLD", 17), ("64", 64)];
+        let table = [("TERM", 15), ("SIGTERM", 15), ("sigterm", 15), ("15", 15), ("kill", 9), ("CLD", 17), ("64", 64), ("0", 0)];
         for (text, number) in table.into_iter().chain([("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-2", 62)]) {
             assert_eq!(text.parse::<Signal>().unwrap().number(), number, "{text}");
         }
-        for bad in ["", "0", "-9", "65", "SIG", "SIG15", "NOPE", "RTMIN3", "RTMIN+99", "RTMAX+1", "SIGSIGTERM"] {
+        for bad in ["", "-9", "65", "SIG", "SIG15", "NOPE", "RTMIN3", "RTMIN+99", "RTMAX+1", "SIGSIGTERM"] {
             assert!(bad.parse::<Signal>().is_err(), "{bad}");
         }
     }

@@ -21,12 +21,21 @@ pub fn attributes(path: &CStr) -> Result<u64> {
 
 /// statx(2), STATX_MNT_ID (Linux 5.8): the number, in mountinfo, of the mount by which it was opened.
 pub fn mount(fd: BorrowedFd) -> Result<u64> {
+    mount_number(fd, libc::STATX_MNT_ID)
+}
+
+/// statx(2), STATX_MNT_ID_UNIQUE (Linux 6.8): a number of that mount's which no other ever gets.
+pub fn unique_mount(fd: BorrowedFd) -> Result<u64> {
+    mount_number(fd, 0x4000)
+}
+
+fn mount_number(fd: BorrowedFd, which: libc::c_uint) -> Result<u64> {
     // SAFETY: `struct statx` is plain data, valid when zeroed.
     let mut statx: libc::statx = unsafe { std::mem::zeroed() };
     let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
     // SAFETY: `path` is NUL-terminated and `statx` a live struct that the kernel fills.
-    done(unsafe { libc::syscall(libc::SYS_statx, fd.as_raw_fd(), path, flags, libc::STATX_MNT_ID, &raw mut statx) })?;
-    if statx.stx_mask & libc::STATX_MNT_ID != 0 { Ok(statx.stx_mnt_id) } else { Err(Errno::ENOSYS) }
+    done(unsafe { libc::syscall(libc::SYS_statx, fd.as_raw_fd(), path, flags, which, &raw mut statx) })?;
+    if statx.stx_mask & which != 0 { Ok(statx.stx_mnt_id) } else { Err(Errno::ENOSYS) }
 }
 
 /// lgetxattr(2): how many bytes of the buffer the value takes.

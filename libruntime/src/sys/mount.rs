@@ -178,6 +178,12 @@ pub fn pivot_to_cwd() -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })
 }
 
+/// chroot(2) into the current directory.
+pub fn chroot_to_cwd() -> Result<()> {
+    // SAFETY: the string is static and NUL-terminated.
+    done(unsafe { libc::chroot(c".".as_ptr()) }.into())
+}
+
 /// umount2(2) with MNT_DETACH of what is stacked highest over the current directory.
 pub fn detach_over_cwd() -> Result<()> {
     // SAFETY: the string is static and NUL-terminated.

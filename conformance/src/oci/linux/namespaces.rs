@@ -2,18 +2,27 @@
 
 use super::invalid;
 use crate::oci::Who::{Both, Root};
-use crate::oci::bundle::{push, remove, without_namespace};
+use crate::oci::bundle::{bind, push, remove, without_namespace};
 use crate::oci::container::Container;
 use crate::oci::turn::Turn;
-use crate::oci::{Must, must};
+use crate::oci::{Must, attack, host_mounts, must};
 use crate::report::{No, Verdict, fail};
+use crate::runtime::Kind;
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 pub const CASES: &[Must] = &[
     must("linux.namespaces.new", "a type without a path is a new namespace", Both, new),
     must("linux.namespaces.time", "so is time, with timeOffsets", Both, time),
     must("linux.namespaces.inherited", "a type that is not listed is the runtime's", Both, inherited),
+    must(
+        "linux.namespaces.inherited.mount",
+        "so is the mount namespace, in which the mounts are not to be seen",
+        Root,
+        no_mounts,
+    ),
+    attack("linux.namespaces.inherited.escape", "chroot(2) leads out of the root of such a container to nothing", Root, escape),
     must("linux.namespaces.path.joined", "the process is in the namespace of that path", Root, joined),
     must("linux.namespaces.path.type", "a path of another type's namespace is an error", Root, wrong_type),
     must("linux.namespaces.path.none", "a path of no namespace is an error", Both, no_namespace),
@@ -67,6 +76,55 @@ fn inherited(turn: &Turn) -> Verdict {
         if seen != ours {
             return fail(format!("ns/{name}"), ours, seen);
         }
+    }
+    Ok(())
+}
+
+/// crun may have been given a mount namespace of its own.
+fn no_mounts(turn: &Turn) -> Verdict {
+    let before = host_mounts();
+    let mut config = turn.sleeper();
+    without_namespace(&mut config, "mount");
+    let container = turn.started(&config)?;
+    let (seen, ours) = (inside(&container, "mnt")?, link("self", "mnt")?);
+    let exec = turn.call(&["exec", &container.id, "/bin/cat", "/etc/mark"])?;
+    let during = host_mounts();
+    drop(container);
+    unmount(turn)?;
+    if turn.column.runtime.kind != Kind::Crun && seen != ours {
+        return fail("ns/mnt", ours, seen);
+    }
+    exec.must("the root of the container", exec.out == "busybox\n")?;
+    if during == before { Ok(()) } else { fail("mountinfo of the host", "what it was before", during) }
+}
+
+/// From a second root the first one is held open: the way up from there.
+fn escape(turn: &Turn) -> Verdict {
+    let outside = turn.dir.join("outside");
+    std::fs::write(&outside, "")?;
+    let climb = format!("cd -P /proc/self/fd/3/../../../../../..; busybox ls -d .{} etc/mark 2>&-", outside.display());
+    let script = format!(
+        "mkdir /work/bin; cat /bin/busybox > /work/bin/busybox; busybox chmod 755 /work/bin/busybox; exec 3< /; \
+         busybox chroot /work /bin/busybox sh -c '{climb}'; echo end"
+    );
+    let mut config = turn.sh(&script);
+    without_namespace(&mut config, "mount");
+    push(&mut config["mounts"], bind(Path::new("/proc"), "/work/proc"));
+    for set in ["bounding", "permitted", "effective"] {
+        push(&mut config["process"]["capabilities"][set], "CAP_SYS_CHROOT".into());
+    }
+    let said = turn.output(&config);
+    unmount(turn)?;
+    let said = said?;
+    if said == "etc/mark\nend\n" { Ok(()) } else { fail(climb, "the root of the container alone", said) }
+}
+
+/// What a referee has left on the host.
+fn unmount(turn: &Turn) -> Verdict {
+    let dir = turn.dir.display().to_string();
+    let all = host_mounts();
+    for at in all.lines().rev().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with(&dir)) {
+        std::process::Command::new("umount").args(["--lazy", at]).status()?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub const CASES: &[Must] = &[
         invalid(t, |c| c["linux"]["readonlyPaths"] = json!(["proc/sys"]))
     }),
     must("linux.rootfs-propagation", "the root is shared, private, slave or unbindable as asked", Root, propagation),
-    must("linux.mount-label", "a label is set, or refused where nothing knows it", Root, label),
+    must("linux.mount-label", "a label is set; where nothing knows it, it is refused or named as without effect", Root, label),
 ];
 
 fn masked_file(turn: &Turn) -> Verdict {
@@ -78,5 +78,10 @@ fn label(turn: &Turn) -> Verdict {
     }
     container.start()?;
     container.ended()?;
-    container.says("context=")
+    if container.text().contains("context=") {
+        return Ok(());
+    }
+    // Without it a runtime that has the word says that it means nothing here.
+    let plan = turn.call(&["plan", &container.bundle.display().to_string()])?;
+    plan.must("a word about linux.mountLabel", plan.err.contains("linux.mountLabel: no mount has the label"))
 }

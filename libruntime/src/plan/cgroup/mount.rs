@@ -96,7 +96,9 @@ impl Frame<'_> {
         }
         if self.attrs.own.set & attr::RDONLY != 0 {
             let attrs = Attrs { own: MountAttr { set: attr::RDONLY, ..MountAttr::default() }, ..Attrs::default() };
-            draft.step(Stage::Mounts, Op::Remount { at, attrs, parameters: Vec::new() }, self.place);
+            let remount = Op::Remount { at: at.clone(), attrs, parameters: Vec::new() };
+            // What is attached outside of a mount namespace cannot be changed, but covered.
+            draft.step(Stage::Mounts, if draft.chroots { Op::ReadOnly(at) } else { remount }, self.place);
         }
     }
 

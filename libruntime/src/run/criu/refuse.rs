@@ -31,6 +31,8 @@ pub(super) fn unfit(spec: &Spec, plan: &Plan) -> Result<(), Vec<Error>> {
     }));
     let groups = plan.parent.iter().filter(|step| matches!(step.op, ParentOp::Resctrl(_)));
     errors.extend(groups.map(|step| why(&step.origin, "criu does not put processes back into a resctrl group")));
+    let detached = plan.child.iter().filter(|step| step.op == Op::Chroot);
+    errors.extend(detached.map(|_| why("linux.namespaces", "criu cannot make a root anew that is in no mount namespace")));
     let lost = plan.child.iter().filter(|step| is_lost(&step.op));
     errors.extend(lost.map(|step| why(&step.origin, "criu does not bring it back")));
     if errors.is_empty() { Ok(()) } else { Err(errors) }
@@ -90,6 +92,8 @@ mod tests {
         let cgroup = serde_json::json!({ "type": "cgroup", "path": "/proc/2/ns/cgroup" });
         let cgroup = said(|spec| spec["linux"]["namespaces"].as_array_mut().unwrap().push(cgroup));
         assert!(cgroup[0].starts_with("config.json: linux.namespaces[2].path: criu cannot"), "{cgroup:?}");
+        let mounts = said(|spec| spec["linux"]["namespaces"] = serde_json::json!([{ "type": "pid" }]));
+        assert!(mounts.len() == 1 && mounts[0].starts_with("config.json: linux.namespaces: criu cannot"), "{mounts:?}");
         let terminal = said(|spec| {
             spec["process"]["terminal"] = true.into();
             spec["mounts"] = serde_json::json!([{ "destination": "/dev/pts", "type": "devpts", "source": "devpts" }]);

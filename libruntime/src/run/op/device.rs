@@ -1,6 +1,7 @@
 //! `/dev`: nodes, and the terminal.
 
 use super::super::child::Child;
+use super::chroot::copied;
 use super::place::{PATH, exists_is_fine, open, open_or_make, parent, touch};
 use crate::plan::op::{Device, Sync};
 use crate::plan::place::At;
@@ -27,7 +28,7 @@ pub(super) fn device(plan: &Device, child: &Child) -> Result<()> {
     let parent = parent(&plan.at, child)?;
     let name = &plan.at.name;
     if let Some(source) = &plan.source {
-        return bind_device(plan, source, parent.as_fd());
+        return bind_device(plan, source, parent.as_fd(), child);
     }
     match file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device) {
         Err(Errno::EEXIST) => {
@@ -40,8 +41,8 @@ pub(super) fn device(plan: &Device, child: &Child) -> Result<()> {
 }
 
 /// The host's node must be the device that config.json names, not only have its path.
-fn bind_device(plan: &Device, source: &CStr, parent: BorrowedFd) -> Result<()> {
-    let node = mount::clone_path(source, 0, false)?;
+fn bind_device(plan: &Device, source: &CStr, parent: BorrowedFd, child: &Child) -> Result<()> {
+    let node = copied(mount::clone_path(source, 0, false)?, child)?;
     if !is(&file::stat(node.as_fd())?, plan) {
         return Err(Errno::ENODEV);
     }
@@ -68,7 +69,7 @@ pub(super) fn node(child: &Child, name: &CStr, device: u64) -> Result<()> {
 pub(super) fn bind_node(child: &Child, name: &CStr, source: &CStr) -> Result<()> {
     let dev = dev(child)?;
     touch(dev, name)?;
-    mount::attach_at(mount::clone_path(source, 0, false)?.as_fd(), dev, name)
+    mount::attach_at(copied(mount::clone_path(source, 0, false)?, child)?.as_fd(), dev, name)
 }
 
 pub(super) fn console(child: &mut Child, ptmx: &At, console: &At, size: Option<(u16, u16)>) -> Result<()> {

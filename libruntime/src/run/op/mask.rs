@@ -1,6 +1,7 @@
 //! What is covered and what is made read-only after everything is mounted.
 
 use super::super::child::Child;
+use super::chroot::copied;
 use super::mounts::{fresh, kept};
 use super::place::{PATH, below_root, open};
 use crate::plan::place::At;
@@ -37,8 +38,12 @@ fn present(at: &At, child: &Child) -> Result<Option<(OwnedFd, Stat)>> {
 
 pub(super) fn mask(at: &At, child: &mut Child) -> Result<()> {
     let Some((target, stat)) = present(at, child)? else { return Ok(()) };
-    let cover = if stat.is_dir() { empty(child)? } else { mount::clone_fd(child.null.as_ref().ok_or(Errno::EBADF)?.as_fd(), 0)? };
+    let cover = if stat.is_dir() { empty(child)? } else { null(child)? };
     mount::attach(cover.as_fd(), target.as_fd())
+}
+
+fn null(child: &Child) -> Result<OwnedFd> {
+    copied(mount::clone_fd(child.null.as_ref().ok_or(Errno::EBADF)?.as_fd(), 0)?, child)
 }
 
 /// A mount of the one empty file system that covers every masked directory.

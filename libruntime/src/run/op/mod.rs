@@ -1,6 +1,7 @@
 //! One arm per operation, no decisions. After the clone: no allocation, no lock, no formatting, no panic.
 
 mod agent;
+mod chroot;
 mod copy;
 mod device;
 mod exec;
@@ -42,6 +43,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Loopback => net::loopback_up(),
         Op::Propagation { flag, recursive } => mount::set_propagation(if *recursive { mount::RECURSIVE } else { 0 }, *flag),
         Op::Root(root) => mounts::root(root, child),
+        Op::Tree(root) => chroot::tree(root, child),
         Op::Mkdir { at, mode } => made(at, child, |dir, name| file::mkdir_at(dir, name, *mode)),
         Op::Touch(at) => made(at, child, touch),
         Op::Symlink { at, target } => made(at, child, |dir, name| file::symlink_at(target, dir, name)),
@@ -63,6 +65,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::ReadOnly(at) => mask::read_only(at, child),
         Op::RootAttr(attr) => mount::setattr(child.root()?, 0, attr),
         Op::Pivot { layers, shared } => mounts::pivot(*layers, *shared, child),
+        Op::Chroot => chroot::enter(child),
         Op::Hostname(name) => process::sethostname(name),
         Op::Domainname(name) => process::setdomainname(name),
         Op::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),
@@ -97,6 +100,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::NoNewPrivs => process::set_no_new_privs(),
         Op::CloexecFrom(first) => file::cloexec_from(*first),
         Op::Join(flags) => join::join(child, *flags),
+        Op::JoinRoot => chroot::join(child),
         Op::Descend => join::descend(child),
         Op::Terminal { size } => join::terminal(child, *size),
         Op::Stdio => child.tty.as_ref().map_or(Err(Errno::EBADF), |tty| file::become_stdio(tty.as_fd())),

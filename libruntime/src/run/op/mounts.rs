@@ -1,6 +1,7 @@
 //! The root, the mounts on it, and the pivot.
 
 use super::super::child::Child;
+use super::chroot::copied;
 use super::copy;
 use super::place::{PATH, attach, below_root, open, open_or_make};
 use crate::plan::op::{Attrs, Bind, Follow, NewFs, Root};
@@ -12,14 +13,19 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(super) fn root(root: &Root, child: &mut Child) -> Result<()> {
+    new_root(root, child)?;
+    mount::attach_root(child.root()?)
+}
+
+/// The root, not attached yet.
+pub(super) fn new_root(root: &Root, child: &mut Child) -> Result<()> {
     let mount = match root {
-        Root::Dir(path) => mount::clone_path(path, RECURSIVE, true)?,
+        Root::Dir(path) => copied(mount::clone_path(path, RECURSIVE, true)?, child)?,
         Root::Memory => {
             let parameters = [(c"mode", Some(c"0755")), (c"source", Some(c"codexrun"))];
             fresh(c"tmpfs", parameters.into_iter(), attr::NOSUID | attr::NODEV)?
         }
     };
-    mount::attach_root(mount.as_fd())?;
     child.root_id = file::stat(mount.as_fd())?.id;
     child.root = Some(mount);
     Ok(())
@@ -44,6 +50,7 @@ pub(super) fn bind(bind: &Bind, child: &mut Child) -> Result<()> {
         Some(slot) => child.mapped.get_mut(slot).and_then(Option::take).ok_or(Errno::EBADF)?,
         None => copy_of(bind)?,
     };
+    let mount = copied(mount, child)?;
     set_attrs(mount.as_fd(), &bind.attrs)?;
     attach(mount, &bind.at, child).map(drop)
 }
@@ -77,6 +84,7 @@ pub(super) fn bind_or(plan: &Bind, other: &CStr, child: &mut Child) -> Result<()
         Err(Errno::ENOENT) => mount::clone_path(other, 0, true)?,
         mount => mount?,
     };
+    let mount = copied(mount, child)?;
     set_attrs(mount.as_fd(), &plan.attrs)?;
     attach(mount, &plan.at, child).map(drop)
 }
