@@ -245,7 +245,7 @@ impl Hunt<'_> {
             WaitStatus::PtraceEvent(pid, signal, EVENT_STOP) => return self.stopped(pid, signal),
             WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => return self.executed(pid),
             WaitStatus::PtraceEvent(pid, _, _) => return self.born(pid),
-            WaitStatus::Stopped(pid, signal) => return ptrace::syscall(pid, signal),
+            WaitStatus::Stopped(pid, signal) => return self.go_on(pid, Some(signal)),
             WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
         }
         Ok(())
@@ -266,7 +266,7 @@ impl Hunt<'_> {
         }
         let group = [Signal::SIGSTOP, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].contains(&signal);
         // The shell that stopped itself has been continued already; nothing else here stops for good.
-        ptrace::syscall(pid, None).inspect(|()| debug_assert!(!group || pid == self.main))
+        self.go_on(pid, None).inspect(|()| debug_assert!(!group || pid == self.main))
     }
 
     /// A process has a child. Its number is its place in the order in which parents tell.
@@ -277,19 +277,19 @@ impl Hunt<'_> {
         self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, fails: None });
         if let Some(at) = self.early.iter().position(|p| *p == child) {
             self.early.swap_remove(at);
-            ptrace::syscall(child, None)?;
+            self.go_on(child, None)?;
         }
-        ptrace::syscall(parent, None)
+        self.go_on(parent, None)
     }
 
     fn executed(&mut self, pid: Pid) -> nix::Result<()> {
         if self.tracer.watches(pid) {
             self.tracees.entry(pid).and_modify(|t| t.watched = true);
-            return ptrace::syscall(pid, None);
+            return self.go_on(pid, None);
         }
         // The shell before codexrun; everything else is a payload, a hook or a tool.
-        if pid == self.main && self.calls.is_empty() {
-            return ptrace::syscall(pid, None);
+        if pid == self.main && self.tracees.get(&pid).is_some_and(|t| !t.watched) {
+            return self.go_on(pid, None);
         }
         self.tracees.remove(&pid);
         ptrace::detach(pid, None)
@@ -311,7 +311,16 @@ impl Hunt<'_> {
                 ptrace::setregs(pid, regs)?;
             }
         }
-        ptrace::syscall(pid, None)
+        self.go_on(pid, None)
+    }
+
+    /// To its next call, where that matters: a stop costs more than most calls. Who is not to be struck, or no more, is only followed to
+    /// the births and programs of its life.
+    fn go_on(&self, pid: Pid, signal: Option<Signal>) -> nix::Result<()> {
+        let tracee = self.tracees.get(&pid);
+        let struck_soon = |call: Call| !self.struck && tracee.is_some_and(|t| t.process == call.process);
+        let matters = self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.fails.is_some());
+        if matters { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }
     }
 
     /// Strikes when this is the spot.
