@@ -1,6 +1,7 @@
 //! Takes the sandbox's place: its groups, its user namespace and the network namespace of its Unix sockets; of power nothing but the right
 //! to look into its processes. Where that is, is looked up while whoever has loaded the filter waits, by a number that is still its own.
 
+use super::errno;
 use crate::proc_status::ProcStatus;
 use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result, cred, file, namespace};
@@ -25,7 +26,7 @@ impl Sandbox {
     pub fn of(process: Pid, own_network: bool) -> Result<Sandbox> {
         let path = format!("/proc/{process}/ns/{}", if own_network { "net" } else { "user" });
         let space = file::open_at(file::cwd(), &CString::new(path).map_err(|_| Errno::EINVAL)?, libc::O_RDONLY)?;
-        let status = ProcStatus::of(process).map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
+        let status = ProcStatus::of(process).map_err(errno)?;
         let mut groups = groups(&status).ok_or(Errno::EPROTO)?;
         groups.sort_unstable();
         Ok(Sandbox { groups, space, own_network })

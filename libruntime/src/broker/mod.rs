@@ -123,6 +123,11 @@ impl Vacant {
     }
 }
 
+/// What a call of the standard library's failed with: the kernel's reason, not what it most often is.
+fn errno(error: std::io::Error) -> Errno {
+    Errno::try_from(error).unwrap_or(Errno::EPROTO)
+}
+
 /// By its cookie (SO_NETNS_COOKIE).
 fn own_network() -> Result<u64> {
     socket::network(socket::unix_socket(libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?.as_fd())

@@ -1,6 +1,7 @@
 //! A connect(2) that may wait: by a process of its own, so that the broker need not. It ends when its caller does, and gives up for a
 //! signal that its caller has a handler for, as the call itself would.
 
+use super::errno;
 use crate::proc_status::ProcStatus;
 use crate::sys::notify::{self, Asked};
 use crate::sys::process::{self, Cloned, Pid};
@@ -60,7 +61,7 @@ pub(super) struct Status {
 
 impl Status {
     pub fn of(thread: Pid) -> Result<Status> {
-        let told = ProcStatus::of(thread).map_err(|_| Errno::ESRCH)?;
+        let told = ProcStatus::of(thread).map_err(errno)?;
         Status::from(&told).ok_or(Errno::EPROTO)
     }
 
