@@ -16,7 +16,7 @@ mod enter;
 mod grant;
 mod patience;
 mod place;
-mod whose;
+pub(crate) mod whose;
 
 use crate::sys::file::State;
 use crate::sys::process::{self, Pid};
