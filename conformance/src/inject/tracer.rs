@@ -63,6 +63,8 @@ pub struct Traced {
     pub err: String,
     /// Whether it had to be killed.
     pub hung: bool,
+    /// Whether it was ended before its payload had come to its end.
+    pub stalled: bool,
 }
 
 /// Many times what a traced launch needs.
@@ -70,9 +72,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Nothing happens for so long: who is left waits for somebody else.
 const QUIET: Duration = Duration::from_millis(20);
 /// A payload that has not come to its end after so much silence never will.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// The last line of a payload.
-const END: &str = "\nend\n";
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The last line of a payload; also as a terminal says it that codexrun has not come to yet.
+const END: [&str; 2] = ["\nend\n", "\nend\r\n"];
 
 /// PTRACE_EVENT_STOP of <linux/ptrace.h>: the first stop of a new process, and group-stops.
 const EVENT_STOP: i32 = 128;
@@ -132,11 +134,12 @@ impl Tracer {
             strike,
             end,
             struck: false,
+            stalled: false,
             code: None,
         };
         let hung = hunt.follow()?;
-        let (calls, struck, code) = (hunt.calls, hunt.struck, hunt.code.unwrap_or(-1));
-        Ok(Traced { calls, struck, code, out, err: launch::text(&err)?, hung })
+        let Hunt { calls, struck, stalled, code, .. } = hunt;
+        Ok(Traced { calls, struck, code: code.unwrap_or(-1), out, err: launch::text(&err)?, hung, stalled })
     }
 
     /// Whether a process is codexrun, by the file that it executes.
@@ -185,6 +188,7 @@ struct Hunt<'t> {
     strike: Option<(Call, Blow)>,
     end: End,
     struck: bool,
+    stalled: bool,
     code: Option<i32>,
 }
 
@@ -202,6 +206,7 @@ impl Hunt<'_> {
                 return Ok(false);
             }
             if self.end == End::Term && last.elapsed() > QUIET && (self.all_said()? || last.elapsed() > PATIENCE) {
+                self.stalled |= !self.all_said()?;
                 kill(self.main, Signal::SIGTERM)?;
                 last = Instant::now();
             }
@@ -216,7 +221,8 @@ impl Hunt<'_> {
 
     /// Whether the payload has come to its end.
     fn all_said(&self) -> io::Result<bool> {
-        Ok(launch::text(self.out)?.ends_with(END))
+        let text = launch::text(self.out)?;
+        Ok(END.iter().any(|end| text.ends_with(end)))
     }
 
     /// Handles everything that has happened; whether anything has.
