@@ -2,8 +2,9 @@
 //! libseccomp.
 
 use std::ffi::OsString;
-use std::io::{Error, Result};
-use std::path::Path;
+use std::io::{Error, ErrorKind, Read, Result};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -13,9 +14,10 @@ use crate::shape::words;
 use crate::stats::{median, ratio};
 use crate::sys;
 
-/// The calls. The kernel remembers of a filter which calls it allows whatever their arguments (`getpid`, `read`, `openat` with its
-/// close(2)); for `unshare`, here of nothing, it runs the filter each time.
-const CALLS: [&str; 4] = ["getpid", "read", "openat", "unshare"];
+/// The calls, and how many of them stand for one where a broker may be asked. The kernel remembers of a filter which calls it allows
+/// whatever their arguments (`getpid`, `read`, `openat` with its close(2)); for `unshare`, here of nothing, it runs the filter each time.
+/// `sendmsg` is of a byte between a pair of streams; `connect` to a Unix socket of its own by path, with socket(2), accept(2) and close(2).
+const CALLS: [(&str, u32); 6] = [("getpid", 1), ("read", 1), ("openat", 1), ("unshare", 1), ("sendmsg", 100), ("connect", 200)];
 /// Of each call in one sample.
 const TIMES: u32 = 200_000;
 
@@ -36,12 +38,15 @@ pub fn measure(place: &Place, codexrun: &Path, rounds: usize) -> Result<()> {
         }
     }
     println!(
-        "processor time per system call, ns, median of {rounds} rounds; ratio to no filter\n{:<26}{}",
+        "ns of processor time per system call (of `sendmsg` and `connect`, of the clock's), median of {rounds} rounds; ratio to no filter\n{:<26}{}",
         "",
-        CALLS.map(|c| format!("{c:>16}")).concat()
+        CALLS.map(|(c, _)| format!("{c:>18}")).concat()
     );
     for (runner, own) in runners.iter().zip(&samples) {
-        let cell = |n: usize| format!("{:>9.0} {:>6.2}", median(&own[n]), ratio(&own[n], &samples[0][n]));
+        let cell = |n: usize| match own[n].iter().any(|time| time.is_nan()) {
+            true => format!("{:>18}", "refused"),
+            false => format!("{:>10.0} {:>7.2}", median(&own[n]), ratio(&own[n], &samples[0][n])),
+        };
         println!("{:<26}{}", runner.name, (0..CALLS.len()).map(cell).collect::<String>());
     }
     Ok(())
@@ -64,6 +69,7 @@ fn runners(place: &Place, codexrun: &Path) -> Result<Vec<Runner>> {
         Runner { name: "no filter", line: work.clone() },
         sandbox("danger-full-access", "danger-full-access", ""),
         sandbox("network off", &policy(json!("restricted"))?, ""),
+        sandbox("network off, datagrams", &policy(json!("restricted"))?, "--unix-datagrams"),
         sandbox("proxy-only", &policy(json!({"mode": "proxy"}))?, "--env HTTP_PROXY=http://127.0.0.1:9"),
         sandbox("network on", &policy(json!("enabled"))?, ""),
         sandbox("network off, --landlock", &policy(json!("restricted"))?, "--landlock"),
@@ -96,14 +102,57 @@ fn once(runner: &Runner, cwd: &Path) -> Result<[f64; CALLS.len()]> {
     times.try_into().map_err(|_| said())
 }
 
-/// The payload: makes each call so often, and prints what one took.
+/// The payload: makes each call so often, and prints what one took; NaN for one that is refused.
 pub fn work(times: u32) -> Result<()> {
-    let each = CALLS.map(|call| {
-        let start = sys::spent();
-        (0..times).try_for_each(|_| sys::trifle(call)).map(|()| (sys::spent() - start) as f64 / f64::from(times))
-    });
-    for time in each {
-        println!("{}", time?);
+    let sockets = Sockets::new()?;
+    for (call, share) in CALLS {
+        let times = (times / share).max(1);
+        let one = || match call {
+            "sendmsg" => sockets.send(),
+            "connect" => sockets.connect(),
+            _ => sys::trifle(call),
+        };
+        // What the broker makes takes its processor time too.
+        let clock = if matches!(call, "sendmsg" | "connect") { sys::now } else { sys::spent };
+        let start = clock();
+        match (0..times).try_for_each(|_| one()) {
+            Ok(()) => println!("{}", (clock() - start) as f64 / f64::from(times)),
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => println!("NaN"),
+            Err(e) => return Err(e),
+        }
     }
     Ok(())
+}
+
+/// A pair, and a listener where every sandbox may write, if there may be one.
+struct Sockets {
+    pair: (UnixStream, UnixStream),
+    listener: Result<UnixListener>,
+    path: PathBuf,
+}
+
+impl Sockets {
+    fn new() -> Result<Sockets> {
+        let path = PathBuf::from(format!("/dev/shm/codexrun-bench-{}", std::process::id()));
+        Ok(Sockets { pair: UnixStream::pair()?, listener: UnixListener::bind(&path), path })
+    }
+
+    fn send(&self) -> Result<()> {
+        sys::send_message(&self.pair.0)?;
+        (&self.pair.1).read_exact(&mut [0])
+    }
+
+    fn connect(&self) -> Result<()> {
+        let listener = self.listener.as_ref().map_err(|e| Error::from(e.kind()))?;
+        let _client = UnixStream::connect(&self.path)?;
+        listener.accept().map(drop)
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        if self.listener.is_ok() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }

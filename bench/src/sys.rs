@@ -97,6 +97,17 @@ pub fn trifle(name: &str) -> Result<()> {
     done(unsafe { libc::close(fd) })
 }
 
+/// sendmsg(2) of one byte.
+pub fn send_message(to: &std::os::unix::net::UnixStream) -> Result<()> {
+    let mut byte = 0u8;
+    let mut vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: `struct msghdr` is plain data, valid when zeroed.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut vector, 1);
+    // SAFETY: `message` refers to one live byte.
+    done(unsafe { libc::sendmsg(std::os::fd::AsRawFd::as_raw_fd(to), &raw const message, 0) } as i32)
+}
+
 fn done(result: i32) -> Result<()> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }

@@ -33,6 +33,9 @@ pub struct Choose {
     /// Let the sandbox connect to a Unix socket of the host, or to those below a directory; may be repeated
     #[arg(long, value_name = "PATH")]
     pub unix_socket: Vec<String>,
+    /// Unix datagrams too; every sendmsg(2) then takes longer
+    #[arg(long)]
+    pub unix_datagrams: bool,
     /// Landlock's rules behind the mounts, as a second wall
     #[arg(long)]
     pub landlock: bool,
@@ -84,6 +87,7 @@ impl Choose {
             private_tmp: self.private_tmp,
             deny_secrets: self.deny_secrets,
             nested_git: self.nested_git,
+            unix_datagrams: self.unix_datagrams,
             git: match self.git {
                 None | Some(Git::Protect) => choice::Git::Protect,
                 Some(Git::Commit) => choice::Git::Commit,

@@ -5,8 +5,8 @@ use crate::make::absolute;
 use crate::report::Failure;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, value_parser};
+use libruntime::Result;
 use libruntime::run::{self, Options};
-use libruntime::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Make a container whose process waits for `start`
@@ -42,20 +42,12 @@ pub struct New {
     /// Keep the caller's session keyring
     #[arg(long)]
     pub no_new_keyring: bool,
-    /// Refused: without pivot_root the container could leave its root
+    /// Accepted for runc's sake: it is pivot_root(2) all the same, as a container could leave a root of chroot(2)
     #[arg(long, hide = true)]
     pub no_pivot: bool,
 }
 
 impl New {
-    /// What is refused whatever the bundle says.
-    pub fn check(&self) -> Result<()> {
-        match self.no_pivot {
-            true => Err(Error::new("`--no-pivot` is refused: without pivot_root(2) a container can leave its root")),
-            false => Ok(()),
-        }
-    }
-
     /// The options of a container that is made of the bundle in `dir`.
     pub fn options(&self, dir: &Path, global: &Global) -> Result<Options> {
         let cgroups = global.cgroups();
@@ -75,7 +67,6 @@ impl New {
 
 impl Create {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        self.new.check()?;
         let id = self.id.parse()?;
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = run::read(&dir)?;

@@ -10,7 +10,6 @@ use libruntime::losses::{Loss, Other, here, losses, unlisted};
 use libruntime::{Error, Result, plan};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The exit code when something is lost.
 const LOST: u8 = 3;
@@ -68,10 +67,9 @@ pub struct Runtime {
 impl Runtime {
     /// Asks it; one that is known need not be there.
     pub fn ask(program: &Path) -> Result<Runtime> {
-        let run = |word: &str| Command::new(program).arg(word).stdin(Stdio::null()).output();
         let known = KNOWN.into_iter().find(|name| program.as_os_str() == *name);
-        let version = match (run("--version"), known) {
-            (Ok(output), _) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        let version = match (trial::answer(program, "--version"), known) {
+            (Ok((_, said)), _) => said,
             (Err(e), Some(name)) => {
                 warn(&format!("`{name}` cannot be asked for its features: {e}"));
                 return Ok(Runtime { program: program.into(), name: name.into(), features: None, runs: false });
@@ -80,8 +78,8 @@ impl Runtime {
         };
         let name = version.split_whitespace().next().unwrap_or_default().to_owned();
         // Before runc 1.1 and crun 1.9 there was no such verb.
-        let features = run("features").ok().filter(|output| output.status.success());
-        let features = features.and_then(|output| serde_json::from_slice(&output.stdout).ok());
+        let features = trial::answer(program, "features").ok().filter(|(code, _)| *code == Some(0));
+        let features = features.and_then(|(_, said)| serde_json::from_str(&said).ok());
         Ok(Runtime { program: program.into(), name, features, runs: true })
     }
 

@@ -38,9 +38,16 @@ impl Network {
             .enumerate()
             .find(|(n, route)| routes[..*n].iter().any(|r| (r.side, r.listen) == (route.side, route.listen)))
         {
-            Some((_, twice)) => Err(Error::new(format!("port {} is given twice", twice.listen.port()))),
+            Some((_, twice)) => Err(Error::new(format!("`{}`: port {} is given twice", flag(twice.side), twice.listen.port()))),
             None => Ok(routes),
         }
+    }
+}
+
+fn flag(side: Side) -> &'static str {
+    match side {
+        Side::Outside => "--publish",
+        Side::Inside => "--allow-host-port",
     }
 }
 
@@ -78,6 +85,8 @@ mod tests {
             assert!(routes(&[wrong], &[]).is_err(), "{wrong}");
         }
         assert!(routes(&[], &["1:2"]).is_err());
-        assert!(routes(&["8080", "8080:81"], &[]).is_err());
+        let twice = |publish: &[&str], allow: &[&str]| routes(publish, allow).unwrap_err().to_string();
+        assert_eq!(twice(&["8080", "8080:81"], &[]), "`--publish`: port 8080 is given twice");
+        assert_eq!(twice(&[], &["5432", "5432"]), "`--allow-host-port`: port 5432 is given twice");
     }
 }

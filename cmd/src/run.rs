@@ -37,7 +37,6 @@ pub struct Run {
 
 impl Run {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
-        self.new.check()?;
         let (dir, id) = self.target()?;
         if let Some(option) = self.lasting().filter(|_| id.is_none()) {
             let hint = format!("`codexrun run {option} --bundle {} ID`", dir.display());

@@ -8,9 +8,12 @@ use libruntime::template::{self, Runner};
 use libruntime::{Error, Result};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What could be found out of one clause.
@@ -57,6 +60,8 @@ const UNTOLD: i32 = 77;
 const ANSWER: &str = "case $? in 0) exit 75;; 77) exit 77;; *) exit 76;; esac";
 /// A runtime that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes of an answer that are read; `features` has some ten thousand.
+const LONGEST: u64 = 1 << 20;
 
 /// JSON pointer, clause, where features.md has the answer, what is asked for, the script.
 type Row = (&'static str, &'static str, &'static str, fn() -> Vec<(&'static str, Value)>, &'static str);
@@ -286,15 +291,43 @@ impl Trial {
     }
 }
 
-/// The exit code; none when it was a signal, or when the runtime hangs.
-fn ended(command: &mut Command) -> std::io::Result<Option<i32>> {
-    let mut child = command.spawn()?;
+/// What a runtime answers on stdout to one word, and its exit code; none when it was a signal, or when it hangs after its answer.
+pub fn answer(runtime: &Path, word: &str) -> io::Result<(Option<i32>, String)> {
+    answer_within(PATIENCE, Command::new(runtime).arg(word))
+}
+
+fn answer_within(patience: Duration, command: &mut Command) -> io::Result<(Option<i32>, String)> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let (begun, (tell, told)) = (Instant::now(), mpsc::channel());
+    if let Some(out) = child.stdout.take() {
+        // Not waited for: whoever the runtime has started may hold the pipe for ever.
+        thread::spawn(move || {
+            let mut said = Vec::new();
+            out.take(LONGEST).read_to_end(&mut said).and_then(|_| tell.send(said).map_err(io::Error::other))
+        });
+    }
+    let said = told.recv_timeout(patience).unwrap_or_default();
+    let code = end(&mut child, patience.saturating_sub(begun.elapsed()))?;
+    match code {
+        None if said.is_empty() => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "it was killed, or had to be, and has answered nothing"))
+        }
+        _ => Ok((code, String::from_utf8_lossy(&said).into_owned())),
+    }
+}
+
+fn ended(command: &mut Command) -> io::Result<Option<i32>> {
+    end(&mut command.spawn()?, PATIENCE)
+}
+
+/// The exit code; none when it was a signal, or when it had to be one.
+fn end(child: &mut Child, patience: Duration) -> io::Result<Option<i32>> {
     let begun = Instant::now();
     loop {
         match child.try_wait()? {
             Some(status) => return Ok(status.code()),
-            None if begun.elapsed() > PATIENCE => return child.kill().and_then(|()| child.wait()).map(|_| None),
-            None => std::thread::sleep(Duration::from_millis(2)),
+            None if begun.elapsed() > patience => return child.kill().and_then(|()| child.wait()).map(|_| None),
+            None => thread::sleep(Duration::from_millis(2)),
         }
     }
 }
@@ -355,6 +388,16 @@ mod tests {
         assert_eq!(places(None, false), silent);
         let told = json!({"mountOptions": [], "linux": {"namespaces": [], "seccomp": {}}});
         assert_eq!(places(Some(&told), true), ["process.scheduler"]);
+    }
+
+    #[test]
+    fn a_runtime_that_never_answers_is_ended() {
+        let ask =
+            |millis, script: &str| answer_within(Duration::from_millis(millis), Command::new("/bin/sh").args(["-c", script]));
+        assert_eq!(ask(20_000, "echo version 1; exit 3").unwrap(), (Some(3), "version 1\n".into()));
+        assert_eq!(ask(20_000, "yes").unwrap().1.len() as u64, LONGEST);
+        assert_eq!(ask(100, "exec sleep 600").unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(ask(2000, "sleep 5 & exit 2").unwrap(), (Some(2), String::new()), "somebody else holds the pipe");
     }
 
     #[test]

@@ -185,7 +185,6 @@ mod usage {
             (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
             (&["list", "--frob"], "unexpected argument '--frob'"),
             (&["run"], "required arguments"),
-            (&["run", "--no-pivot", "x"], "`--no-pivot` is refused"),
             (&["--rootless", "perhaps", "list"], "invalid value 'perhaps' for '--rootless <WHETHER>'"),
             (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
             (&["sandbox"], "no command given"),
@@ -694,6 +693,13 @@ mod sandbox {
         drop(run.stdin.take());
         assert_eq!(run.wait().unwrap().code(), Some(0));
         assert_eq!(listed(), "");
+    }
+
+    #[test]
+    fn a_granted_socket_that_is_a_file_is_warned_of() {
+        let dir = dir();
+        let (code, _, err) = at(dir.path(), &["plan", "--policy", "read-only", "--unix-socket", "/etc/passwd", "--", "true"]);
+        assert_eq!((code, err.trim()), (0, "codexrun: warning: `/etc/passwd` is a file and no socket: nobody can connect to it"));
     }
 
     #[test]

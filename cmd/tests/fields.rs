@@ -309,9 +309,15 @@ mod namespaces {
         }
         let offsets = json!({"boottime": {"secs": 1_000_000, "nanosecs": 5}, "monotonic": {"secs": 2_000_000}});
         let script = "cat /proc/self/timens_offsets | tr -s ' ' ; test $(cut -d. -f1 /proc/uptime) -ge 1000000 && echo ahead";
-        let bundle = Bundle::new(script).with("/linux/namespaces/-", json!({"type": "time"}));
-        let said = bundle.with("/linux/timeOffsets", offsets).run("codexrun");
-        assert_eq!((said.code, said.out.as_str()), (0, "monotonic 2000000 0\nboottime 1000000 5\nahead\n"), "{}", said.err);
+        let clocks = || {
+            let bundle = Bundle::new(script).with("/linux/namespaces/-", json!({"type": "time"}));
+            bundle.with("/linux/timeOffsets", offsets.clone())
+        };
+        clocks().says_as("monotonic 2000000 0\nboottime 1000000 5\nahead\n", &[]);
+        // Whose root is nobody on the host that /proc knows.
+        let ids = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        let mapped = clocks().with("/linux/namespaces/-", json!({"type": "user"})).with("/linux/uidMappings", ids.clone());
+        mapped.with("/linux/gidMappings", ids).says_as("monotonic 2000000 0\nboottime 1000000 5\nahead\n", &[]);
     }
 }
 
@@ -686,6 +692,13 @@ mod more_mounts {
         let bundle = Bundle::new("stat -c %u:%g /m/f").mount(own.clone()).with("/linux/namespaces/-", json!({"type": "user"}));
         fs::create_dir(bundle.root().join("m")).unwrap();
         bundle.with("/linux/uidMappings", space.clone()).with("/linux/gidMappings", space).says_as("5:6\n", &[]);
+        let holder = Holder::new(&["--user"]);
+        for map in ["uid_map", "gid_map"] {
+            fs::write(format!("/proc/{}/{map}", holder.0.id()), "0 100000 65536\n").unwrap();
+        }
+        let bundle = Bundle::new("stat -c %u:%g /m/f").mount(own.clone()).joining(&[("user", &holder.path("user"))]);
+        fs::create_dir(bundle.root().join("m")).unwrap();
+        bundle.says_as("5:6\n", &[]);
         Bundle::new("true").mount(own).refused("mounts[2].uidMappings: is missing, and the container has no mappings");
     }
 
@@ -761,6 +774,43 @@ mod propagation {
         assert_eq!(with_shared(&bundle("rshared", "rshared"), dir.path(), &after), "1\n1\n");
         assert_eq!(with_shared(&bundle("rslave", "rslave"), dir.path(), &after), "0\n1\n");
         assert_eq!(with_shared(&bundle("rprivate", "rprivate"), dir.path(), &after), "0\n1\n");
+    }
+
+    #[test]
+    fn an_id_mapped_volume_of_a_shared_file_system_carries_no_mounts_to_the_host() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let caps = json!(["CAP_SYS_ADMIN"]);
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+        let after = format!("grep -c {}/in /proc/self/mountinfo", dir.path().display());
+        for options in [&["rbind"][..], &["rbind", "rslave"], &["rbind", "rshared"]] {
+            let volume = json!({"destination": "/v", "type": "bind", "source": dir.path(), "options": options, "uidMappings": map, "gidMappings": map});
+            let bundle = Bundle::new("mount -t tmpfs inside /v/in && grep -c /v/in /proc/self/mountinfo").mount(volume);
+            let bundle = bundle.with("/process/capabilities", json!({"bounding": caps, "effective": caps, "permitted": caps}));
+            assert_eq!(with_shared(&bundle, dir.path(), &after), "1\n0\n", "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_volume_hears_of_the_hosts_mounts_when_it_asks_and_no_other_does() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let volume = |at: &str, words: &[&str]| {
+            let options: Vec<&str> = ["rbind"].iter().chain(words).copied().collect();
+            json!({"destination": at, "type": "bind", "source": dir.path(), "options": options})
+        };
+        let script = "awk '$5 ~ \"^/v[0-9]$\" {print $5, / shared:/, / master:/}' /proc/self/mountinfo";
+        let words: &[&[&str]] = &[&[], &["slave"], &["rslave"], &["rshared"], &["private"], &["rprivate"]];
+        let mut bundle = Bundle::new(script);
+        for (i, words) in words.iter().enumerate() {
+            bundle = bundle.mount(volume(&format!("/v{i}"), words));
+        }
+        let wanted = "/v0 0 0\n/v1 0 1\n/v2 0 1\n/v3 1 1\n/v4 0 0\n/v5 0 0\n";
+        assert_eq!(with_shared(&bundle, dir.path(), "true"), wanted);
     }
 
     #[test]

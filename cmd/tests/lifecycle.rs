@@ -450,6 +450,35 @@ fn hook(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
 }
 
+/// Podman's `--no-pivot`, and NoPivotRoot of containerd.
+#[test]
+fn no_pivot_is_taken_and_changes_nothing() {
+    let Some(place) = Place::new("ls -d /bin; exit 7") else { return };
+    let said = place.codexrun(&["run", "--no-pivot", "b"]);
+    assert_eq!(said, Said { code: 7, out: "/bin\n".to_owned(), err: String::new() });
+}
+
+#[test]
+fn a_start_container_hook_that_names_no_environment_has_that_of_the_process() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let tell = |env: Value| {
+        let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo A=$A B=$B >> /log"]});
+        hook["env"] = env;
+        hook
+    };
+    let log = place.path("log");
+    fs::write(&log, "").unwrap();
+    place.edit(|spec| {
+        spec["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"destination": "/log", "type": "bind", "source": log, "options": ["bind"]}));
+        spec["hooks"] = json!({"startContainer": [tell(Value::Null), tell(json!(["B=2"])), tell(json!([]))]});
+    });
+    place.started();
+    assert_eq!(place.read("log"), "A=1 B=\nA= B=2\nA= B=\n");
+}
+
 #[test]
 fn hooks_of_all_six_kinds_run_in_order_each_in_its_place() {
     let Some(place) = Place::new("exec sleep 60") else { return };
@@ -638,6 +667,87 @@ fn exec_joins_the_sandbox_of_a_policy_with_all_its_walls() {
     assert_eq!(lines, [&["written", "protected", "read-only"], &walls[..]].concat(), "{said:?}");
     place.ok(&["delete", "--force", ID]);
     until("the placeholders are gone", || fs::read_dir(&work).unwrap().count() == 1);
+}
+
+/// Without one a process of `exec` has no names.
+fn python() -> Option<&'static str> {
+    let python = Path::new("/usr/bin/python3").exists().then_some("/usr/bin/python3");
+    if python.is_none() {
+        eprintln!("skipped: there is no /usr/bin/python3");
+    }
+    python
+}
+
+const SERVER: &str = "import socket; s = socket.socket(socket.AF_UNIX); s.bind('its.sock'); s.listen(); print('up', flush=True)
+while True: s.accept()[0].sendall(b'hello')";
+const CLIENT: &str = "import socket, sys
+for name in sys.argv[1:]:
+    try: s = socket.socket(socket.AF_UNIX); s.connect(name); print(s.recv(9).decode())
+    except OSError as e: print(e.errno)";
+
+#[test]
+fn unix_sockets_are_the_containers_in_exec_too_and_the_hosts_are_shut() {
+    let (Some(place), Some(python)) = (Place::new("true"), python()) else { return };
+    let work = place.path("work");
+    fs::create_dir(&work).unwrap();
+    let _host = UnixListener::bind(work.join("hers.sock")).unwrap();
+    let enabled = place.path("enabled.json");
+    fs::write(&enabled, json!({"type": "workspace-write", "network_access": true}).to_string()).unwrap();
+    for policy in ["workspace-write", enabled.to_str().unwrap()] {
+        fs::remove_dir_all(place.path("b")).unwrap();
+        let spec =
+            ["spec", "--from-policy", policy, "--cwd", work.to_str().unwrap(), "--bundle", "b", "--", python, "-c", SERVER];
+        assert_eq!(place.codexrun(&spec).code, 0);
+        place.started();
+        until("it listens", || place.read("out") == "up\n");
+        let ask = ["exec", ID, python, "-c", CLIENT, "its.sock", "hers.sock"];
+        for _ in 0..2 {
+            assert_eq!(place.ok(&ask), "hello\n1\n", "{policy}");
+        }
+        let to_file = format!(
+            "import sys; sys.stdout = open('said', 'w')\n{CLIENT}\nsys.stdout.close(); import os; os.rename('said', 'all')"
+        );
+        place.ok(&["exec", "--detach", ID, python, "-c", &to_file, "its.sock"]);
+        until("the detached one has its answer", || place.read("work/all") == "hello\n");
+        fs::remove_file(work.join("all")).unwrap();
+        fs::remove_file(work.join("its.sock")).unwrap();
+        place.ok(&["delete", "--force", ID]);
+    }
+}
+
+#[test]
+fn exec_finds_the_broker_of_a_container_in_the_foreground_and_does_without_one_that_was_killed() {
+    let (Some(place), Some(python)) = (Place::new("true"), python()) else { return };
+    fs::remove_dir_all(place.path("b")).unwrap();
+    let work = place.path("work");
+    fs::create_dir(&work).unwrap();
+    let spec = [
+        "spec",
+        "--from-policy",
+        "workspace-write",
+        "--cwd",
+        work.to_str().unwrap(),
+        "--bundle",
+        "b",
+        "--",
+        python,
+        "-c",
+        SERVER,
+    ];
+    assert_eq!(place.codexrun(&spec).code, 0);
+    let mut run = place.command(&["run", "--bundle", "b", ID]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("it listens", || work.join("its.sock").exists());
+    let client = ["exec", ID, python, "-c", CLIENT, "its.sock"];
+    until("it answers", || place.codexrun(&client).out == "hello\n");
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.id())).unwrap();
+    let power = |pid: &&str| fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("CapPrm:\t0000000000080000\n");
+    let brokers: Vec<&str> = children.split_whitespace().filter(power).collect();
+    assert_eq!(brokers.len(), 1, "{children}");
+    let pid = nix::unistd::Pid::from_raw(brokers[0].parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    until("it is gone", || place.ok(&client) == "1\n");
+    place.ok(&["kill", ID, "KILL"]);
+    run.wait().unwrap();
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct Outside {
     pub tcp: String,
     /// `127.0.0.1:PORT`, datagram.
     pub udp: String,
-    /// A name in the abstract namespace.
+    /// A name in the abstract namespace of a stream listener; with `.dgram` behind it of one of datagrams.
     pub name: String,
     /// Below /tmp: `.sock` is a stream listener, `.dgram` a datagram one, `.txt` a file.
     pub tmp: PathBuf,
@@ -53,6 +53,10 @@ impl Outside {
             ("unix in the workspace", unix_look(unix(scene.w().join("host.sock"))?)?),
             ("unix in /tmp", unix_look(unix(tmp.with_extension("sock"))?)?),
             ("unix abstract", unix_look(UnixListener::bind_addr(&SocketAddr::from_abstract_name(&tag)?)?)?),
+            (
+                "datagram abstract",
+                dgram_look(UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!("{tag}.dgram"))?)?)?,
+            ),
             ("datagram in the workspace", dgram_look(dgram(scene.w().join("host.dgram"))?)?),
             ("datagram in /tmp", dgram_look(dgram(tmp.with_extension("dgram"))?)?),
         ];

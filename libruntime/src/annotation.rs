@@ -21,6 +21,8 @@ pub const WALL_TIME: &str = "dev.codexrun.wall-time";
 /// JSON array of absolute paths of the host: Unix sockets that may be connected to, or directories of them. With it, empty too, the
 /// container's own stream sockets work, by name, and no other of the host's do, wherever mounts show them: [`crate::broker`].
 pub const UNIX_SOCKETS: &str = "dev.codexrun.unix-sockets";
+/// `true`, with [`UNIX_SOCKETS`]: Unix datagrams too. Whatever is sent to a name, and every sendmsg(2), then asks [`crate::broker`].
+pub const UNIX_DATAGRAMS: &str = "dev.codexrun.unix-datagrams";
 /// What Landlock permits besides: [`crate::landlock::Config`] as JSON. Every right that it names is required of the kernel.
 pub const LANDLOCK: &str = "dev.codexrun.landlock";
 /// `landlock`: the process has the host's namespaces and root; [`LANDLOCK`] and the filter are all that confines it.
@@ -45,6 +47,7 @@ pub const ALL: &[&str] = &[
     DENY_GLOBS,
     WALL_TIME,
     UNIX_SOCKETS,
+    UNIX_DATAGRAMS,
     LANDLOCK,
     ISOLATION,
     LOST,

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The text of the annotation. Each list of rights has names of [`RIGHTS`], or a group: `v5.all`, everything that ABI 5 knows of its kind;
+/// The text of the annotation. Each list of rights has names of landlock(7), or a group: `v5.all`, everything that ABI 5 knows of its kind;
 /// `v5.read_execute`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -112,7 +112,7 @@ const RIGHTS: &[Right] = &[
     right(Of::Scope, "signal", 1, 6, "6.12"),
 ];
 
-/// The newest ABI of [`RIGHTS`].
+/// The newest ABI whose rights have names here.
 pub const NEWEST: u32 = 6;
 /// The rights that a file can have which is no directory (landlock.h, ACCESS_FILE).
 pub const OF_A_FILE: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15;

@@ -54,11 +54,22 @@ impl FromStr for Pattern {
             (None, Some(rest)) => (false, true, rest),
             (None, None) => (true, false, text),
         };
-        let host: Host = rest.parse().map_err(|_| format!("`{text}` is no domain; expected `x.y`, `*.x.y` or `**.x.y`"))?;
+        let host: Host = rest.parse().map_err(|_| format!("`{text}` is no domain; {}", instead(text)))?;
         if below && matches!(host, Host::Address(_)) {
             return Err(format!("`{text}` is no domain: nothing is below an address"));
         }
         Ok(Pattern { text: text.into(), host, itself, below })
+    }
+}
+
+/// What to write, by the first thing that is wrong.
+fn instead(text: &str) -> &'static str {
+    match text {
+        "*" | "**" => "a policy with the network on reaches every one",
+        text if !text.is_ascii() => "its name in the DNS begins with `xn--`",
+        text if text.contains('/') => "expected a name alone, without scheme and path",
+        text if text.contains(':') => "expected a name alone, without a port: it is allowed at every one",
+        _ => "expected `x.y`, `*.x.y` or `**.x.y`",
     }
 }
 
@@ -182,6 +193,21 @@ mod tests {
     fn what_is_no_pattern_is_refused() {
         for text in ["*", "**", "*.", "**.", "", "a.*.b", "*a.b", "a b", "http://a", "a/b", "*.127.0.0.1", "a..b", "a:80"] {
             assert!(text.parse::<Pattern>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_write() {
+        let table = [
+            ("*", "network on"),
+            ("https://x.y/", "without scheme"),
+            ("x.y:443", "without a port"),
+            ("münchen.de", "`xn--`"),
+            ("x..y", "expected `x.y`"),
+        ];
+        for (text, said) in table {
+            let error = text.parse::<Pattern>().unwrap_err();
+            assert!(error.starts_with(&format!("`{text}` is no domain; ")) && error.contains(said), "{error}");
         }
     }
 

@@ -14,11 +14,19 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 pub const CASES: &[Case] = &[
-    case("nothing gets through read-only", On::Every, |p| held(p, &preset(p, 0)?, &["files", "workspace", "network"])),
-    case("nothing gets through workspace-write", On::Every, |p| held(p, &preset(p, 1)?, &["files", "network"])),
+    case("nothing gets through read-only", On::Every, |p| held(p, &preset(p, 0)?, &["files", "workspace", "network", "streams"])),
+    case("nothing gets through workspace-write", On::Every, |p| held(p, &preset(p, 1)?, &["files", "network", "streams"])),
+    case("nothing gets through with Unix datagrams", On::Codexrun, |p| {
+        held_with(p, &preset(p, 1)?, &["--unix-datagrams"], &["files", "network"])
+    }),
+    case("nothing gets through with Unix datagrams and the network on", On::Codexrun, |p| {
+        held_with(p, &preset(p, 2)?, &["--unix-datagrams"], &["files"])
+    }),
     case("nothing gets through proxy-only", On::Every, proxy),
     case("nothing gets through with the network on", On::Every, |p| held(p, &preset(p, 2)?, &["files"])),
-    case("nothing gets through unrestricted files without network", On::Every, |p| held(p, &unrestricted(p)?, &["network"])),
+    case("nothing gets through unrestricted files without network", On::Every, |p| {
+        held(p, &unrestricted(p)?, &["network", "streams"])
+    }),
     case("outside of any sandbox attempts get through", On::Every, control),
     case("allow_syscalls lifts what it names and nothing else", On::Every, lifted),
 ];
@@ -45,7 +53,7 @@ fn proxy(play: &Play) -> Verdict {
     policy["network"] = json!({"mode": "proxy"});
     let file = play.scene.put("proxy.json", &policy.to_string())?.display().to_string();
     let variable = format!("HTTP_PROXY=http://{}", listener.local_addr()?);
-    held_with(play, &file, &["--env", &variable], &["files", "network", "proxy"])
+    held_with(play, &file, &["--env", &variable], &["files", "network", "proxy", "streams"])
 }
 
 fn held(play: &Play, policy: &str, walls: &[&str]) -> Verdict {

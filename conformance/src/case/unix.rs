@@ -12,7 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 pub const CASES: &[Case] = &[
@@ -35,6 +35,17 @@ pub const CASES: &[Case] = &[
     case("a connection that waits holds up no other, and a signal ends it", On::Codexrun, |p| {
         all_ok(p, "workspace-write", &[], &["unix-patience {w}/full"])
     }),
+    case("a descriptor that begins to wait in the middle of its connect(2) holds up no other", On::Codexrun, |p| {
+        all_ok(p, "workspace-write", &[], &["unix-toggled {w}/full"])
+    }),
+    case("a call ends when the process that waits for it is killed", On::Codexrun, unattended),
+    case(
+        "datagrams, with --unix-datagrams: its own, whatever sendmsg(2) sends, and no other call than before",
+        On::Codexrun,
+        datagrams,
+    ),
+    case("datagrams: the host's are shut in every mode, and those granted are reached", On::Codexrun, hosts_datagrams),
+    case("a name that is rewritten during sendmsg(2) leads to no other socket", On::Codexrun, datagram_race),
     case("the broker begins with the first connect(2), and without it every one fails", On::Codexrun, bereft),
     case("python: multiprocessing.Manager", On::Codexrun, manager),
     case("postgres and psql on a socket in the workspace", On::Codexrun, postgres),
@@ -235,6 +246,93 @@ fn started(play: &Play, column: &Column, name: &str, probe: &str) -> Result<crat
 fn answered(running: crate::launch::Running, expected: &str) -> Verdict {
     let ran = running.finish()?;
     ran.must(expected, ran.out.starts_with(&format!("0\t{expected}\t")))
+}
+
+const DATAGRAMS: &[&str] = &[
+    "dgram-own {own}",
+    "dgram-own-abstract",
+    "dgram-descriptor {own}",
+    "dgram-waits {own}",
+    "sendmsg-stream",
+    "sendmsg-pipe",
+    "sendmmsg-udp",
+    "udp-self",
+    "tcp-self",
+    "unix-own {own}",
+];
+
+fn datagrams(play: &Play) -> Verdict {
+    for policy in policies(play)? {
+        all_ok(play, &policy, &["--unix-datagrams"], DATAGRAMS)?;
+        let (ran, said) = answers(play, &policy, &["--unix-datagrams"], &["dgram-credentials {own}"])?;
+        ran.must(&format!("EPERM; it is {said:?}"), said == ["EPERM"])?;
+        // What sendmsg(2) sends is the same without.
+        all_ok(play, &policy, &[], &["sendmsg-stream", "sendmsg-pipe", "sendmmsg-udp"])?;
+    }
+    Ok(())
+}
+
+/// A datagram socket of the host's that anybody may send to.
+fn receiver(path: &Path) -> Result<UnixDatagram, No> {
+    let socket = UnixDatagram::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o777))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn hosts_datagrams(play: &Play) -> Verdict {
+    let (granted, name) = (play.scene.out().join("notify"), abstract_name(play));
+    let (host, notify) = (receiver(&play.scene.w().join("her.sock"))?, receiver(&granted)?);
+    let abstracted = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    fs::hard_link(play.scene.w().join("her.sock"), play.scene.w().join("hard.sock"))?;
+    let shut = [
+        "unix-sendto {host}",
+        "unix-sendmsg {host}",
+        "unix-sendmmsg {w}/hard.sock",
+        "unix-dgram-connect {host}",
+        "i386-sendto {host}",
+    ];
+    let [nobody, granted] = [format!("dgram-abstract {name}"), granted.display().to_string()];
+    let open = ["sendto", "sendmsg", "sendmmsg", "dgram-connect"].map(|way| format!("unix-{way} {granted}"));
+    let list: Vec<&str> = shut.into_iter().chain([nobody.as_str()]).chain(open.iter().map(String::as_str)).collect();
+    let expected = [&["EPERM"; 5][..], &["ECONNREFUSED"], &["ok"; 4]].concat();
+    for policy in policies(play)? {
+        let (ran, said) = answers(play, &policy, &["--unix-datagrams", "--unix-socket", &granted], &list)?;
+        let came = std::iter::from_fn(|| notify.recv(&mut [0; 8]).ok()).count();
+        ran.must(&format!("{expected:?}, and 4 datagrams; they are {said:?} and {came}"), said == expected && came == 4)?;
+        if host.recv(&mut [0; 8]).is_ok() {
+            return fail(&ran.line, "no datagram for the host's socket", "one");
+        }
+    }
+    drop(abstracted);
+    Ok(())
+}
+
+fn datagram_race(play: &Play) -> Verdict {
+    let host = receiver(&play.scene.w().join("her.sock"))?;
+    for policy in policies(play)? {
+        let (ran, said) = answers(play, &policy, &["--unix-datagrams"], &["dgram-race {own} {host}"])?;
+        ran.must(&format!("ok; it is {said:?}"), said == ["ok"])?;
+        if host.recv(&mut [0; 8]).is_ok() {
+            return fail(&ran.line, "no datagram for the host's socket", "one");
+        }
+    }
+    Ok(())
+}
+
+/// Of the two processes of the broker's one waits: the child of the other.
+fn unattended(play: &Play) -> Verdict {
+    let running = started(play, play.column, "list.txt", "unix-waits {w}/full {w}/ready")?;
+    let all = crate::launch::processes;
+    let waiters = || {
+        let below = all().into_iter().filter(|(pid, above, _)| is_broker(*pid) && is_broker(*above));
+        below.map(|(pid, ..)| pid).filter(|pid| is_below(*pid, running.pid())).collect::<Vec<_>>()
+    };
+    until("somebody waits", || waiters().len() == 1)?;
+    for pid in waiters() {
+        kill(pid, Signal::SIGKILL).map_err(std::io::Error::from)?;
+    }
+    answered(running, "ENOSYS")
 }
 
 fn reused(play: &Play) -> Verdict {

@@ -3,6 +3,7 @@
 //! tries all that it knows (`attack/`), and `probe id` says who runs it.
 
 mod attack;
+mod datagram;
 mod fact;
 mod file;
 mod hostile;
@@ -76,7 +77,7 @@ fn attempt(line: &str) -> Outcome {
     let mut words = line.split('\t').skip(1);
     let verb = words.next().unwrap_or_default();
     let args: Vec<&str> = words.collect();
-    let verbs = [file::VERBS, rights::VERBS, kernel::VERBS, socket::VERBS, fact::VERBS, unix::VERBS];
+    let verbs = [file::VERBS, rights::VERBS, kernel::VERBS, socket::VERBS, fact::VERBS, unix::VERBS, datagram::VERBS];
     match verbs.into_iter().flatten().find(|(name, _)| *name == verb) {
         Some((_, run)) => run(&args),
         None => Err(Fail::Word("unknown-verb".into(), verb.into())),

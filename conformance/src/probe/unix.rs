@@ -25,6 +25,8 @@ pub const VERBS: &[Verb] = &[
     ("unix-received", |a| received(a[0], a[1], a[2], a[3])),
     ("tcp-received", |a| tcp_received(a[0], a[1], a[2])),
     ("unix-patience", |a| patience(a[0])),
+    ("unix-toggled", |a| toggled(a[0])),
+    ("unix-waits", |a| waits(a[0], a[1])),
     ("unix-connect", |a| Ok(UnixStream::connect(a[0]).map(|_| String::new())?)),
     ("i386-connect", |a| i386_connect(a[0])),
 ];
@@ -207,7 +209,12 @@ fn tcp_received(path: &str, ready: &str, port: &str) -> Outcome {
     let fd = sent_in(path, ready)?;
     let Ok(port) = port.parse::<u16>() else { return word("no-port", port) };
     let host = [&(libc::AF_INET as u16).to_ne_bytes()[..], &port.to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat();
-    leads_nowhere(fd, &[vec![0; host.len()], host])
+    leads_nowhere(fd, &[vec![0; host.len()], host.clone()])?;
+    let (data, fast) = (Arg::In(b"attack"), Arg::Int(libc::MSG_FASTOPEN.into()));
+    match call(libc::SYS_sendto, [Arg::Int(fd.into()), data, Arg::Int(6), fast, Arg::In(&host), Arg::Int(16)]) {
+        Err(libc::EPERM) => Ok(String::new()),
+        other => word("not-refused", format!("MSG_FASTOPEN: {other:?}")),
+    }
 }
 
 /// The descriptor that comes by `path`.
@@ -272,6 +279,60 @@ fn patience(path: &str) -> Outcome {
         Err(e) if e.raw_os_error() == Some(libc::EINTR) && HANDLED.load(Relaxed) == 1 => Ok(String::new()),
         other => word("not-interrupted", format!("{other:?}")),
     }
+}
+
+/// A listener whose queue is full.
+fn full(path: &str) -> std::io::Result<(OwnedFd, UnixStream)> {
+    let errno = std::io::Error::from_raw_os_error;
+    let (socket, name) = (socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).map_err(errno)?, address(path));
+    let fd = || Arg::Int(socket.as_raw_fd().into());
+    call(libc::SYS_bind, [fd(), Arg::In(&name), Arg::Int(name.len() as i64)]).map_err(errno)?;
+    call(libc::SYS_listen, [fd(), Arg::Int(0)]).map_err(errno)?;
+    let queued = UnixStream::connect(path)?;
+    Ok((socket, queued))
+}
+
+/// A connection that never comes about.
+fn waits(path: &str, ready: &str) -> Outcome {
+    let _full = full(path)?;
+    std::fs::write(ready, "")?;
+    Ok(UnixStream::connect(path).map(|_| String::new())?)
+}
+
+/// A thread makes descriptors wait, and not wait, all the time that they are connected to who has no room. Each is so until one of its
+/// connections waits, which is then left waiting.
+fn toggled(path: &str) -> Outcome {
+    let (_full, name, other) = (full(path)?, address(path), format!("{path}.other"));
+    let (mut all, end) = (Vec::new(), Instant::now() + ATTACK);
+    for _ in 0..32 {
+        let client = UnixStream::from(socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)?);
+        client.set_nonblocking(true)?;
+        all.push(client.try_clone()?);
+        let name = name.clone();
+        std::thread::spawn(move || {
+            while Instant::now() < end {
+                let fd = Arg::Int(client.as_raw_fd().into());
+                let _ = call(libc::SYS_connect, [fd, Arg::In(&name), Arg::Int(name.len() as i64)]);
+            }
+        });
+    }
+    std::thread::spawn(move || {
+        while Instant::now() < end {
+            for client in &all {
+                let _ = client.set_nonblocking(false).and_then(|()| client.set_nonblocking(true));
+            }
+        }
+        let _: Result<(), _> = all.iter().try_for_each(|client| client.set_nonblocking(false));
+    });
+    let server = UnixListener::bind(&other)?;
+    while Instant::now() < end + ATTACK / 2 {
+        let began = Instant::now();
+        say(UnixStream::connect(&other)?, &server)?;
+        if began.elapsed() > Duration::from_secs(2) {
+            return word("held-up", format!("{:?}", began.elapsed()));
+        }
+    }
+    Ok(String::new())
 }
 
 /// connect(2) by its own number in the i386 table.

@@ -122,7 +122,7 @@ fn listen(on: std::net::SocketAddr) -> crate::sys::Result<TcpListener> {
 fn listen_on(routes: &[Route], side: Side) -> Result<Vec<Listener>> {
     let wanted = routes.iter().filter(|route| route.side == side);
     let one = |route: &Route| {
-        let socket = listen(route.listen).map_err(|e| failed(&format!("listen on {}", route.listen), e))?;
+        let socket = listen(route.listen).map_err(|e| taken(route, e))?;
         Ok(Listener { socket, to: To::Route(*route) })
     };
     wanted.map(one).collect()
@@ -142,6 +142,21 @@ fn alone() -> crate::sys::Result<()> {
 
 fn errno(e: std::io::Error) -> Errno {
     Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Ports of the host are others' too.
+fn taken(route: &Route, errno: Errno) -> Error {
+    let error = failed(&format!("listen on {}", route.listen), errno);
+    let inside = route.dial.port();
+    match errno {
+        Errno::EADDRINUSE => {
+            error.hint(format!("somebody listens there; `--publish HOST-PORT:{inside}` takes another port of the host's"))
+        }
+        Errno::EACCES => {
+            error.hint(format!("it is root's; `--publish HOST-PORT:{inside}` takes another port of the host's, from 1024 on"))
+        }
+        _ => error,
+    }
 }
 
 fn failed(what: &str, errno: Errno) -> Error {

@@ -1,5 +1,6 @@
-//! The broker of Unix sockets: a process outside of the sandbox that performs its connect(2), and where the sandbox has no network
-//! namespace of its own its socket(AF_UNIX). The filter refers both to it (seccomp_unotify(2)).
+//! The broker of Unix sockets: a process outside of the sandbox that performs its connect(2), where there are datagrams also what sends
+//! them by name, and where the sandbox has no network namespace of its own its socket(AF_UNIX). The filter refers these to it
+//! (seccomp_unotify(2)).
 //!
 //! A named socket of the host is an inode like those that the sandbox makes, so mounts cannot tell them apart, and a filter cannot read
 //! the name, which another thread may change after the look. The broker reads it once, finds the inode as the caller would, asks the
@@ -9,22 +10,30 @@
 //! It has the caller's ids, groups and namespaces and no capability but the right to look into processes of the sandbox, so nothing that
 //! it does for one of them reaches further than that one could. When it ends, a call that it should have answered fails with ENOSYS.
 //!
+//! Processes of `exec` have a filter of their own with the same broker, whom they find behind a door: a Unix socket among the container's
+//! records.
+//!
 //! Most programs connect to nothing. Who stays with the sandbox holds what a broker needs ([`Vacant`]), and clones it at the first call.
 
 mod call;
 mod enter;
 mod grant;
+mod message;
 mod patience;
 mod place;
+mod send;
+mod serve;
+mod target;
 pub(crate) mod whose;
 
-use crate::sys::file::State;
 use crate::sys::process::{self, Pid};
-use crate::sys::{Errno, Result, file, notify, signal, socket};
+use crate::sys::{Errno, Result, file, signal, socket};
 use enter::Sandbox;
 use grant::Grant;
-use std::cell::Cell;
+use patience::Waiter;
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use whose::Listing;
 
@@ -38,11 +47,12 @@ pub struct Broker {
     pub grants: Vec<PathBuf>,
     /// The sandbox has a network namespace of its own. Otherwise its Unix sockets, and only those, get one.
     pub own_network: bool,
+    /// Where processes of `exec` bring the listeners of their filters.
+    pub door: Option<UnixListener>,
 }
 
 /// What every call is answered with.
 struct Office {
-    listener: OwnedFd,
     /// The network namespace of the sandbox's Unix sockets.
     network: u64,
     /// The host's, where the sandbox has one of its own: a socket of it was handed in, and connects to nothing new.
@@ -50,24 +60,28 @@ struct Office {
     grants: Vec<Grant>,
     ours: Listing,
     hosts: Listing,
-    /// Processes that wait for a connection.
-    waiting: Cell<usize>,
+    /// Processes that wait in place of callers.
+    waiting: RefCell<Vec<Waiter>>,
+    /// Has input when one of them has ended.
+    ended: OwnedFd,
 }
 
 impl Broker {
     /// The life of a broker from before there is a filter, which ends with the last that has it.
-    pub fn live(self) -> ! {
-        let received = alone(vec![self.socket.as_raw_fd()]).and_then(|()| self.receive());
+    pub fn live(mut self) -> ! {
+        let door = self.door.as_ref().map(AsRawFd::as_raw_fd);
+        let received = alone([self.socket.as_raw_fd()].into_iter().chain(door).collect()).and_then(|()| self.receive());
         let opened = self.told(received.and_then(|vacant| vacant.map(Vacant::open).transpose()));
-        leave(opened.and_then(|office| office.map_or(Ok(()), |office| office.serve())))
+        leave(opened.and_then(|opened| opened.map_or(Ok(()), Opened::serve)))
     }
 
     /// Waits for the filter, for a broker that begins later. `None`: the launch has failed before there was one.
     ///
     /// # Errors
     /// A grant cannot be looked at, or who has loaded the filter has been killed.
-    pub fn postpone(self) -> Result<Option<Vacant>> {
-        self.told(self.receive())
+    pub fn postpone(mut self) -> Result<Option<Vacant>> {
+        let received = self.receive();
+        self.told(received)
     }
 
     /// Whoever has loaded the filter may go on, or hears why not.
@@ -81,12 +95,13 @@ impl Broker {
         }
     }
 
-    fn receive(&self) -> Result<Option<Vacant>> {
+    fn receive(&mut self) -> Result<Option<Vacant>> {
         let grants = self.grants.iter().map(|path| Grant::pin(path)).collect::<Result<Vec<_>>>()?;
         let Some((_, listener)) = file::receive(self.socket.as_fd())? else { return Ok(None) };
         let listener = listener.ok_or(Errno::EPROTO)?;
         let sandbox = Sandbox::of(self.process, self.own_network)?;
-        Ok(Some(Vacant { listener, sandbox, own_network: self.own_network, grants: grants.into_iter().flatten().collect() }))
+        let (grants, door) = (grants.into_iter().flatten().collect(), self.door.take());
+        Ok(Some(Vacant { listener, sandbox, own_network: self.own_network, grants, door }))
     }
 }
 
@@ -96,6 +111,20 @@ pub struct Vacant {
     sandbox: Sandbox,
     own_network: bool,
     grants: Vec<Grant>,
+    door: Option<UnixListener>,
+}
+
+/// A broker in its place, and whom it hears.
+struct Opened {
+    office: Office,
+    listener: OwnedFd,
+    door: Option<UnixListener>,
+}
+
+impl Opened {
+    fn serve(self) -> Result<()> {
+        self.office.serve(self.listener, self.door)
+    }
 }
 
 impl Vacant {
@@ -104,22 +133,29 @@ impl Vacant {
         self.listener.as_fd()
     }
 
+    /// Has input when a process of `exec` brings another.
+    pub fn door(&self) -> Option<BorrowedFd<'_>> {
+        self.door.as_ref().map(AsFd::as_fd)
+    }
+
     /// The life of a broker that begins now, in a process that has just been cloned.
     pub fn live(self) -> ! {
-        leave(alone(self.descriptors()).and_then(|()| self.open()).and_then(|office| office.serve()))
+        leave(alone(self.descriptors()).and_then(|()| self.open()).and_then(Opened::serve))
     }
 
     fn descriptors(&self) -> Vec<RawFd> {
         let grants = self.grants.iter().map(Grant::descriptor);
-        grants.chain([self.listener.as_raw_fd(), self.sandbox.descriptor()]).collect()
+        let door = self.door.as_ref().map(AsRawFd::as_raw_fd);
+        grants.chain([self.listener.as_raw_fd(), self.sandbox.descriptor()]).chain(door).collect()
     }
 
-    fn open(self) -> Result<Office> {
+    fn open(self) -> Result<Opened> {
         let (hosts, outside) = (Listing::open()?, own_network()?);
         self.sandbox.enter()?;
         let (network, outside) = (own_network()?, self.own_network.then_some(outside));
-        let (listener, grants, ours) = (self.listener, self.grants, Listing::open()?);
-        Ok(Office { listener, network, outside, grants, ours, hosts, waiting: Cell::new(0) })
+        let (grants, ours, ended) = (self.grants, Listing::open()?, signal::signalfd(&signal::Set::of(&[libc::SIGCHLD]))?);
+        let office = Office { network, outside, grants, ours, hosts, waiting: RefCell::default(), ended };
+        Ok(Opened { office, listener: self.listener, door: self.door })
     }
 }
 
@@ -142,27 +178,12 @@ fn alone(mut keep: Vec<RawFd>) -> Result<()> {
     file::close_all_but(keep)?;
     process::setsid()?;
     file::chdir(c"/")?;
-    signal::set_mask(&signal::Set::all_but(&[])).map(drop)
+    // It has a handler before it may come.
+    signal::interrupt_every(0)?;
+    signal::set_mask(&signal::Set::all_but(&[libc::SIGALRM])).map(drop)
 }
 
 /// The exit code says of what it died; every errno fits.
 fn leave(lived: Result<()>) -> ! {
     process::exit(lived.map_or_else(|errno| errno as i32, |()| 0))
-}
-
-impl Office {
-    fn serve(&self) -> Result<()> {
-        loop {
-            if file::state(self.listener.as_fd(), -1)? == State::End {
-                // The last that has the filter is gone.
-                return Ok(());
-            }
-            match notify::receive(self.listener.as_fd()) {
-                Ok(asked) => self.answer(&asked)?,
-                // Its caller was killed, before it could be told.
-                Err(Errno::ENOENT | Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-    }
 }

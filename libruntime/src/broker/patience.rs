@@ -1,47 +1,90 @@
-//! A connect(2) that may wait: by a process of its own, so that the broker need not. It ends when its caller does, and gives up for a
-//! signal that its caller has a handler for, as the call itself would.
+//! A call that may wait: by a process of its own, so that the broker need not. It ends when its caller does, and gives up for a signal that
+//! its caller has a handler for, as the call itself would.
 
-use super::errno;
+use super::call::{Answer, Call};
+use super::{Office, errno};
 use crate::proc_status::ProcStatus;
-use crate::sys::notify::{self, Asked};
-use crate::sys::process::{self, Cloned, Pid};
-use crate::sys::{Errno, Result, signal, socket};
-use std::os::fd::BorrowedFd;
+use crate::sys::notify;
+use crate::sys::process::{self, Cloned, Ended, Pid};
+use crate::sys::{Errno, Result, signal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 /// Milliseconds between two looks at the caller.
-const LOOK: u32 = 20;
+pub(super) const LOOK: u32 = 20;
+/// Processes that may wait at a time.
+const MOST: usize = 1024;
 /// The kernel's word to itself, include/linux/errno.h: the handler says whether the call is made again or fails with EINTR. To be said only
 /// to a thread that has a signal before it, which comes between the call and its return.
 const ERESTARTSYS: i32 = 512;
 
-/// Connects, and answers, in the background.
-pub(super) fn connect(listener: BorrowedFd, asked: &Asked, socket: BorrowedFd, address: &[u8]) -> Result<()> {
-    match process::clone(0)? {
-        Cloned::Child => {
-            let with = wait(listener, asked, socket, address).unwrap_or_else(|errno| Some(Err(errno as i32)));
-            let told = with.map_or(Ok(()), |with| notify::answer(listener, asked.id, with));
-            process::exit(told.is_err().into())
+/// A process that waits, and for which call.
+pub(super) struct Waiter {
+    process: Pid,
+    listener: Rc<OwnedFd>,
+    id: u64,
+}
+
+impl Office {
+    /// Does `work` in the background until it no longer says EINTR; of what it does by and by it counts how much is done. `finish` makes of
+    /// that what the call returns. The sandbox's threads are limited by its cgroup, the processes that wait for them are not in it.
+    pub(super) fn patiently(
+        &self,
+        call: &Call,
+        work: impl FnMut(&mut i64) -> Result<i64>,
+        finish: impl FnOnce(i64) -> Result<i64>,
+    ) -> Result<Answer> {
+        self.bury()?;
+        if self.waiting.borrow().len() >= MOST {
+            return Err(Errno::EAGAIN);
         }
-        Cloned::Parent(..) => Ok(()),
+        match process::clone(0)? {
+            Cloned::Child => {
+                let with = match wait(call, work) {
+                    Ok(None) => process::exit(0),
+                    Ok(Some(Ok(done))) => finish(done).map_err(|errno| errno as i32),
+                    Ok(Some(Err(number))) => Err(number),
+                    Err(errno) => Err(errno as i32),
+                };
+                process::exit(call.say(with).is_err().into())
+            }
+            Cloned::Parent(process, _) => {
+                let waiter = Waiter { process, listener: Rc::clone(call.listener), id: call.asked.id };
+                self.waiting.borrow_mut().push(waiter);
+            }
+        }
+        Ok(Answer::Given)
+    }
+
+    /// Answers for those that have been killed: nobody else would.
+    pub(super) fn bury(&self) -> Result<()> {
+        while let Ok(Some((ended, how))) = process::wait(-1, libc::WNOHANG) {
+            let mut waiting = self.waiting.borrow_mut();
+            let Some(at) = waiting.iter().position(|waiter| waiter.process == ended) else { continue };
+            let waiter = waiting.swap_remove(at);
+            if how != Ended::Exited(0) {
+                match notify::answer(waiter.listener.as_fd(), waiter.id, Err(Errno::ENOSYS as i32)) {
+                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 /// `None`: the caller is gone.
-fn wait(
-    listener: BorrowedFd,
-    asked: &Asked,
-    socket: BorrowedFd,
-    address: &[u8],
-) -> Result<Option<std::result::Result<i64, i32>>> {
+fn wait(call: &Call, mut work: impl FnMut(&mut i64) -> Result<i64>) -> Result<Option<std::result::Result<i64, i32>>> {
     process::set_death_signal(libc::SIGKILL)?;
     signal::interrupt_every(LOOK)?;
-    signal::set_mask(&signal::Set::all_but(&[libc::SIGALRM]))?;
+    let mut done = 0;
     loop {
-        match socket::connect_as_written(socket, address) {
-            Err(Errno::EINTR) if !notify::still_waits(listener, asked.id)? => return Ok(None),
-            Err(Errno::EINTR) if Status::of(asked.thread)?.is_interrupted() => return Ok(Some(Err(ERESTARTSYS))),
-            Err(Errno::EINTR) => {}
-            other => return Ok(Some(other.map(|()| 0).map_err(|errno| errno as i32))),
+        match work(&mut done) {
+            Err(Errno::EINTR) if !call.still_waits()? => return Ok(None),
+            Err(Errno::EINTR) if !Status::of(call.asked.thread)?.is_interrupted() => {}
+            Err(_) if done > 0 => return Ok(Some(Ok(done))),
+            Err(Errno::EINTR) => return Ok(Some(Err(ERESTARTSYS))),
+            other => return Ok(Some(other.map_err(|errno| errno as i32))),
         }
     }
 }

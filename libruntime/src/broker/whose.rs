@@ -12,8 +12,11 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const DUMP: u16 = 0x301;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+/// TCP_ESTABLISHED, TCP_CLOSE: of a Unix datagram socket that is connected, and of one that is not.
+const CONNECTED: u8 = 1;
+const OPEN: u8 = 7;
 /// TCP_LISTEN, in which state Unix sockets listen too.
-const LISTENING: u32 = 1 << 10;
+const LISTENING: u8 = 10;
 const UDIAG_SHOW_VFS: u32 = 2;
 const UNIX_DIAG_VFS: u16 = 1;
 /// struct nlmsghdr, struct unix_diag_msg, struct nlattr.
@@ -26,9 +29,11 @@ impl Listing {
         netlink::open_diag().map(Listing)
     }
 
-    /// Whether somebody listens at this file: device and inode as the kernel numbers them.
-    pub fn has(&self, id: (u32, u32)) -> Result<bool> {
-        netlink::send(self.0.as_fd(), &request())?;
+    /// Whether somebody listens at this file, by its device and inode as the kernel numbers them, or, for a caller of datagrams (`kind` is
+    /// the caller's SOCK_*), receives there.
+    pub fn has(&self, id: (u32, u32), kind: i32) -> Result<bool> {
+        let states: &[u8] = if kind == libc::SOCK_DGRAM { &[CONNECTED, OPEN, LISTENING] } else { &[LISTENING] };
+        netlink::send(self.0.as_fd(), &request(states))?;
         let (mut buffer, mut found) = (vec![0; 32 * 1024], false);
         loop {
             let length = netlink::receive(self.0.as_fd(), &mut buffer)?;
@@ -36,21 +41,22 @@ impl Listing {
                 match kind {
                     NLMSG_DONE => return Ok(found),
                     NLMSG_ERROR => return Err(Errno::ECONNREFUSED),
-                    _ => found |= vfs(body) == Some(id),
+                    _ => found |= receives(body) && vfs(body) == Some(id),
                 }
             }
         }
     }
 }
 
-fn request() -> Vec<u8> {
+fn request(states: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(40);
     let mut word = |word: u32| text.extend(word.to_ne_bytes());
     word(40);
     word(u32::from_ne_bytes([SOCK_DIAG_BY_FAMILY.to_ne_bytes(), DUMP.to_ne_bytes()].concat().try_into().unwrap_or_default()));
     [0, 0].into_iter().for_each(&mut word); // sequence number, sender
     word(u32::from_ne_bytes([libc::AF_UNIX as u8, 0, 0, 0]));
-    [LISTENING, 0, UDIAG_SHOW_VFS, u32::MAX, u32::MAX].into_iter().for_each(word);
+    let states = states.iter().fold(0, |all, state| all | 1 << state);
+    [states, 0, UDIAG_SHOW_VFS, u32::MAX, u32::MAX].into_iter().for_each(word);
     text
 }
 
@@ -70,6 +76,11 @@ pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     })
+}
+
+/// A connection has the name that its listener is bound to, and nobody reaches it by that.
+fn receives(message: &[u8]) -> bool {
+    matches!(message, [_, kind, state, ..] if *state == LISTENING || i32::from(*kind) == libc::SOCK_DGRAM)
 }
 
 /// Device and inode of the file that a socket is bound to.
@@ -98,11 +109,32 @@ mod tests {
         let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
         let place = crate::sys::file::open_at(crate::sys::file::cwd(), &path, libc::O_PATH).unwrap();
         let id = super::super::place::number(std::process::id() as i32, place.as_fd()).unwrap();
-        assert_eq!(listing.has(id), Ok(true));
-        assert_eq!(listing.has((id.0, id.1 ^ 1)), Ok(false));
-        assert_eq!(listing.has((id.0 ^ 1, id.1)), Ok(false));
+        assert_eq!(listing.has(id, libc::SOCK_STREAM), Ok(true));
+        assert_eq!(listing.has((id.0, id.1 ^ 1), libc::SOCK_STREAM), Ok(false));
+        assert_eq!(listing.has((id.0 ^ 1, id.1), libc::SOCK_STREAM), Ok(false));
         drop(listener);
-        assert_eq!(listing.has(id), Ok(false));
+        assert_eq!(listing.has(id, libc::SOCK_STREAM), Ok(false));
+    }
+
+    #[test]
+    fn who_receives_datagrams_is_listed_for_those_who_send_them_and_a_connection_is_not() {
+        use std::os::unix::net::{UnixDatagram, UnixStream};
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| {
+            let path = std::ffi::CString::new(dir.path().join(name).to_str().unwrap()).unwrap();
+            let place = crate::sys::file::open_at(crate::sys::file::cwd(), &path, libc::O_PATH).unwrap();
+            super::super::place::number(std::process::id() as i32, place.as_fd()).unwrap()
+        };
+        let (receiver, listing) = (UnixDatagram::bind(dir.path().join("d")).unwrap(), Listing::open().unwrap());
+        assert_eq!([libc::SOCK_DGRAM, libc::SOCK_STREAM].map(|kind| listing.has(place("d"), kind)), [Ok(true), Ok(false)]);
+        receiver.connect(dir.path().join("d")).unwrap();
+        assert_eq!(listing.has(place("d"), libc::SOCK_DGRAM), Ok(true));
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        let _client = UnixStream::connect(dir.path().join("s")).unwrap();
+        let _accepted = listener.accept().unwrap();
+        assert_eq!(listing.has(place("s"), libc::SOCK_DGRAM), Ok(true));
+        drop(listener);
+        assert_eq!(listing.has(place("s"), libc::SOCK_DGRAM), Ok(false), "only a connection is left");
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub fn diff(a: (&Explained, &Facts), b: (&Explained, &Facts)) -> Vec<Difference>
     all.extend(namespaces(a, b));
     all.extend(calls(a.system_calls.as_ref(), b.system_calls.as_ref()));
     all.extend(sockets(a.unix_sockets.as_deref(), b.unix_sockets.as_deref()));
+    if b.unix_datagrams && !a.unix_datagrams {
+        all.push(difference("unix socket", "datagrams", "of its own, and to what is granted"));
+    }
     let gained = b.capabilities.iter().filter(|name| !a.capabilities.contains(name));
     all.extend(gained.map(|name| difference("capability", name, "")));
     if a.no_new_privileges && !b.no_new_privileges {

@@ -5,7 +5,7 @@ use super::right::names;
 use crate::bpf::{self, Calls};
 use crate::bridge::Route;
 use crate::host::Host;
-use crate::plan::op::ParentOp;
+use crate::plan::op::{Broker, ParentOp};
 use crate::plan::{ParentStep, Plan, annotation_of as said};
 use crate::policy::compile;
 use crate::{Error, annotation};
@@ -37,6 +37,8 @@ pub struct Facts {
     pub routes: Vec<Route>,
     /// Unix sockets of the host that may be connected to besides the sandbox's own. None: nobody looks, and the filter alone decides.
     pub unix_sockets: Option<Vec<PathBuf>>,
+    /// Whether these may be datagrams.
+    pub unix_datagrams: bool,
     /// None: every call is made.
     pub system_calls: Option<Calls>,
     /// Of a bundle that was made from a policy: what its filter refuses and a choice would lift, with the calls and the reason.
@@ -88,7 +90,8 @@ impl Explained<'_> {
             landlock: said(spec, annotation::LANDLOCK).is_some(),
             lost: said(spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
             routes: routes(spec),
-            unix_sockets: plan.parent.iter().find_map(granted),
+            unix_sockets: plan.parent.iter().find_map(broker).map(|broker| broker.grants.clone()),
+            unix_datagrams: plan.parent.iter().find_map(broker).is_some_and(|broker| broker.datagrams),
             system_calls,
             environment: process.and_then(|process| process.env().clone()).unwrap_or_default(),
             limits: limits(spec, plan),
@@ -124,8 +127,8 @@ fn routes(spec: &Spec) -> Vec<Route> {
     hooks.flat_map(|hook| hook.args().iter().flatten()).filter_map(|word| word.parse().ok()).collect()
 }
 
-fn granted(step: &ParentStep) -> Option<Vec<PathBuf>> {
-    if let ParentOp::Broker(broker) = &step.op { Some(broker.grants.clone()) } else { None }
+fn broker(step: &ParentStep) -> Option<&Broker> {
+    if let ParentOp::Broker(broker) = &step.op { Some(broker) } else { None }
 }
 
 /// Of the process, then of its cgroup: the file that the host has first.

@@ -58,6 +58,7 @@ impl Facts {
             "isolation": { "by": self.isolation, "landlock": self.landlock, "lost": self.lost },
             "namespaces": namespaces.collect::<Map<_, _>>(),
             "network": self.network(),
+            "unixDatagrams": self.unix_datagrams,
             "unixSockets": self.unix_sockets.as_ref().map(|granted| granted.iter().map(|path| text(path)).collect::<Vec<_>>()),
             "systemCalls": self.system_calls.as_ref().map(calls),
             "liftable": self.lifts.iter().map(lift).collect::<Map<_, _>>(),

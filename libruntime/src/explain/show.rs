@@ -57,7 +57,7 @@ impl fmt::Display for Facts {
         writeln!(f, "namespaces   {}", self.spaces())?;
         writeln!(f, "network      {}", self.network())?;
         if let Some(granted) = &self.unix_sockets {
-            write!(f, "unix sockets its own, of streams")?;
+            write!(f, "unix sockets its own, of streams{}", if self.unix_datagrams { " and datagrams" } else { "" })?;
             granted.iter().try_for_each(|path| write!(f, "; {}", path.display()))?;
             writeln!(f)?;
         }

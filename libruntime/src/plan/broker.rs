@@ -1,8 +1,9 @@
 //! `dev.codexrun.unix-sockets`: Unix sockets of the container's own, and none of the host's but those granted. What the filter of
 //! config.json says of them, which other runtimes obey, gives way to these rules.
 
-use super::op::{Broker, ParentOp};
+use super::op::{Begins, Broker, ParentOp};
 use super::{Draft, ParentStep, annotation_of};
+use crate::argument::{AF_UNIX, INT, MSG_FASTOPEN, SOCK_DGRAM, SOCK_MASK, SOCK_RAW};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{
     LinuxIdMapping, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompOperator, LinuxSyscall,
@@ -10,69 +11,105 @@ use oci_spec::runtime::{
 };
 use std::path::PathBuf;
 
-/// What becomes of a call under conditions on its arguments, (which, mask, value).
-type Rule = (&'static str, &'static [(usize, u64, u64)], Action);
+/// What becomes of a call under conditions on its arguments.
+type Rule = (&'static str, &'static [(usize, When)], Action);
 
-const INT: u64 = 0xffff_ffff;
-const AF_UNIX: u64 = 1;
-const SOCK_MASK: u64 = 0xf; // the rest are SOCK_CLOEXEC and SOCK_NONBLOCK
-const SOCK_DGRAM: u64 = 2;
-const SOCK_RAW: u64 = 3; // of AF_UNIX the same
+/// A condition.
+enum When {
+    /// argument & mask == value
+    Is(u64, u64),
+    /// argument != 0
+    Some,
+}
+use When::Is;
 
-/// Always. sendto(2) and sendmsg(2) take a name for a datagram, and for nothing else of AF_UNIX (unix(7)); so where there are no datagram
-/// sockets, connect(2) alone reaches a name.
+/// Always.
 const SHUT: &[Rule] = &[
-    ("socket", &[(0, INT, AF_UNIX), (1, SOCK_MASK, SOCK_DGRAM)], Action::ScmpActErrno),
-    ("socket", &[(0, INT, AF_UNIX), (1, SOCK_MASK, SOCK_RAW)], Action::ScmpActErrno),
-    ("socketpair", &[(1, SOCK_MASK, SOCK_DGRAM)], Action::ScmpActErrno),
-    ("socketpair", &[(1, SOCK_MASK, SOCK_RAW)], Action::ScmpActErrno),
+    ("socket", &[(0, Is(INT, AF_UNIX)), (1, Is(SOCK_MASK, SOCK_RAW))], Action::ScmpActErrno),
+    ("socketpair", &[(1, Is(SOCK_MASK, SOCK_RAW))], Action::ScmpActErrno),
     // Arguments behind a pointer, and sockets without these calls.
     ("socketcall", &[], Action::ScmpActErrno),
     ("io_uring_setup", &[], Action::ScmpActErrno),
     ("io_uring_enter", &[], Action::ScmpActErrno),
     ("io_uring_register", &[], Action::ScmpActErrno),
 ];
+/// sendto(2) and sendmsg(2) take a name for a datagram, and for nothing else of AF_UNIX (unix(7)); so where there are no datagram
+/// sockets, connect(2) alone reaches a name.
+const STREAMS: &[Rule] = &[
+    ("socket", &[(0, Is(INT, AF_UNIX)), (1, Is(SOCK_MASK, SOCK_DGRAM))], Action::ScmpActErrno),
+    ("socketpair", &[(1, Is(SOCK_MASK, SOCK_DGRAM))], Action::ScmpActErrno),
+];
+/// Where there are, whoever gives a name to send to asks the broker. sendmsg(2) has its name behind a pointer: all of them ask.
+const DATAGRAMS: &[Rule] = &[
+    ("sendto", &[(3, Is(MSG_FASTOPEN, MSG_FASTOPEN))], Action::ScmpActErrno),
+    ("sendto", &[(4, When::Some)], Action::ScmpActNotify),
+    ("sendmsg", &[], Action::ScmpActNotify),
+    ("sendmmsg", &[], Action::ScmpActNotify),
+];
+/// A pair is of the namespace that its maker is in, whatever may be done with it.
+const NO_PAIR: &[Rule] = &[("socketpair", &[(1, Is(SOCK_MASK, SOCK_DGRAM))], Action::ScmpActErrno)];
 const CONNECT: Rule = ("connect", &[], Action::ScmpActNotify);
 /// They are made in the container's own network namespace, where no name of the host's is known.
-const OWN: &[Rule] = &[("socket", &[(0, INT, AF_UNIX)], Action::ScmpActAllow), CONNECT];
+const OWN: &[Rule] = &[("socket", &[(0, Is(INT, AF_UNIX))], Action::ScmpActAllow), CONNECT];
 /// In the host's they are made by the broker.
-const MADE: &[Rule] = &[("socket", &[(0, INT, AF_UNIX)], Action::ScmpActNotify), CONNECT];
+const MADE: &[Rule] = &[("socket", &[(0, Is(INT, AF_UNIX))], Action::ScmpActNotify), CONNECT];
 /// Nobody answers.
-const NONE: &[Rule] = &[("socket", &[(0, INT, AF_UNIX)], Action::ScmpActErrno)];
+const NONE: &[Rule] = &[("socket", &[(0, Is(INT, AF_UNIX))], Action::ScmpActErrno)];
 
 /// The rules that go before those of the filter; none without the annotation.
 pub(super) fn rules(draft: &mut Draft, spec: &Spec) -> Vec<LinuxSyscall> {
-    let Some(text) = annotation_of(spec, annotation::UNIX_SOCKETS) else { return Vec::new() };
+    let datagrams = annotation_of(spec, annotation::UNIX_DATAGRAMS).is_some();
+    let Some(text) = annotation_of(spec, annotation::UNIX_SOCKETS) else {
+        if datagrams {
+            draft.refuse(
+                format!("annotations[{}]", annotation::UNIX_DATAGRAMS),
+                "has no meaning without `dev.codexrun.unix-sockets`",
+            );
+        }
+        return Vec::new();
+    };
     let place = format!("annotations[{}]", annotation::UNIX_SOCKETS);
     let Some(grants) = draft.take(&place, grants(text)) else { return Vec::new() };
-    let own_network = draft.spaces.new & libc::CLONE_NEWNET as u64 != 0;
+    let own_network = draft.spaces.own(libc::CLONE_NEWNET);
     let more = match () {
-        // A process that joins has hidden itself before it has a filter, and nobody could say whose place to take.
-        () if draft.joins => NONE,
+        // Of the container, which has been planned, or of one whose broker is gone.
+        () if draft.joins && !draft.options.broker => None,
+        () if draft.joins => Some(Begins::Before),
         () if !draft.host.listener => {
-            if !grants.is_empty() {
+            if datagrams || !grants.is_empty() {
                 draft.refuse(
                     &place,
                     "cannot be granted here: nobody may answer for a filter (Linux 5.19; an outer filter or Yama may forbid it)",
                 );
             }
-            NONE
+            None
         }
         () => {
             if let Some(why) = unfit(draft, spec) {
                 draft.refuse(&place, why);
             }
-            // Nobody stays to begin it later, or who stays may have to wait for what asks it.
-            let waits_for_hooks =
-                spec.hooks().as_ref().is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|all| !all.is_empty()));
-            let at_once = draft.options.detach || waits_for_hooks;
-            let op = ParentOp::Broker(Broker { grants, own_network, at_once });
-            draft.parent.push(ParentStep { op, origin: place.clone() });
-            if own_network { OWN } else { MADE }
+            Some(begins(draft, spec))
         }
     };
-    let rules: Result<_, _> = SHUT.iter().chain(more).map(rule).collect();
+    let open = more.map(|begins| {
+        let op = ParentOp::Broker(Broker { grants, own_network, datagrams, begins });
+        draft.parent.push(ParentStep { op, origin: place.clone() });
+        if own_network { OWN } else { MADE }
+    });
+    let kinds = match (open, datagrams) {
+        (Some(_), true) if own_network => [DATAGRAMS, &[]],
+        (Some(_), true) => [DATAGRAMS, NO_PAIR],
+        _ => [STREAMS, &[]],
+    };
+    let all = [SHUT, kinds[0], kinds[1], open.unwrap_or(NONE)];
+    let rules: Result<_, _> = all.into_iter().flatten().map(rule).collect();
     draft.take(&place, rules).unwrap_or_default()
+}
+
+fn begins(draft: &Draft, spec: &Spec) -> Begins {
+    let hooks = spec.hooks().as_ref().is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|all| !all.is_empty()));
+    // Nobody stays to begin it later, or who stays may have to wait for what asks it.
+    if draft.options.detach || hooks { Begins::AtOnce } else { Begins::WhenAsked }
 }
 
 /// Whether it is the broker that is asked.
@@ -111,9 +148,12 @@ fn unfit(draft: &Draft, spec: &Spec) -> Option<&'static str> {
 
 fn rule((call, when, action): &Rule) -> Result<LinuxSyscall> {
     let cannot = |e| Error::new("cannot write the rules of Unix sockets").cause(e);
-    let arg = |(index, mask, value): &(usize, u64, u64)| {
-        let arg = LinuxSeccompArgBuilder::default().index(*index).op(LinuxSeccompOperator::ScmpCmpMaskedEq);
-        arg.value(*mask).value_two(*value).build()
+    let arg = |(index, when): &(usize, When)| {
+        let arg = LinuxSeccompArgBuilder::default().index(*index);
+        match when {
+            Is(mask, value) => arg.op(LinuxSeccompOperator::ScmpCmpMaskedEq).value(*mask).value_two(*value).build(),
+            When::Some => arg.op(LinuxSeccompOperator::ScmpCmpNe).value(0u64).build(),
+        }
     };
     let args: Vec<LinuxSeccompArg> = when.iter().map(arg).collect::<Result<_, _>>().map_err(cannot)?;
     let rule = LinuxSyscallBuilder::default().names(vec![(*call).to_owned()]).action(*action).args(args);
@@ -137,6 +177,10 @@ mod tests {
     const ALLOW: u32 = 0x7fff_0000;
 
     fn plan(change: impl FnOnce(&mut Value), host: Host) -> Result<Plan, Vec<Error>> {
+        Plan::new(&bundle(change), &host, &Options { no_cgroup: true, ..Options::default() })
+    }
+
+    fn bundle(change: impl FnOnce(&mut Value)) -> Bundle {
         let ids = json!([{ "containerID": 0, "hostID": ID, "size": 1 }]);
         let call = |names: Value, args: Value| json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": args });
         let mut spec = json!({
@@ -156,21 +200,24 @@ mod tests {
         });
         change(&mut spec);
         let rootfs = Rootfs::Dir("/r".into());
-        let bundle = Bundle { spec: serde_json::from_value(spec).unwrap(), rootfs, unknown: Vec::new() };
-        Plan::new(&bundle, &host, &Options { no_cgroup: true, ..Options::default() })
+        Bundle { spec: serde_json::from_value(spec).unwrap(), rootfs, unknown: Vec::new() }
     }
 
     fn without_network(spec: &mut Value) {
         spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "network");
     }
 
-    /// What the filter answers to (architecture, number, first two arguments).
-    fn answers(plan: &Plan, calls: &[(u32, i32, u64, u64)]) -> Vec<u32> {
+    fn insns(plan: &Plan) -> &[crate::bpf::Insn] {
         let filter = plan.child.iter().find_map(|step| match &step.op {
             Op::Supervised { program, .. } | Op::Seccomp(program) => Some(program),
             _ => None,
         });
-        let insns = &filter.unwrap().insns;
+        &filter.unwrap().insns
+    }
+
+    /// What the filter answers to (architecture, number, first two arguments).
+    fn answers(plan: &Plan, calls: &[(u32, i32, u64, u64)]) -> Vec<u32> {
+        let insns = insns(plan);
         let one = |(arch, nr, a, b): &(u32, i32, u64, u64)| {
             interpret(insns, &Data { nr: *nr, arch: *arch, instruction_pointer: 0, args: [*a, *b, 0, 0, 0, 0] })
         };
@@ -201,7 +248,7 @@ mod tests {
         let shut = [EPERM; 5];
         let expected = [&[ALLOW, ALLOW, ALLOW, ALLOW, NOTIFY, NOTIFY][..], &shut, &[ALLOW, ALLOW]].concat();
         assert_eq!(answers(&plan, CALLS), expected);
-        let broker = Broker { grants: vec!["/run/x".into()], own_network: true, at_once: false };
+        let broker = Broker { grants: vec!["/run/x".into()], own_network: true, datagrams: false, begins: Begins::WhenAsked };
         assert!(plan.parent.iter().any(|step| step.op == ParentOp::Broker(broker.clone())));
         let is_supervised = |op: &Op| matches!(op, Op::Supervised { program, sends: true } if program.flags == 1 << 3 | 1 << 5);
         assert!(plan.child.iter().any(|step| is_supervised(&step.op)));
@@ -214,6 +261,48 @@ mod tests {
         assert_eq!(answers(&plan, &CALLS[6..]), [[EPERM; 5].as_slice(), &[ALLOW, ALLOW]].concat());
     }
 
+    /// sendto, sendmsg, sendmmsg by number.
+    const SENDS: [(u32, [i32; 3]); 2] = [(X86_64, [44, 46, 307]), (I386, [369, 370, 345])];
+
+    #[test]
+    fn with_datagrams_whoever_names_to_whom_he_sends_asks_the_broker_and_else_nobody_does() {
+        let asked = |spec: &mut Value| spec["annotations"][annotation::UNIX_DATAGRAMS] = json!("true");
+        let sends = |plan: &Plan| {
+            let one = |arch, nr, args| interpret(insns(plan), &Data { nr, arch, instruction_pointer: 0, args });
+            SENDS.map(|(arch, [to, one_message, many])| {
+                let named = one(arch, to, [3, 0, 0, 0, 0x7000, 0]);
+                [one(arch, to, [3, 0, 0, 0, 0, 110]), named, one(arch, one_message, [0; 6]), one(arch, many, [0; 6])]
+            })
+        };
+        let own = plan(asked, Host::recorded(ID, ID)).unwrap();
+        assert_eq!(sends(&own), [[ALLOW, NOTIFY, NOTIFY, NOTIFY]; 2]);
+        let (datagrams, rest) = (&CALLS[6..9], &CALLS[9..11]);
+        assert_eq!(answers(&own, datagrams), [ALLOW, EPERM, ALLOW], "raw is another word for it, and nobody's");
+        assert_eq!(answers(&own, rest), [EPERM; 2]);
+        let fast = |call, args| interpret(insns(&own), &Data { nr: call, arch: X86_64, instruction_pointer: 0, args });
+        assert_eq!(fast(44, [3, 0, 0, MSG_FASTOPEN, 1, 16]), EPERM);
+        let hosts = plan(|spec| (asked(spec), without_network(spec)).1, Host::recorded(ID, ID)).unwrap();
+        assert_eq!(answers(&hosts, datagrams), [NOTIFY, EPERM, EPERM], "a pair would be of the host's network");
+        assert_eq!(sends(&hosts), sends(&own));
+        let without = plan(|_| {}, Host::recorded(ID, ID)).unwrap();
+        assert_eq!(sends(&without), [[ALLOW; 4]; 2]);
+    }
+
+    #[test]
+    fn a_process_of_exec_asks_the_broker_that_is_there_and_has_no_names_without_it() {
+        let exec = |broker: bool| {
+            let bundle = bundle(|_| {});
+            let options = Options { no_cgroup: true, record: true, broker, ..Options::default() };
+            let process = bundle.spec.process().clone().unwrap();
+            Plan::exec(&bundle, process, &Host::recorded(ID, ID), &options).unwrap()
+        };
+        let with = exec(true);
+        assert_eq!(answers(&with, &CALLS[..6]), [ALLOW, ALLOW, ALLOW, ALLOW, NOTIFY, NOTIFY]);
+        let begins = |step: &ParentStep| matches!(&step.op, ParentOp::Broker(broker) if broker.begins == Begins::Before);
+        assert!(with.parent.iter().any(begins));
+        assert_eq!(answers(&exec(false), &CALLS[..4]), [EPERM; 4]);
+    }
+
     #[test]
     fn where_nobody_can_answer_all_are_shut_and_a_grant_is_refused() {
         let host = || Host { listener: false, ..Host::recorded(ID, ID) };
@@ -221,6 +310,8 @@ mod tests {
             spec["annotations"][annotation::UNIX_SOCKETS] = json!("[]");
             without_network(spec);
         };
+        let datagrams = |spec: &mut Value| (none(spec), spec["annotations"][annotation::UNIX_DATAGRAMS] = json!("true")).0;
+        assert!(plan(datagrams, host()).is_err());
         let shut = plan(none, host()).unwrap();
         assert_eq!(answers(&shut, CALLS), [[EPERM; 4].as_slice(), &[ALLOW; 2], &[EPERM; 5], &[ALLOW; 2]].concat());
         assert!(!shut.parent.iter().any(|step| matches!(step.op, ParentOp::Broker(_))));
@@ -239,6 +330,10 @@ mod tests {
             let errors = plan(|spec| spec["annotations"][annotation::UNIX_SOCKETS] = json!(wrong), Host::recorded(ID, ID));
             assert_eq!(errors.unwrap_err().len(), 1, "{wrong}");
         }
+        let alone = json!({ annotation::UNIX_DATAGRAMS: "true" });
+        assert!(
+            plan(|spec| spec["annotations"] = alone, Host::recorded(ID, ID)).unwrap_err()[0].what.starts_with("has no meaning")
+        );
         assert!(refused(|spec| spec["linux"]["seccomp"] = Value::Null).starts_with("is missing"));
     }
 }

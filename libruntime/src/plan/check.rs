@@ -14,6 +14,7 @@ const VALUES: &[(&str, Option<&str>)] = &[
     (annotation::DENY_GLOBS, None),
     (annotation::WALL_TIME, None),
     (annotation::UNIX_SOCKETS, None),
+    (annotation::UNIX_DATAGRAMS, Some("true")),
     (annotation::LANDLOCK, None),
     (annotation::ISOLATION, Some("landlock")),
     (annotation::LOST, None),

@@ -14,9 +14,10 @@ use std::time::Duration;
 pub struct Hook {
     /// The program, absolute.
     pub path: PathBuf,
-    /// argv, with argv[0].
+    /// argv, the program's own name first.
     pub args: Vec<String>,
-    /// Its whole environment; without one it has the runtime's own, as with runc and crun.
+    /// Its whole environment. Without one it has the runtime's own, a program of the container's (`startContainer`) that of `process`,
+    /// as with runc and crun, and `createContainer` none.
     pub env: Option<Vec<String>>,
     /// After which it is killed, and counts as failed.
     pub timeout: Option<Duration>,
@@ -81,10 +82,15 @@ fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<run
         }
         match hook.timeout() {
             Some(seconds) if seconds <= 0 => draft.refuse(format!("{place}.timeout"), format!("{seconds} is not above 0")),
-            _ => hooks.push(one(hook)),
+            _ => hooks.push(Hook { env: environment(spec, kind, hook), ..one(hook) }),
         }
     }
     hooks
+}
+
+fn environment(spec: &Spec, kind: HookKind, hook: &runtime::Hook) -> Option<Vec<String>> {
+    let process = || spec.process().as_ref().and_then(|process| process.env().clone());
+    hook.env().clone().or_else(|| process().filter(|_| kind == HookKind::StartContainer))
 }
 
 fn child_hook(index: usize, kind: HookKind, hook: Hook) -> crate::Result<ChildHook> {

@@ -4,10 +4,10 @@ use super::namespace::lines;
 use super::op::{Follow, IdMap, ParentOp};
 use super::{Draft, ParentStep};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// Which of the mounts that the parent prepares this one is; none when its ids are not mapped. Without mappings of its own it has
-/// the container's.
+/// the container's, also those of a user namespace that is joined.
 pub(super) fn plan(
     draft: &mut Draft,
     place: &str,
@@ -18,19 +18,29 @@ pub(super) fn plan(
     tree: bool,
 ) -> Option<usize> {
     let own = |list: &Option<Vec<LinuxIdMapping>>| list.clone().filter(|list| !list.is_empty());
-    let (uid, gid) = match (own(mount.uid_mappings()), own(mount.gid_mappings())) {
+    let (uid, gid, namespace) = match (own(mount.uid_mappings()), own(mount.gid_mappings())) {
         (None, None) if idmap.is_none() => return None,
-        (None, None) => draft.maps.clone(),
-        (uid, gid) => (uid.unwrap_or_default(), gid.unwrap_or_default()),
+        (None, None) => (draft.maps.0.clone(), draft.maps.1.clone(), joined(draft)),
+        (uid, gid) => (uid.unwrap_or_default(), gid.unwrap_or_default(), None),
     };
     for (list, name) in [(&uid, "uidMappings"), (&gid, "gidMappings")] {
-        if list.is_empty() {
+        if list.is_empty() && namespace.is_none() {
             draft.refuse(format!("{place}.{name}"), "is missing, and the container has no mappings of its own to take its place");
         }
     }
     let recursive = idmap == Some(true);
-    let map = IdMap { source: source.to_owned(), follow, tree, recursive, uid: lines(&uid), gid: lines(&gid) };
+    let propagation = if draft.taken_over == libc::MS_SHARED { 0 } else { draft.taken_over };
+    let (uid, gid) = (lines(&uid), lines(&gid));
+    let map = IdMap { source: source.to_owned(), follow, tree, recursive, propagation, uid, gid, namespace };
     let slot = draft.before.iter().filter(|step| matches!(step.op, ParentOp::IdMap(_))).count();
     draft.before.push(ParentStep { op: ParentOp::IdMap(map), origin: place.to_owned() });
     Some(slot)
+}
+
+/// The user namespace that the container joins, whose mappings are the container's.
+fn joined(draft: &Draft) -> Option<CString> {
+    draft.before.iter().find_map(|step| match &step.op {
+        ParentOp::Join(join) if join.flag == libc::CLONE_NEWUSER as u64 => Some(join.path.clone()),
+        _ => None,
+    })
 }

@@ -112,6 +112,9 @@ pub struct Options {
     /// Others could write to codexrun's own file if they had a descriptor of it: its program is to be kept ([`Op::Pin`]), if it can be.
     #[serde(default)]
     pub pin: bool,
+    /// Of a container that is joined: its broker of Unix sockets is there, and answers for one process more.
+    #[serde(default)]
+    pub broker: bool,
 }
 
 impl Plan {
@@ -188,6 +191,10 @@ struct Draft<'a> {
     init: bool,
     /// The host's mounts stay shared with the host.
     shared: bool,
+    /// How the host's mounts are taken over: MS_PRIVATE, MS_SLAVE or MS_SHARED.
+    taken_over: u64,
+    /// A bind that says nothing of propagation is private, whatever they are.
+    apart: bool,
     /// How many mounts lie over the root.
     layers: usize,
     /// The SELinux context of new file systems.
@@ -230,6 +237,8 @@ impl<'a> Draft<'a> {
             wall: None,
             init: says(annotation::INIT, "reaper"),
             shared: false,
+            taken_over: 0,
+            apart: false,
             layers: 0,
             mount_label: None,
             warnings: Vec::new(),

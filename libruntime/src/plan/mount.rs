@@ -80,7 +80,11 @@ fn one(
     if at.is_root() && !options.remount {
         draft.layers += 1;
     }
-    let bound = options.bind.or((mount.typ().as_deref() == Some("bind")).then_some(false));
+    let bound = bound(mount, &options);
+    let mut options = options;
+    if draft.apart && !options.remount && (bound.is_some() || cgroup::mount::is_cgroup(mount)) {
+        options.private_unless_said();
+    }
     let mapped = options.idmap.is_some() || [mount.uid_mappings(), mount.gid_mappings()].iter().any(|list| list.is_some());
     if mapped && (bound.is_none() || options.remount) {
         draft.refuse(format!("{place}.options"), "only a bind mount can be id-mapped");
@@ -94,6 +98,20 @@ fn one(
         Some(recursive) => bind(draft, place, mount, options, recursive, at),
         None => new_fs(draft, place, mount, options, at, shared),
     }
+}
+
+/// Whether it is a bind, and a recursive one.
+fn bound(mount: &Mount, options: &Options) -> Option<bool> {
+    options.bind.or((mount.typ().as_deref() == Some("bind")).then_some(false))
+}
+
+/// The first bind whose words mean what its source is on the host: to be a slave of it, or to leave alone what is mounted below.
+pub(super) fn first_peer(spec: &Spec) -> Option<usize> {
+    let asks = |mount: &Mount| {
+        let options = Options::parse(mount.options().as_deref().unwrap_or_default()).ok();
+        options.is_some_and(|o| bound(mount, &o).is_some() && !o.remount && o.ask_for_peers())
+    };
+    spec.mounts().iter().flatten().position(asks)
 }
 
 /// A word for the file system that stood there when it was mounted changes nothing.

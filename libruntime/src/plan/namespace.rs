@@ -80,7 +80,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
     }
     super::time::plan(draft, linux);
     names(draft, spec);
-    propagation(draft, linux);
+    propagation(draft, spec, linux);
     match (draft.spaces.new & libc::CLONE_NEWUSER as u64 != 0, draft.spaces.own(libc::CLONE_NEWUSER)) {
         (true, _) => maps(draft, spec, linux),
         (false, true) => super::join::user(draft, linux),
@@ -129,16 +129,25 @@ fn names(draft: &mut Draft, spec: &Spec) {
 }
 
 /// The spec leaves the default open. `rprivate`: with `rslave` a file system that is mounted on the host later would appear
-/// inside, without the attributes that its place asks for. What the word says of the container's own root comes after the pivot;
-/// before, it says how the host's mounts are taken over, and a mount that may not be bound (unbindable) could not be.
-fn propagation(draft: &mut Draft, linux: &Linux) {
+/// inside, without the attributes that its place asks for. But a bind that asks to hear of the host's mounts must be a copy of one that
+/// does: then all are taken over as slaves, and binds that ask for nothing are private all the same. What the word says of the
+/// container's own root comes after the pivot; before, it says how the host's mounts are taken over, and a mount that may not be
+/// bound (unbindable) could not be.
+fn propagation(draft: &mut Draft, spec: &Spec, linux: &Linux) {
     let place = "linux.rootfsPropagation";
-    let word = linux.rootfs_propagation().as_deref().filter(|w| !w.is_empty()).unwrap_or("rprivate");
+    let said = linux.rootfs_propagation().as_deref().filter(|w| !w.is_empty());
+    if let Some(i) = super::mount::first_peer(spec).filter(|_| said.is_none()) {
+        let place = format!("mounts[{i}].options");
+        (draft.taken_over, draft.apart) = (SLAVE, true);
+        draft.step(Stage::Propagation, Op::Propagation { flag: SLAVE, recursive: true }, &place);
+        return draft.step(Stage::Placeholders, Op::RootAttr(MountAttr { propagation: PRIVATE, ..MountAttr::default() }), place);
+    }
+    let word = said.unwrap_or("rprivate");
     let Some((_, flag)) = PROPAGATION.iter().find(|(name, _)| *name == word) else {
         return draft.refuse(place, format!("`{word}` is not a propagation type"));
     };
-    let taken_over = if *flag == UNBINDABLE { PRIVATE } else { *flag };
-    draft.step(Stage::Propagation, Op::Propagation { flag: taken_over, recursive: true }, place);
+    draft.taken_over = if *flag == UNBINDABLE { PRIVATE } else { *flag };
+    draft.step(Stage::Propagation, Op::Propagation { flag: draft.taken_over, recursive: true }, place);
     if *flag == SHARED {
         // What is attached over a shared `/` would appear over the host's, and pivot_root(2) refuses both.
         draft.step(Stage::Propagation, Op::Propagation { flag: PRIVATE, recursive: false }, place);

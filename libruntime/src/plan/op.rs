@@ -500,8 +500,21 @@ pub struct Broker {
     pub grants: Vec<std::path::PathBuf>,
     /// The container has a network namespace of its own, in which its sockets are; else they get one.
     pub own_network: bool,
-    /// It begins with the launch; otherwise with the first call.
-    pub at_once: bool,
+    /// There are datagrams too.
+    pub datagrams: bool,
+    /// When it begins.
+    pub begins: Begins,
+}
+
+/// When there is a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// With the launch.
+    AtOnce,
+    /// With the first call.
+    WhenAsked,
+    /// It is the container's, and there: the launch is of one more process.
+    Before,
 }
 
 /// CPUs, or nodes of memory: bit n is number n.
@@ -568,10 +581,14 @@ pub struct IdMap {
     pub tree: bool,
     /// Those are mapped too (`ridmap`).
     pub recursive: bool,
+    /// MS_PRIVATE or MS_SLAVE, as for what is copied behind the clone; 0 leaves it a peer of the host's.
+    pub propagation: u64,
     /// Lines of uid_map.
     pub uid: String,
     /// Lines of gid_map.
     pub gid: String,
+    /// The user namespace that has them already, absolute.
+    pub namespace: Option<CString>,
 }
 
 /// A namespace that exists already.

@@ -123,6 +123,19 @@ impl Options {
         Ok(out)
     }
 
+    /// Whether their words of propagation mean what the source is on the host: whose slave it becomes, whose peer it stays, or what
+    /// lies below it and is not spoken of.
+    pub fn ask_for_peers(&self) -> bool {
+        self.attrs.own.propagation != 0 || self.attrs.tree.propagation & (SLAVE | SHARED) != 0
+    }
+
+    /// Private, with all below, where they say nothing of propagation.
+    pub fn private_unless_said(&mut self) {
+        if self.attrs.own.propagation | self.attrs.tree.propagation == 0 {
+            self.attrs.tree.propagation = PRIVATE;
+        }
+    }
+
     fn add(&mut self, option: &str) -> Result<()> {
         if let Some(meaning) = look_up(WORDS, option) {
             return self.word(option, meaning);

@@ -7,6 +7,9 @@ pub enum Stage {
     Guard,
     /// By systemd, and a user's moves only processes of that user: before the process becomes anybody else.
     Unit,
+    /// Entered by this process itself: no process of another clock may see the container's. Its offsets are a file of whoever made this
+    /// process: behind the map it may be somebody else, who has no right to it.
+    Time,
     /// Everything after needs an id in the new user namespace.
     UserMap,
     /// Before anything that uses memory or forks, and before the cgroup namespace, whose root is where its maker is.
@@ -15,8 +18,6 @@ pub enum Stage {
     Join,
     /// Owned by the user namespace, so after its map; the parent meanwhile does its own part.
     Namespaces,
-    /// Entered by this process itself: no process of another clock may see the container's.
-    Time,
     /// Exact modes for what is made; the caller's umask comes back at `Umask`.
     Modes,
     /// Needs CAP_NET_ADMIN over the network namespace, which `Capabilities` takes away.

@@ -1,6 +1,6 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Bind, Broker, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Begins, Bind, Broker, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
 use super::place::At;
 use super::resctrl::Group;
 use super::{ParentStep, Plan, Step};
@@ -157,7 +157,11 @@ impl fmt::Display for ParentOp {
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
             ParentOp::IdMap(map) => {
                 let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
-                write!(f, "id-map {}: uid {} gid {}", text(&map.source), lines(&map.uid), lines(&map.gid))
+                let apart = if map.propagation == 0 { ["", ""] } else { [" ", propagation(map.propagation)] }.concat();
+                match &map.namespace {
+                    Some(path) => write!(f, "id-map {}{apart}: as {}", text(&map.source), text(path)),
+                    None => write!(f, "id-map {}{apart}: uid {} gid {}", text(&map.source), lines(&map.uid), lines(&map.gid)),
+                }
             }
             ParentOp::Join(join) => write!(f, "join{} of {}", namespaces(join.flag), text(&join.path)),
             ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
@@ -187,11 +191,15 @@ impl fmt::Display for ParentOp {
             ParentOp::Resctrl(group) => group.fmt(f),
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
-            ParentOp::Broker(Broker { grants, own_network, at_once }) => {
-                let when = if *at_once { "" } else { " when it is asked" };
+            ParentOp::Broker(Broker { begins: Begins::Before, .. }) => write!(f, "ask the container's broker of Unix sockets"),
+            ParentOp::Broker(Broker { grants, own_network, datagrams, begins }) => {
+                let when = if *begins == Begins::AtOnce { "" } else { " when it is asked" };
                 write!(f, "fork the broker of Unix sockets{when}")?;
                 if !own_network {
                     write!(f, ", in a network namespace of their own")?;
+                }
+                if *datagrams {
+                    write!(f, ", datagrams too")?;
                 }
                 grants.iter().try_for_each(|path| write!(f, ", grant {}", path.display()))
             }

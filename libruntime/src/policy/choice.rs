@@ -26,6 +26,8 @@ pub struct Choices {
     pub nested_git: bool,
     /// Unix sockets of the host that may be connected to, and directories of them: absolute paths.
     pub unix_sockets: Vec<String>,
+    /// Unix datagrams, of the sandbox's own and to what is granted. Every sendmsg(2) then asks whoever makes the connections.
+    pub unix_datagrams: bool,
     /// System calls that the filter does not refuse: names of [`SYSCALLS`].
     pub allow_syscalls: Vec<String>,
     /// What the sandbox may use up.
@@ -76,6 +78,7 @@ pub const FIELDS: &[&str] = &[
     "deny_secrets",
     "nested_git",
     "unix_sockets",
+    "unix_datagrams",
     "allow_syscalls",
     "limits",
     "proxy",
@@ -242,6 +245,7 @@ impl Choices {
         self.private_tmp |= below.private_tmp;
         self.deny_secrets |= below.deny_secrets;
         self.nested_git |= below.nested_git;
+        self.unix_datagrams |= below.unix_datagrams;
         self.git = if self.git == Git::Protect { below.git } else { self.git };
         for (own, below) in self.limits.all_mut().into_iter().zip(below.limits.all()) {
             *own = own.or(below);
@@ -270,6 +274,7 @@ impl Choices {
         put("private_tmp", self.private_tmp, json!(true));
         let proxy = self.proxy.as_ref().map(Domains::canonical_json);
         put("proxy", proxy.is_some(), json!(proxy));
+        put("unix_datagrams", self.unix_datagrams, json!(true));
         put("unix_sockets", !self.unix_sockets.is_empty(), json!(self.unix_sockets));
         (!fields.is_empty()).then_some(Value::Object(fields))
     }

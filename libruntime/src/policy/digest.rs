@@ -111,6 +111,7 @@ mod tests {
             Choices { private_tmp: true, git: Git::Commit, deny_secrets: true, nested_git: true, ..Choices::default() };
         choices.devices = vec!["dri".into(), "/dev/x*".into()];
         choices.caches = vec!["npm".into()];
+        choices.unix_datagrams = true;
         choices.unix_sockets = vec!["/run/x.sock".into()];
         choices.dns = vec![443, 80];
         let domains = [("crates.io", true), ("*.x.y", false)].map(|(pattern, allowed)| (pattern.to_owned(), allowed)).into();

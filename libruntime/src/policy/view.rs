@@ -68,6 +68,10 @@ pub trait View {
     /// lstat(2); `NotFound` when missing, or when it is the placeholder of a concurrent sandbox (`run::keeper`): an empty directory
     /// of mode 01555, which may be gone at any moment. One question, so that there is no moment between two.
     fn kind(&self, path: &Path) -> io::Result<Kind>;
+    /// Whether it certainly is a regular file, which nobody can connect to; a recorded view does not know.
+    fn is_regular(&self, _path: &Path) -> bool {
+        false
+    }
     /// readlink(2).
     fn link(&self, path: &Path) -> io::Result<PathBuf>;
     /// The entries of a directory, sorted by bytes.

@@ -1,8 +1,8 @@
 //! The parent's part for a seccomp agent (config-linux.md, "The Container Process State"): connects to it, and writes what the child
 //! tells it. The child does the telling itself: it may load its filter long after we have gone (`create`).
 
-use super::fault;
 use super::launch::{Launch, setup};
+use super::{broker, fault};
 use crate::plan::ParentStep;
 use crate::plan::op::{self, ParentOp};
 use crate::sys::process::Pid;
@@ -46,12 +46,15 @@ pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
     Ok(Some(Agent { socket, message, text, stack: vec![0; STACK], looks: false }))
 }
 
-/// The child's way to the broker, if the plan has one, and the broker's end of it.
-pub(super) fn to_broker(steps: &[ParentStep]) -> Result<Option<(Agent, OwnedFd)>> {
-    if !steps.iter().any(|step| matches!(step.op, ParentOp::Broker(_))) {
+/// The child's way to the broker, if the plan has one, and the end of it for one that is yet to begin.
+pub(super) fn to_broker(launch: &Launch) -> Result<Option<(Agent, Option<OwnedFd>)>> {
+    if !launch.plan.parent.iter().any(|step| matches!(step.op, ParentOp::Broker(_))) {
         return Ok(None);
     }
-    let (socket, brokers) = file::socketpair().map_err(|e| setup("make a socket", e))?;
+    let (socket, brokers) = match launch.joined.and_then(|joined| joined.door) {
+        Some(door) => (broker::knock(door).map_err(|e| setup("reach the container's broker of Unix sockets", e))?, None),
+        None => file::socketpair().map(|(ours, brokers)| (ours, Some(brokers))).map_err(|e| setup("make a socket", e))?,
+    };
     let message = file::memory(c"broker").map_err(|e| setup("make a file in memory", e))?;
     file::write_all(message.as_fd(), b"b").map_err(|e| setup("write what the broker is told", e))?;
     Ok(Some((Agent { socket, message, text: vec![0], stack: vec![0; STACK], looks: true }, brokers)))

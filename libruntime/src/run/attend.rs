@@ -70,10 +70,10 @@ pub(super) fn follow(
     loop {
         let [output, input] = relay.as_ref().map_or([None, None], Relay::awaits);
         let read = |fd| (fd, Ready::In);
-        let fds =
-            [Some(read(first)), Some(read(signals.as_fd())), output, input, timer.map(read), company.broker.bell().map(read)];
+        let [asked_for, door] = company.broker.bells().map(|bell| bell.map(read));
+        let fds = [Some(read(first)), Some(read(signals.as_fd())), output, input, timer.map(read), asked_for, door];
         let polled = file::poll_for_each(fds, -1).map_err(|e| setup("follow the container", e))?;
-        let [ended, signal, output, input, late, call] = polled;
+        let [ended, signal, output, input, late, call, visit] = polled;
         if ended {
             let last = relay.map_or(Ok(()), |relay| relay.last_words(signals.as_fd(), asked));
             return last.map_err(|e| setup("relay the terminal", e));
@@ -85,7 +85,7 @@ pub(super) fn follow(
         if signal {
             asked |= signal::asks_to_end(forward(first, &signals, relay.as_ref(), company)?);
         }
-        if call {
+        if call || visit {
             company.broker.called();
         }
         if let Some(relay) = &mut relay {

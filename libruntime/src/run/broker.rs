@@ -4,11 +4,19 @@
 use super::fault;
 use crate::Error;
 use crate::broker::{Broker, Vacant};
-use crate::plan::op;
+use crate::plan::op::{self, Begins};
 use crate::sys::file::{self, State};
 use crate::sys::process::{self, Cloned, Ended, Pid};
-use crate::sys::{Errno, Result};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::{Errno, Result, socket};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a broker may take to let somebody in.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The broker of one container.
 #[derive(Default)]
@@ -26,9 +34,18 @@ pub(super) enum BrokerProcess {
 }
 
 impl BrokerProcess {
-    /// At the launch, which it is part of.
-    pub fn fork(&mut self, process: Pid, plan: &op::Broker) -> Result<()> {
-        let broker = self.planned(process, plan)?;
+    /// At the launch, which it is part of; or for whoever looks after it to tell it that it is called. Processes of `exec` come by `door`.
+    pub fn begin(&mut self, process: Pid, plan: &op::Broker, door: Option<&Path>) -> Result<()> {
+        if plan.begins == Begins::Before {
+            return Ok(());
+        }
+        let BrokerProcess::Planned(socket) = std::mem::take(self) else { return Err(Errno::EBADF) };
+        let (grants, own_network, door) = (plan.grants.clone(), plan.own_network, door.map(make).transpose()?);
+        let broker = Broker { socket, process, grants, own_network, door };
+        if plan.begins == Begins::WhenAsked {
+            *self = BrokerProcess::Awaited(broker);
+            return Ok(());
+        }
         match process::clone(0)? {
             Cloned::Child => broker.live(),
             Cloned::Parent(pid, _) => *self = BrokerProcess::Running(pid),
@@ -36,23 +53,12 @@ impl BrokerProcess {
         Ok(())
     }
 
-    /// For whoever looks after it to tell it that it is called.
-    pub fn postpone(&mut self, process: Pid, plan: &op::Broker) -> Result<()> {
-        *self = BrokerProcess::Awaited(self.planned(process, plan)?);
-        Ok(())
-    }
-
-    fn planned(&mut self, process: Pid, plan: &op::Broker) -> Result<Broker> {
-        let BrokerProcess::Planned(socket) = std::mem::take(self) else { return Err(Errno::EBADF) };
-        Ok(Broker { socket, process, grants: plan.grants.clone(), own_network: plan.own_network })
-    }
-
-    /// Where it is called: by the child with its filter, then by the first who asks.
-    pub fn bell(&self) -> Option<BorrowedFd<'_>> {
+    /// Where it is called: by the child with its filter, then by the first who asks, or by a process of `exec`.
+    pub fn bells(&self) -> [Option<BorrowedFd<'_>>; 2] {
         match self {
-            BrokerProcess::Awaited(broker) => Some(broker.socket.as_fd()),
-            BrokerProcess::Vacant(vacant) => Some(vacant.listener()),
-            BrokerProcess::None | BrokerProcess::Planned(_) | BrokerProcess::Running(_) => None,
+            BrokerProcess::Awaited(broker) => [Some(broker.socket.as_fd()), None],
+            BrokerProcess::Vacant(vacant) => [Some(vacant.listener()), vacant.door()],
+            BrokerProcess::None | BrokerProcess::Planned(_) | BrokerProcess::Running(_) => [None, None],
         }
     }
 
@@ -63,19 +69,20 @@ impl BrokerProcess {
             BrokerProcess::Awaited(broker) => {
                 *self = broker.postpone().ok().flatten().map_or(BrokerProcess::None, BrokerProcess::Vacant);
             }
-            BrokerProcess::Vacant(vacant) => self.begin(vacant),
+            BrokerProcess::Vacant(vacant) => self.occupy(vacant),
             other => *self = other,
         }
     }
 
     /// A broker that cannot begin leaves calls without an answer, and the rest of the sandbox as it is.
-    fn begin(&mut self, vacant: Vacant) {
-        let cloned = match file::state(vacant.listener(), 0) {
-            Ok(State::Input) => process::clone(0),
+    fn occupy(&mut self, vacant: Vacant) {
+        let visited = vacant.door().map_or(Ok(false), |door| file::poll_for(door, 0));
+        let cloned = match (file::state(vacant.listener(), 0), visited) {
+            (Ok(State::End), _) => return,
+            (Ok(State::Input), _) | (Ok(State::Open), Ok(true)) => process::clone(0),
             // Its caller was killed meanwhile.
-            Ok(State::Open) => return *self = BrokerProcess::Vacant(vacant),
-            Ok(State::End) => return,
-            Err(errno) => Err(errno),
+            (Ok(State::Open), Ok(false)) => return *self = BrokerProcess::Vacant(vacant),
+            (Err(errno), _) | (_, Err(errno)) => Err(errno),
         };
         match cloned {
             Ok(Cloned::Child) => vacant.live(),
@@ -103,6 +110,27 @@ impl BrokerProcess {
         }
         Ok(())
     }
+}
+
+/// Makes a door. Its directory is its owner's alone.
+fn make(door: &Path) -> Result<UnixListener> {
+    through(door, |path| {
+        let made = UnixListener::bind(path).and_then(|door| door.set_nonblocking(true).map(|()| door));
+        made.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+    })
+}
+
+/// A connection to the broker behind a door. ENOENT: there never was one; ECONNREFUSED: it has ended.
+pub(super) fn knock(door: &Path) -> Result<OwnedFd> {
+    through(door, |path| socket::unix(path, Some(PATIENCE)))
+}
+
+/// By way of its directory: an address is shorter than a path may be.
+fn through<T>(door: &Path, call: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let (Some(dir), Some(name)) = (door.parent(), door.file_name()) else { return Err(Errno::EINVAL) };
+    let dir = CString::new(dir.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let dir = file::open_at(file::cwd(), &dir, libc::O_PATH | libc::O_DIRECTORY)?;
+    call(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name))
 }
 
 /// Killed it was by us, or by somebody who knows.

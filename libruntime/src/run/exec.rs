@@ -1,6 +1,6 @@
 //! `exec`: one more process in a running container.
 
-use super::{Options, alone, launch, own, receiver};
+use super::{Options, alone, broker, launch, own, receiver};
 use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::plan::{self, Plan};
@@ -53,6 +53,8 @@ pub fn exec(
     };
     let host = Host::probe().map_err(one)?;
     let exposed = own::is_exposed().map_err(one)?;
+    let door = record.door();
+    let broker = broker::knock(&door).is_ok();
     let plan = |pin| {
         let no_cgroup = record.cgroup.is_none();
         let systemd = record.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.as_ref().is_some_and(|unit| unit.user));
@@ -61,10 +63,15 @@ pub fn exec(
             &bundle,
             process.clone(),
             &host,
-            &plan::Options { no_cgroup, systemd, record: true, pin, ..options.plan(false) },
+            &plan::Options { no_cgroup, systemd, record: true, pin, broker, ..options.plan(false) },
         )
     };
-    let joined = launch::Joined { init: record.pid, process: target.as_fd(), cgroup: record.cgroup.as_ref() };
+    let joined = launch::Joined {
+        init: record.pid,
+        process: target.as_fd(),
+        cgroup: record.cgroup.as_ref(),
+        door: broker.then_some(&door),
+    };
     let run = |plan: &Plan| {
         receiver(plan, &options)?;
         let resctrl = record.resctrl.clone();

@@ -185,6 +185,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Permit(_), Errno::ENOENT) => Some("a rule names a place that does not exist"),
         (Op::Permit(_), Errno::ELOOP) => Some("a symbolic link lies on the way where none may"),
         (Op::Restrict, Errno::E2BIG) => Some("sixteen layers of Landlock are the most, and there are as many around codexrun"),
+        (Op::Pivot { .. }, Errno::EINVAL) => {
+            Some("an initial ramdisk cannot be pivoted away (pivot_root(2)): begin from a root that is mounted over it")
+        }
         (Op::Chdir(_), Errno::EXDEV) => Some("it leads out of the container's root"),
         (Op::Join(_), Errno::EPERM) => Some("only who may change the container's namespaces can join them (setns(2))"),
         (Op::Terminal { .. }, Errno::ENOTTY | Errno::ENOENT) => Some("the container has no devpts on /dev/pts"),

@@ -19,7 +19,6 @@ pub(super) fn prepare(steps: &[ParentStep]) -> Result<Vec<Option<OwnedFd>>> {
 }
 
 fn one(map: &IdMap) -> SysResult<OwnedFd> {
-    let (uid, gid) = (map.uid.as_str(), map.gid.as_str());
     let recursive = |yes| if yes { RECURSIVE } else { 0 };
     let copy = match map.follow {
         Follow::None => {
@@ -28,7 +27,15 @@ fn one(map: &IdMap) -> SysResult<OwnedFd> {
         }
         follow => mount::clone_path(&map.source, recursive(map.tree), follow == Follow::All)?,
     };
-    let namespace = user_namespace(uid, gid)?;
+    // Made where the host's mounts are still shared: as its peer it would carry the container's mounts there.
+    if map.propagation != 0 {
+        let apart = MountAttr { propagation: map.propagation, ..MountAttr::default() };
+        mount::setattr(copy.as_fd(), recursive(map.tree), &apart)?;
+    }
+    let namespace = match &map.namespace {
+        Some(path) => file::open_at(file::cwd(), path, libc::O_RDONLY)?,
+        None => user_namespace(&map.uid, &map.gid)?,
+    };
     let attr = MountAttr { set: attr::IDMAP, userns: namespace.as_raw_fd() as u64, ..MountAttr::default() };
     mount::setattr(copy.as_fd(), recursive(map.recursive), &attr)?;
     Ok(copy)

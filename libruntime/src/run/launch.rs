@@ -47,6 +47,8 @@ pub(super) struct Joined<'a> {
     pub process: BorrowedFd<'a>,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
+    /// Where its broker of Unix sockets is reached.
+    pub door: Option<&'a Path>,
 }
 
 /// Bytes of stack for the command's process between its clone and its execve(2).
@@ -190,8 +192,8 @@ impl<'a> Launch<'a> {
         let (faults, fault_writer) = file::pipe().map_err(sockets)?;
         let (hears, says) =
             if plan.init { file::pipe().map(|(r, w)| (Some(r), Some(w))).map_err(sockets)? } else { (None, None) };
-        let (agent, broker) = match agent::to_broker(&plan.parent)? {
-            Some((agent, broker)) => (Some(agent), Some(broker)),
+        let (agent, broker) = match agent::to_broker(self)? {
+            Some((agent, broker)) => (Some(agent), broker),
             None => (agent::connect(self)?, None),
         };
         let (args, env) = (Strings::new(&program.args), Strings::with_room(&program.env, libc::PATH_MAX as usize));
@@ -273,11 +275,9 @@ impl<'a> Launch<'a> {
                     let message = container.introduction.take();
                     message.map_or(Ok(()), |message| agent::introduce(self, &message, container.pid))?;
                 }
-                ParentOp::Broker(plan) if plan.at_once => {
-                    container.broker.fork(container.pid, plan).map_err(|e| failed(step, e))?;
-                }
                 ParentOp::Broker(plan) => {
-                    container.broker.postpone(container.pid, plan).map_err(|e| failed(step, e))?;
+                    let door = self.reserved.map(Reserved::door);
+                    container.broker.begin(container.pid, plan, door.as_deref()).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,

@@ -95,6 +95,7 @@ impl Options {
             may_lack_cgroup: self.may_lack_cgroup,
             keep_keyring: self.keep_keyring,
             pin: false,
+            broker: false,
         }
     }
 }

@@ -153,6 +153,11 @@ impl Record {
         self.dir.join(store::CONFIG)
     }
 
+    /// Where its broker of Unix sockets listens for processes of `exec`, if it has one.
+    pub fn door(&self) -> PathBuf {
+        self.dir.join(store::DOOR)
+    }
+
     /// A descriptor of the first process, if it lives: what it refers to stays the same whatever becomes of the number.
     pub fn first_process(&self) -> Result<OwnedFd> {
         match self.observe()? {

@@ -21,6 +21,8 @@ pub(super) const CONFIG: &str = "config.json";
 pub(super) const START: &str = "start";
 /// FIFO: what `start` hears when that fails.
 pub(super) const FAULT: &str = "fault";
+/// Unix socket: where processes of `exec` reach the container's broker.
+pub(super) const DOOR: &str = "broker";
 const STATE: &str = "state.json";
 /// [`STATE`] until it is whole.
 const NEW: &str = "state.json.new";
@@ -269,6 +271,11 @@ impl Reserved {
         Ok((fifo(START)?, fifo(FAULT)?))
     }
 
+    /// Where the container's broker of Unix sockets listens for processes of `exec`.
+    pub fn door(&self) -> PathBuf {
+        self.dir.join(DOOR)
+    }
+
     /// The place of a further file, which goes when the rest goes.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -295,7 +302,7 @@ fn empty(dir: &Path) -> io::Result<()> {
 
 /// Everything but the lock; the record first, since what has none can be reserved again.
 fn clear(dir: &Path) -> io::Result<()> {
-    [STATE, NEW, COPY, CONFIG, START, FAULT].iter().try_for_each(|name| match fs::remove_file(dir.join(name)) {
+    [STATE, NEW, COPY, CONFIG, START, FAULT, DOOR].iter().try_for_each(|name| match fs::remove_file(dir.join(name)) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,
     })

@@ -526,6 +526,16 @@ pub enum State {
     Open,
 }
 
+impl State {
+    fn of(polled: &libc::pollfd) -> State {
+        match polled.revents {
+            0 => State::Open,
+            events if events & libc::POLLIN != 0 => State::Input,
+            _ => State::End,
+        }
+    }
+}
+
 /// poll(2) for input, or for the end, for about so many milliseconds (-1: without end).
 pub fn state(fd: BorrowedFd, milliseconds: i32) -> Result<State> {
     let mut set = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -533,9 +543,20 @@ pub fn state(fd: BorrowedFd, milliseconds: i32) -> Result<State> {
         // SAFETY: `set` is one live struct pollfd.
         match done(unsafe { libc::poll(&raw mut set, 1, milliseconds) }.into()) {
             Err(super::Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-            Ok(()) if set.revents & libc::POLLIN != 0 => return Ok(State::Input),
-            Ok(()) => return Ok(if set.revents != 0 { State::End } else { State::Open }),
+            polled => return polled.map(|()| State::of(&set)),
+        }
+    }
+}
+
+/// The same of several, until there is one that is not [`State::Open`].
+pub fn states(fds: &[BorrowedFd]) -> Result<Vec<State>> {
+    let one = |fd: &BorrowedFd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut set: Vec<libc::pollfd> = fds.iter().map(one).collect();
+    loop {
+        // SAFETY: `set` is live and as long as said.
+        match done(unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, -1) }.into()) {
+            Err(super::Errno::EINTR) => {}
+            polled => return polled.map(|()| set.iter().map(State::of).collect()),
         }
     }
 }

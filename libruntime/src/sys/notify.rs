@@ -86,6 +86,15 @@ pub fn may_look_into(process: u32) -> Result<()> {
     read_memory(pid, [1u8].as_ptr() as u64, &mut there)
 }
 
+/// process_vm_writev(2): all of `bytes`, to `address` of another process; EFAULT when it may not write there itself.
+pub fn write_memory(thread: libc::pid_t, address: u64, bytes: &[u8]) -> Result<()> {
+    let ours = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let theirs = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
+    // SAFETY: `ours` is live, and only read; `theirs` is looked up in the other process, and never touched here.
+    let written = check(unsafe { libc::process_vm_writev(thread, &raw const ours, 1, &raw const theirs, 1, 0) } as libc::c_long)?;
+    if written as usize == bytes.len() { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
 /// process_vm_readv(2): all of `buffer`, from `address` of another process; EFAULT when not all of it is there.
 pub fn read_memory(thread: libc::pid_t, address: u64, buffer: &mut [u8]) -> Result<()> {
     let ours = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };

@@ -49,7 +49,7 @@ pub fn set_default(signal: i32) -> Result<()> {
     if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
 }
 
-/// SIGALRM every so many milliseconds, for no other reason than that a call which waits returns with EINTR.
+/// SIGALRM every so many milliseconds (0: no more), for no other reason than that a call which waits returns with EINTR.
 pub fn interrupt_every(milliseconds: u32) -> Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: `struct sigaction` is plain data, valid when zeroed: no flags, so nothing is restarted.

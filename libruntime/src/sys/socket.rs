@@ -100,6 +100,32 @@ pub fn unix_socket(kind: i32, protocol: i32) -> Result<OwnedFd> {
     owned(unsafe { libc::socket(libc::AF_UNIX, kind, protocol) }.into())
 }
 
+/// sendmsg(2): how many bytes of `data` went, to `name` if that is not empty. `control` is what cmsg(3) makes.
+pub fn send_message(socket: BorrowedFd, name: &[u8], data: &[u8], control: &[u8], flags: i32) -> Result<usize> {
+    let mut data = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+    // SAFETY: `struct msghdr` is plain data, valid when zeroed.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut data, 1);
+    if !name.is_empty() {
+        (message.msg_name, message.msg_namelen) = (name.as_ptr().cast_mut().cast(), name.len() as libc::socklen_t);
+    }
+    if !control.is_empty() {
+        (message.msg_control, message.msg_controllen) = (control.as_ptr().cast_mut().cast(), control.len() as _);
+    }
+    // SAFETY: `message` refers to live buffers of the lengths given; sendmsg(2) only reads them.
+    check(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) } as libc::c_long).map(|n| n as usize)
+}
+
+/// SO_TYPE: SOCK_*, without flags.
+pub fn kind(socket: BorrowedFd) -> Result<i32> {
+    option(socket, libc::SO_TYPE, 0)
+}
+
+/// SO_PROTOCOL.
+pub fn protocol(socket: BorrowedFd) -> Result<i32> {
+    option(socket, libc::SO_PROTOCOL, 0)
+}
+
 /// SO_DOMAIN: AF_*. ENOTSOCK: it is none.
 pub fn domain(socket: BorrowedFd) -> Result<i32> {
     option(socket, libc::SO_DOMAIN, 0)

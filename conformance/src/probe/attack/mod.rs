@@ -13,6 +13,7 @@ mod process;
 mod row;
 mod shut;
 mod trick;
+mod unix;
 
 use crate::outcome::{Fail, Outcome, words};
 use crate::syscall;
@@ -35,6 +36,8 @@ pub enum Wall {
     Network,
     /// The network is shut and there is a proxy.
     Proxy,
+    /// The network is shut, and Unix datagrams were not asked for.
+    Streams,
 }
 
 impl Wall {
@@ -46,6 +49,7 @@ impl Wall {
             Wall::Ours => "ours",
             Wall::Network => "network",
             Wall::Proxy => "proxy",
+            Wall::Streams => "streams",
         }
     }
 }
@@ -98,7 +102,8 @@ impl World {
 /// All of them, each in a child.
 pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     let world = World::read(words);
-    let all = [file::attempts, power::attempts, shut::attempts, process::attempts, network::attempts, trick::attempts];
+    let all =
+        [file::attempts, power::attempts, shut::attempts, process::attempts, network::attempts, trick::attempts, unix::attempts];
     let attempts: Vec<Attempt> = all.iter().flat_map(|list| list(&world)).collect();
     let made = attempts.iter().filter(|attempt| world.has(attempt.wall)).filter(|attempt| apart(attempt)).count();
     say(&format!("end\t{made}\n"));

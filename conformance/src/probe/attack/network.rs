@@ -58,12 +58,14 @@ fn made(world: &World, family: i32, kind: i32, protocol: i32) -> Vec<Attempt<'_>
     all
 }
 
-/// A Unix socket with connections may be the sandbox's own: then it has got through when it reaches the host's.
+/// A Unix socket may be the sandbox's own: then it has got through when it reaches the host's.
 fn reaching(world: &World, entry: Entry, family: i32, kind: i32, fd: i64) -> Result<i64, Fail> {
-    if family != UNIX || ![libc::SOCK_STREAM, libc::SOCK_SEQPACKET].contains(&kind) {
-        return Ok(fd);
-    }
-    let to = crate::socket::address(&world.fill("{w}/host.sock"));
+    let host = match kind {
+        libc::SOCK_STREAM | libc::SOCK_SEQPACKET if family == UNIX => "{w}/host.sock",
+        libc::SOCK_DGRAM if family == UNIX => "{w}/host.dgram",
+        _ => return Ok(fd),
+    };
+    let to = crate::socket::address(&world.fill(host));
     make(entry, "connect", [fd, page(&to)?, to.len() as i64, 0, 0, 0])
 }
 
@@ -95,10 +97,10 @@ const fn pair(family: i32, kind: i32) -> [Word; 4] {
 /// Pairs beyond those that programs use for their children.
 #[rustfmt::skip]
 static PAIRS: &[Row] = &[
-    row(Wall::Network, "a pair of datagrams", "socketpair", &pair(UNIX, libc::SOCK_DGRAM)),
+    row(Wall::Streams, "a pair of datagrams", "socketpair", &pair(UNIX, libc::SOCK_DGRAM)),
     row(Wall::Network, "a raw pair", "socketpair", &pair(UNIX, libc::SOCK_RAW)),
-    row(Wall::Network, "a pair of datagrams, closed on exec", "socketpair", &pair(UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC)),
-    row(Wall::Network, "a pair of datagrams that does not block", "socketpair", &pair(UNIX, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK)),
+    row(Wall::Streams, "a pair of datagrams, closed on exec", "socketpair", &pair(UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC)),
+    row(Wall::Streams, "a pair of datagrams that does not block", "socketpair", &pair(UNIX, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK)),
     row(Wall::Network, "a pair of TIPC", "socketpair", &pair(30, libc::SOCK_STREAM)),
     row(Wall::Always, "a pair of vsock", "socketpair", &pair(VSOCK, libc::SOCK_STREAM)),
     row(Wall::Always, "a ring", "io_uring_setup", &[N(1), Room]),
@@ -147,7 +149,7 @@ fn of_a_pair(kind: i32, close: bool, step: Step, to: &str) -> Outcome {
 
 fn pairs(world: &World) -> Vec<Attempt<'_>> {
     let mut all = Vec::new();
-    for (kind, name) in [(libc::SOCK_STREAM, "stream"), (libc::SOCK_SEQPACKET, "packets")] {
+    for (kind, name) in [(libc::SOCK_STREAM, "stream"), (libc::SOCK_SEQPACKET, "packets"), (libc::SOCK_DGRAM, "datagrams")] {
         for (trick, step) in PAIR_TRICKS {
             for (close, whose) in [(false, ""), (true, " without a peer")] {
                 for host in ["{w}/host.sock", "{w}/host.dgram"] {

@@ -3,7 +3,7 @@
 //! * `cgroupsPath` with a leading `/` lies below the mount point of each hierarchy. Without one it lies below the caller's own
 //!   cgroup; on version 2 beside it, as a cgroup that holds processes may not have children with controllers. Absent, it is the
 //!   container's id.
-//! * The systemd driver has rules of its own ([`unit`]).
+//! * The systemd driver has rules of its own ([`mod@unit`]).
 //! * Zero leaves a value as it is and -1 takes a limit away, as the engines mean it; a field for which the host has no controller is
 //!   refused by name.
 //! * Without `resources.devices` a container that asks for a cgroup may use the default devices and no others, as with runc.

@@ -152,6 +152,9 @@ fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
     if !request.policy.choices.unix_sockets.is_empty() {
         refuse("a Unix socket cannot be granted: without a network namespace nobody could tell it from others");
     }
+    if request.policy.choices.unix_datagrams {
+        refuse("Unix datagrams cannot be had: without namespaces there are no Unix sockets but pairs");
+    }
     if request.identity == Identity::Root && view.ids().0 != 0 {
         refuse("the command cannot be root: there is no user namespace");
     }

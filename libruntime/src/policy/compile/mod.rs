@@ -1,7 +1,7 @@
 //! compile(policy, view) → bundle. Pure apart from the view: the same request and view give the same bundle.
 //!
-//! entries → wishes ([`resolve`]) → a tree of canonical paths ([`roots`], [`globs`], [`metadata`], [`top`]) → mounts ([`mounts`])
-//! and what they land on ([`skeleton`]) → the spec ([`spec`]).
+//! entries → wishes (`resolve`) → a tree of canonical paths (`roots`, `globs`, `metadata`, `top`) → mounts (`mounts`) and what they
+//! land on (`skeleton`) → the spec (`spec`).
 
 mod alone;
 mod because;

@@ -138,7 +138,7 @@ fn without_endpoint(named: bool) -> Error {
         false => Error::new("managed proxy mode requires proxy environment variables")
             .hint("e.g. `--env HTTP_PROXY=http://127.0.0.1:3128`"),
         true => Error::new("managed proxy mode requires parseable loopback proxy endpoints")
-            .hint("the host must be localhost, 127.0.0.1 or [::1]"),
+            .hint("the host must be localhost, 127.0.0.1 or [::1], the port from 1 to 65535"),
     }
 }
 

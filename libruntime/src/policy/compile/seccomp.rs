@@ -1,6 +1,7 @@
 //! The system-call filter, as tables: docs/seccomp.md has them too. Default ALLOW, match → EPERM. Portable to libseccomp: runc takes two conditions on
 //! the same argument of one rule as alternatives, so no rule here has that.
 
+use crate::argument::{AF_INET, AF_NETLINK, AF_UNIX, AF_VSOCK, INT, MSG_FASTOPEN, SOCK_DGRAM, SOCK_MASK, SOCK_RAW};
 use crate::policy::Network;
 use crate::{Error, Result};
 use oci_spec::OciSpecError;
@@ -42,17 +43,8 @@ enum When {
 }
 use When::*;
 
-const INT: u64 = 0xffff_ffff;
-const AF_UNIX: u64 = 1;
-const AF_INET: u64 = 2;
-const AF_NETLINK: u64 = 16;
-const AF_VSOCK: u64 = 40;
 const NETLINK_ROUTE: u64 = 0;
-const SOCK_MASK: u64 = 0xf; // the rest are SOCK_CLOEXEC and SOCK_NONBLOCK
-const SOCK_DGRAM: u64 = 2;
-const SOCK_RAW: u64 = 3;
 const IPPROTO_TCP: u64 = 6;
-const MSG_FASTOPEN: u64 = 0x2000_0000;
 const CLONE_NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 
 const fn call(call: &'static str) -> Rule {
@@ -101,6 +93,11 @@ const SHUT: &[Part] = &[
     part("a pair of datagrams could be connected again, or `sendmsg` to a socket of the host by path; SOCK_RAW becomes SOCK_DGRAM", &[
         rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
         rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
+    ]),
+    part("TCP Fast Open connects without connect(2): a socket of the host's that was handed in, when it listens or its connection has ended", &[
+        rule("sendto", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
+        rule("sendmsg", &[Masked(2, MSG_FASTOPEN, MSG_FASTOPEN)]),
+        rule("sendmmsg", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
     ]),
     lifted("tracing", "take over another process of the sandbox, which may have been given more (a socket, another filter)", &[
         call("ptrace"),
@@ -234,11 +231,6 @@ const ALONE_PROXY: &[Part] = &[
         rule("socket", &[Greater(2, IPPROTO_TCP)]),
     ]),
     part("binds to some port without bind(2)", &[call("listen")]),
-    part("TCP Fast Open connects without connect(2)", &[
-        rule("sendto", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
-        rule("sendmsg", &[Masked(2, MSG_FASTOPEN, MSG_FASTOPEN)]),
-        rule("sendmmsg", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
-    ]),
 ];
 
 /// The same, where nobody's attributes are to change.
@@ -410,6 +402,18 @@ mod tests {
         for (kind, want) in [(1, false), (2, true), (3, true), (5, false)] {
             for flags in [0, 0o2000000, 0o4000, 1 << 32] {
                 assert_eq!(refused(Restricted, "socketpair", [1, kind | flags, 0, 0, 0, 0]), want, "{kind} {flags:o}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_that_connects() {
+        const FAST: u64 = MSG_FASTOPEN;
+        for network in [Restricted, Proxy] {
+            for (call, flags) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {
+                let with = |word: u64| std::array::from_fn(|n| if n == flags { word } else { 0 });
+                assert!(refused(network, call, with(FAST)) && refused(network, call, with(FAST | 0x4000 | 1 << 40)), "{call}");
+                assert!(!refused(network, call, with(0x4000)), "{call} without a signal");
             }
         }
     }

@@ -162,6 +162,9 @@ fn annotations(
     if style == Style::Sandbox {
         all.push((annotation::INIT, "reaper".into()));
     }
+    if style == Style::Sandbox && request.policy.choices.unix_datagrams {
+        all.push((annotation::UNIX_DATAGRAMS, "true".into()));
+    }
     all.extend(wall.map(super::wall::text).transpose()?.map(|text| (annotation::LANDLOCK, text)));
     all.extend(request.policy.choices.limits.wall.map(|seconds| (annotation::WALL_TIME, seconds.to_string())));
     let lists = [

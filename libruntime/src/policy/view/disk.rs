@@ -75,6 +75,10 @@ impl View for Disk {
         Ok(kind_of(kind))
     }
 
+    fn is_regular(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+    }
+
     fn link(&self, path: &Path) -> io::Result<PathBuf> {
         fs::read_link(path)
     }
