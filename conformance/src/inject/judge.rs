@@ -13,9 +13,6 @@ const TERMINATED: i32 = 128 + libc::SIGTERM;
 /// A warning of who relays a terminal.
 const LOST: &str = "what the container says, and it is lost";
 
-/// A warning of who looks after the broker.
-const BROKER: &str = "the broker of Unix sockets";
-
 /// What the broker says to the connections that it is asked for.
 const ANSWERS: [&str; 2] = ["granted\tok\t", "shut\tEPERM\t"];
 
@@ -81,7 +78,7 @@ impl Judge {
         if traced.stalled {
             return told("the payload waits for ever".into());
         }
-        let said = trial.said.as_ref().map(|said| self.answered(said, blow, &traced.err));
+        let said = trial.said.as_ref().map(|said| self.answered(said, blow));
         match (&said, blow) {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
             (Some(said), Blow::Fails(Errno::EACCES)) if self.shut(said) => None,
@@ -130,12 +127,13 @@ impl Judge {
     }
 
     /// What was said, as if the broker had answered: a connection may fail, by the errno of the blow, or when that has ended the broker.
-    fn answered(&self, said: &[String], blow: Blow, err: &str) -> Vec<String> {
+    fn answered(&self, said: &[String], blow: Blow) -> Vec<String> {
         let excused = |errno: &str| match blow {
             Blow::Signal(_) => errno != "ok",
             // What cannot be reached is not granted.
             Blow::Fails(Errno::EACCES | Errno::ELOOP) => errno != "ok",
-            Blow::Fails(blow) => errno == format!("{blow:?}") || errno == "ENOSYS" && err.contains(BROKER) && says(blow, err),
+            // ENOSYS: nobody is left to answer, or whoever was to could not.
+            Blow::Fails(blow) => errno == format!("{blow:?}") || errno == "ENOSYS",
         };
         let undisturbed = |name: &str| self.undisturbed.iter().find(|line| line.split('\t').next() == Some(name)).cloned();
         let answer = |line: &String| match line.split('\t').collect::<Vec<_>>()[..] {
@@ -260,17 +258,16 @@ mod tests {
     fn a_connection_may_fail_by_the_blow_and_is_never_made_where_it_is_refused() {
         let judge = judge(Course::Sandbox, &["granted\tok\t", "shut\tEPERM\t"]);
         let (killed, fails) = (Blow::Signal(Signal::SIGKILL), Blow::Fails(Errno::EIO));
-        for (said, blow, err, good) in [
-            ("granted\tEIO\t", fails, "", true),
-            ("granted\tEPERM\t", fails, "", false),
-            ("granted\tENOSYS\t", fails, "", false),
-            ("granted\tENOSYS\t", fails, "codexrun: warning: the broker of Unix sockets has failed: EIO", true),
-            ("shut\tEIO\t", fails, "", true),
-            ("granted\tENOSYS\t", killed, "", true),
-            ("shut\tok\t", killed, "", false),
-            ("shut\tok\t", fails, "", false),
+        for (said, blow, good) in [
+            ("granted\tEIO\t", fails, true),
+            ("granted\tEPERM\t", fails, false),
+            ("granted\tENOSYS\t", fails, true),
+            ("shut\tEIO\t", fails, true),
+            ("granted\tENOSYS\t", killed, true),
+            ("shut\tok\t", killed, false),
+            ("shut\tok\t", fails, false),
         ] {
-            let answered = judge.answered(&lines(&[said]), blow, err);
+            let answered = judge.answered(&lines(&[said]), blow);
             assert_eq!(judge.undisturbed.contains(&answered[0]), good, "{said}, {blow:?}");
         }
     }
