@@ -3,6 +3,7 @@
 use crate::grammar::{Global, LogFormat};
 use clap::error::ErrorKind;
 use libruntime::Error;
+use libruntime::error::say;
 use libruntime::state::rfc3339;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -31,7 +32,7 @@ const TOLD: usize = 1000;
 impl Failure {
     /// Says it, and gives the code to leave with.
     pub fn report(&self, global: &Global) -> u8 {
-        self.0.iter().take(TOLD).for_each(|e| say(e));
+        self.0.iter().take(TOLD).for_each(|e| say(&e.to_string()));
         if let Some(more @ 1..) = self.0.len().checked_sub(TOLD) {
             say(&format!("{more} more reasons"));
         }
@@ -70,14 +71,7 @@ pub fn warn(text: &str) {
 
 /// What was found out on the way.
 pub fn note(text: &str) {
-    say(&text);
-}
-
-fn say(text: &dyn ToString) {
-    // A reason is one line, and one write, so that lines of several processes do not mix.
-    let line = format!("codexrun: {}\n", libruntime::error::line(&text.to_string()));
-    // If stderr is closed there is nobody to tell.
-    let _ = io::stderr().write_all(line.as_bytes());
+    say(text);
 }
 
 /// Whether clap was asked for help, rather than given nonsense.

@@ -3,7 +3,7 @@
 use crate::environment::Environment;
 use crate::filter::Filter;
 use crate::make::{Make, absolute, by_namespaces, keep_policy};
-use crate::report::Failure;
+use crate::report::{self, Failure};
 use clap::Args;
 use libruntime::bundle::Bundle;
 use libruntime::policy::isolation::Isolation;
@@ -52,7 +52,7 @@ impl Sandbox {
             keep_policy(&policy, dir)?;
         }
         if policy.choices.isolation != Isolation::default() {
-            eprintln!("codexrun: isolation: {}", mode(&bundle));
+            report::note(&format!("isolation: {}", mode(&bundle)));
         }
         Ok(run::run(&bundle, &options(kept))?)
     }

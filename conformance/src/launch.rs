@@ -1,8 +1,9 @@
 //! Starts one command as an actor, with a clean environment and a time limit, and sees to it that nothing of it stays.
 
 use crate::actor::Actor;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, Uid};
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -241,18 +242,14 @@ fn put_down(pid: Pid, name: String) -> String {
 /// Our living children that nobody here started; those are waited for by their [`Running`]. Dead ones are collected on
 /// the way.
 fn orphans() -> Vec<(Pid, String)> {
-    let own = Pid::this();
-    let mut found = Vec::new();
-    for (pid, parent, name) in processes() {
-        if parent != own || known(pid) {
-            continue;
-        }
-        let dead = waitpid(pid, Some(WaitPidFlag::WNOHANG)) != Ok(nix::sys::wait::WaitStatus::StillAlive);
-        if !dead {
-            found.push((pid, name));
-        }
+    let (own, any) = (Pid::this(), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL);
+    // Most of the time there is nobody, and the whole of /proc need not be read to see it.
+    if waitid(Id::All, any) == Err(Errno::ECHILD) {
+        return Vec::new();
     }
-    found
+    let ours = entries().filter(|(_, pid, parent)| *parent == own && !known(*pid));
+    let living = ours.filter(|(_, pid, _)| waitpid(*pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive));
+    living.map(|(dir, pid, _)| (pid, named(&dir, pid))).collect()
 }
 
 static KNOWN: std::sync::Mutex<Vec<i32>> = std::sync::Mutex::new(Vec::new());
@@ -287,18 +284,24 @@ fn known(pid: Pid) -> bool {
 
 /// Every process: its id, its parent's, and its command line.
 pub fn processes() -> Vec<(Pid, Pid, String)> {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries.flatten().filter_map(|e| process(&e.path())).collect()
+    entries().map(|(dir, pid, parent)| (pid, parent, named(&dir, pid))).collect()
 }
 
-fn process(dir: &Path) -> Option<(Pid, Pid, String)> {
+/// Every process: its directory in /proc, its id, its parent's.
+fn entries() -> impl Iterator<Item = (PathBuf, Pid, Pid)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|e| ids(&e.path()).map(|(pid, parent)| (e.path(), pid, parent)))
+}
+
+fn ids(dir: &Path) -> Option<(Pid, Pid)> {
     let pid = dir.file_name()?.to_str()?.parse().ok()?;
     let stat = std::fs::read_to_string(dir.join("stat")).ok()?;
     // The name is in parentheses and may hold anything, so count from the last one: state, then parent.
     let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+    Some((Pid::from_raw(pid), Pid::from_raw(parent)))
+}
+
+fn named(dir: &Path, pid: Pid) -> String {
     let line = std::fs::read(dir.join("cmdline")).unwrap_or_default();
-    let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    Some((Pid::from_raw(pid), Pid::from_raw(parent), format!("{pid}: {}", line.trim())))
+    format!("{pid}: {}", String::from_utf8_lossy(&line).replace('\0', " ").trim())
 }

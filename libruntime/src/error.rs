@@ -1,6 +1,7 @@
 //! The one error type: made where the facts are, printed once, in `main`.
 
 use std::fmt;
+use std::io::Write;
 
 /// What went wrong, where in the user's file, and what to do about it.
 ///
@@ -44,7 +45,7 @@ impl Error {
     }
     /// Says it on standard error as a warning: for what must not stop anything.
     pub fn warn(&self) {
-        eprintln!("codexrun: warning: {}", line(&self.to_string()));
+        say(&format!("warning: {self}"));
     }
     /// Sets the exit code.
     pub fn code(mut self, code: u8) -> Self {
@@ -73,6 +74,12 @@ impl std::error::Error for Error {}
 
 /// What is told of a sentence, at its beginning and at its end; room for two of the longest paths.
 const TOLD: (usize, usize) = (8192, 2048);
+
+/// Says it on standard error: a reason is one line, and one write, so that lines of several processes do not mix.
+pub fn say(text: &str) {
+    // Who has closed it, or has no room for it, cannot be told, and nothing stops for that.
+    let _ = std::io::stderr().write_all(format!("codexrun: {}\n", line(text)).as_bytes());
+}
 
 /// A text on one line, with nothing in it that a terminal would obey: names and paths may hold any byte, and be of any length.
 pub fn line(text: &str) -> String {

@@ -49,3 +49,18 @@ pub fn tables(text: &str) -> usize {
     let keys = [("rbytes", "Read"), ("wbytes", "Write")];
     numbers(text).len() + v1_devices(text).len() + v2_devices(text, &keys).len() + crate::run::criu::log::errors(text).len()
 }
+
+/// How many bytes the messages of a listing of the kernel's sockets have.
+pub fn listed(bytes: &[u8]) -> usize {
+    use crate::broker::whose::{messages, vfs};
+    let length = |body: &[u8]| {
+        vfs(body);
+        body.len()
+    };
+    messages(bytes).map(|(_, body)| length(body)).sum()
+}
+
+/// A field of /proc/PID/status.
+pub fn status_field(text: &str, name: &str) -> Option<String> {
+    crate::proc_status::ProcStatus(text.to_owned()).field(name).map(str::to_owned)
+}

@@ -210,12 +210,11 @@ pub fn scopes(bits: u64) -> Vec<&'static str> {
     names_of(Of::Scope, bits).collect()
 }
 
-/// What is asked of a kernel that does not have it, a clause for each ABI; `abi` 0 is a kernel without Landlock.
+/// What is asked of a kernel that does not have it, a clause for each ABI; `abi` 0 is a kernel without Landlock, of which one says it all.
 pub fn missing(handled: &Handled, abi: u32) -> Vec<String> {
-    let has = match abi {
-        0 => "this kernel has no Landlock, or has it switched off (`lsm=` of its command line)".to_owned(),
-        abi => format!("this kernel has ABI {abi}"),
-    };
+    if abi == 0 && handled.files | handled.network | handled.scoped != 0 {
+        return vec!["this kernel has no Landlock, or has it switched off (`lsm=` of its command line)".to_owned()];
+    }
     let wanted = |right: &&Right| {
         let bits = match right.of {
             Of::Files => handled.files,
@@ -228,7 +227,7 @@ pub fn missing(handled: &Handled, abi: u32) -> Vec<String> {
         let rights: Vec<&Right> = RIGHTS.iter().filter(|right| right.abi == since).filter(wanted).collect();
         let names: Vec<&str> = rights.iter().map(|right| right.name).collect();
         let linux = rights.first()?.linux;
-        Some(format!("`{}` needs Landlock's ABI {since} (Linux {linux}); {has}", names.join("`, `")))
+        Some(format!("`{}` needs Landlock's ABI {since} (Linux {linux}); this kernel has ABI {abi}", names.join("`, `")))
     };
     (abi + 1..=NEWEST).filter_map(lacks).collect()
 }
@@ -296,6 +295,6 @@ mod tests {
         let asked = Handled { files: 1 << 15 | 1, network: 1, scoped: 0 };
         assert!(missing(&asked, NEWEST).is_empty());
         assert_eq!(missing(&asked, 4), ["`ioctl_dev` needs Landlock's ABI 5 (Linux 6.10); this kernel has ABI 4"]);
-        assert_eq!(missing(&asked, 0).len(), 3);
+        assert_eq!(missing(&asked, 0).len(), 1);
     }
 }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 pub enum Course {
     /// A policy with denied, missing and protected paths.
     Sandbox,
+    /// The same policy, with Landlock and a filter in place of namespaces.
+    Alone,
     /// A bundle with all that [`everything`] asks for.
     Run,
     /// The same with a terminal, whose bytes go to the caller's output.
@@ -37,8 +39,9 @@ pub enum Course {
 }
 
 /// All of them.
-pub const ALL: [Course; 9] = [
+pub const ALL: [Course; 10] = [
     Course::Sandbox,
+    Course::Alone,
     Course::Run,
     Course::RunTerminal,
     Course::Create,
@@ -54,6 +57,7 @@ impl Course {
     pub fn name(self) -> &'static str {
         match self {
             Course::Sandbox => "sandbox",
+            Course::Alone => "sandbox without namespaces",
             Course::Run => "run",
             Course::RunTerminal => "run with a terminal",
             Course::Create => "create",
@@ -70,6 +74,11 @@ impl Course {
         matches!(self, Course::Create | Course::CreateTerminal)
     }
 
+    /// Whether it is made of a policy, and has no name.
+    pub fn is_sandbox(self) -> bool {
+        matches!(self, Course::Sandbox | Course::Alone)
+    }
+
     /// Whether it joins a container that runs.
     fn joins(self) -> bool {
         matches!(self, Course::Exec | Course::ExecTerminal)
@@ -84,6 +93,8 @@ pub struct Ground<'t> {
     id: String,
     /// For masters of terminals and listeners of filters: they stay in its queue until the trial is over.
     socket: Socket,
+    /// A listener of the host's that no policy grants.
+    shut: Socket,
 }
 
 /// One repetition, and all that can be said about it.
@@ -99,13 +110,18 @@ pub struct Trial {
 impl<'t> Ground<'t> {
     /// Prepares the files of a course; `end` says how its payload ends.
     pub fn new(turn: &'t Turn<'t>, course: Course, end: End) -> Result<Ground<'t>, No> {
-        let socket = Socket::new(turn)?;
+        let (socket, shut) = (Socket::new(turn)?, Socket::new(turn)?);
         let mut config = everything(turn);
         config["linux"]["seccomp"]["listenerPath"] = json!(socket.path);
-        let (first, last) = if end == End::Term { LIVES_ON } else { ("", "") };
+        let (first, last) = match end {
+            End::Payload => ("", ""),
+            End::Term if course == Course::Alone => ENDS,
+            End::Term => LIVES_ON,
+        };
         let script = match course {
             // The terminal's master is nobody's here.
             Course::CreateTerminal => [ASIDE, testimony::SCRIPT].concat(),
+            Course::RunTerminal | Course::ExecTerminal => [first, AT_ONCE.0, testimony::SCRIPT, AT_ONCE.1, last].concat(),
             _ => [first, testimony::SCRIPT, last].concat(),
         };
         config["process"]["terminal"] = json!(matches!(course, Course::RunTerminal | Course::CreateTerminal));
@@ -115,16 +131,19 @@ impl<'t> Ground<'t> {
             _ => json!(["/bin/sh", "-c", script]),
         };
         fs::write(turn.dir.join("script"), script)?;
-        workspace(turn)?;
+        workspace(turn, course, &socket)?;
+        let asks = [("granted", &socket), ("shut", &shut)];
+        let asks = asks.map(|(name, at)| format!("{name}\tunix-connect\t{}\n", at.path.display()));
+        fs::write(turn.dir.join("asks"), asks.concat())?;
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
         furnish(&bundle.join("rootfs"))?;
         turn.column.actor.own(&turn.dir)?;
-        Ok(Ground { turn, course, bundle, id, socket })
+        Ok(Ground { turn, course, bundle, id, socket, shut })
     }
 
     /// Runs the course once.
     pub fn trial(&self, tracer: &Tracer, strike: Option<(Call, Blow)>, end: End) -> Result<Trial, No> {
-        let waits = matches!(self.course, Course::Sandbox | Course::Run | Course::RunTerminal) || self.course.joins();
+        let waits = matches!(self.course, Course::Run | Course::RunTerminal) || self.course.is_sandbox() || self.course.joins();
         let end = if waits { end } else { End::Payload };
         self.played(|launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
     }
@@ -135,7 +154,15 @@ impl<'t> Ground<'t> {
             let running = change(launch).start(&self.turn.column.actor)?;
             let out = running.output()?;
             let ran = running.finish_beside_others()?;
-            Ok(Traced { calls: Vec::new(), struck: false, code: ran.code, out, err: ran.err, hung: ran.timed_out })
+            Ok(Traced {
+                calls: Vec::new(),
+                struck: false,
+                code: ran.code,
+                out,
+                err: ran.err,
+                hung: ran.timed_out,
+                stalled: false,
+            })
         })
     }
 
@@ -145,6 +172,7 @@ impl<'t> Ground<'t> {
         let mut traced = play(self.launch()?)?;
         let said = self.testimony(&mut traced, before)?;
         self.socket.forget()?;
+        self.shut.forget()?;
         Ok(Trial { said: testimony::of(&said), left: self.left(&traced, &mounts)?, traced })
     }
 
@@ -152,7 +180,7 @@ impl<'t> Ground<'t> {
         let (id, dir) = (self.id.as_str(), self.bundle.display().to_string());
         let script = fs::read_to_string(self.turn.dir.join("script"))?;
         Ok(match self.course {
-            Course::Sandbox => self.sandbox(&script),
+            Course::Sandbox | Course::Alone => self.sandbox(&script),
             Course::Run | Course::RunTerminal => self.turn.launch(&["run", "--bundle", &dir, id]),
             Course::Create => self.turn.launch(&["create", "--bundle", &dir, id]),
             Course::CreateTerminal => {
@@ -174,7 +202,13 @@ impl<'t> Ground<'t> {
         let (policy, cwd) = (policy.display().to_string(), workspace.display().to_string());
         let mut launch = self.turn.launch(&["sandbox", "--policy", &policy, "--cwd", &cwd, "--", "/bin/sh", "-c", script]);
         let tried = ["secret", "plain", ".git/config", ".codex/config.toml", "/etc/passwd"].join(" ");
-        launch.env.push(("TRIED".into(), tried));
+        // The broker's part: a connection that it makes, and one that it refuses.
+        let asks = format!(
+            "{} {}",
+            self.turn.column.runtime.path.with_file_name("probe").display(),
+            self.turn.dir.join("asks").display()
+        );
+        launch.env.extend([("TRIED".into(), tried), ("ASKS".into(), asks)]);
         launch
     }
 
@@ -223,7 +257,7 @@ impl<'t> Ground<'t> {
     /// What stays after the next codexrun commands have been given their chance.
     fn left(&self, traced: &Traced, mounts: &str) -> Result<Option<String>, No> {
         let known = self.course == Course::Delete && traced.code == 0 && self.status().is_some();
-        if self.course != Course::Sandbox {
+        if !self.course.is_sandbox() {
             let ran = while_orphans_are_collected(|| self.turn.call(&["delete", "--force", &self.id]))?;
             if ran.code != 0 {
                 return Ok(Some(format!("delete --force: {}", ran.summary())));
@@ -266,8 +300,15 @@ fn patiently(holds: impl Fn() -> bool) {
 /// Before and after its testimony: a payload that only SIGTERM ends, PID 1 or not.
 const LIVES_ON: (&str, &str) = ("trap 'exit 0' TERM\n", "sleep 1000 & wait");
 
+/// The same where what a command leaves running goes on after it.
+const ENDS: (&str, &str) = ("", "exec sleep 1000");
+
 /// Before the testimony of a payload whose output nobody reads.
 const ASIDE: &str = "exec >/trace/said\n";
+
+/// Around the testimony of a payload whose output is relayed: each turn of the relay is like the one before, so a few of them are enough
+/// to be struck at, and not one for each line.
+const AT_ONCE: (&str, &str) = ("echo testimony\n{\n", "} >/tmp/said\ncat /tmp/said\n");
 
 /// What the payload of a bundle tries to read and write.
 const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /ro/file /trace/file /tmp/file";
@@ -275,7 +316,7 @@ const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /ro/file /trace/file /tmp/
 const WORKSPACE: [&str; 3] = [".git", "plain", "secret"];
 
 /// The directories of the host's that a course opens.
-fn workspace(turn: &Turn) -> Verdict {
+fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Verdict {
     fs::create_dir_all(turn.dir.join("ro"))?;
     for (file, text) in [("ro/file", "fixed\n"), ("trace/file", "open\n")] {
         fs::write(turn.dir.join(file), text)?;
@@ -285,12 +326,16 @@ fn workspace(turn: &Turn) -> Verdict {
     for (name, text) in [(".git/config", "[core]\n"), ("plain", "plain\n"), ("secret", "secret\n")] {
         fs::write(dir.join(name), text)?;
     }
+    let choices = match course {
+        Course::Alone => json!({"isolation": "landlock", "accept_loss": ["processes", "attributes", "metadata", "carve-outs"]}),
+        _ => json!({"unix_sockets": [granted.path]}),
+    };
     let special = |kind: &str, access: &str| json!({"path": {"type": "special", "value": {"kind": kind}}, "access": access});
     let policy = json!({"type": "managed", "network": "restricted", "file_system": {"type": "restricted", "entries": [
         special("root", "read"),
         special("project_roots", "write"),
         {"path": {"type": "path", "path": dir.join("secret")}, "access": "deny"},
-    ]}});
+    ]}, "codexrun": choices});
     fs::write(turn.dir.join("policy.json"), policy.to_string())?;
     Ok(())
 }

@@ -11,7 +11,16 @@ use std::path::Path;
 const TERMINATED: i32 = 128 + libc::SIGTERM;
 
 /// A warning of who relays a terminal.
-const LOST: &str = "cannot write what the container says, and it is lost";
+const LOST: &str = "what the container says, and it is lost";
+
+/// What the broker says to the connections that it is asked for.
+const ANSWERS: [&str; 2] = ["granted\tok\t", "shut\tEPERM\t"];
+
+/// Why a policy's sockets, or its rules, are refused.
+const NEVER: [&str; 2] = ["cannot be granted here: nobody may answer for a filter", "this kernel has no Landlock"];
+
+/// Where root's containers are known.
+const RECORDS: &str = "/run/codexrun";
 
 /// Exit codes of a program that cannot be executed, or is not there (POSIX, "Exit Status for Commands").
 const NOT_EXECUTED: [i32; 2] = [126, 127];
@@ -37,6 +46,9 @@ impl Judge {
             return bad(left);
         }
         match trial.said {
+            Some(lines) if course == Course::Sandbox && !ANSWERS.iter().all(|answer| lines.iter().any(|line| line == answer)) => {
+                bad(format!("another answer than {ANSWERS:?}: {lines:?}"))
+            }
             Some(lines) if lines.last().is_some_and(|l| l == "end") => {
                 Ok(Judge { course, undisturbed: lines, calls: trial.traced.calls })
             }
@@ -63,17 +75,29 @@ impl Judge {
         if let Some(left) = &trial.left {
             return told(format!("left: {left}"));
         }
-        match (&trial.said, blow) {
+        if traced.stalled {
+            return told("the payload waits for ever".into());
+        }
+        let said = trial.said.as_ref().map(|said| self.answered(said, blow));
+        match (&said, blow) {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
             (Some(said), Blow::Fails(Errno::EACCES)) if self.shut(said) => None,
+            // And permits nothing there; nor what the kernel says is a right of directories, to what it says is none.
+            (Some(said), Blow::Fails(Errno::EACCES | Errno::EINVAL)) if self.course == Course::Alone && self.fewer(said) => None,
             // What has been said is not unsaid: a terminal's bytes that could not be written are told.
-            (Some(_), Blow::Fails(errno)) if traced.err.contains(LOST) && says(errno, &traced.err) => None,
+            (_, Blow::Fails(errno)) if traced.err.contains(LOST) && says(errno, &traced.err) => None,
             (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
             (None, Blow::Fails(_)) if self.course.creates() && traced.err.contains(DIED) => None,
             // The same where the program itself is behind what is shut.
-            (None, Blow::Fails(Errno::EACCES)) if self.course == Course::Sandbox && NOT_EXECUTED.contains(&traced.code) => None,
+            (None, Blow::Fails(Errno::EACCES)) if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
+            // What the kernel, or a filter, will never do is told by what it is good for.
+            (None, Blow::Fails(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS))
+                if NEVER.iter().any(|words| traced.err.contains(words)) =>
+            {
+                None
+            }
             (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(errno, traced.code, &traced.err).and_then(told),
             (None, _) => None,
         }
@@ -102,16 +126,38 @@ impl Judge {
         }
     }
 
-    /// Whether a payload of a policy is whole but for one top-level directory that it was not shown.
+    /// What was said, as if the broker had answered: a connection may fail, by the errno of the blow, or when that has ended the broker.
+    fn answered(&self, said: &[String], blow: Blow) -> Vec<String> {
+        let excused = |errno: &str| match blow {
+            Blow::Signal(_) => errno != "ok",
+            // What cannot be reached is not granted.
+            Blow::Fails(Errno::EACCES | Errno::ELOOP) => errno != "ok",
+            // ENOSYS: nobody is left to answer, or whoever was to could not.
+            Blow::Fails(blow) => errno == format!("{blow:?}") || errno == "ENOSYS",
+        };
+        let undisturbed = |name: &str| self.undisturbed.iter().find(|line| line.split('\t').next() == Some(name)).cloned();
+        let answer = |line: &String| match line.split('\t').collect::<Vec<_>>()[..] {
+            [name @ ("granted" | "shut"), errno, _] if excused(errno) => undisturbed(name),
+            _ => None,
+        };
+        said.iter().map(|line| answer(line).unwrap_or_else(|| line.clone())).collect()
+    }
+
+    /// Whether a payload of a policy is whole but for one top-level directory that it was not shown, or for the cover of the records, which
+    /// it cannot reach either.
     fn shut(&self, said: &[String]) -> bool {
-        let top =
-            |line: &&String| matches!(line.split(' ').collect::<Vec<_>>()[..], ["mount", _, at, ..] if at.rfind('/') == Some(0));
+        let shown = |at: &str| at.rfind('/') == Some(0) || at == RECORDS;
+        let top = |line: &&String| matches!(line.split(' ').collect::<Vec<_>>()[..], ["mount", _, at, ..] if shown(at));
         let missing: Vec<&String> = self.undisturbed.iter().filter(|line| !said.contains(line)).collect();
         let Some(top) = missing.iter().copied().find(top).and_then(|line| line.split(' ').nth(2)) else { return false };
         let mut differ = missing.into_iter().chain(said.iter().filter(|line| !self.undisturbed.contains(line)));
-        top != "/"
-            && self.course == Course::Sandbox
-            && differ.all(|line| line.split(' ').any(|word| Path::new(word).starts_with(top)))
+        top != "/" && self.course.is_sandbox() && differ.all(|line| line.split(' ').any(|word| Path::new(word).starts_with(top)))
+    }
+
+    /// Whether a payload may do nothing that it could not do undisturbed. A line may lack its end: what should have said that was shut.
+    fn fewer(&self, said: &[String]) -> bool {
+        let shut = |line: &str| ["reads not ", "writes not ", "descriptor *"].iter().any(|words| line.starts_with(words));
+        said.iter().all(|line| shut(line) || self.undisturbed.iter().any(|known| known.starts_with(line.as_str())))
     }
 
     /// What a payload that ran was lacking. One that was ended while it spoke has said the beginning, and its launch has failed.
@@ -148,9 +194,13 @@ fn says(errno: Errno, sentence: &str) -> bool {
     [&words, errno.desc(), &format!("{errno:?}")].iter().any(|w| sentence.to_lowercase().contains(&w.to_lowercase()))
 }
 
-/// The one sentence that there is beside warnings, or what is there instead.
+/// What is said beside the sentence of an end: warnings, and what a policy without namespaces gives up.
+const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: landlock; given up"];
+
+/// The one sentence that there is, or what is there instead.
 fn sentence(err: &str) -> Result<&str, &'static str> {
-    let lines: Vec<&str> = err.lines().filter(|line| !line.starts_with("codexrun: warning")).collect();
+    let beside = |line: &&str| ASIDE.iter().any(|words| line.starts_with(words));
+    let lines: Vec<&str> = err.lines().filter(|line| !beside(line)).collect();
     match lines[..] {
         [one] if one.starts_with("codexrun: ") => Ok(one),
         [] => Err("no sentence"),
@@ -163,10 +213,13 @@ fn killed(code: i32) -> bool {
     code == 128 + libc::SIGKILL
 }
 
-/// What a payload's own want shows in: the limit that was set, and programs that it could not start itself.
+/// What a payload's own want shows in: the limit that was set, programs that it could not start itself, and connections that were not made.
 fn own_affair(line: &str, said: &[String]) -> bool {
-    let unheard = |kind: &str| line.starts_with(kind) && !said.iter().any(|line| line.starts_with(kind));
-    line.starts_with("ulimit ") || unheard("namespace ")
+    let unheard = |kind: &str, heard: &str| line.starts_with(kind) && !said.iter().any(|line| line.starts_with(heard));
+    line.starts_with("ulimit ")
+        || unheard("namespace ", "namespace ")
+        || unheard("granted\t", "granted\tok")
+        || unheard("shut\t", "shut\tok")
 }
 
 /// Whether it was over where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the
@@ -186,4 +239,43 @@ pub fn blow(call: &Call, blow: &Blow) -> String {
         Blow::Signal(signal) => signal.as_str().into(),
     };
     format!("process {}, {name} {}: {what}", call.process, call.nth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::Signal;
+
+    fn judge(course: Course, undisturbed: &[&str]) -> Judge {
+        Judge { course, undisturbed: lines(undisturbed), calls: vec![] }
+    }
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| line.to_string()).collect()
+    }
+
+    #[test]
+    fn a_connection_may_fail_by_the_blow_and_is_never_made_where_it_is_refused() {
+        let judge = judge(Course::Sandbox, &["granted\tok\t", "shut\tEPERM\t"]);
+        let (killed, fails) = (Blow::Signal(Signal::SIGKILL), Blow::Fails(Errno::EIO));
+        for (said, blow, good) in [
+            ("granted\tEIO\t", fails, true),
+            ("granted\tEPERM\t", fails, false),
+            ("granted\tENOSYS\t", fails, true),
+            ("shut\tEIO\t", fails, true),
+            ("granted\tENOSYS\t", killed, true),
+            ("shut\tok\t", killed, false),
+            ("shut\tok\t", fails, false),
+        ] {
+            let answered = judge.answered(&lines(&[said]), blow);
+            assert_eq!(judge.undisturbed.contains(&answered[0]), good, "{said}, {blow:?}");
+        }
+    }
+
+    #[test]
+    fn who_cannot_reach_a_place_does_nothing_new_there() {
+        let judge = judge(Course::Alone, &["ulimit c 0", "reads secret s", "writes not /etc/passwd"]);
+        assert!(judge.fewer(&lines(&["ulimit c ", "reads not secret"])));
+        assert!(!judge.fewer(&lines(&["writes /etc/passwd"])));
+    }
 }

@@ -21,6 +21,7 @@ for path in $TRIED; do
   { read -r word <"$path"; } 2>/dev/null && echo "reads $path $word" || echo "reads not $path"
   { true >>"$path"; } 2>/dev/null && echo "writes $path" || echo "writes not $path"
 done
+$ASKS
 for file in /proc/self/fd/*; do [ "${file##*/}" -gt 2 ] && echo "descriptor ${file##*/}"; done
 ls -l /proc/self/ns
 echo end
@@ -42,7 +43,8 @@ fn plain(line: &str) -> Option<String> {
         Some((tag @ ("shared" | "master" | "propagate_from"), _)) => tag,
         _ => word,
     });
-    (!line.starts_with("total ")).then(|| words.collect::<Vec<_>>().join(" "))
+    // Of `ls`, and of the probe.
+    (!line.starts_with("total ") && !line.starts_with("end\t")).then(|| words.collect::<Vec<_>>().join(" "))
 }
 
 /// A payload's testimony, made comparable; none when it has not run.

@@ -63,6 +63,8 @@ pub struct Traced {
     pub err: String,
     /// Whether it had to be killed.
     pub hung: bool,
+    /// Whether it was ended before its payload had come to its end.
+    pub stalled: bool,
 }
 
 /// Many times what a traced launch needs.
@@ -70,9 +72,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Nothing happens for so long: who is left waits for somebody else.
 const QUIET: Duration = Duration::from_millis(20);
 /// A payload that has not come to its end after so much silence never will.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// The last line of a payload.
-const END: &str = "\nend\n";
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The last line of a payload; also as a terminal says it that codexrun has not come to yet.
+const END: [&str; 2] = ["\nend\n", "\nend\r\n"];
 
 /// PTRACE_EVENT_STOP of <linux/ptrace.h>: the first stop of a new process, and group-stops.
 const EVENT_STOP: i32 = 128;
@@ -132,11 +134,12 @@ impl Tracer {
             strike,
             end,
             struck: false,
+            stalled: false,
             code: None,
         };
         let hung = hunt.follow()?;
-        let (calls, struck, code) = (hunt.calls, hunt.struck, hunt.code.unwrap_or(-1));
-        Ok(Traced { calls, struck, code, out, err: launch::text(&err)?, hung })
+        let Hunt { calls, struck, stalled, code, .. } = hunt;
+        Ok(Traced { calls, struck, code: code.unwrap_or(-1), out, err: launch::text(&err)?, hung, stalled })
     }
 
     /// Whether a process is codexrun, by the file that it executes.
@@ -185,6 +188,7 @@ struct Hunt<'t> {
     strike: Option<(Call, Blow)>,
     end: End,
     struck: bool,
+    stalled: bool,
     code: Option<i32>,
 }
 
@@ -202,6 +206,7 @@ impl Hunt<'_> {
                 return Ok(false);
             }
             if self.end == End::Term && last.elapsed() > QUIET && (self.all_said()? || last.elapsed() > PATIENCE) {
+                self.stalled |= !self.all_said()?;
                 kill(self.main, Signal::SIGTERM)?;
                 last = Instant::now();
             }
@@ -216,7 +221,8 @@ impl Hunt<'_> {
 
     /// Whether the payload has come to its end.
     fn all_said(&self) -> io::Result<bool> {
-        Ok(launch::text(self.out)?.ends_with(END))
+        let text = launch::text(self.out)?;
+        Ok(END.iter().any(|end| text.ends_with(end)))
     }
 
     /// Handles everything that has happened; whether anything has.
@@ -245,7 +251,7 @@ impl Hunt<'_> {
             WaitStatus::PtraceEvent(pid, signal, EVENT_STOP) => return self.stopped(pid, signal),
             WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => return self.executed(pid),
             WaitStatus::PtraceEvent(pid, _, _) => return self.born(pid),
-            WaitStatus::Stopped(pid, signal) => return ptrace::syscall(pid, signal),
+            WaitStatus::Stopped(pid, signal) => return self.go_on(pid, Some(signal)),
             WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
         }
         Ok(())
@@ -266,7 +272,7 @@ impl Hunt<'_> {
         }
         let group = [Signal::SIGSTOP, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].contains(&signal);
         // The shell that stopped itself has been continued already; nothing else here stops for good.
-        ptrace::syscall(pid, None).inspect(|()| debug_assert!(!group || pid == self.main))
+        self.go_on(pid, None).inspect(|()| debug_assert!(!group || pid == self.main))
     }
 
     /// A process has a child. Its number is its place in the order in which parents tell.
@@ -277,19 +283,19 @@ impl Hunt<'_> {
         self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, fails: None });
         if let Some(at) = self.early.iter().position(|p| *p == child) {
             self.early.swap_remove(at);
-            ptrace::syscall(child, None)?;
+            self.go_on(child, None)?;
         }
-        ptrace::syscall(parent, None)
+        self.go_on(parent, None)
     }
 
     fn executed(&mut self, pid: Pid) -> nix::Result<()> {
         if self.tracer.watches(pid) {
             self.tracees.entry(pid).and_modify(|t| t.watched = true);
-            return ptrace::syscall(pid, None);
+            return self.go_on(pid, None);
         }
         // The shell before codexrun; everything else is a payload, a hook or a tool.
-        if pid == self.main && self.calls.is_empty() {
-            return ptrace::syscall(pid, None);
+        if pid == self.main && self.tracees.get(&pid).is_some_and(|t| !t.watched) {
+            return self.go_on(pid, None);
         }
         self.tracees.remove(&pid);
         ptrace::detach(pid, None)
@@ -311,7 +317,16 @@ impl Hunt<'_> {
                 ptrace::setregs(pid, regs)?;
             }
         }
-        ptrace::syscall(pid, None)
+        self.go_on(pid, None)
+    }
+
+    /// To its next call, where that matters: a stop costs more than most calls. Who is not to be struck, or no more, is only followed to
+    /// the births and programs of its life.
+    fn go_on(&self, pid: Pid, signal: Option<Signal>) -> nix::Result<()> {
+        let tracee = self.tracees.get(&pid);
+        let struck_soon = |call: Call| !self.struck && tracee.is_some_and(|t| t.process == call.process);
+        let matters = self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.fails.is_some());
+        if matters { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }
     }
 
     /// Strikes when this is the spot.

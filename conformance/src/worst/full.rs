@@ -4,8 +4,10 @@ use super::{Case, Place};
 use crate::inject::course::{Course, Ground};
 use crate::inject::judge::Judge;
 use crate::inject::tracer::End;
+use crate::launch::Launch;
 use crate::report::{No, Verdict, fail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,7 @@ pub const CASES: &[Case] = &[
     ("a pid file", pid_file),
     ("a bundle", bundle),
     ("a workspace without room for a placeholder", workspace),
+    ("standard error", standard_error),
 ];
 
 /// A file system of its own for a directory; gone when dropped.
@@ -140,4 +143,24 @@ fn workspace(place: &Place) -> Verdict {
         small.is_empty(&format!("{} ({limit})", ran.line))?;
     }
     Ok(())
+}
+
+/// What cannot be told stops nothing: a warning, and what a sandbox without namespaces gives up.
+fn standard_error(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    let mut config = turn.sh("exit 3");
+    config["hooks"] = json!({"poststop": [{"path": "/bin/false"}]});
+    let dir = turn.bundle(&config)?.display().to_string();
+    let unheard = |words: &[&str]| {
+        let launch = turn.launch(words);
+        let shell = ["/bin/sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"].map(str::to_string);
+        Launch { argv: [&shell[..], &launch.argv].concat(), ..launch }.run(&turn.column.actor)
+    };
+    let ran = unheard(&["run", "--bundle", &dir, &turn.fresh()])?;
+    ran.must("exit 3", ran.code == 3)?;
+    let lost = ["processes", "attributes", "metadata"].map(|name| format!("--accept-loss={name}"));
+    let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
+    let alone = [&["sandbox", "--policy", "read-only", "--isolation", "landlock"], &lost[..], &["--", "/bin/sh", "-c", "exit 3"]];
+    let ran = unheard(&alone.concat())?;
+    ran.must("exit 3", ran.code == 3)
 }

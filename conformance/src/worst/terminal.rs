@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("leaves somebody who floods the terminal: `exec --tty` ends", survived),
     ("closes its terminal: codexrun does not spin", closed),
     ("stands still: SIGTERM ends it", stopped),
+    ("speaks before anybody listens: its lines are as it wrote them", early),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -119,4 +120,15 @@ fn stopped(place: &Place) -> Verdict {
     sleep(RAGE);
     kill(running.pid(), Signal::SIGTERM).map_err(std::io::Error::from)?;
     running.ends_with(128 + libc::SIGTERM)
+}
+
+/// codexrun is with its hook while the payload speaks.
+fn early(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    let mut config = turn.sh("echo one; echo two");
+    config["process"]["terminal"] = json!(true);
+    config["hooks"] = json!({"poststart": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 0.2"]}]});
+    let dir = turn.bundle(&config)?.display().to_string();
+    let ran = turn.succeeds(&["run", "--bundle", &dir, &turn.fresh()])?;
+    ran.must("`one\\ntwo\\n`", ran.out == "one\ntwo\n")
 }

@@ -2,6 +2,7 @@
 //! to look into its processes. Where that is, a process of ours in there has lent; its groups are looked up by a number that is still its
 //! own, as nobody has waited for it yet.
 
+use super::errno;
 use crate::proc_status::ProcStatus;
 use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result, cred, namespace};
@@ -23,7 +24,7 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// As `process` is, which has lent `space`.
     pub fn of(process: Pid, space: OwnedFd, own_network: bool) -> Result<Sandbox> {
-        let status = ProcStatus::of(process).map_err(|e| e.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw))?;
+        let status = ProcStatus::of(process).map_err(errno)?;
         let mut groups = groups(&status).ok_or(Errno::EPROTO)?;
         groups.sort_unstable();
         Ok(Sandbox { groups, space, own_network })

@@ -24,7 +24,7 @@ mod place;
 mod send;
 mod serve;
 mod target;
-mod whose;
+pub(crate) mod whose;
 
 use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result, file, signal, socket};
@@ -154,6 +154,11 @@ impl Vacant {
         let office = Office { network, outside, grants, ours, hosts, waiting: RefCell::default(), ended };
         Ok(Opened { office, listener: self.listener, door: self.door })
     }
+}
+
+/// What a call of the standard library's failed with: the kernel's reason, not what it most often is.
+fn errno(error: std::io::Error) -> Errno {
+    Errno::try_from(error).unwrap_or(Errno::EPROTO)
 }
 
 /// By its cookie (SO_NETNS_COOKIE).

@@ -1,8 +1,8 @@
 //! A call that may wait: by a process of its own, so that the broker need not. It ends when its caller does, and gives up for a signal that
 //! its caller has a handler for, as the call itself would.
 
-use super::Office;
 use super::call::{Answer, Call};
+use super::{Office, errno};
 use crate::proc_status::ProcStatus;
 use crate::sys::notify;
 use crate::sys::process::{self, Cloned, Ended, Pid};
@@ -104,7 +104,7 @@ pub(super) struct Status {
 
 impl Status {
     pub fn of(thread: Pid) -> Result<Status> {
-        let told = ProcStatus::of(thread).map_err(|_| Errno::ESRCH)?;
+        let told = ProcStatus::of(thread).map_err(errno)?;
         Status::from(&told).ok_or(Errno::EPROTO)
     }
 

@@ -1,5 +1,6 @@
 //! A path of a caller's, as that caller would find it.
 
+use super::errno;
 use crate::mountinfo;
 use crate::sys::file::{self, Resolve};
 use crate::sys::process::Pid;
@@ -20,7 +21,7 @@ pub(super) fn find(thread: Pid, path: &[u8]) -> Result<OwnedFd> {
     match file::open_in(of(thread, "cwd", DIR)?.as_fd(), &c(path)?, libc::O_PATH, Resolve::Beneath) {
         // `..`, or a link to the root. That the directory may have moved meanwhile does no harm: the caller could name the whole path.
         Err(Errno::EXDEV) => {
-            let cwd = std::fs::read_link(format!("/proc/{thread}/cwd")).map_err(|_| Errno::ENOENT)?;
+            let cwd = std::fs::read_link(format!("/proc/{thread}/cwd")).map_err(errno)?;
             let whole = [cwd.into_os_string().into_encoded_bytes().as_slice(), b"/", path].concat();
             file::open_in(root.as_fd(), &c(&whole)?, libc::O_PATH, Resolve::InRoot)
         }
@@ -30,14 +31,14 @@ pub(super) fn find(thread: Pid, path: &[u8]) -> Result<OwnedFd> {
 
 /// What the kernel calls it: its path in the mount namespace in which it was found.
 pub(super) fn name(place: BorrowedFd) -> Result<PathBuf> {
-    std::fs::read_link(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(|_| Errno::ENOENT)
+    std::fs::read_link(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(errno)
 }
 
 /// The number of a file as the kernel's listing of sockets has it: that of its file system, which stat(2) of btrfs does not tell, and 32
 /// bits of the inode's.
 pub(super) fn number(thread: Pid, place: BorrowedFd) -> Result<(u32, u32)> {
     let mount = inode::mount(place)?;
-    let text = std::fs::read(format!("/proc/{thread}/mountinfo")).map_err(|_| Errno::ESRCH)?;
+    let text = std::fs::read(format!("/proc/{thread}/mountinfo")).map_err(errno)?;
     let mounts = mountinfo::parse(&text);
     let (major, minor) = mounts.iter().find(|one| u64::from(one.id) == mount).ok_or(Errno::ECONNREFUSED)?.device;
     // MKDEV of the kernel's include/linux/kdev_t.h.

@@ -69,7 +69,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// The kind and the body of each; netlink(7).
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = word(bytes, 0)? as usize;
         let message = (half(bytes, 4)?, bytes.get(HEADER..length)?);
@@ -84,7 +84,7 @@ fn receives(message: &[u8]) -> bool {
 }
 
 /// Device and inode of the file that a socket is bound to.
-fn vfs(message: &[u8]) -> Option<(u32, u32)> {
+pub fn vfs(message: &[u8]) -> Option<(u32, u32)> {
     let mut rest = message.get(MESSAGE..)?;
     loop {
         let length = usize::from(half(rest, 0)?);

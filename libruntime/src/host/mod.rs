@@ -89,9 +89,20 @@ fn told<T>(path: &Path, answer: io::Result<T>) -> Result<Option<T>> {
 /// another process, however powerful one is (ptrace_scope 3, Yama.rst of the kernel).
 fn can_answer() -> Result<bool> {
     let yama = fact("/proc/sys/kernel/yama/ptrace_scope")?.is_some_and(|scope| scope.starts_with(b"3"));
-    Ok(!yama
-        && process::takes_seccomp_flags(notify::NEW_LISTENER | notify::WAIT_KILLABLE)
-        && notify::may_look_into(std::process::id()))
+    let may = process::takes_seccomp_flags(notify::NEW_LISTENER | notify::WAIT_KILLABLE);
+    let may = known(may.and_then(|()| notify::may_look_into(std::process::id())));
+    let may = may.map_err(|e| Error::new("cannot learn whether calls may be answered for (seccomp_unotify)").cause(e))?;
+    Ok(!yama && may.is_some())
+}
+
+/// An answer of the kernel's; none if it, or an outer filter, says in one of the usual ways that there is no such thing. Want of memory or of
+/// descriptors says nothing.
+fn known<T>(answer: std::result::Result<T, Errno>) -> std::result::Result<Option<T>, Errno> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 const CAP_MKNOD: u64 = 1 << 27;
@@ -122,7 +133,7 @@ impl Host {
             listener: false,
             apparmor: fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
             selinux: fact("/sys/fs/selinux/enforce")?.is_some(),
-            landlock: landlock::version().unwrap_or(0),
+            landlock: known(landlock::version()).map_err(unknown("the kernel's Landlock"))?.unwrap_or(0),
             native: crate::bpf::Native::host(),
             cgroups: None,
             resctrl: None,
@@ -171,7 +182,14 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
+    use super::Errno;
     use std::process::Command;
+
+    #[test]
+    fn only_the_ways_to_say_no_are_a_no() {
+        assert_eq!(super::known::<()>(Err(Errno::EPERM)), Ok(None));
+        assert_eq!(super::known::<()>(Err(Errno::ENOMEM)), Err(Errno::ENOMEM));
+    }
 
     #[test]
     fn the_initial_user_namespace_is_known_by_its_number() {

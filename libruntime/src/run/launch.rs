@@ -8,7 +8,7 @@ use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::interrupt::Interrupt;
 use super::keeper::Keeper;
-use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir};
+use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir, terminal};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::host::namespaces;
@@ -393,7 +393,11 @@ impl<'a> Launch<'a> {
         if self.plan.terminal && container.master.is_none() && !container.console_sent {
             container.expect(Sync::Console, interrupt).map_err(|e| setup("receive the terminal", e))?;
         }
-        let (Some(path), Some(master)) = (&self.options.console_socket, &container.master) else { return Ok(()) };
+        let Some(master) = &container.master else { return Ok(()) };
+        let Some(path) = &self.options.console_socket else {
+            terminal::prepare(master.as_fd());
+            return Ok(());
+        };
         console::send(path, master.as_fd(), interrupt)?;
         (container.master, container.console_sent) = (None, true);
         Ok(())

@@ -13,7 +13,7 @@ pub(super) struct Relay {
     master: OwnedFd,
     /// The container may close its terminal and open it again; as long as we have it open it is not at its end meanwhile, which poll(2)
     /// would tell us without a pause.
-    _open: Option<OwnedFd>,
+    peer: Option<OwnedFd>,
     /// Standard output when it is a terminal, by a description of our own: that it does not wait is nobody else's affair.
     screen: Option<OwnedFd>,
     /// Of our terminal, to be put back.
@@ -37,11 +37,11 @@ const LAST_WORDS: usize = 1 << 20;
 const PATIENCE: i32 = 1000;
 
 impl Pending {
-    /// Reads once; how much there was. What cannot be read has nothing more to say, such as a terminal that nobody has open (EIO).
-    fn fill(&mut self, from: BorrowedFd) -> usize {
+    /// Reads once; how much there was.
+    fn fill(&mut self, from: BorrowedFd) -> Result<usize> {
         self.bytes.resize(libc::PIPE_BUF, 0);
-        let read = file::read(from, &mut self.bytes).unwrap_or(0);
-        self.bytes.truncate(read);
+        let read = file::read(from, &mut self.bytes);
+        self.bytes.truncate(read.unwrap_or(0));
         read
     }
 
@@ -56,6 +56,24 @@ impl Pending {
             }
         }
         Ok(())
+    }
+}
+
+/// The master as soon as we have it: the program, which may speak before anybody relays it, is to find the terminal as it will stay.
+pub(super) fn prepare(master: BorrowedFd) {
+    if termios::tcgetattr(std::io::stdout()).is_err()
+        && let Ok(mut plain) = termios::tcgetattr(master)
+    {
+        // Into a file or a pipe lines go as they were written; where that cannot be had they end as a terminal's do.
+        plain.output_flags.remove(OutputFlags::ONLCR);
+        let _ = termios::tcsetattr(master, SetArg::TCSANOW, &plain);
+    }
+    resize(master);
+}
+
+fn resize(master: BorrowedFd) {
+    if let Ok((rows, columns)) = tty::size(file::stdin()) {
+        let _ = tty::set_size(master, rows, columns);
     }
 }
 
@@ -74,25 +92,10 @@ impl Relay {
         if termios::tcgetattr(std::io::stdout()).is_ok() {
             let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
             screen = file::open_at(file::cwd(), c"/proc/self/fd/1", flags).ok();
-        } else if let Ok(mut plain) = termios::tcgetattr(&master) {
-            // Into a file or a pipe lines go as they were written; where that cannot be had they end as a terminal's do.
-            plain.output_flags.remove(OutputFlags::ONLCR);
-            let _ = termios::tcsetattr(&master, SetArg::TCSANOW, &plain);
         }
         file::set_nonblocking(master.as_fd())?;
         let (output, input) = (Pending::default(), Pending::default());
-        let relay = Relay {
-            _open: tty::peer(master.as_fd()).ok(),
-            master,
-            screen,
-            cooked,
-            output,
-            input,
-            input_ended: false,
-            lost: false,
-        };
-        relay.resize();
-        Ok(relay)
+        Ok(Relay { peer: tty::peer(master.as_fd()).ok(), master, screen, cooked, output, input, input_ended: false, lost: false })
     }
 
     /// What to poll: for output and for input, who has something to say or, when that was said, who is to hear it.
@@ -111,9 +114,7 @@ impl Relay {
 
     /// SIGWINCH: our terminal's size is the container's.
     pub fn resize(&self) {
-        if let Ok((rows, columns)) = tty::size(file::stdin()) {
-            let _ = tty::set_size(self.master.as_fd(), rows, columns);
-        }
+        resize(self.master.as_fd());
     }
 
     /// Passes on what poll(2) says is ready of what was [awaited](Self::awaits).
@@ -126,18 +127,22 @@ impl Relay {
 
     fn pass_output(&mut self) {
         if self.output.bytes.is_empty() {
-            self.output.fill(self.master.as_fd());
-        } else {
-            let screen = self.screen.as_ref().map_or(file::stdout(), AsFd::as_fd);
-            match self.output.drain(screen) {
-                // A reader that has gone away does not end the container.
-                Ok(()) | Err(Errno::EPIPE) => {}
-                Err(_) if self.lost => {}
-                Err(errno) => {
-                    self.lost = true;
-                    Error::new("cannot write what the container says, and it is lost").cause(describe(errno)).warn();
-                }
-            }
+            // What could not be read is still there.
+            let _ = self.output.fill(self.master.as_fd());
+            return;
+        }
+        let screen = self.screen.as_ref().map_or(file::stdout(), AsFd::as_fd);
+        match self.output.drain(screen) {
+            // A reader that has gone away does not end the container.
+            Ok(()) | Err(Errno::EPIPE) => {}
+            Err(errno) => self.lose("write", errno),
+        }
+    }
+
+    /// Told once.
+    fn lose(&mut self, what: &str, errno: Errno) {
+        if !std::mem::replace(&mut self.lost, true) {
+            Error::new(format!("cannot {what} what the container says, and it is lost")).cause(describe(errno)).warn();
         }
     }
 
@@ -145,10 +150,14 @@ impl Relay {
         if !self.input.bytes.is_empty() {
             return self.input.drain(self.master.as_fd());
         }
-        if self.input.fill(file::stdin()) == 0 {
-            self.input_ended = true;
-            // End of file, as a terminal says it.
-            self.input.bytes.push(4);
+        match self.input.fill(file::stdin()) {
+            // Others may read it too.
+            Ok(1..) | Err(Errno::EAGAIN) => {}
+            Ok(0) | Err(_) => {
+                self.input_ended = true;
+                // End of file, as a terminal says it.
+                self.input.bytes.push(4);
+            }
         }
         Ok(())
     }
@@ -159,7 +168,13 @@ impl Relay {
         let mut most = LAST_WORDS;
         loop {
             if self.output.bytes.is_empty() && file::poll_within([Some(self.master.as_fd())], 0)? == [true] {
-                most = most.saturating_sub(self.output.fill(self.master.as_fd()));
+                match self.output.fill(self.master.as_fd()) {
+                    Ok(read) => most = most.saturating_sub(read),
+                    Err(Errno::EAGAIN) => continue,
+                    // Nobody has it open any more, not even we.
+                    Err(Errno::EIO) if self.peer.is_none() => {}
+                    Err(errno) => self.lose("read", errno),
+                }
             }
             if self.output.bytes.is_empty() || most == 0 {
                 return Ok(());

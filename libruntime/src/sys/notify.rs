@@ -79,10 +79,11 @@ pub fn answer_with_fd(listener: BorrowedFd, id: u64, fd: BorrowedFd, close_on_ex
 }
 
 /// Whether the two calls are made at all by which another process is looked into: tried on `process`, ourselves.
-pub fn may_look_into(process: u32) -> bool {
+pub fn may_look_into(process: u32) -> Result<()> {
     let (pid, mut there) = (process as libc::pid_t, [0]);
-    let own = pidfd_open(nix::unistd::Pid::from_raw(pid)).and_then(|pidfd| pidfd_getfd(pidfd.as_fd(), pidfd.as_raw_fd()));
-    own.is_ok() && read_memory(pid, [1u8].as_ptr() as u64, &mut there).is_ok()
+    let pidfd = pidfd_open(nix::unistd::Pid::from_raw(pid))?;
+    pidfd_getfd(pidfd.as_fd(), pidfd.as_raw_fd())?;
+    read_memory(pid, [1u8].as_ptr() as u64, &mut there)
 }
 
 /// process_vm_writev(2): all of `bytes`, to `address` of another process; EFAULT when it may not write there itself.

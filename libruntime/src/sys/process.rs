@@ -341,12 +341,15 @@ pub fn seccomp_listener(program: &[crate::bpf::Insn], flags: u32) -> Result<Owne
     owned(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags | super::notify::NEW_LISTENER, &raw const program) })
 }
 
-/// Whether seccomp(2) knows all of `flags`: it looks at them before it looks for a program, and here there is none.
-pub fn takes_seccomp_flags(flags: u32) -> bool {
+/// Whether seccomp(2) knows all of `flags`, or what it says instead: it looks at them before it looks for a program, and here there is
+/// none.
+pub fn takes_seccomp_flags(flags: u32) -> Result<()> {
     let none: *const FilterProgram = std::ptr::null();
     // SAFETY: a null pointer is answered by EFAULT; nothing is installed.
-    let answer = done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, none) });
-    answer == Err(Errno::EFAULT)
+    match done(unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, none) }) {
+        Err(Errno::EFAULT) => Ok(()),
+        other => other,
+    }
 }
 
 /// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)); of one that it does not know it says EINVAL.
