@@ -465,7 +465,7 @@ pub fn receive_with_fds<const N: usize>(socket: BorrowedFd) -> Result<Option<(u8
         }
     };
     let came = message.msg_controllen > size_of::<libc::cmsghdr>() as _ && control.header.cmsg_type == libc::SCM_RIGHTS;
-    let bytes = if came { control.header.cmsg_len as usize - size_of::<libc::cmsghdr>() } else { 0 };
+    let bytes = if came { control.header.cmsg_len - size_of::<libc::cmsghdr>() } else { 0 };
     let mut fds = [const { None }; N];
     for (fd, number) in fds.iter_mut().zip(control.fds).take(bytes / size_of::<RawFd>()) {
         *fd = Some(owned(number.into())?);
