@@ -5,7 +5,7 @@ use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Status, Store};
-use crate::{Error, Result};
+use crate::{Error, Result, annotation};
 use oci_spec::runtime::Process;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub fn exec(
     let host = Host::probe().map_err(one)?;
     let exposed = own::is_exposed().map_err(one)?;
     let door = record.door();
-    let broker = broker::knock(&door).is_ok();
+    let broker = record.annotations.contains_key(annotation::UNIX_SOCKETS) && broker::knock(&door).is_ok();
     let plan = |pin| {
         let no_cgroup = record.cgroup.is_none();
         let systemd = record.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.as_ref().is_some_and(|unit| unit.user));
