@@ -10,6 +10,7 @@ use crate::plan::op::{self, Begins, ParentOp};
 use crate::sys::process::Pid;
 use crate::sys::{Errno, file, socket};
 use crate::{Error, Result};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ pub(super) fn to_broker(launch: &Launch) -> Result<Option<(Agent, BrokerProcess)
         None => {
             let (socket, brokers) = file::socketpair().map_err(|e| setup("make a socket", e))?;
             let grants = Grants::pin(&plan.grants).map_err(|e| launch::failed(step, e))?;
-            (socket, BrokerProcess::Planned(brokers, grants))
+            (socket, BrokerProcess::Planned(brokers, ManuallyDrop::new(grants)))
         }
     };
     let message = file::memory(c"broker").map_err(|e| setup("make a file in memory", e))?;

@@ -9,6 +9,7 @@ use crate::sys::file::{self, State};
 use crate::sys::process::{self, Cloned, Ended, Pid};
 use crate::sys::{Errno, Result, socket};
 use std::ffi::CString;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
@@ -24,8 +25,8 @@ pub(super) enum BrokerProcess {
     /// There is none, or no more.
     #[default]
     None,
-    /// The end of the child's way to it, and what is granted, from before there is a child.
-    Planned(OwnedFd, Grants),
+    /// The end of the child's way to it, and what is granted, from before there is a child. That one drops this, and gives no memory back.
+    Planned(OwnedFd, ManuallyDrop<Grants>),
     /// Before there is a filter, or just after.
     Awaited(Broker),
     /// Nobody has asked it.
@@ -40,7 +41,8 @@ impl BrokerProcess {
             return Ok(());
         }
         let BrokerProcess::Planned(socket, grants) = std::mem::take(self) else { return Err(Errno::EBADF) };
-        let (own_network, door) = (plan.own_network, door.map(make).transpose()?);
+        let (grants, own_network) = (ManuallyDrop::into_inner(grants), plan.own_network);
+        let door = door.map(make).transpose()?;
         let broker = Broker { socket, process, grants, own_network, door };
         if plan.begins == Begins::WhenAsked {
             *self = BrokerProcess::Awaited(broker);
