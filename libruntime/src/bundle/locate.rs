@@ -10,11 +10,20 @@ pub(super) enum Step {
 
 /// The way to the value that ends at, or holds, this place (both count from 1, columns in bytes); none at the top.
 pub(super) fn steps(text: &[u8], line: usize, column: usize) -> Vec<Step> {
-    let begin = match line {
+    begin(text, line).and_then(|begin| text.get(..(begin + column).min(text.len()))).map_or(Vec::new(), open)
+}
+
+/// The byte behind this place.
+pub(super) fn next(text: &[u8], line: usize, column: usize) -> Option<u8> {
+    text.get(begin(text, line)? + column).copied()
+}
+
+/// Where a line begins.
+fn begin(text: &[u8], line: usize) -> Option<usize> {
+    match line {
         0 | 1 => Some(0),
         _ => text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(line - 2).map(|(at, _)| at + 1),
-    };
-    begin.and_then(|begin| text.get(..(begin + column).min(text.len()))).map_or(Vec::new(), open)
+    }
 }
 
 /// As people write it.

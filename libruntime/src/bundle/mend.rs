@@ -89,6 +89,11 @@ fn repair(text: &[u8], said: &str, steps: &[Step]) -> Option<(Range<usize>, Stri
         let comma = if empty { "" } else { "," };
         return Some((span.start + 1..span.start + 1, format!("\"{field}\":\"\"{comma}")));
     }
+    if said.starts_with("no variant for ") {
+        // Of a set of capabilities, which is read as a whole before its members are.
+        let set = &steps[..steps.len() - usize::from(matches!(steps.last(), Some(Step::Index(_))))];
+        return Some((self::span(text, set)?, "[]".to_owned()));
+    }
     let wanted = said.split("expected ").nth(1)?;
     let new = match wanted {
         _ if said.contains("unknown variant") => format!("\"{}\"", wanted.split('`').nth(1)?),
@@ -231,6 +236,26 @@ mod tests {
         let hostname = "x".repeat(70_000);
         let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":["{hostname}"]}}"#));
         assert!(said[0].ends_with("invalid type: sequence, expected a string"), "{said:?}");
+    }
+
+    #[test]
+    fn an_array_in_the_wrong_place_hides_nothing_however_the_text_is_spaced() {
+        for space in ["", " "] {
+            let text = r#"{"ociVersion":"1.3.0","hostname":["h"],"annotations":[],"linux":{"maskedPaths":["a"],"sysctl":[1]}}"#;
+            let said = faults(&text.replace(':', &format!(":{space}")));
+            for place in ["hostname: ", "annotations: ", "linux.sysctl: ", "root: missing"] {
+                assert!(said.iter().any(|line| line.contains(place)), "{place}: {said:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_capability_hides_no_other_reason() {
+        let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["x"],"capabilities":{"bounding":["CAP_CHOWN","CAP_X"],"effective":["CAP_Z"]}}"#;
+        let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":7,"process":{process}}}"#));
+        for place in ["process.capabilities.bounding", "process.capabilities.effective", "hostname: "] {
+            assert!(said.iter().any(|line| line.contains(place)), "{place}: {said:#?}");
+        }
     }
 
     #[test]

@@ -100,8 +100,10 @@ pub(super) fn malformed(file: &Path, e: &serde_json::Error, text: &[u8], more: u
     let said = e.to_string();
     let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
     let place = format!("{}:{line}:{}", file.display(), column.saturating_sub(more));
-    // What is no JSON is said of the character that should not be there; it closes nothing. An array in the wrong place is not entered.
-    let outside = e.is_syntax() || what.starts_with("invalid type: sequence");
+    // What is no JSON is said of the character that should not be there; it closes nothing. An array in the wrong place is not entered: the
+    // column is that of its bracket, or still the one before.
+    let entered = locate::next(text, line, column) != Some(b'[');
+    let outside = e.is_syntax() || what.starts_with("invalid type: sequence") && entered;
     let steps = locate::steps(text, line, if outside { column.saturating_sub(1) } else { column });
     match locate::written(&steps) {
         path if path.is_empty() => (Error::new(what).at(place), steps),

@@ -156,15 +156,21 @@ fn hosts() -> [(Host, &'static [&'static str]); 2] {
     [(v1, ONLY_V2), (v2, ONLY_V1)]
 }
 
-/// All that is decided of a spec, for its first process and for one that joins; outside of it, why there is no such spec.
-fn decided(host: &Host, json: &Value) -> serde_json::Result<Result<String, Vec<String>>> {
+type Planned = Result<Plan, Vec<crate::Error>>;
+
+/// For its first process and for one that joins; outside of it, why there is no such spec.
+fn plans(host: &Host, json: &Value) -> serde_json::Result<(Planned, Option<Planned>)> {
     let spec = crate::bundle::spec(json)?;
     let rootfs = Rootfs::Dir(spec.root().as_ref().map_or_else(Default::default, |root| root.path().clone()));
     let process = spec.process().clone();
     let bundle = Bundle { spec, rootfs, unknown: Vec::new() };
     let options = Options { id: Some("box".into()), record: true, ..Options::default() };
-    let first = Plan::new(&bundle, host, &options);
-    let joins = process.map(|process| Plan::exec(&bundle, process, host, &options));
+    Ok((Plan::new(&bundle, host, &options), process.map(|process| Plan::exec(&bundle, process, host, &options))))
+}
+
+/// All that is decided of a spec.
+fn decided(host: &Host, json: &Value) -> serde_json::Result<Result<String, Vec<String>>> {
+    let (first, joins) = plans(host, json)?;
     let place = |error: &crate::Error| error.place.clone().unwrap_or_default().replace("config.json: ", "");
     Ok(match first {
         Ok(plan) => Ok(format!("{plan:?}\n{joins:?}")),
@@ -234,6 +240,26 @@ fn others(value: &Value) -> Vec<Value> {
         Value::Bool(is) => vec![json!(!is)],
         Value::Array(_) => vec![json!([])],
         _ => Vec::new(),
+    }
+}
+
+/// Every operation that a field can become stands in one of these lists.
+#[test]
+fn the_lists_of_every_field_are_as_written_down() {
+    for (version, (host, _)) in ["v1", "v2"].into_iter().zip(hosts()) {
+        for (n, mut spec) in variants().into_iter().enumerate() {
+            for place in decided(&host, &spec).unwrap().err().unwrap_or_default() {
+                take(&mut spec, &pointer(&place));
+            }
+            let (first, joins) = plans(&host, &spec).unwrap();
+            let text = format!("{}\nexec\n{}", first.unwrap(), joins.unwrap().unwrap());
+            let file = format!("{}/src/plan/testdata/every-{version}-{}.txt", env!("CARGO_MANIFEST_DIR"), n + 1);
+            if std::env::var_os("CODEXRUN_UPDATE").is_some() {
+                std::fs::write(&file, &text).unwrap();
+            }
+            let wanted = std::fs::read_to_string(&file).unwrap_or_default();
+            assert_eq!(text, wanted, "{file}: CODEXRUN_UPDATE=1 cargo test -p libruntime every");
+        }
     }
 }
 

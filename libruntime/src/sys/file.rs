@@ -43,6 +43,7 @@ pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Re
     let (dir, path, how, size) = (dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>());
     // SAFETY: `path` is NUL-terminated; `how` is a live struct open_how of the size given.
     let once = || owned(unsafe { libc::syscall(libc::SYS_openat2, dir, path, how, size) });
+    let once = || again(once);
     (1..TRIES).map(|_| once()).find(|opened| !matches!(opened, Err(super::Errno::EAGAIN))).unwrap_or_else(once)
 }
 
@@ -52,10 +53,20 @@ pub fn cwd() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }
 }
 
+/// A call that a signal has interrupted is made again.
+fn again<T>(call: impl Fn() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(super::Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// openat(2), close-on-exec.
 pub fn open_at(dir: BorrowedFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
     // SAFETY: `path` is NUL-terminated and outlives the call.
-    owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC) }.into())
+    again(|| owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC) }.into()))
 }
 
 /// mkdirat(2).
@@ -220,7 +231,7 @@ pub fn cwd_is_reachable() -> Result<bool> {
 /// flock(2), e.g. `LOCK_SH`, `LOCK_EX | LOCK_NB`.
 pub fn flock(fd: BorrowedFd, operation: i32) -> Result<()> {
     // SAFETY: takes no pointers.
-    done(unsafe { libc::flock(fd.as_raw_fd(), operation) }.into())
+    again(|| done(unsafe { libc::flock(fd.as_raw_fd(), operation) }.into()))
 }
 
 /// write(2), all of it.
@@ -239,8 +250,8 @@ pub fn tell(socket: BorrowedFd, bytes: &[u8]) -> Result<()> {
 /// send(2), MSG_NOSIGNAL: how many bytes went.
 fn send_some(socket: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the buffer is live and as long as said.
-    let n = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
-    check(n as libc::c_long).map(|n| n as usize)
+    let once = || unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }
 
 /// One write(2): what the files of /proc need.
@@ -427,7 +438,8 @@ pub fn send_with_fds<const N: usize>(socket: BorrowedFd, fds: [BorrowedFd; N], b
     let mut data = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let message = message(&mut data, &mut control);
     // SAFETY: `message` refers to live buffers of the lengths given; sendmsg(2) only reads them.
-    let sent = check(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) } as libc::c_long)?;
+    let once = || unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+    let sent = again(|| check(once() as libc::c_long))?;
     let mut rest = &bytes[sent as usize..];
     while !rest.is_empty() {
         rest = &rest[send_some(socket, rest)?..];
@@ -520,12 +532,9 @@ pub fn poll_for_each<const N: usize>(fds: [Option<(BorrowedFd, Ready)>; N], mill
     }
 }
 
-/// poll(2) for input or hang-up, for at most so many milliseconds.
+/// poll(2) for input or hang-up, for about so many milliseconds; a signal makes them begin again.
 pub fn poll_for(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
-    let mut set = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: `set` is one live struct pollfd.
-    done(unsafe { libc::poll(&raw mut set, 1, milliseconds) }.into())?;
-    Ok(set.revents != 0)
+    poll_within([Some(fd)], milliseconds).map(|[ready]| ready)
 }
 
 /// What poll(2) says of a descriptor that is read.
@@ -609,10 +618,11 @@ pub fn set_nonblocking(fd: BorrowedFd) -> Result<()> {
 /// Opens `/dev/null` for whichever of standard input, output and error is closed: otherwise the next descriptor that we make would
 /// take its number, and the command would read or write it.
 pub fn ensure_stdio() -> Result<()> {
-    let mut set = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
-    // SAFETY: `set` is live and has three entries.
-    done(unsafe { libc::poll(set.as_mut_ptr(), 3, 0) }.into())?;
-    for _ in set.iter().filter(|p| p.revents & libc::POLLNVAL != 0) {
+    let mut polled = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    let set = polled.as_mut_ptr();
+    // SAFETY: it is live and has three entries.
+    again(|| done(unsafe { libc::poll(set, 3, 0) }.into()))?;
+    for _ in polled.iter().filter(|p| p.revents & libc::POLLNVAL != 0) {
         // The lowest free number, in order; it stays open across execve(2), as the others do.
         // SAFETY: the path is static and NUL-terminated.
         check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) }.into())?;

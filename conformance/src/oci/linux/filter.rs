@@ -40,7 +40,14 @@ const MKDIR: [&str; 2] = ["mkdir", "mkdirat"];
 
 fn errno(turn: &Turn) -> Verdict {
     says(turn, json!({"names": MKDIR, "action": "SCMP_ACT_ERRNO"}), "Operation not permitted")?;
-    says(turn, json!({"names": MKDIR, "action": "SCMP_ACT_ERRNO", "errnoRet": 28}), "No space left on device")
+    says(turn, json!({"names": MKDIR, "action": "SCMP_ACT_ERRNO", "errnoRet": 28}), "No space left on device")?;
+    let others: Vec<&str> = syscalls::Sysno::iter().map(|call| call.name()).filter(|name| !MKDIR.contains(name)).collect();
+    let mut config = turn.sh("mkdir /work/new 2>&1; echo end");
+    config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 28, "syscalls": [{"names": others, "action": "SCMP_ACT_ALLOW"}],
+    });
+    let text = turn.output(&config)?;
+    if text.contains("No space") { Ok(()) } else { fail("defaultErrnoRet", "ENOSPC", text) }
 }
 
 fn kill(turn: &Turn) -> Verdict {
