@@ -5,7 +5,7 @@ use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::{Error, annotation};
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::Spec;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
@@ -149,12 +149,8 @@ fn wall_time(spec: &Spec) -> Option<Loss> {
 /// What the filter of config.json says where nobody answers for it.
 fn unix_sockets(spec: &Spec) -> Option<Loss> {
     spec.annotations().as_ref()?.get(annotation::UNIX_SOCKETS)?;
-    let mut namespaces = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
-    let (clause, consequence) = match namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Network) {
-        true => ("Unix sockets of its own, and those granted", "the filter refuses all of them"),
-        false => ("no Unix sockets of the host's but those granted", "all that the caller may connect to can be reached"),
-    };
-    Some(loss(annotated(annotation::UNIX_SOCKETS), clause, consequence))
+    let clause = "Unix sockets of its own, and those granted";
+    Some(loss(annotated(annotation::UNIX_SOCKETS), clause, "the filter refuses all of them"))
 }
 
 fn landlock(spec: &Spec) -> Option<Loss> {

@@ -29,7 +29,10 @@ pub(crate) struct State {
 
 impl State {
     pub fn read(text: &str) -> Result<State> {
-        serde_json::from_str(text).map_err(|e| Error::new("no OCI state on standard input").cause(e))
+        // Serde would take an array of its fields too.
+        let object: serde_json::Result<serde_json::Map<_, _>> = serde_json::from_str(text);
+        let state = object.and_then(|object| State::deserialize(serde_json::Value::Object(object)));
+        state.map_err(|e| Error::new("no OCI state on standard input").cause(e))
     }
 
     fn door(&self) -> PathBuf {
@@ -131,7 +134,7 @@ mod tests {
     fn both_hooks_find_the_same_door_and_no_other_containers() {
         assert_eq!(state("a").door(), State::read(r#"{"id": "a", "bundle": "/b", "status": "creating"}"#).unwrap().door());
         assert_ne!(state("a").door(), state("b").door());
-        assert!(State::read("{}").is_err());
+        assert!(State::read("{}").is_err() && State::read(r#"["an id"]"#).is_err());
     }
 
     #[test]

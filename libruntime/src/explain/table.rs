@@ -138,6 +138,8 @@ impl<'a> Table<'a> {
         if self.mounts.is_empty() {
             self.mounts.push(Mount::new(System::Host(0), "the host", Path::new("/")));
         }
+        // Unless the plan makes one.
+        self.root = self.host;
     }
 
     /// An empty file system with this root.

@@ -113,10 +113,21 @@ const PROXY: &[Part] =
     &[part("as Codex has it: who goes by a proxy need not ask for interfaces", &[rule("socket", &[Is(0, AF_NETLINK)])])];
 
 /// The host's network is granted.
-const ENABLED: &[Part] = &[part(
-    "AF_VSOCK: the hypervisor's is not a network that anybody means",
-    &[rule("socket", &[Masked(0, INT, AF_VSOCK)]), rule("socketpair", &[Masked(0, INT, AF_VSOCK)])],
-)];
+#[rustfmt::skip]
+const ENABLED: &[Part] = &[
+    part("AF_UNIX: named sockets of the host are no network; codexrun's broker opens the sandbox's own", &[
+        rule("socket", &[Less(0, AF_INET)]),
+        rule("socket", &[Greater(0, INT)]), // the kernel would cut an upper half off
+    ]),
+    part("a pair of datagrams could be connected again, or `sendmsg` to a socket of the host by path; SOCK_RAW becomes SOCK_DGRAM", &[
+        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
+        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
+    ]),
+    part("AF_VSOCK: the hypervisor's is not a network that anybody means", &[
+        rule("socket", &[Masked(0, INT, AF_VSOCK)]),
+        rule("socketpair", &[Masked(0, INT, AF_VSOCK)]),
+    ]),
+];
 
 /// In every mode.
 #[rustfmt::skip]
@@ -428,9 +439,13 @@ mod tests {
     }
 
     #[test]
-    fn an_open_network_still_has_no_vsock() {
-        assert!(refused(Enabled, "socket", [AF_VSOCK | 7 << 40, 1, 0, 0, 0, 0]));
-        assert!(!refused(Enabled, "socket", [AF_UNIX, 1, 0, 0, 0, 0]));
+    fn an_open_network_still_has_no_vsock_and_no_named_sockets_of_the_host() {
+        for family in [AF_VSOCK, AF_VSOCK | 7 << 40, AF_UNIX, AF_UNIX | 7 << 40] {
+            assert!(refused(Enabled, "socket", [family, 1, 0, 0, 0, 0]), "{family:x}");
+        }
+        assert!(refused(Enabled, "socketpair", [AF_UNIX, SOCK_DGRAM, 0, 0, 0, 0]));
+        assert!(!refused(Enabled, "socketpair", [AF_UNIX, 1, 0, 0, 0, 0]));
+        assert!(!refused(Enabled, "socket", [AF_INET, 1, 0, 0, 0, 0]));
     }
 
     #[test]
@@ -466,7 +481,7 @@ mod tests {
 
     #[test]
     fn no_rule_has_two_conditions_on_one_argument_and_each_part_has_a_reason() {
-        for part in [SHUT, PROXY, ENABLED, ALWAYS].into_iter().flatten() {
+        for part in [SHUT, PROXY, ENABLED, ALWAYS, ALONE, ALONE_OFF, ALONE_PROXY, ATTRIBUTES].into_iter().flatten() {
             assert!(!part.because.is_empty() && !part.rules.is_empty());
             for rule in part.rules {
                 let mut seen: Vec<usize> = rule.when.iter().map(|w| arg(w).unwrap().index()).collect();

@@ -25,7 +25,7 @@ const MAX_CHAIN: usize = 64;
 const PROFILE: &[&str] = &["extends", "description", "workspace_roots", "filesystem", "network"];
 /// Keys of a network beside those of its proxy.
 const SOCKETS: &[&str] = &["enabled", "unix_sockets"];
-/// Keys of the network proxy, which a policy cannot ask for yet.
+/// Keys of the network proxy that no policy can ask for.
 const PROXY: &[&str] = &["dangerously_allow_all_unix_sockets"];
 /// Values of `unix_sockets`.
 const SOCKET: &[(&str, bool)] = &[("allow", true), ("deny", false), ("none", false)];
