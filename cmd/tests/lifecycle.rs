@@ -410,9 +410,15 @@ fn exec_takes_a_process_from_a_file_and_goes_on_detached() {
 
 #[test]
 fn exec_follows_a_container_without_a_mount_namespace_into_its_own_root_alone() {
-    let script = "cat /bin/busybox > /tmp/busybox; busybox chmod 755 /tmp/busybox; while ! busybox test -e /go; do sleep 0.01; done; \
-                  exec busybox chroot /tmp /busybox sleep 1000";
-    let Some(place) = Place::new(script).filter(|_| nix::unistd::getuid().is_root()) else { return };
+    // Another mount, and a directory of the same one.
+    leaves_its_root("cat /bin/busybox > /tmp/busybox; busybox chmod 755 /tmp/busybox", "/tmp");
+    leaves_its_root(":", "/bin");
+}
+
+fn leaves_its_root(prepare: &str, dir: &str) {
+    let script =
+        format!("{prepare}; while ! busybox test -e /go; do sleep 0.01; done; exec busybox chroot {dir} /busybox sleep 1000");
+    let Some(place) = Place::new(&script).filter(|_| nix::unistd::getuid().is_root()) else { return };
     place.edit(|spec| {
         spec["linux"]["namespaces"] = json!([{"type": "pid"}]);
         let set = json!(["CAP_SYS_CHROOT"]);

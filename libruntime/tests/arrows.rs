@@ -194,7 +194,8 @@ fn sources(dir: &Path) -> Vec<(String, Vec<String>)> {
 
 /// Files that `#[cfg(test)]` brings in.
 fn is_test(path: &Path) -> bool {
-    ["tests.rs", "testing.rs", "oracle.rs"].iter().any(|name| path.ends_with(name)) || path.extension().is_none_or(|e| e != "rs")
+    ["tests.rs", "testing.rs", "oracle.rs", "every.rs"].iter().any(|name| path.ends_with(name))
+        || path.extension().is_none_or(|e| e != "rs")
 }
 
 fn code(text: &str) -> Vec<String> {

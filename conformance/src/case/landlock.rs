@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     case("without namespaces: workspace-write", On::Codexrun, workspace_write),
     case("without namespaces: something denied below what is readable", On::Codexrun, denied),
     case("without namespaces: no network, no sockets of others", On::Codexrun, no_network),
+    case("without namespaces: with the network on, no socket of others but by IP", On::Codexrun, open_network),
     case("without namespaces: proxies by their ports alone", On::Codexrun, proxies),
     case("without namespaces: nobody outside is signalled, traced or limited", On::Codexrun, processes),
     case("without namespaces: what is lost is refused by name", On::Sandbox, lost),
@@ -252,6 +253,20 @@ fn no_network(play: &Play) -> Verdict {
         ("env CODEX_SANDBOX_NETWORK_DISABLED 1", "ok"),
     ];
     alone(play, WRITE, &asked)
+}
+
+fn open_network(play: &Play) -> Verdict {
+    let name = play.scene.w().display().to_string();
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    let sock = play.scene.w().join("host.sock");
+    let _named = UnixListener::bind(&sock)?;
+    let ways =
+        ["unix-stream", "unix-sendto", "unix-sendmsg", "pair-dgram-connect"].map(|way| format!("{way} {}", sock.display()));
+    let unix = format!("unix-abstract {name}");
+    let shut = ways.iter().chain([&unix]).map(|way| (way.as_str(), "EPERM"));
+    let asked: Vec<_> = shut.chain([("tcp-self", "ok"), ("pair-stream", "ok")]).collect();
+    let policy = play.scene.put("network.json", r#"{"type": "workspace-write", "network_access": true}"#)?;
+    alone(play, &policy.display().to_string(), &asked)
 }
 
 fn proxies(play: &Play) -> Verdict {

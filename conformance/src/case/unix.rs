@@ -45,6 +45,7 @@ pub const CASES: &[Case] = &[
         datagrams,
     ),
     case("datagrams: the host's are shut in every mode, and those granted are reached", On::Codexrun, hosts_datagrams),
+    case("datagrams: netlink(7) names no process outside", On::Codexrun, unnamed),
     case("a name that is rewritten during sendmsg(2) leads to no other socket", On::Codexrun, datagram_race),
     case("the broker begins with the first connect(2), and without it every one fails", On::Codexrun, bereft),
     case("python: multiprocessing.Manager", On::Codexrun, manager),
@@ -443,6 +444,23 @@ fn manager(play: &Play) -> Verdict {
         ran.must("the squares", ran.code == 0 && ran.out == "[(0, 0), (1, 1), (2, 4), (3, 9)]\n")?;
     }
     Ok(())
+}
+
+/// RTM_GETNSID of process 1, with an address so that the broker is asked, in whose PID namespace that would be the host's.
+fn unnamed(play: &Play) -> Verdict {
+    if !Path::new("/usr/bin/python3").exists() {
+        return skip("there is no /usr/bin/python3");
+    }
+    let script = "import socket, struct\n\
+                  s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n\
+                  def ask(kind, body): s.sendto(struct.pack('=IHHII', 16 + len(body), kind, 1, 1, 0) + body, (0, 0))\n\
+                  try: ask(90, struct.pack('=BxxxHHI', 0, 8, 2, 1)); print('asked')\n\
+                  except OSError as e: print(e.errno)\n\
+                  ask(18, bytes(16)); print(len(s.recv(65536)) > 16)\n";
+    fs::write(play.scene.w().join("n.py"), script)?;
+    let job = Job { options: vec!["--unix-datagrams".into()], ..Job::sh("workspace-write", &play.scene, "python3 n.py") };
+    let ran = play.column.run(&play.scene, &job)?;
+    ran.must("EPERM, and a link", ran.code == 0 && ran.out == "1\nTrue\n")
 }
 
 /// Debian's; of its programs only these two are needed.

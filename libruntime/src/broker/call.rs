@@ -4,8 +4,9 @@ use super::{Office, patience};
 use crate::sys::notify::{self, Asked};
 use crate::sys::pidfd::{pidfd_getfd, pidfd_open, pidfd_open_thread};
 use crate::sys::process::Pid;
-use crate::sys::{Errno, Result, signal, socket};
-use std::os::fd::{AsFd, OwnedFd};
+use crate::sys::{Errno, Result, file, signal, socket};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 /// A call that waits for its answer, and where that goes.
@@ -50,7 +51,7 @@ impl Office {
 
     fn connect(&self, call: &Call) -> Result<Answer> {
         let [fd, length] = [0, 2].map(|n| call.asked.args[n] as i32);
-        let socket = pidfd_getfd(owner(call.asked.thread)?.as_fd(), fd)?;
+        let socket = Duplicate::of(owner(call.asked.thread)?.as_fd(), fd)?;
         let address = super::message::address(call.asked.thread, call.asked.args[1], length)?;
         let target = self.target(call.asked.thread, socket.as_fd(), address)?;
         // From here on it is certain that all of this was the caller's.
@@ -59,7 +60,7 @@ impl Office {
         }
         let connect = || socket::connect_as_written(socket.as_fd(), &target.address);
         match for_a_moment(connect) {
-            Err(Errno::EINTR) => self.patiently(call, |_| connect().map(|()| 0), Ok),
+            Err(Errno::EINTR) => self.patiently(call, 0, |_| connect().map(|()| 0), Ok),
             connected => connected.map(|()| Answer::Done(0)),
         }
     }
@@ -112,8 +113,30 @@ const MOMENT: u32 = 2;
 
 /// EINTR: it waits. Whether it will nobody can know before: that is of the socket's open file, which the caller may change at any time.
 fn for_a_moment<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    signal::interrupt_every(MOMENT)?;
+    let before = signal::interrupt_every(MOMENT)?;
     let done = call();
-    signal::interrupt_every(0)?;
+    signal::interrupt_every(before)?;
     done
+}
+
+/// Our duplicate of a descriptor of the caller's. As the last of its kind its close(2) may linger (SO_LINGER, socket(7)), until a signal.
+pub(super) struct Duplicate(ManuallyDrop<OwnedFd>);
+
+impl Duplicate {
+    pub fn of(owner: BorrowedFd, fd: i32) -> Result<Duplicate> {
+        pidfd_getfd(owner, fd).map(ManuallyDrop::new).map(Duplicate)
+    }
+}
+
+impl AsFd for Duplicate {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Duplicate {
+    fn drop(&mut self) {
+        // EINTR: it is closed all the same.
+        let _ = for_a_moment(|| file::close_copy(self.0.as_fd()));
+    }
 }

@@ -1,11 +1,11 @@
 //! What sendto(2), sendmsg(2) and sendmmsg(2) are to send: copied once from the caller's memory, with duplicates of the caller's
 //! descriptors.
 
+use super::call::Duplicate;
 use crate::sys::notify::read_memory;
-use crate::sys::pidfd::pidfd_getfd;
 use crate::sys::process::Pid;
 use crate::sys::{Errno, Result, socket};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// A message, in our own memory.
 pub(super) struct Message {
@@ -15,7 +15,7 @@ pub(super) struct Message {
     /// As cmsg(3) has it, with our numbers of descriptors.
     pub control: Vec<u8>,
     /// What those numbers stand for.
-    _descriptors: Vec<OwnedFd>,
+    _descriptors: Vec<Duplicate>,
 }
 
 /// Whose message it is.
@@ -96,8 +96,8 @@ fn gather(from: &Sender, places: &[(u64, u64)]) -> Result<Vec<u8>> {
 }
 
 /// One of the caller's, as SCM_RIGHTS names it.
-fn duplicate(from: &Sender, fd: i32) -> Result<OwnedFd> {
-    if from.family == libc::AF_UNIX { pidfd_getfd(from.owner, fd) } else { Err(Errno::EINVAL) }
+fn duplicate(from: &Sender, fd: i32) -> Result<Duplicate> {
+    if from.family == libc::AF_UNIX { Duplicate::of(from.owner, fd) } else { Err(Errno::EINVAL) }
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -110,7 +110,7 @@ fn number(bytes: &[u8]) -> u64 {
 
 /// Control messages of words of so many bytes, as ours: each descriptor by the number of our duplicate. Credentials (SCM_CREDENTIALS) are
 /// refused: nobody may say that he is another, and who sends is us.
-fn rebuild(control: &[u8], word: usize, mut duplicate: impl FnMut(i32) -> Result<OwnedFd>) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+fn rebuild<F: AsFd>(control: &[u8], word: usize, mut duplicate: impl FnMut(i32) -> Result<F>) -> Result<(Vec<u8>, Vec<F>)> {
     let (mut ours, mut descriptors, mut rest) = (Vec::new(), Vec::new(), control);
     let head = word + 8;
     // CMSG_FIRSTHDR, CMSG_NXTHDR: less than a header is the end.
@@ -125,7 +125,7 @@ fn rebuild(control: &[u8], word: usize, mut duplicate: impl FnMut(i32) -> Result
             }
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                 let named = body.chunks_exact(4).map(|fd| duplicate(number(fd) as i32)).collect::<Result<Vec<_>>>()?;
-                let numbers = named.iter().flat_map(|fd| fd.as_raw_fd().to_ne_bytes()).collect();
+                let numbers = named.iter().flat_map(|fd| fd.as_fd().as_raw_fd().to_ne_bytes()).collect();
                 descriptors.extend(named);
                 numbers
             }
@@ -143,6 +143,7 @@ fn rebuild(control: &[u8], word: usize, mut duplicate: impl FnMut(i32) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
 
     fn one(word: usize, level: i32, kind: i32, body: &[u8]) -> Vec<u8> {
         let length = (word + 8 + body.len()) as u64;
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(errno(&[0; 16]), Errno::EINVAL, "shorter than its own header");
         let many = one(8, libc::SOL_SOCKET, libc::SCM_RIGHTS, &[0; 4 * 254]);
         assert_eq!(errno(&many), Errno::EINVAL);
-        let closed = rebuild(&one(8, libc::SOL_SOCKET, libc::SCM_RIGHTS, &[0; 4]), 8, |_| Err(Errno::EBADF));
+        let closed = rebuild(&one(8, libc::SOL_SOCKET, libc::SCM_RIGHTS, &[0; 4]), 8, |_| Err::<OwnedFd, _>(Errno::EBADF));
         assert_eq!(closed.unwrap_err(), Errno::EBADF);
         assert!(rebuild(&[0; 15], 8, null).unwrap().0.is_empty(), "less than a header");
     }

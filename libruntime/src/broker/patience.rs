@@ -10,10 +10,12 @@ use crate::sys::{Errno, Result, signal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-/// Milliseconds between two looks at the caller.
+/// Milliseconds between two looks at the caller, at least.
 const LOOK: u32 = 20;
 /// Processes that may wait at a time.
 const MOST: usize = 1024;
+/// Bytes that they may hold of messages: neither is counted to the sandbox's cgroup.
+const HELD: usize = 32 << 20;
 /// The kernel's word to itself, include/linux/errno.h: the handler says whether the call is made again or fails with EINTR. To be said only
 /// to a thread that has a signal before it, which comes between the call and its return.
 const ERESTARTSYS: i32 = 512;
@@ -23,24 +25,27 @@ pub(super) struct Waiter {
     process: Pid,
     listener: Rc<OwnedFd>,
     id: u64,
+    bytes: usize,
 }
 
 impl Office {
     /// Does `work` in the background until it no longer says EINTR; of what it does by and by it counts how much is done. `finish` makes of
-    /// that what the call returns. The sandbox's threads are limited by its cgroup, the processes that wait for them are not in it.
+    /// that what the call returns. `bytes` are held meanwhile. The sandbox's threads are limited by its cgroup, the processes that wait for them are not in it.
     pub(super) fn patiently(
         &self,
         call: &Call,
+        bytes: usize,
         work: impl FnMut(&mut i64) -> Result<i64>,
         finish: impl FnOnce(i64) -> Result<i64>,
     ) -> Result<Answer> {
         self.bury()?;
-        if self.waiting.borrow().len() >= MOST {
+        let (waiting, held) = self.waiting.borrow().iter().fold((0, 0), |(n, held), waiter| (n + 1, held + waiter.bytes));
+        if waiting >= MOST || held + bytes > HELD {
             return Err(Errno::EAGAIN);
         }
         match process::clone(0)? {
             Cloned::Child => {
-                let with = match wait(call, work) {
+                let with = match wait(call, LOOK.max(waiting as u32), work) {
                     Ok(None) => process::exit(0),
                     Ok(Some(Ok(done))) => finish(done).map_err(|errno| errno as i32),
                     Ok(Some(Err(number))) => Err(number),
@@ -49,7 +54,7 @@ impl Office {
                 process::exit(call.say(with).is_err().into())
             }
             Cloned::Parent(process, _) => {
-                let waiter = Waiter { process, listener: Rc::clone(call.listener), id: call.asked.id };
+                let waiter = Waiter { process, listener: Rc::clone(call.listener), id: call.asked.id, bytes };
                 self.waiting.borrow_mut().push(waiter);
             }
         }
@@ -73,10 +78,10 @@ impl Office {
     }
 }
 
-/// `None`: the caller is gone.
-fn wait(call: &Call, mut work: impl FnMut(&mut i64) -> Result<i64>) -> Result<Option<std::result::Result<i64, i32>>> {
+/// `None`: the caller is gone. The more wait, the less often each looks.
+fn wait(call: &Call, look: u32, mut work: impl FnMut(&mut i64) -> Result<i64>) -> Result<Option<std::result::Result<i64, i32>>> {
     process::set_death_signal(libc::SIGKILL)?;
-    signal::interrupt_every(LOOK)?;
+    signal::interrupt_every(look)?;
     let mut done = 0;
     loop {
         match work(&mut done) {

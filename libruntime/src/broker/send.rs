@@ -2,11 +2,12 @@
 //! connect(2) would reach.
 
 use super::Office;
-use super::call::{Answer, Call, owner};
+use super::call::{Answer, Call, Duplicate, owner};
 use super::message::{Message, Sender};
 use super::target::Target;
+use super::whose::messages;
 use crate::sys::notify::write_memory;
-use crate::sys::pidfd::{pidfd_getfd, pidfd_send_signal};
+use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::process::Pid;
 use crate::sys::{Errno, Result, socket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +16,8 @@ use std::os::fd::{AsFd, OwnedFd};
 const MOST: u64 = 64;
 /// NETLINK_ROUTE: libc asks for addresses by it (getaddrinfo(3)). Others have more to do with who sends.
 const ROUTE: i32 = 0;
+/// RTM_GETLINK, GETADDR, GETROUTE, GETNEIGH, GETRULE. Others name processes and descriptors (RTM_GETNSID), which would be ours.
+const LISTS: &[u16] = &[18, 22, 26, 30, 34];
 /// TCP Fast Open connects, and whoever is told that it is not there does so by connect(2); what is sent without a copy would be of our memory.
 const REFUSED: i32 = libc::MSG_FASTOPEN | libc::MSG_ZEROCOPY;
 
@@ -22,7 +25,7 @@ const REFUSED: i32 = libc::MSG_FASTOPEN | libc::MSG_ZEROCOPY;
 struct Line {
     thread: Pid,
     owner: OwnedFd,
-    socket: OwnedFd,
+    socket: Duplicate,
     family: i32,
     stream: bool,
     flags: i32,
@@ -31,7 +34,7 @@ struct Line {
 impl Line {
     fn of(call: &Call, flags: i32) -> Result<Line> {
         let owner = owner(call.asked.thread)?;
-        let socket = pidfd_getfd(owner.as_fd(), call.asked.args[0] as i32)?;
+        let socket = Duplicate::of(owner.as_fd(), call.asked.args[0] as i32)?;
         let family = socket::domain(socket.as_fd())?;
         match family {
             libc::AF_UNIX | libc::AF_INET | libc::AF_INET6 => {}
@@ -107,6 +110,9 @@ impl Office {
 
     /// Sends one message; `finish` makes of its length what the call returns.
     fn send(&self, call: &Call, line: &Line, message: Message, finish: impl FnOnce(i64) -> Result<i64>) -> Result<Answer> {
+        if line.family == libc::AF_NETLINK && !messages(&message.data).all(|(kind, _)| LISTS.contains(&kind)) {
+            return Err(Errno::EPERM);
+        }
         let to = match message.name.is_empty() {
             true => Target::none(),
             false => self.target(call.asked.thread, line.socket.as_fd(), message.name.clone())?,
@@ -129,6 +135,6 @@ impl Office {
                 }
             }
         };
-        self.patiently(call, rest, finish)
+        self.patiently(call, message.data.len() + message.control.len(), rest, finish)
     }
 }

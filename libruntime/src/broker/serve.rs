@@ -81,6 +81,23 @@ impl Office {
 fn seated(guest: BorrowedFd) -> Option<OwnedFd> {
     let (_, listener) = file::receive(guest).ok()??;
     let listener = listener?;
+    // ENOTTY, EINVAL: it is none.
+    notify::still_waits(listener.as_fd(), 0).ok()?;
     file::tell(guest, &0i32.to_ne_bytes()).ok()?;
     Some(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn who_brings_something_else_than_a_listener_is_shown_out() {
+        let (guest, ours) = file::socketpair().unwrap();
+        file::send_fd(guest.as_fd(), File::open("/dev/null").unwrap().as_fd(), b'b').unwrap();
+        assert!(seated(ours.as_fd()).is_none());
+        drop(guest);
+        assert!(seated(ours.as_fd()).is_none());
+    }
 }

@@ -64,7 +64,7 @@ impl Build<'_, '_> {
             Op::Console { console, .. } => self.console(console),
             Op::Mask(at) => self.mask(at),
             Op::ReadOnly(at) => self.read_only(at),
-            Op::RootAttr(attr) => {
+            Op::RootAttr { attr, .. } => {
                 self.table.mounts[self.table.root].change(attr.set, attr.clear, &self.origin);
                 Ok(())
             }

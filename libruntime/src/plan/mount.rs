@@ -27,7 +27,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     }
     if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
-        draft.step(Stage::RootAttr, Op::RootAttr(attr), "root.readonly");
+        draft.step(Stage::RootAttr, Op::RootAttr { attr, recursive: false }, "root.readonly");
     }
     let pivot = Op::Pivot { layers: draft.layers, shared: draft.shared };
     draft.step(Stage::Pivot, if draft.chroots { Op::Chroot } else { pivot }, "root.path");

@@ -133,12 +133,13 @@ fn names(draft: &mut Draft, spec: &Spec) {
 /// bound (unbindable) could not be.
 fn propagation(draft: &mut Draft, spec: &Spec, linux: &Linux) {
     let place = "linux.rootfsPropagation";
+    let private = MountAttr { propagation: PRIVATE, ..MountAttr::default() };
     let said = linux.rootfs_propagation().as_deref().filter(|w| !w.is_empty());
     if let Some(i) = super::mount::first_peer(spec).filter(|_| said.is_none() && !draft.chroots) {
         let place = format!("mounts[{i}].options");
         (draft.taken_over, draft.apart) = (SLAVE, true);
         draft.step(Stage::Propagation, Op::Propagation { flag: SLAVE, recursive: true }, &place);
-        return draft.step(Stage::Placeholders, Op::RootAttr(MountAttr { propagation: PRIVATE, ..MountAttr::default() }), place);
+        return draft.step(Stage::Placeholders, Op::RootAttr { attr: private, recursive: true }, place);
     }
     let word = said.unwrap_or("rprivate");
     let Some((_, flag)) = PROPAGATION.iter().find(|(name, _)| *name == word) else {
@@ -156,7 +157,7 @@ fn propagation(draft: &mut Draft, spec: &Spec, linux: &Linux) {
     if *flag == SHARED {
         // What is attached over a shared `/` would appear over the host's, and pivot_root(2) refuses both.
         draft.step(Stage::Propagation, Op::Propagation { flag: PRIVATE, recursive: false }, place);
-        draft.step(Stage::Placeholders, Op::RootAttr(MountAttr { propagation: PRIVATE, ..MountAttr::default() }), place);
+        draft.step(Stage::Placeholders, Op::RootAttr { attr: private, recursive: false }, place);
         draft.shared = true;
     }
     if matches!(*flag, SHARED | UNBINDABLE) {

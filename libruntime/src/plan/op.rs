@@ -146,8 +146,13 @@ pub enum Op {
     Mask(At),
     /// Binds a path over itself, read-only with all below; a missing path is left alone.
     ReadOnly(At),
-    /// Attributes of the root mount itself.
-    RootAttr(MountAttr),
+    /// mount_setattr(2) of the root.
+    RootAttr {
+        /// Of the mount itself.
+        attr: MountAttr,
+        /// And of all below it.
+        recursive: bool,
+    },
     /// pivot_root(2); the host's root goes.
     Pivot {
         /// How many mounts lie over the first root.

@@ -90,7 +90,7 @@ impl fmt::Display for Op {
             Op::OpenNull(path) => write!(f, "open the host's {}", text(path)),
             Op::Mask(at) => write!(f, "mask {at}"),
             Op::ReadOnly(at) => write!(f, "make read-only {at}"),
-            Op::RootAttr(attr) => write!(f, "make the root{}", words(attr, "")),
+            Op::RootAttr { attr, recursive } => write!(f, "make the root{}", words(attr, if *recursive { "r" } else { "" })),
             Op::Pivot { layers, .. } => {
                 write!(f, "pivot")?;
                 if *layers == 0 { Ok(()) } else { write!(f, ", detach {layers} below") }

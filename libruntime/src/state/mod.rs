@@ -21,7 +21,7 @@ pub use time::rfc3339;
 
 use crate::cgroup::Cgroup;
 use crate::resctrl::Resctrl;
-use crate::sys::inode::unique_mount;
+use crate::sys::inode::{is_mount_root, unique_mount};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::{Error, Result};
 use began::Began;
@@ -209,7 +209,10 @@ impl Record {
     pub fn root(&self) -> Result<Option<OwnedFd>> {
         let Some(mount) = self.root_mount else { return Ok(None) };
         let root = process::root(self.pid)?;
-        match root_mount(&root)? == mount {
+        // A directory of that mount may be what the process has made its root since.
+        let whole =
+            is_mount_root(root.as_fd()).map_err(|e| Error::new("cannot look at the container's root (statx)").cause(e))?;
+        match whole && root_mount(&root)? == mount {
             true => Ok(Some(root)),
             false => Err(Error::new("the container's first process has another root by now, which is not to be entered")),
         }

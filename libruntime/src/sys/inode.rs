@@ -29,13 +29,24 @@ pub fn unique_mount(fd: BorrowedFd) -> Result<u64> {
     mount_number(fd, 0x4000)
 }
 
+/// Whether this is the root of its mount (STATX_ATTR_MOUNT_ROOT).
+pub fn is_mount_root(fd: BorrowedFd) -> Result<bool> {
+    const MOUNT_ROOT: u64 = 0x2000;
+    statx(fd, 0).map(|statx| statx.stx_attributes & MOUNT_ROOT != 0)
+}
+
 fn mount_number(fd: BorrowedFd, which: libc::c_uint) -> Result<u64> {
+    let statx = statx(fd, which)?;
+    if statx.stx_mask & which != 0 { Ok(statx.stx_mnt_id) } else { Err(Errno::ENOSYS) }
+}
+
+fn statx(fd: BorrowedFd, which: libc::c_uint) -> Result<libc::statx> {
     // SAFETY: `struct statx` is plain data, valid when zeroed.
     let mut statx: libc::statx = unsafe { std::mem::zeroed() };
     let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
     // SAFETY: `path` is NUL-terminated and `statx` a live struct that the kernel fills.
     done(unsafe { libc::syscall(libc::SYS_statx, fd.as_raw_fd(), path, flags, which, &raw mut statx) })?;
-    if statx.stx_mask & which != 0 { Ok(statx.stx_mnt_id) } else { Err(Errno::ENOSYS) }
+    Ok(statx)
 }
 
 /// lgetxattr(2): how many bytes of the buffer the value takes.

@@ -49,8 +49,9 @@ pub fn set_default(signal: i32) -> Result<()> {
     if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
 }
 
-/// SIGALRM every so many milliseconds (0: no more), for no other reason than that a call which waits returns with EINTR.
-pub fn interrupt_every(milliseconds: u32) -> Result<()> {
+/// SIGALRM every so many milliseconds (0: no more), for no other reason than that a call which waits returns with EINTR. How many they were
+/// before.
+pub fn interrupt_every(milliseconds: u32) -> Result<u32> {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: `struct sigaction` is plain data, valid when zeroed: no flags, so nothing is restarted.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -59,8 +60,10 @@ pub fn interrupt_every(milliseconds: u32) -> Result<()> {
     done(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) }.into())?;
     let every = libc::timeval { tv_sec: (milliseconds / 1000).into(), tv_usec: (milliseconds % 1000 * 1000).into() };
     let timer = libc::itimerval { it_interval: every, it_value: every };
-    // SAFETY: `timer` is a live struct itimerval; the old one is not asked for.
-    done(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) }.into())
+    let mut before = timer;
+    // SAFETY: both are live structs itimerval.
+    done(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, &raw mut before) }.into())?;
+    Ok((before.it_interval.tv_sec * 1000 + before.it_interval.tv_usec / 1000) as u32)
 }
 
 /// signalfd(2) for `set`, which must be blocked.

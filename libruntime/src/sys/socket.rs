@@ -46,7 +46,8 @@ pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
 }
 
 /// A Unix stream socket, close-on-exec, that is connected to `path`. Where nobody accepts and the queue is full, connect(2) waits for
-/// room, and so does what is sent: EAGAIN after `patience` (SO_SNDTIMEO, socket(7)); without any at once, and the socket never waits.
+/// room, and so do what is sent and what is read: EAGAIN after `patience` (SO_SNDTIMEO, SO_RCVTIMEO, socket(7)); without any at once, and
+/// the socket never waits.
 pub fn unix(path: &Path, patience: Option<Duration>) -> Result<OwnedFd> {
     let address = unix_address(path)?;
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | if patience.is_none() { libc::SOCK_NONBLOCK } else { 0 };
@@ -54,9 +55,11 @@ pub fn unix(path: &Path, patience: Option<Duration>) -> Result<OwnedFd> {
     let socket = owned(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }.into())?;
     if let Some(patience) = patience {
         let time = libc::timeval { tv_sec: patience.as_secs() as _, tv_usec: patience.subsec_micros() as _ };
-        let (level, name, size) = (libc::SOL_SOCKET, libc::SO_SNDTIMEO, size_of_val(&time) as libc::socklen_t);
-        // SAFETY: `time` is a live struct timeval, and as long as said.
-        done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const time).cast(), size) }.into())?;
+        for name in [libc::SO_SNDTIMEO, libc::SO_RCVTIMEO] {
+            let (level, size) = (libc::SOL_SOCKET, size_of_val(&time) as libc::socklen_t);
+            // SAFETY: `time` is a live struct timeval, and as long as said.
+            done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const time).cast(), size) }.into())?;
+        }
     }
     let size = size_of_val(&address) as libc::socklen_t;
     // SAFETY: `address` is a live sockaddr_un, and as long as said; its path ends with a zero byte.

@@ -36,7 +36,7 @@ fn no_new_privs(plan: &Plan) -> bool {
 /// `root.readonly`: the root's mount is the one that criu does not give its attributes back.
 fn root(plan: &Plan) -> Option<MountAttr> {
     plan.child.iter().find_map(|step| match &step.op {
-        Op::RootAttr(attrs) if attrs.set & attr::RDONLY != 0 => Some(*attrs),
+        Op::RootAttr { attr: attrs, .. } if attrs.set & attr::RDONLY != 0 => Some(*attrs),
         _ => None,
     })
 }

@@ -63,7 +63,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::OpenNull(path) => mask::open_null(path, child),
         Op::Mask(at) => mask::mask(at, child),
         Op::ReadOnly(at) => mask::read_only(at, child),
-        Op::RootAttr(attr) => mount::setattr(child.root()?, 0, attr),
+        Op::RootAttr { attr, recursive } => mount::setattr(child.root()?, if *recursive { mount::RECURSIVE } else { 0 }, attr),
         Op::Pivot { layers, shared } => mounts::pivot(*layers, *shared, child),
         Op::Chroot => chroot::enter(child),
         Op::Hostname(name) => process::sethostname(name),
