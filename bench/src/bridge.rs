@@ -74,7 +74,7 @@ pub fn measure(place: &Place, codexrun: &Path, runs: usize) -> Result<bool> {
     let mut all = [[const { Vec::new() }; 4], [const { Vec::new() }; 4]];
     for _ in 0..rounds {
         for (line, figures) in [&ours, &theirs].into_iter().zip(&mut all) {
-            told(line)?.into_iter().zip(figures).for_each(|(figure, list)| list.push(figure));
+            told(line, place)?.into_iter().zip(figures).for_each(|(figure, list)| list.push(figure));
         }
     }
     println!("bridge, median of {rounds} rounds{:>18}{:>10}{:>8}", "codexrun", "socat", "ratio");
@@ -103,8 +103,8 @@ impl Drop for Ended {
     }
 }
 
-fn told(line: &[OsString]) -> Result<[f64; 4]> {
-    let out = Command::new(&line[0]).args(&line[1..]).stdin(Stdio::null()).output()?;
+fn told(line: &[OsString], place: &Place) -> Result<[f64; 4]> {
+    let out = Command::new(&line[0]).args(&line[1..]).current_dir(place.at("repo")).stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&out.stdout);
     let figures: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     figures.try_into().map_err(|_| Error::other(format!("{:?}: {}", line[0], String::from_utf8_lossy(&out.stderr))))

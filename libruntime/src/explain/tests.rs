@@ -134,3 +134,11 @@ fn the_mount_and_the_entry_are_named() {
     assert!(ask("/secret").1.contains("entries[3]: /secret = deny"), "{}", ask("/secret").1);
     assert!(ask(".git").1.contains("it is a mount point (mounts["), "{}", ask(".git").1);
 }
+
+#[test]
+fn paths_begin_at_the_hosts_root_wherever_it_stands_in_the_list() {
+    let mut paper = paper();
+    paper.mounts.reverse();
+    let table = super::table::Table::new(&paper);
+    assert_eq!((table.host, table.root), (1, 1));
+}
