@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ pub const CASES: &[Case] = &[
         closed(p, &["--env", "HTTP_PROXY=http://192.0.2.1:3128"], "requires parseable loopback proxy endpoints")
     }),
     case("--managed-network is proxy-only under every policy", On::Every, managed),
+    case("managed: init is filtered, and /dev is the sandbox's own", On::Codexrun, managed_by_init),
     case("variables keep their scheme, user and path", On::Every, rewritten),
     case("two endpoints of one port are two routes", On::Every, two_families),
     case("16 MiB each way and a half-close arrive whole", On::Every, bulk),
@@ -172,6 +174,22 @@ fn managed(play: &Play) -> Verdict {
         let reach = format!("tcp-bulk {} 10", host.at);
         let (ran, answers) = probes(play, policy, &options, &[&reach, "tcp 192.0.2.1:80", "socket 16 3 0", &disabled])?;
         are(&ran, &answers, &["ok", "ENETUNREACH", "EPERM", "ok"])?;
+    }
+    Ok(())
+}
+
+fn managed_by_init(play: &Play) -> Verdict {
+    let host = Host::new()?;
+    let options = ["--managed-network", "{\"loopbackPorts\":[3128]}", "--env", &format!("ALL_PROXY={}", host.url())];
+    let script = "field() { sed -n \"s/^$1:\\t//p\" /proc/$2/status; }; field PPid $$; field Seccomp 1; field Seccomp $$
+        head -c 1 /dev/zero | wc -c; : > /dev/null; stat -c %d /dev";
+    let hosts = std::fs::metadata("/dev")?.dev().to_string();
+    for policy in ["read-only", "danger-full-access"] {
+        let options = options.iter().map(ToString::to_string).collect();
+        let ran = play.column.run(&play.scene, &Job { options, ..Job::sh(policy, &play.scene, script) })?;
+        let said: Vec<&str> = ran.out.lines().collect();
+        let holds = matches!(said[..], ["1", "2", "2", "1", dev] if dev != hosts);
+        ran.must(&format!("1, 2, 2, 1, and another device than {hosts}"), ran.code == 0 && holds)?;
     }
     Ok(())
 }
