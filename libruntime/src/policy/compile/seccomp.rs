@@ -60,6 +60,14 @@ const fn lifted(lift: &'static str, because: &'static str, rules: &'static [Rule
     Part { lift: Some(lift), because, rules }
 }
 
+/// Whatever the network.
+#[rustfmt::skip]
+const PAIRS: Part =
+    part("a pair of datagrams could be connected again, or `sendmsg` to a socket of the host by path; SOCK_RAW becomes SOCK_DGRAM", &[
+        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
+        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
+    ]);
+
 /// Off and proxy-only. The network namespace is empty, so IP needs no filter; what is refused reaches around it.
 #[rustfmt::skip]
 const SHUT: &[Part] = &[
@@ -90,10 +98,7 @@ const SHUT: &[Part] = &[
         rule("socketpair", &[Less(0, AF_UNIX)]),
         rule("socketpair", &[Greater(0, AF_UNIX)]),
     ]),
-    part("a pair of datagrams could be connected again, or `sendmsg` to a socket of the host by path; SOCK_RAW becomes SOCK_DGRAM", &[
-        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
-        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
-    ]),
+    PAIRS,
     part("TCP Fast Open connects without connect(2): a socket of the host's that was handed in, when it listens or its connection has ended", &[
         rule("sendto", &[Masked(3, MSG_FASTOPEN, MSG_FASTOPEN)]),
         rule("sendmsg", &[Masked(2, MSG_FASTOPEN, MSG_FASTOPEN)]),
@@ -119,10 +124,7 @@ const ENABLED: &[Part] = &[
         rule("socket", &[Less(0, AF_INET)]),
         rule("socket", &[Greater(0, INT)]), // the kernel would cut an upper half off
     ]),
-    part("a pair of datagrams could be connected again, or `sendmsg` to a socket of the host by path; SOCK_RAW becomes SOCK_DGRAM", &[
-        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
-        rule("socketpair", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
-    ]),
+    PAIRS,
     part("AF_VSOCK: the hypervisor's is not a network that anybody means", &[
         rule("socket", &[Masked(0, INT, AF_VSOCK)]),
         rule("socketpair", &[Masked(0, INT, AF_VSOCK)]),
