@@ -1,6 +1,6 @@
 //! epoll(7), level-triggered.
 
-use super::{Errno, Result, check, done, owned};
+use super::{Result, again, check, done, owned};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// What is waited for, or has come: EPOLL*.
@@ -50,14 +50,9 @@ impl Epoll {
     /// epoll_wait(2), for ever: (token, events) of what is ready.
     pub fn wait(&self, batch: &mut Batch) -> Result<Vec<(u64, Events)>> {
         let (at, room) = (batch.0.as_mut_ptr(), batch.0.len() as i32);
-        loop {
-            // SAFETY: the buffer is live, writable and has room for as many events as said.
-            match check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), at, room, -1) }.into()) {
-                Ok(n) => return Ok(batch.0[..n as usize].iter().map(|event| (event.u64, event.events)).collect()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+        // SAFETY: the buffer is live, writable and has room for as many events as said.
+        let n = again(|| check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), at, room, -1) }.into()))?;
+        Ok(batch.0[..n as usize].iter().map(|event| (event.u64, event.events)).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Files and directories, always by descriptor and never through a link that was not meant.
 
-use super::{Result, check, done, owned};
+use super::{Result, again, check, done, owned};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
@@ -51,16 +51,6 @@ pub fn open_in(dir: BorrowedFd, path: &CStr, flags: i32, resolve: Resolve) -> Re
 pub fn cwd() -> BorrowedFd<'static> {
     // SAFETY: AT_FDCWD is a constant that no close can invalidate.
     unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }
-}
-
-/// A call that a signal has interrupted is made again.
-fn again<T>(call: impl Fn() -> Result<T>) -> Result<T> {
-    loop {
-        match call() {
-            Err(super::Errno::EINTR) => {}
-            answer => return answer,
-        }
-    }
 }
 
 /// openat(2), close-on-exec.
@@ -263,26 +253,17 @@ pub fn write_once(fd: BorrowedFd, bytes: &[u8]) -> Result<()> {
 
 /// write(2), restarted when interrupted: how many bytes went.
 pub fn write_some(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
-    loop {
-        // SAFETY: the buffer is live and as long as said.
-        match check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as libc::c_long) {
-            Ok(n) => return Ok(n as usize),
-            Err(super::Errno::EINTR) => {}
-            Err(e) => return Err(e),
-        }
-    }
+    // SAFETY: the buffer is live and as long as said.
+    let once = || unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }
 
 /// read(2), restarted when interrupted; 0 is end of file.
 pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
-    loop {
-        // SAFETY: the buffer is live, writable and as long as said.
-        match check(unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) } as libc::c_long) {
-            Ok(n) => return Ok(n as usize),
-            Err(super::Errno::EINTR) => {}
-            Err(e) => return Err(e),
-        }
-    }
+    let (at, room) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: the buffer is live, writable and as long as said.
+    let once = || unsafe { libc::read(fd.as_raw_fd(), at, room) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }
 
 /// pread(2): what the file has from `offset` on.
@@ -469,13 +450,9 @@ pub fn receive_with_fds<const N: usize>(socket: BorrowedFd) -> Result<Option<(u8
     let mut byte = 0u8;
     let (mut control, mut data) = (Rights::new([-1; N]), libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 });
     let mut message = message(&mut data, &mut control);
-    let n = loop {
-        // SAFETY: `message` refers to live, writable buffers of the lengths given.
-        match check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) } as libc::c_long) {
-            Err(super::Errno::EINTR) => {}
-            received => break received?,
-        }
-    };
+    // SAFETY: `message` refers to live, writable buffers of the lengths given.
+    let mut once = || unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let n = again(|| check(once() as libc::c_long))?;
     let came = message.msg_controllen > size_of::<libc::cmsghdr>() as _ && control.header.cmsg_type == libc::SCM_RIGHTS;
     let bytes = if came { control.header.cmsg_len - size_of::<libc::cmsghdr>() } else { 0 };
     let mut fds = [const { None }; N];
@@ -523,13 +500,14 @@ pub fn poll_for_each<const N: usize>(fds: [Option<(BorrowedFd, Ready)>; N], mill
         let events = if let Some((_, Ready::Out)) = fd { libc::POLLOUT } else { libc::POLLIN };
         libc::pollfd { fd: fd.map_or(-1, |(fd, _)| fd.as_raw_fd()), events, revents: 0 }
     });
-    loop {
-        // SAFETY: `set` is live and has N entries.
-        match done(unsafe { libc::poll(set.as_mut_ptr(), N as libc::nfds_t, milliseconds) }.into()) {
-            Err(super::Errno::EINTR) => {}
-            other => return other.map(|()| set.map(|p| p.revents != 0)),
-        }
-    }
+    poll_set(&mut set, milliseconds)?;
+    Ok(set.map(|p| p.revents != 0))
+}
+
+/// poll(2) of these, begun again after a signal.
+fn poll_set(set: &mut [libc::pollfd], milliseconds: i32) -> Result<()> {
+    // SAFETY: `set` is live and as long as said.
+    again(|| done(unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, milliseconds) }.into()))
 }
 
 /// poll(2) for input or hang-up, for about so many milliseconds; a signal makes them begin again.
@@ -560,35 +538,24 @@ impl State {
 
 /// poll(2) for input, or for the end, for about so many milliseconds (-1: without end).
 pub fn state(fd: BorrowedFd, milliseconds: i32) -> Result<State> {
-    let mut set = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    loop {
-        // SAFETY: `set` is one live struct pollfd.
-        match done(unsafe { libc::poll(&raw mut set, 1, milliseconds) }.into()) {
-            Err(super::Errno::EINTR) => {}
-            polled => return polled.map(|()| State::of(&set)),
-        }
-    }
+    let mut set = [libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+    poll_set(&mut set, milliseconds)?;
+    Ok(State::of(&set[0]))
 }
 
 /// The same of several, until there is one that is not [`State::Open`].
 pub fn states(fds: &[BorrowedFd]) -> Result<Vec<State>> {
     let one = |fd: &BorrowedFd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let mut set: Vec<libc::pollfd> = fds.iter().map(one).collect();
-    loop {
-        // SAFETY: `set` is live and as long as said.
-        match done(unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, -1) }.into()) {
-            Err(super::Errno::EINTR) => {}
-            polled => return polled.map(|()| set.iter().map(State::of).collect()),
-        }
-    }
+    poll_set(&mut set, -1)?;
+    Ok(set.iter().map(State::of).collect())
 }
 
 /// Whether the other end of a socket has been closed; does not wait, and leaves what is there to be read.
 pub fn hung_up(socket: BorrowedFd) -> Result<bool> {
-    let mut set = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
-    // SAFETY: `set` is one live struct pollfd.
-    done(unsafe { libc::poll(&raw mut set, 1, 0) }.into())?;
-    Ok(set.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0)
+    let mut set = [libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 }];
+    poll_set(&mut set, 0)?;
+    Ok(set[0].revents & (libc::POLLRDHUP | libc::POLLHUP) != 0)
 }
 
 /// Standard input, borrowed: nobody in this crate closes it.
@@ -618,11 +585,9 @@ pub fn set_nonblocking(fd: BorrowedFd) -> Result<()> {
 /// Opens `/dev/null` for whichever of standard input, output and error is closed: otherwise the next descriptor that we make would
 /// take its number, and the command would read or write it.
 pub fn ensure_stdio() -> Result<()> {
-    let mut polled = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
-    let set = polled.as_mut_ptr();
-    // SAFETY: it is live and has three entries.
-    again(|| done(unsafe { libc::poll(set, 3, 0) }.into()))?;
-    for _ in polled.iter().filter(|p| p.revents & libc::POLLNVAL != 0) {
+    let mut set = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    poll_set(&mut set, 0)?;
+    for _ in set.iter().filter(|p| p.revents & libc::POLLNVAL != 0) {
         // The lowest free number, in order; it stays open across execve(2), as the others do.
         // SAFETY: the path is static and NUL-terminated.
         check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) }.into())?;

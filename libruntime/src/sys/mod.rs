@@ -38,6 +38,16 @@ fn done(ret: libc::c_long) -> Result<()> {
     check(ret).map(drop)
 }
 
+/// A call that a signal has interrupted is made again (EINTR, signal(7)).
+fn again<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// A descriptor that the call has just made and that nobody else owns.
 fn owned(ret: libc::c_long) -> Result<OwnedFd> {
     let fd = check(ret)?;

@@ -1,7 +1,7 @@
 //! The supervisor's end of a seccomp filter, seccomp_unotify(2): calls are received, looked at, and answered.
 
 use super::pidfd::{pidfd_getfd, pidfd_open};
-use super::{Errno, Result, check, done};
+use super::{Errno, Result, again, check, done};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, Linux 5.19: once a call has been received only a signal that kills ends it, so that what was
@@ -42,19 +42,9 @@ pub fn still_waits(listener: BorrowedFd, id: u64) -> Result<bool> {
         // SAFETY: `id` is a live u64, which the request reads.
         done(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) }.into())
     };
-    match uninterrupted(ask) {
+    match again(ask) {
         Err(Errno::ENOENT) => Ok(false),
         asked => asked.map(|()| true),
-    }
-}
-
-/// A signal may come while the kernel waits for the filter's lock.
-fn uninterrupted(request: impl Fn() -> Result<()>) -> Result<()> {
-    loop {
-        match request() {
-            Err(Errno::EINTR) => {}
-            other => return other,
-        }
     }
 }
 
@@ -63,7 +53,7 @@ fn uninterrupted(request: impl Fn() -> Result<()>) -> Result<()> {
 pub fn answer(listener: BorrowedFd, id: u64, with: std::result::Result<i64, i32>) -> Result<()> {
     let (val, error) = with.map_or_else(|errno| (0, -errno), |value| (value, 0));
     let answer = libc::seccomp_notif_resp { id, val, error, flags: 0 };
-    uninterrupted(|| {
+    again(|| {
         // SAFETY: `answer` is a live struct of the size that the request says.
         done(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const answer) }.into())
     })

@@ -1,6 +1,6 @@
 //! Processes: clone3(2), wait, prctl(2), execve(2).
 
-use super::{Errno, Result, check, done, owned};
+use super::{Errno, Result, again, check, done, owned};
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
@@ -211,15 +211,9 @@ impl Ended {
 /// waitpid(2) for a child that has ended; `None` when WNOHANG finds none.
 pub fn wait(pid: Pid, flags: i32) -> Result<Option<(Pid, Ended)>> {
     let mut status = 0;
-    loop {
-        // SAFETY: `status` is a live int.
-        match check(unsafe { libc::waitpid(pid, &raw mut status, flags) }.into()) {
-            Ok(0) => return Ok(None),
-            Ok(pid) => return Ok(Some((pid as Pid, Ended::of(status)))),
-            Err(Errno::EINTR) => {}
-            Err(e) => return Err(e),
-        }
-    }
+    // SAFETY: `status` is a live int.
+    let pid = again(|| check(unsafe { libc::waitpid(pid, &raw mut status, flags) }.into()))?;
+    Ok((pid != 0).then(|| (pid as Pid, Ended::of(status))))
 }
 
 /// kill(2).

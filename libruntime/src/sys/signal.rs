@@ -1,6 +1,6 @@
 //! Signal masks, signalfd(2) and waiting for signals.
 
-use super::{Errno, Result, check, done, owned};
+use super::{Errno, Result, again, check, done, owned};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A set of signals.
@@ -86,12 +86,6 @@ pub fn asks_to_end(signal: i32) -> bool {
 
 /// sigwaitinfo(2): the next signal of `set`, which must be blocked.
 pub fn wait(set: &Set) -> Result<i32> {
-    loop {
-        // SAFETY: the set is live; no siginfo is asked for.
-        match check(unsafe { libc::sigwaitinfo(&raw const set.0, std::ptr::null_mut()) }.into()) {
-            Ok(signal) => return Ok(signal as i32),
-            Err(Errno::EINTR) => {}
-            Err(e) => return Err(e),
-        }
-    }
+    // SAFETY: the set is live; no siginfo is asked for.
+    again(|| check(unsafe { libc::sigwaitinfo(&raw const set.0, std::ptr::null_mut()) }.into())).map(|signal| signal as i32)
 }
