@@ -18,9 +18,9 @@ use std::time::Duration;
 pub(super) struct Agent {
     /// The connection.
     pub socket: OwnedFd,
-    /// What is to be sent, in memory, shared with the parent, who writes it.
-    pub message: OwnedFd,
-    /// Room for it.
+    /// What is to be sent, in memory, shared with the parent, who writes it; none if it is known.
+    pub message: Option<OwnedFd>,
+    /// It, or room for it.
     pub text: Vec<u8>,
     /// For the thread that sends it.
     pub stack: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
     let socket = socket::unix(&agent.path, Some(PATIENCE)).map_err(failed)?;
     let message = file::memory(c"seccomp agent").map_err(|e| setup("make a file in memory", e))?;
     let text = vec![0; text(launch, agent, Pid::MAX).len()];
-    Ok(Some(Agent { socket, message, text, stack: vec![0; STACK], space: None, answers: false }))
+    Ok(Some(Agent { socket, message: Some(message), text, stack: vec![0; STACK], space: None, answers: false }))
 }
 
 /// The child's way to the broker, if the plan has one, and what one that is yet to begin is made of.
@@ -67,11 +67,9 @@ pub(super) fn to_broker(launch: &Launch) -> Result<Option<(Agent, BrokerProcess)
             (socket, BrokerProcess::Planned(brokers, ManuallyDrop::new(grants)))
         }
     };
-    let message = file::memory(c"broker").map_err(|e| setup("make a file in memory", e))?;
-    file::write_all(message.as_fd(), b"b").map_err(|e| setup("write what the broker is told", e))?;
     // Nobody waits for one that begins later.
     let answers = plan.begins != Begins::WhenAsked;
-    Ok(Some((Agent { socket, message, text: vec![0], stack: vec![0; STACK], space: None, answers }, process)))
+    Ok(Some((Agent { socket, message: None, text: vec![b'b'], stack: vec![0; STACK], space: None, answers }, process)))
 }
 
 /// Writes what the agent is told of the process.

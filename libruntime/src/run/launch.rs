@@ -154,7 +154,7 @@ impl<'a> Launch<'a> {
         let Child { faults: fault_writer, states, agent, .. } = child;
         let told = restored.map_err(|e| setup("restore the supplementary groups", e));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
-        container.introduction = agent.map(|agent| agent.message);
+        container.introduction = agent.and_then(|agent| agent.message);
         container.broker = ours.broker;
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),

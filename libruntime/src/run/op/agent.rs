@@ -41,8 +41,13 @@ pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, sends: bool, ch
     // No memory is given back here, and what is closed `tell` closes.
     let mut agent = ManuallyDrop::new(child.agent.take().ok_or(Errno::EBADF)?);
     let agent = &mut *agent;
-    file::rewind(agent.message.as_fd())?;
-    let length = file::read(agent.message.as_fd(), &mut agent.text)?;
+    let length = match &agent.message {
+        Some(message) => {
+            file::rewind(message.as_fd())?;
+            file::read(message.as_fd(), &mut agent.text)?
+        }
+        None => agent.text.len(),
+    };
     let text = agent.text.get(..length).ok_or(Errno::EPROTO)?;
     let space = agent.space.as_ref().map(AsFd::as_fd);
     let letter = Letter { socket: agent.socket.as_fd(), text, space, answers: agent.answers };
