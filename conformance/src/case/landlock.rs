@@ -227,13 +227,25 @@ fn denied(play: &Play) -> Verdict {
     alone(play, &policy, &asked)
 }
 
+/// Listeners of the host's, with an abstract name, and by a path that is granted.
+struct Others {
+    _listeners: [UnixListener; 2],
+    name: String,
+    path: String,
+}
+
+impl Others {
+    fn new(play: &Play) -> Result<Others, No> {
+        let (name, path) = (play.scene.w().display().to_string(), play.scene.w().join("host.sock").display().to_string());
+        let abstracted = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+        Ok(Others { _listeners: [abstracted, UnixListener::bind(&path)?], name, path })
+    }
+}
+
 fn no_network(play: &Play) -> Verdict {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let name = play.scene.w().display().to_string();
-    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
-    let sock = play.scene.w().join("host.sock");
-    let _named = UnixListener::bind(&sock)?;
-    let (tcp, unix, named) = (format!("tcp {}", listener.local_addr()?), format!("unix-abstract {name}"), sock.display());
+    let others = Others::new(play)?;
+    let (tcp, unix, named) = (format!("tcp {}", listener.local_addr()?), format!("unix-abstract {}", others.name), &others.path);
     let (stream, send) = (format!("unix-stream {named}"), format!("unix-sendmsg {named}"));
     let pairs = (format!("pair-dgram-connect {named}"), format!("pair-seqpacket-connect {named}"));
     let asked = [
@@ -257,13 +269,9 @@ fn no_network(play: &Play) -> Verdict {
 }
 
 fn open_network(play: &Play) -> Verdict {
-    let name = play.scene.w().display().to_string();
-    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
-    let sock = play.scene.w().join("host.sock");
-    let _named = UnixListener::bind(&sock)?;
-    let ways =
-        ["unix-stream", "unix-sendto", "unix-sendmsg", "pair-dgram-connect"].map(|way| format!("{way} {}", sock.display()));
-    let unix = format!("unix-abstract {name}");
+    let others = Others::new(play)?;
+    let ways = ["unix-stream", "unix-sendto", "unix-sendmsg", "pair-dgram-connect"].map(|way| format!("{way} {}", others.path));
+    let unix = format!("unix-abstract {}", others.name);
     let shut = ways.iter().chain([&unix]).map(|way| (way.as_str(), "EPERM"));
     let asked: Vec<_> = shut.chain([("tcp-self", "ok"), ("pair-stream", "ok")]).collect();
     let policy = play.scene.put("network.json", r#"{"type": "workspace-write", "network_access": true}"#)?;

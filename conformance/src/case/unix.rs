@@ -427,10 +427,12 @@ fn is_below(pid: nix::unistd::Pid, above: nix::unistd::Pid) -> bool {
     std::iter::successors(Some(pid), parent).any(|one| one == above)
 }
 
+fn python() -> Verdict {
+    if Path::new("/usr/bin/python3").exists() { Ok(()) } else { skip("there is no /usr/bin/python3") }
+}
+
 fn manager(play: &Play) -> Verdict {
-    if !Path::new("/usr/bin/python3").exists() {
-        return skip("there is no /usr/bin/python3");
-    }
+    python()?;
     let script = "from multiprocessing import Manager, Process\n\
                   def put(d, n): d[n] = n * n\n\
                   if __name__ == '__main__':\n\
@@ -448,9 +450,7 @@ fn manager(play: &Play) -> Verdict {
 
 /// RTM_GETNSID of process 1, with an address so that the broker is asked, in whose PID namespace that would be the host's.
 fn unnamed(play: &Play) -> Verdict {
-    if !Path::new("/usr/bin/python3").exists() {
-        return skip("there is no /usr/bin/python3");
-    }
+    python()?;
     let script = "import socket, struct\n\
                   s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n\
                   def ask(kind, body): s.sendto(struct.pack('=IHHII', 16 + len(body), kind, 1, 1, 0) + body, (0, 0))\n\
