@@ -4,20 +4,21 @@ use super::Draft;
 use crate::annotation;
 use oci_spec::runtime::{Process, Spec};
 
-/// Values that the known annotations may have; `None` is any.
-const VALUES: &[(&str, Option<&str>)] = &[
-    (annotation::POLICY_SHA256, None),
-    (annotation::INIT, Some("reaper")),
-    (annotation::DIE_WITH_PARENT, Some("true")),
-    (annotation::RESOLVE, Some("nofollow")),
-    (annotation::PLACEHOLDERS, None),
-    (annotation::DENY_GLOBS, None),
-    (annotation::WALL_TIME, None),
-    (annotation::UNIX_SOCKETS, None),
-    (annotation::UNIX_DATAGRAMS, Some("true")),
-    (annotation::LANDLOCK, None),
-    (annotation::ISOLATION, Some("landlock")),
-    (annotation::LOST, None),
+/// Values that the known annotations may have; none is any.
+const VALUES: &[(&str, &[&str])] = &[
+    (annotation::POLICY_SHA256, &[]),
+    (annotation::INIT, &["reaper"]),
+    (annotation::DIE_WITH_PARENT, &["true"]),
+    (annotation::RESOLVE, &["nofollow"]),
+    (annotation::PLACEHOLDERS, &[]),
+    (annotation::DENY_GLOBS, &[]),
+    (annotation::WALL_TIME, &[]),
+    (annotation::UNIX_SOCKETS, &[]),
+    (annotation::UNIX_DATAGRAMS, &["true"]),
+    (annotation::STDIO_SOCKETS, &["connected", annotation::STDIO_INTERNET]),
+    (annotation::LANDLOCK, &[]),
+    (annotation::ISOLATION, &["landlock"]),
+    (annotation::LOST, &[]),
 ];
 
 pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
@@ -77,7 +78,9 @@ fn annotations(draft: &mut Draft, spec: &Spec) {
         let place = format!("annotations[{key}]");
         match VALUES.iter().find(|(known, _)| known == key) {
             None => draft.refuse(place, format!("is not known; known are {}", annotation::ALL.join(", "))),
-            Some((_, Some(only))) if only != value => draft.refuse(place, format!("`{value}` is not `{only}`")),
+            Some((_, known)) if !known.is_empty() && !known.contains(&value.as_str()) => {
+                draft.refuse(place, format!("`{value}` is not `{}`", known.join("` or `")));
+            }
             Some(_) => {}
         }
     }

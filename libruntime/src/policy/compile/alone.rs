@@ -49,7 +49,7 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
             .as_ref()
             .map(|_| seccomp::alone(policy.network, attributes, &policy.choices.allow_syscalls, view.arch()))
             .transpose()?;
-        let annotations = annotations(request, &ground, rules.as_ref().map(wall::text).transpose()?, &given)?;
+        let annotations = annotations(request, style, &ground, rules.as_ref().map(wall::text).transpose()?, &given)?;
         spec(request, &cwd, style, view, filter, annotations)
     };
     match written() {
@@ -202,7 +202,13 @@ fn spec(
     Ok(spec)
 }
 
-fn annotations(request: &Request, ground: &Ground, rules: Option<String>, given: &[String]) -> Result<HashMap<String, String>> {
+fn annotations(
+    request: &Request,
+    style: Style,
+    ground: &Ground,
+    rules: Option<String>,
+    given: &[String],
+) -> Result<HashMap<String, String>> {
     let json = |list: &[String]| serde_json::to_string(list).map_err(|e| Error::new("cannot write the annotations").cause(e));
     let listed = |list: &[String]| (!list.is_empty()).then(|| json(list)).transpose();
     let all = [
@@ -210,6 +216,7 @@ fn annotations(request: &Request, ground: &Ground, rules: Option<String>, given:
         (annotation::DIE_WITH_PARENT, Some("true".into())),
         (annotation::RESOLVE, Some("nofollow".into())),
         (annotation::ISOLATION, Some("landlock".into())),
+        (annotation::STDIO_SOCKETS, super::spec::stdio(request, style).map(str::to_owned)),
         (annotation::LANDLOCK, rules),
         (annotation::LOST, listed(given)?),
         (annotation::DENY_GLOBS, listed(&ground.globs)?),

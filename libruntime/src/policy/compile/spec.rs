@@ -147,6 +147,15 @@ fn without_environment(mut hook: Hook) -> Hook {
     hook
 }
 
+/// Which sockets may be a standard stream, where not any may.
+pub(super) fn stdio(request: &Request, style: Style) -> Option<&'static str> {
+    match request.policy.network {
+        _ if style == Style::Host || request.policy.choices.stdio_sockets => None,
+        Network::Enabled => Some(annotation::STDIO_INTERNET),
+        Network::Proxy | Network::Restricted => Some("connected"),
+    }
+}
+
 fn annotations(
     request: &Request,
     style: Style,
@@ -165,6 +174,7 @@ fn annotations(
     if style == Style::Sandbox && request.policy.choices.unix_datagrams {
         all.push((annotation::UNIX_DATAGRAMS, "true".into()));
     }
+    all.extend(stdio(request, style).map(|which| (annotation::STDIO_SOCKETS, which.into())));
     all.extend(wall.map(super::wall::text).transpose()?.map(|text| (annotation::LANDLOCK, text)));
     all.extend(request.policy.choices.limits.wall.map(|seconds| (annotation::WALL_TIME, seconds.to_string())));
     let lists = [
