@@ -2,7 +2,7 @@
 //! is asked for, and becomes standard fields of config.json where OCI has them.
 
 use super::domain::Domains;
-use super::isolation::{CLAUSES, ISOLATION, Isolation};
+use super::isolation::{CLAUSES, Clause, ISOLATION, Isolation};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -255,6 +255,11 @@ impl Choices {
             *own = own.or(below);
         }
         self
+    }
+
+    /// Whether a clause may be given up.
+    pub fn accepts(&self, clause: Clause) -> bool {
+        self.accept_loss.contains(&clause.to_string())
     }
 
     /// What differs from the default, keys in alphabetical order.
