@@ -70,8 +70,7 @@ const NOTES: &str = "\
   on it (it deletes a task that was never started), and so codexrun does the same: `engine.delete-created`.
 - An unknown capability is to be logged as a warning. The case asks only that its name is said, by a warning or an error.
 - `process.user` is required; runc and crun take a missing one for root. The case forbids only that it is somebody else.
-- `hostID` and `containerID` of a mapping, and `major` and `minor` of a device, are required; all three runtimes take a missing one for 0.
-- `memory.kernel` and `memory.kernelTCP`, which the specification does not recommend, have no effect; `codexrun plan` says so.
+- `hostID` and `containerID` of a mapping are required; all three runtimes take a missing one for 0.
 - A container may be made in a cgroup that has processes of others in it: engines share one among the containers of a pod.
 ";
 
