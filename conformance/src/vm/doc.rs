@@ -8,8 +8,8 @@ use std::path::Path;
 
 const HEAD: &str = "
 Written by `cargo run -p conformance -- --vm --write-doc docs/spec-conformance.md`; do not edit. A virtual machine with every controller in
-cgroup v2, AppArmor, a disk, and systemd for the last two tables; runc 1.1.5 and crun 1.8.1 are asked the same. What is `no` there may also be
-what they are older than, or do otherwise by choice.
+cgroup v2, AppArmor, a disk, and systemd for the last two tables. A `no` of runc's or crun's may also be about what they are older than, or do
+otherwise by choice.
 ";
 
 /// Replaces that part of the page, and leaves the rest.
@@ -26,7 +26,8 @@ fn part(report: &Report) -> String {
 }
 
 fn table(subject: &str, cases: &[Must], report: &Report) -> String {
-    let mut text = format!("\n## {subject}\n\n| | case | codexrun | runc | crun |\n| --- | --- | --- | --- | --- |\n");
+    let mut text =
+        format!("\n## {subject}\n\n| | case | codexrun | runc 1.1.5 | crun 1.8.1 |\n| --- | --- | --- | --- | --- |\n");
     for must in cases {
         let verdict = |runtime| report.word(must.name, runtime).and_then(|word| short(&word)).unwrap_or("not asked");
         let verdicts = super::inside::RUNTIMES.map(verdict).join(" | ");

@@ -11,7 +11,7 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     let Some(first) = first_field(memory, t.update) else { return };
     let Some((at, version)) = t.home(&MEMORY, first) else { return };
     if let Some(kernel) = t.limit("memory.kernel", memory.kernel()).filter(|kernel| *kernel > 0) {
-        // Newer kernels take the value and do nothing with it (Documentation/admin-guide/cgroup-v1/memory.rst).
+        // Since Linux 5.16 its file takes no limit, or takes it and does nothing.
         t.refuse("memory.kernel", format!("Linux limits no kernel memory to {kernel} by itself: `memory.limit` includes it"));
     }
     match version {
