@@ -407,7 +407,7 @@ impl<'a> Launch<'a> {
     pub(super) fn poststop(&self, pid: Pid) {
         for step in &self.plan.after {
             if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
-                hook::run_each(&step.origin, hooks, &self.state("stopped", pid)).iter().for_each(Error::warn);
+                hook::run_poststop(hooks, &self.state("stopped", pid));
             }
         }
     }
