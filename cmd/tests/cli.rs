@@ -44,7 +44,7 @@ fn config(bundle: &Path) -> Value {
 fn refused(result: &(i32, String, String), about: &str) {
     let (code, out, err) = result;
     assert_eq!((*code, out.as_str()), (1, ""), "{err}");
-    assert!(err.starts_with("codexrun: ") && err.contains(about), "{err}");
+    assert!(err.starts_with("codexrun: error: ") && err.contains(about), "{err}");
     assert_eq!(err.matches('\n').count(), 1, "{err}");
 }
 
@@ -489,7 +489,7 @@ mod image {
         };
         let (code, out, err) = run(make, no_dev);
         // In a user namespace the host's node is bound over it; without one it is refused.
-        assert!(code != 0 && out.is_empty() && err.starts_with("codexrun: "), "{err}");
+        assert!(code != 0 && out.is_empty() && err.starts_with("codexrun: error: "), "{err}");
     }
 }
 
@@ -533,7 +533,7 @@ mod sandbox {
         let out = command.stdin(std::fs::File::open("/usr").unwrap()).output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr);
         assert_eq!(out.status.code(), Some(1), "{said}");
-        assert!(said.starts_with("codexrun: standard input is a directory"), "{said}");
+        assert!(said.starts_with("codexrun: error: standard input is a directory"), "{said}");
         assert!(!Path::new("/usr/x").exists());
     }
 
