@@ -571,6 +571,32 @@ mod sandbox {
         assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "started\nstopped\n");
     }
 
+    /// sd_listen_fds(3).
+    #[test]
+    fn sockets_that_systemd_opened_reach_a_container_and_no_sandbox() {
+        let dir = dir();
+        edited(dir.path(), &["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; cat <&3"], |_| {});
+        fs::write(dir.path().join("socket"), "passed\n").unwrap();
+        let started = |variables: &str| {
+            let line = format!("{variables} LISTEN_FDNAMES=a exec \"$0\" run b 3< socket");
+            let words = ["-c", &line, env!("CARGO_BIN_EXE_codexrun")];
+            let output = Command::new("sh").args(words).current_dir(dir.path()).output().unwrap();
+            said(&output).1
+        };
+        let meant = "LISTEN_FDS=1 LISTEN_PID=$$";
+        assert_eq!(started(meant), "\n", "of a policy");
+        let mut spec = config(&dir.path().join("b"));
+        spec["annotations"].as_object_mut().unwrap().remove("dev.codexrun.policy.sha256").unwrap();
+        fs::write(dir.path().join("b/config.json"), spec.to_string()).unwrap();
+        assert_eq!((started(meant), started("LISTEN_FDS=1")), ("1 1 a\npassed\n".into(), "1 1 a\npassed\n".into()));
+        assert_eq!(started("LISTEN_FDS=1 LISTEN_PID=1"), "\n", "of another process");
+
+        let line = "LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=a exec \"$0\" sandbox -- sh -c 'env; cat <&3' 3< socket";
+        let output = Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_codexrun")]).current_dir(dir.path()).output();
+        let (_, out, _) = said(&output.unwrap());
+        assert!(out.contains("PATH=") && !out.contains("LISTEN_") && !out.contains("passed"), "{out}");
+    }
+
     #[test]
     fn a_command_that_cannot_start_has_no_poststart() {
         let dir = dir();
@@ -868,7 +894,7 @@ exec CODEXRUN "$@"
         fs::write(dir.path().join("bad.json"), "{\"type\": \"workspace-write\",\n\"writable_roots\": [\"a\", \"/b\", \"c\"]}")
             .unwrap();
         let (code, out, err) = at(dir.path(), &["policy", "validate", "bad.json"]);
-        let places: Vec<&str> = err.lines().filter_map(|line| line.split(": ").nth(2)).collect();
+        let places: Vec<&str> = err.lines().filter_map(|line| line.split(": ").nth(3)).collect();
         assert_eq!((code, out.as_str(), places), (1, "", vec!["writable_roots[0]", "writable_roots[2]"]), "{err}");
         let (_, out, _) = at(dir.path(), &["policy", "show", "--resolved", "workspace"]);
         let json: Value = serde_json::from_str(&out).unwrap();

@@ -35,9 +35,12 @@ pub const CASES: &[Must] = &[
         start_container_fails,
     ),
     must("runtime.hooks.poststart.failure", "a failed poststart hook: an error, the container is stopped", Both, poststart_fails),
-    must("runtime.hooks.poststart.failure-1.2", "the same, of a version before 1.3.0: the others and the container go on", Both, |t| {
-        poststart_goes_on(t)
-    }),
+    must(
+        "runtime.hooks.poststart.failure-1.2",
+        "the same, of a version before 1.3.0: the others and the container go on",
+        Both,
+        |t| poststart_goes_on(t),
+    ),
     must("runtime.hooks.poststop.failure", "a failed poststop hook: the others and `delete` go on", Both, poststop_fails),
     must("runtime.hooks.prestart.failure-cleans", "a failed prestart hook: destroyed, poststop hooks called", Both, |t| {
         cleans(t, 0)
