@@ -882,6 +882,40 @@ mod cgroup {
         fs::read_to_string(Path::new("/sys/fs/cgroup").join(controller).join(path).join(file)).ok()
     }
 
+    /// Every cgroup of the container, and whether it has the controller, as files of the host.
+    fn directories(place: &Place, controller: &str) -> Vec<(PathBuf, bool)> {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", place.read("pid"))).unwrap();
+        let own = groups.lines().filter(|line| line.contains("/codexrun-verbs-"));
+        let dir = |line: &str| {
+            let [_, names, path] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let mount = if names.is_empty() { "unified" } else { names };
+            (Path::new("/sys/fs/cgroup").join(mount).join(&path[1..]), names.split(',').any(|name| name == controller))
+        };
+        own.map(dir).collect()
+    }
+
+    #[test]
+    fn exec_puts_a_process_into_a_cgroup_below_the_containers() {
+        let Some(place) = limited("exec sleep 60") else { return };
+        let all = directories(&place, "pids");
+        if !all.iter().all(|(dir, _)| dir.exists()) || !all.iter().any(|(_, pids)| *pids) {
+            return eprintln!("skipped: needs cgroup version 1");
+        }
+        all.iter().for_each(|(dir, _)| fs::create_dir(dir.join("sub")).unwrap());
+        let seen = |words: &[&str]| {
+            let said = place.ok(&[&["exec"], words, &[ID, "cat", "/proc/self/cgroup"]].concat());
+            said.lines().filter(|line| line.ends_with("/sub")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!((seen(&[]).len(), seen(&["--cgroup", "/"]).len()), (0, 0));
+        assert_eq!(seen(&["--cgroup", "sub"]).len(), all.len());
+        let one = seen(&["--cgroup", "pids:/sub"]);
+        assert!(one.len() == 1 && one[0].contains(":pids:"), "{one:?}");
+        for (wrong, why) in [("..", "leads out of"), ("no/such", "No such file"), ("nosuch:/", "unknown controller `nosuch`")] {
+            place.fails(&["exec", "--cgroup", wrong, ID, "true"], 255, why);
+        }
+        all.iter().for_each(|(dir, _)| fs::remove_dir(dir.join("sub")).unwrap());
+    }
+
     #[test]
     fn a_paused_container_stands_still_until_it_is_resumed() {
         let Some(place) = limited("while :; do echo tick; sleep 0.01; done") else { return };
