@@ -29,10 +29,17 @@ pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
 
 /// runtime-spec 1.x only; what a later minor version adds is caught field by field.
 fn version(draft: &mut Draft, version: &str) {
+    if minor(version).is_none() {
+        draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification"));
+    }
+}
+
+/// The x of 1.x.y.
+pub(super) fn minor(version: &str) -> Option<u32> {
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
     match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(1)), Some(Ok(_)), Some(Ok(_))) => {}
-        _ => draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification")),
+        (Some(Ok(1)), Some(Ok(minor)), Some(Ok(_))) => Some(minor),
+        _ => None,
     }
 }
 
