@@ -5,11 +5,12 @@
 pub mod course;
 mod errno;
 pub mod judge;
+mod story;
 mod testimony;
 pub mod tracer;
 
 use crate::oci::{busybox, turn::Turn};
-use crate::report::{No, Verdict, fail, skip};
+use crate::report::{Verdict, fail, skip};
 use crate::runtime::{Column, Kind};
 use crate::scene::Stage;
 use course::{Course, Ground};
@@ -90,27 +91,27 @@ fn one(stage: &Stage, column: &Column, course: Course, kind: Harm, part: Part) -
 
 fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
     let end = if kind == Harm::Signals { End::Term } else { End::Payload };
-    let tracer = Tracer::new(&turn.column.runtime.path)?;
+    let path = &turn.column.runtime.path;
+    let (tracer, thorough) = (Tracer::new(path)?, Tracer::new(path)?.thorough());
     let ground = Ground::new(turn, course, end)?;
     let judge = Judge::new(course, ground.trial(&tracer, None, end)?)?;
     let all: Vec<(Call, Blow)> = judge.calls().iter().flat_map(|call| blows(*call, kind)).collect();
     let mine = all.iter().skip(part.nth).step_by(part.of);
     let (mut tried, mut missed, mut faults) = (0, 0, Vec::new());
     for (call, blow) in mine {
-        let strike = || -> Result<(bool, Option<String>), No> {
-            let trial = ground.trial(&tracer, Some((*call, *blow)), end)?;
-            let fault = judge.fault(*blow, &trial).map(|what| format!("{}: {what}", judge::blow(call, blow)));
-            Ok((trial.traced.struck, fault))
-        };
-        let (struck, fault) = strike()?;
+        let trial = ground.trial(&tracer, Some((*call, *blow)), end)?;
         tried += 1;
-        missed += usize::from(!struck);
-        if let Some(first) = fault {
-            // As elsewhere in the suite: what fails twice has failed, and what fails once is told.
-            match strike()?.1 {
-                Some(second) => faults.push(second),
-                None => eprintln!("inject: asked again, and well: {first}"),
-            }
+        missed += usize::from(!trial.traced.struck);
+        if let Some(what) = judge.fault(*call, *blow, &trial) {
+            // Once is enough, also if it never comes again: what happened to a payload by chance has happened.
+            let again = ground.trial(&thorough, Some((*call, *blow)), end)?;
+            let comes = judge.fault(*call, *blow, &again).unwrap_or("nothing is wrong".into());
+            faults.push(format!(
+                "{}: {what}\n{}a second time, with all that happened: {comes}\n{}",
+                judge::blow(call, blow),
+                trial.traced.story,
+                again.traced.story
+            ));
         }
     }
     let column = turn.column.name();

@@ -1,6 +1,7 @@
 //! Reading and writing the files of a cgroup.
 
 use crate::host::cgroup::Version;
+use crate::listing::again;
 use crate::plan::cgroup::Group;
 use oci_spec::runtime::LinuxResources;
 use std::fs::{self, File, OpenOptions};
@@ -25,7 +26,7 @@ impl Last {
             _ => OpenOptions::new().write(true).open(&path)?,
         };
         let (_, open) = self.0.insert((path, open));
-        match open.write(value.as_bytes())? {
+        match again(|| open.write(value.as_bytes()))? {
             n if n == value.len() => Ok(()),
             _ => Err(ErrorKind::WriteZero.into()),
         }

@@ -186,7 +186,7 @@ impl<'a> Launch<'a> {
         let hooks: Vec<&ChildHook> =
             plan.child.iter().filter_map(|s| if let Op::Hook(hook) = &s.op { Some(hook) } else { None }).collect();
         let state = |kind| match hooks.iter().any(|hook| hook.kind == kind) {
-            true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
+            true => file::memory(c"state").map(Some).map_err(for_hooks),
             false => Ok(None),
         };
         let sockets = |e| setup("make a socket", e);
@@ -233,7 +233,7 @@ impl<'a> Launch<'a> {
         for (state, status) in [(&states.creating, "creating"), (&states.created, "created")] {
             if let Some(state) = state {
                 let text = self.state(status, inside);
-                file::write_all(state.as_fd(), text.as_bytes()).map_err(|e| setup("write the state for hooks", e))?;
+                file::write_all(state.as_fd(), text.as_bytes()).map_err(for_hooks)?;
             }
         }
         Ok(())
@@ -476,6 +476,10 @@ fn write_pid(file: &Path, pid: Pid) -> Result<()> {
 /// A failure of the parent's own, before or beside the plan.
 pub(super) fn setup(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(fault::describe(errno))
+}
+
+fn for_hooks(errno: Errno) -> Error {
+    setup("write the state for hooks", errno).at("config.json: hooks")
 }
 
 pub(super) fn failed(step: &ParentStep, errno: Errno) -> Error {

@@ -1,6 +1,6 @@
 //! The mount API of Linux 5.2 and later, mount(2) only where it has no successor.
 
-use super::{Result, done, owned};
+use super::{Result, again, done, owned};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
@@ -64,14 +64,14 @@ impl MountAttr {
 pub fn clone_path(path: &CStr, recursive: u32, follow: bool) -> Result<OwnedFd> {
     let flags = CLONE | CLOEXEC | recursive | if follow { 0 } else { NOFOLLOW };
     // SAFETY: `path` is NUL-terminated and outlives the call.
-    owned(unsafe { libc::syscall(libc::SYS_open_tree, NOCWD, path.as_ptr(), flags) })
+    again(|| owned(unsafe { libc::syscall(libc::SYS_open_tree, NOCWD, path.as_ptr(), flags) }))
 }
 
 /// open_tree(2) with OPEN_TREE_CLONE of what `at` refers to.
 pub fn clone_fd(at: BorrowedFd, recursive: u32) -> Result<OwnedFd> {
     let flags = CLONE | CLOEXEC | EMPTY_PATH | recursive;
     // SAFETY: the empty string is NUL-terminated and static.
-    owned(unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) })
+    again(|| owned(unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) }))
 }
 
 /// open_tree_attr(2), Linux 6.15: [`clone_path`] and [`setattr`] in one call.
@@ -79,7 +79,7 @@ pub fn clone_path_attr(path: &CStr, recursive: u32, follow: bool, attr: &MountAt
     let flags = CLONE | CLOEXEC | recursive | if follow { 0 } else { NOFOLLOW };
     let size = size_of::<MountAttr>();
     // SAFETY: `path` is NUL-terminated, `attr` is a live struct mount_attr of the size given.
-    owned(unsafe { libc::syscall(OPEN_TREE_ATTR, NOCWD, path.as_ptr(), flags, ptr::from_ref(attr), size) })
+    again(|| owned(unsafe { libc::syscall(OPEN_TREE_ATTR, NOCWD, path.as_ptr(), flags, ptr::from_ref(attr), size) }))
 }
 
 /// Whether this kernel has open_tree_attr(2).
