@@ -36,7 +36,9 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
     (&[libc::SYS_recvfrom, libc::SYS_recvmsg], &[EINTR, ENOMEM, EMFILE]),
     (&[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait], &[EINTR, ENOMEM]),
     (&[libc::SYS_wait4, libc::SYS_waitid, libc::SYS_rt_sigtimedwait], &[EINTR]),
-    (&[libc::SYS_flock, libc::SYS_fcntl], &[EINTR, ENOLCK, EACCES, EMFILE]),
+    (&[libc::SYS_flock], &[EINTR, ENOLCK]),
+    // EINTR and ENOLCK are of the locks that fcntl(2) sets, and codexrun sets none.
+    (&[libc::SYS_fcntl], &[EPERM, EMFILE, EINVAL]),
     (
         &[libc::SYS_clone, libc::SYS_clone3, libc::SYS_fork, libc::SYS_vfork],
         &[EAGAIN, ENOMEM, ENOSPC, EPERM, EACCES, ENOSYS, EUSERS],

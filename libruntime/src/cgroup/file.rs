@@ -36,7 +36,8 @@ impl Last {
 /// A file of one line, in one read(2); without the newline.
 pub(super) fn line(dir: &Path, file: &str) -> Result<String> {
     let mut bytes = [0; 4096];
-    let n = File::open(dir.join(file))?.read(&mut bytes)?;
+    let mut file = File::open(dir.join(file))?;
+    let n = again(|| file.read(&mut bytes))?;
     Ok(String::from_utf8_lossy(&bytes[..n]).trim_end().to_owned())
 }
 

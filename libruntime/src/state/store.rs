@@ -5,6 +5,7 @@ use super::{ContainerId, Record};
 use crate::annotation::is_placeholder;
 use crate::host::in_initial_user_namespace;
 use crate::listing::entries;
+use crate::sys::{Errno, file};
 use crate::{Error, Result};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
@@ -215,10 +216,10 @@ fn hold(dir: &Path) -> Result<Held> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Gone),
         lock => lock.map_err(|e| failed("open", &path, &e))?,
     };
-    match lock.try_lock() {
+    match file::flock(lock.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
         Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Ok(Held::Elsewhere),
-        Err(fs::TryLockError::Error(e)) => return Err(failed("lock", &path, &e)),
+        Err(Errno::EWOULDBLOCK) => return Ok(Held::Elsewhere),
+        Err(e) => return Err(failed("lock", &path, &e.into())),
     }
     // The file may have been unlinked, and the directory made anew, while we waited: then this lock guards nothing.
     let held = lock.metadata().map_err(|e| failed("read", &path, &e))?;
