@@ -2,6 +2,7 @@
 
 use super::course::{Course, Trial};
 use super::errno::made_again;
+use super::fallback;
 use super::testimony::difference;
 use super::tracer::{Blow, Call, Traced};
 use crate::report::{No, fail};
@@ -85,6 +86,17 @@ impl Judge {
         {
             return self.noticed(trial).and_then(told);
         }
+        if matches!(blow, Blow::Refused(_)) && trial.said.is_some() && !fallback::is_known(call.nr) {
+            return told("ran without the call, and nobody has said why it may".into());
+        }
+        // A filter's EPERM is taken for the kernel's word about the path.
+        let blow = match blow {
+            Blow::Refused(Errno::EPERM) if call.nr == libc::SYS_faccessat2 && self.course.is_sandbox() => {
+                Blow::Fails(Errno::EACCES)
+            }
+            Blow::Refused(errno) => Blow::Fails(errno),
+            blow => blow,
+        };
         let said = trial.said.as_ref().map(|said| self.answered(said, blow));
         match (&said, blow) {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
@@ -149,7 +161,7 @@ impl Judge {
             // What cannot be reached is not granted.
             Blow::Fails(Errno::EACCES | Errno::ELOOP) => errno != "ok",
             // ENOSYS: nobody is left to answer, or whoever was to could not.
-            Blow::Fails(blow) => errno == format!("{blow:?}") || errno == "ENOSYS",
+            Blow::Fails(blow) | Blow::Refused(blow) => errno == format!("{blow:?}") || errno == "ENOSYS",
         };
         let undisturbed = |name: &str| self.undisturbed.iter().find(|line| line.split('\t').next() == Some(name)).cloned();
         let answer = |line: &String| match line.split('\t').collect::<Vec<_>>()[..] {
@@ -213,6 +225,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot protect codexrun's own file",
     "cannot learn ",
     "cannot block signals",
+    "cannot close inherited descriptors",
     "cannot listen for signals",
     "cannot look for signals",
     "cannot read a signal",
@@ -282,6 +295,7 @@ pub fn blow(call: &Call, blow: &Blow) -> String {
     let name = super::story::name(call.nr);
     let what = match blow {
         Blow::Fails(errno) => format!("{errno:?}"),
+        Blow::Refused(errno) => format!("{errno:?}, always"),
         Blow::Signal(signal) => signal.as_str().into(),
     };
     format!("process {}, {name} {}: {what}", call.process, call.nth)

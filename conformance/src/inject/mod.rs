@@ -4,6 +4,7 @@
 
 pub mod course;
 mod errno;
+mod fallback;
 pub mod judge;
 mod story;
 mod testimony;
@@ -16,6 +17,7 @@ use crate::scene::Stage;
 use course::{Course, Ground};
 use judge::Judge;
 use nix::sys::signal::Signal;
+use std::collections::HashSet;
 use std::fs;
 use std::str::FromStr;
 use tracer::{Blow, Call, End, Tracer};
@@ -44,19 +46,23 @@ impl FromStr for Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Harm {
     Failures,
+    Refusals,
     Signals,
 }
+
+const HARMS: [Harm; 3] = [Harm::Failures, Harm::Refusals, Harm::Signals];
 
 const SIGNALS: [Signal; 3] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT];
 
 /// The rows, as they are printed.
 pub fn rows() -> Vec<String> {
-    course::ALL.iter().flat_map(|c| [Harm::Failures, Harm::Signals].map(|k| row(*c, k))).collect()
+    course::ALL.iter().flat_map(|c| HARMS.map(|k| row(*c, k))).collect()
 }
 
 fn row(course: Course, kind: Harm) -> String {
     let what = match kind {
         Harm::Failures => "each call fails",
+        Harm::Refusals => "each call is refused throughout",
         Harm::Signals => "each moment is hit by a signal",
     };
     format!("inject: {}: {what}", course.name())
@@ -65,7 +71,7 @@ fn row(course: Course, kind: Harm) -> String {
 /// Plays one column; only codexrun's have anything to play.
 pub fn run_one(stage: &Stage, column: &Column, part: Part, wanted: &dyn Fn(&str) -> bool) {
     for course in course::ALL {
-        for kind in [Harm::Failures, Harm::Signals] {
+        for kind in HARMS {
             let row = row(course, kind);
             if wanted(&row) {
                 crate::told::say(&row, one(stage, column, course, kind, part));
@@ -95,7 +101,7 @@ fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
     let (tracer, thorough) = (Tracer::new(path)?, Tracer::new(path)?.thorough());
     let ground = Ground::new(turn, course, end)?;
     let judge = Judge::new(course, ground.trial(&tracer, None, end)?)?;
-    let all: Vec<(Call, Blow)> = judge.calls().iter().flat_map(|call| blows(*call, kind)).collect();
+    let all = blows(judge.calls(), kind);
     let mine = all.iter().skip(part.nth).step_by(part.of);
     let (mut tried, mut missed, mut faults) = (0, 0, Vec::new());
     for (call, blow) in mine {
@@ -125,9 +131,16 @@ fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
     if faults.is_empty() { Ok(()) } else { fail(row(course, kind), "all or nothing, and nothing left", faults.join("\n")) }
 }
 
-fn blows(call: Call, kind: Harm) -> Vec<(Call, Blow)> {
+fn blows(calls: &[Call], kind: Harm) -> Vec<(Call, Blow)> {
+    let each =
+        |blows: fn(Call) -> Vec<Blow>| calls.iter().flat_map(|call| blows(*call).into_iter().map(|blow| (*call, blow))).collect();
     match kind {
-        Harm::Failures => errno::plausible(call.nr).iter().map(|errno| (call, Blow::Fails(*errno))).collect(),
-        Harm::Signals => SIGNALS.iter().map(|signal| (call, Blow::Signal(*signal))).collect(),
+        Harm::Failures => each(|call| errno::plausible(call.nr).iter().map(|errno| Blow::Fails(*errno)).collect()),
+        Harm::Signals => each(|_| SIGNALS.map(Blow::Signal).into()),
+        Harm::Refusals => {
+            let mut seen = HashSet::new();
+            let first = calls.iter().filter(|call| fallback::is_refusable(call.nr) && seen.insert(call.nr));
+            first.flat_map(|call| fallback::REFUSALS.map(|errno| (*call, Blow::Refused(errno)))).collect()
+        }
     }
 }

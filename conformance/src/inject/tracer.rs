@@ -36,6 +36,8 @@ pub struct Call {
 pub enum Blow {
     /// The call is not made and fails.
     Fails(Errno),
+    /// Neither it is made nor any other of its number, by any process: an older kernel, an outer filter.
+    Refused(Errno),
     /// The process gets a signal before the call is made.
     Signal(Signal),
 }
@@ -346,22 +348,23 @@ impl Hunt<'_> {
     fn go_on(&self, pid: Pid, signal: Option<Signal>) -> nix::Result<()> {
         let tracee = self.tracees.get(&pid);
         let struck_soon = |call: Call| !self.struck && tracee.is_some_and(|t| t.process == call.process);
-        let matters = self.tracer.thorough
-            || self.strike.is_none_or(|(call, _)| struck_soon(call))
-            || tracee.is_some_and(|t| t.fails.is_some());
+        let everywhere = self.tracer.thorough || matches!(self.strike, Some((_, Blow::Refused(_))));
+        let matters =
+            everywhere || self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.fails.is_some());
         if matters { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }
     }
 
     /// Strikes when this is the spot.
     fn entered(&mut self, pid: Pid, call: Call) -> nix::Result<()> {
-        let Some((_, blow)) = self.strike.filter(|(wanted, _)| *wanted == call) else {
+        let here = |wanted: Call, blow| wanted == call || matches!(blow, Blow::Refused(_)) && wanted.nr == call.nr;
+        let Some((_, blow)) = self.strike.filter(|(wanted, blow)| here(*wanted, *blow)) else {
             return Ok(());
         };
         self.struck = true;
         self.story.tell(call.process, Seen::Struck);
         match blow {
             Blow::Signal(signal) => kill(pid, signal),
-            Blow::Fails(errno) => {
+            Blow::Fails(errno) | Blow::Refused(errno) => {
                 // Another call that does nothing, in its place; -1 would be a call that a seccomp filter may kill for.
                 let mut regs = ptrace::getregs(pid)?;
                 regs.orig_rax = libc::SYS_getpid.cast_unsigned();

@@ -391,7 +391,7 @@ impl<'a> Launch<'a> {
     /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
     fn console(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
         if self.plan.terminal && container.master.is_none() && !container.console_sent {
-            container.expect(Sync::Console, interrupt).map_err(|e| setup("receive the terminal", e))?;
+            container.expect(Sync::Console, interrupt).map_err(|e| setup("receive the terminal", e).at(terminal::PLACE))?;
         }
         let Some(master) = &container.master else { return Ok(()) };
         let Some(path) = &self.options.console_socket else {
