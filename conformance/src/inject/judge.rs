@@ -86,7 +86,7 @@ impl Judge {
         {
             return self.noticed(trial).and_then(told);
         }
-        if matches!(blow, Blow::Refused(_)) && trial.said.is_some() && !fallback::is_known(call.nr) {
+        if matches!(blow, Blow::Refused(_)) && trial.said.is_some() && traced.code == 0 && !fallback::is_known(call.nr) {
             return told("ran without the call, and nobody has said why it may".into());
         }
         // A filter's EPERM is taken for the kernel's word about the path.
@@ -256,13 +256,15 @@ fn says(errno: Errno, sentence: &str) -> bool {
 /// What is said beside the sentence of an end: warnings, and what a policy without namespaces gives up.
 const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: landlock; given up"];
 
+const NONE: &str = "no sentence";
+
 /// The one sentence that there is, or what is there instead.
 fn sentence(err: &str) -> Result<&str, &'static str> {
     let beside = |line: &&str| ASIDE.iter().any(|words| line.starts_with(words));
     let lines: Vec<&str> = err.lines().filter(|line| !beside(line)).collect();
     match lines[..] {
         [one] if one.starts_with("codexrun: ") => Ok(one),
-        [] => Err("no sentence"),
+        [] => Err(NONE),
         _ => Err("not one sentence"),
     }
 }
@@ -287,7 +289,7 @@ fn beside_us(code: i32, err: &str) -> bool {
     let segfault = 128 + libc::SIGSEGV;
     let theirs =
         ["memory allocation of", "Fatal glibc error", "cannot set %fs base address", "error while loading shared libraries"];
-    code == segfault && err.is_empty() || theirs.iter().any(|words| err.contains(words))
+    code == segfault && sentence(err) == Err(NONE) || theirs.iter().any(|words| err.contains(words))
 }
 
 /// A blow in words: `process 1, mount 17: ENOMEM`.

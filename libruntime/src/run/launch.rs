@@ -152,7 +152,8 @@ impl<'a> Launch<'a> {
             process::exit(1)
         };
         let Child { faults: fault_writer, states, agent, .. } = child;
-        let told = restored.map_err(|e| setup("restore the supplementary groups", e));
+        let told =
+            restored.map_err(|e| setup("restore the supplementary groups", e).at("config.json: process.user.additionalGids"));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.and_then(|agent| agent.message);
         container.broker = ours.broker;
