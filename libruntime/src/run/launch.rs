@@ -154,7 +154,8 @@ impl<'a> Launch<'a> {
             process::exit(1)
         };
         let Child { faults: fault_writer, states, agent, .. } = child;
-        let told = restored.map_err(|e| setup("restore the supplementary groups", e));
+        let told =
+            restored.map_err(|e| setup("restore the supplementary groups", e).at("config.json: process.user.additionalGids"));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.and_then(|agent| agent.message);
         container.broker = ours.broker;
@@ -188,7 +189,7 @@ impl<'a> Launch<'a> {
         let hooks: Vec<&ChildHook> =
             plan.child.iter().filter_map(|s| if let Op::Hook(hook) = &s.op { Some(hook) } else { None }).collect();
         let state = |kind| match hooks.iter().any(|hook| hook.kind == kind) {
-            true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
+            true => file::memory(c"state").map(Some).map_err(for_hooks),
             false => Ok(None),
         };
         let sockets = |e| setup("make a socket", e);
@@ -235,7 +236,7 @@ impl<'a> Launch<'a> {
         for (state, status) in [(&states.creating, "creating"), (&states.created, "created")] {
             if let Some(state) = state {
                 let text = self.state(status, inside);
-                file::write_all(state.as_fd(), text.as_bytes()).map_err(|e| setup("write the state for hooks", e))?;
+                file::write_all(state.as_fd(), text.as_bytes()).map_err(for_hooks)?;
             }
         }
         Ok(())
@@ -393,7 +394,7 @@ impl<'a> Launch<'a> {
     /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
     fn console(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
         if self.plan.terminal && container.master.is_none() && !container.console_sent {
-            container.expect(Sync::Console, interrupt).map_err(|e| setup("receive the terminal", e))?;
+            container.expect(Sync::Console, interrupt).map_err(|e| setup("receive the terminal", e).at(terminal::PLACE))?;
         }
         let Some(master) = &container.master else { return Ok(()) };
         let Some(path) = &self.options.console_socket else {
@@ -478,6 +479,10 @@ fn write_pid(file: &Path, pid: Pid) -> Result<()> {
 /// A failure of the parent's own, before or beside the plan.
 pub(super) fn setup(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(fault::describe(errno))
+}
+
+fn for_hooks(errno: Errno) -> Error {
+    setup("write the state for hooks", errno).at("config.json: hooks")
 }
 
 pub(super) fn failed(step: &ParentStep, errno: Errno) -> Error {
