@@ -245,7 +245,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
 /// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the
 /// first does is a step of the plan.
 fn is_placed(call: Call, sentence: &str) -> bool {
-    let step = sentence.starts_with("codexrun: config.json: ") || sentence.starts_with("codexrun: exec: \"");
+    let step = sentence.starts_with("codexrun: error: config.json: ") || sentence.starts_with("codexrun: error: exec: \"");
     let path = || sentence.split_whitespace().any(|word| word.trim_start_matches('`').starts_with('/'));
     step || call.process == 0 && (path() || BESIDE_THE_PLAN.iter().any(|words| sentence.contains(words)))
 }
@@ -341,11 +341,11 @@ mod tests {
     #[test]
     fn a_sentence_has_a_place_unless_codexrun_speaks_of_itself() {
         let by = |process, sentence| is_placed(Call { process, nr: 0, nth: 0 }, sentence);
-        assert!(by(1, "codexrun: config.json: mounts[3]: cannot bind /a → /b: EIO"));
-        assert!(by(1, "codexrun: exec: \"sh\": EIO"));
-        assert!(by(0, "codexrun: cannot write `/run/x`: EIO") && !by(1, "codexrun: cannot write `/run/x`: EIO"));
-        assert!(by(0, "codexrun: cannot block signals: EIO") && !by(1, "codexrun: cannot block signals: EIO"));
-        assert!(!by(0, "codexrun: cannot make the process: EIO"));
+        assert!(by(1, "codexrun: error: config.json: mounts[3]: cannot bind /a → /b: EIO"));
+        assert!(by(1, "codexrun: error: exec: \"sh\": EIO"));
+        assert!(by(0, "codexrun: error: cannot write `/run/x`: EIO") && !by(1, "codexrun: error: cannot write `/run/x`: EIO"));
+        assert!(by(0, "codexrun: error: cannot block signals: EIO") && !by(1, "codexrun: error: cannot block signals: EIO"));
+        assert!(!by(0, "codexrun: error: cannot make the process: EIO"));
     }
 
     #[test]
