@@ -57,6 +57,18 @@ pub const ALL: &[&str] = &[
     ISOLATION,
     LOST,
 ];
+/// The values that an annotation may have; `None`: any.
+pub fn values(key: &str) -> Option<&'static [&'static str]> {
+    match key {
+        INIT => Some(&["reaper"]),
+        DIE_WITH_PARENT | UNIX_DATAGRAMS => Some(&["true"]),
+        RESOLVE => Some(&["nofollow"]),
+        STDIO_SOCKETS => Some(&["connected", STDIO_INTERNET]),
+        ISOLATION => Some(&["landlock"]),
+        _ => None,
+    }
+}
+
 /// runc's and crun's: what stands behind it is a property of the unit that systemd makes, the value in GVariant's text form.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 /// The prefix of all that are codexrun's.

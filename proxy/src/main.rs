@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod body;
 mod client;
 mod dial;
 mod http;

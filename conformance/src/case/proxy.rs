@@ -178,7 +178,7 @@ fn piped(play: &Play) -> Verdict {
 fn no_pattern(play: &Play) -> Verdict {
     let ran = play.column.run(&play.scene, &job(play, &["--allow-domain", "*"], "echo started"))?;
     let said: Vec<&str> = ran.err.lines().collect();
-    let once = matches!(said[..], [one] if one.starts_with("codexrun: `*` is no domain"));
+    let once = matches!(said[..], [one] if one.starts_with("codexrun: error: `*` is no domain"));
     ran.must("exit 1, and one sentence about `*`", ran.code == 1 && once && ran.out.is_empty())
 }
 
