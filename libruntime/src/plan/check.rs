@@ -66,10 +66,11 @@ fn annotations(draft: &mut Draft, spec: &Spec) {
     ours.sort();
     for (key, value) in ours {
         let place = format!("annotations[{key}]");
+        let values = annotation::values(key);
         if !annotation::ALL.contains(&key.as_str()) {
             draft.refuse(place, format!("is not known; known are {}", annotation::ALL.join(", ")));
-        } else if let Some(only) = annotation::only(key).filter(|only| only != value) {
-            draft.refuse(place, format!("`{value}` is not `{only}`"));
+        } else if !values.is_empty() && !values.contains(&value.as_str()) {
+            draft.refuse(place, format!("`{value}` is not `{}`", values.join("` or `")));
         }
     }
 }
