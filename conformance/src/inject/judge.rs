@@ -16,8 +16,12 @@ const LOST: &str = "what the container says, and it is lost";
 /// What the broker says to the connections that it is asked for.
 const ANSWERS: [&str; 2] = ["granted\tok\t", "shut\tEPERM\t"];
 
-/// Why a policy's sockets, or its rules, are refused.
-const NEVER: [&str; 2] = ["cannot be granted here: nobody may answer for a filter", "this kernel has no Landlock"];
+/// Why a policy's sockets, its rules, or a bundle without a mount namespace are refused.
+const NEVER: [&str; 3] = [
+    "cannot be granted here: nobody may answer for a filter",
+    "this kernel has no Landlock",
+    "to what is attached nowhere itself",
+];
 
 /// Where root's containers are known.
 const RECORDS: &str = "/run/codexrun";

@@ -5,6 +5,7 @@ mod apparmor;
 mod boot;
 mod cpio;
 mod device;
+pub mod doc;
 mod group;
 mod image;
 pub mod inside;

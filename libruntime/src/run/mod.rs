@@ -24,6 +24,7 @@ mod netlink;
 mod op;
 mod own;
 mod read;
+mod readings;
 mod start;
 mod terminal;
 
