@@ -57,7 +57,7 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => {
-                faults.extend(super::number::missing(file, &text, &spec));
+                faults.extend(super::required::missing(file, &text, &spec));
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,

@@ -56,7 +56,7 @@ fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
     let mut unknown = Vec::new();
     let text = &*respelt(text);
     let spec = deserialize(text, |path| unknown.push(path.to_string())).map_err(|e| malformed(file, &e, text, 0).0)?;
-    match super::number::missing(file, text, &spec).into_iter().next() {
+    match super::required::missing(file, text, &spec).into_iter().next() {
         Some(fault) => Err(fault.error),
         None => Ok((spec, unknown)),
     }
@@ -192,6 +192,30 @@ mod tests {
         for numbered in [r#""type":"p""#, r#""type":"c","major":8,"minor":0"#] {
             assert!(with(numbered).contains("root: missing"), "{numbered}");
         }
+    }
+
+    #[test]
+    fn what_is_required_and_left_out_is_refused_by_its_place() {
+        let linux = |what: &str| format!(r#""linux":{{{what}}}"#);
+        let resources = |what: &str| linux(&format!(r#""resources":{{{what}}}"#));
+        let process = |what: &str| format!(r#""process":{{"user":{{"uid":0,"gid":0}},"cwd":"/",{what}}}"#);
+        for (place, what) in [
+            ("process.consoleSize.width", process(r#""consoleSize":{"height":3}"#)),
+            ("process.ioPriority.class", process(r#""ioPriority":{"priority":1}"#)),
+            ("process.rlimits[0].hard", process(r#""rlimits":[{"type":"RLIMIT_CORE","soft":0}]"#)),
+            ("linux.uidMappings[0].hostID", linux(r#""uidMappings":[{"containerID":0,"size":1}]"#)),
+            ("linux.resources.devices[1].allow", resources(r#""devices":[{"allow":false},{"access":"rwm"}]"#)),
+            ("linux.resources.hugepageLimits[0].limit", resources(r#""hugepageLimits":[{"pageSize":"2MB"}]"#)),
+            (
+                "linux.resources.blockIO.throttleReadBpsDevice[0].rate",
+                resources(r#""blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0}]}"#),
+            ),
+        ] {
+            let said = refusal(&format!(r#"{{"ociVersion":"1.3.0",{what}}}"#));
+            assert!(said.starts_with(&format!("DIR/config.json: {place}: missing")), "{said}");
+        }
+        let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
+        assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
     }
 
     #[test]

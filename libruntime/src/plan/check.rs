@@ -29,9 +29,8 @@ pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
 
 /// runtime-spec 1.x only; what a later minor version adds is caught field by field.
 fn version(draft: &mut Draft, version: &str) {
-    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(1)), Some(Ok(_)), Some(Ok(_))) => {}
+    match semver::Version::parse(version) {
+        Ok(semver::Version { major: 1, .. }) => {}
         _ => draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification")),
     }
 }
