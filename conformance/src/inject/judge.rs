@@ -206,7 +206,7 @@ fn sentence(err: &str) -> Result<&str, &'static str> {
     let beside = |line: &&str| ASIDE.iter().any(|words| line.starts_with(words));
     let lines: Vec<&str> = err.lines().filter(|line| !beside(line)).collect();
     match lines[..] {
-        [one] if one.starts_with("codexrun: ") => Ok(one),
+        [one] if one.starts_with("codexrun: error: ") => Ok(one),
         [] => Err("no sentence"),
         _ => Err("not one sentence"),
     }

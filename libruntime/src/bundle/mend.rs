@@ -115,7 +115,7 @@ fn missing(said: &str) -> Option<&str> {
 }
 
 /// The bytes of the value at the end of these steps, of a text that is JSON.
-fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
+pub(super) fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
     let mut at = blank(text, 0);
     for step in steps {
         at = blank(text, at + 1);

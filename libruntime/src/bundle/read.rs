@@ -91,10 +91,27 @@ pub(super) fn respelt(text: &[u8]) -> Cow<'_, [u8]> {
             json = json.replace(right, theirs).into();
         }
     }
-    match json {
-        Cow::Borrowed(_) => text.into(),
-        Cow::Owned(json) => json.into_bytes().into(),
+    let text = match json {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(json) => Cow::Owned(json.into_bytes()),
+    };
+    without_empty_lists(text)
+}
+
+/// `process.execCPUAffinity` has a list that is omitted or empty (config.md); `oci_spec` knows the first only.
+fn without_empty_lists(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let there = std::str::from_utf8(&text).is_ok_and(|text| text.contains("\"execCPUAffinity\""));
+    if !there || serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err() {
+        return text;
     }
+    let mut text = text.into_owned();
+    for list in ["initial", "final"] {
+        let steps = ["process", "execCPUAffinity", list].map(|name| locate::Step::Key(name.to_owned()));
+        if let Some(span) = super::mend::span(&text, &steps).filter(|span| &text[span.clone()] == b"\"\"") {
+            text.splice(span, *b"null");
+        }
+    }
+    text.into()
 }
 
 /// The reason, and the way to the value that it is about. The text has so many bytes more in that line than the file.
@@ -216,6 +233,21 @@ mod tests {
         }
         let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
+    }
+
+    #[test]
+    fn an_empty_list_of_cpus_is_none() {
+        let affinity = |list: &str| {
+            let json = format!(
+                r#"{{"ociVersion":"1.3.0","process":{{"user":{{"uid":0,"gid":0}},"cwd":"/","execCPUAffinity":{list}}}}}"#
+            );
+            let spec = deserialize(&respelt(json.as_bytes()), |_| {})?;
+            let affinity = spec.process().as_ref().and_then(|p| p.exec_cpu_affinity().clone()).unwrap();
+            Ok::<_, serde_json::Error>((affinity.initial().clone(), affinity.cpu_affinity_final().clone()))
+        };
+        assert_eq!(affinity(r#"{"initial" : "", "final":""}"#).unwrap(), (None, None));
+        assert_eq!(affinity(r#"{"initial": "0-1", "final":""}"#).unwrap(), (Some("0-1".into()), None));
+        assert!(affinity(r#"{"initial": "x"}"#).is_err());
     }
 
     #[test]

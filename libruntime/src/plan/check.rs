@@ -29,10 +29,15 @@ pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
 
 /// runtime-spec 1.x only; what a later minor version adds is caught field by field.
 fn version(draft: &mut Draft, version: &str) {
-    match semver::Version::parse(version) {
-        Ok(semver::Version { major: 1, .. }) => {}
-        _ => draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification")),
+    if minor(version).is_none() {
+        draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification"));
     }
+}
+
+/// The x of 1.x.y (semver.org).
+pub(super) fn minor(version: &str) -> Option<u64> {
+    let version = semver::Version::parse(version).ok()?;
+    (version.major == 1).then_some(version.minor)
 }
 
 pub(super) fn process(draft: &mut Draft, p: &Process) {

@@ -206,7 +206,9 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
 
 /// The mappings that the kernel would take none of the list for (user_namespaces(7)), and why.
 pub(super) fn faulty(list: &[LinuxIdMapping]) -> Vec<(usize, String)> {
-    let ranges = |m: &LinuxIdMapping| [m.container_id(), m.host_id()].map(|first| (u64::from(first), u64::from(first) + u64::from(m.size())));
+    let ranges = |m: &LinuxIdMapping| {
+        [m.container_id(), m.host_id()].map(|first| (u64::from(first), u64::from(first) + u64::from(m.size())))
+    };
     let overlap = |a: (u64, u64), b: (u64, u64)| a.0 < b.1 && b.0 < a.1;
     let why = |(i, one): (usize, &LinuxIdMapping)| {
         if one.size() == 0 {

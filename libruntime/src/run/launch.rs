@@ -49,6 +49,8 @@ pub(super) struct Joined<'a> {
     pub root: Option<BorrowedFd<'a>>,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
+    /// The caller has named it: where that cannot be entered, no other will do.
+    pub placed: bool,
     /// Where its broker of Unix sockets is reached.
     pub door: Option<&'a Path>,
 }
@@ -137,7 +139,7 @@ impl<'a> Launch<'a> {
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
         let doors = door::open(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
-        let init = self.joined.map(|joined| joined.init);
+        let init = self.joined.filter(|joined| !joined.placed).map(|joined| joined.init);
         let entered = cgroup.filter(|_| self.plan.child.iter().any(|step| step.op == Op::EnterCgroup));
         let mut entry = entered.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
         let unified = entry.unified.take();
@@ -407,7 +409,7 @@ impl<'a> Launch<'a> {
     pub(super) fn poststop(&self, pid: Pid) {
         for step in &self.plan.after {
             if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
-                hook::run_each(&step.origin, hooks, &self.state("stopped", pid)).iter().for_each(Error::warn);
+                hook::run_poststop(hooks, &self.state("stopped", pid));
             }
         }
     }
