@@ -13,7 +13,7 @@ use libruntime::policy::domain::Domains;
 use libruntime::policy::isolation::{Clause, Isolation};
 use libruntime::policy::parse::{self, Base, Parsed};
 use libruntime::policy::view::View;
-use libruntime::policy::{self, Policy};
+use libruntime::policy::{self, FileSystem, Policy};
 use libruntime::{Error, Result};
 use std::ffi::OsString;
 use std::io::Write;
@@ -168,6 +168,10 @@ impl Make {
 
     fn proc(&self, policy: &Policy, reach: Reach) -> Result<compile::Proc> {
         match self.proc {
+            // Full access has the host's as it is.
+            None if policy.network == policy::Network::Enabled && !matches!(policy.file_system, FileSystem::Restricted(_)) => {
+                Ok(compile::Proc::Fresh)
+            }
             None if reach == Reach::OuterProc && policy.choices.accepts(Clause::Processes) => Ok(compile::Proc::Outer),
             None if reach == Reach::OuterProc => Err(covered()),
             None | Some(Proc::Fresh) => Ok(compile::Proc::Fresh),

@@ -57,15 +57,16 @@ pub const ALL: &[&str] = &[
     ISOLATION,
     LOST,
 ];
-/// The values that an annotation may have; `None`: any.
-pub fn values(key: &str) -> Option<&'static [&'static str]> {
+
+/// The values that an annotation may have; none: any.
+pub fn values(key: &str) -> &'static [&'static str] {
     match key {
-        INIT => Some(&["reaper"]),
-        DIE_WITH_PARENT | UNIX_DATAGRAMS => Some(&["true"]),
-        RESOLVE => Some(&["nofollow"]),
-        STDIO_SOCKETS => Some(&["connected", STDIO_INTERNET]),
-        ISOLATION => Some(&["landlock"]),
-        _ => None,
+        INIT => &["reaper"],
+        DIE_WITH_PARENT | UNIX_DATAGRAMS => &["true"],
+        RESOLVE => &["nofollow"],
+        STDIO_SOCKETS => &["connected", STDIO_INTERNET],
+        ISOLATION => &["landlock"],
+        _ => &[],
     }
 }
 

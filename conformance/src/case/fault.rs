@@ -272,6 +272,7 @@ fn outer_proc(play: &Play) -> Verdict {
         "exit 1 and the remedies",
         auto.code == 1 && auto.err.contains("`--proc outer`") && auto.err.contains("`--accept-loss processes`"),
     )?;
+    inside("--isolation auto --policy danger-full-access")?.code_is(0)?;
     let auto = inside("--isolation auto --accept-loss processes")?;
     auto.must("namespaces, and what is lost", auto.code == 0 && auto.err.contains("isolation: namespaces; given up: processes"))
 }

@@ -68,7 +68,7 @@ fn mappings(linux: &mut Value, most: bool) {
     MAPPINGS.iter().for_each(|name| linux[*name] = all.clone());
 }
 
-/// Of ours those mean most that are set to their first value.
+/// Of ours those mean most that are set to their one value.
 fn annotations(json: &mut Value, faults: &[&str], most: bool) {
     let keys = annotation::ALL.iter().filter(|key| faults.iter().any(|path| speaks_of(path, key)));
     if !json["annotations"].is_object() {
@@ -76,7 +76,7 @@ fn annotations(json: &mut Value, faults: &[&str], most: bool) {
     }
     let Some(all) = json["annotations"].as_object_mut() else { return };
     for key in keys {
-        match annotation::values(key).and_then(|known| known.first()).filter(|_| most) {
+        match annotation::values(key).first().filter(|_| most) {
             Some(value) => drop(all.insert((*key).to_owned(), (*value).into())),
             None => drop(all.remove(*key)),
         }
