@@ -77,7 +77,7 @@ fn mounts(place: &Place) -> Verdict {
     let sandbox = turn.launch(&["sandbox", "--policy", "read-only", "--", "/bin/echo", "ran"]);
     let argv = [&script.map(str::to_string)[..], &[dir], &sandbox.argv].concat();
     let ran = Launch { argv, ..sandbox }.run(&turn.column.actor)?;
-    let said = ran.err.starts_with("codexrun: ") && ran.err.lines().count() == 1 && ran.err.contains("No space left");
+    let said = ran.err.starts_with("codexrun: error: ") && ran.err.lines().count() == 1 && ran.err.contains("No space left");
     ran.must("exit 1, and a sentence that says ENOSPC", ran.code == 1 && ran.out.is_empty() && said)
 }
 

@@ -97,6 +97,9 @@ pub struct Options {
     pub record: bool,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
+    /// Variables that the process gets above its own, which tell it of listening sockets among them (sd_listen_fds(3)).
+    #[serde(default)]
+    pub listen: Vec<String>,
     /// The container's name, for its cgroup when the spec has no path for it.
     pub id: Option<String>,
     /// No cgroup is made, and none of its limits can be had (`--cgroup-manager disabled`).

@@ -194,7 +194,8 @@ impl fmt::Display for ParentOp {
             ParentOp::Tell(sync) => write!(f, "tell {sync}"),
             ParentOp::Hooks(kind, hooks) => {
                 write!(f, "run {}", kind.name())?;
-                hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
+                hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))?;
+                if hooks.iter().all(|h| h.fatal) { Ok(()) } else { write!(f, "; a failure is a warning") }
             }
             ParentOp::Resctrl(group) => group.fmt(f),
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),

@@ -49,6 +49,8 @@ pub(super) struct Joined<'a> {
     pub root: Option<BorrowedFd<'a>>,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
+    /// The caller has named it: where that cannot be entered, no other will do.
+    pub placed: bool,
     /// Where its broker of Unix sockets is reached.
     pub door: Option<&'a Path>,
 }
@@ -137,7 +139,7 @@ impl<'a> Launch<'a> {
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
         let doors = door::open(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
-        let init = self.joined.map(|joined| joined.init);
+        let init = self.joined.filter(|joined| !joined.placed).map(|joined| joined.init);
         let entered = cgroup.filter(|_| self.plan.child.iter().any(|step| step.op == Op::EnterCgroup));
         let mut entry = entered.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
         let unified = entry.unified.take();
@@ -152,7 +154,8 @@ impl<'a> Launch<'a> {
             process::exit(1)
         };
         let Child { faults: fault_writer, states, agent, .. } = child;
-        let told = restored.map_err(|e| setup("restore the supplementary groups", e));
+        let told =
+            restored.map_err(|e| setup("restore the supplementary groups", e).at("config.json: process.user.additionalGids"));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.and_then(|agent| agent.message);
         container.broker = ours.broker;
@@ -186,7 +189,7 @@ impl<'a> Launch<'a> {
         let hooks: Vec<&ChildHook> =
             plan.child.iter().filter_map(|s| if let Op::Hook(hook) = &s.op { Some(hook) } else { None }).collect();
         let state = |kind| match hooks.iter().any(|hook| hook.kind == kind) {
-            true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
+            true => file::memory(c"state").map(Some).map_err(for_hooks),
             false => Ok(None),
         };
         let sockets = |e| setup("make a socket", e);
@@ -233,7 +236,7 @@ impl<'a> Launch<'a> {
         for (state, status) in [(&states.creating, "creating"), (&states.created, "created")] {
             if let Some(state) = state {
                 let text = self.state(status, inside);
-                file::write_all(state.as_fd(), text.as_bytes()).map_err(|e| setup("write the state for hooks", e))?;
+                file::write_all(state.as_fd(), text.as_bytes()).map_err(for_hooks)?;
             }
         }
         Ok(())
@@ -386,7 +389,7 @@ impl<'a> Launch<'a> {
 
     /// Its master has come from the child, who waits.
     fn terminal(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
-        let master = container.master.take().ok_or_else(|| setup("receive the terminal", Errno::EPROTO))?;
+        let master = container.master.take().ok_or_else(|| setup("receive the terminal", Errno::EPROTO).at(terminal::PLACE))?;
         match &self.options.console_socket {
             Some(path) => console::send(path, master.as_fd(), interrupt),
             None => {
@@ -401,7 +404,7 @@ impl<'a> Launch<'a> {
     pub(super) fn poststop(&self, pid: Pid) {
         for step in &self.plan.after {
             if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
-                hook::run_each(&step.origin, hooks, &self.state("stopped", pid)).iter().for_each(Error::warn);
+                hook::run_poststop(hooks, &self.state("stopped", pid));
             }
         }
     }
@@ -470,6 +473,10 @@ fn write_pid(file: &Path, pid: Pid) -> Result<()> {
 /// A failure of the parent's own, before or beside the plan.
 pub(super) fn setup(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(fault::describe(errno))
+}
+
+fn for_hooks(errno: Errno) -> Error {
+    setup("write the state for hooks", errno).at("config.json: hooks")
 }
 
 pub(super) fn failed(step: &ParentStep, errno: Errno) -> Error {

@@ -1,6 +1,6 @@
 //! Sockets that std cannot make: ones that do not wait, ones that are connected in two halves, and ones whose connect(2) gives up.
 
-use super::{Errno, Result, check, done, owned};
+use super::{Errno, Result, again, check, done, owned};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -63,7 +63,9 @@ pub fn unix(path: &Path, patience: Option<Duration>) -> Result<OwnedFd> {
     }
     let size = size_of_val(&address) as libc::socklen_t;
     // SAFETY: `address` is a live sockaddr_un, and as long as said; its path ends with a zero byte.
-    done(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) }.into())?;
+    let once = || done(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) }.into());
+    // With a time limit SIGCONT interrupts it without any handler (signal(7)).
+    again(once)?;
     Ok(socket)
 }
 
