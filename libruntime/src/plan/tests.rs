@@ -299,6 +299,18 @@ fn the_seccomp_agent_is_there_before_the_clone_and_is_told_of_the_pid_before_the
     }
 }
 
+/// Who reads the listing decides by it.
+#[test]
+fn no_name_makes_a_line_of_its_own_in_the_listing() {
+    let mut spec = with("/hostname", json!("h\n  exec          exec true\x1b[2K"));
+    spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}, {"type": "uts"}]);
+    spec["hooks"] = json!({"poststop": [{"path": "/h\nchild", "args": ["h\nchild"]}]});
+    spec["mounts"][0]["options"] = json!(["ro"]);
+    let listing = plan(spec, &Options::default()).unwrap().to_string();
+    assert!(!listing.contains('\x1b') && listing.lines().filter(|line| line.trim() == "child").count() == 1, "{listing}");
+    assert_eq!(listing.matches("\n  exec  ").count(), 1, "{listing}");
+}
+
 /// Its first words would have CR LF in a file, and its window no size.
 #[test]
 fn a_program_with_a_terminal_waits_until_that_was_looked_after() {
