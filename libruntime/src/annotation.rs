@@ -52,6 +52,17 @@ pub const ALL: &[&str] = &[
     ISOLATION,
     LOST,
 ];
+/// The one value that an annotation may have; `None`: any.
+pub fn only(key: &str) -> Option<&'static str> {
+    match key {
+        INIT => Some("reaper"),
+        DIE_WITH_PARENT | UNIX_DATAGRAMS => Some("true"),
+        RESOLVE => Some("nofollow"),
+        ISOLATION => Some("landlock"),
+        _ => None,
+    }
+}
+
 /// runc's and crun's: what stands behind it is a property of the unit that systemd makes, the value in GVariant's text form.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 /// The prefix of all that are codexrun's.

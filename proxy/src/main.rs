@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod body;
 mod client;
 mod dial;
 mod http;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     match gate(std::env::args().skip(1)).and_then(|gate| serve(Arc::new(gate))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            eprintln!("codexrun: {sentence}");
+            eprintln!("codexrun: error: {sentence}");
             ExitCode::FAILURE
         }
     }

@@ -18,8 +18,12 @@ const LOST: &str = "what the container says, and it is lost";
 /// What the broker says to the connections that it is asked for.
 const ANSWERS: [&str; 2] = ["granted\tok\t", "shut\tEPERM\t"];
 
-/// Why a policy's sockets, or its rules, are refused.
-const NEVER: [&str; 2] = ["cannot be granted here: nobody may answer for a filter", "this kernel has no Landlock"];
+/// Why a policy's sockets, its rules, or a bundle without a mount namespace are refused.
+const NEVER: [&str; 3] = [
+    "cannot be granted here: nobody may answer for a filter",
+    "this kernel has no Landlock",
+    "to what is attached nowhere itself",
+];
 
 /// Where root's containers are known.
 const RECORDS: &str = "/run/codexrun";
@@ -241,7 +245,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
 /// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the
 /// first does is a step of the plan.
 fn is_placed(call: Call, sentence: &str) -> bool {
-    let step = sentence.starts_with("codexrun: config.json: ") || sentence.starts_with("codexrun: exec: \"");
+    let step = sentence.starts_with("codexrun: error: config.json: ") || sentence.starts_with("codexrun: error: exec: \"");
     let path = || sentence.split_whitespace().any(|word| word.trim_start_matches('`').starts_with('/'));
     step || call.process == 0 && (path() || BESIDE_THE_PLAN.iter().any(|words| sentence.contains(words)))
 }
@@ -263,7 +267,7 @@ fn sentence(err: &str) -> Result<&str, &'static str> {
     let beside = |line: &&str| ASIDE.iter().any(|words| line.starts_with(words));
     let lines: Vec<&str> = err.lines().filter(|line| !beside(line)).collect();
     match lines[..] {
-        [one] if one.starts_with("codexrun: ") => Ok(one),
+        [one] if one.starts_with("codexrun: error: ") => Ok(one),
         [] => Err(NONE),
         _ => Err("not one sentence"),
     }
@@ -337,11 +341,11 @@ mod tests {
     #[test]
     fn a_sentence_has_a_place_unless_codexrun_speaks_of_itself() {
         let by = |process, sentence| is_placed(Call { process, nr: 0, nth: 0 }, sentence);
-        assert!(by(1, "codexrun: config.json: mounts[3]: cannot bind /a → /b: EIO"));
-        assert!(by(1, "codexrun: exec: \"sh\": EIO"));
-        assert!(by(0, "codexrun: cannot write `/run/x`: EIO") && !by(1, "codexrun: cannot write `/run/x`: EIO"));
-        assert!(by(0, "codexrun: cannot block signals: EIO") && !by(1, "codexrun: cannot block signals: EIO"));
-        assert!(!by(0, "codexrun: cannot make the process: EIO"));
+        assert!(by(1, "codexrun: error: config.json: mounts[3]: cannot bind /a → /b: EIO"));
+        assert!(by(1, "codexrun: error: exec: \"sh\": EIO"));
+        assert!(by(0, "codexrun: error: cannot write `/run/x`: EIO") && !by(1, "codexrun: error: cannot write `/run/x`: EIO"));
+        assert!(by(0, "codexrun: error: cannot block signals: EIO") && !by(1, "codexrun: error: cannot block signals: EIO"));
+        assert!(!by(0, "codexrun: error: cannot make the process: EIO"));
     }
 
     #[test]

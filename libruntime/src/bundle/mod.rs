@@ -2,6 +2,7 @@
 
 mod locate;
 mod mend;
+mod number;
 mod read;
 mod write;
 

@@ -55,8 +55,11 @@ fn cause(e: &std::io::Error) -> String {
 fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
     let mut unknown = Vec::new();
     let text = &*respelt(text);
-    let spec = deserialize(text, |path| unknown.push(path.to_string()));
-    spec.map(|spec| (spec, unknown)).map_err(|e| malformed(file, &e, text, 0).0)
+    let spec = deserialize(text, |path| unknown.push(path.to_string())).map_err(|e| malformed(file, &e, text, 0).0)?;
+    match super::number::missing(file, text, &spec).into_iter().next() {
+        Some(fault) => Err(fault.error),
+        None => Ok((spec, unknown)),
+    }
 }
 
 /// The one place where a spec is read: each other kind of deserializer would be another copy of every type's code in memory.
@@ -174,6 +177,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let said = Bundle::read(dir.path()).unwrap_err().to_string();
         assert!(said.contains("config.json: cannot be read: no such file or directory"), "{said}");
+    }
+
+    #[test]
+    fn a_device_without_a_number_is_refused_and_a_pipe_is_not() {
+        let with =
+            |device: &str| refusal(&format!(r#"{{"ociVersion":"1.3.0","linux":{{"devices":[{{"path":"/dev/x",{device}}}]}}}}"#));
+        for (device, place) in
+            [(r#""type":"c""#, "major"), (r#""type":"b","major":8"#, "minor"), (r#""type":"u","minor":8"#, "major")]
+        {
+            let said = with(device);
+            assert!(said.starts_with(&format!("DIR/config.json: linux.devices[0].{place}: missing")), "{said}");
+        }
+        for numbered in [r#""type":"p""#, r#""type":"c","major":8,"minor":0"#] {
+            assert!(with(numbered).contains("root: missing"), "{numbered}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn exec(draft: &mut Draft, process: &Process) {
 /// The environment, each variable once and without an empty `HOME`. Engines leave that one to the runtime, as runc and crun set it;
 /// what a policy says of the environment is all of it.
 fn home(draft: &mut Draft, process: &Process) -> Vec<String> {
-    let env = once(process.env().clone().unwrap_or_default());
+    let env = once(process.env().iter().flatten().chain(&draft.options.listen).cloned().collect());
     if draft.init || env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
         return env;
     }

@@ -1,5 +1,6 @@
 //! Every field that is not applied is refused by name; what is applied shows in the listing.
 
+use super::op::{ParentOp, Sync};
 use super::{Op, Options, Plan};
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
@@ -253,6 +254,23 @@ fn the_seccomp_agent_is_there_before_the_clone_and_is_told_of_the_pid_before_the
         let told = ["write what the seccomp agent is told", "tell seccomp agent", "wait for ready"];
         order(parent, &[&["connect to the seccomp agent at /agent", "clone", "run prestart /hook"][..], &told].concat());
         order(inside, &[&["wait for hooked", "wait for seccomp agent"][..], &child].concat());
+    }
+}
+
+/// Its first words would have CR LF in a file, and its window no size.
+#[test]
+fn a_program_with_a_terminal_waits_until_that_was_looked_after() {
+    let mut spec = with("/mounts/-", json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts"}));
+    spec["process"]["terminal"] = json!(true);
+    for record in [false, true] {
+        let plan = plan(spec.clone(), &Options { record, ..Options::default() }).unwrap();
+        let parent = |op: &ParentOp| plan.parent.iter().position(|step| step.op == *op);
+        let terminal = parent(&ParentOp::Terminal);
+        assert!(terminal.is_some() && parent(&ParentOp::Wait(Sync::Ready)) < terminal, "{plan}");
+        assert!(terminal < parent(&ParentOp::Tell(Sync::Start)), "{plan}");
+        assert_eq!(parent(&ParentOp::Record).is_some(), record, "{plan}");
+        let child = |op: &Op| plan.child.iter().position(|step| step.op == *op);
+        assert!(child(&Op::Wait(Sync::Start)).is_some_and(|at| at > child(&Op::Stdio).unwrap()), "{plan}");
     }
 }
 

@@ -108,6 +108,8 @@ fn forward(first: BorrowedFd, signals: &OwnedFd, relay: Option<&Relay>, company:
         (libc::SIGWINCH, Some(relay)) => relay.resize(),
         // It was the relay's, that nobody reads what the container says.
         (libc::SIGPIPE, Some(_)) => {}
+        // It was about a file of our own, which has failed.
+        (signal::FILE_TOO_LARGE, _) => {}
         _ => send(number),
     }
     if signal::asks_to_end(number) {

@@ -8,7 +8,7 @@ mod console;
 mod container;
 pub mod criu;
 mod delete;
-mod door;
+pub(crate) mod door;
 mod exec;
 pub mod fault;
 mod hook;
@@ -20,10 +20,11 @@ mod kill;
 mod launch;
 mod maps;
 mod netdevice;
-mod netlink;
-mod op;
+pub(crate) mod netlink;
+pub(crate) mod op;
 mod own;
 mod read;
+mod readings;
 mod start;
 mod terminal;
 
@@ -61,6 +62,8 @@ pub struct Options {
     pub pid_file: Option<PathBuf>,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
+    /// What it is told of those that are listening sockets (sd_listen_fds(3)), as variables of its environment.
+    pub listen: Vec<String>,
     /// The bundle's directory, absolute; none for a bundle that exists only in memory.
     pub bundle_dir: Option<PathBuf>,
     /// A Unix socket that gets the master of the terminal.
@@ -88,6 +91,7 @@ impl Options {
             park,
             record: self.store.is_some() || self.pid_file.is_some(),
             preserve_fds: self.preserve_fds,
+            listen: self.listen.clone(),
             id: Some(self.name()),
             bundle_dir: self.bundle_dir.clone(),
             no_cgroup: self.no_cgroup,

@@ -598,8 +598,28 @@ pub fn ensure_stdio() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::Errno;
     use std::os::fd::AsFd;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    /// As the broker, its door and whoever gets a terminal read what is sent to them.
+    #[test]
+    fn descriptors_come_in_any_number_and_none_stays() {
+        fn sent<const N: usize>(fd: BorrowedFd, bytes: &[u8]) -> Result<Option<usize>> {
+            let (ours, theirs) = socketpair().unwrap();
+            send_with_fds(theirs.as_fd(), [fd; N], bytes).unwrap();
+            receive_with_fds::<2>(ours.as_fd()).map(|came| came.map(|(_, fds)| fds.iter().flatten().count()))
+        }
+        let (reads, writes) = pipe().unwrap();
+        let fd = writes.as_fd();
+        for bytes in [&b"b"[..], b"bytes"] {
+            let came = [sent::<0>(fd, bytes), sent::<1>(fd, bytes), sent::<2>(fd, bytes)];
+            assert_eq!(came, [Ok(Some(0)), Ok(Some(1)), Ok(Some(2))]);
+            assert_eq!([sent::<3>(fd, bytes), sent::<9>(fd, bytes)], [Err(Errno::EMFILE), Err(Errno::EMFILE)]);
+        }
+        drop(writes);
+        assert_eq!(poll_for(reads.as_fd(), 5000), Ok(true), "nobody has it open any more");
+    }
 
     #[test]
     fn a_rename_elsewhere_does_not_fail_a_path() {

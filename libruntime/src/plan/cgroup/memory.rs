@@ -10,12 +10,9 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     let Some(memory) = r.memory() else { return };
     let Some(first) = first_field(memory, t.update) else { return };
     let Some((at, version)) = t.home(&MEMORY, first) else { return };
-    for (value, name) in [(memory.kernel(), "kernel"), (memory.kernel_tcp(), "kernelTCP")] {
-        // Deprecated in Linux 5.4, gone from version 2; runc ignores it too.
-        if value.is_some_and(|value| value > 0) {
-            t.warnings
-                .push(format!("linux.resources.memory.{name} has no effect: use `limit`, which includes the kernel's memory"));
-        }
+    if let Some(kernel) = t.limit("memory.kernel", memory.kernel()).filter(|kernel| *kernel > 0) {
+        // Since Linux 5.16 its file takes no limit, or takes it and does nothing.
+        t.refuse("memory.kernel", format!("Linux limits no kernel memory to {kernel} by itself: `memory.limit` includes it"));
     }
     match version {
         Version::V1 => v1(t, memory, at),
@@ -53,6 +50,9 @@ fn v1(t: &mut Table, m: &LinuxMemory, at: usize) {
     if let Some(reservation) = t.limit("memory.reservation", m.reservation()) {
         t.put(at, "memory.reservation", "memory.soft_limit_in_bytes", reservation);
     }
+    if let Some(tcp) = t.limit("memory.kernelTCP", m.kernel_tcp()) {
+        t.put(at, "memory.kernelTCP", "memory.kmem.tcp.limit_in_bytes", tcp).may_miss = tcp == -1;
+    }
     match m.swappiness() {
         Some(value) if value > 100 => t.refuse("memory.swappiness", format!("{value} is not from 0 to 100")),
         Some(value) => drop(t.put(at, "memory.swappiness", "memory.swappiness", value)),
@@ -84,6 +84,11 @@ fn v2(t: &mut Table, m: &LinuxMemory, at: usize) {
         t.put(at, "memory.reservation", "memory.low", max(reservation));
     }
     let impossible = [
+        (
+            t.limit("memory.kernelTCP", m.kernel_tcp()).is_some_and(|tcp| tcp > 0),
+            "memory.kernelTCP",
+            "cgroup version 2 has no limit of TCP's memory",
+        ),
         (m.swappiness().is_some(), "memory.swappiness", "cgroup version 2 has no swappiness"),
         (m.disable_oom_killer() == Some(true), "memory.disableOOMKiller", "cgroup version 2 cannot disable the OOM killer"),
         (m.use_hierarchy() == Some(false), "memory.useHierarchy", "cgroup version 2 is always hierarchical"),

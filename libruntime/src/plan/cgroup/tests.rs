@@ -103,12 +103,17 @@ fn memory_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn kernel_memory_is_accepted_and_said_to_have_no_effect() {
-    let resources = serde_json::from_value(json!({"memory": {"kernel": 5, "kernelTCP": -1}})).unwrap();
-    let (change, errors) = limits(Some(&resources), &groups(&v1()), false);
-    assert!(errors.is_empty() && change.writes.is_empty());
-    let want = "linux.resources.memory.kernel has no effect: use `limit`, which includes the kernel's memory";
-    assert_eq!(change.warnings, [want]);
+fn kernel_memory_is_limited_where_it_can_be_and_refused_elsewhere() {
+    let (tcp, none) = (json!({"memory": {"kernelTCP": 5}}), json!({"memory": {"kernel": -1, "kernelTCP": -1}}));
+    assert_eq!(table(&v1(), tcp.clone(), false), ok(&["memory.kmem.tcp.limit_in_bytes 5"]));
+    assert_eq!(table(&v1(), none.clone(), false), ok(&["memory.kmem.tcp.limit_in_bytes -1"]));
+    assert_eq!(table(&Cgroups::recorded(), none, false), ok(&[]));
+    let why = ["memory.kernelTCP: cgroup version 2 has no limit of TCP's memory"];
+    assert_eq!(table(&Cgroups::recorded(), tcp, false), no(&why));
+    let why = ["memory.kernel: Linux limits no kernel memory to 5 by itself: `memory.limit` includes it"];
+    for cgroups in [v1(), Cgroups::recorded()] {
+        assert_eq!(table(&cgroups, json!({"memory": {"kernel": 5}}), true), no(&why));
+    }
 }
 
 #[test]
