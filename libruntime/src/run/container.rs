@@ -50,9 +50,9 @@ impl KeeperProcess {
             // 1: it has said what before.
             Ended::Exited(errno @ 2..) => {
                 let what = Error::new("the keeper of placeholders cannot wait for the sandbox's end");
-                Err(what.cause(fault::describe(Errno::from_raw(errno))))
+                Err(what.at(fault::place_of_keeper()).cause(fault::describe(Errno::from_raw(errno))))
             }
-            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
+            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})")).at(fault::place_of_keeper())),
         }
     }
 }
