@@ -4,6 +4,7 @@ use crate::create::descriptors;
 use crate::grammar::Global;
 use crate::report::Failure;
 use clap::Args;
+use libruntime::cgroup::Below;
 use libruntime::run::{self, Exec as How};
 use libruntime::{Error, Result};
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
@@ -58,6 +59,9 @@ pub struct Exec {
     /// Pass on descriptors 3 to 2 + N
     #[arg(long, value_name = "N", default_value_t, value_parser = descriptors())]
     preserve_fds: u32,
+    /// Put it into a cgroup below the container's, or with controllers in their hierarchies only; may be repeated
+    #[arg(long, value_name = "[CONTROLLER,…:]PATH")]
+    cgroup: Vec<Below>,
     /// Run it in a paused container too: it waits until that is resumed
     #[arg(long)]
     ignore_paused: bool,
@@ -84,6 +88,7 @@ impl Exec {
             console_socket: self.console_socket.clone(),
             preserve_fds: self.preserve_fds,
             ignore_paused: self.ignore_paused,
+            cgroups: self.cgroup.clone(),
         };
         Ok(run::exec(&store, &id, |of_container| self.process(given, of_container), &how)?)
     }

@@ -44,7 +44,7 @@ fn config(bundle: &Path) -> Value {
 fn refused(result: &(i32, String, String), about: &str) {
     let (code, out, err) = result;
     assert_eq!((*code, out.as_str()), (1, ""), "{err}");
-    assert!(err.starts_with("codexrun: ") && err.contains(about), "{err}");
+    assert!(err.starts_with("codexrun: error: ") && err.contains(about), "{err}");
     assert_eq!(err.matches('\n').count(), 1, "{err}");
 }
 
@@ -528,7 +528,7 @@ mod image {
         };
         let (code, out, err) = run(make, no_dev);
         // In a user namespace the host's node is bound over it; without one it is refused.
-        assert!(code != 0 && out.is_empty() && err.starts_with("codexrun: "), "{err}");
+        assert!(code != 0 && out.is_empty() && err.starts_with("codexrun: error: "), "{err}");
     }
 }
 
@@ -572,7 +572,7 @@ mod sandbox {
         let out = command.stdin(std::fs::File::open("/usr").unwrap()).output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr);
         assert_eq!(out.status.code(), Some(1), "{said}");
-        assert!(said.starts_with("codexrun: standard input is a directory"), "{said}");
+        assert!(said.starts_with("codexrun: error: standard input is a directory"), "{said}");
         assert!(!Path::new("/usr/x").exists());
     }
 
@@ -608,6 +608,32 @@ mod sandbox {
         });
         assert_eq!(at(dir.path(), &["run", "b"]), (0, String::new(), String::new()));
         assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "started\nstopped\n");
+    }
+
+    /// sd_listen_fds(3).
+    #[test]
+    fn sockets_that_systemd_opened_reach_a_container_and_no_sandbox() {
+        let dir = dir();
+        edited(dir.path(), &["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; cat <&3"], |_| {});
+        fs::write(dir.path().join("socket"), "passed\n").unwrap();
+        let started = |variables: &str| {
+            let line = format!("{variables} LISTEN_FDNAMES=a exec \"$0\" run b 3< socket");
+            let words = ["-c", &line, env!("CARGO_BIN_EXE_codexrun")];
+            let output = Command::new("sh").args(words).current_dir(dir.path()).output().unwrap();
+            said(&output).1
+        };
+        let meant = "LISTEN_FDS=1 LISTEN_PID=$$";
+        assert_eq!(started(meant), "\n", "of a policy");
+        let mut spec = config(&dir.path().join("b"));
+        spec["annotations"].as_object_mut().unwrap().remove("dev.codexrun.policy.sha256").unwrap();
+        fs::write(dir.path().join("b/config.json"), spec.to_string()).unwrap();
+        assert_eq!((started(meant), started("LISTEN_FDS=1")), ("1 1 a\npassed\n".into(), "1 1 a\npassed\n".into()));
+        assert_eq!(started("LISTEN_FDS=1 LISTEN_PID=1"), "\n", "of another process");
+
+        let line = "LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=a exec \"$0\" sandbox -- sh -c 'env; cat <&3' 3< socket";
+        let output = Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_codexrun")]).current_dir(dir.path()).output();
+        let (_, out, _) = said(&output.unwrap());
+        assert!(out.contains("PATH=") && !out.contains("LISTEN_") && !out.contains("passed"), "{out}");
     }
 
     #[test]
@@ -714,7 +740,8 @@ mod sandbox {
         while verb(&["state", "box"]).1.contains("running") {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        refused(&verb(&["ps", "box"]), "container not running");
+        // As with runc and crun.
+        assert_eq!((pids(), table(&[]).1.lines().count()), (Vec::new(), 1));
         assert_eq!(verb(&["delete", "box"]).0, 0);
         refused(&verb(&["ps", "box"]), "container does not exist");
     }
@@ -907,7 +934,7 @@ exec CODEXRUN "$@"
         fs::write(dir.path().join("bad.json"), "{\"type\": \"workspace-write\",\n\"writable_roots\": [\"a\", \"/b\", \"c\"]}")
             .unwrap();
         let (code, out, err) = at(dir.path(), &["policy", "validate", "bad.json"]);
-        let places: Vec<&str> = err.lines().filter_map(|line| line.split(": ").nth(2)).collect();
+        let places: Vec<&str> = err.lines().filter_map(|line| line.split(": ").nth(3)).collect();
         assert_eq!((code, out.as_str(), places), (1, "", vec!["writable_roots[0]", "writable_roots[2]"]), "{err}");
         let (_, out, _) = at(dir.path(), &["policy", "show", "--resolved", "workspace"]);
         let json: Value = serde_json::from_str(&out).unwrap();

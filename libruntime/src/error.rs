@@ -43,6 +43,10 @@ impl Error {
         self.hint = Some(hint.into());
         self
     }
+    /// Says it on standard error: for what has stopped us.
+    pub fn tell(&self) {
+        say(&format!("error: {self}"));
+    }
     /// Says it on standard error as a warning: for what must not stop anything.
     pub fn warn(&self) {
         say(&format!("warning: {self}"));

@@ -1,8 +1,9 @@
 //! The launches that are struck at: one per verb, with everything in play that a bundle can ask for.
 
+use super::story::Story;
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
-use crate::launch::{GRACE, Launch, text, while_orphans_are_collected};
+use crate::launch::{Launch, text, while_orphans_are_collected};
 use crate::oci::bundle;
 use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
@@ -176,6 +177,7 @@ impl<'t> Ground<'t> {
                 err: ran.err,
                 hung: ran.timed_out,
                 stalled: false,
+                story: Story::default(),
             })
         })
     }
@@ -303,9 +305,12 @@ impl<'t> Ground<'t> {
     }
 }
 
+/// What a payload needs for its testimony many times over, on a machine that is busy otherwise.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Polls until something holds or has had its time.
 fn patiently(holds: impl Fn() -> bool) {
-    let end = Instant::now() + GRACE;
+    let end = Instant::now() + PATIENCE;
     while !holds() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(1));
     }

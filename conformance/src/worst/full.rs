@@ -76,7 +76,7 @@ fn records(place: &Place, kind: &str, levels: std::ops::Range<u32>) -> Verdict {
 
 fn refused(ran: &crate::launch::Ran) -> Verdict {
     let one = ran.err.lines().filter(|line| !line.starts_with("codexrun: warning")).count() == 1;
-    ran.must("exit 1 and one sentence", ran.code == 1 && one && ran.err.starts_with("codexrun: "))
+    ran.must("exit 1 and one sentence", ran.code == 1 && one && ran.err.starts_with("codexrun: error: "))
 }
 
 /// A container with a name cannot be; a sandbox, which has no record, can.

@@ -57,9 +57,9 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => {
-                // Of a device that was put there itself that says nothing.
+                // Of an object that was put there itself that says nothing.
                 let theirs = |fault: &Fault| !paths.iter().any(|path| fault.path.starts_with(&format!("{path}.")));
-                faults.extend(super::number::missing(file, &text, &spec).into_iter().filter(theirs));
+                faults.extend(super::required::missing(file, &text, &spec).into_iter().filter(theirs));
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
@@ -117,7 +117,7 @@ fn missing(said: &str) -> Option<&str> {
 }
 
 /// The bytes of the value at the end of these steps, of a text that is JSON.
-fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
+pub(super) fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
     let mut at = blank(text, 0);
     for step in steps {
         at = blank(text, at + 1);

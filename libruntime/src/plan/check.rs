@@ -29,11 +29,15 @@ pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
 
 /// runtime-spec 1.x only; what a later minor version adds is caught field by field.
 fn version(draft: &mut Draft, version: &str) {
-    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(1)), Some(Ok(_)), Some(Ok(_))) => {}
-        _ => draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification")),
+    if minor(version).is_none() {
+        draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification"));
     }
+}
+
+/// The x of 1.x.y (semver.org).
+pub(super) fn minor(version: &str) -> Option<u64> {
+    let version = semver::Version::parse(version).ok()?;
+    (version.major == 1).then_some(version.minor)
 }
 
 pub(super) fn process(draft: &mut Draft, p: &Process) {
@@ -59,10 +63,11 @@ fn annotations(draft: &mut Draft, spec: &Spec) {
     ours.sort();
     for (key, value) in ours {
         let place = format!("annotations[{key}]");
+        let values = annotation::values(key);
         if !annotation::ALL.contains(&key.as_str()) {
             draft.refuse(place, format!("is not known; known are {}", annotation::ALL.join(", ")));
-        } else if let Some(only) = annotation::only(key).filter(|only| only != value) {
-            draft.refuse(place, format!("`{value}` is not `{only}`"));
+        } else if !values.is_empty() && !values.contains(&value.as_str()) {
+            draft.refuse(place, format!("`{value}` is not `{}`", values.join("` or `")));
         }
     }
 }

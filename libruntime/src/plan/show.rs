@@ -193,7 +193,8 @@ impl fmt::Display for ParentOp {
             ParentOp::Tell(sync) => write!(f, "tell {sync}"),
             ParentOp::Hooks(kind, hooks) => {
                 write!(f, "run {}", kind.name())?;
-                hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))
+                hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))?;
+                if hooks.iter().all(|h| h.fatal) { Ok(()) } else { write!(f, "; a failure is a warning") }
             }
             ParentOp::Resctrl(group) => group.fmt(f),
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
@@ -214,6 +215,7 @@ impl fmt::Display for ParentOp {
             ParentOp::Ruleset { handled, ports } => ruleset(f, handled, ports),
             ParentOp::Attach => write!(f, "have systemd move the process into the container's unit"),
             ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
+            ParentOp::Terminal => write!(f, "hand on or prepare the terminal"),
             ParentOp::Record => write!(f, "record the container"),
         }
     }
