@@ -57,7 +57,9 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => {
-                faults.extend(super::required::missing(file, &text, &spec));
+                // Of an object that was put there itself that says nothing.
+                let theirs = |fault: &Fault| !paths.iter().any(|path| fault.path.starts_with(&format!("{path}.")));
+                faults.extend(super::required::missing(file, &text, &spec).into_iter().filter(theirs));
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
@@ -263,12 +265,18 @@ mod tests {
 
     #[test]
     fn numbers_that_are_missing_are_all_named_beside_other_faults() {
-        let devices = r#"[{"type":"c","path":"/a"},{"type":"p","path":"/b"},{"type":"b","path":"/c","major":8}]"#;
+        let devices = r#"[{"type":"c","path":"/a"},{"type":"p","path":"/b"},{"type":"b","path":"/c","major":8},"x"]"#;
         let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":7,"linux":{{"devices":{devices}}}}}"#));
-        for place in ["hostname: ", "linux.devices[0].major: ", "linux.devices[0].minor: ", "linux.devices[2].minor: "] {
+        for place in [
+            "hostname: ",
+            "linux.devices[0].major: ",
+            "linux.devices[0].minor: ",
+            "linux.devices[2].minor: ",
+            "linux.devices[3]: ",
+        ] {
             assert!(said.iter().any(|line| line.contains(place)), "{place}: {said:#?}");
         }
-        assert_eq!(said.len(), 5, "{said:#?}");
+        assert_eq!(said.len(), 6, "{said:#?}");
     }
 
     #[test]
