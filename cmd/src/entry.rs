@@ -12,5 +12,10 @@ pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
         libruntime::Error::new("cannot open `/dev/null` in place of a closed descriptor").cause(e).tell();
         return 1;
     }
+    // A file may become no larger (RLIMIT_FSIZE): that has a sentence too, and what was begun is undone.
+    if let Err(e) = libruntime::sys::signal::survive(libruntime::sys::signal::FILE_TOO_LARGE) {
+        libruntime::error::say(&format!("cannot handle SIGXFSZ: {e}"));
+        return 1;
+    }
     super::start().into()
 }

@@ -371,6 +371,44 @@ mod usage {
         );
     }
 
+    /// Half of the plan depends on the namespaces; what does not is said, and what might not be so is not.
+    #[test]
+    fn a_namespace_or_an_annotation_of_the_wrong_form_hides_no_reason_that_stands_without_it() {
+        let dir = dir();
+        std::fs::create_dir(dir.path().join("r")).unwrap();
+        let mut config = json!({
+            "ociVersion": "1.3.0", "root": {"path": "r"}, "hostname": "box", "annotations": {"a": 1},
+            "process": {"user": {"uid": 0, "gid": 0}, "args": ["x"], "cwd": "relative", "scheduler": {"policy": "SCHED_RR", "priority": 1000}},
+            "mounts": [{"destination": "/x", "type": "tmpfs", "options": ["copy-symlink"]}],
+            "linux": {
+                "namespaces": [{"type": "mount"}, {"type": "pidd"}, {"type": "ipc", "path": "relative"}],
+                "sysctl": {"kernel.core_pattern": "x", "net.ipv4.ip_forward": "1"}, "rootfsPropagation": "sideways",
+            },
+        });
+        let mut said_of = |change: &dyn Fn(&mut Value)| {
+            change(&mut config);
+            std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+            at(dir.path(), &["run", "--bundle", ".", "x"]).2
+        };
+        let stand =
+            ["annotations.a", "process.cwd", "process.scheduler.priority", "mounts[0].options", "linux.namespaces[1].type"];
+        let stand =
+            [&stand[..], &["linux.namespaces[2].path", "linux.sysctl[kernel.core_pattern]", "linux.rootfsPropagation"]].concat();
+        let check = |said: &str, places: &[&str]| {
+            places.iter().for_each(|place| assert!(said.contains(&format!(": {place}: ")), "{place} is not named:\n{said}"));
+            // It may be the uts namespace, or that of the network, which has the wrong form.
+            ["hostname", "ip_forward"].iter().for_each(|place| assert!(!said.contains(place), "{place}:\n{said}"));
+        };
+        check(&said_of(&|_| {}), &stand);
+        check(&said_of(&|c| c["linux"]["namespaces"][1] = json!("uts")), &stand[..4]);
+        check(
+            &said_of(&|c| c["linux"]["namespaces"] = json!("all")),
+            &["process.cwd", "mounts[0].options", "linux.rootfsPropagation"],
+        );
+        let said = said_of(&|c| c["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}]));
+        assert!(said.contains(": hostname: ") && said.contains(": annotations.a: "), "{said}");
+    }
+
     #[test]
     fn a_broken_bundle_is_named_by_line_column_and_path() {
         let dir = dir();

@@ -51,6 +51,7 @@ pub mod features;
 pub mod fuzz;
 pub mod host;
 pub mod landlock;
+mod listing;
 pub mod losses;
 mod mountinfo;
 mod passwd;

@@ -30,7 +30,7 @@ impl Client {
     }
 
     /// `None`: not the bridge, but somebody else on this machine.
-    fn read(mut bridge: impl Read) -> Option<Client> {
+    pub fn read(mut bridge: impl Read) -> Option<Client> {
         let mut bytes = [0; 28];
         bridge.read_exact(&mut bytes).ok()?;
         let (magic, rest) = bytes.split_first_chunk::<8>()?;

@@ -1,8 +1,9 @@
 //! The launches that are struck at: one per verb, with everything in play that a bundle can ask for.
 
+use super::story::Story;
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
-use crate::launch::{GRACE, Launch, text, while_orphans_are_collected};
+use crate::launch::{Launch, text, while_orphans_are_collected};
 use crate::oci::bundle;
 use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
@@ -22,6 +23,8 @@ pub enum Course {
     Alone,
     /// A bundle with all that [`everything`] asks for.
     Run,
+    /// The same bundle in the runtime's own mount namespace, as far as it can be had there; root's alone.
+    RunHere,
     /// The same with a terminal, whose bytes go to the caller's output.
     RunTerminal,
     /// The same bundle, started undisturbed afterwards.
@@ -39,10 +42,11 @@ pub enum Course {
 }
 
 /// All of them.
-pub const ALL: [Course; 10] = [
+pub const ALL: [Course; 11] = [
     Course::Sandbox,
     Course::Alone,
     Course::Run,
+    Course::RunHere,
     Course::RunTerminal,
     Course::Create,
     Course::CreateTerminal,
@@ -59,6 +63,7 @@ impl Course {
             Course::Sandbox => "sandbox",
             Course::Alone => "sandbox without namespaces",
             Course::Run => "run",
+            Course::RunHere => "run without a mount namespace",
             Course::RunTerminal => "run with a terminal",
             Course::Create => "create",
             Course::CreateTerminal => "create with a terminal",
@@ -77,6 +82,11 @@ impl Course {
     /// Whether it is made of a policy, and has no name.
     pub fn is_sandbox(self) -> bool {
         matches!(self, Course::Sandbox | Course::Alone)
+    }
+
+    /// Whether an ordinary user can have it: another mount namespace comes with the user namespace.
+    pub fn is_for_all(self) -> bool {
+        self != Course::RunHere
     }
 
     /// Whether it joins a container that runs.
@@ -112,6 +122,9 @@ impl<'t> Ground<'t> {
     pub fn new(turn: &'t Turn<'t>, course: Course, end: End) -> Result<Ground<'t>, No> {
         let (socket, shut) = (Socket::new(turn)?, Socket::new(turn)?);
         let mut config = everything(turn);
+        if course == Course::RunHere {
+            here(&mut config);
+        }
         config["linux"]["seccomp"]["listenerPath"] = json!(socket.path);
         let (first, last) = match end {
             End::Payload => ("", ""),
@@ -143,7 +156,9 @@ impl<'t> Ground<'t> {
 
     /// Runs the course once.
     pub fn trial(&self, tracer: &Tracer, strike: Option<(Call, Blow)>, end: End) -> Result<Trial, No> {
-        let waits = matches!(self.course, Course::Run | Course::RunTerminal) || self.course.is_sandbox() || self.course.joins();
+        let waits = matches!(self.course, Course::Run | Course::RunHere | Course::RunTerminal)
+            || self.course.is_sandbox()
+            || self.course.joins();
         let end = if waits { end } else { End::Payload };
         self.played(|launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
     }
@@ -162,6 +177,7 @@ impl<'t> Ground<'t> {
                 err: ran.err,
                 hung: ran.timed_out,
                 stalled: false,
+                story: Story::default(),
             })
         })
     }
@@ -181,7 +197,7 @@ impl<'t> Ground<'t> {
         let script = fs::read_to_string(self.turn.dir.join("script"))?;
         Ok(match self.course {
             Course::Sandbox | Course::Alone => self.sandbox(&script),
-            Course::Run | Course::RunTerminal => self.turn.launch(&["run", "--bundle", &dir, id]),
+            Course::Run | Course::RunHere | Course::RunTerminal => self.turn.launch(&["run", "--bundle", &dir, id]),
             Course::Create => self.turn.launch(&["create", "--bundle", &dir, id]),
             Course::CreateTerminal => {
                 let socket = self.socket.path.display().to_string();
@@ -289,9 +305,12 @@ impl<'t> Ground<'t> {
     }
 }
 
+/// What a payload needs for its testimony many times over, on a machine that is busy otherwise.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Polls until something holds or has had its time.
 fn patiently(holds: impl Fn() -> bool) {
-    let end = Instant::now() + GRACE;
+    let end = Instant::now() + PATIENCE;
     while !holds() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -368,6 +387,13 @@ fn everything(turn: &Turn) -> Value {
         linux["sysctl"] = json!({"net.ipv4.ip_forward": "0"});
     }
     config
+}
+
+/// Without a mount namespace: what is covered there must lie where no name can be changed.
+fn here(config: &mut Value) {
+    bundle::without_namespace(config, "mount");
+    config["linux"]["maskedPaths"] = json!(["/proc/kcore"]);
+    config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
 }
 
 /// The files that [`everything`] masks and fixes, in a bundle's root file system.

@@ -112,6 +112,9 @@ fn decision(lines: &[Line<'_>]) -> Result<Decision, Error> {
     if let Some(line) = lines.iter().find(|line| line.conds.is_empty()) {
         return Ok(Decision::Always(line.rule.action));
     }
+    if let [line] = lines {
+        return Ok(Decision::First(vec![(line.conds.clone(), line.rule.action)]));
+    }
     let mut first: Vec<&Line<'_>> = Vec::with_capacity(lines.len());
     let mut known: HashMap<&[Cond], &Line<'_>> = HashMap::with_capacity(lines.len());
     for line in lines {

@@ -7,9 +7,9 @@
 
 mod dns;
 pub(crate) mod door;
-mod greeting;
+pub(crate) mod greeting;
 mod link;
-mod names;
+pub(crate) mod names;
 mod namespace;
 mod relay;
 mod route;

@@ -3,7 +3,7 @@
 
 use crate::{Error, Result};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 /// A side of the wall.
@@ -42,6 +42,20 @@ impl Route {
     pub fn plain(side: Side, listen: SocketAddr, dial: SocketAddr) -> Route {
         Route { side, listen, dial, says: Says::default() }
     }
+
+    /// `PORT`, or of a published one `HOST-PORT:PORT`: from a loopback to the other side's.
+    ///
+    /// # Errors
+    /// The word that is no port.
+    pub fn between_loopbacks(side: Side, text: &str) -> Result<Route, &str> {
+        let (listen, dial) = text.split_once(':').filter(|_| side == Side::Outside).unwrap_or((text, text));
+        Ok(Route::plain(side, port(listen)?, port(dial)?))
+    }
+}
+
+fn port(text: &str) -> Result<SocketAddr, &str> {
+    let port: u16 = text.parse().ok().filter(|port| *port != 0).ok_or(text)?;
+    Ok((Ipv4Addr::LOCALHOST, port).into())
 }
 
 type Field = fn(&mut Says) -> &mut bool;

@@ -56,7 +56,10 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     let (mut faults, mut paths, mut grown) = (Vec::new(), Vec::<String>::new(), Vec::new());
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
-            Ok(spec) => return Some((spec, faults)),
+            Ok(spec) => {
+                faults.extend(super::required::missing(file, &text, &spec));
+                return Some((spec, faults));
+            }
             Err(wrong) => wrong,
         };
         let more = grown.iter().filter(|(line, _)| *line == wrong.line()).map(|(_, bytes)| bytes).sum();
@@ -112,7 +115,7 @@ fn missing(said: &str) -> Option<&str> {
 }
 
 /// The bytes of the value at the end of these steps, of a text that is JSON.
-fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
+pub(super) fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
     let mut at = blank(text, 0);
     for step in steps {
         at = blank(text, at + 1);
@@ -255,6 +258,16 @@ mod tests {
         let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":7,"process":{process}}}"#));
         let says = |word: &str| said.iter().any(|line| line.contains(word));
         assert!(says("hostname: ") && !says("capabilities"), "{said:#?}");
+    }
+
+    #[test]
+    fn numbers_that_are_missing_are_all_named_beside_other_faults() {
+        let devices = r#"[{"type":"c","path":"/a"},{"type":"p","path":"/b"},{"type":"b","path":"/c","major":8}]"#;
+        let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":7,"linux":{{"devices":{devices}}}}}"#));
+        for place in ["hostname: ", "linux.devices[0].major: ", "linux.devices[0].minor: ", "linux.devices[2].minor: "] {
+            assert!(said.iter().any(|line| line.contains(place)), "{place}: {said:#?}");
+        }
+        assert_eq!(said.len(), 5, "{said:#?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod capability;
 mod locate;
 mod mend;
 mod read;
+mod required;
 mod write;
 
 pub use mend::{Fault, Mended};

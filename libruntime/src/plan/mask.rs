@@ -2,7 +2,7 @@
 //! it is, only the child can see.
 
 use super::Draft;
-use super::mount::held;
+use super::mount::Kernels;
 use super::op::Op;
 use super::order::Stage;
 use oci_spec::runtime::Spec;
@@ -10,10 +10,11 @@ use std::path::Path;
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(linux) = spec.linux() else { return };
+    let kernels = Kernels::of(spec);
     for (i, path) in linux.readonly_paths().iter().flatten().enumerate() {
         let place = format!("linux.readonlyPaths[{i}]");
         if let Some(at) = draft.at(&place, Path::new(path)) {
-            draft.step(Stage::Masks, Op::ReadOnly(held(spec, at)), place);
+            draft.step(Stage::Masks, Op::ReadOnly(kernels.hold(at)), place);
         }
     }
     let masked = linux.masked_paths().as_deref().unwrap_or_default();
@@ -23,7 +24,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     for (i, path) in masked.iter().enumerate() {
         let place = format!("linux.maskedPaths[{i}]");
         if let Some(at) = draft.at(&place, Path::new(path)) {
-            draft.step(Stage::Masks, Op::Mask(held(spec, at)), place);
+            draft.step(Stage::Masks, Op::Mask(kernels.hold(at)), place);
         }
     }
 }

@@ -191,7 +191,7 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     attrs.own.clear |= attrs.tree.clear & !attrs.tree.set;
     attrs.own.propagation |= attrs.tree.propagation;
     attrs.tree = MountAttr::default();
-    // CVE-2019-19921, CVE-2021-30465: a link of the image would carry it away from the masks on `/proc` and `/sys`.
+    // CVE-2019-19921, CVE-2023-27561: a link of the image would carry it away from the masks on `/proc` and `/sys`.
     let kernels = matches!(typ, "proc" | "sysfs");
     let at = At { resolve: if kernels { Resolve::NoLinks } else { at.resolve }, ..at };
     let key = ((fstype.clone(), parameters.clone()), attrs.own);
@@ -214,9 +214,6 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
         );
     }
     let data = if too_long { draft.take(place, data(&options.data)) } else { None };
-    let ordinary = matches!(typ, "proc" | "sysfs") && at.parents.is_empty();
-    // What masks and LSM labels rely on is at its own place, not where the image's link leads (CVE-2019-19921, CVE-2023-27561).
-    let at = At { resolve: if ordinary { Resolve::NoLinks } else { at.resolve }, ..at };
     let fs = NewFs { fstype, parameters, attrs, at, mode_of_target, copy_up: options.copy_up, data, keep };
     draft.step(Stage::Mounts, Op::Mount(fs), place);
 }
@@ -239,15 +236,25 @@ const KERNELS: &[(&str, &CStr)] = &[("proc", c"/proc"), ("sysfs", c"/sys")];
 /// How many mounts the child remembers.
 pub const SLOTS: usize = SHARED + KERNELS.len();
 
-/// A place below the kernel's /proc or /sys, to be looked up from that mount. By its path somebody who may rename what lies in the root
-/// could lead the look-up elsewhere in the meantime, or to nothing (CVE-2019-19921).
-pub(super) fn held(spec: &Spec, at: At) -> At {
-    let below =
-        |point: &CStr| Some(at.path.to_bytes().strip_prefix(point.to_bytes())?.to_vec()).filter(|p| p.first() == Some(&b'/'));
-    let found = KERNELS.iter().enumerate().find_map(|(n, (fs, point))| Some((n, *fs, *point, below(point)?)));
-    let Some((n, fs, point, rest)) = found else { return at };
-    let held = c_string(&rest).ok().filter(|_| is_seen(spec, fs, point)).map(|path| Held { slot: SHARED + n, path });
-    At { held, ..at }
+/// Which of the kernel's own stand where they belong when all is mounted.
+pub(super) struct Kernels([bool; KERNELS.len()]);
+
+impl Kernels {
+    /// Of a spec's mounts.
+    pub(super) fn of(spec: &Spec) -> Self {
+        Kernels(std::array::from_fn(|n| is_seen(spec, KERNELS[n].0, KERNELS[n].1)))
+    }
+
+    /// A place below one of them, to be looked up from that mount. By its path somebody who may rename what lies in the root could lead
+    /// the look-up elsewhere in the meantime, or to nothing (CVE-2019-19921).
+    pub(super) fn hold(&self, at: At) -> At {
+        let path = at.path.to_bytes();
+        let below = |point: &CStr| path.strip_prefix(point.to_bytes()).filter(|rest| rest.first() == Some(&b'/'));
+        let found = KERNELS.iter().enumerate().find_map(|(n, (_, point))| Some((n, below(point)?)));
+        let held =
+            found.filter(|(n, _)| self.0[*n]).and_then(|(n, rest)| Some(Held { slot: SHARED + n, path: c_string(rest).ok()? }));
+        At { held, ..at }
+    }
 }
 
 /// Whether what is mounted at `point` in the end is a new file system of the type `fs`.
@@ -259,7 +266,7 @@ fn is_seen(spec: &Spec, fs: &str, point: &CStr) -> bool {
     last.is_some_and(|m| m.typ().as_deref() == Some(fs) && !has(m, &["bind", "rbind"]) && at(m, point.to_bytes()))
 }
 
-/// Whether a destination, by its words, is `point`. Asked of every mount for every masked path.
+/// Whether a destination, by its words, is `point`.
 fn leads_to(destination: &Path, point: &[u8]) -> bool {
     let names = || destination.components().filter(|c| !matches!(c, Component::RootDir | Component::CurDir));
     if names().any(|c| c == Component::ParentDir) {

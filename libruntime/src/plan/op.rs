@@ -496,6 +496,8 @@ pub enum ParentOp {
     Attach,
     /// Learns which process went on in the pid namespace that was joined.
     Joined,
+    /// The terminal's master goes to who asked for it (`--console-socket`); one that we relay becomes as the program is to find it.
+    Terminal,
     /// Writes the state record (and the pid file).
     Record,
 }

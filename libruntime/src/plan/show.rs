@@ -215,6 +215,7 @@ impl fmt::Display for ParentOp {
             ParentOp::Ruleset { handled, ports } => ruleset(f, handled, ports),
             ParentOp::Attach => write!(f, "have systemd move the process into the container's unit"),
             ParentOp::Joined => write!(f, "wait for the process in the pid namespace"),
+            ParentOp::Terminal => write!(f, "hand on or prepare the terminal"),
             ParentOp::Record => write!(f, "record the container"),
         }
     }

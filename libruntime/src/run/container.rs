@@ -27,8 +27,6 @@ pub(super) struct Container {
     pub broker: BrokerProcess,
     /// What the seccomp agent is told, to be written.
     pub introduction: Option<OwnedFd>,
-    /// The master has gone to its receiver.
-    pub console_sent: bool,
 }
 
 pub(super) struct KeeperProcess {
@@ -64,8 +62,7 @@ impl Container {
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
         let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
-        let console_sent = false;
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, console_sent }
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction }
     }
 
     /// Waits for the child's byte; the terminal may come first.
@@ -73,12 +70,7 @@ impl Container {
         loop {
             interrupt.or_wait(Some(self.gate.as_fd()), -1)?;
             match file::receive(self.gate.as_fd())? {
-                Some((byte, fd)) if byte == Sync::Console as u8 => {
-                    self.master = fd;
-                    if sync == Sync::Console {
-                        return Ok(());
-                    }
-                }
+                Some((byte, fd)) if byte == Sync::Console as u8 => self.master = fd,
                 Some((byte, _)) if byte == sync as u8 => return Ok(()),
                 Some(_) => return Err(Errno::EPROTO),
                 None => return Err(Errno::EPIPE),

@@ -7,6 +7,7 @@ use crate::Result;
 use crate::policy::Network;
 use crate::policy::view::View;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Codex's variable: the network is not there.
@@ -123,14 +124,17 @@ fn environment(request: &Request, cwd: &Path, style: Style) -> Vec<String> {
         (style == Style::Sandbox).then(|| SANDBOXED.into()),
         Some(format!("PWD={}", cwd.display())),
     ];
-    let mut env: Vec<String> = Vec::new();
-    for var in request.env.iter().cloned().chain(ours.into_iter().flatten()) {
-        match env.iter_mut().find(|old| name(old) == name(&var)) {
+    let ours: Vec<String> = ours.into_iter().flatten().collect();
+    let mut env: Vec<&String> = Vec::with_capacity(request.env.len() + ours.len());
+    let mut places = HashMap::with_capacity(env.capacity());
+    for var in request.env.iter().chain(&ours) {
+        let place = *places.entry(name(var)).or_insert(env.len());
+        match env.get_mut(place) {
             Some(old) => *old = var,
             None => env.push(var),
         }
     }
-    env
+    env.into_iter().cloned().collect()
 }
 
 fn name(var: &str) -> &str {
