@@ -1,5 +1,6 @@
 //! A bundle: a spec and the root file system it names, in memory or on disk.
 
+pub mod capability;
 mod locate;
 mod mend;
 mod read;

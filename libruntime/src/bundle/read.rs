@@ -1,6 +1,6 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
-use super::{Bundle, CONFIG, Rootfs, locate};
+use super::{Bundle, CONFIG, Rootfs, capability, locate};
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
 use std::borrow::Cow;
@@ -53,13 +53,30 @@ fn cause(e: &std::io::Error) -> String {
 
 /// The spec, and the fields that it does not know.
 fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
-    let mut unknown = Vec::new();
     let text = &*respelt(text);
-    let spec = deserialize(text, |path| unknown.push(path.to_string())).map_err(|e| malformed(file, &e, text, 0).0)?;
+    let (spec, unknown) =
+        known(text).or_else(|e| without_unknown_capabilities(file, text).ok_or_else(|| malformed(file, &e, text, 0).0))?;
     match super::required::missing(file, text, &spec).into_iter().next() {
         Some(fault) => Err(fault.error),
         None => Ok((spec, unknown)),
     }
+}
+
+fn known(text: &[u8]) -> serde_json::Result<(Spec, Vec<String>)> {
+    let mut unknown = Vec::new();
+    let spec = deserialize(text, |path| unknown.push(path.to_string()))?;
+    Ok((spec, unknown))
+}
+
+/// `None` where it is not they that keep the text from being read, or not they alone.
+fn without_unknown_capabilities(file: &Path, text: &[u8]) -> Option<(Spec, Vec<String>)> {
+    let mut json: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let left_out = capability::leave_out_unknown(json.get_mut("process")?);
+    let read = known(json.to_string().as_bytes()).ok()?;
+    for (set, name) in left_out {
+        capability::unknown(&name).at(format!("{}: process.capabilities.{set}", file.display())).warn();
+    }
+    Some(read)
 }
 
 /// The one place where a spec is read: each other kind of deserializer would be another copy of every type's code in memory.

@@ -206,7 +206,7 @@ impl<'a> Launch<'a> {
         let child = Child {
             ended: says,
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
-            hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
+            hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), hook.env.as_deref().map(Strings::new))).collect(),
             start: if self.park {
                 self.reserved.map(Reserved::fifos).transpose()?.map(|(gate, faults)| Start { gate, faults })
             } else {
