@@ -1,7 +1,7 @@
 //! The proxy of `codexrun sandbox --allow-domain`: HTTP, CONNECT and SOCKS5 on one port of the loopback, for the domains that it is
 //! told and for the bridge, which says who the client is. A program of its own, because threads and name resolution have no place in a runtime that clones.
 //!
-//! It prints its port, and ends when its standard input does: with the codexrun that started it, however that ends.
+//! It prints its port, or why it has none, and ends when its standard input does: with the codexrun that started it, however that ends.
 #![deny(unsafe_code)]
 
 mod address;

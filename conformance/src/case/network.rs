@@ -2,7 +2,7 @@
 //! Numbers are those of Codex's own tests.
 
 use super::{Case, On, Play, appears, case, until};
-use crate::launch::Ran;
+use crate::launch::{Launch, Ran};
 use crate::report::{No, Verdict, fail};
 use crate::runtime::{Job, Kind};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -30,6 +30,8 @@ pub const CASES: &[Case] = &[
             ran.code == 1 && ran.out.is_empty() && ran.err.contains("Unix sockets of the host cannot be allowed"),
         )
     }),
+    case("a proxy is reached with closed standard streams too (33)", On::Sandbox, closed_streams),
+    case("curl, wget, ping, nc, ssh, getent and bash reach nobody (12)", On::Every, programs),
     case("--managed-network is proxy-only under every policy", On::Every, managed),
     case("managed: init is filtered, and /dev is the sandbox's own", On::Codexrun, managed_by_init),
     case("variables keep their scheme, user and path", On::Every, rewritten),
@@ -174,6 +176,51 @@ fn closed(play: &Play, options: &[&str], sentence: &str) -> Verdict {
     let ran = sh(play, options, "echo started")?;
     let says = ran.err.contains(&format!("managed proxy mode {sentence}"));
     ran.must(&format!("exit 1, `{sentence}`"), ran.code == 1 && says && ran.out.is_empty())
+}
+
+/// What it says goes to a file.
+fn closed_streams(play: &Play) -> Verdict {
+    let (host, file) = (Host::new()?, policy(play)?);
+    let (variable, probe) = (format!("HTTP_PROXY={}", host.url()), play.scene.w().join("bin/probe").display().to_string());
+    let (exe, said) = (play.column.runtime.codexrun.display().to_string(), play.scene.w().join("said"));
+    std::fs::write(play.scene.w().join("list.txt"), format!("0\ttcp-bulk\t{}\t1000\n", host.at))?;
+    for closed in ["0<&-", "1>&-", "0<&- 1>&-", "0<&- 1>&- 2>&-"] {
+        let (outer, inner) = (format!("exec {closed}; exec \"$@\""), format!("exec {probe} list.txt > said"));
+        let sandbox = ["sandbox", "--policy", &file, "--env", &variable, "--", "/bin/sh", "-c", &inner];
+        let argv = [&["/bin/sh", "-c", &outer, "sh", &exe], &sandbox[..]].concat();
+        let ran = Launch::new(&argv, &play.scene.w()).run(&play.column.actor)?;
+        let answer = std::fs::read_to_string(&said).unwrap_or_default();
+        ran.must(&format!("ok with {closed}; it is {answer}"), ran.code == 0 && answer.starts_with("0\tok"))?;
+        std::fs::remove_file(&said)?;
+    }
+    Ok(())
+}
+
+/// Programs, and the words by which they ask; nothing of it leaves a machine where it gets through.
+const ASK: &[(&str, &str)] = &[
+    ("curl", "curl -sm 2 http://127.0.0.1:{port}/"),
+    ("wget", "wget -qT 2 -t 1 -O - http://127.0.0.1:{port}/"),
+    ("nc", "nc -w 2 127.0.0.1 {port} < /dev/null"),
+    ("ssh", "ssh -o BatchMode=yes -o ConnectTimeout=2 -o UserKnownHostsFile=/dev/null -p {port} 127.0.0.1 true"),
+    ("bash", "bash -c 'exec 3<> /dev/tcp/127.0.0.1/{port}'"),
+    ("ping", "ping -c 1 -W 1 192.0.2.1"),
+    ("getent", "getent ahosts name.invalid"),
+];
+
+/// Who calls is heard outside, if anybody.
+fn programs(play: &Play) -> Verdict {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port().to_string();
+    let ask = |(name, words): &(&str, &str)| {
+        format!("command -v {name} > /dev/null && {} && echo {name}", words.replace("{port}", &port))
+    };
+    let script = format!("{}; :", ASK.iter().map(ask).collect::<Vec<_>>().join("\n"));
+    let ran = play.sh("read-only", &script)?;
+    ran.must("nobody got through", ran.code == 0 && ran.out.is_empty() && listener.accept().is_err())?;
+    // Without a sandbox the same words reach it.
+    let bare = Launch::new(&["/bin/sh", "-c", &ask(&ASK[4])], &play.scene.w()).run(&play.column.actor)?;
+    bare.must("bash, outside", bare.out == "bash\n" && listener.accept().is_ok())
 }
 
 fn managed(play: &Play) -> Verdict {

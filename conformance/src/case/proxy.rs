@@ -192,7 +192,9 @@ fn piped(play: &Play) -> Verdict {
 
 fn no_pattern(play: &Play) -> Verdict {
     let ran = play.column.run(&play.scene, &job(play, &["--allow-domain", "*"], "echo started"))?;
-    ran.must("exit 1, `*`", ran.code == 1 && ran.err.contains("`*` is no domain") && ran.out.is_empty())
+    let said: Vec<&str> = ran.err.lines().collect();
+    let once = matches!(said[..], [one] if one.starts_with("codexrun: `*` is no domain"));
+    ran.must("exit 1, and one sentence about `*`", ran.code == 1 && once && ran.out.is_empty())
 }
 
 fn ends(play: &Play, killed: bool) -> Verdict {

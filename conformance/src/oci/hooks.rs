@@ -192,7 +192,7 @@ fn poststart_goes_on(turn: &Turn) -> Verdict {
     if mark != "first\nsecond\n" {
         return fail("poststart hooks of a config of 1.0.2", "both are called", mark);
     }
-    container.status("running")
+    container.is("running")
 }
 
 /// Steps 12 and 13 of the lifecycle: destroyed, and poststop hooks called.

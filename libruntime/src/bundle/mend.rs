@@ -57,7 +57,7 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => {
-                faults.extend(super::number::missing(file, &text, &spec));
+                faults.extend(super::required::missing(file, &text, &spec));
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
@@ -115,7 +115,7 @@ fn missing(said: &str) -> Option<&str> {
 }
 
 /// The bytes of the value at the end of these steps, of a text that is JSON.
-fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
+pub(super) fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
     let mut at = blank(text, 0);
     for step in steps {
         at = blank(text, at + 1);

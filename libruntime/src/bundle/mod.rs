@@ -2,8 +2,8 @@
 
 mod locate;
 mod mend;
-mod number;
 mod read;
+mod required;
 mod write;
 
 pub use mend::{Fault, Mended};

@@ -76,8 +76,8 @@ fn annotations(json: &mut Value, faults: &[&str], most: bool) {
     }
     let Some(all) = json["annotations"].as_object_mut() else { return };
     for key in keys {
-        match annotation::only(key).filter(|_| most) {
-            Some(value) => drop(all.insert((*key).to_owned(), value.into())),
+        match annotation::values(key).first().filter(|_| most) {
+            Some(value) => drop(all.insert((*key).to_owned(), (*value).into())),
             None => drop(all.remove(*key)),
         }
     }
