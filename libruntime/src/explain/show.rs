@@ -107,7 +107,8 @@ impl Facts {
 }
 
 fn told(network: String, route: &Route) -> String {
-    let Route { side, listen, dial, says } = route;
+    let Route { side, listen, dial, says, either: _ } = route;
+    let dial = route.second().map_or(dial.to_string(), |second| format!("{dial} or {second}"));
     match side {
         Side::Inside if says.name => {
             format!("{network}; names are resolved there, and {listen} goes by the proxy {dial} of the caller's")

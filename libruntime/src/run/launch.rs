@@ -21,6 +21,8 @@ use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, landlock, signal};
 use crate::{Error, Result};
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -90,8 +92,8 @@ impl<'a> Launch<'a> {
         let ended = match up.map_err(|e| interrupt.explain(e)) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
-            Ok(()) if self.options.detach => self.started(&container),
-            Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked, self.plan.wall)),
+            Ok(()) if self.options.detach => self.started(&mut container),
+            Ok(()) => self.started(&mut container).and_then(|()| attend(&mut container, blocked, self.plan.wall)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
@@ -291,7 +293,9 @@ impl<'a> Launch<'a> {
                     let cgroup = cgroup.as_ref().filter(|_| *kept);
                     self.keep(container, placeholders, cgroup).map_err(|e| failed(step, e))?;
                 }
-                ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
+                ParentOp::Wait(sync) => {
+                    container.expect(*sync, interrupt).map_err(|e| container.blame(failed(step, e)))?;
+                }
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(kind, hooks) => {
                     hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid), Some(interrupt))?;
@@ -324,13 +328,15 @@ impl<'a> Launch<'a> {
         };
         match process::clone(0)? {
             Cloned::Child => keeper.run(),
-            Cloned::Parent(pid, _) => container.keeper = Some(KeeperProcess { pid, paths: paths.to_vec(), ended: false }),
+            Cloned::Parent(pid, pidfd) => {
+                container.keeper = Some(KeeperProcess { pid, pidfd, paths: paths.to_vec(), ended: false });
+            }
         }
         Ok(())
     }
 
     /// Runs the `poststart` hooks once the process has executed. In the foreground, without any, there is nothing to wait for.
-    fn started(&self, container: &Container) -> Result<()> {
+    fn started(&self, container: &mut Container) -> Result<()> {
         let wanted = |step: &&ParentStep| matches!(step.op, ParentOp::Hooks(HookKind::Poststart, _));
         let step = self.plan.after.iter().find(wanted);
         if step.is_some() || self.options.detach {
@@ -345,7 +351,12 @@ impl<'a> Launch<'a> {
     }
 
     /// Waits until the process has executed: nobody who could fail has the pipe open any more.
-    fn executed(&self, container: &Container) -> Result<()> {
+    fn executed(&self, container: &mut Container) -> Result<()> {
+        let keeper = container.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
+        let said = file::poll([Some(container.faults.as_fd()), keeper]).map_err(|e| setup("wait for the start", e))?;
+        if let ([false, _], Some(keeper)) = (said, &mut container.keeper) {
+            keeper.failed()?;
+        }
         match Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e))? {
             Some(fault) => Err(fault.explain(self.plan)),
             None => Ok(()),
@@ -462,8 +473,10 @@ pub(super) fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
 fn write_pid(file: &Path, pid: Pid) -> Result<()> {
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
-    let written = std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, file));
-    written.map_err(|e| {
+    // What lies there is of one that was killed, or a link that somebody else has made, to a file of the caller's.
+    std::fs::remove_file(&new).unwrap_or(());
+    let made = File::create_new(&new).and_then(|mut new| new.write_all(pid.to_string().as_bytes()));
+    made.and_then(|()| std::fs::rename(&new, file)).map_err(|e| {
         // Where it could be made but not written. What cannot be removed was never there.
         std::fs::remove_file(&new).unwrap_or(());
         Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e)
@@ -492,5 +505,26 @@ pub(super) fn not_cloned(errno: Errno, flags: u64) -> Error {
         Errno::ENOSPC => error.hint("a limit of /proc/sys/user is reached, or user namespaces are nested too deep"),
         Errno::EINVAL => error.hint("this kernel lacks one of the namespaces"),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_is_written_through_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, mine) = (dir.path().join("pid"), dir.path().join("mine"));
+        std::fs::write(&mine, "mine").unwrap();
+        for name in ["pid", "pid.new"] {
+            std::os::unix::fs::symlink(&mine, dir.path().join(name)).unwrap();
+        }
+        write_pid(&file, 7).unwrap();
+        assert_eq!(
+            (std::fs::read_to_string(&file).unwrap(), std::fs::read_to_string(&mine).unwrap()),
+            ("7".into(), "mine".into())
+        );
+        assert!(file.symlink_metadata().unwrap().is_file() && !dir.path().join("pid.new").exists());
     }
 }
