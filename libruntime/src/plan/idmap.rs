@@ -25,7 +25,13 @@ pub(super) fn plan(
     };
     for (list, name) in [(&uid, "uidMappings"), (&gid, "gidMappings")] {
         if list.is_empty() && namespace.is_none() {
-            draft.refuse(format!("{place}.{name}"), "is missing, and the container has no mappings of its own to take its place");
+            let none = uid.is_empty() && gid.is_empty();
+            let why = if none {
+                ", and the container has no mappings of its own to take its place"
+            } else {
+                ": users and groups go together"
+            };
+            draft.refuse(format!("{place}.{name}"), format!("is missing{why}"));
         }
     }
     let recursive = idmap == Some(true);
