@@ -1,6 +1,7 @@
 //! `codexrun create`: a bundle on disk → a container whose process waits for `start`.
 
 use crate::grammar::Global;
+use crate::listen::Listen;
 use crate::make::absolute;
 use crate::report::Failure;
 use clap::builder::RangedI64ValueParser;
@@ -33,7 +34,7 @@ pub struct New {
     /// Write the process id of the container's first process to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Pass on descriptors 3 to 2 + N
+    /// Pass on descriptors 3 to 2 + N, or as many behind those of $LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t, value_parser = descriptors())]
     pub preserve_fds: u32,
     /// Send the terminal's master to this Unix socket
@@ -71,8 +72,9 @@ impl Create {
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let bundle = run::read(&dir)?;
         run::read_only_self_among_others(&bundle.spec)?;
-        run::close_inherited(self.new.preserve_fds)?;
-        let options = Options { id: Some(id), store: Some(global.store()?), ..self.new.options(&dir, global)? };
+        let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
+        run::close_inherited(options.preserve_fds)?;
+        let options = Options { id: Some(id), store: Some(global.store()?), ..options };
         run::create(&bundle, &options)?;
         Ok(0)
     }

@@ -9,7 +9,12 @@ use std::ffi::{c_char, c_int};
 #[unsafe(no_mangle)]
 pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     if let Err(e) = libruntime::sys::file::ensure_stdio() {
-        libruntime::error::say(&format!("cannot open `/dev/null` in place of a closed descriptor: {e}"));
+        libruntime::Error::new("cannot open `/dev/null` in place of a closed descriptor").cause(e).tell();
+        return 1;
+    }
+    // A file may become no larger (RLIMIT_FSIZE): that has a sentence too, and what was begun is undone.
+    if let Err(e) = libruntime::sys::signal::survive(libruntime::sys::signal::FILE_TOO_LARGE) {
+        libruntime::error::say(&format!("cannot handle SIGXFSZ: {e}"));
         return 1;
     }
     super::start().into()

@@ -1,6 +1,7 @@
 //! The environment that a command gets: a fixed one in a bundle, the caller's in `sandbox`, and `--env` on top.
 
 use crate::filter::Proxy;
+use crate::listen;
 use libruntime::policy::compile;
 use libruntime::policy::view::View;
 use libruntime::{Error, Result};
@@ -37,11 +38,12 @@ impl Environment {
         Ok(env)
     }
 
-    /// The caller's own.
+    /// The caller's own, but for what speaks of descriptors that a sandbox does not get.
     pub fn inherited() -> Environment {
         let mut env = Environment::default();
         for (name, value) in std::env::vars_os() {
             match (name.into_string(), value.into_string()) {
+                (Ok(name), _) if listen::VARIABLES.contains(&name.as_str()) => {}
                 (Ok(name), Ok(value)) => env.pairs.push(format!("{name}={value}")),
                 (name, _) => env.warnings.push(not_passed_on(name)),
             }

@@ -23,6 +23,7 @@ mod filter;
 mod grammar;
 mod kill;
 mod list;
+mod listen;
 mod losses;
 mod make;
 mod network;

@@ -3,7 +3,6 @@
 use clap::Args;
 use libruntime::bridge::{Route, Side};
 use libruntime::{Error, Result};
-use std::net::{Ipv4Addr, SocketAddr};
 
 /// What goes through the bridge beside the proxies of the environment.
 #[derive(Debug, Default, PartialEq, Args)]
@@ -23,15 +22,8 @@ pub struct Network {
 impl Network {
     /// The two kinds of ports, as routes.
     pub fn routes(&self) -> Result<Vec<Route>> {
-        let published = self.publish.iter().map(|text| {
-            let (outside, inside) = text.split_once(':').unwrap_or((text, text));
-            let name = || format!("--publish {text}");
-            Ok(Route::plain(Side::Outside, port(outside, name)?, port(inside, name)?))
-        });
-        let allowed = self.allow_host_port.iter().map(|text| {
-            let port = port(text, || format!("--allow-host-port {text}"))?;
-            Ok(Route::plain(Side::Inside, port, port))
-        });
+        let published = self.publish.iter().map(|text| route(Side::Outside, text));
+        let allowed = self.allow_host_port.iter().map(|text| route(Side::Inside, text));
         let routes: Vec<Route> = published.chain(allowed).collect::<Result<_>>()?;
         match routes
             .iter()
@@ -51,10 +43,9 @@ fn flag(side: Side) -> &'static str {
     }
 }
 
-fn port(text: &str, flag: impl Fn() -> String) -> Result<SocketAddr> {
-    let port: Option<u16> = text.parse().ok().filter(|port| *port != 0);
-    let port = port.ok_or_else(|| Error::new(format!("`{}`: `{text}` is no port from 1 to 65535", flag())))?;
-    Ok((Ipv4Addr::LOCALHOST, port).into())
+fn route(side: Side, text: &str) -> Result<Route> {
+    let wrong = |word| Error::new(format!("`{} {text}`: `{word}` is no port from 1 to 65535", flag(side)));
+    Route::between_loopbacks(side, text).map_err(wrong)
 }
 
 #[cfg(test)]
@@ -69,12 +60,12 @@ mod tests {
 
     #[test]
     fn ports_become_routes_between_the_two_loopbacks() {
-        let all = routes(&["8080", "9000:80"], &["5432", "8080"]).unwrap();
+        let all = routes(&["8080", "9000:80"], &["5432", "8081"]).unwrap();
         let expected = [
-            "outside:127.0.0.1:8080=127.0.0.1:8080",
-            "outside:127.0.0.1:9000=127.0.0.1:80",
-            "inside:127.0.0.1:5432=127.0.0.1:5432",
-            "inside:127.0.0.1:8080=127.0.0.1:8080",
+            "outside:127.0.0.1:8080=127.0.0.1:8080,either",
+            "outside:127.0.0.1:9000=127.0.0.1:80,either",
+            "inside:127.0.0.1:5432=127.0.0.1:5432,either",
+            "inside:127.0.0.1:8081=127.0.0.1:8081,either",
         ];
         assert_eq!(all, expected);
     }

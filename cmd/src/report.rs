@@ -1,13 +1,12 @@
-//! How a failure is said: on stderr a line per reason, each beginning with `codexrun: `, and in the log one record.
+//! How a failure is said: on stderr a line per reason, each beginning with `codexrun: error: `, and in the log one record.
 
 use crate::grammar::{Global, LogFormat};
 use clap::error::ErrorKind;
 use libruntime::Error;
 use libruntime::error::say;
 use libruntime::state::rfc3339;
-use std::fs::OpenOptions;
+use libruntime::text::append;
 use std::io::{self, Write};
-use std::path::Path;
 use std::time::SystemTime;
 
 /// Every reason why a command failed; never empty.
@@ -32,14 +31,14 @@ const TOLD: usize = 1000;
 impl Failure {
     /// Says it, and gives the code to leave with.
     pub fn report(&self, global: &Global) -> u8 {
-        self.0.iter().take(TOLD).for_each(|e| say(&e.to_string()));
+        self.0.iter().take(TOLD).for_each(Error::tell);
         if let Some(more @ 1..) = self.0.len().checked_sub(TOLD) {
-            say(&format!("{more} more reasons"));
+            Error::new(format!("{more} more reasons")).tell();
         }
         if let Some(file) = &global.log
             && let Err(e) = append(file, &self.record(global.log_format))
         {
-            say(&format!("cannot write the log `{}`: {e}", file.display()));
+            Error::new(format!("cannot write the log `{}`", file.display())).cause(e).tell();
         }
         self.code()
     }
@@ -60,13 +59,9 @@ impl Failure {
     }
 }
 
-fn append(file: &Path, record: &str) -> io::Result<()> {
-    OpenOptions::new().append(true).create(true).open(file)?.write_all(record.as_bytes())
-}
-
 /// Something the user should know, though the command goes on.
 pub fn warn(text: &str) {
-    say(&format!("warning: {text}"));
+    Error::new(text).warn();
 }
 
 /// What was found out on the way.

@@ -2,6 +2,7 @@
 
 use crate::create::New;
 use crate::grammar::Global;
+use crate::listen::Listen;
 use crate::make::absolute;
 use crate::report::Failure;
 use clap::Args;
@@ -47,8 +48,9 @@ impl Run {
         run::read_only_self_among_others(&bundle.spec)?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then(|| global.store()).transpose()?;
-        let options = Options { id, store, detach: self.detach, keep: self.keep, ..self.new.options(&dir, global)? };
-        run::close_inherited(self.new.preserve_fds)?;
+        let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
+        run::close_inherited(options.preserve_fds)?;
+        let options = Options { id, store, detach: self.detach, keep: self.keep, ..options };
         Ok(run::run(&bundle, &options)?)
     }
 

@@ -44,7 +44,7 @@ fn config(bundle: &Path) -> Value {
 fn refused(result: &(i32, String, String), about: &str) {
     let (code, out, err) = result;
     assert_eq!((*code, out.as_str()), (1, ""), "{err}");
-    assert!(err.starts_with("codexrun: ") && err.contains(about), "{err}");
+    assert!(err.starts_with("codexrun: error: ") && err.contains(about), "{err}");
     assert_eq!(err.matches('\n').count(), 1, "{err}");
 }
 
@@ -371,6 +371,45 @@ mod usage {
         );
     }
 
+    /// Half of the plan depends on the namespaces; what does not is said, and what might not be so is not.
+    #[test]
+    fn a_namespace_or_an_annotation_of_the_wrong_form_hides_no_reason_that_stands_without_it() {
+        let dir = dir();
+        std::fs::create_dir(dir.path().join("r")).unwrap();
+        let mut config = json!({
+            "ociVersion": "1.3.0", "root": {"path": "r"}, "hostname": "box", "annotations": {"a": 1},
+            "process": {"user": {"uid": 0, "gid": 0}, "args": ["x"], "cwd": "relative", "scheduler": {"policy": "SCHED_RR", "priority": 1000}},
+            "mounts": [{"destination": "/x", "type": "tmpfs", "options": ["copy-symlink"]}],
+            "linux": {
+                "namespaces": [{"type": "mount"}, {"type": "pidd"}, {"type": "ipc", "path": "relative"}],
+                "sysctl": {"kernel.core_pattern": "x", "net.ipv4.ip_forward": "1"}, "rootfsPropagation": "sideways",
+            },
+        });
+        let mut said_of = |change: &dyn Fn(&mut Value)| {
+            change(&mut config);
+            std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+            at(dir.path(), &["run", "--bundle", ".", "x"]).2
+        };
+        let stand =
+            ["annotations.a", "process.cwd", "process.scheduler.priority", "mounts[0].options", "linux.namespaces[1].type"];
+        let stand =
+            [&stand[..], &["linux.namespaces[2].path", "linux.sysctl[kernel.core_pattern]", "linux.rootfsPropagation"]].concat();
+        let check = |said: &str, places: &[&str]| {
+            places.iter().for_each(|place| assert!(said.contains(&format!(": {place}: ")), "{place} is not named:\n{said}"));
+            // It may be the uts namespace, or that of the network, which has the wrong form.
+            ["hostname", "ip_forward"].iter().for_each(|place| assert!(!said.contains(place), "{place}:\n{said}"));
+        };
+        check(&said_of(&|_| {}), &stand);
+        check(&said_of(&|c| c["linux"]["namespaces"][1] = json!("uts")), &stand[..4]);
+        check(
+            &said_of(&|c| c["linux"]["namespaces"] = json!("all")),
+            &["process.cwd", "mounts[0].options", "linux.rootfsPropagation"],
+        );
+        check(&said_of(&|c| c["linux"] = json!("all")), &["process.cwd", "mounts[0].options", "linux"]);
+        let said = said_of(&|c| c["linux"] = json!({"namespaces": [{"type": "mount"}, {"type": "pid"}]}));
+        assert!(said.contains(": hostname: ") && said.contains(": annotations.a: "), "{said}");
+    }
+
     #[test]
     fn a_broken_bundle_is_named_by_line_column_and_path() {
         let dir = dir();
@@ -489,7 +528,7 @@ mod image {
         };
         let (code, out, err) = run(make, no_dev);
         // In a user namespace the host's node is bound over it; without one it is refused.
-        assert!(code != 0 && out.is_empty() && err.starts_with("codexrun: "), "{err}");
+        assert!(code != 0 && out.is_empty() && err.starts_with("codexrun: error: "), "{err}");
     }
 }
 
@@ -533,7 +572,7 @@ mod sandbox {
         let out = command.stdin(std::fs::File::open("/usr").unwrap()).output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr);
         assert_eq!(out.status.code(), Some(1), "{said}");
-        assert!(said.starts_with("codexrun: standard input is a directory"), "{said}");
+        assert!(said.starts_with("codexrun: error: standard input is a directory"), "{said}");
         assert!(!Path::new("/usr/x").exists());
     }
 
@@ -569,6 +608,32 @@ mod sandbox {
         });
         assert_eq!(at(dir.path(), &["run", "b"]), (0, String::new(), String::new()));
         assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "started\nstopped\n");
+    }
+
+    /// sd_listen_fds(3).
+    #[test]
+    fn sockets_that_systemd_opened_reach_a_container_and_no_sandbox() {
+        let dir = dir();
+        edited(dir.path(), &["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; cat <&3"], |_| {});
+        fs::write(dir.path().join("socket"), "passed\n").unwrap();
+        let started = |variables: &str| {
+            let line = format!("{variables} LISTEN_FDNAMES=a exec \"$0\" run b 3< socket");
+            let words = ["-c", &line, env!("CARGO_BIN_EXE_codexrun")];
+            let output = Command::new("sh").args(words).current_dir(dir.path()).output().unwrap();
+            said(&output).1
+        };
+        let meant = "LISTEN_FDS=1 LISTEN_PID=$$";
+        assert_eq!(started(meant), "\n", "of a policy");
+        let mut spec = config(&dir.path().join("b"));
+        spec["annotations"].as_object_mut().unwrap().remove("dev.codexrun.policy.sha256").unwrap();
+        fs::write(dir.path().join("b/config.json"), spec.to_string()).unwrap();
+        assert_eq!((started(meant), started("LISTEN_FDS=1")), ("1 1 a\npassed\n".into(), "1 1 a\npassed\n".into()));
+        assert_eq!(started("LISTEN_FDS=1 LISTEN_PID=1"), "\n", "of another process");
+
+        let line = "LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=a exec \"$0\" sandbox -- sh -c 'env; cat <&3' 3< socket";
+        let output = Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_codexrun")]).current_dir(dir.path()).output();
+        let (_, out, _) = said(&output.unwrap());
+        assert!(out.contains("PATH=") && !out.contains("LISTEN_") && !out.contains("passed"), "{out}");
     }
 
     #[test]
@@ -675,7 +740,8 @@ mod sandbox {
         while verb(&["state", "box"]).1.contains("running") {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        refused(&verb(&["ps", "box"]), "container not running");
+        // As with runc and crun.
+        assert_eq!((pids(), table(&[]).1.lines().count()), (Vec::new(), 1));
         assert_eq!(verb(&["delete", "box"]).0, 0);
         refused(&verb(&["ps", "box"]), "container does not exist");
     }
@@ -868,7 +934,7 @@ exec CODEXRUN "$@"
         fs::write(dir.path().join("bad.json"), "{\"type\": \"workspace-write\",\n\"writable_roots\": [\"a\", \"/b\", \"c\"]}")
             .unwrap();
         let (code, out, err) = at(dir.path(), &["policy", "validate", "bad.json"]);
-        let places: Vec<&str> = err.lines().filter_map(|line| line.split(": ").nth(2)).collect();
+        let places: Vec<&str> = err.lines().filter_map(|line| line.split(": ").nth(3)).collect();
         assert_eq!((code, out.as_str(), places), (1, "", vec!["writable_roots[0]", "writable_roots[2]"]), "{err}");
         let (_, out, _) = at(dir.path(), &["policy", "show", "--resolved", "workspace"]);
         let json: Value = serde_json::from_str(&out).unwrap();

@@ -236,7 +236,7 @@ fn stopped(place: &Place, command: &mut Command, waits: impl FnMut() -> bool) {
     let begun = Instant::now();
     let said = said(&create.wait_with_output().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(5), "{said:?}");
-    assert_eq!((said.code, said.err.as_str()), (143, "codexrun: stopped by SIGTERM before the process could start\n"));
+    assert_eq!((said.code, said.err.as_str()), (143, "codexrun: error: stopped by SIGTERM before the process could start\n"));
     place.fails(&["state", ID], 1, "container does not exist");
     assert!(!place.path("r").join(ID).exists());
 }
@@ -493,7 +493,7 @@ fn no_pivot_is_taken_and_changes_nothing() {
 fn a_start_container_hook_that_names_no_environment_has_that_of_the_process() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     let tell = |env: Value| {
-        let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo A=$A B=$B >> /log"]});
+        let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo A=$A B=$B HOME=$HOME >> /log"]});
         hook["env"] = env;
         hook
     };
@@ -507,7 +507,7 @@ fn a_start_container_hook_that_names_no_environment_has_that_of_the_process() {
         spec["hooks"] = json!({"startContainer": [tell(Value::Null), tell(json!(["B=2"])), tell(json!([]))]});
     });
     place.started();
-    assert_eq!(place.read("log"), "A=1 B=\nA= B=2\nA= B=\n");
+    assert_eq!(place.read("log"), "A=1 B= HOME=/\nA= B=2 HOME=\nA= B= HOME=\n");
 }
 
 #[test]
@@ -552,6 +552,7 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
         let Some(place) = Place::new("exec sleep 60") else { return };
         let bad = if kind == "startContainer" { hook("exit 3") } else { hook("cat >/dev/null; exit 3") };
         place.edit(|spec| {
+            spec["ociVersion"] = json!("1.3.0");
             spec["hooks"] = json!({kind: [bad], "poststop": [hook("echo stopped >> log")]});
             if nix::unistd::getuid().is_root() {
                 // `start` must number the steps as `create` did, also those of the cgroup.
@@ -566,6 +567,23 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
         assert!(failed.err.contains(&format!("config.json: hooks.{kind}[0]: the hook `/bin/sh` failed")), "{failed:?}");
         place.fails(&["state", ID], 1, "container does not exist");
         assert_eq!(place.read("log"), "stopped\n", "{kind}");
+    }
+}
+
+/// runtime.md of 1.0.0 to 1.2.1, "Lifecycle", step 9.
+#[test]
+fn a_failed_poststart_hook_is_a_warning_where_the_bundle_is_of_a_version_before_1_3() {
+    for version in ["1.0.2-dev", "1.2.1"] {
+        let Some(place) = Place::new("exec sleep 60") else { return };
+        place.edit(|spec| {
+            spec["ociVersion"] = json!(version);
+            spec["hooks"] = json!({"poststart": [hook("exit 3"), hook("echo second >> log")]});
+        });
+        place.create();
+        let started = place.codexrun(&["start", ID]);
+        let warning = "codexrun: warning: config.json: hooks.poststart[0]: the hook `/bin/sh` failed";
+        assert!(started.code == 0 && started.err.starts_with(warning), "{started:?}");
+        assert_eq!((place.read("log").as_str(), place.state()["status"].as_str()), ("second\n", Some("running")));
     }
 }
 
@@ -629,7 +647,7 @@ fn a_container_that_is_killed_while_it_is_made_is_an_error_that_is_said() {
     let script = r#"read s; s=${s#*'"pid":'}; kill -9 ${s%%[!0-9]*}"#;
     place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook(script)]}));
     let said = place.create();
-    assert_eq!((said.code, said.err.starts_with("codexrun: config.json: ")), (1, true), "{said:?}");
+    assert_eq!((said.code, said.err.starts_with("codexrun: error: config.json: ")), (1, true), "{said:?}");
     place.fails(&["state", ID], 1, "container does not exist");
 }
 
@@ -862,6 +880,40 @@ mod cgroup {
         let groups = fs::read_to_string(format!("/proc/{}/cgroup", place.read("pid"))).unwrap();
         let path = groups.lines().find_map(|line| line.split_once(&format!(":{controller}:"))?.1.strip_prefix('/'))?;
         fs::read_to_string(Path::new("/sys/fs/cgroup").join(controller).join(path).join(file)).ok()
+    }
+
+    /// Every cgroup of the container, and whether it has the controller, as files of the host.
+    fn directories(place: &Place, controller: &str) -> Vec<(PathBuf, bool)> {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", place.read("pid"))).unwrap();
+        let own = groups.lines().filter(|line| line.contains("/codexrun-verbs-"));
+        let dir = |line: &str| {
+            let [_, names, path] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let mount = if names.is_empty() { "unified" } else { names };
+            (Path::new("/sys/fs/cgroup").join(mount).join(&path[1..]), names.split(',').any(|name| name == controller))
+        };
+        own.map(dir).collect()
+    }
+
+    #[test]
+    fn exec_puts_a_process_into_a_cgroup_below_the_containers() {
+        let Some(place) = limited("exec sleep 60") else { return };
+        let all = directories(&place, "pids");
+        if !all.iter().all(|(dir, _)| dir.exists()) || !all.iter().any(|(_, pids)| *pids) {
+            return eprintln!("skipped: needs cgroup version 1");
+        }
+        all.iter().for_each(|(dir, _)| fs::create_dir(dir.join("sub")).unwrap());
+        let seen = |words: &[&str]| {
+            let said = place.ok(&[&["exec"], words, &[ID, "cat", "/proc/self/cgroup"]].concat());
+            said.lines().filter(|line| line.ends_with("/sub")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!((seen(&[]).len(), seen(&["--cgroup", "/"]).len()), (0, 0));
+        assert_eq!(seen(&["--cgroup", "sub"]).len(), all.len());
+        let one = seen(&["--cgroup", "pids:/sub"]);
+        assert!(one.len() == 1 && one[0].contains(":pids:"), "{one:?}");
+        for (wrong, why) in [("..", "leads out of"), ("no/such", "No such file"), ("nosuch:/", "unknown controller `nosuch`")] {
+            place.fails(&["exec", "--cgroup", wrong, ID, "true"], 255, why);
+        }
+        all.iter().for_each(|(dir, _)| fs::remove_dir(dir.join("sub")).unwrap());
     }
 
     #[test]

@@ -47,13 +47,13 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
        conformance --inject [K/N] [--filter WORD] [--user NAME] [-v]
        conformance --worst [--filter WORD] [--user NAME] [-v]
        conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
-       conformance --vm [--runtime PATH]... [--filter WORD] [--list] [-v]
+       conformance --vm [--runtime PATH]... [--filter WORD] [--write-doc FILE] [--list] [-v]
 
   --runtime PATH   an OCI runtime to test (again for more); default: codexrun, and runc and crun when on PATH
   --codexrun PATH  the codexrun that makes the bundles; default: the newest in the workspace's target directory
   --filter WORD    only rows or columns whose name contains WORD (`files`, `io-uring`, `crun/user`, ...)
   --oci            only the cases of the OCI specification and of what engines rely on
-  --write-doc FILE the same, and writes what came of them as a page (docs/spec-conformance.md)
+  --write-doc FILE the same, and writes what came of them as a page (docs/spec-conformance.md); with --vm its part of it
   --storm [N]      only the storm: N containers (200), 16 at a time, and the runtime killed at random moments
   --inject [K/N]   as root: make every system call of a launch fail, and hit every moment of it with a signal;
                    only every N-th trial from the K-th on

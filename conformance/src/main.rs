@@ -158,14 +158,21 @@ fn machine(args: &Args) -> Result<Report, String> {
     if let Ok(word) = std::env::var(vm::inside::INSIDE) {
         return vm::inside::run(args, &word).map(|()| Report::default());
     }
-    // Emulated, each runtime takes a minute: referees only when they are named.
-    let named = if args.runtimes.is_empty() { vec!["codexrun".into()] } else { args.runtimes.clone() };
+    // Emulated, each runtime takes a minute: referees only when they are named, or the page is to have them.
+    let named = match args.runtimes.as_slice() {
+        [] if args.write_doc.is_some() => vm::inside::RUNTIMES.map(PathBuf::from).into(),
+        [] => vec!["codexrun".into()],
+        named => named.to_vec(),
+    };
     let report =
         vm::suite(args, &engine_runtimes(&Args { runtimes: named, codexrun: args.codexrun.clone(), ..Args::default() })?)?;
     if !args.list {
         report.print(args.verbose);
     }
-    Ok(report)
+    match &args.write_doc {
+        Some(page) => vm::doc::write(page, &report).map(|()| report),
+        None => Ok(report),
+    }
 }
 
 /// Named ones by path, or by a name that is looked up: `codexrun` where cargo puts it, others on PATH.

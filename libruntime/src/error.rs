@@ -43,6 +43,10 @@ impl Error {
         self.hint = Some(hint.into());
         self
     }
+    /// Says it on standard error: for what has stopped us.
+    pub fn tell(&self) {
+        say(&format!("error: {self}"));
+    }
     /// Says it on standard error as a warning: for what must not stop anything.
     pub fn warn(&self) {
         say(&format!("warning: {self}"));
@@ -81,10 +85,15 @@ pub fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("codexrun: {}\n", line(text)).as_bytes());
 }
 
-/// A text on one line, with nothing in it that a terminal would obey: names and paths may hold any byte, and be of any length.
-pub fn line(text: &str) -> String {
+/// A text on one line, with nothing in it that a terminal would obey: names and paths may hold any byte.
+pub fn plain(text: &str) -> String {
     let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
-    let line: String = text.chars().map(shown).collect();
+    text.chars().map(shown).collect()
+}
+
+/// The same of any length, which is not told whole.
+pub fn line(text: &str) -> String {
+    let line = plain(text);
     match line.len().checked_sub(TOLD.0 + TOLD.1) {
         Some(1..) => {
             let (begin, end) = (line.floor_char_boundary(TOLD.0), line.ceil_char_boundary(line.len() - TOLD.1));

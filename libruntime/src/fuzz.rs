@@ -64,3 +64,79 @@ pub fn listed(bytes: &[u8]) -> usize {
 pub fn status_field(text: &str, name: &str) -> Option<String> {
     crate::proc_status::ProcStatus(text.to_owned()).field(name).map(str::to_owned)
 }
+
+/// The sentence for what the process in between says, where it has not made one.
+pub fn not_cloned(bytes: [u8; 8]) -> Option<String> {
+    use crate::run::door::{failed, told};
+    told(bytes).err().map(|stuck| failed(stuck, &[], 0, false).to_string())
+}
+
+/// Control messages, of words of so many bytes, as the broker sends them on, and the number of descriptors in them.
+pub fn control(bytes: &[u8], word: usize) -> Option<(Vec<u8>, usize)> {
+    let null = |_| crate::sys::file::open_at(crate::sys::file::cwd(), c"/dev/null", libc::O_PATH);
+    crate::broker::message::rebuild(bytes, word, null).ok().map(|(control, fds)| (control, fds.len()))
+}
+
+/// What the resolver of a bridge answers.
+pub fn resolved(message: &[u8]) -> Option<Vec<u8>> {
+    crate::bridge::names::Names::default().reply(message)
+}
+
+/// How much of a proxy's answer to CONNECT a bridge keeps from the client, heard in these pieces, and whether it takes it for a yes.
+/// `None`: it does not know yet.
+pub fn welcomed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<(usize, bool)> {
+    let (mut answer, mut kept) = (crate::bridge::greeting::Answer::default(), 0);
+    for piece in pieces {
+        let (head, whole) = answer.take(piece);
+        kept += head;
+        if whole != Ok(false) {
+            return Some((kept, whole.is_ok()));
+        }
+    }
+    None
+}
+
+/// How many bytes the attributes of rtnetlink's messages have.
+pub fn devices(mut bytes: &[u8]) -> usize {
+    use crate::run::netlink::{Address, attributes, message};
+    let mut length = 0;
+    while let Some((_, body, rest)) = message(bytes) {
+        Address::of(body);
+        length += attributes(body).map(|(_, data)| data.len()).sum::<usize>();
+        bytes = rest;
+    }
+    length
+}
+
+/// Whether what is remembered of a search is nothing, or is read again as it is written.
+pub fn is_remembered(bytes: &[u8]) -> bool {
+    use crate::policy::view::cache::{parse, text};
+    let Some(known) = parse(bytes, b"") else { return true };
+    let seen: Vec<_> = known.iter().map(|(dir, (stamp, level))| (PathBuf::from(dir), *stamp, level.clone())).collect();
+    parse(&text(b"", &seen), b"") == Some(known)
+}
+
+/// The home of a user, as a line of the image's /etc/passwd and as the same line of the host's has it.
+pub fn homes(line: &[u8], uid: u32) -> [Option<Vec<u8>>; 2] {
+    use std::os::unix::ffi::OsStringExt;
+    let hosts = crate::passwd::find(line, uid).map(|entry| entry.home.into_vec());
+    [crate::run::op::home::home(line, uid).map(<[u8]>::to_vec), hosts]
+}
+
+/// The interpreter that a script or an ELF file of these bytes names.
+pub fn interpreter(program: &[u8]) -> Option<Vec<u8>> {
+    use crate::run::op::exec::{elf_interpreter, interpreter};
+    use crate::sys::file::{memory, write_all};
+    use std::os::fd::AsFd;
+    let file = memory(c"program").ok().filter(|file| write_all(file.as_fd(), program).is_ok())?;
+    let mut path = [0; 256];
+    elf_interpreter(file.as_fd(), &program[..program.len().min(1024)], &mut path);
+    let elf = std::ffi::CStr::from_bytes_until_nul(&path).map_or(&path[..], |path| path.to_bytes());
+    interpreter(&program[..program.len().min(255)]).or(Some(elf).filter(|elf| !elf.is_empty())).map(<[u8]>::to_vec)
+}
+
+/// The names that getdents64(2) gives.
+pub fn entries(bytes: &[u8]) -> usize {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(|| crate::run::op::copy::first(rest?).map(|(name, next)| (rest = Some(next), name).1)).count()
+}

@@ -51,6 +51,7 @@ pub mod features;
 pub mod fuzz;
 pub mod host;
 pub mod landlock;
+mod listing;
 pub mod losses;
 mod mountinfo;
 mod passwd;
@@ -64,6 +65,6 @@ pub mod state;
 pub mod sys;
 pub mod systemd;
 pub mod template;
-mod text;
+pub mod text;
 
 pub use error::{Error, Result};

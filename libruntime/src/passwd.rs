@@ -31,7 +31,7 @@ fn of(file: &Path, uid: u32) -> Result<Option<Entry>> {
     }
 }
 
-fn find(text: &[u8], uid: u32) -> Option<Entry> {
+pub(crate) fn find(text: &[u8], uid: u32) -> Option<Entry> {
     let uid = uid.to_string();
     text.split(|byte| *byte == b'\n').find_map(|line| {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();

@@ -35,19 +35,19 @@ const RELATIVE: &str = "{\"file_system\": {\"kind\": \"restricted\", \"entries\"
 fn bad(play: &Play, text: &str, place: &str) -> Verdict {
     let file = play.scene.put("bad.json", text)?.display().to_string();
     let ran = play.sh(&file, "echo started")?;
-    let says = ran.err.starts_with("codexrun: ") && ran.err.contains(&format!("{file}{place}"));
-    ran.must(&format!("exit 1, `codexrun: …{file}{place}COLUMN`"), ran.code == 1 && says && ran.out.is_empty())
+    let says = ran.err.starts_with("codexrun: error: ") && ran.err.contains(&format!("{file}{place}"));
+    ran.must(&format!("exit 1, `codexrun: error: …{file}{place}COLUMN`"), ran.code == 1 && says && ran.out.is_empty())
 }
 
 fn missing(play: &Play) -> Verdict {
     let ran = play.sh("/no/such/policy.json", "echo started")?;
-    let says = ran.err.starts_with("codexrun: ") && ran.err.contains("/no/such/policy.json");
-    ran.must("exit 1, `codexrun: …` that names the file", ran.code == 1 && says && ran.out.is_empty())
+    let says = ran.err.starts_with("codexrun: error: ") && ran.err.contains("/no/such/policy.json");
+    ran.must("exit 1, `codexrun: error: …` that names the file", ran.code == 1 && says && ran.out.is_empty())
 }
 
 fn refused(play: &Play, words: &[&str]) -> Verdict {
     let ran = play.codexrun(words)?;
-    ran.must("exit 1, `codexrun: …`", ran.code == 1 && ran.err.starts_with("codexrun: "))
+    ran.must("exit 1, `codexrun: error: …`", ran.code == 1 && ran.err.starts_with("codexrun: error: "))
 }
 
 fn no_command(play: &Play) -> Verdict {
@@ -68,8 +68,8 @@ fn no_overwrite(play: &Play) -> Verdict {
     let bundle = play.scene.bundle(&play.column.actor)?;
     let text = spec(play, &bundle)?;
     let again = play.column.spec(&play.scene, &bundle, &Job::sh("read-only", &play.scene, "false"))?;
-    let says = again.err.starts_with("codexrun: ") && again.err.contains("config.json");
-    again.must("exit 1, `codexrun: …config.json…`", again.code == 1 && says)?;
+    let says = again.err.starts_with("codexrun: error: ") && again.err.contains("config.json");
+    again.must("exit 1, `codexrun: error: …config.json…`", again.code == 1 && says)?;
     unchanged(&bundle.join("config.json"), &text)
 }
 

@@ -34,8 +34,8 @@ fn code(play: &Play, script: &str, code: i32) -> Verdict {
 
 fn refused(play: &Play, command: &str, code: i32) -> Verdict {
     let ran = play.column.run(&play.scene, &Job::new(WRITE, &play.scene, &[command]))?;
-    let says = ran.err.starts_with("codexrun: ") && ran.err.contains(command);
-    ran.must(&format!("exit {code} and `codexrun: …` that names the command"), ran.code == code && says)
+    let says = ran.err.starts_with("codexrun: error: ") && ran.err.contains(command);
+    ran.must(&format!("exit {code} and `codexrun: error: …` that names the command"), ran.code == code && says)
 }
 
 fn not_executable(play: &Play) -> Verdict {

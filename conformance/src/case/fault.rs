@@ -79,7 +79,7 @@ fn dangling_metadata(play: &Play) -> Verdict {
 
 fn closed(play: &Play, name: &str) -> Verdict {
     let ran = play.write(&format!("echo x > {name}/config; echo started"))?;
-    let says = ran.err.starts_with("codexrun: ") && ran.err.contains(name) && !ran.err.contains("panicked");
+    let says = ran.err.starts_with("codexrun: error: ") && ran.err.contains(name) && !ran.err.contains("panicked");
     ran.must(&format!("exit 1 and a sentence about {name}, nothing started"), ran.code == 1 && says && ran.out.is_empty())
 }
 
@@ -88,7 +88,7 @@ fn symlinked_deny(play: &Play) -> Verdict {
     let entries =
         vec![special("root", "read"), special("project_roots", "write"), path(play.scene.w().join("alias/key.txt"), "deny")];
     let ran = with(play, &pair(entries), "rm alias; echo started; cat secret/key.txt")?;
-    let closed = ran.code == 1 && ran.err.starts_with("codexrun: ") && ran.out.is_empty();
+    let closed = ran.code == 1 && ran.err.starts_with("codexrun: error: ") && ran.out.is_empty();
     ran.must("exit 1 and a sentence about the link", closed && ran.err.contains("alias"))
 }
 
@@ -266,5 +266,13 @@ fn outer_proc(play: &Play) -> Verdict {
     };
     let refused = inside("")?;
     refused.must("exit 1 and the remedy", refused.code == 1 && refused.err.contains("--proc outer"))?;
-    inside("--proc outer")?.code_is(0)
+    inside("--proc outer")?.code_is(0)?;
+    let auto = inside("--isolation auto")?;
+    auto.must(
+        "exit 1 and the remedies",
+        auto.code == 1 && auto.err.contains("`--proc outer`") && auto.err.contains("`--accept-loss processes`"),
+    )?;
+    inside("--isolation auto --policy danger-full-access")?.code_is(0)?;
+    let auto = inside("--isolation auto --accept-loss processes")?;
+    auto.must("namespaces, and what is lost", auto.code == 0 && auto.err.contains("isolation: namespaces; given up: processes"))
 }

@@ -1,8 +1,9 @@
 //! The launches that are struck at: one per verb, with everything in play that a bundle can ask for.
 
+use super::story::Story;
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
-use crate::launch::{GRACE, Launch, text, while_orphans_are_collected};
+use crate::launch::{Launch, text, while_orphans_are_collected};
 use crate::oci::bundle;
 use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
@@ -22,6 +23,8 @@ pub enum Course {
     Alone,
     /// A bundle with all that [`everything`] asks for.
     Run,
+    /// The same bundle in the runtime's own mount namespace, as far as it can be had there; root's alone.
+    RunHere,
     /// The same with a terminal, whose bytes go to the caller's output.
     RunTerminal,
     /// The same bundle, started undisturbed afterwards.
@@ -39,10 +42,11 @@ pub enum Course {
 }
 
 /// All of them.
-pub const ALL: [Course; 10] = [
+pub const ALL: [Course; 11] = [
     Course::Sandbox,
     Course::Alone,
     Course::Run,
+    Course::RunHere,
     Course::RunTerminal,
     Course::Create,
     Course::CreateTerminal,
@@ -59,6 +63,7 @@ impl Course {
             Course::Sandbox => "sandbox",
             Course::Alone => "sandbox without namespaces",
             Course::Run => "run",
+            Course::RunHere => "run without a mount namespace",
             Course::RunTerminal => "run with a terminal",
             Course::Create => "create",
             Course::CreateTerminal => "create with a terminal",
@@ -77,6 +82,11 @@ impl Course {
     /// Whether it is made of a policy, and has no name.
     pub fn is_sandbox(self) -> bool {
         matches!(self, Course::Sandbox | Course::Alone)
+    }
+
+    /// Whether an ordinary user can have it: another mount namespace comes with the user namespace.
+    pub fn is_for_all(self) -> bool {
+        self != Course::RunHere
     }
 
     /// Whether it joins a container that runs.
@@ -110,8 +120,22 @@ pub struct Trial {
 impl<'t> Ground<'t> {
     /// Prepares the files of a course; `end` says how its payload ends.
     pub fn new(turn: &'t Turn<'t>, course: Course, end: End) -> Result<Ground<'t>, No> {
-        let (socket, shut) = (Socket::new(turn)?, Socket::new(turn)?);
+        Ground::of(turn, course, end, everything(turn))
+    }
+
+    /// The same, with the container in this cgroup, and limited there.
+    pub fn in_cgroup(turn: &'t Turn<'t>, course: Course, path: &str) -> Result<Ground<'t>, No> {
         let mut config = everything(turn);
+        config["linux"]["cgroupsPath"] = json!(path);
+        config["linux"]["resources"] = json!({"pids": {"limit": 50}, "memory": {"limit": 67_108_864}});
+        Ground::of(turn, course, End::Payload, config)
+    }
+
+    fn of(turn: &'t Turn<'t>, course: Course, end: End, mut config: Value) -> Result<Ground<'t>, No> {
+        let (socket, shut) = (Socket::new(turn)?, Socket::new(turn)?);
+        if course == Course::RunHere {
+            here(&mut config);
+        }
         config["linux"]["seccomp"]["listenerPath"] = json!(socket.path);
         let (first, last) = match end {
             End::Payload => ("", ""),
@@ -141,9 +165,21 @@ impl<'t> Ground<'t> {
         Ok(Ground { turn, course, bundle, id, socket, shut })
     }
 
+    /// What is run on it.
+    pub fn course(&self) -> Course {
+        self.course
+    }
+
+    /// The file of codexrun.
+    pub fn program(&self) -> &Path {
+        &self.turn.column.runtime.path
+    }
+
     /// Runs the course once.
     pub fn trial(&self, tracer: &Tracer, strike: Option<(Call, Blow)>, end: End) -> Result<Trial, No> {
-        let waits = matches!(self.course, Course::Run | Course::RunTerminal) || self.course.is_sandbox() || self.course.joins();
+        let waits = matches!(self.course, Course::Run | Course::RunHere | Course::RunTerminal)
+            || self.course.is_sandbox()
+            || self.course.joins();
         let end = if waits { end } else { End::Payload };
         self.played(|launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
     }
@@ -162,6 +198,7 @@ impl<'t> Ground<'t> {
                 err: ran.err,
                 hung: ran.timed_out,
                 stalled: false,
+                story: Story::default(),
             })
         })
     }
@@ -181,7 +218,7 @@ impl<'t> Ground<'t> {
         let script = fs::read_to_string(self.turn.dir.join("script"))?;
         Ok(match self.course {
             Course::Sandbox | Course::Alone => self.sandbox(&script),
-            Course::Run | Course::RunTerminal => self.turn.launch(&["run", "--bundle", &dir, id]),
+            Course::Run | Course::RunHere | Course::RunTerminal => self.turn.launch(&["run", "--bundle", &dir, id]),
             Course::Create => self.turn.launch(&["create", "--bundle", &dir, id]),
             Course::CreateTerminal => {
                 let socket = self.socket.path.display().to_string();
@@ -272,6 +309,10 @@ impl<'t> Ground<'t> {
         if known {
             return Ok(Some("delete: exit 0, and the container is still known".into()));
         }
+        if self.turn.globals.get().contains(&"--systemd-cgroup") {
+            // The last word of a scope that is empty is systemd's.
+            patiently(|| crate::oci::cgroups(&self.turn.tag).is_empty());
+        }
         let clean = crate::oci::nothing_left(self.turn, mounts).and_then(|()| self.untouched());
         match clean {
             Ok(()) => Ok(None),
@@ -289,9 +330,12 @@ impl<'t> Ground<'t> {
     }
 }
 
+/// What a payload needs for its testimony many times over, on a machine that is busy otherwise.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Polls until something holds or has had its time.
 fn patiently(holds: impl Fn() -> bool) {
-    let end = Instant::now() + GRACE;
+    let end = Instant::now() + PATIENCE;
     while !holds() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -368,6 +412,13 @@ fn everything(turn: &Turn) -> Value {
         linux["sysctl"] = json!({"net.ipv4.ip_forward": "0"});
     }
     config
+}
+
+/// Without a mount namespace: what is covered there must lie where no name can be changed.
+fn here(config: &mut Value) {
+    bundle::without_namespace(config, "mount");
+    config["linux"]["maskedPaths"] = json!(["/proc/kcore"]);
+    config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
 }
 
 /// The files that [`everything`] masks and fixes, in a bundle's root file system.

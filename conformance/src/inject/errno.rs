@@ -3,7 +3,8 @@
 
 use nix::errno::Errno::{self, *};
 
-/// Calls that end the caller or cannot fail: there is nothing to inject. close(2) closes, whatever it returns.
+/// Calls that end the caller or cannot fail: there is nothing to inject. close(2) closes, whatever it returns: made again after EINTR it
+/// could close what somebody else has opened meanwhile.
 const CERTAIN: &[i64] = &[
     libc::SYS_close,
     libc::SYS_exit,
@@ -35,7 +36,9 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
     (&[libc::SYS_recvfrom, libc::SYS_recvmsg], &[EINTR, ENOMEM, EMFILE]),
     (&[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait], &[EINTR, ENOMEM]),
     (&[libc::SYS_wait4, libc::SYS_waitid, libc::SYS_rt_sigtimedwait], &[EINTR]),
-    (&[libc::SYS_flock, libc::SYS_fcntl], &[EINTR, ENOLCK, EACCES, EMFILE]),
+    (&[libc::SYS_flock], &[EINTR, ENOLCK]),
+    // EINTR and ENOLCK are of the locks that fcntl(2) sets, and codexrun sets none.
+    (&[libc::SYS_fcntl], &[EPERM, EMFILE, EINVAL]),
     (
         &[libc::SYS_clone, libc::SYS_clone3, libc::SYS_fork, libc::SYS_vfork],
         &[EAGAIN, ENOMEM, ENOSPC, EPERM, EACCES, ENOSYS, EUSERS],
@@ -83,7 +86,9 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
         &[EACCES, ENOMEM, EIO, ENOSYS],
     ),
     (&[libc::SYS_setresuid, libc::SYS_setresgid, libc::SYS_setgroups, libc::SYS_capset], &[EPERM, ENOMEM, EAGAIN, EINVAL]),
-    (&[libc::SYS_capget, libc::SYS_getgroups, libc::SYS_getrandom], &[EPERM, EINVAL, ENOSYS, EINTR]),
+    (&[libc::SYS_capget, libc::SYS_getgroups], &[EPERM, EINVAL, ENOSYS]),
+    (&[libc::SYS_getrandom], &[EPERM, EINVAL, ENOSYS, EINTR]),
+    (&[libc::SYS_connect], &[EINTR, EAGAIN, ECONNREFUSED, EACCES, EPERM, ENOENT, ENOMEM]),
     (&[libc::SYS_prctl, libc::SYS_seccomp, libc::SYS_keyctl], &[EPERM, EINVAL, ENOMEM, EACCES, ENOSYS, EDQUOT]),
     (&[libc::SYS_prlimit64, libc::SYS_sethostname, libc::SYS_setdomainname, libc::SYS_setsid], &[EPERM, EINVAL]),
     (&[libc::SYS_kill, libc::SYS_pidfd_send_signal], &[EPERM, ESRCH]),
@@ -98,7 +103,8 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
         ],
         &[EMFILE, ENFILE, ENOMEM, EACCES, EPERM, ENOSYS],
     ),
-    (&[libc::SYS_dup, libc::SYS_dup2, libc::SYS_dup3], &[EMFILE, EINTR, EBUSY]),
+    // EINTR, by dup(2), on other systems: here nobody listens to the close that is in it.
+    (&[libc::SYS_dup, libc::SYS_dup2, libc::SYS_dup3], &[EMFILE, EBUSY, ENOMEM]),
 ];
 
 /// Everything that has no family.
@@ -110,6 +116,12 @@ pub fn plausible(nr: i64) -> &'static [Errno] {
         return &[];
     }
     FAMILIES.iter().find(|(calls, _)| calls.contains(&nr)).map_or(ANY, |(_, errnos)| errnos)
+}
+
+/// Whether a call that has failed so is made again, and nobody notices: EINTR (signal(7)), and what openat2(2) says when it could not follow
+/// a path for a rename somewhere.
+pub fn made_again(nr: i64, errno: Errno) -> bool {
+    errno == EINTR || errno == EAGAIN && nr == libc::SYS_openat2
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! What may come of a launch that was struck: all or nothing, and in the second case one sentence.
 
 use super::course::{Course, Trial};
+use super::errno::made_again;
+use super::fallback;
 use super::testimony::difference;
-use super::tracer::{Blow, Call};
+use super::tracer::{Blow, Call, Traced};
 use crate::report::{No, fail};
 use nix::errno::Errno;
 use std::path::Path;
@@ -16,8 +18,12 @@ const LOST: &str = "what the container says, and it is lost";
 /// What the broker says to the connections that it is asked for.
 const ANSWERS: [&str; 2] = ["granted\tok\t", "shut\tEPERM\t"];
 
-/// Why a policy's sockets, or its rules, are refused.
-const NEVER: [&str; 2] = ["cannot be granted here: nobody may answer for a filter", "this kernel has no Landlock"];
+/// Why a policy's sockets, its rules, or a bundle without a mount namespace are refused.
+const NEVER: [&str; 3] = [
+    "cannot be granted here: nobody may answer for a filter",
+    "this kernel has no Landlock",
+    "to what is attached nowhere itself",
+];
 
 /// Where root's containers are known.
 const RECORDS: &str = "/run/codexrun";
@@ -32,6 +38,8 @@ const DIED: &str = "cannot start a container that has stopped";
 pub struct Judge {
     course: Course,
     undisturbed: Vec<String>,
+    code: i32,
+    err: String,
     calls: Vec<Call>,
 }
 
@@ -45,14 +53,13 @@ impl Judge {
         if let Some(left) = trial.left {
             return bad(left);
         }
+        let Traced { code, err, calls, .. } = trial.traced;
         match trial.said {
             Some(lines) if course == Course::Sandbox && !ANSWERS.iter().all(|answer| lines.iter().any(|line| line == answer)) => {
                 bad(format!("another answer than {ANSWERS:?}: {lines:?}"))
             }
-            Some(lines) if lines.last().is_some_and(|l| l == "end") => {
-                Ok(Judge { course, undisturbed: lines, calls: trial.traced.calls })
-            }
-            None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], calls: trial.traced.calls }),
+            Some(lines) if lines.last().is_some_and(|l| l == "end") => Ok(Judge { course, undisturbed: lines, code, err, calls }),
+            None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], code, err, calls }),
             other => bad(format!("{other:?}")),
         }
     }
@@ -63,7 +70,7 @@ impl Judge {
     }
 
     /// What is wrong with a trial.
-    pub fn fault(&self, blow: Blow, trial: &Trial) -> Option<String> {
+    pub fn fault(&self, call: Call, blow: Blow, trial: &Trial) -> Option<String> {
         let traced = &trial.traced;
         let told = |what: String| Some(format!("{what}; exit {}, stderr: {}", traced.code, traced.err.trim()));
         if traced.hung {
@@ -78,6 +85,22 @@ impl Judge {
         if traced.stalled {
             return told("the payload waits for ever".into());
         }
+        if let Blow::Fails(errno) = blow
+            && made_again(call.nr, errno)
+        {
+            return self.noticed(trial).and_then(told);
+        }
+        if matches!(blow, Blow::Refused(_)) && trial.said.is_some() && traced.code == 0 && !fallback::is_known(call.nr) {
+            return told("ran without the call, and nobody has said why it may".into());
+        }
+        // A filter's EPERM is taken for the kernel's word about the path.
+        let blow = match blow {
+            Blow::Refused(Errno::EPERM) if call.nr == libc::SYS_faccessat2 && self.course.is_sandbox() => {
+                Blow::Fails(Errno::EACCES)
+            }
+            Blow::Refused(errno) => Blow::Fails(errno),
+            blow => blow,
+        };
         let said = trial.said.as_ref().map(|said| self.answered(said, blow));
         match (&said, blow) {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
@@ -98,7 +121,7 @@ impl Judge {
             {
                 None
             }
-            (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(errno, traced.code, &traced.err).and_then(told),
+            (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(call, errno, traced.code, &traced.err).and_then(told),
             (None, _) => None,
         }
     }
@@ -126,6 +149,15 @@ impl Judge {
         }
     }
 
+    /// What shows of a call that is made again: nothing may.
+    fn noticed(&self, trial: &Trial) -> Option<String> {
+        let said = trial.said.as_deref().unwrap_or_default();
+        let same = trial.traced.code == self.code && trial.traced.err == self.err;
+        difference(&self.undisturbed, said)
+            .or((!same).then(|| "is another end".into()))
+            .map(|what| format!("not made again: {what}"))
+    }
+
     /// What was said, as if the broker had answered: a connection may fail, by the errno of the blow, or when that has ended the broker.
     fn answered(&self, said: &[String], blow: Blow) -> Vec<String> {
         let excused = |errno: &str| match blow {
@@ -133,7 +165,7 @@ impl Judge {
             // What cannot be reached is not granted.
             Blow::Fails(Errno::EACCES | Errno::ELOOP) => errno != "ok",
             // ENOSYS: nobody is left to answer, or whoever was to could not.
-            Blow::Fails(blow) => errno == format!("{blow:?}") || errno == "ENOSYS",
+            Blow::Fails(blow) | Blow::Refused(blow) => errno == format!("{blow:?}") || errno == "ENOSYS",
         };
         let undisturbed = |name: &str| self.undisturbed.iter().find(|line| line.split('\t').next() == Some(name)).cloned();
         let answer = |line: &String| match line.split('\t').collect::<Vec<_>>()[..] {
@@ -176,7 +208,7 @@ impl Judge {
 }
 
 /// What is wrong with the sentence of a launch that failed.
-fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
+fn unsaid(call: Call, errno: Errno, code: i32, err: &str) -> Option<String> {
     if beside_us(code, err) {
         return None;
     }
@@ -184,7 +216,38 @@ fn unsaid(errno: Errno, code: i32, err: &str) -> Option<String> {
         Ok(sentence) => sentence,
         Err(what) => return Some(what.into()),
     };
-    (!says(errno, sentence)).then(|| format!("the sentence does not say {errno:?}"))
+    if !says(errno, sentence) {
+        return Some(format!("the sentence does not say {errno:?}"));
+    }
+    (!is_placed(call, sentence)).then(|| "the sentence has no place".into())
+}
+
+/// What codexrun's own process does beside the plan, which no place of anybody's file has asked for: it knows itself, the caller and the
+/// kernel, hears of signals, waits, and keeps the container by its record.
+const BESIDE_THE_PLAN: &[&str] = &[
+    "cannot look at codexrun's own file",
+    "cannot protect codexrun's own file",
+    "cannot learn ",
+    "cannot block signals",
+    "cannot close inherited descriptors",
+    "cannot listen for signals",
+    "cannot look for signals",
+    "cannot read a signal",
+    "cannot reset SIGCHLD",
+    "cannot make a socket",
+    "cannot follow the container",
+    "cannot wait for the start",
+    "cannot start the container's process",
+    "cannot refer to process ",
+    "no process of the container can be looked into",
+];
+
+/// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the
+/// first does is a step of the plan.
+fn is_placed(call: Call, sentence: &str) -> bool {
+    let step = sentence.starts_with("codexrun: error: config.json: ") || sentence.starts_with("codexrun: error: exec: \"");
+    let path = || sentence.split_whitespace().any(|word| word.trim_start_matches('`').starts_with('/'));
+    step || call.process == 0 && (path() || BESIDE_THE_PLAN.iter().any(|words| sentence.contains(words)))
 }
 
 /// By its name, in the C library's words, or in those of the crate nix.
@@ -197,13 +260,15 @@ fn says(errno: Errno, sentence: &str) -> bool {
 /// What is said beside the sentence of an end: warnings, and what a policy without namespaces gives up.
 const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: landlock; given up"];
 
+const NONE: &str = "no sentence";
+
 /// The one sentence that there is, or what is there instead.
 fn sentence(err: &str) -> Result<&str, &'static str> {
     let beside = |line: &&str| ASIDE.iter().any(|words| line.starts_with(words));
     let lines: Vec<&str> = err.lines().filter(|line| !beside(line)).collect();
     match lines[..] {
-        [one] if one.starts_with("codexrun: ") => Ok(one),
-        [] => Err("no sentence"),
+        [one] if one.starts_with("codexrun: error: ") => Ok(one),
+        [] => Err(NONE),
         _ => Err("not one sentence"),
     }
 }
@@ -228,14 +293,15 @@ fn beside_us(code: i32, err: &str) -> bool {
     let segfault = 128 + libc::SIGSEGV;
     let theirs =
         ["memory allocation of", "Fatal glibc error", "cannot set %fs base address", "error while loading shared libraries"];
-    code == segfault && err.is_empty() || theirs.iter().any(|words| err.contains(words))
+    code == segfault && sentence(err) == Err(NONE) || theirs.iter().any(|words| err.contains(words))
 }
 
 /// A blow in words: `process 1, mount 17: ENOMEM`.
 pub fn blow(call: &Call, blow: &Blow) -> String {
-    let name = usize::try_from(call.nr).ok().and_then(syscalls::Sysno::new).map_or("?", |s| s.name());
+    let name = super::story::name(call.nr);
     let what = match blow {
         Blow::Fails(errno) => format!("{errno:?}"),
+        Blow::Refused(errno) => format!("{errno:?}, always"),
         Blow::Signal(signal) => signal.as_str().into(),
     };
     format!("process {}, {name} {}: {what}", call.process, call.nth)
@@ -247,7 +313,7 @@ mod tests {
     use nix::sys::signal::Signal;
 
     fn judge(course: Course, undisturbed: &[&str]) -> Judge {
-        Judge { course, undisturbed: lines(undisturbed), calls: vec![] }
+        Judge { course, undisturbed: lines(undisturbed), code: 0, err: String::new(), calls: vec![] }
     }
 
     fn lines(lines: &[&str]) -> Vec<String> {
@@ -270,6 +336,16 @@ mod tests {
             let answered = judge.answered(&lines(&[said]), blow);
             assert_eq!(judge.undisturbed.contains(&answered[0]), good, "{said}, {blow:?}");
         }
+    }
+
+    #[test]
+    fn a_sentence_has_a_place_unless_codexrun_speaks_of_itself() {
+        let by = |process, sentence| is_placed(Call { process, nr: 0, nth: 0 }, sentence);
+        assert!(by(1, "codexrun: error: config.json: mounts[3]: cannot bind /a → /b: EIO"));
+        assert!(by(1, "codexrun: error: exec: \"sh\": EIO"));
+        assert!(by(0, "codexrun: error: cannot write `/run/x`: EIO") && !by(1, "codexrun: error: cannot write `/run/x`: EIO"));
+        assert!(by(0, "codexrun: error: cannot block signals: EIO") && !by(1, "codexrun: error: cannot block signals: EIO"));
+        assert!(!by(0, "codexrun: error: cannot make the process: EIO"));
     }
 
     #[test]

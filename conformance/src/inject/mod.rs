@@ -4,7 +4,9 @@
 
 pub mod course;
 mod errno;
+mod fallback;
 pub mod judge;
+mod story;
 mod testimony;
 pub mod tracer;
 
@@ -15,6 +17,8 @@ use crate::scene::Stage;
 use course::{Course, Ground};
 use judge::Judge;
 use nix::sys::signal::Signal;
+use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::str::FromStr;
 use tracer::{Blow, Call, End, Tracer};
@@ -43,19 +47,23 @@ impl FromStr for Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Harm {
     Failures,
+    Refusals,
     Signals,
 }
+
+const HARMS: [Harm; 3] = [Harm::Failures, Harm::Refusals, Harm::Signals];
 
 const SIGNALS: [Signal; 3] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT];
 
 /// The rows, as they are printed.
 pub fn rows() -> Vec<String> {
-    course::ALL.iter().flat_map(|c| [Harm::Failures, Harm::Signals].map(|k| row(*c, k))).collect()
+    course::ALL.iter().flat_map(|c| HARMS.map(|k| row(*c, k))).collect()
 }
 
 fn row(course: Course, kind: Harm) -> String {
     let what = match kind {
         Harm::Failures => "each call fails",
+        Harm::Refusals => "each call is refused throughout",
         Harm::Signals => "each moment is hit by a signal",
     };
     format!("inject: {}: {what}", course.name())
@@ -64,7 +72,7 @@ fn row(course: Course, kind: Harm) -> String {
 /// Plays one column; only codexrun's have anything to play.
 pub fn run_one(stage: &Stage, column: &Column, part: Part, wanted: &dyn Fn(&str) -> bool) {
     for course in course::ALL {
-        for kind in [Harm::Failures, Harm::Signals] {
+        for kind in HARMS {
             let row = row(course, kind);
             if wanted(&row) {
                 crate::told::say(&row, one(stage, column, course, kind, part));
@@ -80,6 +88,9 @@ fn one(stage: &Stage, column: &Column, course: Course, kind: Harm, part: Part) -
     if !nix::unistd::Uid::effective().is_root() {
         return skip("ptrace(2) of processes that are not dumpable needs root");
     }
+    if !course.is_for_all() && !column.actor.is_root() {
+        return skip("an ordinary user has a user namespace, which needs a mount namespace; asked as root");
+    }
     let busybox = busybox(stage)?;
     let (dir, tag) = stage.place("inject")?;
     let turn = Turn::new(column, dir.clone(), tag, &busybox)?;
@@ -90,43 +101,86 @@ fn one(stage: &Stage, column: &Column, course: Course, kind: Harm, part: Part) -
 
 fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
     let end = if kind == Harm::Signals { End::Term } else { End::Payload };
-    let tracer = Tracer::new(&turn.column.runtime.path)?;
-    let ground = Ground::new(turn, course, end)?;
-    let judge = Judge::new(course, ground.trial(&tracer, None, end)?)?;
-    let all: Vec<(Call, Blow)> = judge.calls().iter().flat_map(|call| blows(*call, kind)).collect();
-    let mine = all.iter().skip(part.nth).step_by(part.of);
-    let (mut tried, mut missed, mut faults) = (0, 0, Vec::new());
-    for (call, blow) in mine {
-        let strike = || -> Result<(bool, Option<String>), No> {
-            let trial = ground.trial(&tracer, Some((*call, *blow)), end)?;
-            let fault = judge.fault(*blow, &trial).map(|what| format!("{}: {what}", judge::blow(call, blow)));
-            Ok((trial.traced.struck, fault))
-        };
-        let (struck, fault) = strike()?;
-        tried += 1;
-        missed += usize::from(!struck);
-        if let Some(first) = fault {
-            // As elsewhere in the suite: what fails twice has failed, and what fails once is told.
-            match strike()?.1 {
-                Some(second) => faults.push(second),
-                None => eprintln!("inject: asked again, and well: {first}"),
-            }
-        }
-    }
-    let column = turn.column.name();
-    eprintln!(
-        "inject: {column}: {}: {} calls, {tried} of {} trials, {missed} went another way, {} faults",
-        row(course, kind),
-        judge.calls().len(),
-        all.len(),
-        faults.len()
-    );
-    if faults.is_empty() { Ok(()) } else { fail(row(course, kind), "all or nothing, and nothing left", faults.join("\n")) }
+    let all = |_| part;
+    let tally = struck(&Ground::new(turn, course, end)?, kind, end, all)?;
+    eprintln!("inject: {}: {}: {tally}", turn.column.name(), row(course, kind));
+    tally.verdict(row(course, kind))
 }
 
-fn blows(call: Call, kind: Harm) -> Vec<(Call, Blow)> {
+/// A few failures in a cgroup at `path`, of another course each day and of each other ones the next time; for where a launch takes seconds.
+pub fn a_few(turn: &Turn, path: &str) -> Verdict {
+    const COURSES: [Course; 3] = [Course::Create, Course::Start, Course::Delete];
+    const FEW: usize = 3;
+    let today = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as usize / 86400);
+    let course = COURSES[today % COURSES.len()];
+    let few = |all: usize| {
+        let of = all.div_ceil(FEW).max(1);
+        Part { nth: today / COURSES.len() % of, of }
+    };
+    let tally = struck(&Ground::in_cgroup(turn, course, path)?, Harm::Failures, End::Payload, few)?;
+    eprintln!("inject: {}: {}: {tally}", turn.column.name(), course.name());
+    tally.verdict(row(course, Harm::Failures))
+}
+
+/// What came of a course that was struck at again and again.
+struct Tally {
+    calls: usize,
+    all: usize,
+    tried: usize,
+    missed: usize,
+    faults: Vec<String>,
+}
+
+impl Tally {
+    fn verdict(self, row: String) -> Verdict {
+        if self.faults.is_empty() { Ok(()) } else { fail(row, "all or nothing, and nothing left", self.faults.join("\n")) }
+    }
+}
+
+/// As `scripts/robustness` reads it.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { calls, all, tried, missed, faults } = self;
+        write!(f, "{calls} calls, {tried} of {all} trials, {missed} went another way, {} faults", faults.len())
+    }
+}
+
+/// Strikes at a part of what there is to strike at, which `part` chooses by its size.
+fn struck(ground: &Ground, kind: Harm, end: End, part: impl Fn(usize) -> Part) -> Result<Tally, No> {
+    let (tracer, thorough) = (Tracer::new(ground.program())?, Tracer::new(ground.program())?.thorough());
+    let judge = Judge::new(ground.course(), ground.trial(&tracer, None, end)?)?;
+    let all = blows(judge.calls(), kind);
+    let part = part(all.len());
+    let mut tally = Tally { calls: judge.calls().len(), all: all.len(), tried: 0, missed: 0, faults: Vec::new() };
+    for (call, blow) in all.iter().skip(part.nth).step_by(part.of) {
+        let trial = ground.trial(&tracer, Some((*call, *blow)), end)?;
+        tally.tried += 1;
+        tally.missed += usize::from(!trial.traced.struck);
+        if let Some(what) = judge.fault(*call, *blow, &trial) {
+            // Once is enough, also if it never comes again: what happened to a payload by chance has happened.
+            let again = ground.trial(&thorough, Some((*call, *blow)), end)?;
+            let comes = judge.fault(*call, *blow, &again).unwrap_or("nothing is wrong".into());
+            tally.faults.push(format!(
+                "{}: {what}\n{}a second time, with all that happened: {comes}\n{}",
+                judge::blow(call, blow),
+                trial.traced.story,
+                again.traced.story
+            ));
+        }
+    }
+    Ok(tally)
+}
+
+fn blows(calls: &[Call], kind: Harm) -> Vec<(Call, Blow)> {
+    let each =
+        |blows: fn(Call) -> Vec<Blow>| calls.iter().flat_map(|call| blows(*call).into_iter().map(|blow| (*call, blow))).collect();
     match kind {
-        Harm::Failures => errno::plausible(call.nr).iter().map(|errno| (call, Blow::Fails(*errno))).collect(),
-        Harm::Signals => SIGNALS.iter().map(|signal| (call, Blow::Signal(*signal))).collect(),
+        Harm::Failures => each(|call| errno::plausible(call.nr).iter().map(|errno| Blow::Fails(*errno)).collect()),
+        Harm::Signals => each(|_| SIGNALS.map(Blow::Signal).into()),
+        Harm::Refusals => {
+            let mut seen = HashSet::new();
+            let first = calls.iter().filter(|call| fallback::is_refusable(call.nr) && seen.insert(call.nr));
+            first.flat_map(|call| fallback::REFUSALS.map(|errno| (*call, Blow::Refused(errno)))).collect()
+        }
     }
 }

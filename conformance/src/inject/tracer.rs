@@ -2,6 +2,7 @@
 //! it fail, or sends a signal at its entry. A process that executes another program is let go: the payload and the hooks run
 //! untraced.
 
+use super::story::{Seen, Story};
 use crate::actor::Actor;
 use crate::launch::{self, Launch};
 use nix::errno::Errno;
@@ -35,6 +36,8 @@ pub struct Call {
 pub enum Blow {
     /// The call is not made and fails.
     Fails(Errno),
+    /// Neither it is made nor any other of its number, by any process: an older kernel, an outer filter.
+    Refused(Errno),
     /// The process gets a signal before the call is made.
     Signal(Signal),
 }
@@ -65,14 +68,16 @@ pub struct Traced {
     pub hung: bool,
     /// Whether it was ended before its payload had come to its end.
     pub stalled: bool,
+    /// What was seen, and when.
+    pub story: Story,
 }
 
-/// Many times what a traced launch needs.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Many times what a traced launch needs, on a machine that is busy otherwise.
+const LIMIT: Duration = Duration::from_secs(60);
 /// Nothing happens for so long: who is left waits for somebody else.
 const QUIET: Duration = Duration::from_millis(20);
 /// A payload that has not come to its end after so much silence never will.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// The last line of a payload; also as a terminal says it that codexrun has not come to yet.
 const END: [&str; 2] = ["\nend\n", "\nend\r\n"];
 
@@ -95,6 +100,8 @@ pub struct Tracer {
     program: (u64, u64),
     /// SIGCHLD, which stays blocked: every stop of a tracee raises it.
     stops: SignalFd,
+    /// Every call of every process is stopped at, struck or not.
+    thorough: bool,
 }
 
 impl Tracer {
@@ -103,7 +110,12 @@ impl Tracer {
         let meta = program.metadata()?;
         stop_signals().thread_block()?;
         let stops = SignalFd::with_flags(&stop_signals(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Tracer { program: (meta.dev(), meta.ino()), stops })
+        Ok(Tracer { program: (meta.dev(), meta.ino()), stops, thorough: false })
+    }
+
+    /// One that sees all that happens, and takes its time.
+    pub fn thorough(self) -> Tracer {
+        Tracer { thorough: true, ..self }
     }
 
     /// Runs a launch to its end and strikes once, or not at all.
@@ -136,10 +148,11 @@ impl Tracer {
             struck: false,
             stalled: false,
             code: None,
+            story: Story::default(),
         };
         let hung = hunt.follow()?;
-        let Hunt { calls, struck, stalled, code, .. } = hunt;
-        Ok(Traced { calls, struck, code: code.unwrap_or(-1), out, err: launch::text(&err)?, hung, stalled })
+        let Hunt { calls, struck, stalled, code, story, .. } = hunt;
+        Ok(Traced { calls, struck, code: code.unwrap_or(-1), out, err: launch::text(&err)?, hung, stalled, story })
     }
 
     /// Whether a process is codexrun, by the file that it executes.
@@ -190,6 +203,7 @@ struct Hunt<'t> {
     struck: bool,
     stalled: bool,
     code: Option<i32>,
+    story: Story,
 }
 
 impl Hunt<'_> {
@@ -207,6 +221,7 @@ impl Hunt<'_> {
             }
             if self.end == End::Term && last.elapsed() > QUIET && (self.all_said()? || last.elapsed() > PATIENCE) {
                 self.stalled |= !self.all_said()?;
+                self.story.tell(0, Seen::Told);
                 kill(self.main, Signal::SIGTERM)?;
                 last = Instant::now();
             }
@@ -258,7 +273,9 @@ impl Hunt<'_> {
     }
 
     fn ended(&mut self, pid: Pid, code: i32) {
-        self.tracees.remove(&pid);
+        if let Some(tracee) = self.tracees.remove(&pid) {
+            self.story.tell(tracee.process, Seen::Ended(code));
+        }
         if pid == self.main {
             self.code = Some(code);
         }
@@ -280,6 +297,7 @@ impl Hunt<'_> {
         let child = Pid::from_raw(ptrace::getevent(parent)? as i32);
         let watched = self.tracees.get(&parent).is_some_and(|p| p.watched);
         self.births += 1;
+        self.story.tell(self.births, Seen::Born(parent, child));
         self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, fails: None });
         if let Some(at) = self.early.iter().position(|p| *p == child) {
             self.early.swap_remove(at);
@@ -289,6 +307,7 @@ impl Hunt<'_> {
     }
 
     fn executed(&mut self, pid: Pid) -> nix::Result<()> {
+        self.story.tell(self.tracees.get(&pid).map_or(0, |t| t.process), Seen::Executed);
         if self.tracer.watches(pid) {
             self.tracees.entry(pid).and_modify(|t| t.watched = true);
             return self.go_on(pid, None);
@@ -310,11 +329,15 @@ impl Hunt<'_> {
                 let call = Call { process: tracee.process, nr, nth: *count };
                 *count += 1;
                 self.calls.push(call);
+                self.story.tell(call.process, Seen::Call(nr));
                 self.entered(pid, call)?;
-            } else if let Some(errno) = tracee.fails.take() {
+            } else {
                 let mut regs = ptrace::getregs(pid)?;
-                regs.rax = (-(errno as i64)).cast_unsigned();
-                ptrace::setregs(pid, regs)?;
+                if let Some(errno) = tracee.fails.take() {
+                    regs.rax = (-(errno as i64)).cast_unsigned();
+                    ptrace::setregs(pid, regs)?;
+                }
+                self.story.tell(tracee.process, Seen::Returned(regs.rax.cast_signed()));
             }
         }
         self.go_on(pid, None)
@@ -325,19 +348,23 @@ impl Hunt<'_> {
     fn go_on(&self, pid: Pid, signal: Option<Signal>) -> nix::Result<()> {
         let tracee = self.tracees.get(&pid);
         let struck_soon = |call: Call| !self.struck && tracee.is_some_and(|t| t.process == call.process);
-        let matters = self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.fails.is_some());
+        let everywhere = self.tracer.thorough || matches!(self.strike, Some((_, Blow::Refused(_))));
+        let matters =
+            everywhere || self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.fails.is_some());
         if matters { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }
     }
 
     /// Strikes when this is the spot.
     fn entered(&mut self, pid: Pid, call: Call) -> nix::Result<()> {
-        let Some((_, blow)) = self.strike.filter(|(wanted, _)| *wanted == call) else {
+        let here = |wanted: Call, blow| wanted == call || matches!(blow, Blow::Refused(_)) && wanted.nr == call.nr;
+        let Some((_, blow)) = self.strike.filter(|(wanted, blow)| here(*wanted, *blow)) else {
             return Ok(());
         };
         self.struck = true;
+        self.story.tell(call.process, Seen::Struck);
         match blow {
             Blow::Signal(signal) => kill(pid, signal),
-            Blow::Fails(errno) => {
+            Blow::Fails(errno) | Blow::Refused(errno) => {
                 // Another call that does nothing, in its place; -1 would be a call that a seccomp filter may kill for.
                 let mut regs = ptrace::getregs(pid)?;
                 regs.orig_rax = libc::SYS_getpid.cast_unsigned();

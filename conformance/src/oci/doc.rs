@@ -11,6 +11,8 @@ const REASONS: &[(&str, &str)] = &[
     ("config.oci-version.", "runc 1.1.5 does not look at ociVersion; codexrun refuses what it cannot have been written for"),
     ("config.mounts.options.defaults", "runc 1.1.5 hands the word to the file system, and tmpfs refuses it"),
     ("config.mounts.options.data", "runc 1.1.5 gives a tmpfs the mode of the directory below it, whatever `mode=` says"),
+    ("config.mounts.idmap.", "runc 1.1.5 is older than mapped mounts (1.2.0)"),
+    ("config.mounts.options.recursive", "runc 1.1.5 fails at `ratime`"),
     ("config.domainname", "runc 1.1.5 is older than the field (1.1.0 of the specification) and ignores it"),
     ("runtime.hooks.start-container.failure", "runc 1.1.5 has returned from `start` before the hook has run"),
     ("runtime.hooks.poststart.", "runc 1.1.5 calls poststart hooks in `create`, before the program runs"),
@@ -33,9 +35,15 @@ const REASONS: &[(&str, &str)] = &[
     ("linux.namespaces.inherited.mount", "runc 1.1.5 makes the container's mounts on the host, and leaves them there"),
     ("linux.namespaces.inherited.escape", "runc 1.1.5 calls chroot(2) where the host lies above"),
     ("linux.namespaces.path.absolute", "runc 1.1.5 takes a relative path"),
+    ("linux.namespaces.path.time", "runc 1.1.5 is older than time namespaces (1.2.0 of the specification) and refuses them"),
+    ("linux.devices.number", "runc 1.1.5 takes a missing one for 0, and makes a device 0:0"),
     ("linux.devices.mismatch", "runc 1.1.5 leaves alone whatever lies there"),
     ("linux.devices.required", "runc 1.1.5 takes a device without a path or a type"),
     ("linux.resources.cpu.", "runc 1.1.5 is older than the field (1.1.0 of the specification) and ignores it"),
+    ("linux.resources.memory.kernel", "runc 1.1.5 ignores the field, with a warning"),
+    ("linux.resources.block-io.weight-device.neither", "runc 1.1.5 takes an entry that says nothing"),
+    ("linux.resources.hugepage-limits", "runc 1.1.5 writes nothing to version 2 where there is version 1 too"),
+    ("linux.resources.unified.written", "runc 1.1.5 refuses the field where there is version 1 too"),
     ("linux.masked-paths.absolute", "runc 1.1.5 takes a relative path"),
     ("linux.readonly-paths.absolute", "the same"),
     ("linux.rootfs-propagation", "runc 1.1.5 has the root private where it is to be shared"),
@@ -44,7 +52,7 @@ const REASONS: &[(&str, &str)] = &[
     ("linux.seccomp.default-action", "runc 1.1.5 takes a filter without one"),
     ("linux.personality.", "runc 1.1.5 ignores the field"),
     ("linux.memory-policy.", "runc 1.1.5 is older than the field (1.3.0 of the specification) and ignores it"),
-    ("linux.net-devices.", "the same"),
+    ("linux.net-devices.", "runc 1.1.5 is older than the field (1.3.0 of the specification) and ignores it"),
     ("linux.intel-rdt.absent", "runc 1.1.5 ignores the field where no resctrl is mounted"),
     ("config.process.scheduler", "runc 1.1.5 is older than the field (1.1.0 of the specification) and ignores it"),
     ("config.process.io-priority", "the same"),
@@ -70,17 +78,36 @@ const NOTES: &str = "\
   on it (it deletes a task that was never started), and so codexrun does the same: `engine.delete-created`.
 - An unknown capability is to be logged as a warning. The case asks only that its name is said, by a warning or an error.
 - `process.user` is required; runc and crun take a missing one for root. The case forbids only that it is somebody else.
-- `hostID` and `containerID` of a mapping, and `major` and `minor` of a device, are required; all three runtimes take a missing one for 0.
-- `memory.kernel` and `memory.kernelTCP`, which the specification does not recommend, have no effect; `codexrun plan` says so.
+- `pids.limit` of 0 leaves the limit as it is. Since 1.3.0 it is a limit of none; podman and containerd mean by it that there is no limit.
+- A mount namespace by path gets the container's mounts and its root, for everybody in it ([architecture](architecture.md#namespaces-by-path)).
 - A container may be made in a cgroup that has processes of others in it: engines share one among the containers of a pod.
+
+## Demands without a case
+
+No machine at hand has what these are about: resctrl, which neither the host nor qemu's processors have, an RDMA device, SELinux, a page size
+without counted reservations, and the controllers net_cls and net_prio.
+
+| MUST | proof |
+| --- | --- |
+| intelRdt: closID's directory is made, compared, required or left alone; l3CacheSchema, memBwSchema and then schemata are written; the process is in `tasks`; a monitoring group of the container's id; only what was made is removed; without the field nothing is touched | `libruntime/src/resctrl/tests.rs`, on a directory that stands for resctrl, and the lists of every field (`plan/every`) |
+| `rdma` and `network`: the value in its file; `hugepageLimits` falls back to the limit of use | `libruntime/src/plan/cgroup/tests.rs` |
+| a SELinux label where there is the module; it is refused elsewhere | `libruntime/src/plan/label.rs`, by plan only |
+| files of `/sys/kernel/cgroup/delegate` that a cgroup does not have are no error | `the_directory_is_given_to_the_containers_user`; `cgroup.delegated` of the machine |
+| `checkBeforeUpdate` refuses a limit below what is used; needed controllers are enabled for `unified` | `update.below-usage` and `unified` of the machine |
+| objects of other platforms (`windows`, `solaris`, `vm`, `zos`) are an error | `what_is_of_another_platform_is_refused_by_name` |
 ";
 
-/// Writes the page. A difference from runc that has no reason is an error: whoever makes one explains it.
+/// Where that part of the page begins which the machine of `--vm` has written.
+pub const MACHINE: &str = "\n# The machine\n";
+
+/// Writes the page, but for the machine's part. A difference from runc that has no reason is an error: whoever makes one explains it.
 pub fn write(path: &Path, columns: &[Column], report: &Report) -> Result<(), String> {
     let runtimes: Vec<Runtime> = [Kind::Codexrun, Kind::Runc, Kind::Crun].map(|kind| Runtime::among(columns, kind)).into();
     let unexplained: Vec<&str> =
         super::all().map(|m| m.name).filter(|n| runtimes[0].differs(&runtimes[1], n, report) && reason(n).is_empty()).collect();
-    std::fs::write(path, page(&runtimes, report)).map_err(|e| format!("{}: {e}", path.display()))?;
+    let machine = std::fs::read_to_string(path).ok().and_then(|page| Some(page[page.find(MACHINE)?..].to_owned()));
+    std::fs::write(path, page(&runtimes, report) + &machine.unwrap_or_default())
+        .map_err(|e| format!("{}: {e}", path.display()))?;
     if unexplained.is_empty() {
         return Ok(());
     }
@@ -117,7 +144,7 @@ impl Runtime {
 }
 
 /// A cell's word as the page has it; a skipped cell has none.
-fn short(word: &str) -> Option<&'static str> {
+pub fn short(word: &str) -> Option<&'static str> {
     match word {
         "ok" => Some("ok"),
         "skip" => None,
@@ -157,7 +184,7 @@ const HEAD: &str = "\
 Written by `cargo run -p conformance -- --oci --write-doc docs/spec-conformance.md`; do not edit. `ok` and `no` are what
 the case of that name has found; where root and an ordinary user get different answers both stand there. The demands are
 those of runtime.md, config.md, config-linux.md and features.md; what container engines rely on beyond them; and that attacks on old
-holes fail ([threat model](threat-model.md)). Cgroup v2 and AppArmor have cases of their own in the machine of `--vm`.
+holes fail ([threat model](threat-model.md)). Cgroup v2, AppArmor and systemd have cases of their own in [a machine](#the-machine).
 ";
 
 #[cfg(test)]

@@ -35,6 +35,12 @@ pub const CASES: &[Must] = &[
         start_container_fails,
     ),
     must("runtime.hooks.poststart.failure", "a failed poststart hook: an error, the container is stopped", Both, poststart_fails),
+    must(
+        "runtime.hooks.poststart.failure-1.2",
+        "the same, of a version before 1.3.0: the others and the container go on",
+        Both,
+        poststart_goes_on,
+    ),
     must("runtime.hooks.poststop.failure", "a failed poststop hook: the others and `delete` go on", Both, poststop_fails),
     must("runtime.hooks.prestart.failure-cleans", "a failed prestart hook: destroyed, poststop hooks called", Both, |t| {
         cleans(t, 0)
@@ -139,6 +145,10 @@ fn invoked(turn: &Turn, n: usize) -> Verdict {
 /// A payload that would leave a mark, and a hook that fails.
 fn failing(turn: &Turn, kind: &Kind) -> Value {
     let mut config = payload(turn, "echo ran > $T/payload; sleep 1000");
+    if kind.name == "poststart" {
+        // Earlier versions ask for the contrary.
+        config["ociVersion"] = json!("1.3.0");
+    }
     add(&mut config, kind.name, shell(turn, "echo called >> $T/failing; exit 3"));
     add(&mut config, "poststop", shell(turn, "echo called >> $T/poststop"));
     config
@@ -171,6 +181,18 @@ fn poststart_fails(turn: &Turn) -> Verdict {
         return fail(&start.line, "the hook was called", "it was not");
     }
     container.ended().map(drop)
+}
+
+fn poststart_goes_on(turn: &Turn) -> Verdict {
+    let mut config = payload(turn, "sleep 1000");
+    add(&mut config, "poststart", shell(turn, "echo first >> $T/mark; exit 3"));
+    add(&mut config, "poststart", shell(turn, "echo second >> $T/mark"));
+    let container = turn.started(&config)?;
+    let mark = turn.mark("mark");
+    if mark != "first\nsecond\n" {
+        return fail("poststart hooks of a config of 1.0.2", "both are called", mark);
+    }
+    container.is("running")
 }
 
 /// Steps 12 and 13 of the lifecycle: destroyed, and poststop hooks called.

@@ -14,6 +14,7 @@ mod exec;
 mod hook;
 mod hooks;
 mod hostile;
+mod idmap;
 mod kill;
 mod lifecycle;
 mod linux;
@@ -77,6 +78,7 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("runtime.md: delete", delete::CASES),
     ("config.md: version, root", root::CASES),
     ("config.md: mounts", mounts::CASES),
+    ("config.md: mounts, mapped ids and recursive options", idmap::CASES),
     ("config.md: process, hostname, domainname", process::CASES),
     ("config.md: process.rlimits", rlimits::CASES),
     ("config.md: process.user, capabilities", user::CASES),
@@ -89,7 +91,8 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("config-linux.md: masked and read-only paths, propagation, label", linux::paths::CASES),
     ("config-linux.md: seccomp", linux::filter::CASES),
     ("config-linux.md: seccomp, its agent", seccomp::CASES),
-    ("config-linux.md: sysctl, personality, memoryPolicy, netDevices, intelRdt; config.md: scheduling", linux::kernel::CASES),
+    ("config-linux.md: network devices", linux::netdevices::CASES),
+    ("config-linux.md: sysctl, personality, memoryPolicy, intelRdt; config.md: scheduling", linux::kernel::CASES),
     ("features.md, features-linux.md", linux::features::CASES),
     ("engines: the command line", engine::CASES),
     ("engines: exec", exec::CASES),
@@ -172,7 +175,7 @@ fn named_in(dir: &Path, word: &str) -> Vec<String> {
 }
 
 /// The cgroups of a turn, in every hierarchy.
-fn cgroups(tag: &str) -> Vec<String> {
+pub fn cgroups(tag: &str) -> Vec<String> {
     let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     let below = hierarchies.flat_map(|h| named_in(&h.path(), tag));
     below.chain(named_in(Path::new("/sys/fs/cgroup"), tag)).collect()

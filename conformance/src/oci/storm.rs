@@ -1,6 +1,7 @@
 //! The storm: many containers at once, and the runtime itself killed at random moments. Afterwards every id is either known
 //! to `state` or gone, and when all are deleted nothing of them is left.
 
+use super::bundle::without_namespace;
 use super::turn::Turn;
 use super::{busybox, host_mounts, nothing_left};
 use crate::dice::Dice;
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 const IN_FLIGHT: usize = 16;
 /// One call in so many is killed.
 const ONE_IN: u64 = 3;
+/// One life in so many is without a mount namespace.
+const ONE_HERE_IN: u64 = 4;
 /// A killed call lives so long at most: about what it would need.
 const LATEST: Duration = Duration::from_millis(60);
 
@@ -96,7 +99,8 @@ impl Storm<'_> {
         let mut turn = Turn::new(self.column, dir, format!("{}-{n}", self.tag), &self.busybox)?;
         turn.state = self.dir.join("state");
         let mut life = Life { storm: self, turn: &turn, id: turn.fresh(), dice: Dice::nth(self.seed, n) };
-        let lived = life.live(&turn.bundle(&turn.sleeper())?);
+        let config = life.config();
+        let lived = life.live(&turn.bundle(&config)?);
         let deleted = life.delete();
         lived.and(deleted)
     }
@@ -110,6 +114,15 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
+    /// Some of root's stay in the runtime's mount namespace. With runc and crun the mounts of such a one stay there too, for ever.
+    fn config(&mut self) -> Value {
+        let (mut config, column) = (self.turn.sleeper(), self.turn.column);
+        if self.dice.roll(ONE_HERE_IN) == 0 && column.runtime.is_codexrun() && column.actor.is_root() {
+            without_namespace(&mut config, "mount");
+        }
+        config
+    }
+
     /// Whatever is killed on the way: once `create` has said yes, the id is known.
     fn live(&mut self, bundle: &Path) -> Verdict {
         let (id, bundle) = (self.id.clone(), bundle.display().to_string());

@@ -19,7 +19,8 @@ use super::OURS;
 /// Tells the suite that it is in the machine: `inside`, `systemd`, or a worker: its part and its runtime.
 pub const INSIDE: &str = "CODEXRUN_CONFORMANCE_VM";
 const PROGRAMS: &str = "/opt";
-const RUNTIMES: &[&str] = &["codexrun", "runc", "crun"];
+/// By the names of their files.
+pub const RUNTIMES: [&str; 3] = ["codexrun", "runc", "crun"];
 
 /// How many processes share the cases of a runtime that need no systemd.
 pub const WORKERS: usize = 2;

@@ -99,7 +99,7 @@ fn beside(place: &Place, cwd: &str) -> Verdict {
         let begun = Instant::now();
         let ran = place.turn.call(&["sandbox", "--policy", "workspace-write", "--cwd", cwd, "--", "/bin/echo", "whole"])?;
         in_time(&ran, begun)?;
-        let refused = ran.code != 0 && ran.out.is_empty() && ran.err.starts_with("codexrun: ");
+        let refused = ran.code != 0 && ran.out.is_empty() && ran.err.starts_with("codexrun: error: ");
         ran.must("all, or a sentence", refused || ran.code == 0 && ran.out == "whole\n")?;
     }
     Ok(())

@@ -15,6 +15,8 @@ pub const CASES: &[Case] = &[
     ("address space", |p| each(p, &ALL, Means::Limit("as"), address_space(p)?)),
     ("processes", |p| each(p, &ALL, Means::Cgroup("pids", "pids.max"), (1..=9).chain([1000]))),
     ("memory", |p| each(p, &ALL, Means::Cgroup("memory", "memory.limit_in_bytes"), memory())),
+    // Standard error is a file too.
+    ("file size", |p| each(p, &ALL, Means::Limit("fsize"), [300, 1000, 3000, 1 << 30])),
     ("threads", threads),
     ("mounts", mounts),
     ("namespaces", |p| NAMESPACES.iter().try_for_each(|kind| each(p, &[Course::Sandbox], Means::Namespaces(kind), [0, 1, 1000]))),
@@ -75,7 +77,7 @@ fn mounts(place: &Place) -> Verdict {
     let sandbox = turn.launch(&["sandbox", "--policy", "read-only", "--", "/bin/echo", "ran"]);
     let argv = [&script.map(str::to_string)[..], &[dir], &sandbox.argv].concat();
     let ran = Launch { argv, ..sandbox }.run(&turn.column.actor)?;
-    let said = ran.err.starts_with("codexrun: ") && ran.err.lines().count() == 1 && ran.err.contains("No space left");
+    let said = ran.err.starts_with("codexrun: error: ") && ran.err.lines().count() == 1 && ran.err.contains("No space left");
     ran.must("exit 1, and a sentence that says ENOSPC", ran.code == 1 && ran.out.is_empty() && said)
 }
 

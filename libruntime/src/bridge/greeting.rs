@@ -67,7 +67,7 @@ fn place(at: SocketAddr) -> Option<[u8; 6]> {
 
 /// As much as has been heard of the answer to CONNECT.
 #[derive(Default)]
-pub(super) struct Answer(Vec<u8>);
+pub struct Answer(Vec<u8>);
 
 impl Answer {
     /// Reads the head and not a byte beyond it: what follows is the server's. Whether it is whole; an error when the proxy refuses.
@@ -79,22 +79,30 @@ impl Answer {
             Err(Errno::EAGAIN) => return Ok(false),
             Err(errno) => return Err(errno),
         };
+        let (head, whole) = self.take(&block[..there]);
+        socket::receive(from.as_fd(), &mut block[..head])?;
+        whole
+    }
+
+    /// How many of these bytes belong to the head, and whether it is whole with them.
+    pub fn take(&mut self, there: &[u8]) -> (usize, Result<bool>) {
         let before = self.0.len();
-        self.0.extend_from_slice(&block[..there]);
+        self.0.extend_from_slice(there);
         let end = self.0.windows(END.len()).position(|bytes| bytes == END).map(|at| at + END.len());
-        let wanted = end.unwrap_or(self.0.len()) - before;
-        socket::receive(from.as_fd(), &mut block[..wanted])?;
-        match end {
+        self.0.truncate(end.unwrap_or(self.0.len()));
+        let whole = match end {
             Some(_) if self.welcomes() => Ok(true),
             None if self.0.len() < LONGEST => Ok(false),
             _ => Err(Errno::ECONNREFUSED),
-        }
+        };
+        (self.0.len() - before, whole)
     }
 
     /// `HTTP/1.1 200 …`
     fn welcomes(&self) -> bool {
-        let status = self.0.split(|b| *b == b' ').nth(1);
-        self.0.starts_with(b"HTTP/1.") && status.is_some_and(|status| status.len() == 3 && status[0] == b'2')
+        let line = self.0.split(|b| *b == b'\r').next().unwrap_or_default();
+        let status = line.split(|b| *b == b' ').nth(1);
+        line.starts_with(b"HTTP/1.") && status.is_some_and(|status| status.len() == 3 && status[0] == b'2')
     }
 }
 
@@ -142,7 +150,9 @@ mod tests {
         assert_eq!(heard(&["HTTP/1.1 200 ok\r\nx: y\r\n\r\n220 hello"]), fine);
         assert_eq!(heard(&["HTTP/1.0 200", " ok\r\n\r", "\n220 hello"]), fine);
         assert_eq!(heard(&["HTTP/1.1 200 ok\r\n"]), (Ok(false), String::new()));
-        for refused in ["HTTP/1.1 403 no\r\n\r\n", "SSH-2.0 200 x\r\n\r\n", "HTTP/1.1 2000\r\n\r\n"] {
+        for refused in
+            ["HTTP/1.1 403 no\r\n\r\n", "SSH-2.0 200 x\r\n\r\n", "HTTP/1.1 2000\r\n\r\n", "HTTP/1.1\r\nx: 200 y\r\n\r\n"]
+        {
             assert_eq!(heard(&[refused]).0, Err(Errno::ECONNREFUSED), "{refused}");
         }
     }

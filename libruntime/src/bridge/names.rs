@@ -20,7 +20,7 @@ const CLIENTS: usize = 64;
 
 /// Names, by the order in which they were asked for.
 #[derive(Default)]
-pub(super) struct Names {
+pub struct Names {
     all: Vec<String>,
     known: HashMap<String, usize>,
 }
@@ -51,7 +51,7 @@ impl Names {
     }
 
     /// What is said to a query.
-    fn reply(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+    pub fn reply(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         let mut question = Question::read(message)?;
         Some(match (question.name.take(), question.address) {
             (None, _) => question.answer(Code::NoSuchName, None),

@@ -110,7 +110,7 @@ fn number(bytes: &[u8]) -> u64 {
 
 /// Control messages of words of so many bytes, as ours: each descriptor by the number of our duplicate. Credentials (SCM_CREDENTIALS) are
 /// refused: nobody may say that he is another, and who sends is us.
-fn rebuild<F: AsFd>(control: &[u8], word: usize, mut duplicate: impl FnMut(i32) -> Result<F>) -> Result<(Vec<u8>, Vec<F>)> {
+pub fn rebuild<F: AsFd>(control: &[u8], word: usize, mut duplicate: impl FnMut(i32) -> Result<F>) -> Result<(Vec<u8>, Vec<F>)> {
     let (mut ours, mut descriptors, mut rest) = (Vec::new(), Vec::new(), control);
     let head = word + 8;
     // CMSG_FIRSTHDR, CMSG_NXTHDR: less than a header is the end.

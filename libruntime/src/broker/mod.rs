@@ -18,7 +18,7 @@
 mod call;
 mod enter;
 mod grant;
-mod message;
+pub(crate) mod message;
 mod patience;
 mod place;
 mod send;

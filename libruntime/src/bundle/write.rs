@@ -1,6 +1,7 @@
 //! [`Bundle`] → a directory. Overwrites nothing, and a write that fails leaves nothing behind.
 
 use super::{Bundle, CONFIG, Node, ROOTFS, Rootfs, Skeleton};
+use crate::listing::entries;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -81,7 +82,7 @@ impl Made {
     }
 
     fn skeleton(&mut self, skeleton: &Skeleton, root: &Path) -> Result<()> {
-        match fs::read_dir(root).map(|mut entries| entries.next().is_some()) {
+        match entries(root).map(|entries| !entries.is_empty()) {
             Ok(true) => {
                 return Err(Error::new("rootfs is not empty. Remove it first").at(root.display().to_string()));
             }

@@ -45,7 +45,10 @@ impl Cgroup {
                 Ok(opened) if unified => entry.unified = Some(opened.into()),
                 Ok(opened) => entry.files.push(Some(opened.into())),
                 Err(e) if self.may_stay_outside(&e) => {}
-                Err(e) => return Err(Error::new(format!("cannot enter the cgroup `{}`", group.dir().display())).cause(e)),
+                Err(e) => {
+                    let error = Error::new(format!("cannot enter the cgroup `{}`", group.dir().display()));
+                    return Err(error.at("config.json: linux.cgroupsPath").cause(e));
+                }
             }
         }
         Ok(entry)
@@ -72,7 +75,8 @@ fn undivided(dir: PathBuf, init: Option<i32>) -> PathBuf {
 }
 
 fn not_entered(group: &Group, pid: i32, cause: &io::Error) -> Error {
-    let error = Error::new(format!("cannot move process {pid} into the cgroup `{}`", group.dir().display())).cause(cause);
+    let error = Error::new(format!("cannot move process {pid} into the cgroup `{}`", group.dir().display()));
+    let error = error.at("config.json: linux.cgroupsPath").cause(cause);
     match cause.raw_os_error() {
         Some(libc::ENOSPC) => error.hint("its cpuset has no CPU or no memory node"),
         Some(libc::EBUSY) => error.hint("a cgroup with controllers for its children may hold no process"),

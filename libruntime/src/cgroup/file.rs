@@ -1,6 +1,7 @@
 //! Reading and writing the files of a cgroup.
 
 use crate::host::cgroup::Version;
+use crate::listing::again;
 use crate::plan::cgroup::Group;
 use oci_spec::runtime::LinuxResources;
 use std::fs::{self, File, OpenOptions};
@@ -25,7 +26,7 @@ impl Last {
             _ => OpenOptions::new().write(true).open(&path)?,
         };
         let (_, open) = self.0.insert((path, open));
-        match open.write(value.as_bytes())? {
+        match again(|| open.write(value.as_bytes()))? {
             n if n == value.len() => Ok(()),
             _ => Err(ErrorKind::WriteZero.into()),
         }
@@ -35,7 +36,8 @@ impl Last {
 /// A file of one line, in one read(2); without the newline.
 pub(super) fn line(dir: &Path, file: &str) -> Result<String> {
     let mut bytes = [0; 4096];
-    let n = File::open(dir.join(file))?.read(&mut bytes)?;
+    let mut file = File::open(dir.join(file))?;
+    let n = again(|| file.read(&mut bytes))?;
     Ok(String::from_utf8_lossy(&bytes[..n]).trim_end().to_owned())
 }
 

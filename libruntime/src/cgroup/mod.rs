@@ -1,6 +1,7 @@
 //! The container's cgroup on the disk: made, limited, entered, frozen, ended, measured and removed. The parent's side only; what is to
 //! be there was decided in `plan::cgroup`.
 
+mod below;
 mod enter;
 mod file;
 mod freeze;
@@ -14,6 +15,7 @@ pub(crate) mod stats;
 mod tests;
 mod unit;
 
+pub use below::Below;
 pub use enter::Entry;
 pub use oom::Oom;
 pub use stale::UNNAMED;

@@ -153,7 +153,7 @@ impl Host {
         let open_tree_attr = plan::binds_a_tree(spec) && mount::has_open_tree_attr();
         let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
         let listener = plan::annotation_of(spec, annotation::UNIX_SOCKETS).is_some() && can_answer()?;
-        let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere();
+        let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere()?;
         Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, ..Host::probe()? })
     }
 

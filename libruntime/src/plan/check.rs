@@ -4,22 +4,6 @@ use super::Draft;
 use crate::annotation;
 use oci_spec::runtime::{Process, Spec};
 
-/// Values that the known annotations may have; `None` is any.
-const VALUES: &[(&str, Option<&str>)] = &[
-    (annotation::POLICY_SHA256, None),
-    (annotation::INIT, Some("reaper")),
-    (annotation::DIE_WITH_PARENT, Some("true")),
-    (annotation::RESOLVE, Some("nofollow")),
-    (annotation::PLACEHOLDERS, None),
-    (annotation::DENY_GLOBS, None),
-    (annotation::WALL_TIME, None),
-    (annotation::UNIX_SOCKETS, None),
-    (annotation::UNIX_DATAGRAMS, Some("true")),
-    (annotation::LANDLOCK, None),
-    (annotation::ISOLATION, Some("landlock")),
-    (annotation::LOST, None),
-];
-
 pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
     version(draft, spec.version());
     let platforms = [
@@ -45,11 +29,15 @@ pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
 
 /// runtime-spec 1.x only; what a later minor version adds is caught field by field.
 fn version(draft: &mut Draft, version: &str) {
-    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(1)), Some(Ok(_)), Some(Ok(_))) => {}
-        _ => draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification")),
+    if minor(version).is_none() {
+        draft.refuse("ociVersion", format!("`{version}` is not a version 1.x.y of the runtime specification"));
     }
+}
+
+/// The x of 1.x.y (semver.org).
+pub(super) fn minor(version: &str) -> Option<u64> {
+    let version = semver::Version::parse(version).ok()?;
+    (version.major == 1).then_some(version.minor)
 }
 
 pub(super) fn process(draft: &mut Draft, p: &Process) {
@@ -75,10 +63,11 @@ fn annotations(draft: &mut Draft, spec: &Spec) {
     ours.sort();
     for (key, value) in ours {
         let place = format!("annotations[{key}]");
-        match VALUES.iter().find(|(known, _)| known == key) {
-            None => draft.refuse(place, format!("is not known; known are {}", annotation::ALL.join(", "))),
-            Some((_, Some(only))) if only != value => draft.refuse(place, format!("`{value}` is not `{only}`")),
-            Some(_) => {}
+        let values = annotation::values(key);
+        if !annotation::ALL.contains(&key.as_str()) {
+            draft.refuse(place, format!("is not known; known are {}", annotation::ALL.join(", ")));
+        } else if !values.is_empty() && !values.contains(&value.as_str()) {
+            draft.refuse(place, format!("`{value}` is not `{}`", values.join("` or `")));
         }
     }
 }

@@ -88,7 +88,7 @@ fn resources() -> Value {
     json!({
         "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 3, "access": "r"}],
         "memory": {
-            "limit": 1000, "reservation": 500, "swap": 2000, "kernel": 1, "kernelTCP": 1, "swappiness": 10,
+            "limit": 1000, "reservation": 500, "swap": 2000, "kernelTCP": 1, "swappiness": 10,
             "disableOOMKiller": true, "useHierarchy": false, "checkBeforeUpdate": true,
         },
         "cpu": {
@@ -122,6 +122,7 @@ fn variants() -> [Value; 3] {
 /// What is refused wherever it stands.
 fn refused() -> Vec<(&'static str, Value)> {
     vec![
+        ("/linux/resources/memory/kernel", json!(1)),
         ("/windows", json!({"layerFolders": []})),
         ("/solaris", json!({})),
         ("/vm", json!({"kernel": {"path": "/k"}})),
@@ -140,6 +141,7 @@ const ONLY_V1: &[&str] = &[
     "/linux/resources/cpu/realtimePeriod",
     "/linux/resources/cpu/realtimeRuntime",
     "/linux/resources/memory/disableOOMKiller",
+    "/linux/resources/memory/kernelTCP",
     "/linux/resources/memory/swappiness",
     "/linux/resources/memory/useHierarchy",
     "/linux/resources/network/classID",

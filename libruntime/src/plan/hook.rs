@@ -3,7 +3,7 @@
 use super::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use super::order::Stage;
 use super::place::{c_path, c_string};
-use super::{Draft, ParentStep, annotation_of};
+use super::{Draft, ParentStep, annotation_of, check};
 use crate::annotation;
 use oci_spec::runtime::{self, Spec};
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ pub struct Hook {
     pub env: Option<Vec<String>>,
     /// After which it is killed, and counts as failed.
     pub timeout: Option<Duration>,
+    /// Whether its failure is an error, which ends the container; or else a warning, and the remaining hooks run all the same.
+    pub fatal: bool,
 }
 
 #[allow(deprecated)] // `prestart` is what docker uses
@@ -82,21 +84,17 @@ fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<run
         }
         match hook.timeout() {
             Some(seconds) if seconds <= 0 => draft.refuse(format!("{place}.timeout"), format!("{seconds} is not above 0")),
-            _ => hooks.push(Hook { env: environment(spec, kind, hook), ..one(hook) }),
+            _ => hooks.push(one(spec, kind, hook)),
         }
     }
     hooks
 }
 
-fn environment(spec: &Spec, kind: HookKind, hook: &runtime::Hook) -> Option<Vec<String>> {
-    let process = || spec.process().as_ref().and_then(|process| process.env().clone());
-    hook.env().clone().or_else(|| process().filter(|_| kind == HookKind::StartContainer))
-}
-
 fn child_hook(index: usize, kind: HookKind, hook: Hook) -> crate::Result<ChildHook> {
     let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<crate::Result<Vec<_>>>();
     let timeout = hook.timeout.map_or(-1, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
-    let (path, args, env) = (c_path(&hook.path)?, strings(&hook.args)?, strings(hook.env.as_deref().unwrap_or_default())?);
+    let env = hook.env.as_deref().or((kind == HookKind::CreateContainer).then_some(&[][..]));
+    let (path, args, env) = (c_path(&hook.path)?, strings(&hook.args)?, env.map(strings).transpose()?);
     Ok(ChildHook { index, kind, path, args, env, timeout })
 }
 
@@ -106,14 +104,24 @@ pub fn late(spec: &Spec, kind: HookKind) -> Vec<Hook> {
         HookKind::Poststart => hooks.poststart().as_ref(),
         _ => hooks.poststop().as_ref(),
     });
-    list.into_iter().flatten().filter(|hook| !is_the_keepers(spec, kind, hook)).map(one).collect()
+    list.into_iter().flatten().filter(|hook| !is_the_keepers(spec, kind, hook)).map(|hook| one(spec, kind, hook)).collect()
 }
 
-fn one(hook: &runtime::Hook) -> Hook {
+fn one(spec: &Spec, kind: HookKind, hook: &runtime::Hook) -> Hook {
     let path = hook.path().clone();
     let args = hook.args().clone().filter(|a| !a.is_empty()).unwrap_or_else(|| vec![path.display().to_string()]);
     let timeout = hook.timeout().map(|s| Duration::from_secs(s as u64));
-    Hook { path, args, env: hook.env().clone(), timeout }
+    Hook { path, args, env: hook.env().clone(), timeout, fatal: is_fatal(spec, kind) }
+}
+
+/// runtime.md, "Lifecycle". To fail for a failed poststart hook it asks since version 1.3.0; before, it asked for a warning, and a bundle
+/// says which version it complies with.
+fn is_fatal(spec: &Spec, kind: HookKind) -> bool {
+    match kind {
+        HookKind::Poststart => check::minor(spec.version()).is_none_or(|minor| minor >= 3),
+        HookKind::Poststop => false,
+        HookKind::Prestart | HookKind::CreateRuntime | HookKind::CreateContainer | HookKind::StartContainer => true,
+    }
 }
 
 /// The hook that removes placeholders under other runtimes; here the keeper does.

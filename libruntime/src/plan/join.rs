@@ -29,6 +29,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, place: &str, flag: u64, path:
     if !path.is_absolute() {
         return draft.refuse(place, format!("`{}` is not an absolute path", path.display()));
     }
+    if flag == libc::CLONE_NEWNS as u64 {
+        let what = "the container's mounts are made in it, and its root becomes that of everybody there, as with runc and crun";
+        draft.warnings.push(format!("config.json: {place}: {what}"));
+    }
     if let Some(path) = draft.take(place, c_path(path)) {
         let op = ParentOp::Join(Join { flag, path, changed_by: changed_by(spec, flag) });
         draft.before.push(ParentStep { op, origin: place.to_owned() });

@@ -97,6 +97,9 @@ pub struct Options {
     pub record: bool,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
+    /// Variables that the process gets above its own, which tell it of listening sockets among them (sd_listen_fds(3)).
+    #[serde(default)]
+    pub listen: Vec<String>,
     /// The container's name, for its cgroup when the spec has no path for it.
     pub id: Option<String>,
     /// No cgroup is made, and none of its limits can be had (`--cgroup-manager disabled`).
@@ -302,8 +305,8 @@ impl<'a> Draft<'a> {
             warnings.push(format!("config.json: {more} more like these"));
         }
         self.child.sort_by_key(|step| step.stage);
+        let terminal = self.has_terminal();
         let parent = self.before.into_iter().chain(self.parent).collect();
-        let terminal = self.child.iter().any(|s| matches!(s.op, Op::Console { .. } | Op::Terminal { .. }));
         Ok(Plan { parent, child: self.child, init: self.init, terminal, warnings, after: self.after, wall: self.wall })
     }
 
@@ -352,9 +355,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The process waits until the parent has recorded it, and with `create` until somebody starts it.
+    fn has_terminal(&self) -> bool {
+        self.child.iter().any(|step| matches!(step.op, Op::Console { .. } | Op::Terminal { .. }))
+    }
+
+    /// The process waits until the parent has recorded it and looked after its terminal, and with `create` until somebody starts it.
     fn hand_over(&mut self, origin: &str) {
-        if !self.options.record {
+        let (record, terminal) = (self.options.record, self.has_terminal());
+        if !record && !terminal {
             return;
         }
         let find = |step: &Step| if let Op::Exec(exec) = &step.op { Some(exec.candidates.clone()) } else { None };
@@ -367,9 +375,16 @@ impl<'a> Draft<'a> {
         if self.options.park {
             self.step(Stage::Ready, Op::Park, origin);
         }
-        for op in [ParentOp::Wait(Sync::Ready), ParentOp::Record, ParentOp::Tell(Sync::Start)] {
-            self.parent.push(ParentStep { op, origin: origin.to_owned() });
+        let mut tell = |op, origin: &str| self.parent.push(ParentStep { op, origin: origin.to_owned() });
+        tell(ParentOp::Wait(Sync::Ready), origin);
+        // Whoever hears that the container is there may expect its terminal.
+        if terminal {
+            tell(ParentOp::Terminal, "process.terminal");
         }
+        if record {
+            tell(ParentOp::Record, origin);
+        }
+        tell(ParentOp::Tell(Sync::Start), origin);
     }
 }
 

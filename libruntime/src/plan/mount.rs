@@ -240,7 +240,7 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     if is_on_disk(mount) {
         parameters.extend(access(attrs.own));
     }
-    // CVE-2019-19921, CVE-2021-30465: a link of the image would carry it away from the masks on `/proc` and `/sys`.
+    // CVE-2019-19921, CVE-2023-27561: a link of the image would carry it away from the masks on `/proc` and `/sys`.
     let kernels = matches!(typ, "proc" | "sysfs");
     let at = At { resolve: if kernels { Resolve::NoLinks } else { at.resolve }, ..at };
     let key = ((fstype.clone(), parameters.clone()), attrs.own);
@@ -263,9 +263,6 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
         );
     }
     let data = if too_long { draft.take(place, data(&options.data)) } else { None };
-    let ordinary = matches!(typ, "proc" | "sysfs") && at.parents.is_empty();
-    // What masks and LSM labels rely on is at its own place, not where the image's link leads (CVE-2019-19921, CVE-2023-27561).
-    let at = At { resolve: if ordinary { Resolve::NoLinks } else { at.resolve }, ..at };
     let fs = NewFs { fstype, parameters, attrs, at, mode_of_target, copy_up: options.copy_up, data, keep };
     draft.step(Stage::Mounts, Op::Mount(fs), place);
 }

@@ -316,8 +316,8 @@ pub struct ChildHook {
     pub path: CString,
     /// argv.
     pub args: Vec<CString>,
-    /// envp.
-    pub env: Vec<CString>,
+    /// envp; none is that of the process.
+    pub env: Option<Vec<CString>>,
     /// Milliseconds after which it is killed, and counts as failed; none is -1, as poll(2) has it.
     pub timeout: i32,
 }
@@ -511,6 +511,8 @@ pub enum ParentOp {
     Attach,
     /// Learns which process went on in the pid namespace that was joined.
     Joined,
+    /// The terminal's master goes to who asked for it (`--console-socket`); one that we relay becomes as the program is to find it.
+    Terminal,
     /// Writes the state record (and the pid file).
     Record,
 }

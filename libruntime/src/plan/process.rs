@@ -43,7 +43,7 @@ fn exec(draft: &mut Draft, process: &Process) {
 /// The environment, each variable once and without an empty `HOME`. Engines leave that one to the runtime, as runc and crun set it;
 /// what a policy says of the environment is all of it.
 fn home(draft: &mut Draft, process: &Process) -> Vec<String> {
-    let env = once(process.env().clone().unwrap_or_default());
+    let env = once(process.env().iter().flatten().chain(&draft.options.listen).cloned().collect());
     if draft.init || env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
         return env;
     }
@@ -105,7 +105,9 @@ fn limits(draft: &mut Draft, process: &Process) {
         }
         draft.step(Stage::Limits, op, format!("process.rlimits[{i}]"));
     }
-    if let Some(score) = process.oom_score_adj()
+    if let Some(score) = process.oom_score_adj().filter(|score| !(-1000..=1000).contains(score)) {
+        draft.refuse("process.oomScoreAdj", format!("{score} is not from -1000 to 1000"));
+    } else if let Some(score) = process.oom_score_adj()
         && let Ok(text) = c_string(score.to_string().as_bytes())
     {
         // Through the host's /proc; the container's could be anything.

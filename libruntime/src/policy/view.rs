@@ -1,7 +1,7 @@
 //! What compile may know of the host: asked through one trait, so that the same policy and view give the same bytes.
 
 mod automount;
-mod cache;
+pub(crate) mod cache;
 mod disk;
 mod recorded;
 mod scan;

@@ -46,7 +46,7 @@ pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
             .hint("it must listen there before the container is made")
     };
     let socket = socket::unix(&agent.path, Some(PATIENCE)).map_err(failed)?;
-    let message = file::memory(c"seccomp agent").map_err(|e| setup("make a file in memory", e))?;
+    let message = file::memory(c"seccomp agent").map_err(|e| not_written(origin, e))?;
     let text = vec![0; text(launch, agent, Pid::MAX).len()];
     Ok(Some(Agent { socket, message: Some(message), text, stack: vec![0; STACK], space: None, answers: false }))
 }
@@ -58,11 +58,13 @@ pub(super) fn to_broker(launch: &Launch) -> Result<Option<(Agent, BrokerProcess)
     let Some((step, plan)) = found else { return Ok(None) };
     let (socket, process) = match launch.joined.and_then(|joined| joined.door) {
         Some(door) => {
-            let socket = broker::knock(door).map_err(|e| setup("reach the container's broker of Unix sockets", e))?;
+            let not_reached =
+                |e| setup("reach the container's broker of Unix sockets", e).at(format!("config.json: {}", step.origin));
+            let socket = broker::knock(door).map_err(not_reached)?;
             (socket, BrokerProcess::None)
         }
         None => {
-            let (socket, brokers) = file::socketpair().map_err(|e| setup("make a socket", e))?;
+            let (socket, brokers) = file::socketpair().map_err(|e| launch::failed(step, e))?;
             let grants = Grants::pin(&plan.grants).map_err(|e| launch::failed(step, e))?;
             (socket, BrokerProcess::Planned(brokers, ManuallyDrop::new(grants)))
         }
@@ -74,9 +76,13 @@ pub(super) fn to_broker(launch: &Launch) -> Result<Option<(Agent, BrokerProcess)
 
 /// Writes what the agent is told of the process.
 pub(super) fn introduce(launch: &Launch, message: &OwnedFd, pid: Pid) -> Result<()> {
-    let Some((agent, _)) = planned(&launch.plan.parent) else { return Ok(()) };
+    let Some((agent, origin)) = planned(&launch.plan.parent) else { return Ok(()) };
     let text = text(launch, agent, pid);
-    file::write_all(message.as_fd(), text.as_bytes()).map_err(|e| setup("write what the seccomp agent is told", e))
+    file::write_all(message.as_fd(), text.as_bytes()).map_err(|e| not_written(origin, e))
+}
+
+fn not_written(origin: &str, errno: Errno) -> Error {
+    setup("write what the seccomp agent is told", errno).at(format!("config.json: {origin}"))
 }
 
 fn planned(steps: &[ParentStep]) -> Option<(&op::Agent, &str)> {

@@ -3,11 +3,11 @@
 use super::broker::BrokerProcess;
 use super::container::{Container, KeeperProcess};
 use super::launch::setup;
-use super::terminal::Relay;
+use super::terminal::{self, Relay};
 use crate::annotation;
 use crate::sys::file::Ready;
 use crate::sys::pidfd::pidfd_send_signal;
-use crate::sys::{event, file, signal};
+use crate::sys::{Errno, event, file, signal};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -65,7 +65,7 @@ pub(super) fn follow(
     company: &mut Company,
 ) -> Result<()> {
     let signals = signal::signalfd(blocked).map_err(|e| setup("listen for signals", e))?;
-    let mut relay = master.map(Relay::new).transpose().map_err(|e| setup("relay the terminal", e))?;
+    let mut relay = master.map(Relay::new).transpose().map_err(not_relayed)?;
     let mut asked = false;
     loop {
         let [output, input] = relay.as_ref().map_or([None, None], Relay::awaits);
@@ -76,7 +76,7 @@ pub(super) fn follow(
         let [ended, signal, output, input, late, call, visit] = polled;
         if ended {
             let last = relay.map_or(Ok(()), |relay| relay.last_words(signals.as_fd(), asked));
-            return last.map_err(|e| setup("relay the terminal", e));
+            return last.map_err(not_relayed);
         }
         if late {
             let place = format!("config.json: annotations[{}]", annotation::WALL_TIME);
@@ -89,9 +89,13 @@ pub(super) fn follow(
             company.broker.called();
         }
         if let Some(relay) = &mut relay {
-            relay.pass(output, input).map_err(|e| setup("relay the terminal", e))?;
+            relay.pass(output, input).map_err(not_relayed)?;
         }
     }
+}
+
+fn not_relayed(errno: Errno) -> Error {
+    setup("relay the terminal", errno).at(terminal::PLACE)
 }
 
 /// Which one it was.
@@ -104,6 +108,8 @@ fn forward(first: BorrowedFd, signals: &OwnedFd, relay: Option<&Relay>, company:
         (libc::SIGWINCH, Some(relay)) => relay.resize(),
         // It was the relay's, that nobody reads what the container says.
         (libc::SIGPIPE, Some(_)) => {}
+        // It was about a file of our own, which has failed.
+        (signal::FILE_TOO_LARGE, _) => {}
         _ => send(number),
     }
     if signal::asks_to_end(number) {

@@ -30,12 +30,11 @@ pub(super) struct Container {
     pub introduction: Option<OwnedFd>,
     /// Network devices of the host that are its own until it has ended.
     pub abroad: Option<Abroad>,
-    /// The master has gone to its receiver.
-    pub console_sent: bool,
 }
 
 pub(super) struct KeeperProcess {
     pub pid: Pid,
+    pub pidfd: OwnedFd,
     pub paths: Vec<PathBuf>,
     pub ended: bool,
 }
@@ -55,9 +54,9 @@ impl KeeperProcess {
             // 1: it has said what before.
             Ended::Exited(errno @ 2..) => {
                 let what = Error::new("the keeper of placeholders cannot wait for the sandbox's end");
-                Err(what.cause(fault::describe(Errno::from_raw(errno))))
+                Err(what.at(fault::place_of_keeper()).cause(fault::describe(Errno::from_raw(errno))))
             }
-            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
+            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})")).at(fault::place_of_keeper())),
         }
     }
 }
@@ -67,21 +66,22 @@ impl Container {
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
         let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
-        let (abroad, console_sent) = (None, false);
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, abroad, console_sent }
+        let abroad = None;
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, abroad }
     }
 
     /// Waits for the child's byte; the terminal may come first.
+    ///
+    /// # Errors
+    /// EPIPE: the child has ended. ECHILD: the keeper has, for whose word the child may wait.
     pub fn expect(&mut self, sync: Sync, interrupt: &Interrupt) -> SysResult<()> {
         loop {
-            interrupt.or_wait(Some(self.gate.as_fd()), -1)?;
+            let keeper = self.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
+            if let [false, _] = interrupt.or_either([Some(self.gate.as_fd()), keeper], -1)? {
+                return Err(Errno::ECHILD);
+            }
             match file::receive(self.gate.as_fd())? {
-                Some((byte, fd)) if byte == Sync::Console as u8 => {
-                    self.master = fd;
-                    if sync == Sync::Console {
-                        return Ok(());
-                    }
-                }
+                Some((byte, fd)) if byte == Sync::Console as u8 => self.master = fd,
                 Some((byte, _)) if byte == sync as u8 => return Ok(()),
                 Some(_) => return Err(Errno::EPROTO),
                 None => return Err(Errno::EPIPE),
@@ -108,6 +108,11 @@ impl Container {
         process::wait(self.pid, 0)?;
         (self.pid, self.pidfd) = (pid, pidfd);
         Ok(())
+    }
+
+    /// What the keeper died of, if that is why the child cannot be waited for.
+    pub fn blame(&mut self, error: Error) -> Error {
+        self.keeper.as_mut().and_then(|keeper| keeper.failed().err()).unwrap_or(error)
     }
 
     /// Its end; `kill` brings it about.

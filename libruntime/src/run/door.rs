@@ -4,20 +4,20 @@
 use super::{fault, launch};
 use crate::plan::ParentStep;
 use crate::plan::op::{Join, ParentOp};
-use crate::sys::process::{self, Cloned};
+use crate::sys::process::{self, Cloned, Pid};
 use crate::sys::{Errno, Result as SysResult, file, namespace};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// An open namespace.
-pub(super) struct Door<'a> {
+pub struct Door<'a> {
     namespace: OwnedFd,
     join: &'a Join,
     origin: &'a str,
 }
 
 /// Why there is no container, and at which door.
-pub(super) struct Stuck {
+pub struct Stuck {
     errno: Errno,
     at: Option<usize>,
 }
@@ -122,17 +122,23 @@ fn tell(say: BorrowedFd, words: [i32; 2], pidfd: Option<OwnedFd>) -> ! {
 
 fn hear_from(hear: BorrowedFd) -> Result<Cloned, Stuck> {
     let stuck = |errno| Stuck { errno, at: None };
-    let mut b = [0; 8];
-    if file::read(hear, &mut b).map_err(stuck)? < b.len() {
+    let mut bytes = [0; 8];
+    if file::read(hear, &mut bytes).map_err(stuck)? < bytes.len() {
         return Err(stuck(Errno::ECHILD));
     }
-    let (pid, at) = (i32::from_ne_bytes([b[0], b[1], b[2], b[3]]), i32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
-    if pid < 0 {
-        return Err(Stuck { errno: Errno::from_raw(-pid), at: usize::try_from(at).ok() });
-    }
+    let pid = told(bytes)?;
     match file::receive(hear).map_err(stuck)? {
         Some((_, Some(pidfd))) => Ok(Cloned::Parent(pid, pidfd)),
         _ => Err(stuck(Errno::ECHILD)),
+    }
+}
+
+/// What [`tell`] has said: which process there is now, or why there is none.
+pub fn told(b: [u8; 8]) -> Result<Pid, Stuck> {
+    let (pid, at) = (i32::from_ne_bytes([b[0], b[1], b[2], b[3]]), i32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
+    match pid {
+        1.. => Ok(pid),
+        _ => Err(Stuck { errno: Errno::from_raw(pid.saturating_neg()), at: usize::try_from(at).ok() }),
     }
 }
 
@@ -159,7 +165,7 @@ fn pass(doors: &[Door]) -> Result<(), Stuck> {
 }
 
 /// The sentence for it.
-pub(super) fn failed(stuck: Stuck, doors: &[Door], namespaces: u64, cgroup: bool) -> Error {
+pub fn failed(stuck: Stuck, doors: &[Door], namespaces: u64, cgroup: bool) -> Error {
     if cgroup && matches!(stuck.errno, Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENODEV | Errno::EACCES) {
         let error = Error::new("cannot make the process in its cgroup").at("config.json: linux.cgroupsPath");
         return error

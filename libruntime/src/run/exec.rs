@@ -1,7 +1,8 @@
 //! `exec`: one more process in a running container.
 
-use super::{Options, alone, broker, launch, own, receiver};
+use super::{Options, alone, broker, launch, own, receiver, stdio};
 use crate::bundle::Bundle;
+use crate::cgroup::{Below, Cgroup};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Status, Store};
@@ -23,6 +24,8 @@ pub struct Exec {
     pub preserve_fds: u32,
     /// In a paused container too, where it waits until that is resumed.
     pub ignore_paused: bool,
+    /// Cgroups below the container's that it is put into.
+    pub cgroups: Vec<Below>,
 }
 
 /// Runs what `process` makes of the container's own process in the container; its exit code, or 0 when detached.
@@ -41,8 +44,10 @@ pub fn exec(
     let first = running(&record, exec.ignore_paused).map_err(one)?;
     let target = record.joinable(first).map_err(one)?;
     let root = record.root().map_err(one)?;
+    let below = below(&record, &exec.cgroups).map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
+    stdio::sockets(&bundle.spec, Some(&process)).map_err(one)?;
     let options = Options {
         id: Some(id.clone()),
         detach: exec.detach,
@@ -71,7 +76,8 @@ pub fn exec(
         init: record.pid,
         process: target.as_fd(),
         root: root.as_ref().map(AsFd::as_fd),
-        cgroup: record.cgroup.as_ref(),
+        cgroup: below.as_ref().or(record.cgroup.as_ref()),
+        placed: below.is_some(),
         door: broker.then_some(&door),
     };
     let run = |plan: &Plan| {
@@ -93,6 +99,14 @@ pub fn exec(
             run(&plan(false)?).map(Option::unwrap_or_default).map_err(one)
         }
     }
+}
+
+fn below(record: &Record, places: &[Below]) -> Result<Option<Cgroup>> {
+    if places.is_empty() {
+        return Ok(None);
+    }
+    let cgroup = record.cgroup.as_ref().ok_or_else(|| Error::new("`--cgroup`: the container has no cgroup of its own"))?;
+    cgroup.below(places).map(Some)
 }
 
 /// Its first process.

@@ -13,18 +13,20 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Runs them in order; the first failure ends the series. `place` is e.g. `hooks.createRuntime`.
+/// Runs them in order; the first failure that is fatal ends the series, any other is said. `place` is e.g. `hooks.createRuntime`.
 pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
-        run(hook, state, interrupt).map_err(|e| e.at(format!("config.json: {place}[{i}]")))?;
+        match run(hook, state, interrupt).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
+            Err(e) if hook.fatal => return Err(e),
+            failed => failed.unwrap_or_else(|e| e.warn()),
+        }
     }
     Ok(())
 }
 
-/// As [`run_all`], but every hook gets its turn: what a failed poststop hook leaves must not keep the others from cleaning up.
-pub(super) fn run_each(place: &str, hooks: &[Hook], state: &str) -> Vec<Error> {
-    let run = |(i, hook)| run(hook, state, None).map_err(|e: Error| e.at(format!("config.json: {place}[{i}]"))).err();
-    hooks.iter().enumerate().filter_map(run).collect()
+/// After the end of a container, which no failure can undo.
+pub(super) fn run_poststop(hooks: &[Hook], state: &str) {
+    run_all("hooks.poststop", hooks, state, None).unwrap_or_else(|e| e.warn());
 }
 
 fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
@@ -85,7 +87,7 @@ mod tests {
 
     fn sh(script: &str, timeout: Duration) -> Hook {
         let args = ["sh", "-c", script].map(str::to_owned).to_vec();
-        Hook { path: "/bin/sh".into(), args, env: Some(Vec::new()), timeout: Some(timeout) }
+        Hook { path: "/bin/sh".into(), args, env: Some(Vec::new()), timeout: Some(timeout), fatal: true }
     }
 
     #[test]

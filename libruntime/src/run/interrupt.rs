@@ -22,13 +22,18 @@ impl Interrupt {
     /// # Errors
     /// EINTR: a signal came first.
     pub fn or_wait(&self, fd: Option<BorrowedFd>, milliseconds: i32) -> SysResult<bool> {
-        let [ready, signalled] = file::poll_within([fd, Some(self.listen()?)], milliseconds)?;
+        self.or_either([fd, None], milliseconds).map(|[ready, _]| ready)
+    }
+
+    /// The same of two; which of them it is.
+    pub fn or_either(&self, [one, other]: [Option<BorrowedFd>; 2], milliseconds: i32) -> SysResult<[bool; 2]> {
+        let [one, other, signalled] = file::poll_within([one, other, Some(self.listen()?)], milliseconds)?;
         match signalled {
             true => {
                 self.came.set(Some(signal::next(self.listen()?)?));
                 Err(Errno::EINTR)
             }
-            false => Ok(ready),
+            false => Ok([one, other]),
         }
     }
 

@@ -11,6 +11,7 @@ use super::fault::{Column, Fault};
 use crate::Error;
 use crate::annotation::{PLACEHOLDER_MODE as MODE, is_placeholder};
 use crate::cgroup::Cgroup;
+use crate::listing::entries;
 use crate::mountinfo;
 use crate::plan::op::Sync;
 use crate::plan::place::c_path;
@@ -329,8 +330,8 @@ impl Namespace {
 fn mount_namespaces() -> std::io::Result<Vec<Namespace>> {
     let mut seen = std::collections::HashSet::new();
     let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let process = entry?.path();
+    for entry in entries("/proc".as_ref())? {
+        let process = entry.path();
         let Ok(namespace) = std::fs::read_link(process.join("ns/mnt")) else { continue };
         if seen.contains(&namespace) {
             continue;

@@ -12,7 +12,7 @@ use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, roo
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::host::namespaces;
-use crate::plan::op::{ChildHook, HookKind, Op, ParentOp, Sync};
+use crate::plan::op::{ChildHook, HookKind, Op, ParentOp};
 use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
 use crate::resctrl::Resctrl;
@@ -21,6 +21,8 @@ use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, landlock, signal};
 use crate::{Error, Result};
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -49,6 +51,8 @@ pub(super) struct Joined<'a> {
     pub root: Option<BorrowedFd<'a>>,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
+    /// The caller has named it: where that cannot be entered, no other will do.
+    pub placed: bool,
     /// Where its broker of Unix sockets is reached.
     pub door: Option<&'a Path>,
 }
@@ -88,8 +92,8 @@ impl<'a> Launch<'a> {
         let ended = match up.map_err(|e| interrupt.explain(e)) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
-            Ok(()) if self.options.detach => self.started(&container),
-            Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked, self.plan.wall)),
+            Ok(()) if self.options.detach => self.started(&mut container),
+            Ok(()) => self.started(&mut container).and_then(|()| attend(&mut container, blocked, self.plan.wall)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
@@ -138,7 +142,7 @@ impl<'a> Launch<'a> {
         let doors = door::open(&self.plan.parent)?;
         netdevice::look(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
-        let init = self.joined.map(|joined| joined.init);
+        let init = self.joined.filter(|joined| !joined.placed).map(|joined| joined.init);
         let entered = cgroup.filter(|_| self.plan.child.iter().any(|step| step.op == Op::EnterCgroup));
         let mut entry = entered.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
         let unified = entry.unified.take();
@@ -153,7 +157,8 @@ impl<'a> Launch<'a> {
             process::exit(1)
         };
         let Child { faults: fault_writer, states, agent, .. } = child;
-        let told = restored.map_err(|e| setup("restore the supplementary groups", e));
+        let told =
+            restored.map_err(|e| setup("restore the supplementary groups", e).at("config.json: process.user.additionalGids"));
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.and_then(|agent| agent.message);
         container.broker = ours.broker;
@@ -187,7 +192,7 @@ impl<'a> Launch<'a> {
         let hooks: Vec<&ChildHook> =
             plan.child.iter().filter_map(|s| if let Op::Hook(hook) = &s.op { Some(hook) } else { None }).collect();
         let state = |kind| match hooks.iter().any(|hook| hook.kind == kind) {
-            true => file::memory(c"state").map(Some).map_err(|e| setup("make a file in memory", e)),
+            true => file::memory(c"state").map(Some).map_err(for_hooks),
             false => Ok(None),
         };
         let sockets = |e| setup("make a socket", e);
@@ -204,7 +209,7 @@ impl<'a> Launch<'a> {
         let child = Child {
             ended: says,
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
-            hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
+            hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), hook.env.as_deref().map(Strings::new))).collect(),
             start: if self.park {
                 self.reserved.map(Reserved::fifos).transpose()?.map(|(gate, faults)| Start { gate, faults })
             } else {
@@ -234,7 +239,7 @@ impl<'a> Launch<'a> {
         for (state, status) in [(&states.creating, "creating"), (&states.created, "created")] {
             if let Some(state) = state {
                 let text = self.state(status, inside);
-                file::write_all(state.as_fd(), text.as_bytes()).map_err(|e| setup("write the state for hooks", e))?;
+                file::write_all(state.as_fd(), text.as_bytes()).map_err(for_hooks)?;
             }
         }
         Ok(())
@@ -289,7 +294,9 @@ impl<'a> Launch<'a> {
                     let cgroup = cgroup.as_ref().filter(|_| *kept);
                     self.keep(container, placeholders, cgroup).map_err(|e| failed(step, e))?;
                 }
-                ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
+                ParentOp::Wait(sync) => {
+                    container.expect(*sync, interrupt).map_err(|e| container.blame(failed(step, e)))?;
+                }
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(kind, hooks) => {
                     hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid), Some(interrupt))?;
@@ -298,15 +305,11 @@ impl<'a> Launch<'a> {
                     self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;
                 }
                 ParentOp::Joined => container.joined().map_err(|e| failed(step, e))?,
-                ParentOp::Record => {
-                    // Whoever hears that the container is there may expect its terminal.
-                    self.console(container, interrupt)?;
-                    self.record(container.pid, cgroup.as_ref())?;
-                }
+                ParentOp::Terminal => self.terminal(container, interrupt)?,
+                ParentOp::Record => self.record(container.pid, cgroup.as_ref())?,
             }
         }
         container.fault_writer = None;
-        self.console(container, interrupt)?;
         // In the foreground they are passed on from here on.
         if self.options.detach { interrupt.none() } else { Ok(()) }
     }
@@ -326,13 +329,15 @@ impl<'a> Launch<'a> {
         };
         match process::clone(0)? {
             Cloned::Child => keeper.run(),
-            Cloned::Parent(pid, _) => container.keeper = Some(KeeperProcess { pid, paths: paths.to_vec(), ended: false }),
+            Cloned::Parent(pid, pidfd) => {
+                container.keeper = Some(KeeperProcess { pid, pidfd, paths: paths.to_vec(), ended: false });
+            }
         }
         Ok(())
     }
 
     /// Runs the `poststart` hooks once the process has executed. In the foreground, without any, there is nothing to wait for.
-    fn started(&self, container: &Container) -> Result<()> {
+    fn started(&self, container: &mut Container) -> Result<()> {
         let wanted = |step: &&ParentStep| matches!(step.op, ParentOp::Hooks(HookKind::Poststart, _));
         let step = self.plan.after.iter().find(wanted);
         if step.is_some() || self.options.detach {
@@ -347,7 +352,12 @@ impl<'a> Launch<'a> {
     }
 
     /// Waits until the process has executed: nobody who could fail has the pipe open any more.
-    fn executed(&self, container: &Container) -> Result<()> {
+    fn executed(&self, container: &mut Container) -> Result<()> {
+        let keeper = container.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
+        let said = file::poll([Some(container.faults.as_fd()), keeper]).map_err(|e| setup("wait for the start", e))?;
+        if let ([false, _], Some(keeper)) = (said, &mut container.keeper) {
+            keeper.failed()?;
+        }
         match Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e))? {
             Some(fault) => Err(fault.explain(self.plan)),
             None => Ok(()),
@@ -399,26 +409,24 @@ impl<'a> Launch<'a> {
         })
     }
 
-    /// Takes the terminal's master from the child, and passes it on to whoever is to have it.
-    fn console(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
-        if self.plan.terminal && container.master.is_none() && !container.console_sent {
-            container.expect(Sync::Console, interrupt).map_err(|e| setup("receive the terminal", e))?;
+    /// Its master has come from the child, who waits.
+    fn terminal(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
+        let master = container.master.take().ok_or_else(|| setup("receive the terminal", Errno::EPROTO).at(terminal::PLACE))?;
+        match &self.options.console_socket {
+            Some(path) => console::send(path, master.as_fd(), interrupt),
+            None => {
+                terminal::prepare(master.as_fd());
+                container.master = Some(master);
+                Ok(())
+            }
         }
-        let Some(master) = &container.master else { return Ok(()) };
-        let Some(path) = &self.options.console_socket else {
-            terminal::prepare(master.as_fd());
-            return Ok(());
-        };
-        console::send(path, master.as_fd(), interrupt)?;
-        (container.master, container.console_sent) = (None, true);
-        Ok(())
     }
 
     /// runtime.md: a failure is a warning, and the remaining hooks run all the same.
     pub(super) fn poststop(&self, pid: Pid) {
         for step in &self.plan.after {
             if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
-                hook::run_each(&step.origin, hooks, &self.state("stopped", pid)).iter().for_each(Error::warn);
+                hook::run_poststop(hooks, &self.state("stopped", pid));
             }
         }
     }
@@ -481,8 +489,10 @@ pub(super) fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
 fn write_pid(file: &Path, pid: Pid) -> Result<()> {
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
-    let written = std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, file));
-    written.map_err(|e| {
+    // What lies there is of one that was killed, or a link that somebody else has made, to a file of the caller's.
+    std::fs::remove_file(&new).unwrap_or(());
+    let made = File::create_new(&new).and_then(|mut new| new.write_all(pid.to_string().as_bytes()));
+    made.and_then(|()| std::fs::rename(&new, file)).map_err(|e| {
         // Where it could be made but not written. What cannot be removed was never there.
         std::fs::remove_file(&new).unwrap_or(());
         Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e)
@@ -492,6 +502,10 @@ fn write_pid(file: &Path, pid: Pid) -> Result<()> {
 /// A failure of the parent's own, before or beside the plan.
 pub(super) fn setup(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(fault::describe(errno))
+}
+
+fn for_hooks(errno: Errno) -> Error {
+    setup("write the state for hooks", errno).at("config.json: hooks")
 }
 
 pub(super) fn failed(step: &ParentStep, errno: Errno) -> Error {
@@ -507,5 +521,26 @@ pub(super) fn not_cloned(errno: Errno, flags: u64) -> Error {
         Errno::ENOSPC => error.hint("a limit of /proc/sys/user is reached, or user namespaces are nested too deep"),
         Errno::EINVAL => error.hint("this kernel lacks one of the namespaces"),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_is_written_through_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, mine) = (dir.path().join("pid"), dir.path().join("mine"));
+        std::fs::write(&mine, "mine").unwrap();
+        for name in ["pid", "pid.new"] {
+            std::os::unix::fs::symlink(&mine, dir.path().join(name)).unwrap();
+        }
+        write_pid(&file, 7).unwrap();
+        assert_eq!(
+            (std::fs::read_to_string(&file).unwrap(), std::fs::read_to_string(&mine).unwrap()),
+            ("7".into(), "mine".into())
+        );
+        assert!(file.symlink_metadata().unwrap().is_file() && !dir.path().join("pid.new").exists());
     }
 }

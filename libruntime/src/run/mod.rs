@@ -8,7 +8,7 @@ mod console;
 mod container;
 pub mod criu;
 mod delete;
-mod door;
+pub(crate) mod door;
 mod exec;
 pub mod fault;
 mod hook;
@@ -20,11 +20,13 @@ mod kill;
 mod launch;
 mod maps;
 mod netdevice;
-mod netlink;
-mod op;
+pub(crate) mod netlink;
+pub(crate) mod op;
 mod own;
 mod read;
+mod readings;
 mod start;
+mod stdio;
 mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
@@ -61,6 +63,8 @@ pub struct Options {
     pub pid_file: Option<PathBuf>,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
+    /// What it is told of those that are listening sockets (sd_listen_fds(3)), as variables of its environment.
+    pub listen: Vec<String>,
     /// The bundle's directory, absolute; none for a bundle that exists only in memory.
     pub bundle_dir: Option<PathBuf>,
     /// A Unix socket that gets the master of the terminal.
@@ -88,6 +92,7 @@ impl Options {
             park,
             record: self.store.is_some() || self.pid_file.is_some(),
             preserve_fds: self.preserve_fds,
+            listen: self.listen.clone(),
             id: Some(self.name()),
             bundle_dir: self.bundle_dir.clone(),
             no_cgroup: self.no_cgroup,
@@ -111,7 +116,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 }
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
-    alone().map_err(|e| vec![e])?;
+    alone().and_then(|()| stdio::sockets(&bundle.spec, bundle.spec.process().as_ref())).map_err(|e| vec![e])?;
     let plan = planned(bundle, &options.plan(park))?;
     if !park {
         plan.warnings.iter().for_each(|what| Error::new(what).warn());
@@ -189,7 +194,7 @@ fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> se
 
 /// What must be true of us before there is a process that inherits from us.
 fn alone() -> Result<()> {
-    single_threaded().and_then(|()| no_directory_as_stdio())
+    single_threaded().and_then(|()| stdio::no_directory())
 }
 
 /// A lock that another thread holds at the clone stays locked in the child for ever; so a caller with threads is told.
@@ -204,18 +209,6 @@ fn single_threaded() -> Result<()> {
     }
     if threads() > 3 {
         return Err(Error::new("the calling process has more than one thread").hint("start `codexrun` as a process of its own"));
-    }
-    Ok(())
-}
-
-/// Through a directory of the host that the command inherits, every path below it is reached past all mounts (CVE-2024-21626).
-fn no_directory_as_stdio() -> Result<()> {
-    let names = [("standard input", file::stdin()), ("standard output", file::stdout()), ("standard error", file::stderr())];
-    for (name, fd) in names {
-        if file::stat(fd).is_ok_and(|stat| stat.is_dir()) {
-            let what = format!("{name} is a directory, which would lead out of the container past every mount");
-            return Err(Error::new(what).hint("redirect it to a file, a pipe or /dev/null"));
-        }
     }
     Ok(())
 }

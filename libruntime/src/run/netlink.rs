@@ -14,7 +14,7 @@ pub(super) struct Device {
 }
 
 /// An address of a device, ready to be given to another: `struct ifaddrmsg` and its attributes.
-pub(super) struct Address(Vec<u8>);
+pub struct Address(Vec<u8>);
 
 const SETLINK: u16 = 19;
 const GETLINK: u16 = 18;
@@ -115,7 +115,8 @@ impl AsFd for Route {
 }
 
 impl Address {
-    fn of(body: &[u8]) -> Option<Self> {
+    /// As the kernel tells it, less what is of the device or the kernel's to say.
+    pub fn of(body: &[u8]) -> Option<Self> {
         let mut copy = body.get(..8)?.to_vec();
         attributes(body.get(8..)?)
             .filter(|(kind, _)| KEPT.contains(kind))
@@ -144,7 +145,7 @@ fn attribute(body: &mut Vec<u8>, kind: u16, data: &[u8]) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let (len, kind) = (half(rest, 0)?, half(rest, 2)?);
         let data = rest.get(4..usize::from(len))?;
@@ -154,7 +155,7 @@ fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// The first of several messages (`struct nlmsghdr`): its kind, its body, and the rest.
-fn message(messages: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+pub fn message(messages: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let len = word(messages, 0)? as usize;
     let rest = messages.get(len.next_multiple_of(4)..).unwrap_or_default();
     Some((half(messages, 4)?, messages.get(16..len)?, rest))

@@ -1,8 +1,10 @@
 //! A bundle that is to be run, or everything that is wrong with it.
 
+use super::readings;
 use crate::bundle::{Bundle, Mended};
 use crate::plan;
 use crate::{Error, Result};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Reads `DIR/config.json`.
@@ -13,13 +15,16 @@ pub fn read(dir: &Path) -> Result<Bundle, Vec<Error>> {
     Bundle::read(dir).map_err(|first| Bundle::mend(dir).map_or_else(|| vec![first], |mended| reasons(dir, mended)))
 }
 
-/// What half of the plan depends on: with something else in its place the plan's reasons would mean nothing.
-const FOUNDATIONS: &[&str] = &["linux.namespaces", "linux.uidMappings", "linux.gidMappings", "annotations"];
-
 fn reasons(dir: &Path, mended: Mended) -> Vec<Error> {
     let Mended { bundle, faults } = mended;
-    let founded = !faults.iter().any(|fault| FOUNDATIONS.iter().any(|place| related(&fault.path, place)));
-    let more = if founded { refused(dir, &bundle) } else { Vec::new() };
+    let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
+    let mut more = refused(dir, &bundle);
+    for reading in readings::of(&bundle.spec, &paths) {
+        // What depends on the reading would mean nothing.
+        let so_read: HashSet<String> =
+            refused(dir, &Bundle { spec: reading, ..bundle.clone() }).iter().map(Error::to_string).collect();
+        more.retain(|error| so_read.contains(&error.to_string()));
+    }
     let (places, mut errors): (Vec<_>, Vec<_>) = faults.into_iter().map(|fault| (fault.path, fault.error)).unzip();
     errors.extend(more.into_iter().filter(|error| {
         let place = error.place.as_deref().and_then(|place| place.rsplit_once("config.json: ")).map_or("", |(_, place)| place);

@@ -97,5 +97,5 @@ fn poststart(record: &Record) -> Result<()> {
 pub(super) fn poststop(record: &Record, bundle: &Bundle) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle);
-    hook::run_each("hooks.poststop", &hooks, &state.to_string()).iter().for_each(Error::warn);
+    hook::run_poststop(&hooks, &state.to_string());
 }

@@ -8,6 +8,9 @@ use crate::sys::{Errno, Result, signal, tty};
 use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// What asks for one.
+pub(super) const PLACE: &str = "config.json: process.terminal";
+
 /// The master of the container's terminal, relayed to our own standard input and output.
 pub(super) struct Relay {
     master: OwnedFd,

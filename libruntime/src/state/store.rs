@@ -4,6 +4,8 @@
 use super::{ContainerId, Record};
 use crate::annotation::is_placeholder;
 use crate::host::in_initial_user_namespace;
+use crate::listing::entries;
+use crate::sys::{Errno, file};
 use crate::{Error, Result};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
@@ -131,13 +133,11 @@ impl Store {
     /// Every container, sorted by id; a record that cannot be read is an error in its place.
     pub fn list(&self) -> Result<Vec<Result<Record>>> {
         self.trust()?;
-        let entries = match fs::read_dir(&self.root) {
+        let entries = match entries(&self.root) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|e| failed("read", &self.root, &e))?,
         };
-        let names = entries.map(|e| Ok(e?.file_name())).collect::<io::Result<Vec<_>>>();
-        let names = names.map_err(|e| failed("read", &self.root, &e))?;
-        let mut ids: Vec<ContainerId> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
+        let mut ids: Vec<ContainerId> = entries.iter().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
         ids.sort();
         // Without a record it is about to be made, or was abandoned: nothing to show.
         ids.retain(|id| self.dir(id).join(STATE).try_exists().unwrap_or(true));
@@ -216,10 +216,10 @@ fn hold(dir: &Path) -> Result<Held> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Gone),
         lock => lock.map_err(|e| failed("open", &path, &e))?,
     };
-    match lock.try_lock() {
+    match file::flock(lock.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
         Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Ok(Held::Elsewhere),
-        Err(fs::TryLockError::Error(e)) => return Err(failed("lock", &path, &e)),
+        Err(Errno::EWOULDBLOCK) => return Ok(Held::Elsewhere),
+        Err(e) => return Err(failed("lock", &path, &e.into())),
     }
     // The file may have been unlinked, and the directory made anew, while we waited: then this lock guards nothing.
     let held = lock.metadata().map_err(|e| failed("read", &path, &e))?;

@@ -105,21 +105,22 @@ pub fn chmod_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
 pub fn create_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: `name` is NUL-terminated and outlives the call.
-    owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, mode) }.into())
+    again(|| owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, mode) }.into()))
 }
 
 /// sendfile(2) from where `from` stands; how many bytes, 0 at the end.
 pub fn send(to: BorrowedFd, from: BorrowedFd) -> Result<usize> {
     // SAFETY: a null offset means the file's own position.
-    let n = unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), ptr::null_mut(), 1 << 20) };
-    check(n as libc::c_long).map(|n| n as usize)
+    let once = || unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), ptr::null_mut(), 1 << 20) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }
 
 /// getdents64(2): the next entries as `struct linux_dirent64`; how much of `buffer` they fill, 0 at the end.
 pub fn entries(dir: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
+    let (at, room) = (buffer.as_mut_ptr(), buffer.len());
     // SAFETY: the buffer is live, writable and as long as said.
-    let n = unsafe { libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
-    check(n).map(|n| n as usize)
+    let once = || unsafe { libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), at, room) };
+    again(|| check(once())).map(|n| n as usize)
 }
 
 /// readlinkat(2) of the link that `link` refers to (O_PATH | O_NOFOLLOW); how much of `buffer` it fills.
@@ -244,11 +245,9 @@ fn send_some(socket: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }
 
-/// One write(2): what the files of /proc need.
+/// One write(2), restarted when interrupted: what the files of /proc need.
 pub fn write_once(fd: BorrowedFd, bytes: &[u8]) -> Result<()> {
-    // SAFETY: the buffer is live and as long as said.
-    let n = check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as libc::c_long)?;
-    if n as usize == bytes.len() { Ok(()) } else { Err(super::Errno::EIO) }
+    if write_some(fd, bytes)? == bytes.len() { Ok(()) } else { Err(super::Errno::EIO) }
 }
 
 /// write(2), restarted when interrupted: how many bytes went.
@@ -269,9 +268,10 @@ pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
 /// pread(2): what the file has from `offset` on.
 pub fn read_at(fd: BorrowedFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| super::Errno::EINVAL)?;
+    let (at, room) = (buffer.as_mut_ptr().cast(), buffer.len());
     // SAFETY: the buffer is live, writable and as long as said.
-    let n = unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) };
-    check(n as libc::c_long).map(|n| n as usize)
+    let once = || unsafe { libc::pread(fd.as_raw_fd(), at, room, offset) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }
 
 /// fchdir(2).
@@ -598,8 +598,28 @@ pub fn ensure_stdio() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::Errno;
     use std::os::fd::AsFd;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    /// As the broker, its door and whoever gets a terminal read what is sent to them.
+    #[test]
+    fn descriptors_come_in_any_number_and_none_stays() {
+        fn sent<const N: usize>(fd: BorrowedFd, bytes: &[u8]) -> Result<Option<usize>> {
+            let (ours, theirs) = socketpair().unwrap();
+            send_with_fds(theirs.as_fd(), [fd; N], bytes).unwrap();
+            receive_with_fds::<2>(ours.as_fd()).map(|came| came.map(|(_, fds)| fds.iter().flatten().count()))
+        }
+        let (reads, writes) = pipe().unwrap();
+        let fd = writes.as_fd();
+        for bytes in [&b"b"[..], b"bytes"] {
+            let came = [sent::<0>(fd, bytes), sent::<1>(fd, bytes), sent::<2>(fd, bytes)];
+            assert_eq!(came, [Ok(Some(0)), Ok(Some(1)), Ok(Some(2))]);
+            assert_eq!([sent::<3>(fd, bytes), sent::<9>(fd, bytes)], [Err(Errno::EMFILE), Err(Errno::EMFILE)]);
+        }
+        drop(writes);
+        assert_eq!(poll_for(reads.as_fd(), 5000), Ok(true), "nobody has it open any more");
+    }
 
     #[test]
     fn a_rename_elsewhere_does_not_fail_a_path() {

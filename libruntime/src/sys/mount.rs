@@ -1,6 +1,6 @@
 //! The mount API of Linux 5.2 and later, mount(2) only where it has no successor.
 
-use super::{Result, done, owned};
+use super::{Errno, Result, again, done, owned};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
@@ -64,14 +64,14 @@ impl MountAttr {
 pub fn clone_path(path: &CStr, recursive: u32, follow: bool) -> Result<OwnedFd> {
     let flags = CLONE | CLOEXEC | recursive | if follow { 0 } else { NOFOLLOW };
     // SAFETY: `path` is NUL-terminated and outlives the call.
-    owned(unsafe { libc::syscall(libc::SYS_open_tree, NOCWD, path.as_ptr(), flags) })
+    again(|| owned(unsafe { libc::syscall(libc::SYS_open_tree, NOCWD, path.as_ptr(), flags) }))
 }
 
 /// open_tree(2) with OPEN_TREE_CLONE of what `at` refers to.
 pub fn clone_fd(at: BorrowedFd, recursive: u32) -> Result<OwnedFd> {
     let flags = CLONE | CLOEXEC | EMPTY_PATH | recursive;
     // SAFETY: the empty string is NUL-terminated and static.
-    owned(unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) })
+    again(|| owned(unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) }))
 }
 
 /// open_tree_attr(2), Linux 6.15: [`clone_path`] and [`setattr`] in one call.
@@ -79,14 +79,14 @@ pub fn clone_path_attr(path: &CStr, recursive: u32, follow: bool, attr: &MountAt
     let flags = CLONE | CLOEXEC | recursive | if follow { 0 } else { NOFOLLOW };
     let size = size_of::<MountAttr>();
     // SAFETY: `path` is NUL-terminated, `attr` is a live struct mount_attr of the size given.
-    owned(unsafe { libc::syscall(OPEN_TREE_ATTR, NOCWD, path.as_ptr(), flags, ptr::from_ref(attr), size) })
+    again(|| owned(unsafe { libc::syscall(OPEN_TREE_ATTR, NOCWD, path.as_ptr(), flags, ptr::from_ref(attr), size) }))
 }
 
-/// Whether this kernel has open_tree_attr(2).
+/// Whether there is open_tree_attr(2): this kernel may lack it, and an outer filter may not know it yet.
 pub fn has_open_tree_attr() -> bool {
-    // SAFETY: a null path can only make the call fail: EFAULT where it exists, ENOSYS where it does not.
+    // SAFETY: a null path can only make the call fail: EFAULT where it exists, ENOSYS (or a filter's EPERM) where it does not.
     let r = unsafe { libc::syscall(OPEN_TREE_ATTR, -1, ptr::null::<u8>(), 0, ptr::null::<u8>(), 0) };
-    r != -1 || super::Errno::last() != super::Errno::ENOSYS
+    r != -1 || !matches!(Errno::last(), Errno::ENOSYS | Errno::EPERM)
 }
 
 /// mount_setattr(2) on what `at` refers to; `recursive` is 0 or [`RECURSIVE`].

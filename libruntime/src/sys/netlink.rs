@@ -1,7 +1,7 @@
 //! Sockets to the kernel: of its network configuration, rtnetlink(7), and of its sockets, sock_diag(7). Each speaks of the network
 //! namespace in which it was made.
 
-use super::{Result, check, owned};
+use super::{Result, again, check, owned};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// socket(2), AF_NETLINK, NETLINK_ROUTE, close-on-exec.
@@ -19,12 +19,14 @@ pub fn open_diag() -> Result<OwnedFd> {
 /// send(2) of one message, to the kernel.
 pub fn send(socket: BorrowedFd, message: &[u8]) -> Result<()> {
     // SAFETY: the buffer is live and as long as said.
-    check(unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) } as libc::c_long).map(drop)
+    let once = || unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
+    again(|| check(once() as libc::c_long)).map(drop)
 }
 
 /// recv(2): how much of `buffer` the next messages fill.
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
+    let (at, room) = (buffer.as_mut_ptr().cast(), buffer.len());
     // SAFETY: the buffer is live, writable and as long as said.
-    let n = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-    check(n as libc::c_long).map(|n| n as usize)
+    let once = || unsafe { libc::recv(socket.as_raw_fd(), at, room, 0) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }

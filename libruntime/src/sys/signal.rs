@@ -3,6 +3,9 @@
 use super::{Errno, Result, again, check, done, owned};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+/// SIGXFSZ, with EFBIG of the write(2) that asked for too much (setrlimit(2), RLIMIT_FSIZE).
+pub const FILE_TOO_LARGE: i32 = libc::SIGXFSZ;
+
 /// A set of signals.
 #[derive(Clone, Copy)]
 pub struct Set(libc::sigset_t);
@@ -49,10 +52,27 @@ pub fn set_default(signal: i32) -> Result<()> {
     if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// A handler that does nothing: the call that brings the signal about fails, and does not end us without a word. execve(2) puts back the
+/// default; a signal that is ignored stays so.
+pub fn survive(signal: i32) -> Result<()> {
+    // SAFETY: `struct sigaction` is plain data, valid when zeroed.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    (action.sa_sigaction, action.sa_flags) = (nothing as extern "C" fn(libc::c_int) as usize, libc::SA_RESTART);
+    let mut before = action;
+    // SAFETY: both are live, and the handler touches nothing.
+    done(unsafe { libc::sigaction(signal, &raw const action, &raw mut before) }.into())?;
+    if before.sa_sigaction != libc::SIG_IGN {
+        return Ok(());
+    }
+    // SAFETY: `before` is live, and as the kernel has told it.
+    done(unsafe { libc::sigaction(signal, &raw const before, std::ptr::null_mut()) }.into())
+}
+
+extern "C" fn nothing(_: libc::c_int) {}
+
 /// SIGALRM every so many milliseconds (0: no more), for no other reason than that a call which waits returns with EINTR. How many they were
 /// before.
 pub fn interrupt_every(milliseconds: u32) -> Result<u32> {
-    extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: `struct sigaction` is plain data, valid when zeroed: no flags, so nothing is restarted.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;

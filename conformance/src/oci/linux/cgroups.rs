@@ -6,6 +6,7 @@ use crate::oci::container::{Container, until};
 use crate::oci::turn::Turn;
 use crate::oci::{Must, must};
 use crate::report::{No, Verdict, fail, skip};
+use crate::runtime::Kind;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
@@ -52,7 +53,68 @@ pub const CASES: &[Must] = &[
     must("linux.resources.pids", "limit of tasks", Root, |t| {
         sets(t, json!({"pids": {"limit": 1234}}), &[("pids", "pids.max", "1234")])
     }),
+    must("linux.resources.memory.kernel", "kernel is a limit that holds, or an error", Root, kernel_memory),
+    must("linux.resources.memory.kernel-tcp", "kernelTCP", Root, |t| {
+        sets(t, json!({"memory": {"kernelTCP": 8_388_608}}), &[("memory", "memory.kmem.tcp.limit_in_bytes", "8388608")])
+    }),
+    must("linux.resources.cpu.burst.above-quota", "a burst above the quota is an error", Root, |t| {
+        present("cpu")?;
+        refused(t, json!({"cpu": {"quota": 40_000, "burst": 50_000}}))
+    }),
+    must(
+        "linux.resources.cpu.realtime",
+        "realtimePeriod and realtimeRuntime, or an error where the kernel has none",
+        Root,
+        |t| {
+            let both = json!({"cpu": {"realtimePeriod": 900_000, "realtimeRuntime": 0}});
+            sets_or_refused(t, both, "cpu", &[("cpu.rt_period_us", "900000")])
+        },
+    ),
     must("linux.resources.block-io.throttle", "the four rates of a device", Root, throttle),
+    must("linux.resources.block-io.weight", "weight, or an error where the kernel has none", Root, |t| {
+        sets_or_refused(t, json!({"blockIO": {"weight": 200}}), "blkio", &[("blkio.bfq.weight", "200"), ("blkio.weight", "200")])
+    }),
+    must(
+        "linux.resources.block-io.weight-device",
+        "weightDevice, or an error where the disk is not scheduled by weight",
+        Root,
+        |t| {
+            let (major, minor) = disk()?;
+            let device = json!({"blockIO": {"weightDevice": [{"major": major, "minor": minor, "weight": 200}]}});
+            let line = format!("{major}:{minor} 200");
+            sets_or_refused(t, device, "blkio", &[("blkio.bfq.weight_device", &line), ("blkio.weight_device", &line)])
+        },
+    ),
+    must(
+        "linux.resources.block-io.weight-device.neither",
+        "an entry with neither weight nor leafWeight is an error",
+        Root,
+        |t| {
+            let (major, minor) = disk()?;
+            refused(t, json!({"blockIO": {"weightDevice": [{"major": major, "minor": minor}]}}))
+        },
+    ),
+    must("linux.resources.block-io.leaf-weight", "leafWeight, or an error where the kernel has none", Root, |t| {
+        sets_or_refused(t, json!({"blockIO": {"leafWeight": 200}}), "blkio", &[("blkio.leaf_weight", "200")])
+    }),
+    must("linux.resources.hugepage-limits", "the limit of a page size, and of its reservations", Root, |t| {
+        let two = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}]});
+        unified_has(t, "hugetlb", two, &[("hugetlb.2MB.max", "4194304"), ("hugetlb.2MB.rsvd.max", "4194304")])
+    }),
+    must("linux.resources.hugepage-limits.size", "a page size that the machine does not have is an error", Root, |t| {
+        refused(t, json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 4_194_304}]}))
+    }),
+    must("linux.resources.network.absent", "network without net_cls and net_prio is an error", Root, |t| {
+        ["net_cls", "net_prio"].iter().try_for_each(|controller| absent(controller))?;
+        refused(t, json!({"network": {"classID": 1_048_577}}))?;
+        refused(t, json!({"network": {"priorities": [{"name": "lo", "priority": 5}]}}))
+    }),
+    must("linux.resources.rdma.neither", "an entry of rdma with neither hcaHandles nor hcaObjects is an error", Root, |t| {
+        refused(t, json!({"rdma": {"mlx5_1": {}}}))
+    }),
+    must("linux.resources.rdma.absent", "rdma without such a controller, or such a device, is an error", Root, |t| {
+        refused(t, json!({"rdma": {"no-such-device": {"hcaHandles": 3}}}))
+    }),
     must("linux.resources.devices.order", "rules about devices are applied in the listed order", Root, device_order),
     must("linux.resources.devices.type", "a rule without type and numbers is about all", Root, device_all),
     must(
@@ -63,6 +125,10 @@ pub const CASES: &[Must] = &[
     ),
     must("linux.cgroup-mount.read-only", "a mount of type cgroup with ro or rro cannot be written to", Root, cgroup_mount),
     must("linux.resources.out-of-range", "a value that the controller does not take is an error", Root, out_of_range),
+    must("linux.resources.unified.written", "a key is written as it stands where version 2 has the controller", Root, |t| {
+        let keys = json!({"unified": {"hugetlb.2MB.max": "4194304", "cgroup.max.depth": "3"}});
+        unified_has(t, "hugetlb", keys, &[("hugetlb.2MB.max", "4194304"), ("cgroup.max.depth", "3")])
+    }),
     must("linux.resources.unified.absent", "a key of a controller that is not present is an error", Root, |t| {
         refused(t, json!({"unified": {"nosuch.max": "1"}}))
     }),
@@ -110,6 +176,52 @@ fn sets(turn: &Turn, resources: Value, files: &[(&str, &str, &str)]) -> Verdict 
 
 fn refused(turn: &Turn, resources: Value) -> Verdict {
     turn.refused(&with(turn, resources))
+}
+
+fn absent(controller: &str) -> Verdict {
+    if present(controller).is_ok() { skip(format!("this host has the controller {controller}")) } else { Ok(()) }
+}
+
+/// One of the files says so, or `create` fails. What is taken and has no effect is neither.
+fn sets_or_refused(turn: &Turn, resources: Value, controller: &str, files: &[(&str, &str)]) -> Verdict {
+    present(controller)?;
+    let config = with(turn, resources);
+    let container = turn.create(&config)?;
+    if container.made.code != 0 {
+        return turn.unknown(&container.id);
+    }
+    let dir = of(&config, controller);
+    let seen = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
+    let holds = files.iter().any(|(file, expected)| seen(file).lines().any(|line| line == *expected));
+    if holds { Ok(()) } else { fail(dir.display(), format!("one of {files:?}, or an error"), "neither") }
+}
+
+/// Since Linux 5.16 a limit is taken and forgotten.
+fn kernel_memory(turn: &Turn) -> Verdict {
+    let file = [("memory.kmem.limit_in_bytes", "67108864")];
+    sets_or_refused(turn, json!({"memory": {"limit": 134_217_728, "kernel": 67_108_864}}), "memory", &file)
+}
+
+/// Of a hybrid host: the files of the hierarchy of version 2, which has this controller.
+fn unified_has(turn: &Turn, controller: &str, resources: Value, files: &[(&str, &str)]) -> Verdict {
+    if turn.column.runtime.kind == Kind::Crun {
+        return skip("crun refuses a host with version 2 beside version 1, and is given one without");
+    }
+    let top = Path::new(TOP).join("unified");
+    let controllers = fs::read_to_string(top.join("cgroup.controllers")).unwrap_or_default();
+    if !controllers.split_whitespace().any(|name| name == controller) {
+        return skip(format!("no hierarchy of version 2 has the controller {controller} here"));
+    }
+    let config = with(turn, resources);
+    let _container = turn.created(&config)?;
+    for (file, expected) in files {
+        let path = of(&config, "unified").join(file);
+        let seen = fs::read_to_string(&path)?;
+        if seen.trim_end() != *expected {
+            return fail(path.display(), expected, seen);
+        }
+    }
+    Ok(())
 }
 
 /// The path of the container's process in the hierarchy of `pids`.

@@ -26,6 +26,7 @@ pub const CASES: &[Must] = &[
     must("linux.devices.mismatch", "a file in its place that does not match is an error", Root, mismatch),
     must("linux.devices.match", "one that matches is none", Root, matching),
     must("linux.devices.required", "a device without path or type is an error", Root, required),
+    must("linux.devices.number", "one of the types c, b and u without major or minor too; a pipe needs none", Root, number),
 ];
 
 fn filesystems(turn: &Turn) -> Verdict {
@@ -119,6 +120,20 @@ fn matching(turn: &Turn) -> Verdict {
     container.start()?;
     container.ended()?;
     container.says("1:3\n")
+}
+
+fn number(turn: &Turn) -> Verdict {
+    for device in [json!({"type": "c", "minor": 3}), json!({"type": "b", "major": 8}), json!({"type": "u"})] {
+        turn.refused(&with_device(turn, "true", device))?;
+    }
+    turn.prints(&with_device(turn, "stat -c %F /dev/local", json!({"type": "p"})), "fifo\n")
+}
+
+fn with_device(turn: &Turn, script: &str, mut device: Value) -> Value {
+    let mut config = turn.sh(script);
+    device["path"] = json!("/dev/local");
+    config["linux"]["devices"] = json!([device]);
+    config
 }
 
 fn required(turn: &Turn) -> Verdict {

@@ -1,4 +1,4 @@
-//! Parameters of the kernel, and how it is to treat the process: sysctl, personality, memory policy, network devices; of config.md
+//! Parameters of the kernel, and how it is to treat the process: sysctl, personality, memory policy, shares of caches; of config.md
 //! scheduler, I/O priority and the processors of `exec`.
 
 use super::invalid;
@@ -22,14 +22,23 @@ pub const CASES: &[Must] = &[
         invalid(t, |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_NO_SUCH", "nodes": "0"}))?;
         invalid(t, |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NO_SUCH"]}))
     }),
-    must("linux.net-devices.moved", "a device of the runtime's network is the container's, under its new name", Root, moved),
-    must("linux.net-devices.missing", "one that does not exist is an error", Root, |t| {
-        invalid(t, |c| net_devices(c, json!({"no-such-dev": {}})))
-    }),
-    must("linux.net-devices.namespace", "without a network namespace it is an error", Root, |t| {
-        invalid(t, |c| c["linux"]["netDevices"] = json!({"lo": {}}))
+    must("linux.memory-policy.nodes", "a mode that needs nodes and has none, or the other way round, is an error", Both, |t| {
+        invalid(t, |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND"}))?;
+        invalid(t, |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_DEFAULT", "nodes": "0"}))
     }),
     must("linux.intel-rdt.absent", "intelRdt without a mounted resctrl is an error", Root, rdt),
+    must(
+        "linux.intel-rdt.mem-bw-schema",
+        "a memBwSchema that does not begin with MB:, or has several lines, is an error",
+        Root,
+        |t| {
+            named(t, json!({"memBwSchema": "L3:0=f"}), "memBwSchema")?;
+            named(t, json!({"memBwSchema": "MB:0=20\nMB:1=30"}), "memBwSchema")
+        },
+    ),
+    must("linux.intel-rdt.clos-id", "a closID that names no directory of resctrl is an error", Root, |t| {
+        named(t, json!({"closID": "../outside"}), "closID")
+    }),
     must("config.process.scheduler", "policy and nice value are the process's", Both, scheduler),
     must("config.process.scheduler.invalid", "a policy that does not exist is an error", Both, |t| {
         invalid(t, |c| c["process"]["scheduler"] = json!({"policy": "SCHED_NO_SUCH"}))
@@ -76,32 +85,20 @@ fn memory_policy(turn: &Turn) -> Verdict {
     if text.lines().any(bound) { Ok(()) } else { fail("numa_maps", "bind=static:0", text) }
 }
 
-fn net_devices(config: &mut Value, devices: Value) {
-    push(&mut config["linux"]["namespaces"], json!({"type": "network"}));
-    config["linux"]["netDevices"] = devices;
-}
-
-/// In a network namespace of the call's own, with a pair of devices.
-fn moved(turn: &Turn) -> Verdict {
-    let mut config = turn.sh("while read -r name rest; do echo ${name%%:*}; done < /proc/net/dev");
-    net_devices(&mut config, json!({"cr0": {"name": "inside0"}}));
-    let bundle = turn.bundle(&config)?.display().to_string();
-    let mut launch = turn.launch(&["run", "--bundle", &bundle, &turn.fresh()]);
-    let script = "ip link add cr0 type veth peer name cr1 || exit 77; exec \"$0\" \"$@\"";
-    launch.argv.splice(0..0, ["unshare", "--net", "/bin/sh", "-c", script].map(String::from));
-    let ran = launch.start(&turn.column.actor)?.finish_beside_others()?;
-    if ran.code == 77 {
-        return skip("this kernel makes no veth devices");
-    }
-    let has = |name: &str| ran.out.lines().any(|l| l == name);
-    ran.must("inside0, and neither cr0 nor cr1", ran.code == 0 && has("inside0") && !has("cr0") && !has("cr1"))
-}
-
 fn rdt(turn: &Turn) -> Verdict {
     if fs::read_to_string("/proc/self/mountinfo")?.contains(" - resctrl ") {
         return skip("resctrl is mounted here");
     }
     invalid(turn, |c| c["linux"]["intelRdt"] = json!({"closID": "guaranteed"}))
+}
+
+/// Ours says which part it is, also where there is no resctrl.
+fn named(turn: &Turn, rdt: Value, field: &str) -> Verdict {
+    let mut config = turn.sleeper();
+    config["linux"]["intelRdt"] = rdt;
+    let container = turn.create(&config)?;
+    let said = !turn.column.runtime.is_codexrun() || container.made.err.contains(field);
+    container.made.must(&format!("an error, of ours one about {field}"), container.made.code != 0 && said)
 }
 
 /// Field 41 of /proc/self/stat is the policy, 19 the nice value, proc(5); `cat` has no space in its name.

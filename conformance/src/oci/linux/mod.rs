@@ -6,6 +6,7 @@ pub mod features;
 pub mod filter;
 pub mod kernel;
 pub mod namespaces;
+pub mod netdevices;
 pub mod paths;
 
 use super::turn::Turn;

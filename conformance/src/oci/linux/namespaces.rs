@@ -3,7 +3,7 @@
 use super::invalid;
 use crate::oci::Who::{Both, Root};
 use crate::oci::bundle::{bind, push, remove, without_namespace};
-use crate::oci::container::Container;
+use crate::oci::container::{Container, until};
 use crate::oci::turn::Turn;
 use crate::oci::{Must, attack, host_mounts, must};
 use crate::report::{No, Verdict, fail};
@@ -11,6 +11,7 @@ use crate::runtime::Kind;
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::{Child, Command};
 
 pub const CASES: &[Must] = &[
     must("linux.namespaces.new", "a type without a path is a new namespace", Both, new),
@@ -24,6 +25,9 @@ pub const CASES: &[Must] = &[
     ),
     attack("linux.namespaces.inherited.escape", "chroot(2) leads out of the root of such a container to nothing", Root, escape),
     must("linux.namespaces.path.joined", "the process is in the namespace of that path", Root, joined),
+    must("linux.namespaces.path.mount", "a mount namespace too: root.path is the root in it", Root, |t| held(t, "mount", "mnt")),
+    must("linux.namespaces.path.cgroup", "a cgroup namespace too", Root, |t| held(t, "cgroup", "cgroup")),
+    must("linux.namespaces.path.time", "a time namespace too", Root, |t| held(t, "time", "time_for_children")),
     must("linux.namespaces.path.type", "a path of another type's namespace is an error", Root, wrong_type),
     must("linux.namespaces.path.none", "a path of no namespace is an error", Both, no_namespace),
     must("linux.namespaces.path.absolute", "a path that is not absolute is an error", Both, relative),
@@ -154,6 +158,42 @@ fn joined(turn: &Turn) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// A process that has a namespace of its own, for its life or for its children's.
+struct Holder(Child);
+
+impl Holder {
+    fn new(kind: &str) -> Result<Holder, No> {
+        let option = format!("--{kind}");
+        Ok(Holder(Command::new("unshare").args([&option, "sleep", "1000"]).spawn()?))
+    }
+
+    /// Once it is another than ours.
+    fn namespace(&self, name: &str) -> Result<(String, String), No> {
+        let (theirs, ours) = (self.0.id().to_string(), link("self", name)?);
+        until(|| link(&theirs, name).is_ok_and(|theirs| theirs != ours))?;
+        Ok((format!("/proc/{theirs}/ns/{name}"), link(&theirs, name)?))
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // One that has ended already has nothing to be killed, and the look at what is left is the judge of this.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+fn held(turn: &Turn, kind: &str, name: &str) -> Verdict {
+    let holder = Holder::new(kind)?;
+    let (path, expected) = holder.namespace(name)?;
+    let container = turn.started(&joining(turn.sleeper(), kind, path))?;
+    let seen = inside(&container, name)?;
+    if seen != expected {
+        return fail(format!("joining {kind}"), expected, seen);
+    }
+    let exec = turn.call(&["exec", &container.id, "/bin/cat", "/etc/mark"])?;
+    exec.must("the root of the container", exec.out == "busybox\n")
 }
 
 fn wrong_type(turn: &Turn) -> Verdict {

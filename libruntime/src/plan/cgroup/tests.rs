@@ -54,6 +54,28 @@ fn table(cgroups: &Cgroups, resources: Value, update: bool) -> Result<Vec<String
     }
 }
 
+#[test]
+fn what_no_kernel_would_take_is_refused_by_every_name() {
+    let refused = |cgroups: &Cgroups, resources: Value| table(cgroups, resources, false).unwrap_err();
+    let cases = [
+        (
+            json!({"memory": {"limit": 20_000_000, "swap": 10_000_000}}),
+            "memory.swap: is the sum of memory and swap, and below `memory.limit`",
+        ),
+        (json!({"cpu": {"quota": -5}}), "cpu.quota: -5 is no limit: -1 takes it away"),
+        (json!({"cpu": {"shares": 300_000}}), "cpu.shares: 300000 is above 262144"),
+        (json!({"cpu": {"idle": 9}}), "cpu.idle: 9 is neither 0 nor 1"),
+    ];
+    for (resources, said) in cases {
+        assert_eq!(refused(&v1(), resources), [format!("linux.resources.{said}")]);
+    }
+    let none = Cgroups::default();
+    let all = refused(&none, json!({"memory": {"limit": 1, "swap": 2}, "cpu": {"shares": 2, "quota": 9, "period": 9}}));
+    let places = ["memory.limit", "memory.swap", "cpu.shares", "cpu.quota", "cpu.period"];
+    assert!(all.len() == 5 && all.iter().zip(places).all(|(said, place)| said.contains(place)), "{all:?}");
+    assert!(refused(&hybrid(), json!({"unified": {"hugetlb.2MB.max": ""}}))[0].contains("is empty"), "unified");
+}
+
 fn ok(list: &[&str]) -> Result<Vec<String>, Vec<String>> {
     Ok(list.iter().map(|s| (*s).to_owned()).collect())
 }
@@ -103,12 +125,17 @@ fn memory_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn kernel_memory_is_accepted_and_said_to_have_no_effect() {
-    let resources = serde_json::from_value(json!({"memory": {"kernel": 5, "kernelTCP": -1}})).unwrap();
-    let (change, errors) = limits(Some(&resources), &groups(&v1()), false);
-    assert!(errors.is_empty() && change.writes.is_empty());
-    let want = "linux.resources.memory.kernel has no effect: use `limit`, which includes the kernel's memory";
-    assert_eq!(change.warnings, [want]);
+fn kernel_memory_is_limited_where_it_can_be_and_refused_elsewhere() {
+    let (tcp, none) = (json!({"memory": {"kernelTCP": 5}}), json!({"memory": {"kernel": -1, "kernelTCP": -1}}));
+    assert_eq!(table(&v1(), tcp.clone(), false), ok(&["memory.kmem.tcp.limit_in_bytes 5"]));
+    assert_eq!(table(&v1(), none.clone(), false), ok(&["memory.kmem.tcp.limit_in_bytes -1"]));
+    assert_eq!(table(&Cgroups::recorded(), none, false), ok(&[]));
+    let why = ["memory.kernelTCP: cgroup version 2 has no limit of TCP's memory"];
+    assert_eq!(table(&Cgroups::recorded(), tcp, false), no(&why));
+    let why = ["memory.kernel: Linux limits no kernel memory to 5 by itself: `memory.limit` includes it"];
+    for cgroups in [v1(), Cgroups::recorded()] {
+        assert_eq!(table(&cgroups, json!({"memory": {"kernel": 5}}), true), no(&why));
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ const MAGIC: &[u8] = b"codexrun scan 1\n";
 
 /// Which directory it was, and when it last changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub struct Stamp {
     dev: u64,
     ino: u64,
     mtime: (i64, i64),
@@ -120,7 +120,12 @@ fn load(file: &Path, key: &[u8]) -> Option<HashMap<OsString, (Stamp, Level)>> {
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).ok()?;
-    let mut reader = Reader(bytes.strip_prefix(MAGIC)?);
+    parse(&bytes, key)
+}
+
+/// What [`text`] has written. `None`: something else, or for another search.
+pub fn parse(text: &[u8], key: &[u8]) -> Option<HashMap<OsString, (Stamp, Level)>> {
+    let mut reader = Reader(text.strip_prefix(MAGIC)?);
     if reader.bytes()? != key {
         return None;
     }
@@ -164,7 +169,7 @@ fn prune(dir: &Path) -> io::Result<()> {
     files.into_iter().take(excess).try_for_each(|(_, file)| fs::remove_file(file))
 }
 
-fn text(key: &[u8], seen: &[(PathBuf, Stamp, Level)]) -> Vec<u8> {
+pub fn text(key: &[u8], seen: &[(PathBuf, Stamp, Level)]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     let number = |out: &mut Vec<u8>, n: i64| out.extend(n.to_le_bytes());
     let name = |out: &mut Vec<u8>, name: &[u8]| {

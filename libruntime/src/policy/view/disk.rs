@@ -6,6 +6,7 @@ use super::cache::Cache;
 use super::scan::{Found, Level, Source, scan};
 use super::{Kind, Search, View};
 use crate::annotation::is_placeholder;
+use crate::listing::{again, entries};
 use crate::proc_status::ProcStatus;
 use crate::{Error, Result, passwd};
 use nix::dir::{Dir, Type};
@@ -13,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgroups};
 use std::ffi::OsStr;
-use std::fs::{self, File, FileType, Metadata};
+use std::fs::{self, DirEntry, File, FileType, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -84,7 +85,7 @@ impl View for Disk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut paths = fs::read_dir(path)?.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
+        let mut paths = entries(path)?.iter().map(DirEntry::path).collect::<Vec<_>>();
         paths.sort();
         Ok(paths)
     }
@@ -200,7 +201,8 @@ impl Source for Tree {
 /// Through no symbolic link: one may have taken the place of a directory since its name was read.
 fn read(dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let opened = openat2(AT_FDCWD, dir, OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS))?;
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let opened = again(|| Ok(openat2(AT_FDCWD, dir, how)?))?;
     let mut level = Level::default();
     for entry in Dir::from_fd(opened)? {
         let entry = entry?;
@@ -220,8 +222,8 @@ fn read(dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level>
 
 /// Or gone meanwhile.
 fn is_empty(path: &Path) -> io::Result<bool> {
-    match fs::read_dir(path) {
-        Ok(mut list) => Ok(list.next().transpose()?.is_none()),
+    match entries(path) {
+        Ok(list) => Ok(list.is_empty()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(e) => Err(e),
     }

@@ -16,7 +16,7 @@ const MAX_WORKERS: usize = 8;
 
 /// What of a directory matters: names that match, and directories to go on in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Level {
+pub struct Level {
     pub hits: Vec<(OsString, Kind)>,
     pub below: Vec<OsString>,
 }

@@ -38,7 +38,7 @@ fn entries(from: BorrowedFd, to: BorrowedFd, depth: usize) -> Result<()> {
 }
 
 /// `struct linux_dirent64`: 8 bytes inode, 8 offset, 2 length, 1 type, the name.
-fn first(entries: &[u8]) -> Option<(&CStr, &[u8])> {
+pub fn first(entries: &[u8]) -> Option<(&CStr, &[u8])> {
     let len = usize::from(u16::from_ne_bytes([*entries.get(16)?, *entries.get(17)?]));
     let name = CStr::from_bytes_until_nul(entries.get(19..len)?).ok()?;
     Some((name, entries.get(len..)?))

@@ -100,7 +100,7 @@ const LINE: usize = 255;
 const HEAD: usize = 1024;
 
 /// What stands behind `#!`, as the kernel cuts it.
-fn interpreter(text: &[u8]) -> Option<&[u8]> {
+pub fn interpreter(text: &[u8]) -> Option<&[u8]> {
     let line = text.strip_prefix(b"#!")?.split(|b| *b == b'\n' || *b == 0).next()?;
     let blank = |b: &u8| *b == b' ' || *b == b'\t';
     line.split(blank).find(|word| !word.is_empty())
@@ -127,7 +127,7 @@ const PT_INTERP: u64 = 3;
 const MOST: u64 = 65536 / 32;
 
 /// The PT_INTERP of an ELF file, which the kernel opens while /proc/self/exe is still ours. Puts nothing where there is none.
-fn elf_interpreter(file: BorrowedFd, head: &[u8], path: &mut [u8; 256]) {
+pub fn elf_interpreter(file: BorrowedFd, head: &[u8], path: &mut [u8; 256]) {
     let Some(elf) = head.strip_prefix(b"\x7fELF").and_then(|rest| ELF.get(usize::from(*rest.first()?).wrapping_sub(1))) else {
         return;
     };

@@ -57,7 +57,7 @@ fn find<'a>(passwd: BorrowedFd, uid: u32, line: &'a mut [u8; LINE]) -> Result<Op
 }
 
 /// passwd(5): name, password, uid, gid, comment, home, shell. An empty home is none.
-fn home(line: &[u8], uid: u32) -> Option<&[u8]> {
+pub fn home(line: &[u8], uid: u32) -> Option<&[u8]> {
     let mut fields = line.split(|byte| *byte == b':');
     let number = std::str::from_utf8(fields.nth(2)?).ok()?.parse::<u32>().ok()?;
     fields.nth(2).filter(|home| number == uid && !home.is_empty())

@@ -2,10 +2,10 @@
 
 mod agent;
 mod chroot;
-mod copy;
+pub(crate) mod copy;
 mod device;
-mod exec;
-mod home;
+pub(crate) mod exec;
+pub(crate) mod home;
 mod hook;
 mod join;
 mod label;
