@@ -23,12 +23,6 @@ pub const CASES: &[Must] = &[
     must("config.mounts.options.taken", "each option that has no flag in mountinfo is taken", Both, taken),
     must("config.mounts.options.propagation", "private, slave, shared, unbindable and their r forms", Root, propagation),
     must("config.mounts.options.rbind", "rbind brings what is mounted below, bind does not", Root, rbind),
-    must(
-        "config.mounts.options.recursive",
-        "rro, rnosuid, rnodev, rnoexec, rnoatime hold for all that is below",
-        Root,
-        recursive,
-    ),
     must("config.mounts.options.ro-filled", "a read-only tmpfs holds what is mounted in it, /dev its devices", Both, ro_filled),
     must("config.mounts.options.ro-bind", "a bind with ro is read-only", Both, ro_bind),
     must("config.mounts.options.remount", "remount changes the options of what is mounted there", Both, remount),
@@ -238,27 +232,6 @@ fn rbind(turn: &Turn) -> Verdict {
         [0, below] if below > 0 => Ok(()),
         _ => fail("entries of /sys/fs/cgroup by bind and by rbind of /sys", "none, then some", text),
     }
-}
-
-fn recursive(turn: &Turn) -> Verdict {
-    let host = Shared::new(turn)?;
-    let below = host.0.join("below");
-    fs::create_dir(&below)?;
-    mount(Some("tmpfs"), &below, Some("tmpfs"), MsFlags::empty(), None::<&str>).map_err(std::io::Error::from)?;
-    let options = ["rbind", "rprivate", "rro", "rnosuid", "rnodev", "rnoexec", "rnoatime"];
-    let text = turn.output(&with(
-        turn,
-        "cat /proc/self/mountinfo",
-        &[json!({"destination": "/work", "source": host.0, "options": options})],
-    ))?;
-    for at in ["/work", "/work/below"] {
-        let line = text.lines().find(|l| l.split(' ').nth(4) == Some(at)).unwrap_or_default();
-        let own: Vec<&str> = line.split(' ').nth(5).unwrap_or_default().split(',').collect();
-        if !["ro", "nosuid", "nodev", "noexec", "noatime"].iter().all(|word| own.contains(word)) {
-            return fail(at, "ro,nosuid,nodev,noexec,noatime", line);
-        }
-    }
-    Ok(())
 }
 
 fn ro_filled(turn: &Turn) -> Verdict {

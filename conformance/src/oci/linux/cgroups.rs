@@ -351,8 +351,8 @@ fn device_exception(turn: &Turn) -> Verdict {
 }
 
 fn cgroup_mount(turn: &Turn) -> Verdict {
-    let script =
-        "for at in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $at/s 2>/dev/null && { echo $at; rmdir $at/s; }; done; echo end";
+    present("pids")?;
+    let script = "for at in /sys/fs/cgroup/*/; do mkdir $at/s 2>/dev/null && { echo $at; rmdir $at/s; }; done; echo end";
     for word in ["ro", "rro"] {
         let mut config = turn.sh(script);
         let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [word]});
