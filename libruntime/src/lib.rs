@@ -65,6 +65,6 @@ pub mod state;
 pub mod sys;
 pub mod systemd;
 pub mod template;
-mod text;
+pub mod text;
 
 pub use error::{Error, Result};
