@@ -90,8 +90,8 @@ impl<'a> Launch<'a> {
         let ended = match up.map_err(|e| interrupt.explain(e)) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
-            Ok(()) if self.options.detach => self.started(&container),
-            Ok(()) => self.started(&container).and_then(|()| attend(&mut container, blocked, self.plan.wall)),
+            Ok(()) if self.options.detach => self.started(&container, &interrupt),
+            Ok(()) => self.started(&container, &interrupt).and_then(|()| attend(&mut container, blocked, self.plan)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
@@ -162,7 +162,7 @@ impl<'a> Launch<'a> {
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
-                let ended = container.end(true).map_err(|e| setup("end the container", e));
+                let ended = container.end(true, || false).map_err(|e| setup("end the container", e));
                 ended.and(Err(e))
             }
         }
@@ -299,7 +299,7 @@ impl<'a> Launch<'a> {
                 ParentOp::Attach => {
                     self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;
                 }
-                ParentOp::Joined => container.joined().map_err(|e| failed(step, e))?,
+                ParentOp::Joined => container.joined(interrupt).map_err(|e| failed(step, e))?,
                 ParentOp::Terminal => self.terminal(container, interrupt)?,
                 ParentOp::Record => self.record(container.pid, cgroup.as_ref())?,
             }
@@ -330,23 +330,25 @@ impl<'a> Launch<'a> {
     }
 
     /// Runs the `poststart` hooks once the process has executed. In the foreground, without any, there is nothing to wait for.
-    fn started(&self, container: &Container) -> Result<()> {
+    fn started(&self, container: &Container, interrupt: &Interrupt) -> Result<()> {
         let wanted = |step: &&ParentStep| matches!(step.op, ParentOp::Hooks(HookKind::Poststart, _));
         let step = self.plan.after.iter().find(wanted);
         if step.is_some() || self.options.detach {
-            self.executed(container)?;
+            self.executed(container, interrupt).map_err(|e| interrupt.explain(e))?;
         }
         match step.map(|step| (&step.op, &step.origin)) {
             Some((ParentOp::Hooks(_, hooks), origin)) => {
-                hook::run_all(origin, hooks, &self.state("running", container.pid), None)
+                hook::run_all(origin, hooks, &self.state("running", container.pid), Some(interrupt))
             }
             _ => Ok(()),
         }
     }
 
     /// Waits until the process has executed: nobody who could fail has the pipe open any more.
-    fn executed(&self, container: &Container) -> Result<()> {
-        match Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e))? {
+    fn executed(&self, container: &Container, interrupt: &Interrupt) -> Result<()> {
+        let faults = container.faults.as_fd();
+        let fault = interrupt.or_wait(Some(faults), -1).and_then(|_| Fault::receive(faults));
+        match fault.map_err(|e| setup("wait for the start", e))? {
             Some(fault) => Err(fault.explain(self.plan)),
             None => Ok(()),
         }
@@ -354,7 +356,8 @@ impl<'a> Launch<'a> {
 
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
     fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
-        let ended = container.end(followed.is_err());
+        let paused = || self.joined.and_then(|joined| joined.cgroup).is_some_and(|cgroup| cgroup.is_frozen() == Ok(true));
+        let ended = container.end(followed.is_err(), paused);
         container.end_keeper();
         container.broker.end().map_err(|e| setup("end the broker of Unix sockets", e))?;
         container.fault_writer = None;
@@ -404,7 +407,7 @@ impl<'a> Launch<'a> {
     pub(super) fn poststop(&self, pid: Pid) {
         for step in &self.plan.after {
             if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
-                hook::run_poststop(hooks, &self.state("stopped", pid));
+                hook::run_poststop(hooks, &self.state("stopped", pid), Some(&Interrupt::from_now_on()));
             }
         }
     }
@@ -460,14 +463,8 @@ pub(super) fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
 
 /// Digits and nothing else (engines parse it with Atoi), whole or not at all.
 fn write_pid(file: &Path, pid: Pid) -> Result<()> {
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let written = std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, file));
-    written.map_err(|e| {
-        // Where it could be made but not written. What cannot be removed was never there.
-        std::fs::remove_file(&new).unwrap_or(());
-        Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e)
-    })
+    let put = crate::text::put(file, pid.to_string().as_bytes(), 0o666);
+    put.map_err(|e| Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e))
 }
 
 /// A failure of the parent's own, before or beside the plan.
