@@ -105,17 +105,17 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Waits for the port, which it prints when it listens.
+    /// Waits for the port, which it prints when it listens, or for the reason why it does not.
     fn of(mut child: Child, at: impl Fn(u16) -> Proxy) -> Result<Keeper> {
         let mut line = String::new();
         let read = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
         match (read, line.trim().parse()) {
             (Some(Ok(_)), Ok(port)) => Ok(Keeper { child, proxy: at(port) }),
-            // It has said why.
             _ => {
                 drop(child.stdin.take());
                 let ended = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
-                Err(Error::new("the proxy has not started").cause(ended))
+                let why = if line.trim().is_empty() { &ended } else { line.trim() };
+                Err(Error::new("the proxy has not started").cause(why))
             }
         }
     }

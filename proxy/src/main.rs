@@ -1,7 +1,7 @@
 //! The proxy of `codexrun sandbox --allow-domain`: HTTP, CONNECT and SOCKS5 on one port of the loopback, for the domains that it is
 //! told and for the bridge, which says who the client is. A program of its own, because threads and name resolution have no place in a runtime that clones.
 //!
-//! It prints its port, and ends when its standard input does: with the codexrun that started it, however that ends.
+//! It prints its port, or in its place why it has none, and ends when its standard input does: with the codexrun that started it, however that ends.
 #![deny(unsafe_code)]
 
 mod address;
@@ -33,10 +33,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SOCKS5: u8 = 5;
 
 fn main() -> ExitCode {
-    match gate(std::env::args().skip(1)).and_then(|gate| serve(Arc::new(gate))) {
+    match watch().and_then(|()| gate(std::env::args().skip(1))).and_then(|gate| serve(Arc::new(gate))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            eprintln!("codexrun: error: {sentence}");
+            // Who does not hear it sees the exit code.
+            let _ = writeln!(std::io::stdout(), "{sentence}");
             ExitCode::FAILURE
         }
     }
@@ -62,16 +63,21 @@ fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
 }
 
 fn serve(gate: Arc<Gate>) -> Result<(), String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("the proxy cannot listen: {e}"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("cannot listen: {e}"))?;
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
-    writeln!(std::io::stdout(), "{port}").map_err(|e| format!("nobody waits for the proxy: {e}"))?;
-    std::thread::spawn(until_the_end);
+    writeln!(std::io::stdout(), "{port}").map_err(|e| format!("nobody waits for it: {e}"))?;
     for client in listener.incoming().flatten() {
         let gate = gate.clone();
         // Without a thread the client finds its connection closed.
         drop(std::thread::Builder::new().stack_size(STACK).spawn(move || one(client, &gate)));
     }
     Ok(())
+}
+
+/// Before anything that may take its time.
+fn watch() -> Result<(), String> {
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(until_the_end);
+    thread.map(drop).map_err(|e| format!("cannot begin a thread: {e}"))
 }
 
 fn until_the_end() {
