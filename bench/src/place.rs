@@ -46,7 +46,7 @@ impl Place {
     /// A copy of `file` that everybody can run.
     pub fn adopt(&self, file: &Path, name: &str) -> Result<PathBuf> {
         let copy = self.at("bin").join(name);
-        fs::copy(file, &copy)?;
+        fs::copy(file, &copy).map_err(|e| Error::other(format!("`{}` cannot be had: {e}", file.display())))?;
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
         Ok(copy)
     }

@@ -36,6 +36,9 @@ pub struct Choose {
     /// Unix datagrams too; every sendmsg(2) then takes longer
     #[arg(long)]
     pub unix_datagrams: bool,
+    /// A standard stream may be a socket without a peer: of datagrams, or one that listens
+    #[arg(long)]
+    pub stdio_sockets: bool,
     /// Landlock's rules behind the mounts, as a second wall
     #[arg(long)]
     pub landlock: bool,
@@ -88,6 +91,7 @@ impl Choose {
             deny_secrets: self.deny_secrets,
             nested_git: self.nested_git,
             unix_datagrams: self.unix_datagrams,
+            stdio_sockets: self.stdio_sockets,
             git: match self.git {
                 None | Some(Git::Protect) => choice::Git::Protect,
                 Some(Git::Commit) => choice::Git::Commit,

@@ -8,6 +8,7 @@ use crate::report::Failure;
 use clap::Args;
 use libruntime::Error;
 use libruntime::bundle::CONFIG;
+use libruntime::error::plain;
 use libruntime::explain::{Difference, diff};
 use libruntime::policy::view::Disk;
 use serde_json::{Value, json};
@@ -67,8 +68,9 @@ fn text(this: &str, other: &str, all: &[Difference]) -> String {
         return String::new();
     }
     let line = |one: &Difference| match one.what.is_empty() {
-        true => format!("  {} {}\n", one.kind, one.name),
-        false => format!("  {} {}: {}\n", one.kind, one.name, one.what),
+        true => format!("  {} {}", one.kind, one.name),
+        false => format!("  {} {}: {}", one.kind, one.name, one.what),
     };
-    format!("{this} permits, {other} does not:\n{}", all.iter().map(line).collect::<String>())
+    let lines: String = all.iter().map(|one| format!("{}\n", plain(&line(one)))).collect();
+    format!("{} permits, {} does not:\n{lines}", plain(this), plain(other))
 }

@@ -4,6 +4,7 @@ use crate::create::descriptors;
 use crate::grammar::Global;
 use crate::report::Failure;
 use clap::Args;
+use libruntime::bundle::capability;
 use libruntime::cgroup::Below;
 use libruntime::run::{self, Exec as How};
 use libruntime::{Error, Result, text};
@@ -137,7 +138,7 @@ impl Exec {
         process.set_env(Some(env));
         process.set_user(self.user(process.user().clone())?);
         if !self.cap.is_empty() {
-            let more = self.capabilities()?;
+            let more = self.capabilities();
             process.set_capabilities(Some(with(process.capabilities().clone().unwrap_or_default(), &more)));
         }
         Ok(process)
@@ -159,11 +160,16 @@ impl Exec {
         Ok(user)
     }
 
-    fn capabilities(&self) -> Result<Vec<Capability>> {
+    /// As in config.json: of one that nobody knows there is a warning.
+    fn capabilities(&self) -> Vec<Capability> {
         let one = |name: &String| {
-            serde_json::from_value(name.as_str().into()).map_err(|_| Error::new(format!("`--cap {name}`: no such capability")))
+            let known = serde_json::from_value(name.as_str().into()).ok();
+            if known.is_none() {
+                capability::unknown(name).at("--cap").warn();
+            }
+            known
         };
-        self.cap.iter().map(one).collect()
+        self.cap.iter().filter_map(one).collect()
     }
 }
 
@@ -191,13 +197,18 @@ fn read(file: &Path) -> Result<Vec<u8>> {
 
 /// A process that does not say who it is, is who the container's own is, as with crun.
 fn parse(text: &[u8], user: Option<&User>) -> serde_json::Result<Process> {
-    match (serde_json::from_slice(text)?, user) {
-        (Value::Object(mut fields), Some(user)) if !fields.contains_key("user") => {
+    let mut json = serde_json::from_slice(text)?;
+    let left_out = capability::leave_out_unknown(&mut json);
+    left_out.iter().for_each(|(set, name)| capability::unknown(name).at(format!("capabilities.{set}")).warn());
+    match (&mut json, user) {
+        (Value::Object(fields), Some(user)) if !fields.contains_key("user") => {
             fields.insert("user".to_owned(), serde_json::to_value(user)?);
-            serde_json::from_value(fields.into())
         }
-        _ => serde_json::from_slice(text),
+        // Its errors name the line.
+        _ if left_out.is_empty() => return serde_json::from_slice(text),
+        _ => {}
     }
+    serde_json::from_value(json)
 }
 
 #[cfg(test)]
@@ -225,6 +236,8 @@ mod tests {
         let parse = |text: &str, first: Option<&User>| parse(text.as_bytes(), first).map(|process| process.user().clone());
         assert_eq!(parse(r#"{"cwd": "/", "args": ["x"]}"#, Some(&user(7))).unwrap(), user(7));
         assert_eq!(parse(r#"{"cwd": "/", "user": {"uid": 9, "gid": 8}}"#, Some(&user(7))).unwrap(), user(9));
+        let strange = r#"{"cwd": "/", "args": ["x"], "capabilities": {"bounding": ["CAP_X"]}}"#;
+        assert_eq!(parse(strange, Some(&user(7))).unwrap(), user(7));
         assert!(parse(r#"{"cwd": "/"}"#, None).is_err() && parse("[]", Some(&user(7))).is_err());
     }
 

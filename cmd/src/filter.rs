@@ -4,12 +4,17 @@ use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
 use libruntime::{Error, Result};
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// The program, beside codexrun: what it needs (threads, name resolution) would be every command's burden here.
 const PROGRAM: &str = "codexrun-proxy";
+/// For it to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which domains may be reached.
 #[derive(Debug, Args)]
@@ -24,7 +29,7 @@ pub struct Filter {
     /// `limited`: only GET, HEAD and OPTIONS without TLS [default: full]
     #[arg(long, value_enum)]
     network_mode: Option<Mode>,
-    /// Append one JSON line for each request to this file, accepted or not
+    /// Append one JSON line for each request to this file, accepted or not; no symbolic link may lie on the way to it
     #[arg(long, value_name = "FILE")]
     network_log: Option<PathBuf>,
 }
@@ -52,13 +57,16 @@ impl Filter {
         if let Some(file) = &self.network_log {
             command.arg("--log").arg(file);
         }
+        let (ours, its) = UnixStream::pair().map_err(|e| Error::new("cannot make a socket").cause(e))?;
         // A signal from the terminal is the command's to answer, and the proxy stays for that.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(OwnedFd::from(its)).process_group(0);
         let child = command.spawn().map_err(|e| {
             let error = Error::new(format!("domains need `{}`", program.display())).cause(e);
             error.hint("`cargo build -p codexrun-proxy` makes it; it lies beside codexrun")
         })?;
-        Keeper::of(child, |port| Proxy { port, socks: domains.socks, local: domains.local }).map(Some)
+        // With it goes our copy of the socket's other end, or the proxy's end would not be that of what it says.
+        drop(command);
+        Keeper::of(child, ours, |port| Proxy { port, socks: domains.socks, local: domains.local }).map(Some)
     }
 
     /// What a flag says over what the policy says.
@@ -105,17 +113,22 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Waits for the port, which it prints when it listens, or for the reason why it does not.
-    fn of(mut child: Child, at: impl Fn(u16) -> Proxy) -> Result<Keeper> {
+    /// Waits for the port, which it prints when it listens, or for its reason not to.
+    fn of(mut child: Child, says: UnixStream, at: impl Fn(u16) -> Proxy) -> Result<Keeper> {
         let mut line = String::new();
-        let read = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
+        let read = says.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(says).read_line(&mut line));
         match (read, line.trim().parse()) {
-            (Some(Ok(_)), Ok(port)) => Ok(Keeper { child, proxy: at(port) }),
-            _ => {
+            (Ok(_), Ok(port)) => Ok(Keeper { child, proxy: at(port) }),
+            (Ok(_), Err(_)) => {
                 drop(child.stdin.take());
                 let ended = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
-                let why = if line.trim().is_empty() { &ended } else { line.trim() };
-                Err(Error::new("the proxy has not started").cause(why))
+                let none = || Error::new("the proxy has not started").cause(ended);
+                Err(if line.trim().is_empty() { none() } else { Error::new(line.trim()) })
+            }
+            (Err(e), _) => {
+                // It may have ended meanwhile.
+                let ended = child.kill().and_then(|()| child.wait().map(drop));
+                Err(Error::new("the proxy does not start").cause(ended.err().unwrap_or(e)))
             }
         }
     }

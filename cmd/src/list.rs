@@ -4,6 +4,7 @@ use crate::grammar::{Format, Global};
 use crate::output;
 use crate::report::Failure;
 use clap::Args;
+use libruntime::error::plain;
 use libruntime::state::Record;
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ fn split(all: Vec<libruntime::Result<Record>>) -> (Vec<Value>, Vec<libruntime::E
 }
 
 fn row(state: &Value) -> [String; 6] {
-    ["id", "pid", "status", "bundle", "created", "owner"].map(|key| word(&state[key]))
+    ["id", "pid", "status", "bundle", "created", "owner"].map(|key| plain(&word(&state[key])))
 }
 
 fn word(value: &Value) -> String {
@@ -79,6 +80,12 @@ fn table(rows: impl Iterator<Item = [String; 6]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bundle_by_any_name_has_one_line() {
+        let state = serde_json::json!({"id": "a", "bundle": "/b\nc\u{1b}[2J"});
+        assert_eq!(row(&state)[3], "/b\\nc\\u{1b}[2J");
+    }
 
     #[test]
     fn columns_are_as_wide_as_runcs() {

@@ -5,6 +5,7 @@ use crate::report::{Failure, note, warn};
 use crate::trial::{self, Answer};
 use clap::Args;
 use libruntime::bundle::Bundle;
+use libruntime::error::plain;
 use libruntime::host::Host;
 use libruntime::losses::{Loss, Other, here, losses, unlisted};
 use libruntime::{Error, Result, plan};
@@ -50,7 +51,7 @@ impl Losses {
 pub fn listed(losses: &[Loss]) -> String {
     match losses {
         [] => "no losses\n".into(),
-        all => all.iter().map(|loss| format!("{loss}\n")).collect(),
+        all => all.iter().map(|loss| format!("{}\n", plain(&loss.to_string()))).collect(),
     }
 }
 

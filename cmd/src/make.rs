@@ -7,13 +7,13 @@ use crate::report::{Failure, warn};
 use clap::{Args, ValueEnum};
 use libruntime::bundle::Bundle;
 use libruntime::host::cgroup::Cgroups;
-use libruntime::host::namespaces;
+use libruntime::host::namespaces::{self, Reach};
 use libruntime::policy::compile::{self, Request};
 use libruntime::policy::domain::Domains;
-use libruntime::policy::isolation::Isolation;
+use libruntime::policy::isolation::{Clause, Isolation};
 use libruntime::policy::parse::{self, Base, Parsed};
 use libruntime::policy::view::View;
-use libruntime::policy::{self, Policy};
+use libruntime::policy::{self, FileSystem, Policy};
 use libruntime::{Error, Result};
 use std::ffi::OsString;
 use std::io::Write;
@@ -104,6 +104,7 @@ impl Make {
         }
         let domains = parsed.policy.choices.proxy.as_ref();
         let own = env.own_proxy.map_or(Ok(Vec::new()), |port| compile::to_own_proxy(domains, port))?;
+        let reach = reach(&parsed.policy);
         let request = Request {
             policy: &parsed.policy,
             digest: parsed.policy.digest(),
@@ -111,11 +112,11 @@ impl Make {
             args: self.args()?,
             env: env.pairs,
             identity: self.identity(),
-            proc: self.proc(),
+            proc: self.proc(&parsed.policy, reach)?,
             terminal,
             routes: [own, self.network.routes()?].concat(),
             controllers: controllers(&parsed.policy, view)?,
-            namespaces: by_namespaces(&parsed.policy),
+            namespaces: reach != Reach::Nothing,
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
@@ -165,20 +166,37 @@ impl Make {
         }
     }
 
-    fn proc(&self) -> compile::Proc {
+    fn proc(&self, policy: &Policy, reach: Reach) -> Result<compile::Proc> {
         match self.proc {
-            None | Some(Proc::Fresh) => compile::Proc::Fresh,
-            Some(Proc::Outer) => compile::Proc::Outer,
+            // Full access has the host's as it is.
+            None if policy.network == policy::Network::Enabled && !matches!(policy.file_system, FileSystem::Restricted(_)) => {
+                Ok(compile::Proc::Fresh)
+            }
+            None if reach == Reach::OuterProc && policy.choices.accepts(Clause::Processes) => Ok(compile::Proc::Outer),
+            None if reach == Reach::OuterProc => Err(covered()),
+            None | Some(Proc::Fresh) => Ok(compile::Proc::Fresh),
+            Some(Proc::Outer) => Ok(compile::Proc::Outer),
         }
     }
 }
 
+/// Namespaces hold more than Landlock does also with the outer /proc, of which only the user can say whether it may be seen.
+fn covered() -> Error {
+    let what = "parts of /proc are covered here, so that the kernel gives no new one: with the outer one `processes` is lost";
+    Error::new(what).hint("`--proc outer` binds it read-only; `--accept-loss processes` lets `--isolation auto` do so")
+}
+
 /// Whether it is namespaces that keep the policy, here.
 pub fn by_namespaces(policy: &Policy) -> bool {
+    reach(policy) != Reach::Nothing
+}
+
+/// By what the policy is kept; what is there is tried only for who leaves it open.
+fn reach(policy: &Policy) -> Reach {
     match policy.choices.isolation {
-        Isolation::Namespaces => true,
-        Isolation::Landlock => false,
-        Isolation::Auto => namespaces::can_be_made(),
+        Isolation::Namespaces => Reach::Everything,
+        Isolation::Landlock => Reach::Nothing,
+        Isolation::Auto => namespaces::reach(),
     }
 }
 

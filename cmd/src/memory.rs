@@ -19,6 +19,7 @@ pub fn fails_with(code: u8) {
 }
 
 /// Ends if the stack may not grow as far as it may have to (RLIMIT_STACK). A limit that cannot be read is none.
+#[cfg_attr(test, expect(dead_code, reason = "the test harness has a `main` of its own"))]
 pub fn need_stack() {
     if process::getrlimit(process::STACK).is_ok_and(|(soft, _)| soft < STACK) {
         end(b"codexrun: error: the stack may grow to less than 256 KiB (ulimit -s)\n");
@@ -27,7 +28,8 @@ pub fn need_stack() {
 
 struct Told;
 
-#[cfg_attr(not(any(test, feature = "alloc-trap")), global_allocator)]
+#[cfg_attr(not(feature = "alloc-trap"), global_allocator)]
+#[cfg_attr(feature = "alloc-trap", expect(dead_code, reason = "a test build has another one"))]
 static MEMORY: Told = Told;
 
 // SAFETY: every call is passed to the system's allocator unchanged, or does not return.

@@ -60,12 +60,12 @@ mod tests {
 
     #[test]
     fn ports_become_routes_between_the_two_loopbacks() {
-        let all = routes(&["8080", "9000:80"], &["5432", "8080"]).unwrap();
+        let all = routes(&["8080", "9000:80"], &["5432", "8081"]).unwrap();
         let expected = [
-            "outside:127.0.0.1:8080=127.0.0.1:8080",
-            "outside:127.0.0.1:9000=127.0.0.1:80",
-            "inside:127.0.0.1:5432=127.0.0.1:5432",
-            "inside:127.0.0.1:8080=127.0.0.1:8080",
+            "outside:127.0.0.1:8080=127.0.0.1:8080,either",
+            "outside:127.0.0.1:9000=127.0.0.1:80,either",
+            "inside:127.0.0.1:5432=127.0.0.1:5432,either",
+            "inside:127.0.0.1:8081=127.0.0.1:8081,either",
         ];
         assert_eq!(all, expected);
     }

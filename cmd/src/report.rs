@@ -5,9 +5,8 @@ use clap::error::ErrorKind;
 use libruntime::Error;
 use libruntime::error::say;
 use libruntime::state::rfc3339;
-use std::fs::OpenOptions;
+use libruntime::text::append;
 use std::io::{self, Write};
-use std::path::Path;
 use std::time::SystemTime;
 
 /// Every reason why a command failed; never empty.
@@ -58,10 +57,6 @@ impl Failure {
             LogFormat::Text => format!("time=\"{time}\" level=error msg={msg:?}\n"),
         }
     }
-}
-
-fn append(file: &Path, record: &str) -> io::Result<()> {
-    OpenOptions::new().append(true).create(true).open(file)?.write_all(record.as_bytes())
 }
 
 /// Something the user should know, though the command goes on.

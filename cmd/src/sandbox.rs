@@ -63,7 +63,10 @@ fn mode(bundle: &Bundle) -> String {
     let all = bundle.spec.annotations().as_ref();
     let said = |key| all.and_then(|all| all.get(key)).map(String::as_str);
     let lost: Vec<String> = said(annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
-    let mode = said(annotation::ISOLATION).unwrap_or("namespaces");
+    let mode = match said(annotation::ISOLATION) {
+        Some(_) if said(annotation::LANDLOCK).is_none() => "none, as the policy forbids nothing",
+        mode => mode.unwrap_or("namespaces"),
+    };
     if lost.is_empty() { mode.into() } else { format!("{mode}; given up: {}", lost.join(", ")) }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::grammar::Global;
 use crate::quantity::size;
-use crate::report::{Failure, warn};
+use crate::report::Failure;
 use clap::Args;
 use libruntime::{Error, Result, text};
 use oci_spec::runtime::LinuxResources;
@@ -77,12 +77,12 @@ struct Limits {
     /// Its share of the memory bandwidth (Intel RDT), e.g. MB:0=20
     #[arg(long, value_name = "SCHEMA")]
     mem_bw_schema: Option<String>,
-    /// The kernel has it no more
-    #[arg(long, value_name = "SIZE", hide = true)]
-    kernel_memory: Option<String>,
-    /// The kernel has it no more
-    #[arg(long, value_name = "SIZE", hide = true)]
-    kernel_memory_tcp: Option<String>,
+    /// Of the kernel's memory alone: refused
+    #[arg(long, value_name = "SIZE", value_parser = size, hide = true)]
+    kernel_memory: Option<i64>,
+    /// Of the memory of TCP's buffers (cgroup version 1)
+    #[arg(long, value_name = "SIZE", value_parser = size, hide = true)]
+    kernel_memory_tcp: Option<i64>,
 }
 
 impl Update {
@@ -120,7 +120,6 @@ impl Update {
 impl Limits {
     /// Through JSON, so that an option means what the field means.
     fn resources(&self) -> Result<LinuxResources> {
-        self.without_effect();
         let mut all = Map::new();
         for (object, field, value) in self.fields() {
             let object = all.entry(object).or_insert_with(|| Value::Object(Map::new()));
@@ -145,6 +144,8 @@ impl Limits {
             ("memory", "limit", self.memory.map(Value::from)),
             ("memory", "reservation", self.memory_reservation.map(Value::from)),
             ("memory", "swap", self.memory_swap.map(Value::from)),
+            ("memory", "kernel", self.kernel_memory.map(Value::from)),
+            ("memory", "kernelTCP", self.kernel_memory_tcp.map(Value::from)),
             ("pids", "limit", self.pids_limit.map(Value::from)),
         ];
         table.into_iter().filter_map(|(object, field, value)| Some((object, field, value?))).collect()
@@ -155,14 +156,6 @@ impl Limits {
         let [l3_cache, bandwidth] =
             [&self.l3_cache_schema, &self.mem_bw_schema].map(|given| given.as_deref().filter(|text| !text.is_empty()));
         (l3_cache, bandwidth)
-    }
-
-    fn without_effect(&self) {
-        for (given, name) in [(&self.kernel_memory, "kernel-memory"), (&self.kernel_memory_tcp, "kernel-memory-tcp")] {
-            if given.is_some() {
-                warn(&format!("`--{name}` has no effect: the kernel has this limit no more"));
-            }
-        }
     }
 }
 
@@ -184,13 +177,13 @@ mod tests {
     #[test]
     fn an_option_fills_the_field_of_the_same_meaning() {
         let given = "--blkio-weight=10 --cpu-period=1 --cpu-quota=-1 --cpu-burst=2 --cpu-share=3 --cpu-rt-period=4 --cpu-rt-runtime=5 \
-            --cpu-idle=1 --cpuset-cpus=0-1 --cpuset-mems=0 --memory=1k --memory-reservation=2k --memory-swap=-1 --pids-limit=9";
+            --cpu-idle=1 --cpuset-cpus=0-1 --cpuset-mems=0 --memory=1k --memory-reservation=2k --memory-swap=-1 --kernel-memory=5 --kernel-memory-tcp=3k --pids-limit=9";
         let words: Vec<_> = given.split_whitespace().collect();
         let wanted = serde_json::json!({
             "blockIO": { "weight": 10 },
             "cpu": { "period": 1, "quota": -1, "burst": 2, "shares": 3, "realtimePeriod": 4, "realtimeRuntime": 5, "idle": 1,
                 "cpus": "0-1", "mems": "0" },
-            "memory": { "limit": 1024, "reservation": 2048, "swap": -1 },
+            "memory": { "limit": 1024, "reservation": 2048, "swap": -1, "kernel": 5, "kernelTCP": 3072 },
             "pids": { "limit": 9 },
         });
         assert_eq!(serde_json::to_value(resources(&words).unwrap()).unwrap(), wanted);

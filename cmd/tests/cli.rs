@@ -405,7 +405,8 @@ mod usage {
             &said_of(&|c| c["linux"]["namespaces"] = json!("all")),
             &["process.cwd", "mounts[0].options", "linux.rootfsPropagation"],
         );
-        let said = said_of(&|c| c["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}]));
+        check(&said_of(&|c| c["linux"] = json!("all")), &["process.cwd", "mounts[0].options", "linux"]);
+        let said = said_of(&|c| c["linux"] = json!({"namespaces": [{"type": "mount"}, {"type": "pid"}]}));
         assert!(said.contains(": hostname: ") && said.contains(": annotations.a: "), "{said}");
     }
 

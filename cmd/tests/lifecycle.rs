@@ -591,7 +591,7 @@ fn no_pivot_is_taken_and_changes_nothing() {
 fn a_start_container_hook_that_names_no_environment_has_that_of_the_process() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     let tell = |env: Value| {
-        let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo A=$A B=$B >> /log"]});
+        let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo A=$A B=$B HOME=$HOME >> /log"]});
         hook["env"] = env;
         hook
     };
@@ -605,7 +605,7 @@ fn a_start_container_hook_that_names_no_environment_has_that_of_the_process() {
         spec["hooks"] = json!({"startContainer": [tell(Value::Null), tell(json!(["B=2"])), tell(json!([]))]});
     });
     place.started();
-    assert_eq!(place.read("log"), "A=1 B=\nA= B=2\nA= B=\n");
+    assert_eq!(place.read("log"), "A=1 B= HOME=/\nA= B=2 HOME=\nA= B= HOME=\n");
 }
 
 #[test]

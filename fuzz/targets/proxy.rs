@@ -54,7 +54,7 @@ fn chunks(bytes: &[u8]) {
 fn socks(bytes: &[u8]) {
     let mut client = Cursor::new(bytes.to_vec());
     if let Some(request) = socks::Request::read(&mut client) {
-        assert!(request.host.is_none_or(|host| line(host.to_string().as_bytes()) && !host.to_string().is_empty()));
+        assert!(request.host.ok().is_none_or(|host| line(host.to_string().as_bytes()) && !host.to_string().is_empty()));
     }
 }
 

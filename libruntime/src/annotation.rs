@@ -23,6 +23,10 @@ pub const WALL_TIME: &str = "dev.codexrun.wall-time";
 pub const UNIX_SOCKETS: &str = "dev.codexrun.unix-sockets";
 /// `true`, with [`UNIX_SOCKETS`]: Unix datagrams too. Whatever is sent to a name, and every sendmsg(2), then asks [`crate::broker`].
 pub const UNIX_DATAGRAMS: &str = "dev.codexrun.unix-datagrams";
+/// Which sockets may be a standard stream: `connected`, streams that have a peer, or [`STDIO_INTERNET`]. Absent: any.
+pub const STDIO_SOCKETS: &str = "dev.codexrun.stdio-sockets";
+/// Those, and whatever speaks TCP or UDP: the network is on, and Unix sockets of the host are shut all the same.
+pub const STDIO_INTERNET: &str = "connected-or-internet";
 /// What Landlock permits besides: [`crate::landlock::Config`] as JSON. Every right that it names is required of the kernel.
 pub const LANDLOCK: &str = "dev.codexrun.landlock";
 /// `landlock`: the process has the host's namespaces and root; [`LANDLOCK`] and the filter are all that confines it.
@@ -48,18 +52,21 @@ pub const ALL: &[&str] = &[
     WALL_TIME,
     UNIX_SOCKETS,
     UNIX_DATAGRAMS,
+    STDIO_SOCKETS,
     LANDLOCK,
     ISOLATION,
     LOST,
 ];
-/// The one value that an annotation may have; `None`: any.
-pub fn only(key: &str) -> Option<&'static str> {
+
+/// The values that an annotation may have; none: any.
+pub fn values(key: &str) -> &'static [&'static str] {
     match key {
-        INIT => Some("reaper"),
-        DIE_WITH_PARENT | UNIX_DATAGRAMS => Some("true"),
-        RESOLVE => Some("nofollow"),
-        ISOLATION => Some("landlock"),
-        _ => None,
+        INIT => &["reaper"],
+        DIE_WITH_PARENT | UNIX_DATAGRAMS => &["true"],
+        RESOLVE => &["nofollow"],
+        STDIO_SOCKETS => &["connected", STDIO_INTERNET],
+        ISOLATION => &["landlock"],
+        _ => &[],
     }
 }
 

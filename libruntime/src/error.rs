@@ -85,10 +85,15 @@ pub fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("codexrun: {}\n", line(text)).as_bytes());
 }
 
-/// A text on one line, with nothing in it that a terminal would obey: names and paths may hold any byte, and be of any length.
-pub fn line(text: &str) -> String {
+/// A text on one line, with nothing in it that a terminal would obey: names and paths may hold any byte.
+pub fn plain(text: &str) -> String {
     let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
-    let line: String = text.chars().map(shown).collect();
+    text.chars().map(shown).collect()
+}
+
+/// The same of any length, which is not told whole.
+pub fn line(text: &str) -> String {
+    let line = plain(text);
     match line.len().checked_sub(TOLD.0 + TOLD.1) {
         Some(1..) => {
             let (begin, end) = (line.floor_char_boundary(TOLD.0), line.ceil_char_boundary(line.len() - TOLD.1));

@@ -84,6 +84,18 @@ const ANNOTATIONS: &[(&str, &str, &str, &str)] = &[
         "the container goes on when the runtime is killed",
     ),
     (
+        annotation::STDIO_SOCKETS,
+        "connected",
+        "no standard stream that is a socket without a peer",
+        "one is passed on, and reaches whom it reaches outside",
+    ),
+    (
+        annotation::STDIO_SOCKETS,
+        annotation::STDIO_INTERNET,
+        "no standard stream that is a Unix socket without a peer",
+        "one is passed on, and reaches whom it reaches outside",
+    ),
+    (
         annotation::RESOLVE,
         "nofollow",
         "no symbolic link is crossed when mounts are resolved",

@@ -1,5 +1,5 @@
 //! A small file, whole. `std::fs::read` asks for the size first and, where there is none to tell (/proc), grows by small steps;
-//! `std::fs::write` writes to whatever lies there.
+//! `std::fs::write` writes to whatever lies there. And a line at the end of one.
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
@@ -79,9 +79,34 @@ pub fn lossy(file: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&read(file, u64::MAX)?).into_owned())
 }
 
+/// Appends to a file, which is made if it is missing. It is no symbolic link, which a sandbox could have made where it writes, but in /dev
+/// and /proc (`/dev/stderr`), and a FIFO keeps nobody waiting.
+///
+/// # Errors
+/// ELOOP: it is a link. ENXIO: nobody reads the FIFO.
+pub fn append(file: &Path, line: &str) -> Result<()> {
+    let links = ["/dev", "/proc"].iter().any(|kernels| file.starts_with(kernels));
+    let flags = libc::O_NONBLOCK | if links { 0 } else { libc::O_NOFOLLOW };
+    OpenOptions::new().append(true).create(true).custom_flags(flags).open(file)?.write_all(line.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_appended_and_by_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, mine, fifo) = (dir.path().join("log"), dir.path().join("mine"), dir.path().join("fifo"));
+        append(&log, "a\n").and_then(|()| append(&log, "b\n")).unwrap();
+        assert_eq!(read(&log, 9).unwrap(), b"a\nb\n");
+        std::fs::rename(&log, &mine).and_then(|()| std::os::unix::fs::symlink(&mine, &log)).unwrap();
+        assert_eq!(append(&log, "c\n").unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        assert_eq!(read(&mine, 9).unwrap(), b"a\nb\n");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(append(&fifo, "d\n").unwrap_err().raw_os_error(), Some(libc::ENXIO));
+        append(Path::new("/dev/fd/1"), "").unwrap();
+    }
 
     #[test]
     fn a_file_is_read_to_its_end_or_to_the_limit() {
@@ -103,12 +128,9 @@ mod tests {
         assert_eq!(bounded(std::io::repeat(7).take(LIMIT)).unwrap().len() as u64, LIMIT);
     }
 
-    /// Both ways to make one.
-    const WAYS: [fn(&Path, &[u8], u32) -> Result<()>; 2] = [put, beside];
-
     #[test]
     fn a_file_is_put_in_place_of_a_link_a_fifo_and_a_file_and_nothing_lies_beside_it() {
-        for way in WAYS {
+        for way in [put, beside] {
             let dir = tempfile::tempdir().unwrap();
             let (file, precious) = (dir.path().join("p"), dir.path().join("precious"));
             let mode = nix::sys::stat::Mode::S_IRWXU;

@@ -107,8 +107,15 @@ fn holds(process: &Path, socket: &Path) -> bool {
 /// The name that the process has given itself, which is no text that one may show to a terminal.
 fn comm(process: &Path) -> Option<String> {
     let bytes = fs::read(process.join("comm")).ok()?;
-    let text = String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned();
-    Some(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect())
+    Some(shown(&String::from_utf8_lossy(bytes.trim_ascii_end())))
+}
+
+/// Characters of what no parser has taken for a host: more than a name has.
+const SHOWN: usize = 300;
+
+/// Nothing that a terminal obeys.
+pub fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// NSpid begins with the number here; the next is that in the namespace below, if the sandbox has one.

@@ -1,6 +1,6 @@
 //! The one way out: asks the rules, resolves, asks them again about the address that is dialed, dials that address, and logs.
 
-use crate::client::Client;
+use crate::client::{Client, shown};
 use crate::log::Log;
 use crate::rule::{Host, Refused, Rules};
 use serde_json::{Value, json};
@@ -36,6 +36,20 @@ pub struct Ask<'a> {
     pub port: u16,
 }
 
+/// What no rule is asked about, since the proxy does not serve it or cannot tell whom it is for.
+pub struct Stray<'a> {
+    /// Who asks.
+    pub client: &'a Client,
+    /// As of [`Ask`].
+    pub protocol: &'static str,
+    /// As the client has it, if it got so far.
+    pub host: Option<String>,
+    /// The same.
+    pub port: Option<u16>,
+    /// Why not.
+    pub rule: &'a str,
+}
+
 /// Why there is no connection.
 pub enum No {
     /// The rules.
@@ -53,6 +67,15 @@ impl Gate {
             self.log.say(said(ask, &dialed), refused);
         }
         dialed.map(|(stream, _)| stream)
+    }
+
+    /// Says it, as every refusal.
+    pub fn refuse(&self, stray: &Stray) {
+        let line = json!({
+            "event": "refused", "protocol": stray.protocol, "method": null, "host": stray.host.as_deref().map(shown), "port": stray.port,
+            "reason": "not-served", "rule": shown(stray.rule), "address": null, "process": stray.client.process(),
+        });
+        self.log.say(line, true);
     }
 
     fn try_dial(&self, ask: &Ask) -> Result<(TcpStream, &str), No> {

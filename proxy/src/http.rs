@@ -2,7 +2,7 @@
 
 use crate::body;
 use crate::client::Client;
-use crate::dial::{Ask, Gate, No};
+use crate::dial::{Ask, Gate, No, Stray};
 use crate::message::{self, Body, Request};
 use crate::relay::{both_ways, break_off, one_way};
 use crate::rule::Host;
@@ -12,7 +12,10 @@ use std::net::{Shutdown, TcpStream};
 pub fn serve(client: TcpStream, who: &Client, gate: &Gate) -> Option<()> {
     let request = match message::read(&client) {
         Ok(request) => request,
-        Err(why) => return answer(&client, "400 Bad Request", None, &why, true),
+        Err(why) => {
+            gate.refuse(&Stray { client: who, protocol: "http", host: None, port: None, rule: &why });
+            return answer(&client, "400 Bad Request", None, &why, true);
+        }
     };
     let connect = request.method == "CONNECT";
     let speaks = request.method != "HEAD";

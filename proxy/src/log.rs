@@ -1,5 +1,7 @@
 //! One JSON object a line for each request: refused ones on standard error, and all of them in the file, when there is one.
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write;
@@ -16,10 +18,12 @@ pub struct Log {
 
 impl Log {
     /// Appends to `path`, which is the user's alone if it is made.
+    ///
+    /// # Errors
+    /// It cannot be opened, is no regular file, or a symbolic link lies on the way: where an earlier sandbox could write, it may have put
+    /// one there, or a FIFO, to be waited for without end.
     pub fn open(path: Option<&str>) -> Result<Log, String> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let open = |path| File::options().append(true).create(true).mode(0o600).open(path).map_err(|e| format!("`{path}`: {e}"));
-        Ok(Log { file: path.map(open).transpose()?, full: AtomicBool::new(false) })
+        Ok(Log { file: path.map(append).transpose()?, full: AtomicBool::new(false) })
     }
 
     /// Whether anybody hears of it.
@@ -46,13 +50,82 @@ impl Log {
     }
 }
 
+fn append(path: &str) -> Result<File, String> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = openat2(CWD, path, flags, Mode::RUSR | Mode::WUSR, ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS);
+    let file = File::from(opened.map_err(|errno| cannot(path, errno))?);
+    match file.metadata() {
+        Ok(found) if found.is_file() => Ok(file),
+        Ok(_) => Err(format!("`{path}` is no regular file, and takes no log")),
+        Err(e) => Err(format!("`{path}`: {e}")),
+    }
+}
+
+fn cannot(path: &str, errno: Errno) -> String {
+    match errno {
+        Errno::LOOP => {
+            format!("`{path}`: a symbolic link lies on the way, which a sandbox may have made; name the log by its real path")
+        }
+        // A FIFO that nobody reads, a socket.
+        Errno::NXIO => format!("`{path}` is no regular file, and takes no log"),
+        errno => format!("`{path}`: {errno}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// A directory of the test's own, by its real path.
+    fn dir(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().canonicalize().unwrap().join(format!("codexrun-proxy-log-{name}-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&dir));
+        std::fs::create_dir(&dir).unwrap();
+        dir
+    }
+
+    fn tried(path: &std::path::Path) -> Result<Log, String> {
+        Log::open(path.to_str())
+    }
+
+    #[test]
+    fn a_log_grows_and_is_the_users_alone() {
+        let dir = dir("grows");
+        let path = dir.join("log");
+        for _ in 0..2 {
+            tried(&path).unwrap().say(serde_json::json!({}), false);
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_a_sandbox_may_have_planted_is_not_written_to() {
+        let dir = dir("planted");
+        std::fs::create_dir(dir.join("real")).unwrap();
+        symlink(dir.join("real/rc"), dir.join("link")).unwrap();
+        symlink("real", dir.join("swapped")).unwrap();
+        for path in ["link", "swapped/rc"] {
+            let why = tried(&dir.join(path)).err().expect(path);
+            assert!(why.contains("a symbolic link lies on the way"), "{why}");
+        }
+        assert!(!dir.join("real/rc").exists());
+        assert!(std::process::Command::new("mkfifo").arg(dir.join("fifo")).status().unwrap().success());
+        let _reader = std::fs::File::options().read(true).write(true).open(dir.join("fifo")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.join("socket")).unwrap();
+        for path in ["fifo", "socket"] {
+            let why = tried(&dir.join(path)).err().expect(path);
+            assert!(why.contains("no regular file"), "{why}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 
     #[test]
     fn a_disk_that_is_full_is_told_once() {
-        let log = Log::open(Some("/dev/full")).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let log = Log { file: Some(full), full: AtomicBool::new(false) };
         let said = log.keep("{}\n").unwrap();
         assert!(said.contains("the network log lacks requests") && said.contains("No space left on device"), "{said}");
         assert_eq!(log.keep("{}\n"), None);

@@ -1,7 +1,7 @@
 //! The proxy of `codexrun sandbox --allow-domain`: HTTP, CONNECT and SOCKS5 on one port of the loopback, for the domains that it is
 //! told and for the bridge, which says who the client is. A program of its own, because threads and name resolution have no place in a runtime that clones.
 //!
-//! It prints its port, or in its place why it has none, and ends when its standard input does: with the codexrun that started it, however that ends.
+//! It prints its port, or why it has none, and ends when its standard input does: with the codexrun that started it, however that ends.
 #![deny(unsafe_code)]
 
 mod address;
@@ -16,9 +16,10 @@ mod rule;
 mod socks;
 
 use client::Client;
-use dial::Gate;
+use dial::{Gate, Stray};
 use log::Log;
 use rule::Rules;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::ExitCode;
@@ -32,9 +33,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The first byte of SOCKS5 (RFC 1928), with which no HTTP method begins.
 const SOCKS5: u8 = 5;
 
+/// Until a connection may have ended, when no descriptor is left for another.
+const PAUSE: Duration = Duration::from_millis(20);
+
 fn main() -> ExitCode {
     match watch().and_then(|()| gate(std::env::args().skip(1))).and_then(|gate| serve(Arc::new(gate))) {
         Ok(()) => ExitCode::SUCCESS,
+        // In place of the port: whoever waits for that says it.
         Err(sentence) => {
             // Who does not hear it sees the exit code.
             let _ = writeln!(std::io::stdout(), "{sentence}");
@@ -63,13 +68,20 @@ fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
 }
 
 fn serve(gate: Arc<Gate>) -> Result<(), String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("cannot listen: {e}"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("the proxy cannot listen: {e}"))?;
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
-    writeln!(std::io::stdout(), "{port}").map_err(|e| format!("nobody waits for it: {e}"))?;
-    for client in listener.incoming().flatten() {
-        let gate = gate.clone();
-        // Without a thread the client finds its connection closed.
-        drop(std::thread::Builder::new().stack_size(STACK).spawn(move || one(client, &gate)));
+    writeln!(std::io::stdout(), "{port}").map_err(|e| format!("nobody waits for the proxy: {e}"))?;
+    hold_many();
+    for client in listener.incoming() {
+        match client {
+            // Without a thread the client finds its connection closed.
+            Ok(client) => {
+                let gate = gate.clone();
+                drop(std::thread::Builder::new().stack_size(STACK).spawn(move || one(client, &gate)));
+            }
+            // It stays in the queue, and accept(2) would say so again at once.
+            Err(_) => std::thread::sleep(PAUSE),
+        }
     }
     Ok(())
 }
@@ -77,7 +89,13 @@ fn serve(gate: Arc<Gate>) -> Result<(), String> {
 /// Before anything that may take its time.
 fn watch() -> Result<(), String> {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(until_the_end);
-    thread.map(drop).map_err(|e| format!("cannot begin a thread: {e}"))
+    thread.map(drop).map_err(|e| format!("the proxy cannot begin a thread: {e}"))
+}
+
+/// Two descriptors a connection: the soft limit is for programs that use select(2). With what cannot be raised it holds fewer.
+fn hold_many() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn until_the_end() {
@@ -92,7 +110,10 @@ fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     let (who, mut first) = (Client::of(&client, gate.direct)?, [0]);
     match client.peek(&mut first).ok()? {
         1 if first[0] == SOCKS5 && gate.socks => socks::serve(client, &who, gate),
-        1 if first[0] == SOCKS5 => None,
+        1 if first[0] == SOCKS5 => {
+            gate.refuse(&Stray { client: &who, protocol: "socks5", host: None, port: None, rule: "SOCKS is switched off" });
+            None
+        }
         1 => http::serve(client, &who, gate),
         _ => None,
     }

@@ -71,7 +71,8 @@ fn parse(bytes: &[u8]) -> Result<Option<Request>, String> {
     let mut head = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(length) = head.parse(bytes).map_err(|e| e.to_string())? else { return Ok(None) };
     let (method, target) = (head.method.unwrap_or_default(), head.path.unwrap_or_default());
-    let (host, port, path) = if method == "CONNECT" { authority(target, None)? } else { absolute(target)? };
+    let of_it = |why: String| format!("`{target}`: {why}");
+    let (host, port, path) = if method == "CONNECT" { authority(target, None) } else { absolute(target) }.map_err(of_it)?;
     // What Connection names is between us and the client too (RFC 9110, 7.6.1).
     let listed = values(head.headers, "connection").flat_map(|v| v.split(',')).map(|v| v.trim().to_ascii_lowercase());
     let listed: Vec<String> = listed.collect();
@@ -84,7 +85,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Request>, String> {
         port,
         path,
         headers: head.headers.iter().filter(passes).map(|h| (h.name.into(), h.value.to_vec())).collect(),
-        body: body(head.headers)?,
+        body: body(head.headers).map_err(of_it)?,
         early: bytes[length..].to_vec(),
     }))
 }

@@ -24,16 +24,18 @@ pub fn break_off(stream: &TcpStream) {
 pub fn both_ways(client: &TcpStream, server: &TcpStream, early: &[u8]) -> Option<()> {
     client.set_read_timeout(None).ok()?;
     server.set_nodelay(true).ok()?;
-    let (from_server, to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
     let whole = |passed: io::Result<()>, ends: [&TcpStream; 2]| {
         if passed.is_err() {
             ends.into_iter().for_each(break_off);
         }
     };
-    let back = move || whole(one_way(&from_server, &to_client), [&from_server, &to_client]);
-    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(back).ok()?;
-    whole(one_way(io::Read::chain(early, client), server), [client, server]);
-    back.join().ok()
+    // Scoped: it needs no descriptors of its own.
+    std::thread::scope(|scope| {
+        let back = || whole(one_way(server, client), [server, client]);
+        let back = std::thread::Builder::new().stack_size(crate::STACK).spawn_scoped(scope, back).ok()?;
+        whole(one_way(io::Read::chain(early, client), server), [client, server]);
+        back.join().ok()
+    })
 }
 
 #[cfg(test)]

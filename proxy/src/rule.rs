@@ -65,7 +65,7 @@ impl FromStr for Pattern {
 /// What to write, by the first thing that is wrong.
 fn instead(text: &str) -> &'static str {
     match text {
-        "*" | "**" => "a policy with the network on reaches every one",
+        "*" | "**" => "to allow every one is a policy with the network on, to deny every one needs no pattern",
         text if !text.is_ascii() => "its name in the DNS begins with `xn--`",
         text if text.contains('/') => "expected a name alone, without scheme and path",
         text if text.contains(':') => "expected a name alone, without a port: it is allowed at every one",
@@ -200,6 +200,7 @@ mod tests {
     fn a_refusal_says_what_to_write() {
         let table = [
             ("*", "network on"),
+            ("**", "to deny every one needs no pattern"),
             ("https://x.y/", "without scheme"),
             ("x.y:443", "without a port"),
             ("münchen.de", "`xn--`"),

@@ -3,7 +3,7 @@
 mod request;
 
 use crate::client::Client;
-use crate::dial::{Ask, Gate, No};
+use crate::dial::{Ask, Gate, No, Stray};
 use crate::relay::both_ways;
 use request::{Request, VERSION};
 use std::io::Write;
@@ -21,8 +21,18 @@ mod reply {
 pub fn serve(mut client: TcpStream, who: &Client, gate: &Gate) -> Option<()> {
     let request = Request::read(&mut client)?;
     let answer = |code: u8| (&client).write_all(&[VERSION, code, 0, 1, 0, 0, 0, 0, 0, 0]).ok();
-    let Some(host) = &request.host else { return answer(reply::ADDRESS) };
+    let refuse = |host: String, rule: &str| {
+        gate.refuse(&Stray { client: who, protocol: "socks5", host: Some(host), port: Some(request.port), rule });
+    };
+    let host = match &request.host {
+        Ok(host) => host,
+        Err(text) => {
+            refuse(text.clone(), "no host");
+            return answer(reply::ADDRESS);
+        }
+    };
     if !request.connects {
+        refuse(host.to_string(), "CONNECT is the only command");
         return answer(reply::COMMAND);
     }
     match gate.dial(&Ask { client: who, protocol: "socks5", method: None, host, port: request.port }) {

@@ -12,7 +12,7 @@ fn a_proxy_without_memory_for_a_thread_says_why_it_has_no_port() {
         let Ok(ended) = proxy.output() else { return eprintln!("skipped: there is no prlimit") };
         let [out, err] = [ended.stdout, ended.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert!(!err.contains("panicked"), "{kib} KiB: {err}");
-        if out.starts_with("cannot begin a thread: ") {
+        if out.starts_with("the proxy cannot begin a thread: ") {
             return assert_eq!(ended.status.code(), Some(1), "{kib} KiB: {out}");
         }
         said.push(out);

@@ -1,7 +1,7 @@
 //! `probe attack` in every mode: each promises some walls, and nothing may get through those. Outside of any sandbox much gets through: the
 //! program can fail.
 
-use super::{Case, On, Play, case};
+use super::{Case, On, Play, WRITE, case};
 use crate::launch::Ran;
 use crate::outside::Outside;
 use crate::policy::{POLICIES, special};
@@ -10,31 +10,54 @@ use crate::runtime::Job;
 use crate::scene::{Scene, difference, snapshot};
 use nix::unistd::Uid;
 use serde_json::json;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::time::Duration;
 
 pub const CASES: &[Case] = &[
-    case("nothing gets through read-only", On::Every, |p| held(p, &preset(p, 0)?, &["files", "workspace", "network", "streams"])),
-    case("nothing gets through workspace-write", On::Every, |p| held(p, &preset(p, 1)?, &["files", "network", "streams"])),
+    case("nothing gets through read-only", On::Every, |p| {
+        held(p, &preset(p, 0)?, &[FILES, &["workspace", "network", "streams"]])
+    }),
+    case("nothing gets through workspace-write", On::Every, |p| held(p, &preset(p, 1)?, &[FILES, SHUT])),
     case("nothing gets through with Unix datagrams", On::Codexrun, |p| {
-        held_with(p, &preset(p, 1)?, &["--unix-datagrams"], &["files", "network"])
+        held_with(p, &preset(p, 1)?, &["--unix-datagrams"], &[FILES, &["network"]])
     }),
     case("nothing gets through with Unix datagrams and the network on", On::Codexrun, |p| {
-        held_with(p, &preset(p, 2)?, &["--unix-datagrams"], &["files"])
+        held_with(p, &preset(p, 2)?, &["--unix-datagrams"], &[FILES])
     }),
     case("nothing gets through proxy-only", On::Every, proxy),
-    case("nothing gets through with the network on", On::Every, |p| held(p, &preset(p, 2)?, &["files"])),
-    case("nothing gets through unrestricted files without network", On::Every, |p| {
-        held(p, &unrestricted(p)?, &["network", "streams"])
+    case("nothing gets through with the network on", On::Every, |p| held(p, &preset(p, 2)?, &[FILES])),
+    case("nothing gets through unrestricted files without network", On::Every, |p| held(p, &unrestricted(p)?, &[SHUT])),
+    case("nothing gets through --allow-domain and --dns", On::Sandbox, domains),
+    case("nothing gets through --publish, --allow-host-port and a second wall", On::Sandbox, ports),
+    case("nothing gets through Landlock alone, read-only", On::Codexrun, |p| {
+        let walls = [FILES, SHUT, &["workspace"]];
+        alone(p, &preset(p, 0)?, &["--isolation", "landlock", "--accept-loss", "processes"], &walls)
     }),
+    case("nothing gets through Landlock alone, workspace-write, but what is given up", On::Codexrun, |p| {
+        alone(p, &preset(p, 1)?, ALONE, &[&["files"], SHUT])
+    }),
+    case("nothing gets through Landlock alone, with the network on", On::Codexrun, |p| {
+        alone(p, &preset(p, 2)?, ALONE, &[&["files"]])
+    }),
+    case("nothing gets through Landlock alone, with --allow-domain", On::Sandbox, domains_alone),
     case("outside of any sandbox attempts get through", On::Every, control),
+    case("where 127.0.0.1 is allowed it is reached in other spellings too", On::Sandbox, permitted),
     case("allow_syscalls lifts what it names and nothing else", On::Every, lifted),
 ];
 
 /// The program knows more attempts than this for every mode, and for none.
 const LEAST: usize = 1000;
+/// What policies promise of files, and of a network that is shut.
+const FILES: &[&str] = &["files", "attributes", "metadata"];
+const SHUT: &[&str] = &["network", "streams"];
+/// Landlock alone where something may be written, and the least that is lost by it.
+const ALONE: &[&str] = &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes"];
 /// Fewer than get through outside, as root and as an ordinary user.
 const THROUGH: [usize; 2] = [250, 120];
+/// Fewer than get through to an address that is allowed.
+const SPELLED: usize = 30;
 
 fn preset(play: &Play, number: usize) -> Result<String, No> {
     Ok(POLICIES[number].word(&play.scene)?)
@@ -53,20 +76,109 @@ fn proxy(play: &Play) -> Verdict {
     policy["network"] = json!({"mode": "proxy"});
     let file = play.scene.put("proxy.json", &policy.to_string())?.display().to_string();
     let variable = format!("HTTP_PROXY=http://{}", listener.local_addr()?);
-    held_with(play, &file, &["--env", &variable], &["files", "network", "proxy", "streams"])
+    held_with(play, &file, &["--env", &variable], &[FILES, SHUT, &["proxy"]])
 }
 
-fn held(play: &Play, policy: &str, walls: &[&str]) -> Verdict {
+/// Names that lead to 127.0.0.1 without any server of names, and those of a domain that nobody has.
+const NAMED: &[&str] =
+    &["*.example.org", "127.1", "0x7f.1", "0x7f000001", "0177.0.0.1", "017700000001", "2130706433", "0", "ip6-localhost"];
+
+/// Those are allowed, and one address; names are resolved for its port.
+fn allowed(friend: &Friend) -> Vec<String> {
+    let good = friend.good.ip().to_string();
+    NAMED.iter().copied().chain([good.as_str()]).flat_map(|name| ["--allow-domain".into(), name.into()]).collect()
+}
+
+fn resolved(friend: &Friend) -> [String; 2] {
+    ["--dns".into(), friend.good.port().to_string()]
+}
+
+fn domains(play: &Play) -> Verdict {
+    let friend = Friend::new()?;
+    let options = [allowed(&friend), resolved(&friend).to_vec()].concat();
+    tried(play, &preset(play, 1)?, &options, &[FILES, SHUT, &["always", "processes", "proxy", "domains"]], Some(&friend))
+}
+
+/// The listener's own address is allowed, and with it every spelling: the program can fail.
+fn permitted(play: &Play) -> Verdict {
+    let (friend, outside) = (Friend::new()?, Outside::new(&play.scene, &play.column.actor)?);
+    let options = [allowed(&friend), words(&["--allow-domain", "127.0.0.1"]), resolved(&friend).to_vec()].concat();
+    let told = attack(play, &outside, WRITE, &options, Some(&["domains"]), Some(&friend))?;
+    let through = told.through.len();
+    told.ran.must(&format!("at least {SPELLED} through, of {}; there are {through}", told.made), through >= SPELLED)
+}
+
+fn domains_alone(play: &Play) -> Verdict {
+    let friend = Friend::new()?;
+    let losses = ["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes,proxy-only"].map(String::from);
+    let options = [allowed(&friend), losses.to_vec()].concat();
+    tried(play, &preset(play, 1)?, &options, &[&["files", "always", "shared", "proxy", "domains"], SHUT], Some(&friend))
+}
+
+/// Beside the port that is reached from outside, and the one that is reached from inside.
+fn ports(play: &Play) -> Verdict {
+    let friend = Friend::new()?;
+    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let options = ["--landlock", "--publish", &free, "--allow-host-port", &friend.good.port().to_string()];
+    held_with(play, &preset(play, 1)?, &options, &[FILES, SHUT])
+}
+
+fn held(play: &Play, policy: &str, walls: &[&[&str]]) -> Verdict {
     held_with(play, policy, &[], walls)
 }
 
-/// What every sandbox promises, and these; and outside nothing has changed.
-fn held_with(play: &Play, policy: &str, options: &[&str], walls: &[&str]) -> Verdict {
+/// What every sandbox of namespaces promises, and these.
+fn held_with(play: &Play, policy: &str, options: &[&str], walls: &[&[&str]]) -> Verdict {
+    tried(play, policy, &words(options), &[walls, &[&["always", "processes"]]].concat(), None)
+}
+
+/// What every sandbox promises, and these.
+fn alone(play: &Play, policy: &str, options: &[&str], walls: &[&[&str]]) -> Verdict {
+    tried(play, policy, &words(options), &[walls, &[&["always", "shared"]]].concat(), None)
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| word.to_string()).collect()
+}
+
+/// A server of the host's at 127.0.0.2, which repeats what it hears, and at the same port of 127.0.0.1 one that says hello; both end with
+/// the suite.
+struct Friend {
+    good: SocketAddr,
+}
+
+impl Friend {
+    fn new() -> Result<Friend, No> {
+        let bad = TcpListener::bind("127.0.0.1:0")?;
+        let good = TcpListener::bind(("127.0.0.2", bad.local_addr()?.port()))?;
+        let at = good.local_addr()?;
+        let serve = |listener: TcpListener, answer: fn(TcpStream) -> std::io::Result<()>| {
+            std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(answer(stream))))
+        };
+        serve(bad, |mut stream| stream.write_all(b"hello"));
+        serve(good, repeat);
+        Ok(Friend { good: at })
+    }
+}
+
+/// All that comes until nothing does.
+fn repeat(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let mut all = Vec::new();
+    // Who says no more has not ended.
+    let _ = stream.read_to_end(&mut all);
+    stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(&all)
+}
+
+/// These walls hold; and outside nothing has changed.
+fn tried(play: &Play, policy: &str, options: &[String], walls: &[&[&str]], friend: Option<&Friend>) -> Verdict {
     let outside = Outside::new(&play.scene, &play.column.actor)?;
-    let walls = [walls, &["always"], if play.column.runtime.is_codexrun() { &["ours"] } else { &[] }].concat();
+    let ours: &[&str] = if play.column.runtime.is_codexrun() { &["ours"] } else { &[] };
+    let walls = [&walls.concat()[..], ours].concat();
     set_user_id(play)?;
     let before = protected(&play.scene, &walls);
-    let told = attack(play, &outside, policy, options, Some(&walls))?;
+    let told = attack(play, &outside, policy, options, Some(&walls), friend)?;
     told.ran.must(&format!("at least {LEAST} attempts, nothing through"), told.ran.code == 0 && told.made >= LEAST)?;
     if !told.through.is_empty() {
         let lines = told.through.join("\n");
@@ -106,7 +218,14 @@ struct Told {
     made: usize,
 }
 
-fn attack(play: &Play, outside: &Outside, policy: &str, options: &[&str], walls: Option<&[&str]>) -> Result<Told, No> {
+fn attack(
+    play: &Play,
+    outside: &Outside,
+    policy: &str,
+    options: &[String],
+    walls: Option<&[&str]>,
+    friend: Option<&Friend>,
+) -> Result<Told, No> {
     let scene = &play.scene;
     let mut world = vec![
         ("w", scene.w().display().to_string()),
@@ -119,10 +238,10 @@ fn attack(play: &Play, outside: &Outside, policy: &str, options: &[&str], walls:
         ("name", outside.name.clone()),
     ];
     world.extend(walls.map(|walls| ("walls", walls.join(","))));
+    world.extend(friend.map(|friend| ("good", friend.good.to_string())));
     let world: Vec<String> = world.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let argv = [vec![scene.w().join("bin/probe").display().to_string(), "attack".into()], world].concat();
-    let options = options.iter().map(|word| word.to_string()).collect();
-    let job = Job { leak: true, options, argv, ..Job::new(policy, scene, &[]) };
+    let job = Job { leak: true, options: options.to_vec(), argv, ..Job::new(policy, scene, &[]) };
     let ran = play.column.run(scene, &job)?;
     let (ends, through): (Vec<&str>, Vec<&str>) = ran.out.lines().partition(|line| line.starts_with("end\t"));
     let made = ends.first().and_then(|end| end[4..].parse().ok()).unwrap_or(0);
@@ -134,7 +253,7 @@ fn attack(play: &Play, outside: &Outside, policy: &str, options: &[&str], walls:
 fn control(play: &Play) -> Verdict {
     let outside = Outside::new(&play.scene, &play.column.actor)?;
     set_user_id(play)?;
-    let told = attack(play, &outside, "danger-full-access", &[], None)?;
+    let told = attack(play, &outside, "danger-full-access", &[], None, None)?;
     let least = THROUGH[usize::from(!play.column.actor.is_root())];
     let through = told.through.len();
     told.ran.must(&format!("at least {least} through, of {}; there are {through}", told.made), through >= least)
@@ -144,14 +263,14 @@ fn control(play: &Play) -> Verdict {
 fn lifted(play: &Play) -> Verdict {
     let probes = ["ptrace-child", "unshare 10000000", "keyctl-session"];
     for (number, name) in ["tracing", "namespaces", "keys"].iter().enumerate() {
-        let (ran, answers) = super::network::probes(play, super::WRITE, &["--allow-syscalls", name], &probes)?;
+        let (ran, answers) = super::network::probes(play, WRITE, &["--allow-syscalls", name], &probes)?;
         let right = answers.iter().enumerate().all(|(n, answer)| (answer == "ok") == (n == number));
         ran.must(&format!("{name} alone; {probes:?} say {answers:?}"), right && ran.code == 0)?;
     }
     let mount = format!("userns-mount {}", play.scene.w().join("sub").display());
     for (options, expected) in [(&["namespaces"][..], "EPERM"), (&["namespaces", "mounts"], "ok")] {
         let options: Vec<&str> = options.iter().flat_map(|name| ["--allow-syscalls", name]).collect();
-        let (ran, answers) = super::network::probes(play, super::WRITE, &options, &[&mount])?;
+        let (ran, answers) = super::network::probes(play, WRITE, &options, &[&mount])?;
         ran.must(&format!("{expected}; it is {answers:?}"), answers[0] == expected)?;
     }
     Ok(())

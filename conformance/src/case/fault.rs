@@ -266,5 +266,13 @@ fn outer_proc(play: &Play) -> Verdict {
     };
     let refused = inside("")?;
     refused.must("exit 1 and the remedy", refused.code == 1 && refused.err.contains("--proc outer"))?;
-    inside("--proc outer")?.code_is(0)
+    inside("--proc outer")?.code_is(0)?;
+    let auto = inside("--isolation auto")?;
+    auto.must(
+        "exit 1 and the remedies",
+        auto.code == 1 && auto.err.contains("`--proc outer`") && auto.err.contains("`--accept-loss processes`"),
+    )?;
+    inside("--isolation auto --policy danger-full-access")?.code_is(0)?;
+    let auto = inside("--isolation auto --accept-loss processes")?;
+    auto.must("namespaces, and what is lost", auto.code == 0 && auto.err.contains("isolation: namespaces; given up: processes"))
 }

@@ -24,9 +24,27 @@ pub const CASES: &[Case] = &[
     case("without namespaces: proxies by their ports alone", On::Codexrun, proxies),
     case("without namespaces: nobody outside is signalled, traced or limited", On::Codexrun, processes),
     case("without namespaces: what is lost is refused by name", On::Sandbox, lost),
+    case("what is chosen is said, by flags and by the policy", On::Sandbox, chosen),
     case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
     case("without user namespaces, the sysctl that forbids them is named", On::Sandbox, sysctl),
 ];
+
+/// The strongest that there is, what was asked for, and nothing where nothing is enforced.
+fn chosen(play: &Play) -> Verdict {
+    let policy = json!({"type": "read-only", "codexrun": {"isolation": "landlock", "accept_loss": ["processes"]}});
+    let policy = play.scene.put("landlock.json", &policy.to_string())?.display().to_string();
+    let (flags, lost) = (["--isolation", "landlock", "--accept-loss", "processes"], "landlock; given up: processes");
+    let table: [(&str, &[&str], &str); 4] = [
+        ("read-only", &["--isolation", "auto"], "namespaces"),
+        ("read-only", &flags, lost),
+        (&policy, &[], lost),
+        ("danger-full-access", &["--isolation", "landlock"], "none, as the policy forbids nothing"),
+    ];
+    table.iter().try_for_each(|(policy, options, mode)| {
+        let ran = with(play, policy, options, "exit 7")?;
+        ran.must(&format!("exit 7, `{mode}`"), ran.code == 7 && ran.err == format!("codexrun: isolation: {mode}\n"))
+    })
+}
 
 /// The options of a launch without namespaces.
 const ALONE: &[&str] = &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes"];

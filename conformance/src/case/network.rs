@@ -2,7 +2,7 @@
 //! Numbers are those of Codex's own tests.
 
 use super::{Case, On, Play, appears, case, until};
-use crate::launch::Ran;
+use crate::launch::{Launch, Ran};
 use crate::report::{No, Verdict, fail};
 use crate::runtime::{Job, Kind};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -23,6 +23,15 @@ pub const CASES: &[Case] = &[
     case("without a proxy on the loopback nothing starts", On::Sandbox, |p| {
         closed(p, &["--env", "HTTP_PROXY=http://192.0.2.1:3128"], "requires parseable loopback proxy endpoints")
     }),
+    case("dangerouslyAllowAllUnixSockets is refused (37)", On::Sandbox, |p| {
+        let ran = p.with(&["--managed-network", "{\"dangerouslyAllowAllUnixSockets\":true}"], "echo started")?;
+        ran.must(
+            "exit 1, and why",
+            ran.code == 1 && ran.out.is_empty() && ran.err.contains("Unix sockets of the host cannot be allowed"),
+        )
+    }),
+    case("a proxy is reached with closed standard streams too (33)", On::Sandbox, closed_streams),
+    case("curl, wget, ping, nc, ssh, getent and bash reach nobody (12)", On::Every, programs),
     case("--managed-network is proxy-only under every policy", On::Every, managed),
     case("managed: init is filtered, and /dev is the sandbox's own", On::Codexrun, managed_by_init),
     case("variables keep their scheme, user and path", On::Every, rewritten),
@@ -33,11 +42,15 @@ pub const CASES: &[Case] = &[
     case("the bridge is gone when the command was killed", On::Every, |p| ends(p, Some(Victim::Command))),
     case("the bridge is gone when codexrun was killed", On::Codexrun, |p| ends(p, Some(Victim::Runtime))),
     case("the bridge is gone when everybody but it was killed", On::Codexrun, |p| ends(p, Some(Victim::Everybody))),
+    case("launches that are killed leave no door", On::Sandbox, killed_early),
     case("what a server breaks off is a reset inside too", On::Every, broken),
     case("the bridge cannot be seen inside, nor can its descriptors", On::Every, unseen),
     case("a proxy that is not there is a connection that ends", On::Every, absent),
-    case("--allow-host-port is that port of the host and no other", On::Every, allowed),
-    case("--publish lets the host reach a server inside", On::Every, published),
+    case("--allow-host-port is that port of the host and no other", On::Every, |p| allowed(p, "127.0.0.1:0")),
+    case("--allow-host-port is that port of the other loopback too", On::Every, |p| allowed(p, "[::1]:0")),
+    case("--publish lets the host reach a server inside", On::Every, |p| published(p, "127.0.0.1")),
+    case("--publish reaches a server on the other loopback too", On::Every, |p| published(p, "[::1]")),
+    case("a published port does not lead to the host", On::Sandbox, circle),
     case("a published port that is taken stops the start", On::Every, taken),
 ];
 
@@ -165,6 +178,51 @@ fn closed(play: &Play, options: &[&str], sentence: &str) -> Verdict {
     ran.must(&format!("exit 1, `{sentence}`"), ran.code == 1 && says && ran.out.is_empty())
 }
 
+/// What it says goes to a file.
+fn closed_streams(play: &Play) -> Verdict {
+    let (host, file) = (Host::new()?, policy(play)?);
+    let (variable, probe) = (format!("HTTP_PROXY={}", host.url()), play.scene.w().join("bin/probe").display().to_string());
+    let (exe, said) = (play.column.runtime.codexrun.display().to_string(), play.scene.w().join("said"));
+    std::fs::write(play.scene.w().join("list.txt"), format!("0\ttcp-bulk\t{}\t1000\n", host.at))?;
+    for closed in ["0<&-", "1>&-", "0<&- 1>&-", "0<&- 1>&- 2>&-"] {
+        let (outer, inner) = (format!("exec {closed}; exec \"$@\""), format!("exec {probe} list.txt > said"));
+        let sandbox = ["sandbox", "--policy", &file, "--env", &variable, "--", "/bin/sh", "-c", &inner];
+        let argv = [&["/bin/sh", "-c", &outer, "sh", &exe], &sandbox[..]].concat();
+        let ran = Launch::new(&argv, &play.scene.w()).run(&play.column.actor)?;
+        let answer = std::fs::read_to_string(&said).unwrap_or_default();
+        ran.must(&format!("ok with {closed}; it is {answer}"), ran.code == 0 && answer.starts_with("0\tok"))?;
+        std::fs::remove_file(&said)?;
+    }
+    Ok(())
+}
+
+/// Programs, and the words by which they ask; nothing of it leaves a machine where it gets through.
+const ASK: &[(&str, &str)] = &[
+    ("curl", "curl -sm 2 http://127.0.0.1:{port}/"),
+    ("wget", "wget -qT 2 -t 1 -O - http://127.0.0.1:{port}/"),
+    ("nc", "nc -w 2 127.0.0.1 {port} < /dev/null"),
+    ("ssh", "ssh -o BatchMode=yes -o ConnectTimeout=2 -o UserKnownHostsFile=/dev/null -p {port} 127.0.0.1 true"),
+    ("bash", "bash -c 'exec 3<> /dev/tcp/127.0.0.1/{port}'"),
+    ("ping", "ping -c 1 -W 1 192.0.2.1"),
+    ("getent", "getent ahosts name.invalid"),
+];
+
+/// Who calls is heard outside, if anybody.
+fn programs(play: &Play) -> Verdict {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port().to_string();
+    let ask = |(name, words): &(&str, &str)| {
+        format!("command -v {name} > /dev/null && {} && echo {name}", words.replace("{port}", &port))
+    };
+    let script = format!("{}; :", ASK.iter().map(ask).collect::<Vec<_>>().join("\n"));
+    let ran = play.sh("read-only", &script)?;
+    ran.must("nobody got through", ran.code == 0 && ran.out.is_empty() && listener.accept().is_err())?;
+    // Without a sandbox the same words reach it.
+    let bare = Launch::new(&["/bin/sh", "-c", &ask(&ASK[4])], &play.scene.w()).run(&play.column.actor)?;
+    bare.must("bash, outside", bare.out == "bash\n" && listener.accept().is_ok())
+}
+
 fn managed(play: &Play) -> Verdict {
     let host = Host::new()?;
     let variable = format!("ALL_PROXY={}", host.url());
@@ -263,11 +321,16 @@ fn ends(play: &Play, victim: Option<Victim>) -> Verdict {
     let host = Host::new()?;
     // By its name the command is told from that of another column.
     let script = format!("cd '{}'; : > ready; while [ ! -e go ]; do sleep 0.02; done; exit 0", play.scene.w().display());
-    let options = words(&["--env", &format!("HTTP_PROXY={}", host.url())]);
+    let second = Host::new()?;
+    let (one, other) = (format!("HTTP_PROXY={}", host.url()), format!("ALL_PROXY={}", second.url()));
+    let options = words(&["--env", &one, "--env", &other]);
     let running = play.column.start(&play.scene, &Job { options, ..Job::sh(policy(play)?, &play.scene, &script) })?;
     appears(&play.scene.w().join("ready"))?;
-    if bridges(host.at.port()) != 1 {
-        return fail("(while the command runs)", "one bridge", bridges(host.at.port()));
+    let both = [host.at, second.at].map(|at| format!("inside:127.0.0.1:{}=", at.port()));
+    let all = crate::launch::processes().into_iter().filter(|(.., line)| both.iter().any(|word| line.contains(word)));
+    let all: Vec<String> = all.map(|(.., line)| line).collect();
+    if !matches!(&all[..], [one] if both.iter().all(|word| one.contains(word))) {
+        return fail("(while the command runs)", "one bridge for both", all.join("\n"));
     }
     match victim {
         None => std::fs::write(play.scene.w().join("go"), "")?,
@@ -290,12 +353,30 @@ fn ends(play: &Play, victim: Option<Victim>) -> Verdict {
     let ran = running.finish()?;
     ran.must("the end of everything", true)?;
     until("the bridge ends", || bridges(host.at.port()) == 0)?;
-    let doors =
-        std::fs::read_dir("/dev/shm")?.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("codexrun-bridge-"));
-    match doors.count() {
+    match doors()?.len() {
         0 => Ok(()),
         n => fail(&ran.line, "nothing in /dev/shm", n),
     }
+}
+
+/// Doors of bridges that wait for their container, and what was left of others.
+fn doors() -> std::io::Result<Vec<String>> {
+    let names = std::fs::read_dir("/dev/shm")?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    Ok(names.filter(|name| name.starts_with("codexrun-bridge-")).collect())
+}
+
+/// By whoever ends the whole process group, at any moment of the launch.
+fn killed_early(play: &Play) -> Verdict {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let before = doors()?;
+    let exe = play.column.runtime.codexrun.display().to_string();
+    for (n, signal) in ["KILL", "TERM"].iter().cycle().take(24).enumerate() {
+        let after = format!("{:.3}", 0.005 + 0.003 * n as f64);
+        let sandbox = [&exe, "sandbox", "--policy", "read-only", "--publish", &port, "--", "true"];
+        let timeout = ["timeout", "--signal", signal, &after];
+        crate::launch::Launch::new(&[&timeout[..], &sandbox].concat(), &play.scene.w()).run(&play.column.actor)?;
+    }
+    until("no door is left", || doors().is_ok_and(|doors| doors.iter().all(|door| before.contains(door))))
 }
 
 fn unseen(play: &Play) -> Verdict {
@@ -328,18 +409,18 @@ fn absent(play: &Play) -> Verdict {
     ran.must("a reset or an end, and no hang", ran.code == 0 && answers[0] != "ok" && answers[0] != "WouldBlock")
 }
 
-fn allowed(play: &Play) -> Verdict {
-    let (host, other) = (Host::new()?, Host::new()?);
-    let asked = [format!("tcp-bulk {} 1000", host.at), format!("tcp {}", other.at)];
+fn allowed(play: &Play, address: &str) -> Verdict {
+    let (host, other) = (Host::on(address)?, Host::new()?);
     let port = host.at.port().to_string();
+    let asked = [format!("tcp-bulk 127.0.0.1:{port} 1000"), format!("tcp {}", other.at)];
     let (ran, answers) = probes(play, "workspace-write", &["--allow-host-port", &port], &[&asked[0], &asked[1]])?;
     are(&ran, &answers, &["ok", "ECONNREFUSED"])
 }
 
-fn published(play: &Play) -> Verdict {
+fn published(play: &Play, inside: &str) -> Verdict {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let probe = play.scene.w().join("bin/probe").display().to_string();
-    std::fs::write(play.scene.w().join("list.txt"), "0\tserve-once\t127.0.0.1:8080\tready\n")?;
+    std::fs::write(play.scene.w().join("list.txt"), format!("0\tserve-once\t{inside}:8080\tready\n"))?;
     let options = words(&["--publish", &format!("{port}:8080")]);
     let job = Job { options, ..Job::new("workspace-write", &play.scene, &[&probe, "list.txt"]) };
     let running = play.column.start(&play.scene, &job)?;
@@ -348,6 +429,16 @@ fn published(play: &Play) -> Verdict {
     TcpStream::connect(("127.0.0.1", port))?.read_to_string(&mut said)?;
     let ran = running.finish()?;
     ran.must(&format!("`from inside`; it was `{said}`"), ran.code == 0 && said == "from inside")
+}
+
+/// A connection would go round.
+fn circle(play: &Play) -> Verdict {
+    let options = words(&["--publish", "8080:81", "--allow-host-port", "81"]);
+    let ran = play.column.run(&play.scene, &Job { options, ..Job::sh("read-only", &play.scene, "echo started") })?;
+    ran.must(
+        "no start",
+        ran.code == 1 && ran.out.is_empty() && ran.err.contains("port 81 inside is published, and leads to the host"),
+    )
 }
 
 fn taken(play: &Play) -> Verdict {

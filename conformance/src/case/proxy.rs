@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     case("limited reads, and tunnels nothing", On::Sandbox, limited),
     case("an allowed name that leads to a private address is refused", On::Sandbox, rebound),
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
+    case("a log that a sandbox has planted is not written to", On::Sandbox, planted),
     case("another proxy of the environment is no way around", On::Sandbox, around),
     case("the policy may be a pipe of the caller's", On::Sandbox, piped),
     case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
@@ -124,6 +125,20 @@ fn lines(play: &Play) -> Verdict {
     ran.must("the refusal on standard error", said.len() == 1 && has(said[0], &refused))
 }
 
+/// What one sandbox has put where the next one is to log: a link, a directory that has become one, a FIFO.
+fn planted(play: &Play) -> Verdict {
+    let outside = play.scene.dir.join("run");
+    let script = format!("ln -s '{0}/rc' link; ln -s '{0}' swapped; mkfifo fifo", outside.display());
+    play.write(&script)?.code_is(0)?;
+    for name in ["link", "swapped/rc", "fifo"] {
+        let log = play.scene.w().join(name).display().to_string();
+        let ran =
+            play.column.run(&play.scene, &job(play, &["--allow-domain", "localhost", "--network-log", &log], "echo started"))?;
+        ran.must("exit 1, and which file", ran.code == 1 && ran.out.is_empty() && ran.err.contains(name))?;
+    }
+    if outside.join("rc").exists() { fail("--network-log", "no file outside", "rc") } else { Ok(()) }
+}
+
 /// Codex's config.toml, and the flags over it.
 fn config(play: &Play) -> Verdict {
     let port = files(play.scene.out())?;
@@ -177,7 +192,9 @@ fn piped(play: &Play) -> Verdict {
 
 fn no_pattern(play: &Play) -> Verdict {
     let ran = play.column.run(&play.scene, &job(play, &["--allow-domain", "*"], "echo started"))?;
-    ran.must("exit 1, `*`", ran.code == 1 && ran.err.contains("`*` is no domain") && ran.out.is_empty())
+    let said: Vec<&str> = ran.err.lines().collect();
+    let once = matches!(said[..], [one] if one.starts_with("codexrun: error: `*` is no domain"));
+    ran.must("exit 1, and one sentence about `*`", ran.code == 1 && once && ran.out.is_empty())
 }
 
 fn ends(play: &Play, killed: bool) -> Verdict {

@@ -35,6 +35,9 @@ pub const CASES: &[Case] = &[
     case("a connection that waits holds up no other, and a signal ends it", On::Codexrun, |p| {
         all_ok(p, "workspace-write", &[], &["unix-patience {w}/full"])
     }),
+    case("SO_SNDTIMEO limits a connection that waits", On::Codexrun, |p| {
+        all_ok(p, "workspace-write", &[], &["unix-limited {w}/full"])
+    }),
     case("a descriptor that begins to wait in the middle of its connect(2) holds up no other", On::Codexrun, |p| {
         all_ok(p, "workspace-write", &[], &["unix-toggled {w}/full"])
     }),

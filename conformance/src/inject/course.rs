@@ -120,8 +120,19 @@ pub struct Trial {
 impl<'t> Ground<'t> {
     /// Prepares the files of a course; `end` says how its payload ends.
     pub fn new(turn: &'t Turn<'t>, course: Course, end: End) -> Result<Ground<'t>, No> {
-        let (socket, shut) = (Socket::new(turn)?, Socket::new(turn)?);
+        Ground::of(turn, course, end, everything(turn))
+    }
+
+    /// The same, with the container in this cgroup, and limited there.
+    pub fn in_cgroup(turn: &'t Turn<'t>, course: Course, path: &str) -> Result<Ground<'t>, No> {
         let mut config = everything(turn);
+        config["linux"]["cgroupsPath"] = json!(path);
+        config["linux"]["resources"] = json!({"pids": {"limit": 50}, "memory": {"limit": 67_108_864}});
+        Ground::of(turn, course, End::Payload, config)
+    }
+
+    fn of(turn: &'t Turn<'t>, course: Course, end: End, mut config: Value) -> Result<Ground<'t>, No> {
+        let (socket, shut) = (Socket::new(turn)?, Socket::new(turn)?);
         if course == Course::RunHere {
             here(&mut config);
         }
@@ -152,6 +163,16 @@ impl<'t> Ground<'t> {
         furnish(&bundle.join("rootfs"))?;
         turn.column.actor.own(&turn.dir)?;
         Ok(Ground { turn, course, bundle, id, socket, shut })
+    }
+
+    /// What is run on it.
+    pub fn course(&self) -> Course {
+        self.course
+    }
+
+    /// The file of codexrun.
+    pub fn program(&self) -> &Path {
+        &self.turn.column.runtime.path
     }
 
     /// Runs the course once.
@@ -287,6 +308,10 @@ impl<'t> Ground<'t> {
         }
         if known {
             return Ok(Some("delete: exit 0, and the container is still known".into()));
+        }
+        if self.turn.globals.get().contains(&"--systemd-cgroup") {
+            // The last word of a scope that is empty is systemd's.
+            patiently(|| crate::oci::cgroups(&self.turn.tag).is_empty());
         }
         let clean = crate::oci::nothing_left(self.turn, mounts).and_then(|()| self.untouched());
         match clean {

@@ -48,6 +48,8 @@ const REFUSABLE: &[i64] = &[
 /// Not in `libc` yet.
 const OPEN_TREE_ATTR: i64 = 467;
 
+const HOOKS: &str = "`start`, whose poststart hooks fail: a warning, where a bundle is older than 1.3.0";
+
 const FALLBACKS: &[(i64, &str)] = &[
     (libc::SYS_clone3, "clone(2) with the same flags; into a cgroup of version 2, which it cannot, the launch fails"),
     (libc::SYS_faccessat2, "execve(2) tells whether it may; who may not look at a place does nothing there"),
@@ -55,6 +57,8 @@ const FALLBACKS: &[(i64, &str)] = &[
     (libc::SYS_keyctl, "nobody has keyrings there; a filter around codexrun holds for what is inside, too"),
     (libc::SYS_landlock_create_ruleset, "a look at what there is; who asks for rules is refused"),
     (OPEN_TREE_ATTR, "open_tree(2), then mount_setattr(2) on the copy, before it is attached"),
+    (libc::SYS_memfd_create, HOOKS),
+    (libc::SYS_pidfd_open, HOOKS),
     (libc::SYS_openat2, "`exec`, which mounts nothing: the program is opened by openat(2) and compared with codexrun's own file"),
     (libc::SYS_rseq, "the C library's own"),
     (libc::SYS_setns, "the broker's, who ends: no connection is made for anybody"),

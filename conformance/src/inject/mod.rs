@@ -11,13 +11,14 @@ mod testimony;
 pub mod tracer;
 
 use crate::oci::{busybox, turn::Turn};
-use crate::report::{Verdict, fail, skip};
+use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::{Column, Kind};
 use crate::scene::Stage;
 use course::{Course, Ground};
 use judge::Judge;
 use nix::sys::signal::Signal;
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::str::FromStr;
 use tracer::{Blow, Call, End, Tracer};
@@ -100,22 +101,66 @@ fn one(stage: &Stage, column: &Column, course: Course, kind: Harm, part: Part) -
 
 fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
     let end = if kind == Harm::Signals { End::Term } else { End::Payload };
-    let path = &turn.column.runtime.path;
-    let (tracer, thorough) = (Tracer::new(path)?, Tracer::new(path)?.thorough());
-    let ground = Ground::new(turn, course, end)?;
-    let judge = Judge::new(course, ground.trial(&tracer, None, end)?)?;
+    let all = |_| part;
+    let tally = struck(&Ground::new(turn, course, end)?, kind, end, all)?;
+    eprintln!("inject: {}: {}: {tally}", turn.column.name(), row(course, kind));
+    tally.verdict(row(course, kind))
+}
+
+/// A few failures in a cgroup at `path`, of another course each day and of each other ones the next time; for where a launch takes seconds.
+pub fn a_few(turn: &Turn, path: &str) -> Verdict {
+    const COURSES: [Course; 3] = [Course::Create, Course::Start, Course::Delete];
+    const FEW: usize = 3;
+    let today = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as usize / 86400);
+    let course = COURSES[today % COURSES.len()];
+    let few = |all: usize| {
+        let of = all.div_ceil(FEW).max(1);
+        Part { nth: today / COURSES.len() % of, of }
+    };
+    let tally = struck(&Ground::in_cgroup(turn, course, path)?, Harm::Failures, End::Payload, few)?;
+    eprintln!("inject: {}: {}: {tally}", turn.column.name(), course.name());
+    tally.verdict(row(course, Harm::Failures))
+}
+
+/// What came of a course that was struck at again and again.
+struct Tally {
+    calls: usize,
+    all: usize,
+    tried: usize,
+    missed: usize,
+    faults: Vec<String>,
+}
+
+impl Tally {
+    fn verdict(self, row: String) -> Verdict {
+        if self.faults.is_empty() { Ok(()) } else { fail(row, "all or nothing, and nothing left", self.faults.join("\n")) }
+    }
+}
+
+/// As `scripts/robustness` reads it.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { calls, all, tried, missed, faults } = self;
+        write!(f, "{calls} calls, {tried} of {all} trials, {missed} went another way, {} faults", faults.len())
+    }
+}
+
+/// Strikes at a part of what there is to strike at, which `part` chooses by its size.
+fn struck(ground: &Ground, kind: Harm, end: End, part: impl Fn(usize) -> Part) -> Result<Tally, No> {
+    let (tracer, thorough) = (Tracer::new(ground.program())?, Tracer::new(ground.program())?.thorough());
+    let judge = Judge::new(ground.course(), ground.trial(&tracer, None, end)?)?;
     let all = blows(judge.calls(), kind);
-    let mine = all.iter().skip(part.nth).step_by(part.of);
-    let (mut tried, mut missed, mut faults) = (0, 0, Vec::new());
-    for (call, blow) in mine {
+    let part = part(all.len());
+    let mut tally = Tally { calls: judge.calls().len(), all: all.len(), tried: 0, missed: 0, faults: Vec::new() };
+    for (call, blow) in all.iter().skip(part.nth).step_by(part.of) {
         let trial = ground.trial(&tracer, Some((*call, *blow)), end)?;
-        tried += 1;
-        missed += usize::from(!trial.traced.struck);
+        tally.tried += 1;
+        tally.missed += usize::from(!trial.traced.struck);
         if let Some(what) = judge.fault(*call, *blow, &trial) {
             // Once is enough, also if it never comes again: what happened to a payload by chance has happened.
             let again = ground.trial(&thorough, Some((*call, *blow)), end)?;
             let comes = judge.fault(*call, *blow, &again).unwrap_or("nothing is wrong".into());
-            faults.push(format!(
+            tally.faults.push(format!(
                 "{}: {what}\n{}a second time, with all that happened: {comes}\n{}",
                 judge::blow(call, blow),
                 trial.traced.story,
@@ -123,15 +168,7 @@ fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
             ));
         }
     }
-    let column = turn.column.name();
-    eprintln!(
-        "inject: {column}: {}: {} calls, {tried} of {} trials, {missed} went another way, {} faults",
-        row(course, kind),
-        judge.calls().len(),
-        all.len(),
-        faults.len()
-    );
-    if faults.is_empty() { Ok(()) } else { fail(row(course, kind), "all or nothing, and nothing left", faults.join("\n")) }
+    Ok(tally)
 }
 
 fn blows(calls: &[Call], kind: Harm) -> Vec<(Call, Blow)> {

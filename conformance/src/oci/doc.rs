@@ -78,7 +78,7 @@ const NOTES: &str = "\
   on it (it deletes a task that was never started), and so codexrun does the same: `engine.delete-created`.
 - An unknown capability is to be logged as a warning. The case asks only that its name is said, by a warning or an error.
 - `process.user` is required; runc and crun take a missing one for root. The case forbids only that it is somebody else.
-- `hostID` and `containerID` of a mapping are required; all three runtimes take a missing one for 0.
+- `pids.limit` of 0 leaves the limit as it is. Since 1.3.0 it is a limit of none; podman and containerd mean by it that there is no limit.
 - A mount namespace by path gets the container's mounts and its root, for everybody in it ([architecture](architecture.md#namespaces-by-path)).
 - A container may be made in a cgroup that has processes of others in it: engines share one among the containers of a pod.
 

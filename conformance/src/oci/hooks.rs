@@ -39,7 +39,7 @@ pub const CASES: &[Must] = &[
         "runtime.hooks.poststart.failure-1.2",
         "the same, of a version before 1.3.0: the others and the container go on",
         Both,
-        |t| poststart_goes_on(t),
+        poststart_goes_on,
     ),
     must("runtime.hooks.poststop.failure", "a failed poststop hook: the others and `delete` go on", Both, poststop_fails),
     must("runtime.hooks.prestart.failure-cleans", "a failed prestart hook: destroyed, poststop hooks called", Both, |t| {
@@ -192,7 +192,7 @@ fn poststart_goes_on(turn: &Turn) -> Verdict {
     if mark != "first\nsecond\n" {
         return fail("poststart hooks of a config of 1.0.2", "both are called", mark);
     }
-    container.status("running")
+    container.is("running")
 }
 
 /// Steps 12 and 13 of the lifecycle: destroyed, and poststop hooks called.

@@ -175,7 +175,7 @@ fn named_in(dir: &Path, word: &str) -> Vec<String> {
 }
 
 /// The cgroups of a turn, in every hierarchy.
-fn cgroups(tag: &str) -> Vec<String> {
+pub fn cgroups(tag: &str) -> Vec<String> {
     let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     let below = hierarchies.flat_map(|h| named_in(&h.path(), tag));
     below.chain(named_in(Path::new("/sys/fs/cgroup"), tag)).collect()

@@ -112,7 +112,7 @@ fn kept(turn: &Turn) -> Verdict {
     ["CapBnd", "CapInh", "CapAmb", "CapPrm", "CapEff"].iter().try_for_each(|set| is(&text, set, "0000000000000400"))
 }
 
-/// The specification wants a warning, this project an error; what counts is that somebody says the name.
+/// The specification wants a warning; runc 1.1.5 gives one too.
 fn unknown(turn: &Turn) -> Verdict {
     let mut config = turn.sleeper();
     config["process"]["capabilities"]["bounding"] = json!(["CAP_CHOWN", "CAP_NO_SUCH"]);

@@ -4,7 +4,7 @@ use crate::Verb;
 use crate::outcome::{Fail, Outcome, word};
 use crate::syscall::{Arg, Ret, call};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
@@ -178,14 +178,23 @@ fn ask_tcp(name: &str) -> Result<Vec<u8>, Fail> {
     Ok(answer)
 }
 
-/// A request to the one address of an answer; what is said to it.
-fn by_name(answer: &[u8], port: &str) -> Outcome {
+/// The one address of an answer.
+fn answered(answer: &[u8]) -> Result<Ipv4Addr, Fail> {
     let (code, answers) = (answer.get(3).map(|flags| flags & 15), answer.get(7));
     if (code, answers) != (Some(0), Some(&1)) {
-        return word("no-address", format!("{code:?} {answers:?}"));
+        return Err(Fail::Word("no-address".into(), format!("{code:?} {answers:?}")));
     }
-    let address: [u8; 4] = answer[answer.len() - 4..].try_into().unwrap_or_default();
-    let mut stream = TcpStream::connect((std::net::Ipv4Addr::from(address), count(port)? as u16))?;
+    Ok(<[u8; 4]>::try_from(&answer[answer.len() - 4..]).unwrap_or_default().into())
+}
+
+/// What the resolver inside says.
+pub fn address_of(name: &str) -> Result<Ipv4Addr, Fail> {
+    answered(&ask_udp(name)?)
+}
+
+/// A request to the one address of an answer; what is said to it.
+fn by_name(answer: &[u8], port: &str) -> Outcome {
+    let mut stream = TcpStream::connect((answered(answer)?, count(port)? as u16))?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
     let mut said = String::new();
     stream.read_to_string(&mut said)?;
@@ -193,7 +202,7 @@ fn by_name(answer: &[u8], port: &str) -> Outcome {
 }
 
 /// The proxy that the environment names.
-fn proxy() -> Result<TcpStream, Fail> {
+pub fn proxy() -> Result<TcpStream, Fail> {
     let url = std::env::var("HTTP_PROXY").unwrap_or_default();
     Ok(TcpStream::connect(url.strip_prefix("http://").unwrap_or(&url))?)
 }

@@ -5,6 +5,7 @@ use crate::outcome::{Outcome, word};
 use crate::socket::{address, socket};
 use crate::syscall::{Arg, call};
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
@@ -26,6 +27,7 @@ pub const VERBS: &[Verb] = &[
     ("tcp-received", |a| tcp_received(a[0], a[1], a[2])),
     ("unix-patience", |a| patience(a[0])),
     ("unix-toggled", |a| toggled(a[0])),
+    ("unix-limited", |a| limited(a[0])),
     ("unix-waits", |a| waits(a[0], a[1])),
     ("unix-connect", |a| Ok(UnixStream::connect(a[0]).map(|_| String::new())?)),
     ("i386-connect", |a| i386_connect(a[0])),
@@ -290,6 +292,39 @@ fn full(path: &str) -> std::io::Result<(OwnedFd, UnixStream)> {
     call(libc::SYS_listen, [fd(), Arg::Int(0)]).map_err(errno)?;
     let queued = UnixStream::connect(path)?;
     Ok((socket, queued))
+}
+
+/// SO_SNDTIMEO is the time that connect(2) waits, by a Unix socket and by TCP, and its end has an errno of its own (socket(7)).
+fn limited(path: &str) -> Outcome {
+    let (_full, unix) = (full(path)?, UnixStream::from(socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)?));
+    unix.set_write_timeout(Some(LIMIT))?;
+    let unix = ended(unix.as_raw_fd(), &address(path));
+    std::fs::remove_file(path)?;
+    let listener = TcpListener::from(socket(libc::AF_INET, libc::SOCK_STREAM, 0)?);
+    call(libc::SYS_listen, [Arg::Int(listener.as_raw_fd().into()), Arg::Int(0)])?;
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
+    let queued =
+        std::iter::repeat_with(|| TcpStream::connect_timeout(&at, LIMIT)).take(8).take_while(Result::is_ok).collect::<Vec<_>>();
+    let tcp = TcpStream::from(socket(libc::AF_INET, libc::SOCK_STREAM, 0)?);
+    tcp.set_write_timeout(Some(LIMIT))?;
+    let name = [&(libc::AF_INET as u16).to_ne_bytes()[..], &at.port().to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat();
+    let tcp = ended(tcp.as_raw_fd(), &name);
+    drop(queued);
+    let right = |(errno, took): (Option<i32>, Duration), wanted| errno == Some(wanted) && (LIMIT..LIMIT * 10).contains(&took);
+    if right(unix, libc::EAGAIN) && right(tcp, libc::EINPROGRESS) {
+        Ok(String::new())
+    } else {
+        word("differs", format!("{unix:?} {tcp:?}"))
+    }
+}
+
+const LIMIT: Duration = Duration::from_millis(150);
+
+/// What connect(2) fails with, and when.
+fn ended(fd: i32, name: &[u8]) -> (Option<i32>, Duration) {
+    let began = Instant::now();
+    let made = call(libc::SYS_connect, [Arg::Int(fd.into()), Arg::In(name), Arg::Int(name.len() as i64)]);
+    (made.err(), began.elapsed())
 }
 
 /// A connection that never comes about.

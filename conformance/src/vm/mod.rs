@@ -8,6 +8,7 @@ mod device;
 pub mod doc;
 mod group;
 mod image;
+mod inject;
 pub mod inside;
 mod life;
 mod limits;
@@ -44,6 +45,7 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("cgroup v2: what a container sees of its own", view::CASES),
     ("cgroup v2: what cannot be had", refused::CASES),
     ("AppArmor", apparmor::CASES),
+    ("cgroup v2: calls that fail", inject::CASES),
 ];
 /// Those that are played when systemd runs, by root and by an ordinary user.
 pub const SYSTEMD: (&str, &[Must]) = ("systemd: the driver", systemd::CASES);

@@ -25,6 +25,7 @@ pub const CASES: &[Must] = &[
     must("systemd.refused", "a path, a slice or a unit that has no such form", Root, no_name),
     must("systemd.taken", "a unit that is there already", Root, taken),
     must("systemd.absent", "without a bus that answers: one sentence", Root, absent),
+    super::inject::SYSTEMD,
 ];
 
 /// Played by an ordinary user, who has a systemd and a cgroup of its own; see [`super::inside`].
@@ -36,6 +37,8 @@ pub const USER_CASES: &[Must] = &[
     must("user.delegated", "in a cgroup that was delegated limits hold without systemd", Both, delegated),
     must("user.not-delegated", "elsewhere a limit is refused by name, with a hint", Both, not_delegated),
     must("user.not-delegated.nothing", "without limits a container runs there", Both, nothing_limited),
+    super::inject::USERS_SYSTEMD,
+    super::inject::DELEGATED,
 ];
 
 /// The cgroup that `systemd.sh` gives to an ordinary user, with memory and pids; the user's cases are played in one below it.
@@ -261,7 +264,7 @@ fn absent(t: &Turn) -> Verdict {
 }
 
 /// The user's runtime directory, which a turn has its own of.
-fn session(t: &Turn) -> Verdict {
+pub fn session(t: &Turn) -> Verdict {
     Ok(std::os::unix::fs::symlink("/run/user/1001/systemd", t.dir.join("run/systemd"))?)
 }
 

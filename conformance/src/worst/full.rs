@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     ("a pid file", pid_file),
     ("a bundle", bundle),
     ("a workspace without room for a placeholder", workspace),
+    ("a workspace without room, where the keeper is waited for", awaited),
     ("standard error", standard_error),
 ];
 
@@ -143,6 +144,28 @@ fn workspace(place: &Place) -> Verdict {
         small.is_empty(&format!("{} ({limit})", ran.line))?;
     }
     Ok(())
+}
+
+/// The same where the child waits for the keeper and codexrun for the child: with the hooks of a bridge, and where it is recorded.
+fn awaited(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    let small = Small::mount(place, &turn.dir.join("small"), "nr_inodes=1")?;
+    let cwd = small.at.display().to_string();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let proxied = ["--managed-network", "{}", "--env", "HTTP_PROXY=http://127.0.0.1:9"];
+    for words in [&["--publish", &port][..], &["--allow-host-port", &port], &["--allow-domain", "localhost"], &proxied] {
+        let sandbox = ["sandbox", "--policy", "workspace-write", "--cwd", &cwd];
+        refused(&turn.call(&[&sandbox[..], words, &["--", "/bin/true"]].concat())?)?;
+    }
+    let bundle = turn.dir.join("full").display().to_string();
+    turn.succeeds(&["spec", "--from-policy", "workspace-write", "--cwd", &cwd, "--bundle", &bundle, "--", "/bin/true"])?;
+    for words in [&["create"][..], &["run"], &["run", "--detach"]] {
+        let id = turn.fresh();
+        refused(&turn.call(&[words, &["--bundle", &bundle, &id]].concat())?)?;
+        turn.unknown(&id)?;
+    }
+    crate::launch::orphans_end(crate::launch::GRACE);
+    small.is_empty("sandbox, create, run")
 }
 
 /// What cannot be told stops nothing: a warning, and what a sandbox without namespaces gives up.

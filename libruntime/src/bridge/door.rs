@@ -11,10 +11,16 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const DIR: &str = "/dev/shm";
+/// With what the name begins.
+const NAME: &str = "codexrun-bridge-";
+/// A door that nobody answers at may be one that is just being made.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// What a hook needs of the OCI state (runtime.md, "State").
 #[derive(Deserialize)]
@@ -37,7 +43,7 @@ impl State {
 
     fn door(&self) -> PathBuf {
         let hash = Sha256::digest(format!("{}\0{}", self.id, self.bundle));
-        let name = hash.iter().take(8).fold(String::from("codexrun-bridge-"), |mut name, byte| {
+        let name = hash.iter().take(8).fold(String::from(NAME), |mut name, byte| {
             let _ = write!(name, "{byte:02x}"); // writing to a String cannot fail
             name
         });
@@ -62,6 +68,7 @@ pub(super) fn knock(state: &State) -> Result<UnixStream> {
 
 impl Door {
     pub fn open(state: &State) -> Result<Door> {
+        sweep();
         let path = state.door();
         let old = process::umask(0o177);
         let listener = match UnixListener::bind(&path) {
@@ -96,6 +103,25 @@ impl Door {
             }
         }
     }
+}
+
+/// Removes what bridges have left that were killed before their container came; with an id that is new each time nobody takes them over.
+fn sweep() {
+    for door in fs::read_dir(DIR).into_iter().flatten().flatten() {
+        if door.file_name().as_encoded_bytes().starts_with(NAME.as_bytes())
+            && door.metadata().is_ok_and(|of| old(&of))
+            && stale(&door.path())
+        {
+            // Whoever else makes doors sweeps too.
+            let _ = fs::remove_file(door.path());
+        }
+    }
+}
+
+/// Whether it is one of our own, and not just made. Another user's may keep us waiting.
+fn old(door: &fs::Metadata) -> bool {
+    let age = door.modified().ok().and_then(|made| made.elapsed().ok());
+    door.file_type().is_socket() && door.uid() == nix::unistd::geteuid().as_raw() && age.is_some_and(|age| age > YOUNG)
 }
 
 /// A name whose bridge was killed.
@@ -149,6 +175,20 @@ mod tests {
         let (over, _) = file::pipe().unwrap();
         assert!(door.guest(over.as_fd(), 0).unwrap().is_none());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_was_left_behind_is_swept_when_it_is_old() {
+        let path = |name: &str| PathBuf::from(DIR).join(format!("{NAME}sweep-test-{name}-{}", std::process::id()));
+        let (left, young, live) = (path("left"), path("young"), path("live"));
+        let _living = UnixListener::bind(&live).unwrap();
+        drop((UnixListener::bind(&left).unwrap(), UnixListener::bind(&young).unwrap()));
+        for door in [&left, &live] {
+            assert!(std::process::Command::new("touch").args(["-d", "2 minutes ago"]).arg(door).status().unwrap().success());
+        }
+        sweep();
+        assert_eq!([&left, &young, &live].map(|door| door.exists()), [false, true, true]);
+        [young, live].iter().for_each(|door| fs::remove_file(door).unwrap());
     }
 
     #[test]

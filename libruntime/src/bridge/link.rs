@@ -123,6 +123,15 @@ impl Link {
         Ok(link)
     }
 
+    /// Another end is dialed in place of one where nobody listens.
+    pub fn redial(&mut self, dialed: TcpStream, epoll: &Epoll) -> Result<bool> {
+        reset_on_close(dialed.as_fd(), true)?;
+        let _ = dialed.set_nodelay(true);
+        // The first is closed by this, and so watched no more (epoll(7)).
+        (self.ends[1], self.watched[1]) = (dialed, 0);
+        self.watch(epoll).map(|()| true)
+    }
+
     /// What to do when an end is ready; `Ok(false)` when both directions have ended.
     pub fn ready(&mut self, end: usize, events: Events, pool: &mut Pool, epoll: &Epoll) -> Result<bool> {
         match &mut self.phase {
@@ -292,6 +301,53 @@ mod tests {
         link.settle(&mut pool);
         drop(link);
         assert_eq!(listener.join().unwrap().unwrap().len(), words.len());
+    }
+
+    /// Bytes that this thread has read and written by its memory (proc_pid_io(5), rchar and wchar), but for the question itself.
+    fn copied() -> u64 {
+        let text = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+        let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap();
+        of("rchar:") + of("wchar:")
+    }
+
+    #[test]
+    fn bytes_go_past_our_memory() {
+        let ([accepted, mut client], [dialed, server]) = (pair(), pair());
+        let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
+        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        client.write_all(&[7; 60_000]).unwrap();
+        drop(client);
+        let before = copied();
+        link.settle(&mut pool);
+        let moved = copied() - before;
+        drop(link);
+        let said = std::io::Read::bytes(server).count();
+        assert!(said == 60_000 && moved < 10_000, "{said} arrived, {moved} were copied");
+    }
+
+    #[test]
+    fn a_link_whose_first_address_refuses_goes_on_by_the_second() {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let somebody = TcpListener::bind("[::1]:0").unwrap();
+        let dial = |to: &std::net::SocketAddr| {
+            let socket = crate::sys::socket::tcp(to).unwrap();
+            crate::sys::socket::connect(socket.as_fd(), to).unwrap();
+            TcpStream::from(socket)
+        };
+        let ([accepted, mut client], epoll, mut pool) = (pair(), Epoll::new().unwrap(), Pool::default());
+        let mut link = Link::new(0, accepted, dial(&nobody), Greeting::default(), &epoll).unwrap();
+        let mut ready = |link: &mut Link| {
+            let (token, events) = epoll.wait(&mut Batch::of(1)).unwrap()[0];
+            link.ready(token as usize, events, &mut pool, &epoll)
+        };
+        assert_eq!(ready(&mut link), Err(Errno::ECONNREFUSED));
+        assert_eq!(link.redial(dial(&somebody.local_addr().unwrap()), &epoll), Ok(true));
+        assert_eq!(ready(&mut link), Ok(true), "connected");
+        client.write_all(b"x").unwrap();
+        assert_eq!(ready(&mut link), Ok(true), "passed on");
+        let mut got = [0];
+        somebody.accept().unwrap().0.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"x");
     }
 
     #[test]

@@ -35,19 +35,30 @@ pub fn open(state: &str, routes: &[Route]) -> Result<()> {
     let container =
         pidfd::pidfd_open(nix::unistd::Pid::from_raw(state.pid)).map_err(|e| failed("find the container's process", e))?;
     let outside = listen_on(routes, Side::Outside)?;
-    let door = Door::open(&state)?;
+    let (hears, says) = UnixStream::pair().map_err(|e| Error::new("cannot make a socket").cause(e))?;
     match process::clone(0).map_err(|e| failed("fork", e))? {
-        Cloned::Child => Bridge { routes, container, init: state.pid, outside, door }.live(),
-        Cloned::Parent(..) => Ok(()),
+        Cloned::Child => {
+            drop(hears);
+            Bridge { routes, container, init: state.pid, outside }.live(&state, says)
+        }
+        Cloned::Parent(..) => {
+            drop(says);
+            hear(hears)
+        }
     }
 }
 
 /// The `createContainer` hook: on return the ports inside are served.
 pub fn hand_over(state: &str) -> Result<()> {
-    let mut bridge = door::knock(&State::read(state)?)?;
+    let bridge = door::knock(&State::read(state)?)?;
     let [user, net] = namespace::own().map_err(|e| failed("open the container's namespaces", e))?;
     let sent = file::send_fd(bridge.as_fd(), user.as_fd(), 0).and_then(|()| file::send_fd(bridge.as_fd(), net.as_fd(), 0));
     sent.map_err(|e| failed("hand over the container's namespaces", e))?;
+    hear(bridge)
+}
+
+/// What the bridge says to a hook.
+fn hear(mut bridge: UnixStream) -> Result<()> {
     let mut answer = String::new();
     bridge.read_to_string(&mut answer).map_err(|e| Error::new("the bridge gives no answer").cause(e))?;
     match answer.as_str() {
@@ -55,6 +66,13 @@ pub fn hand_over(state: &str) -> Result<()> {
         "" => Err(Error::new("the bridge has ended")),
         why => Err(Error::new(why)),
     }
+}
+
+/// Says to a hook that it may go on, or why not.
+fn say<T>(mut hook: UnixStream, done: Result<T>) -> Result<T> {
+    let word = done.as_ref().map_or_else(Error::to_string, |_| READY.to_string());
+    let said = hook.write_all(word.as_bytes()).map_err(|e| Error::new("nobody waits for the bridge").cause(e));
+    done.and_then(|done| said.map(|()| done))
 }
 
 /// The bridge's word that it serves; anything else is why not.
@@ -68,27 +86,27 @@ struct Bridge<'a> {
     container: OwnedFd,
     init: i32,
     outside: Vec<Listener>,
-    door: Door,
 }
 
 impl Bridge<'_> {
-    fn live(self) -> ! {
-        let lived = alone().map_err(|e| failed("leave the caller", e)).and_then(|()| self.serve());
+    fn live(self, state: &State, hook: UnixStream) -> ! {
+        // Only who is out of reach of whatever ends the runtime makes a door: the hook may be killed, and this one sees the container's end.
+        let door = alone().map_err(|e| failed("leave the caller", e)).and_then(|()| Door::open(state));
+        let lived = match door {
+            Ok(door) => {
+                // Who has been killed needs no answer, and the container ends for it.
+                let _ = say(hook, Ok(()));
+                self.serve(door)
+            }
+            failed => say(hook, failed.map(drop)),
+        };
         process::exit(lived.is_err().into())
     }
 
-    fn serve(self) -> Result<()> {
-        let Some(mut guest) = self.door.guest(self.container.as_fd(), self.init)? else { return Ok(()) };
-        let relay = match welcome(&guest, self.routes, self.outside, self.container) {
-            Ok(relay) => relay,
-            Err(e) => {
-                // The hook says it; who has gone meanwhile needs no answer.
-                let _ = guest.write_all(e.to_string().as_bytes());
-                return Err(e);
-            }
-        };
-        guest.write_all(READY.as_bytes()).map_err(|e| Error::new("nobody waits for the bridge").cause(e))?;
-        drop(guest);
+    fn serve(self, door: Door) -> Result<()> {
+        let Some(guest) = door.guest(self.container.as_fd(), self.init)? else { return Ok(()) };
+        let welcomed = welcome(&guest, self.routes, self.outside, self.container);
+        let relay = say(guest, welcomed)?;
         relay.run().map_err(|e| failed("wait for connections", e))
     }
 }

@@ -37,7 +37,8 @@ pub(super) struct Relay {
     namespaces: Namespaces,
     listeners: Vec<Listener>,
     resolver: Option<Resolver>,
-    links: BTreeMap<u64, Link>,
+    /// With each where else its other end may be.
+    links: BTreeMap<u64, (Link, Option<(Side, SocketAddr)>)>,
     next: u64,
     pool: Pool,
     /// No descriptor was left for a connection: nobody is accepted until one ends.
@@ -73,7 +74,7 @@ impl Relay {
             for (token, events) in self.epoll.wait(&mut batch)? {
                 match token {
                     CONTAINER => {
-                        self.links.values_mut().for_each(|link| link.settle(&mut self.pool));
+                        self.links.values_mut().for_each(|(link, _)| link.settle(&mut self.pool));
                         return Ok(());
                     }
                     LISTENERS.. => self.accept((token - LISTENERS) as usize)?,
@@ -86,8 +87,14 @@ impl Relay {
 
     /// A link that fails is dropped; who was connected finds that out by the reset.
     fn pass(&mut self, id: u64, end: usize, events: Events) -> Result<()> {
-        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        if !link.ready(end, events, &mut self.pool, &self.epoll).unwrap_or(false) {
+        let Some((link, second)) = self.links.get_mut(&id) else { return Ok(()) };
+        let mut goes_on = link.ready(end, events, &mut self.pool, &self.epoll);
+        if goes_on == Err(Errno::ECONNREFUSED)
+            && let Some(second) = second.take()
+        {
+            goes_on = dial(&self.namespaces, second).and_then(|dialed| link.redial(dialed, &self.epoll));
+        }
+        if !goes_on.unwrap_or(false) {
             self.links.remove(&id);
             if std::mem::take(&mut self.full) {
                 self.watch_listeners(IN)?;
@@ -118,7 +125,7 @@ impl Relay {
             (To::Resolver, None) => Ok(()),
             (To::Route(route), _) => {
                 let link = self.link(accepted, from, route)?;
-                self.links.insert(self.next, link);
+                self.links.insert(self.next, (link, route.second().map(|second| (route.side, second))));
                 self.next += 1;
                 Ok(())
             }
@@ -137,10 +144,7 @@ impl Relay {
         // Also when nobody can be dialed.
         socket::reset_on_close(accepted.as_fd(), true)?;
         let greeting = self.greeting(&accepted, from, route)?;
-        let dialed = match route.side {
-            Side::Inside => dial(route.dial)?,
-            Side::Outside => self.namespaces.dial(route.dial)?,
-        };
+        let dialed = dial(&self.namespaces, (route.side, route.dial))?;
         Link::new(self.next, accepted, dialed, greeting, &self.epoll)
     }
 
@@ -155,8 +159,11 @@ impl Relay {
     }
 }
 
-/// Here, outside.
-fn dial(to: SocketAddr) -> Result<TcpStream> {
+/// From the side that was listened on to the other one.
+fn dial(namespaces: &Namespaces, (from, to): (Side, SocketAddr)) -> Result<TcpStream> {
+    if from == Side::Outside {
+        return namespaces.dial(to);
+    }
     let socket = socket::tcp(&to)?;
     socket::connect(socket.as_fd(), &to)?;
     Ok(TcpStream::from(socket))

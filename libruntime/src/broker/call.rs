@@ -60,10 +60,20 @@ impl Office {
         }
         let connect = || socket::connect_as_written(socket.as_fd(), &target.address);
         match for_a_moment(connect) {
-            Err(Errno::EINTR) => self.patiently(call, 0, |_| connect().map(|()| 0), Ok),
+            Err(Errno::EINTR) => {
+                let family = socket::domain(socket.as_fd())?;
+                let over = if family == libc::AF_UNIX { Errno::EAGAIN } else { Errno::EINPROGRESS };
+                let limit = patience::Limit::of(socket.as_fd(), over)?;
+                self.patiently(call, 0, &limit, |_| begun(connect()).map(|()| 0), Ok)
+            }
             connected => connected.map(|()| Answer::Done(0)),
         }
     }
+}
+
+/// A connection of TCP that we have begun ourselves, and whose time (SO_SNDTIMEO) is over, says EALREADY to who goes on waiting for it.
+fn begun(connected: Result<()>) -> Result<()> {
+    connected.map_err(|errno| if errno == Errno::EALREADY { Errno::EINPROGRESS } else { errno })
 }
 
 impl Call<'_> {
@@ -138,5 +148,50 @@ impl Drop for Duplicate {
     fn drop(&mut self) {
         // EINTR: it is closed all the same.
         let _ = for_a_moment(|| file::close_copy(self.0.as_fd()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::{self, Cloned};
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::time::{Duration, Instant};
+
+    /// A connection whose close(2) waits for ten seconds for what nobody reads.
+    fn lingering(to: &TcpListener) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(to.local_addr()?)?;
+        stream.set_nonblocking(true)?;
+        while stream.write(&[0; 65536]).is_ok() {}
+        stream.set_nonblocking(false)?;
+        Ok(socket::linger(stream.as_fd(), true, 10).map(|()| stream)?)
+    }
+
+    fn closed_in(to: &TcpListener) -> Result<Duration> {
+        let stream = lingering(to).map_err(super::super::errno)?;
+        let me = pidfd_open(nix::unistd::Pid::this())?;
+        let duplicate = Duplicate::of(me.as_fd(), stream.as_raw_fd())?;
+        drop(stream);
+        let began = Instant::now();
+        drop(duplicate);
+        Ok(began.elapsed())
+    }
+
+    /// In a process of its own, as the signal that ends the wait is one of the process's.
+    #[test]
+    fn the_last_descriptor_of_a_socket_that_lingers_is_closed_in_a_moment() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        match process::clone(0).unwrap() {
+            Cloned::Child => process::exit(match closed_in(&listener) {
+                Ok(took) => i32::from(took > Duration::from_secs(2)),
+                Err(_) => 2,
+            }),
+            Cloned::Parent(child, _) => {
+                let ended = process::wait(child, 0).unwrap().map(|(_, how)| how);
+                assert_eq!(ended, Some(process::Ended::Exited(0)), "1: it waited, 2: it could not be tried");
+            }
+        }
     }
 }

@@ -6,9 +6,10 @@ use super::{Office, errno};
 use crate::proc_status::ProcStatus;
 use crate::sys::notify;
 use crate::sys::process::{self, Cloned, Ended, Pid};
-use crate::sys::{Errno, Result, signal};
-use std::os::fd::{AsFd, OwnedFd};
+use crate::sys::{Errno, Result, signal, socket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 /// Milliseconds between two looks at the caller, at least.
 const LOOK: u32 = 20;
@@ -28,6 +29,29 @@ pub(super) struct Waiter {
     bytes: usize,
 }
 
+/// How long the caller's socket lets a call wait, and what the call says when that is over.
+pub(super) struct Limit {
+    until: Option<Instant>,
+    says: Errno,
+}
+
+impl Limit {
+    /// SO_SNDTIMEO, from now on.
+    pub fn of(socket: BorrowedFd, says: Errno) -> Result<Limit> {
+        let until = socket::send_timeout(socket)?.and_then(|limit| Instant::now().checked_add(limit));
+        Ok(Limit { until, says })
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// A call with a limit is not made again after a handler (signal(7)).
+    fn interrupted(&self) -> i32 {
+        if self.until.is_some() { Errno::EINTR as i32 } else { ERESTARTSYS }
+    }
+}
+
 impl Office {
     /// Does `work` in the background until it no longer says EINTR; of what it does by and by it counts how much is done. `finish` makes of
     /// that what the call returns. `bytes` are held meanwhile. The sandbox's threads are limited by its cgroup, the processes that wait for them are not in it.
@@ -35,6 +59,7 @@ impl Office {
         &self,
         call: &Call,
         bytes: usize,
+        limit: &Limit,
         work: impl FnMut(&mut i64) -> Result<i64>,
         finish: impl FnOnce(i64) -> Result<i64>,
     ) -> Result<Answer> {
@@ -45,7 +70,7 @@ impl Office {
         }
         match process::clone(0)? {
             Cloned::Child => {
-                let with = match wait(call, LOOK.max(waiting as u32), work) {
+                let with = match wait(call, LOOK.max(waiting as u32), limit, work) {
                     Ok(None) => process::exit(0),
                     Ok(Some(Ok(done))) => finish(done).map_err(|errno| errno as i32),
                     Ok(Some(Err(number))) => Err(number),
@@ -79,16 +104,22 @@ impl Office {
 }
 
 /// `None`: the caller is gone. The more wait, the less often each looks.
-fn wait(call: &Call, look: u32, mut work: impl FnMut(&mut i64) -> Result<i64>) -> Result<Option<std::result::Result<i64, i32>>> {
+fn wait(
+    call: &Call,
+    look: u32,
+    limit: &Limit,
+    mut work: impl FnMut(&mut i64) -> Result<i64>,
+) -> Result<Option<std::result::Result<i64, i32>>> {
     process::set_death_signal(libc::SIGKILL)?;
     signal::interrupt_every(look)?;
     let mut done = 0;
     loop {
         match work(&mut done) {
             Err(Errno::EINTR) if !call.still_waits()? => return Ok(None),
-            Err(Errno::EINTR) if !Status::of(call.asked.thread)?.is_interrupted() => {}
+            Err(Errno::EINTR) if !limit.is_over() && !Status::of(call.asked.thread)?.is_interrupted() => {}
             Err(_) if done > 0 => return Ok(Some(Ok(done))),
-            Err(Errno::EINTR) => return Ok(Some(Err(ERESTARTSYS))),
+            Err(Errno::EINTR) if limit.is_over() => return Ok(Some(Err(limit.says as i32))),
+            Err(Errno::EINTR) => return Ok(Some(Err(limit.interrupted()))),
             other => return Ok(Some(other.map_err(|errno| errno as i32))),
         }
     }

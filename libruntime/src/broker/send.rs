@@ -4,6 +4,7 @@
 use super::Office;
 use super::call::{Answer, Call, Duplicate, owner};
 use super::message::{Message, Sender};
+use super::patience::Limit;
 use super::target::Target;
 use super::whose::messages;
 use crate::sys::notify::write_memory;
@@ -135,6 +136,7 @@ impl Office {
                 }
             }
         };
-        self.patiently(call, message.data.len() + message.control.len(), rest, finish)
+        let limit = Limit::of(line.socket.as_fd(), Errno::EAGAIN)?;
+        self.patiently(call, message.data.len() + message.control.len(), &limit, rest, finish)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::locate::{self, Step};
 use super::read::{deserialize, malformed, respelt, rootfs, text};
-use super::{Bundle, CONFIG, Rootfs};
+use super::{Bundle, CONFIG, Rootfs, capability};
 use crate::Error;
 use oci_spec::runtime::Spec;
 use std::ops::Range;
@@ -57,7 +57,9 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => {
-                faults.extend(super::number::missing(file, &text, &spec));
+                // Of an object that was put there itself that says nothing.
+                let theirs = |fault: &Fault| !paths.iter().any(|path| fault.path.starts_with(&format!("{path}.")));
+                faults.extend(super::required::missing(file, &text, &spec).into_iter().filter(theirs));
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
@@ -66,7 +68,7 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
         let (error, steps) = malformed(file, &wrong, &text, more);
         let path = locate::written(&steps);
         // What was put there has not got the form yet, and is no fault of the file.
-        if !paths.contains(&path) {
+        if !paths.contains(&path) && !capability::is_unknown(&error.what) {
             faults.push(Fault { path: path.clone(), error });
         }
         let (span, new) = repair(&text, &wrong.to_string(), &steps)?;
@@ -92,7 +94,7 @@ fn repair(text: &[u8], said: &str, steps: &[Step]) -> Option<(Range<usize>, Stri
         let comma = if empty { "" } else { "," };
         return Some((span.start + 1..span.start + 1, format!("\"{field}\":\"\"{comma}")));
     }
-    if said.starts_with("no variant for ") {
+    if capability::is_unknown(said) {
         // Of a set of capabilities, which is read as a whole before its members are.
         let set = &steps[..steps.len() - usize::from(matches!(steps.last(), Some(Step::Index(_))))];
         return Some((self::span(text, set)?, "[]".to_owned()));
@@ -115,7 +117,7 @@ fn missing(said: &str) -> Option<&str> {
 }
 
 /// The bytes of the value at the end of these steps, of a text that is JSON.
-fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
+pub(super) fn span(text: &[u8], steps: &[Step]) -> Option<Range<usize>> {
     let mut at = blank(text, 0);
     for step in steps {
         at = blank(text, at + 1);
@@ -256,19 +258,24 @@ mod tests {
     fn an_unknown_capability_hides_no_other_reason() {
         let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["x"],"capabilities":{"bounding":["CAP_CHOWN","CAP_X"],"effective":["CAP_Z"]}}"#;
         let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":7,"process":{process}}}"#));
-        for place in ["process.capabilities.bounding", "process.capabilities.effective", "hostname: "] {
-            assert!(said.iter().any(|line| line.contains(place)), "{place}: {said:#?}");
-        }
+        let says = |word: &str| said.iter().any(|line| line.contains(word));
+        assert!(says("hostname: ") && !says("capabilities"), "{said:#?}");
     }
 
     #[test]
     fn numbers_that_are_missing_are_all_named_beside_other_faults() {
-        let devices = r#"[{"type":"c","path":"/a"},{"type":"p","path":"/b"},{"type":"b","path":"/c","major":8}]"#;
+        let devices = r#"[{"type":"c","path":"/a"},{"type":"p","path":"/b"},{"type":"b","path":"/c","major":8},"x"]"#;
         let said = faults(&format!(r#"{{"ociVersion":"1.3.0","hostname":7,"linux":{{"devices":{devices}}}}}"#));
-        for place in ["hostname: ", "linux.devices[0].major: ", "linux.devices[0].minor: ", "linux.devices[2].minor: "] {
+        for place in [
+            "hostname: ",
+            "linux.devices[0].major: ",
+            "linux.devices[0].minor: ",
+            "linux.devices[2].minor: ",
+            "linux.devices[3]: ",
+        ] {
             assert!(said.iter().any(|line| line.contains(place)), "{place}: {said:#?}");
         }
-        assert_eq!(said.len(), 5, "{said:#?}");
+        assert_eq!(said.len(), 6, "{said:#?}");
     }
 
     #[test]

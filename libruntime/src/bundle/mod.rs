@@ -1,9 +1,10 @@
 //! A bundle: a spec and the root file system it names, in memory or on disk.
 
+pub mod capability;
 mod locate;
 mod mend;
-mod number;
 mod read;
+mod required;
 mod write;
 
 pub use mend::{Fault, Mended};

@@ -1,6 +1,6 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
-use super::{Bundle, CONFIG, Rootfs, locate};
+use super::{Bundle, CONFIG, Rootfs, capability, locate};
 use crate::text::LIMIT;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
@@ -51,13 +51,30 @@ fn cause(e: &std::io::Error) -> String {
 
 /// The spec, and the fields that it does not know.
 fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
-    let mut unknown = Vec::new();
     let text = &*respelt(text);
-    let spec = deserialize(text, |path| unknown.push(path.to_string())).map_err(|e| malformed(file, &e, text, 0).0)?;
-    match super::number::missing(file, text, &spec).into_iter().next() {
+    let (spec, unknown) =
+        known(text).or_else(|e| without_unknown_capabilities(file, text).ok_or_else(|| malformed(file, &e, text, 0).0))?;
+    match super::required::missing(file, text, &spec).into_iter().next() {
         Some(fault) => Err(fault.error),
         None => Ok((spec, unknown)),
     }
+}
+
+fn known(text: &[u8]) -> serde_json::Result<(Spec, Vec<String>)> {
+    let mut unknown = Vec::new();
+    let spec = deserialize(text, |path| unknown.push(path.to_string()))?;
+    Ok((spec, unknown))
+}
+
+/// `None` where it is not they that keep the text from being read, or not they alone.
+fn without_unknown_capabilities(file: &Path, text: &[u8]) -> Option<(Spec, Vec<String>)> {
+    let mut json: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let left_out = capability::leave_out_unknown(json.get_mut("process")?);
+    let read = known(json.to_string().as_bytes()).ok()?;
+    for (set, name) in left_out {
+        capability::unknown(&name).at(format!("{}: process.capabilities.{set}", file.display())).warn();
+    }
+    Some(read)
 }
 
 /// The one place where a spec is read: each other kind of deserializer would be another copy of every type's code in memory.
@@ -89,10 +106,27 @@ pub(super) fn respelt(text: &[u8]) -> Cow<'_, [u8]> {
             json = json.replace(right, theirs).into();
         }
     }
-    match json {
-        Cow::Borrowed(_) => text.into(),
-        Cow::Owned(json) => json.into_bytes().into(),
+    let text = match json {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(json) => Cow::Owned(json.into_bytes()),
+    };
+    without_empty_lists(text)
+}
+
+/// `process.execCPUAffinity` has a list that is omitted or empty (config.md); `oci_spec` knows the first only.
+fn without_empty_lists(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let there = std::str::from_utf8(&text).is_ok_and(|text| text.contains("\"execCPUAffinity\""));
+    if !there || serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err() {
+        return text;
     }
+    let mut text = text.into_owned();
+    for list in ["initial", "final"] {
+        let steps = ["process", "execCPUAffinity", list].map(|name| locate::Step::Key(name.to_owned()));
+        if let Some(span) = super::mend::span(&text, &steps).filter(|span| &text[span.clone()] == b"\"\"") {
+            text.splice(span, *b"null");
+        }
+    }
+    text.into()
 }
 
 /// The reason, and the way to the value that it is about. The text has so many bytes more in that line than the file.
@@ -190,6 +224,45 @@ mod tests {
         for numbered in [r#""type":"p""#, r#""type":"c","major":8,"minor":0"#] {
             assert!(with(numbered).contains("root: missing"), "{numbered}");
         }
+    }
+
+    #[test]
+    fn what_is_required_and_left_out_is_refused_by_its_place() {
+        let linux = |what: &str| format!(r#""linux":{{{what}}}"#);
+        let resources = |what: &str| linux(&format!(r#""resources":{{{what}}}"#));
+        let process = |what: &str| format!(r#""process":{{"user":{{"uid":0,"gid":0}},"cwd":"/",{what}}}"#);
+        for (place, what) in [
+            ("process.consoleSize.width", process(r#""consoleSize":{"height":3}"#)),
+            ("process.ioPriority.class", process(r#""ioPriority":{"priority":1}"#)),
+            ("process.rlimits[0].hard", process(r#""rlimits":[{"type":"RLIMIT_CORE","soft":0}]"#)),
+            ("linux.uidMappings[0].hostID", linux(r#""uidMappings":[{"containerID":0,"size":1}]"#)),
+            ("linux.resources.devices[1].allow", resources(r#""devices":[{"allow":false},{"access":"rwm"}]"#)),
+            ("linux.resources.hugepageLimits[0].limit", resources(r#""hugepageLimits":[{"pageSize":"2MB"}]"#)),
+            (
+                "linux.resources.blockIO.throttleReadBpsDevice[0].rate",
+                resources(r#""blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0}]}"#),
+            ),
+        ] {
+            let said = refusal(&format!(r#"{{"ociVersion":"1.3.0",{what}}}"#));
+            assert!(said.starts_with(&format!("DIR/config.json: {place}: missing")), "{said}");
+        }
+        let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
+        assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
+    }
+
+    #[test]
+    fn an_empty_list_of_cpus_is_none() {
+        let affinity = |list: &str| {
+            let json = format!(
+                r#"{{"ociVersion":"1.3.0","process":{{"user":{{"uid":0,"gid":0}},"cwd":"/","execCPUAffinity":{list}}}}}"#
+            );
+            let spec = deserialize(&respelt(json.as_bytes()), |_| {})?;
+            let affinity = spec.process().as_ref().and_then(|p| p.exec_cpu_affinity().clone()).unwrap();
+            Ok::<_, serde_json::Error>((affinity.initial().clone(), affinity.cpu_affinity_final().clone()))
+        };
+        assert_eq!(affinity(r#"{"initial" : "", "final":""}"#).unwrap(), (None, None));
+        assert_eq!(affinity(r#"{"initial": "0-1", "final":""}"#).unwrap(), (Some("0-1".into()), None));
+        assert!(affinity(r#"{"initial": "x"}"#).is_err());
     }
 
     #[test]

@@ -3,25 +3,28 @@
 use super::{Answer, Facts, Namespace, Verdict};
 use crate::bpf::{Calls, answer, permits};
 use crate::bridge::{Route, Side};
+use crate::error::plain;
 use std::fmt;
+
+/// Names are others': what is told is one line.
+fn tell(f: &mut fmt::Formatter<'_>, line: fmt::Arguments) -> fmt::Result {
+    writeln!(f, "{}", plain(&line.to_string()))
+}
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let may: Vec<&str> =
             self.rights().iter().filter(|(_, verdict)| **verdict == Verdict::Yes).map(|(name, _)| *name).collect();
         let may = if may.is_empty() { "nothing".to_owned() } else { may.join(", ") };
-        writeln!(f, "{}: {}: {may}", self.path.display(), self.kind)?;
+        tell(f, format_args!("{}: {}: {may}", self.path.display(), self.kind))?;
         if self.at != self.path {
-            writeln!(f, "  leads to {}", self.at.display())?;
+            tell(f, format_args!("  leads to {}", self.at.display()))?;
         }
         if let Some(mount) = &self.mount {
-            write!(f, "  {} at {}", mount.origin, mount.at.display())?;
-            match &self.because {
-                Some(because) => writeln!(f, ", {because}")?,
-                None => writeln!(f)?,
-            }
+            let because = self.because.as_ref().map(|because| format!(", {because}")).unwrap_or_default();
+            tell(f, format_args!("  {} at {}{because}", mount.origin, mount.at.display()))?;
         }
-        self.refusals().iter().try_for_each(|line| writeln!(f, "  {line}"))
+        self.refusals().iter().try_for_each(|line| tell(f, format_args!("  {line}")))
     }
 }
 
@@ -55,21 +58,21 @@ impl fmt::Display for Facts {
         writeln!(f, "user         {uid}:{gid}, outside {out_uid}:{out_gid}; {power}{more}")?;
         writeln!(f, "isolation    {}", self.isolation())?;
         writeln!(f, "namespaces   {}", self.spaces())?;
-        writeln!(f, "network      {}", self.network())?;
+        tell(f, format_args!("network      {}", self.network()))?;
         if let Some(granted) = &self.unix_sockets {
-            write!(f, "unix sockets its own, of streams{}", if self.unix_datagrams { " and datagrams" } else { "" })?;
-            granted.iter().try_for_each(|path| write!(f, "; {}", path.display()))?;
-            writeln!(f)?;
+            let paths: String = granted.iter().map(|path| format!("; {}", path.display())).collect();
+            let datagrams = if self.unix_datagrams { " and datagrams" } else { "" };
+            tell(f, format_args!("unix sockets its own, of streams{datagrams}{paths}"))?;
         }
         match &self.system_calls {
             Some(calls) => show_calls(calls, f)?,
             None => writeln!(f, "system calls all")?,
         }
         for (name, calls, because) in &self.lifts {
-            writeln!(f, "             allow_syscalls {name} would permit {}: {because}", calls.join(" "))?;
+            tell(f, format_args!("             allow_syscalls {name} would permit {}: {because}", calls.join(" ")))?;
         }
         let names: Vec<&str> = self.environment.iter().map(|var| var.split('=').next().unwrap_or_default()).collect();
-        writeln!(f, "environment  {}", names.join(" "))?;
+        tell(f, format_args!("environment  {}", names.join(" ")))?;
         match self.limits.is_empty() {
             true => writeln!(f, "limits       the caller's"),
             false => self.limits.iter().try_for_each(|(name, value)| writeln!(f, "limit        {name} = {value}")),
@@ -104,7 +107,8 @@ impl Facts {
 }
 
 fn told(network: String, route: &Route) -> String {
-    let Route { side, listen, dial, says } = route;
+    let Route { side, listen, dial, says, either: _ } = route;
+    let dial = route.second().map_or(dial.to_string(), |second| format!("{dial} or {second}"));
     match side {
         Side::Inside if says.name => {
             format!("{network}; names are resolved there, and {listen} goes by the proxy {dial} of the caller's")
@@ -130,6 +134,26 @@ fn show_calls(calls: &Calls, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 mod tests {
     use super::super::Shown;
     use super::*;
+
+    #[test]
+    fn a_path_is_told_on_one_line_without_orders_to_a_terminal() {
+        let yes = || Verdict::Yes;
+        let path = std::path::PathBuf::from("/w/a\n/etc: file: write\x1b[2K");
+        let answer = Answer {
+            at: path.clone(),
+            path,
+            kind: "file",
+            read: yes(),
+            write: yes(),
+            create: yes(),
+            delete: yes(),
+            execute: yes(),
+            mount: None,
+            because: None,
+        };
+        assert!(answer.to_string().starts_with("/w/a\\n/etc: file: write\\u{1b}[2K: file: read"), "{answer}");
+        assert_eq!(answer.to_string().lines().count(), 1);
+    }
 
     #[test]
     fn rights_with_one_reason_share_a_line() {

@@ -1,22 +1,53 @@
 //! Whether the caller may make the namespaces of a sandbox here, and if not, which switch would change it.
 
 use crate::proc_status::ProcStatus;
+use crate::sys::mount::{self, attr};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Errno, Result, cred, file, mount};
+use crate::sys::{Errno, Result, cred, file};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
 const PRIVATE: u64 = 1 << 18;
 
-/// Tries, in a process that ends at once: a user, mount and PID namespace, the caller's own id in it, and the first thing that a launch
-/// asks of its mounts. An outer container may permit the one and not the other.
-pub fn can_be_made() -> bool {
+/// How much of a sandbox's namespaces the caller gets here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// No user namespace, or none in which anything is mounted.
+    Nothing,
+    /// Namespaces, but no new /proc: that of an outer container is partly covered, and the kernel does not uncover it (mount_too_revealing).
+    OuterProc,
+    /// All of them.
+    Everything,
+}
+
+/// Tries, in a process that ends at once: a user, mount and PID namespace, the caller's own id in it, the first thing that a launch
+/// asks of its mounts, and a /proc. An outer container may permit the one and not the other.
+pub fn reach() -> Reach {
     let maps = [cred::euid(), cred::egid()].map(|id| CString::new(format!("{id} {id} 1\n")).unwrap_or_default());
+    if !succeeds(|| attempt(&maps)) {
+        return Reach::Nothing;
+    }
+    if succeeds(|| attempt(&maps).and_then(|()| if succeeds(new_proc) { Ok(()) } else { Err(Errno::EPERM) })) {
+        Reach::Everything
+    } else {
+        Reach::OuterProc
+    }
+}
+
+/// In a process of its own.
+fn succeeds(attempt: impl FnOnce() -> Result<()>) -> bool {
     match process::clone(0) {
-        Ok(Cloned::Child) => process::exit(i32::from(attempt(&maps).is_err())),
+        Ok(Cloned::Child) => process::exit(i32::from(attempt().is_err())),
         Ok(Cloned::Parent(pid, _)) => matches!(process::wait(pid, 0), Ok(Some((_, ended))) if ended.code() == 0),
         Err(_) => false,
     }
+}
+
+/// Of the PID namespace that the caller is in; it is mounted nowhere.
+fn new_proc() -> Result<()> {
+    let fs = mount::fsopen(c"proc")?;
+    mount::fscreate(fs.as_fd())?;
+    mount::fsmount(fs.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC).map(drop)
 }
 
 fn attempt([uid, gid]: &[CString; 2]) -> Result<()> {

@@ -34,13 +34,10 @@ fn version(draft: &mut Draft, version: &str) {
     }
 }
 
-/// The x of 1.x.y.
-pub(super) fn minor(version: &str) -> Option<u32> {
-    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(1)), Some(Ok(minor)), Some(Ok(_))) => Some(minor),
-        _ => None,
-    }
+/// The x of 1.x.y (semver.org).
+pub(super) fn minor(version: &str) -> Option<u64> {
+    let version = semver::Version::parse(version).ok()?;
+    (version.major == 1).then_some(version.minor)
 }
 
 pub(super) fn process(draft: &mut Draft, p: &Process) {
@@ -66,10 +63,11 @@ fn annotations(draft: &mut Draft, spec: &Spec) {
     ours.sort();
     for (key, value) in ours {
         let place = format!("annotations[{key}]");
+        let values = annotation::values(key);
         if !annotation::ALL.contains(&key.as_str()) {
             draft.refuse(place, format!("is not known; known are {}", annotation::ALL.join(", ")));
-        } else if let Some(only) = annotation::only(key).filter(|only| only != value) {
-            draft.refuse(place, format!("`{value}` is not `{only}`"));
+        } else if !values.is_empty() && !values.contains(&value.as_str()) {
+            draft.refuse(place, format!("`{value}` is not `{}`", values.join("` or `")));
         }
     }
 }

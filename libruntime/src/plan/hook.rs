@@ -84,21 +84,17 @@ fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<run
         }
         match hook.timeout() {
             Some(seconds) if seconds <= 0 => draft.refuse(format!("{place}.timeout"), format!("{seconds} is not above 0")),
-            _ => hooks.push(Hook { env: environment(spec, kind, hook), ..one(spec, kind, hook) }),
+            _ => hooks.push(one(spec, kind, hook)),
         }
     }
     hooks
 }
 
-fn environment(spec: &Spec, kind: HookKind, hook: &runtime::Hook) -> Option<Vec<String>> {
-    let process = || spec.process().as_ref().and_then(|process| process.env().clone());
-    hook.env().clone().or_else(|| process().filter(|_| kind == HookKind::StartContainer))
-}
-
 fn child_hook(index: usize, kind: HookKind, hook: Hook) -> crate::Result<ChildHook> {
     let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<crate::Result<Vec<_>>>();
     let timeout = hook.timeout.map_or(-1, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
-    let (path, args, env) = (c_path(&hook.path)?, strings(&hook.args)?, strings(hook.env.as_deref().unwrap_or_default())?);
+    let env = hook.env.as_deref().or((kind == HookKind::CreateContainer).then_some(&[][..]));
+    let (path, args, env) = (c_path(&hook.path)?, strings(&hook.args)?, env.map(strings).transpose()?);
     Ok(ChildHook { index, kind, path, args, env, timeout })
 }
 

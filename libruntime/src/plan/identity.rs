@@ -25,6 +25,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
     }
     capabilities(draft, &sets, *maps != Maps::Caller || super::alone::drops_bounding(draft));
     match process.user().umask() {
+        Some(umask) if umask > 0o777 => draft.refuse("process.user.umask", format!("{umask} is above 511 (octal 777)")),
         Some(umask) => draft.step(Stage::Umask, Op::Umask(umask), "process.user.umask"),
         // Who joins has the caller's all along.
         None if draft.joins => {}

@@ -1,6 +1,6 @@
 //! `mounts[].uidMappings` and `gidMappings`, the options `idmap` and `ridmap`: a mount whose files have other owners.
 
-use super::namespace::lines;
+use super::namespace::{faulty, lines};
 use super::op::{Follow, IdMap, ParentOp};
 use super::{Draft, ParentStep};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
@@ -23,9 +23,16 @@ pub(super) fn plan(
         (None, None) => (draft.maps.0.clone(), draft.maps.1.clone(), joined(draft)),
         (uid, gid) => (uid.unwrap_or_default(), gid.unwrap_or_default(), None),
     };
+    let neither = uid.is_empty() && gid.is_empty();
     for (list, name) in [(&uid, "uidMappings"), (&gid, "gidMappings")] {
-        if list.is_empty() && namespace.is_none() {
-            draft.refuse(format!("{place}.{name}"), "is missing, and the container has no mappings of its own to take its place");
+        let place = format!("{place}.{name}");
+        for (i, why) in faulty(list) {
+            draft.refuse(format!("{place}[{i}]"), why);
+        }
+        match list.is_empty() && namespace.is_none() {
+            true if neither => draft.refuse(place, "is missing, and the container has no mappings of its own to take its place"),
+            true => draft.refuse(place, "is missing: a mount has both lists, or the container's two"),
+            false => {}
         }
     }
     let recursive = idmap == Some(true);

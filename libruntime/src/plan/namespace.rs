@@ -112,6 +112,9 @@ fn spaces(draft: &mut Draft, linux: &Linux) -> Spaces {
     spaces
 }
 
+/// `__NEW_UTS_LEN` (uname(2)).
+const LONGEST_NAME: usize = 64;
+
 fn names(draft: &mut Draft, spec: &Spec) {
     let uts = draft.spaces.own(libc::CLONE_NEWUTS);
     type Set = fn(Vec<u8>) -> Op;
@@ -119,6 +122,10 @@ fn names(draft: &mut Draft, spec: &Spec) {
         [("hostname", spec.hostname(), Op::Hostname as Set), ("domainname", spec.domainname(), Op::Domainname)]
     {
         match name {
+            Some(name) if name.len() > LONGEST_NAME => {
+                draft.refuse(place, format!("has {} bytes, and the kernel takes {LONGEST_NAME}", name.len()));
+            }
+            Some(name) if name.contains('\0') => draft.refuse(place, "contains a NUL byte"),
             Some(name) if !name.is_empty() && !uts => draft.refuse(place, format!("`{name}` needs a uts namespace")),
             Some(name) if !name.is_empty() => draft.step(Stage::Hostname, op(name.clone().into_bytes()), place),
             _ => {}
@@ -183,6 +190,9 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
         if list.is_empty() {
             draft.refuse(name, "is missing, but the user namespace is new");
         }
+        for (i, why) in faulty(list) {
+            draft.refuse(format!("{name}[{i}]"), why);
+        }
     }
     draft.maps = (uids.to_vec(), gids.to_vec());
     let ([uid, ..], [gid, ..]) = (uids, gids) else { return Maps::Parent };
@@ -192,6 +202,25 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
     }
     map_by_parent(draft, uids, gids);
     if draft.host.privileged { Maps::Parent } else { Maps::Foreign }
+}
+
+/// The mappings that the kernel would take none of the list for (user_namespaces(7)), and why.
+pub(super) fn faulty(list: &[LinuxIdMapping]) -> Vec<(usize, String)> {
+    let ranges = |m: &LinuxIdMapping| {
+        [m.container_id(), m.host_id()].map(|first| (u64::from(first), u64::from(first) + u64::from(m.size())))
+    };
+    let overlap = |a: (u64, u64), b: (u64, u64)| a.0 < b.1 && b.0 < a.1;
+    let why = |(i, one): (usize, &LinuxIdMapping)| {
+        if one.size() == 0 {
+            return Some((i, "maps no ids: `size` is 0".to_owned()));
+        }
+        if ranges(one).iter().any(|(_, end)| *end > u64::from(u32::MAX)) {
+            return Some((i, format!("goes beyond the last id, {}", u32::MAX - 1)));
+        }
+        let twice = |other: &LinuxIdMapping| ranges(one).into_iter().zip(ranges(other)).any(|(a, b)| overlap(a, b));
+        list[..i].iter().position(twice).map(|other| (i, format!("maps ids that [{other}] maps already")))
+    };
+    list.iter().enumerate().filter_map(why).collect()
 }
 
 /// The CLONE_NEW* flags of the container's namespaces, new ones and those that it joined itself.

@@ -311,8 +311,8 @@ pub struct ChildHook {
     pub path: CString,
     /// argv.
     pub args: Vec<CString>,
-    /// envp.
-    pub env: Vec<CString>,
+    /// envp; none is that of the process.
+    pub env: Option<Vec<CString>>,
     /// Milliseconds after which it is killed, and counts as failed; none is -1, as poll(2) has it.
     pub timeout: i32,
 }

@@ -105,7 +105,9 @@ fn limits(draft: &mut Draft, process: &Process) {
         }
         draft.step(Stage::Limits, op, format!("process.rlimits[{i}]"));
     }
-    if let Some(score) = process.oom_score_adj()
+    if let Some(score) = process.oom_score_adj().filter(|score| !(-1000..=1000).contains(score)) {
+        draft.refuse("process.oomScoreAdj", format!("{score} is not from -1000 to 1000"));
+    } else if let Some(score) = process.oom_score_adj()
         && let Ok(text) = c_string(score.to_string().as_bytes())
     {
         // Through the host's /proc; the container's could be anything.

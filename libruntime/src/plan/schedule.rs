@@ -33,9 +33,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     }
 }
 
-/// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair.
+/// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair. What no `exec` could do is refused before.
 fn affinity(draft: &mut Draft, process: &Process) {
-    let Some(affinity) = process.exec_cpu_affinity().as_ref().filter(|_| draft.joins) else { return };
+    let Some(affinity) = process.exec_cpu_affinity().as_ref() else { return };
     let place = "process.execCPUAffinity";
     for (list, name, stage) in
         [(affinity.initial(), "initial", Stage::Guard), (affinity.cpu_affinity_final(), "final", Stage::Scheduling)]
@@ -43,6 +43,7 @@ fn affinity(draft: &mut Draft, process: &Process) {
         let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else { continue };
         let place = format!("{place}.{name}");
         match set(list) {
+            Some(_) if !draft.joins => {}
             Some(cpus) => draft.step(stage, Op::Affinity(cpus), place),
             None => draft.refuse(place, format!("`{list}` is not a list of CPUs like `0-3,7`")),
         }
@@ -105,6 +106,9 @@ fn io_priority(draft: &mut Draft, process: &Process) {
     }
 }
 
+/// MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES, of which set_mempolicy(2) takes one.
+const BOTH: u32 = 1 << 14 | 1 << 15;
+
 fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
     let mode = match policy.mode() {
         Mode::MpolDefault => 0,
@@ -121,6 +125,9 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
         MemoryFlag::MpolFStaticNodes => 1 << 15,
     };
     let flags = policy.flags().iter().flatten().map(flag).fold(0, |flags, flag| flags | flag);
+    if flags & BOTH == BOTH {
+        draft.refuse("linux.memoryPolicy.flags", "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other");
+    }
     let list = policy.nodes().as_deref().unwrap_or_default();
     let place = "linux.memoryPolicy";
     let Some(nodes) = set(list) else {

@@ -4,6 +4,7 @@ use super::op::{Attrs, Begins, Bind, Broker, Device, Follow, Label, NewFs, Nodes
 use super::place::At;
 use super::resctrl::Group;
 use super::{ParentStep, Plan, Step};
+use crate::error::plain;
 use crate::landlock::{file_rights, port_rights, scopes};
 use crate::sys::landlock::Handled;
 use crate::sys::mount::{MountAttr, attr};
@@ -28,11 +29,11 @@ impl fmt::Display for Plan {
 }
 
 fn child_line(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
-    writeln!(f, "  {:<12}  {:<76}  # {}", step.stage.name(), step.op.to_string(), step.origin)
+    writeln!(f, "  {:<12}  {:<76}  # {}", step.stage.name(), plain(&step.op.to_string()), plain(&step.origin))
 }
 
 fn parent_line(f: &mut fmt::Formatter<'_>, step: &ParentStep) -> fmt::Result {
-    let mut line = |op: String, origin: &str| writeln!(f, "  {op:<90}  # {origin}");
+    let mut line = |op: String, origin: &str| writeln!(f, "  {:<90}  # {}", plain(&op), plain(origin));
     line(step.op.to_string(), &step.origin)?;
     let ParentOp::Cgroup(plan) = &step.op else { return Ok(()) };
     plan.lines().into_iter().try_for_each(|(op, origin)| line(format!("  {op}"), origin))

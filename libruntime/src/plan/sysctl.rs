@@ -5,6 +5,7 @@ use super::op::Op;
 use super::order::Stage;
 use super::place::c_string;
 use oci_spec::runtime::Spec;
+use std::collections::HashMap;
 
 const IPC: &[&str] = &[
     "kernel/msgmax",
@@ -24,12 +25,19 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(keys) = spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()) else { return };
     let mut keys: Vec<_> = keys.iter().collect();
     keys.sort();
+    let mut written: HashMap<String, &str> = HashMap::with_capacity(keys.len());
     for (key, value) in keys {
         let place = format!("linux.sysctl[{key}]");
         let path = path(key);
         let allowed = path.as_deref().map_or_else(|| Err(MALFORMED.to_owned()), |path| allowed(draft, spec, path));
         if let Err(why) = allowed {
             draft.refuse(&place, why);
+        }
+        if value.is_empty() {
+            draft.refuse(&place, "is empty: there is nothing to write");
+        }
+        if let Some(other) = path.clone().and_then(|path| written.insert(path, key)) {
+            draft.refuse(&place, format!("is `{other}`, which stands there already"));
         }
         let strings = path.map(|path| c_string(path.as_bytes()).and_then(|path| Ok((path, c_string(value.as_bytes())?))));
         if let Some((path, value)) = strings.and_then(|strings| draft.take(&place, strings)) {

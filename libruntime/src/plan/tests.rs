@@ -51,6 +51,23 @@ fn what_is_wrong_is_refused_with_its_place() {
     let mount = |options: &[&str]| json!({"destination": "/proc", "type": "proc", "options": options});
     let cases = [
         ("/ociVersion", json!("2.0.0"), "ociVersion: `2.0.0` is not a version 1.x.y of the runtime specification"),
+        ("/ociVersion", json!("01.0.2"), "ociVersion: `01.0.2` is not a version 1.x.y of the runtime specification"),
+        ("/ociVersion", json!("1.0.2-!!"), "ociVersion: `1.0.2-!!` is not a version 1.x.y of the runtime specification"),
+        ("/ociVersion", json!("1.0.2.5"), "ociVersion: `1.0.2.5` is not a version 1.x.y of the runtime specification"),
+        ("/hostname", json!("x".repeat(65)), "hostname: has 65 bytes, and the kernel takes 64"),
+        ("/domainname", json!("a\0b"), "domainname: contains a NUL byte"),
+        ("/process/oomScoreAdj", json!(5000), "process.oomScoreAdj: 5000 is not from -1000 to 1000"),
+        ("/process/user", json!({"uid": 0, "gid": 0, "umask": 4096}), "process.user.umask: 4096 is above 511 (octal 777)"),
+        (
+            "/process/execCPUAffinity",
+            json!({"final": "0,99999"}),
+            "process.execCPUAffinity.final: `0,99999` is not a list of CPUs like `0-3,7`",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}),
+            "linux.memoryPolicy.flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other",
+        ),
         ("/process/cwd", json!("x"), "process.cwd: `x` is not an absolute path"),
         ("/process/args", json!([]), "process.args: is empty: there is nothing to run"),
         ("/process/args", json!(["a", "b\0c"]), "process.args: `b\0c` contains a NUL byte"),
@@ -70,6 +87,14 @@ fn what_is_wrong_is_refused_with_its_place() {
             "/linux/sysctl",
             json!({"kernel.core_pattern": "x"}),
             "linux.sysctl[kernel.core_pattern]: belongs to no namespace: it would be changed for the whole machine",
+        ),
+        (
+            "/linux",
+            json!({
+                "namespaces": [{"type": "mount"}, {"type": "network"}],
+                "sysctl": {"net.ipv4.ip_forward": "1", "net/ipv4/ip_forward": "0"},
+            }),
+            "linux.sysctl[net/ipv4/ip_forward]: is `net.ipv4.ip_forward`, which stands there already",
         ),
         ("/linux/sysctl", json!({"kernel.hostname": "x"}), "linux.sysctl[kernel.hostname]: is what `hostname` is for"),
         ("/linux/sysctl", json!({"net/../x": "1"}), "linux.sysctl[net/../x]: is not the name of a kernel parameter"),
@@ -226,6 +251,23 @@ fn a_remount_tells_the_file_system_what_is_new_and_nothing_twice() {
 }
 
 #[test]
+fn mappings_that_the_kernel_would_refuse_as_a_whole_are_named_one_by_one() {
+    let map = |inside: u32, outside: u32, size: u32| json!({"containerID": inside, "hostID": outside, "size": size});
+    let uids = json!([map(0, 1000, 10), map(5, 5000, 1), map(20, 1009, 2), map(30, 30, 0), map(40, u32::MAX - 2, 3)]);
+    let mut spec = with("/linux/uidMappings", uids);
+    spec["linux"]["gidMappings"] = json!([map(0, 0, u32::MAX)]);
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    let said = plan(spec, &Options::default()).unwrap_err();
+    let wanted = [
+        "linux.uidMappings[1]: maps ids that [0] maps already",
+        "linux.uidMappings[2]: maps ids that [0] maps already",
+        "linux.uidMappings[3]: maps no ids: `size` is 0",
+        "linux.uidMappings[4]: goes beyond the last id, 4294967294",
+    ];
+    assert!(said.len() == 4 && said.iter().zip(wanted).all(|(said, wanted)| said.ends_with(wanted)), "{said:#?}");
+}
+
+#[test]
 fn every_reason_is_said_at_once_and_with_the_file() {
     let mut spec = with("/linux/sysctl", json!({"a.b": "c"}));
     spec["process"]["cwd"] = json!("x");
@@ -255,6 +297,18 @@ fn the_seccomp_agent_is_there_before_the_clone_and_is_told_of_the_pid_before_the
         order(parent, &[&["connect to the seccomp agent at /agent", "clone", "run prestart /hook"][..], &told].concat());
         order(inside, &[&["wait for hooked", "wait for seccomp agent"][..], &child].concat());
     }
+}
+
+/// Who reads the listing decides by it.
+#[test]
+fn no_name_makes_a_line_of_its_own_in_the_listing() {
+    let mut spec = with("/hostname", json!("h\n  exec          exec true\x1b[2K"));
+    spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}, {"type": "uts"}]);
+    spec["hooks"] = json!({"poststop": [{"path": "/h\nchild", "args": ["h\nchild"]}]});
+    spec["mounts"][0]["options"] = json!(["ro"]);
+    let listing = plan(spec, &Options::default()).unwrap().to_string();
+    assert!(!listing.contains('\x1b') && listing.lines().filter(|line| line.trim() == "child").count() == 1, "{listing}");
+    assert_eq!(listing.matches("\n  exec  ").count(), 1, "{listing}");
 }
 
 /// Its first words would have CR LF in a file, and its window no size.

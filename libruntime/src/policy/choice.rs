@@ -2,7 +2,7 @@
 //! is asked for, and becomes standard fields of config.json where OCI has them.
 
 use super::domain::Domains;
-use super::isolation::{CLAUSES, ISOLATION, Isolation};
+use super::isolation::{CLAUSES, Clause, ISOLATION, Isolation};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -28,6 +28,8 @@ pub struct Choices {
     pub unix_sockets: Vec<String>,
     /// Unix datagrams, of the sandbox's own and to what is granted. Every sendmsg(2) then asks whoever makes the connections.
     pub unix_datagrams: bool,
+    /// A socket without a peer may be a standard stream.
+    pub stdio_sockets: bool,
     /// System calls that the filter does not refuse: names of [`SYSCALLS`].
     pub allow_syscalls: Vec<String>,
     /// What the sandbox may use up.
@@ -79,6 +81,7 @@ pub const FIELDS: &[&str] = &[
     "nested_git",
     "unix_sockets",
     "unix_datagrams",
+    "stdio_sockets",
     "allow_syscalls",
     "limits",
     "proxy",
@@ -246,11 +249,17 @@ impl Choices {
         self.deny_secrets |= below.deny_secrets;
         self.nested_git |= below.nested_git;
         self.unix_datagrams |= below.unix_datagrams;
+        self.stdio_sockets |= below.stdio_sockets;
         self.git = if self.git == Git::Protect { below.git } else { self.git };
         for (own, below) in self.limits.all_mut().into_iter().zip(below.limits.all()) {
             *own = own.or(below);
         }
         self
+    }
+
+    /// Whether a clause may be given up.
+    pub fn accepts(&self, clause: Clause) -> bool {
+        self.accept_loss.contains(&clause.to_string())
     }
 
     /// What differs from the default, keys in alphabetical order.
@@ -274,6 +283,7 @@ impl Choices {
         put("private_tmp", self.private_tmp, json!(true));
         let proxy = self.proxy.as_ref().map(Domains::canonical_json);
         put("proxy", proxy.is_some(), json!(proxy));
+        put("stdio_sockets", self.stdio_sockets, json!(true));
         put("unix_datagrams", self.unix_datagrams, json!(true));
         put("unix_sockets", !self.unix_sockets.is_empty(), json!(self.unix_sockets));
         (!fields.is_empty()).then_some(Value::Object(fields))

@@ -112,6 +112,7 @@ mod tests {
         choices.devices = vec!["dri".into(), "/dev/x*".into()];
         choices.caches = vec!["npm".into()];
         choices.unix_datagrams = true;
+        choices.stdio_sockets = true;
         choices.unix_sockets = vec!["/run/x.sock".into()];
         choices.dns = vec![443, 80];
         let domains = [("crates.io", true), ("*.x.y", false)].map(|(pattern, allowed)| (pattern.to_owned(), allowed)).into();

@@ -62,8 +62,8 @@ pub(super) struct Child<'a> {
     pub agent: Option<Agent>,
     /// What Landlock will permit.
     pub ruleset: Option<OwnedFd>,
-    /// argv and envp of the hooks of this column.
-    pub hooks: Vec<(Strings<'a>, Strings<'a>)>,
+    /// argv and envp of the hooks of this column; without one it is that of the process.
+    pub hooks: Vec<(Strings<'a>, Option<Strings<'a>>)>,
     /// What those hooks read.
     pub states: States,
     /// Where init tells the keeper that nobody is left.

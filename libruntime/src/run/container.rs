@@ -34,6 +34,7 @@ pub(super) struct Container {
 
 pub(super) struct KeeperProcess {
     pub pid: Pid,
+    pub pidfd: OwnedFd,
     pub paths: Vec<PathBuf>,
     pub ended: bool,
 }
@@ -53,9 +54,9 @@ impl KeeperProcess {
             // 1: it has said what before.
             Ended::Exited(errno @ 2..) => {
                 let what = Error::new("the keeper of placeholders cannot wait for the sandbox's end");
-                Err(what.cause(fault::describe(Errno::from_raw(errno))))
+                Err(what.at(fault::place_of_keeper()).cause(fault::describe(Errno::from_raw(errno))))
             }
-            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})"))),
+            _ => Err(Error::new(format!("the keeper of placeholders was ended ({how:?})")).at(fault::place_of_keeper())),
         }
     }
 }
@@ -69,9 +70,15 @@ impl Container {
     }
 
     /// Waits for the child's byte; the terminal may come first.
+    ///
+    /// # Errors
+    /// EPIPE: the child has ended. ECHILD: the keeper has, for whose word the child may wait.
     pub fn expect(&mut self, sync: Sync, interrupt: &Interrupt) -> SysResult<()> {
         loop {
-            interrupt.or_wait(Some(self.gate.as_fd()), -1)?;
+            let keeper = self.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
+            if let [false, _] = interrupt.or_either([Some(self.gate.as_fd()), keeper], -1)? {
+                return Err(Errno::ECHILD);
+            }
             match file::receive(self.gate.as_fd())? {
                 Some((byte, fd)) if byte == Sync::Console as u8 => self.master = fd,
                 Some((byte, _)) if byte == sync as u8 => return Ok(()),
@@ -100,6 +107,11 @@ impl Container {
         process::wait(self.pid, 0)?;
         (self.pid, self.pidfd) = (pid, pidfd);
         Ok(())
+    }
+
+    /// What the keeper died of, if that is why the child cannot be waited for.
+    pub fn blame(&mut self, error: Error) -> Error {
+        self.keeper.as_mut().and_then(|keeper| keeper.failed().err()).unwrap_or(error)
     }
 
     /// Its end; `kill` brings it about.

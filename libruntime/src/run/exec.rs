@@ -1,6 +1,6 @@
 //! `exec`: one more process in a running container.
 
-use super::{Options, alone, broker, launch, own, receiver};
+use super::{Options, alone, broker, launch, own, receiver, stdio};
 use crate::bundle::Bundle;
 use crate::cgroup::{Below, Cgroup};
 use crate::host::Host;
@@ -47,6 +47,7 @@ pub fn exec(
     let below = below(&record, &exec.cgroups).map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let process = process(bundle.spec.process().as_ref()).map_err(one)?;
+    stdio::sockets(&bundle.spec, Some(&process)).map_err(one)?;
     let options = Options {
         id: Some(id.clone()),
         detach: exec.detach,

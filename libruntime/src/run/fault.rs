@@ -104,9 +104,8 @@ impl Fault {
             Some(path) => format!("cannot reserve `{}`, which is missing and must not be created in the sandbox", path.display()),
             None => "cannot keep what is missing and must not be created in the sandbox".to_owned(),
         };
-        let place = format!("config.json: annotations[{}]", annotation::PLACEHOLDERS);
         let errno = Errno::from_raw(self.errno);
-        let error = Error::new(what).at(place).cause(describe(errno));
+        let error = Error::new(what).at(place_of_keeper()).cause(describe(errno));
         match errno {
             Errno::EAGAIN => error.hint("another process holds a lock on it"),
             Errno::EACCES | Errno::EPERM => {
@@ -115,6 +114,11 @@ impl Fault {
             _ => error,
         }
     }
+}
+
+/// What asks for a keeper.
+pub(super) fn place_of_keeper() -> String {
+    format!("config.json: annotations[{}]", annotation::PLACEHOLDERS)
 }
 
 fn hook_failed(hook: &ChildHook, origin: &str, errno: Errno) -> Error {

@@ -43,10 +43,13 @@ fn one(map: &IdMap) -> SysResult<OwnedFd> {
 
 /// A user namespace that lives by its descriptor alone.
 fn user_namespace(uid: &str, gid: &str) -> SysResult<OwnedFd> {
+    let (hears, ours) = file::pipe()?;
     match process::clone(libc::CLONE_NEWUSER as u64)? {
-        Cloned::Child => loop {
-            process::pause();
-        },
+        Cloned::Child => {
+            drop(ours);
+            // Until it is killed, or codexrun was.
+            process::exit(file::read(hears.as_fd(), &mut [0]).is_err().into())
+        }
         Cloned::Parent(pid, _) => {
             let path = CString::new(format!("/proc/{pid}/ns/user")).map_err(|_| Errno::EINVAL)?;
             let mapped = super::launch::write_maps(pid, uid, gid);

@@ -90,8 +90,8 @@ impl<'a> Launch<'a> {
         let ended = match up.map_err(|e| interrupt.explain(e)) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
-            Ok(()) if self.options.detach => self.started(&container, &interrupt),
-            Ok(()) => self.started(&container, &interrupt).and_then(|()| attend(&mut container, blocked, self.plan)),
+            Ok(()) if self.options.detach => self.started(&mut container, &interrupt),
+            Ok(()) => self.started(&mut container, &interrupt).and_then(|()| attend(&mut container, blocked, self.plan)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
@@ -206,7 +206,7 @@ impl<'a> Launch<'a> {
         let child = Child {
             ended: says,
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
-            hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), Strings::new(&hook.env))).collect(),
+            hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), hook.env.as_deref().map(Strings::new))).collect(),
             start: if self.park {
                 self.reserved.map(Reserved::fifos).transpose()?.map(|(gate, faults)| Start { gate, faults })
             } else {
@@ -291,7 +291,9 @@ impl<'a> Launch<'a> {
                     let cgroup = cgroup.as_ref().filter(|_| *kept);
                     self.keep(container, placeholders, cgroup).map_err(|e| failed(step, e))?;
                 }
-                ParentOp::Wait(sync) => container.expect(*sync, interrupt).map_err(|e| failed(step, e))?,
+                ParentOp::Wait(sync) => {
+                    container.expect(*sync, interrupt).map_err(|e| container.blame(failed(step, e)))?;
+                }
                 ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(kind, hooks) => {
                     hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid), Some(interrupt))?;
@@ -324,13 +326,15 @@ impl<'a> Launch<'a> {
         };
         match process::clone(0)? {
             Cloned::Child => keeper.run(),
-            Cloned::Parent(pid, _) => container.keeper = Some(KeeperProcess { pid, paths: paths.to_vec(), ended: false }),
+            Cloned::Parent(pid, pidfd) => {
+                container.keeper = Some(KeeperProcess { pid, pidfd, paths: paths.to_vec(), ended: false });
+            }
         }
         Ok(())
     }
 
     /// Runs the `poststart` hooks once the process has executed. In the foreground, without any, there is nothing to wait for.
-    fn started(&self, container: &Container, interrupt: &Interrupt) -> Result<()> {
+    fn started(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
         let wanted = |step: &&ParentStep| matches!(step.op, ParentOp::Hooks(HookKind::Poststart, _));
         let step = self.plan.after.iter().find(wanted);
         if step.is_some() || self.options.detach {
@@ -345,10 +349,14 @@ impl<'a> Launch<'a> {
     }
 
     /// Waits until the process has executed: nobody who could fail has the pipe open any more.
-    fn executed(&self, container: &Container, interrupt: &Interrupt) -> Result<()> {
-        let faults = container.faults.as_fd();
-        let fault = interrupt.or_wait(Some(faults), -1).and_then(|_| Fault::receive(faults));
-        match fault.map_err(|e| setup("wait for the start", e))? {
+    fn executed(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
+        let keeper = container.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
+        let said = interrupt.or_either([Some(container.faults.as_fd()), keeper], -1);
+        let said = said.map_err(|e| setup("wait for the start", e))?;
+        if let ([false, _], Some(keeper)) = (said, &mut container.keeper) {
+            keeper.failed()?;
+        }
+        match Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e))? {
             Some(fault) => Err(fault.explain(self.plan)),
             None => Ok(()),
         }

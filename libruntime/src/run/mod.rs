@@ -26,6 +26,7 @@ mod own;
 mod read;
 mod readings;
 mod start;
+mod stdio;
 mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
@@ -115,7 +116,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 }
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
-    alone().map_err(|e| vec![e])?;
+    alone().and_then(|()| stdio::sockets(&bundle.spec, bundle.spec.process().as_ref())).map_err(|e| vec![e])?;
     let plan = planned(bundle, &options.plan(park))?;
     if !park {
         plan.warnings.iter().for_each(|what| Error::new(what).warn());
@@ -193,7 +194,7 @@ fn oci_state(spec: &Spec, id: &str, status: &str, pid: i32, bundle: &Path) -> se
 
 /// What must be true of us before there is a process that inherits from us.
 fn alone() -> Result<()> {
-    single_threaded().and_then(|()| no_directory_as_stdio())
+    single_threaded().and_then(|()| stdio::no_directory())
 }
 
 /// A lock that another thread holds at the clone stays locked in the child for ever; so a caller with threads is told.
@@ -208,18 +209,6 @@ fn single_threaded() -> Result<()> {
     }
     if threads() > 3 {
         return Err(Error::new("the calling process has more than one thread").hint("start `codexrun` as a process of its own"));
-    }
-    Ok(())
-}
-
-/// Through a directory of the host that the command inherits, every path below it is reached past all mounts (CVE-2024-21626).
-fn no_directory_as_stdio() -> Result<()> {
-    let names = [("standard input", file::stdin()), ("standard output", file::stdout()), ("standard error", file::stderr())];
-    for (name, fd) in names {
-        if file::stat(fd).is_ok_and(|stat| stat.is_dir()) {
-            let what = format!("{name} is a directory, which would lead out of the container past every mount");
-            return Err(Error::new(what).hint("redirect it to a file, a pipe or /dev/null"));
-        }
     }
     Ok(())
 }

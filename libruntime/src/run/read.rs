@@ -4,6 +4,7 @@ use super::readings;
 use crate::bundle::{Bundle, Mended};
 use crate::plan;
 use crate::{Error, Result};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Reads `DIR/config.json`.
@@ -20,7 +21,8 @@ fn reasons(dir: &Path, mended: Mended) -> Vec<Error> {
     let mut more = refused(dir, &bundle);
     for reading in readings::of(&bundle.spec, &paths) {
         // What depends on the reading would mean nothing.
-        let so_read: Vec<_> = refused(dir, &Bundle { spec: reading, ..bundle.clone() }).iter().map(Error::to_string).collect();
+        let so_read: HashSet<String> =
+            refused(dir, &Bundle { spec: reading, ..bundle.clone() }).iter().map(Error::to_string).collect();
         more.retain(|error| so_read.contains(&error.to_string()));
     }
     let (places, mut errors): (Vec<_>, Vec<_>) = faults.into_iter().map(|fault| (fault.path, fault.error)).unzip();

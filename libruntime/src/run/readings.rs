@@ -11,8 +11,8 @@ const MAPPINGS: [&str; 2] = ["uidMappings", "gidMappings"];
 /// The spec without, and with all of, what has these faults; none when they touch nothing of the kind.
 pub(super) fn of(spec: &Spec, faults: &[&str]) -> Vec<Spec> {
     let ours = |path: &str| annotation::ALL.iter().any(|key| speaks_of(path, key));
-    let maps = |path: &str| MAPPINGS.iter().any(|name| lies_in(path, &format!("linux.{name}")));
-    let spaces = |path: &str| lies_in(path, "linux.namespaces");
+    let maps = |path: &str| path == "linux" || MAPPINGS.iter().any(|name| lies_in(path, &format!("linux.{name}")));
+    let spaces = |path: &str| path == "linux" || lies_in(path, "linux.namespaces");
     let touched = |which: &dyn Fn(&str) -> bool| faults.iter().any(|path| which(path));
     let (ours, maps, spaces) = (touched(&ours), touched(&maps), touched(&spaces));
     if !ours && !maps && !spaces {
@@ -45,6 +45,9 @@ fn speaks_of(path: &str, key: &str) -> bool {
 
 /// A faulty entry becomes the copy of a sound one, so that the others keep their places: what is said of it is not told anyway.
 fn namespaces(linux: &mut Value, faults: &[&str], most: bool) {
+    if !linux["namespaces"].is_array() {
+        linux["namespaces"] = json!([]);
+    }
     let Some(all) = linux["namespaces"].as_array_mut() else { return };
     let is_faulty = |n: usize| faults.iter().any(|path| lies_in(path, &format!("linux.namespaces[{n}]")));
     let sound: Vec<String> = all.iter().enumerate().filter(|(n, _)| !is_faulty(*n)).map(|(_, one)| kind(one)).collect();
@@ -76,8 +79,8 @@ fn annotations(json: &mut Value, faults: &[&str], most: bool) {
     }
     let Some(all) = json["annotations"].as_object_mut() else { return };
     for key in keys {
-        match annotation::only(key).filter(|_| most) {
-            Some(value) => drop(all.insert((*key).to_owned(), value.into())),
+        match annotation::values(key).first().filter(|_| most) {
+            Some(value) => drop(all.insert((*key).to_owned(), (*value).into())),
             None => drop(all.remove(*key)),
         }
     }

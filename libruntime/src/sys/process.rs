@@ -120,12 +120,6 @@ pub fn clone_shared<T>(stack: &mut [u8], run: fn(&mut T) -> libc::c_int, with: &
     check(pid.into()).map(|pid| pid as Pid)
 }
 
-/// pause(2): until a signal comes.
-pub fn pause() {
-    // SAFETY: takes no arguments.
-    unsafe { libc::pause() };
-}
-
 /// `_exit(2)`: no destructor, no atexit handler.
 pub fn exit(code: i32) -> ! {
     // SAFETY: does not return.

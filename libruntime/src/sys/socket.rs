@@ -136,6 +136,20 @@ pub fn domain(socket: BorrowedFd) -> Result<i32> {
     option(socket, libc::SO_DOMAIN, 0)
 }
 
+/// SO_SNDTIMEO (socket(7)): how long a call on it waits, unless that has no end.
+pub fn send_timeout(socket: BorrowedFd) -> Result<Option<Duration>> {
+    let limit = option(socket, libc::SO_SNDTIMEO, libc::timeval { tv_sec: 0, tv_usec: 0 })?;
+    let limit = Duration::from_secs(limit.tv_sec as u64) + Duration::from_micros(limit.tv_usec as u64);
+    Ok((!limit.is_zero()).then_some(limit))
+}
+
+/// getpeername(2): whether it is connected. One that listens has no peer, and of datagrams who has may still send to others.
+pub fn has_peer(socket: BorrowedFd) -> bool {
+    let mut size = 0;
+    // SAFETY: `size` is live and writable; of an address that has no room the kernel writes nothing.
+    unsafe { libc::getpeername(socket.as_raw_fd(), std::ptr::null_mut(), &raw mut size) == 0 }
+}
+
 /// Not in `libc`; the same number wherever Linux has it.
 const SO_NETNS_COOKIE: i32 = 71;
 
@@ -144,7 +158,7 @@ pub fn network(socket: BorrowedFd) -> Result<u64> {
     option(socket, SO_NETNS_COOKIE, 0)
 }
 
-/// Of the level SOL_SOCKET; `T` is a number.
+/// Of the level SOL_SOCKET; `T` is a number, or some.
 fn option<T: Copy>(socket: BorrowedFd, name: i32, mut value: T) -> Result<T> {
     let mut size = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is live, writable and as long as said, and every pattern of bits is a number.
@@ -166,7 +180,12 @@ pub fn listen(socket: BorrowedFd, waiting: i32) -> Result<()> {
 
 /// SO_LINGER (socket(7)): whether close(2), or the end of the process, sends a reset and forgets what is not sent yet.
 pub fn reset_on_close(socket: BorrowedFd, on: bool) -> Result<()> {
-    let linger = libc::linger { l_onoff: on.into(), l_linger: 0 };
+    linger(socket, on, 0)
+}
+
+/// SO_LINGER: whether close(2) waits, and for how many seconds at most.
+pub fn linger(socket: BorrowedFd, on: bool, seconds: i32) -> Result<()> {
+    let linger = libc::linger { l_onoff: on.into(), l_linger: seconds };
     let (level, name, size) = (libc::SOL_SOCKET, libc::SO_LINGER, size_of_val(&linger) as libc::socklen_t);
     // SAFETY: `linger` is a live struct linger, and as long as said.
     done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const linger).cast(), size) }.into())

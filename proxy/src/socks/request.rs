@@ -12,8 +12,8 @@ const CONNECT: u8 = 1;
 pub struct Request {
     /// By CONNECT of this version, and not by another command.
     pub connects: bool,
-    /// `None`: what is no host.
-    pub host: Option<Host>,
+    /// Or what is none, as it was said.
+    pub host: Result<Host, String>,
     /// Where there.
     pub port: u16,
 }
@@ -47,12 +47,14 @@ fn greet(client: &mut (impl Read + Write)) -> Option<()> {
     (chosen == NO_AUTHENTICATION).then_some(())
 }
 
-/// `Some(None)`: read, and no host.
-fn host(client: &mut impl Read, kind: u8) -> Option<Option<Host>> {
+fn host(client: &mut impl Read, kind: u8) -> Option<Result<Host, String>> {
     Some(match kind {
-        1 => Some(Host::Address(Ipv4Addr::from(read::<4>(client)?).into())),
-        3 => String::from_utf8(read_long(client)?).ok().and_then(|name| name.parse().ok()),
-        4 => Some(Host::Address(Ipv6Addr::from(read::<16>(client)?).into())),
-        _ => None,
+        1 => Ok(Host::Address(Ipv4Addr::from(read::<4>(client)?).into())),
+        3 => {
+            let name = String::from_utf8_lossy(&read_long(client)?).into_owned();
+            name.parse().map_err(|_| name)
+        }
+        4 => Ok(Host::Address(Ipv6Addr::from(read::<16>(client)?).into())),
+        _ => Err(String::new()),
     })
 }

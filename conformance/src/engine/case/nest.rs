@@ -57,6 +57,10 @@ fn covered(p: &Play) -> Verdict {
     let options: &[&str] = if p.engine == Name::Docker { &["--security-opt=seccomp=unconfined"] } else { &[] };
     let ran = sandbox(p, options, &[])?;
     ran.must("`--proc outer`", ran.code == 1 && ran.out.is_empty() && ran.err.contains("`--proc outer` binds the outer"))?;
+    let ran = sandbox(p, options, &["--isolation", "auto"])?;
+    ran.must("the same of `auto`", ran.code == 1 && ran.out.is_empty() && ran.err.contains("`--proc outer`"))?;
+    let ran = sandbox(p, options, &["--isolation", "auto", "--accept-loss", "processes"])?;
+    ran.must("namespaces", ran.out == "x\n" && ran.err.contains("isolation: namespaces; given up: processes"))?;
     let ran = sandbox(p, options, &["--proc", "outer"])?;
     ran.must("a sandbox", ran.out == "x\n" && ran.err.contains("/etc/new: Read-only file system"))
 }

@@ -7,8 +7,8 @@ use Word::{N, Path, Q, Read, Room, T};
 /// Of the scene. The first is one for every policy but the unrestricted ones, the last where nothing may be written.
 const TARGETS: &[(Wall, &str)] = &[
     (Wall::Files, "{out}/file.txt"),
-    (Wall::Files, "{w}/.git/config"),
-    (Wall::Files, "{x}/.codex/config.toml"),
+    (Wall::Metadata, "{w}/.git/config"),
+    (Wall::Metadata, "{x}/.codex/config.toml"),
     (Wall::Workspace, "{w}/sub/inner.txt"),
 ];
 
@@ -17,6 +17,11 @@ const WRITE: Word = N(libc::O_WRONLY as i64);
 
 const fn way(name: &'static str, call: &'static str, words: &'static [Word]) -> Row {
     row(Wall::Files, name, call, words)
+}
+
+/// What Landlock has no right for.
+const fn about(name: &'static str, call: &'static str, words: &'static [Word]) -> Row {
+    row(Wall::Attributes, name, call, words)
 }
 
 /// What takes the target away comes last, so that where it is permitted the others still meet it.
@@ -47,33 +52,33 @@ static WAYS: &[Row] = &[
     way("sendfile", "sendfile", &[Read("{t}"), Read("/proc/self/exe"), N(0), N(1)]),
     way("clone another file into it", "ioctl", &[Read("{t}"), N(0x4004_9409), Read("/proc/self/exe")]),
     way("share with another file", "ioctl", &[Read("{t}"), N(0xc018_9436), Room]),
-    way("attributes of chattr", "ioctl", &[Read("{t}"), N(0x4008_6602), Room]),
-    way("attributes of chattr, 32 bits", "ioctl", &[Read("{t}"), N(0x4004_6602), Room]),
-    way("project id", "ioctl", &[Read("{t}"), N(0x401c_5820), Room]),
-    way("generation number", "ioctl", &[Read("{t}"), N(0x4008_7602), Room]),
-    way("file_setattr", "file_setattr", &[CWD, T("{t}"), Room, N(24), N(0)]),
+    about("attributes of chattr", "ioctl", &[Read("{t}"), N(0x4008_6602), Room]),
+    about("attributes of chattr, 32 bits", "ioctl", &[Read("{t}"), N(0x4004_6602), Room]),
+    about("project id", "ioctl", &[Read("{t}"), N(0x401c_5820), Room]),
+    about("generation number", "ioctl", &[Read("{t}"), N(0x4008_7602), Room]),
+    about("file_setattr", "file_setattr", &[CWD, T("{t}"), Room, N(24), N(0)]),
     way("map shared to write", "mmap", &[N(0), N(4096), N(3), N(1), Read("{t}"), N(0)]),
     way("map shared to write", "mmap2", &[N(0), N(4096), N(3), N(1), Read("{t}"), N(0)]),
-    way("chmod", "chmod", &[T("{t}"), N(0o777)]),
-    way("fchmod", "fchmod", &[Read("{t}"), N(0o777)]),
-    way("fchmodat", "fchmodat", &[CWD, T("{t}"), N(0o777)]),
-    way("fchmodat2 by descriptor", "fchmodat2", &[Path("{t}"), T(""), N(0o777), N(libc::AT_EMPTY_PATH as i64)]),
-    way("chown", "chown", &[T("{t}"), N(-1), N(-1)]),
-    way("lchown", "lchown", &[T("{t}"), N(-1), N(-1)]),
-    way("fchown", "fchown", &[Read("{t}"), N(-1), N(-1)]),
-    way("chown32", "chown32", &[T("{t}"), N(-1), N(-1)]),
-    way("fchown32", "fchown32", &[Read("{t}"), N(-1), N(-1)]),
-    way("fchownat by descriptor", "fchownat", &[Path("{t}"), T(""), N(-1), N(-1), N(libc::AT_EMPTY_PATH as i64)]),
-    way("utime", "utime", &[T("{t}"), N(0)]),
-    way("utimes", "utimes", &[T("{t}"), N(0)]),
-    way("futimesat", "futimesat", &[CWD, T("{t}"), N(0)]),
-    way("utimensat", "utimensat", &[CWD, T("{t}"), N(0), N(0)]),
-    way("utimensat by descriptor", "utimensat", &[Read("{t}"), N(0), N(0), N(0)]),
-    way("setxattr", "setxattr", &[T("{t}"), T("user.attack"), T("x"), N(1), N(0)]),
-    way("lsetxattr", "lsetxattr", &[T("{t}"), T("user.attack"), T("x"), N(1), N(0)]),
-    way("fsetxattr", "fsetxattr", &[Read("{t}"), T("user.attack"), T("x"), N(1), N(0)]),
-    way("an access control list", "setxattr", &[T("{t}"), T("system.posix_acl_access"), Q(&[2]), N(4), N(0)]),
-    way("removexattr", "removexattr", &[T("{t}"), T("user.attack")]),
+    about("chmod", "chmod", &[T("{t}"), N(0o777)]),
+    about("fchmod", "fchmod", &[Read("{t}"), N(0o777)]),
+    about("fchmodat", "fchmodat", &[CWD, T("{t}"), N(0o777)]),
+    about("fchmodat2 by descriptor", "fchmodat2", &[Path("{t}"), T(""), N(0o777), N(libc::AT_EMPTY_PATH as i64)]),
+    about("chown", "chown", &[T("{t}"), N(-1), N(-1)]),
+    about("lchown", "lchown", &[T("{t}"), N(-1), N(-1)]),
+    about("fchown", "fchown", &[Read("{t}"), N(-1), N(-1)]),
+    about("chown32", "chown32", &[T("{t}"), N(-1), N(-1)]),
+    about("fchown32", "fchown32", &[Read("{t}"), N(-1), N(-1)]),
+    about("fchownat by descriptor", "fchownat", &[Path("{t}"), T(""), N(-1), N(-1), N(libc::AT_EMPTY_PATH as i64)]),
+    about("utime", "utime", &[T("{t}"), N(0)]),
+    about("utimes", "utimes", &[T("{t}"), N(0)]),
+    about("futimesat", "futimesat", &[CWD, T("{t}"), N(0)]),
+    about("utimensat", "utimensat", &[CWD, T("{t}"), N(0), N(0)]),
+    about("utimensat by descriptor", "utimensat", &[Read("{t}"), N(0), N(0), N(0)]),
+    about("setxattr", "setxattr", &[T("{t}"), T("user.attack"), T("x"), N(1), N(0)]),
+    about("lsetxattr", "lsetxattr", &[T("{t}"), T("user.attack"), T("x"), N(1), N(0)]),
+    about("fsetxattr", "fsetxattr", &[Read("{t}"), T("user.attack"), T("x"), N(1), N(0)]),
+    about("an access control list", "setxattr", &[T("{t}"), T("system.posix_acl_access"), Q(&[2]), N(4), N(0)]),
+    about("removexattr", "removexattr", &[T("{t}"), T("user.attack")]),
     way("a link to it in a writable root", "link", &[T("{t}"), T("{w}/bin/linked")]),
     way("a link to it by descriptor", "linkat", &[Path("{t}"), T(""), CWD, T("{w}/bin/linked"), N(libc::AT_EMPTY_PATH as i64)]),
     way("a link by /proc", "linkat", &[CWD, T("/proc/self/root{t}"), CWD, T("{w}/bin/linked"), N(libc::AT_SYMLINK_FOLLOW as i64)]),
@@ -114,11 +119,15 @@ const MACHINE: &[&str] = &[
 #[rustfmt::skip]
 /// Nor to be read: what is covered can be opened, and is empty.
 const SECRET: &[&str] = &[
-    "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/{pid}/environ",
+    "/proc/kcore", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/{pid}/environ",
     "/proc/{pid}/mem", "/proc/{pid}/maps", "/proc/{pid}/root/etc/passwd", "/proc/{pid}/cwd", "/proc/{pid}/exe", "/proc/{pid}/fd/0",
-    "/proc/{pid}/ns/mnt", "/proc/{pid}/ns/user", "/proc/{pid}/ns/net", "/proc/{pid}/ns/pid", "/proc/{pid}/task",
+    "/proc/{pid}/ns/mnt", "/proc/{pid}/ns/user", "/proc/{pid}/ns/net", "/proc/{pid}/ns/pid",
     "/dev/sda", "/dev/vda", "/dev/nvme0n1", "/dev/loop0", "/dev/dm-0", "/dev/cpu/0/msr", "/dev/sg0", "/dev/mem",
 ];
+
+/// Of these a /proc of its own shows nothing that is others'.
+const OTHERS: &[&str] =
+    &["/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/{pid}/task", "/proc/{pid}/cmdline", "/proc/{pid}/stat"];
 
 static OPEN: Row =
     row(Wall::Always, "open to write", "open", &[T("{t}"), N((libc::O_WRONLY | libc::O_NOCTTY | libc::O_NONBLOCK) as i64)]);
@@ -129,11 +138,17 @@ static LOOK: Row = Row {
 
 pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
     let ways = TARGETS.iter().flat_map(|(wall, target)| {
-        let at = move |way: &'static Row| way.at(target, world).map(move |attempt| Attempt { wall: *wall, ..attempt });
+        let at = move |way: &'static Row| {
+            let wall = if *wall == Wall::Files { way.wall } else { *wall };
+            way.at(target, world).map(move |attempt| Attempt { wall, ..attempt })
+        };
         WAYS.iter().flat_map(at)
     });
     // A file system that is not restricted has the host's /sys as it is.
     let wall = |path: &str| if path.starts_with("/sys") { Wall::Files } else { Wall::Always };
     let machine = MACHINE.iter().flat_map(move |path| OPEN.at(path, world).map(move |a| Attempt { wall: wall(path), ..a }));
-    ways.chain(machine).chain(SECRET.iter().flat_map(|path| LOOK.at(path, world))).collect()
+    let look = |wall: Wall, path: &'static str| LOOK.at(path, world).map(move |attempt| Attempt { wall, ..attempt });
+    let secret = SECRET.iter().flat_map(move |path| look(Wall::Always, path));
+    let others = OTHERS.iter().flat_map(move |path| look(Wall::Processes, path));
+    ways.chain(machine).chain(secret).chain(others).collect()
 }

@@ -5,6 +5,7 @@
 //! what is written lies in the directories that were named, and the rest asks for a power without using it. `walls=files,always` limits
 //! them to those that somebody promises to stop; without it everything is tried, as outside of a sandbox.
 
+mod domain;
 mod entry;
 mod file;
 mod network;
@@ -24,18 +25,28 @@ use std::process::ExitCode;
 /// What keeps an attempt out; a policy promises some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wall {
-    /// Files outside of the writable roots, and protected names in them.
+    /// Files outside of the writable roots.
     Files,
+    /// Modes, owners, times and attributes of those.
+    Attributes,
+    /// Protected names in the writable roots.
+    Metadata,
     /// The workspace, where it is read-only too.
     Workspace,
     /// Every sandbox.
     Always,
+    /// Every sandbox that sees its own processes only.
+    Processes,
+    /// Every sandbox that has the host's queues, segments and semaphores, and no right to them.
+    Shared,
     /// Every sandbox that codexrun runs, of which config.json says nothing to other runtimes, or nothing that they know.
     Ours,
     /// The network is shut but for a proxy.
     Network,
     /// The network is shut and there is a proxy.
     Proxy,
+    /// There is a proxy of codexrun's.
+    Domains,
     /// The network is shut, and Unix datagrams were not asked for.
     Streams,
 }
@@ -44,11 +55,16 @@ impl Wall {
     fn name(self) -> &'static str {
         match self {
             Wall::Files => "files",
+            Wall::Attributes => "attributes",
+            Wall::Metadata => "metadata",
             Wall::Workspace => "workspace",
             Wall::Always => "always",
+            Wall::Processes => "processes",
+            Wall::Shared => "shared",
             Wall::Ours => "ours",
             Wall::Network => "network",
             Wall::Proxy => "proxy",
+            Wall::Domains => "domains",
             Wall::Streams => "streams",
         }
     }
@@ -102,8 +118,16 @@ impl World {
 /// All of them, each in a child.
 pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     let world = World::read(words);
-    let all =
-        [file::attempts, power::attempts, shut::attempts, process::attempts, network::attempts, trick::attempts, unix::attempts];
+    let all = [
+        file::attempts,
+        power::attempts,
+        shut::attempts,
+        process::attempts,
+        network::attempts,
+        domain::attempts,
+        trick::attempts,
+        unix::attempts,
+    ];
     let attempts: Vec<Attempt> = all.iter().flat_map(|list| list(&world)).collect();
     let made = attempts.iter().filter(|attempt| world.has(attempt.wall)).filter(|attempt| apart(attempt)).count();
     say(&format!("end\t{made}\n"));

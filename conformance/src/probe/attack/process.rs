@@ -1,11 +1,16 @@
 //! Processes: one of the host's, and the sandbox's own init.
 
-use super::row::{Row, Word, row};
+use super::row::{Row, Through, Word, row};
 use super::{Attempt, Wall, World};
-use Word::{N, Pid, Read, Room, T};
+use Word::{N, Pid, Q, Read, Room, T};
 
 const fn other(name: &'static str, call: &'static str, words: &'static [Word]) -> Row {
     row(Wall::Always, name, call, words)
+}
+
+/// What only a PID namespace keeps apart: who is there, and how it is scheduled.
+const fn seen(name: &'static str, call: &'static str, words: &'static [Word]) -> Row {
+    row(Wall::Processes, name, call, words)
 }
 
 const fn init(name: &'static str, call: &'static str, words: &'static [Word]) -> Row {
@@ -20,16 +25,21 @@ static OUTSIDE: &[Row] = &[
     other("kill", "kill", &[Pid, N(0)]),
     other("tkill", "tkill", &[Pid, N(0)]),
     other("tgkill", "tgkill", &[Pid, Pid, N(0)]),
-    other("a descriptor of it", "pidfd_open", &[Pid, N(0)]),
+    other("a queued signal", "rt_sigqueueinfo", &[Pid, N(0), Q(&[0, 0xffff_ffff])]),
+    other("a queued signal for its thread", "rt_tgsigqueueinfo", &[Pid, Pid, N(0), Q(&[0, 0xffff_ffff])]),
+    seen("a descriptor of it", "pidfd_open", &[Pid, N(0)]),
     other("trace it", "ptrace", &[SEIZE, Pid, N(0), N(0)]),
     other("its limits", "prlimit64", &[Pid, N(7), N(0), Room]),
-    other("its processors", "sched_getaffinity", &[Pid, N(128), Room]),
-    other("its scheduler", "sched_getscheduler", &[Pid]),
-    other("its parameters", "sched_getparam", &[Pid, Room]),
-    other("its priority", "setpriority", &[N(0), Pid, N(0)]),
-    other("its I/O priority", "ioprio_get", &[N(1), Pid]),
-    other("its group", "getpgid", &[Pid]),
-    other("its session", "getsid", &[Pid]),
+    seen("its processors", "sched_getaffinity", &[Pid, N(128), Room]),
+    seen("its scheduler", "sched_getscheduler", &[Pid]),
+    seen("its parameters", "sched_getparam", &[Pid, Room]),
+    seen("its priority", "setpriority", &[N(0), Pid, N(0)]),
+    seen("its I/O priority", "ioprio_get", &[N(1), Pid]),
+    Row { through: Through::Past(libc::EINVAL), ..seen("no processors for it", "sched_setaffinity", &[Pid, N(128), Room]) },
+    seen("another scheduler for it", "sched_setscheduler", &[Pid, N(0), Room]),
+    seen("another I/O priority for it", "ioprio_set", &[N(1), Pid, N(0)]),
+    seen("its group", "getpgid", &[Pid]),
+    seen("its session", "getsid", &[Pid]),
     other("join its group", "setpgid", &[N(0), Pid]),
     other("its locks", "get_robust_list", &[Pid, Room, Room]),
     other("its pages", "migrate_pages", &[Pid, N(1), Room, Room]),

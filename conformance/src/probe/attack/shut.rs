@@ -23,10 +23,18 @@ const OURS: &[&str] = &["open_tree_attr"];
 /// Shut where the network is: what would take over a process that has been given more.
 const NETWORK: &[&str] = &["ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp"];
 
+/// Shut where there is no namespace that keeps the host's apart.
+#[rustfmt::skip]
+const SHARED: &[&str] = &[
+    "shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semctl", "semtimedop", "semtimedop_time64",
+    "ipc", "mq_open", "mq_unlink", "prlimit64",
+];
+
 pub fn attempts(_: &World) -> Vec<Attempt<'_>> {
     let always = ALWAYS.iter().map(|call| (Wall::Always, *call));
     let always = always.chain(OURS.iter().map(|call| (Wall::Ours, *call)));
-    let all = always.chain(NETWORK.iter().map(|call| (Wall::Network, *call)));
+    let all =
+        always.chain(NETWORK.iter().map(|call| (Wall::Network, *call))).chain(SHARED.iter().map(|call| (Wall::Shared, *call)));
     all.flat_map(|(wall, call)| ENTRIES.iter().map(move |entry| (wall, call, *entry)))
         .map(|(wall, call, entry)| {
             Attempt::new(wall, format!("{}\tthe filter lets {call} pass", entry.name()), move || {

@@ -27,7 +27,7 @@ const VERBS: &[(Wall, &str)] = &[
     (Wall::Always, "process-vm-read {pid}"),
     (Wall::Always, "perf"),
     (Wall::Always, "raise-rlimit"),
-    (Wall::Files, "userns-write {w}/.git {w}/.git/config"),
+    (Wall::Metadata, "userns-write {w}/.git {w}/.git/config"),
     (Wall::Files, "userns-write {out} {out}/file.txt"),
     (Wall::Files, "link-write {out}/file.txt {w}/bin/hard"),
     (Wall::Files, "symlink-write {out}/file.txt {w}/bin/soft"),
@@ -47,9 +47,11 @@ const TRICKS: &[Trick] = &[
     (Wall::Files, "a descriptor by path opened again to write", |world| again(world, libc::O_PATH)),
     (Wall::Files, "a file by its handle", |world| by_handle(&world.fill("{out}/file.txt"))),
     (Wall::Files, "a link that is swapped in", |world| swapped(&world.fill("{w}/bin/race"), &world.fill("{out}/file.txt"))),
-    (Wall::Files, ".git in a mount namespace of one's own", |world| elsewhere(world)),
+    (Wall::Metadata, ".git in a mount namespace of one's own", |world| elsewhere(world)),
     (Wall::Ours, "descriptor 0 of init", |_| stolen(1)),
     (Wall::Always, "descriptor 0 of a process outside", |world| stolen(world.pid())),
+    (Wall::Always, "a signal by a descriptor of a process outside", |world| signalled(world.pid())),
+    (Wall::Always, "advice about the memory of a process outside", |world| advised(world.pid())),
     (Wall::Always, "the sandbox's own network", |_| power_over_network()),
     (Wall::Always, "a network namespace of one's own with power over it", |_| raw_in_a_namespace()),
 ];
@@ -152,6 +154,19 @@ fn elsewhere(world: &World) -> Outcome {
 fn stolen(pid: i64) -> Outcome {
     let pidfd = call(libc::SYS_pidfd_open, [Arg::Int(pid), Arg::Int(0)])?;
     Ok(call(libc::SYS_pidfd_getfd, [Arg::Int(pidfd), Arg::Int(0), Arg::Int(0)])?.to_string())
+}
+
+/// Signal 0 asks for the right and sends nothing.
+fn signalled(pid: i64) -> Outcome {
+    let pidfd = call(libc::SYS_pidfd_open, [Arg::Int(pid), Arg::Int(0)])?;
+    Ok(call(libc::SYS_pidfd_send_signal, [Arg::Int(pidfd), Arg::Int(0), Arg::Null, Arg::Int(0)])?.to_string())
+}
+
+/// Of nothing at all.
+fn advised(pid: i64) -> Outcome {
+    let (pidfd, cold) = (call(libc::SYS_pidfd_open, [Arg::Int(pid), Arg::Int(0)])?, Arg::Int(libc::MADV_COLD.into()));
+    let words = [Arg::Int(pidfd), Arg::In(&[0; 16]), Arg::Int(1), cold, Arg::Int(0)];
+    Ok(call(libc::SYS_process_madvise, words)?.to_string())
 }
 
 /// Flags of an interface that there is not: who may not set any hears EPERM.

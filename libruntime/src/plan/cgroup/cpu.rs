@@ -14,9 +14,16 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     {
         t.refuse("cpu.burst", format!("{burst} is above `cpu.quota`, {quota}"));
     }
-    if let Some(first) = first_field(cpu)
-        && let Some((at, version)) = t.home(&CPU, first)
-    {
+    for (value, field) in [(cpu.quota(), "cpu.quota"), (cpu.realtime_runtime(), "cpu.realtimeRuntime")] {
+        t.limit(field, value);
+    }
+    if let Some(idle) = cpu.idle().filter(|idle| !matches!(idle, 0 | 1)) {
+        t.refuse("cpu.idle", format!("{idle} is neither 0 nor 1"));
+    }
+    if let Some(shares) = cpu.shares().filter(|shares| *shares > MOST_SHARES) {
+        t.refuse("cpu.shares", format!("{shares} is above {MOST_SHARES}"));
+    }
+    if let Some((at, version)) = t.home_of(&CPU, &fields(cpu)) {
         match version {
             Version::V1 => v1(t, cpu, at),
             Version::V2 => v2(t, cpu, at),
@@ -31,7 +38,10 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     }
 }
 
-fn first_field(cpu: &LinuxCpu) -> Option<&'static str> {
+/// The most that the kernel keeps (`MAX_SHARES`).
+const MOST_SHARES: u64 = 262_144;
+
+fn fields(cpu: &LinuxCpu) -> Vec<&'static str> {
     let fields = [
         (given(cpu.shares()).is_some(), "cpu.shares"),
         (given(cpu.quota()).is_some(), "cpu.quota"),
@@ -41,7 +51,7 @@ fn first_field(cpu: &LinuxCpu) -> Option<&'static str> {
         (given(cpu.realtime_runtime()).is_some(), "cpu.realtimeRuntime"),
         (given(cpu.realtime_period()).is_some(), "cpu.realtimePeriod"),
     ];
-    fields.iter().find(|(present, _)| *present).map(|(_, name)| *name)
+    fields.iter().filter(|(present, _)| *present).map(|(_, name)| *name).collect()
 }
 
 /// Each of these pairs limits the other; whichever comes first may have to wait for the second.

@@ -8,8 +8,7 @@ const MEMORY: Controller = Controller("memory", "memory");
 
 pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     let Some(memory) = r.memory() else { return };
-    let Some(first) = first_field(memory, t.update) else { return };
-    let Some((at, version)) = t.home(&MEMORY, first) else { return };
+    let Some((at, version)) = t.home_of(&MEMORY, &fields(memory, t.update)) else { return };
     if let Some(kernel) = t.limit("memory.kernel", memory.kernel()).filter(|kernel| *kernel > 0) {
         // Since Linux 5.16 its file takes no limit, or takes it and does nothing.
         t.refuse("memory.kernel", format!("Linux limits no kernel memory to {kernel} by itself: `memory.limit` includes it"));
@@ -20,8 +19,8 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     }
 }
 
-/// The first field that means something, for a host that has no such controller.
-fn first_field(m: &LinuxMemory, update: bool) -> Option<&'static str> {
+/// The fields that mean something.
+fn fields(m: &LinuxMemory, update: bool) -> Vec<&'static str> {
     let fields = [
         (given(m.limit()).is_some(), "memory.limit"),
         (given(m.swap()).is_some(), "memory.swap"),
@@ -32,7 +31,7 @@ fn first_field(m: &LinuxMemory, update: bool) -> Option<&'static str> {
         (m.disable_oom_killer().is_some_and(|disable| disable || update), "memory.disableOOMKiller"),
         (m.use_hierarchy().is_some(), "memory.useHierarchy"),
     ];
-    fields.iter().find(|(present, _)| *present).map(|(_, name)| *name)
+    fields.iter().filter(|(present, _)| *present).map(|(_, name)| *name).collect()
 }
 
 fn v1(t: &mut Table, m: &LinuxMemory, at: usize) {
@@ -40,6 +39,11 @@ fn v1(t: &mut Table, m: &LinuxMemory, at: usize) {
     if let Some(limit) = limit {
         // The limit may not pass the sum with swap: when both rise, the sum has to rise first.
         t.put(at, "memory.limit", "memory.limit_in_bytes", limit).again = true;
+    }
+    if let (Some(limit @ 1..), Some(swap @ 1..)) = (limit, swap)
+        && swap < limit
+    {
+        t.refuse("memory.swap", BELOW);
     }
     match (limit, swap) {
         // Memory without a limit is not limited by the sum either; without swap accounting there is no sum.
@@ -96,13 +100,15 @@ fn v2(t: &mut Table, m: &LinuxMemory, at: usize) {
     impossible.iter().filter(|(asked, _, _)| *asked).for_each(|(_, field, why)| t.refuse(field, *why));
 }
 
+const BELOW: &str = "is the sum of memory and swap, and below `memory.limit`";
+
 /// The spec's value is memory and swap together, version 2's is swap alone.
 fn swap(limit: Option<i64>, swap: Option<i64>) -> Result<Option<String>, &'static str> {
     match (limit, swap) {
         (Some(-1), None) | (_, Some(-1)) => Ok(Some("max".to_owned())),
         (_, None) => Ok(None),
         (None | Some(-1), Some(_)) => Err("is the sum of memory and swap: it needs `memory.limit`"),
-        (Some(limit), Some(swap)) if swap < limit => Err("is the sum of memory and swap, and below `memory.limit`"),
+        (Some(limit), Some(swap)) if swap < limit => Err(BELOW),
         (Some(limit), Some(swap)) => Ok(Some((swap - limit).to_string())),
     }
 }

@@ -68,6 +68,11 @@ impl Table<'_> {
         found
     }
 
+    /// [`Table::home`] of several fields, each of which is refused without one.
+    pub fn home_of(&mut self, controller: &Controller, fields: &[&str]) -> Option<(usize, Version)> {
+        fields.iter().fold(None, |found, field| self.home(controller, field).or(found))
+    }
+
     pub fn refuse(&mut self, field: &str, what: impl Into<String>) {
         self.errors.push(Error::new(what).at(origin(field)));
     }
@@ -188,6 +193,7 @@ fn unified(t: &mut Table, r: &LinuxResources) {
             Some(at) if controller != "cgroup" && !t.groups[at].controllers.iter().any(|name| name == controller) => {
                 t.refuse(&field, format!("the version 2 hierarchy of this host has no controller `{controller}`"));
             }
+            Some(_) if value.trim().is_empty() => t.refuse(&field, "is empty: there is nothing to write"),
             // The files take one line at a time.
             Some(at) => {
                 for line in value.lines() {

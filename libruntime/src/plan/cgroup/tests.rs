@@ -54,6 +54,28 @@ fn table(cgroups: &Cgroups, resources: Value, update: bool) -> Result<Vec<String
     }
 }
 
+#[test]
+fn what_no_kernel_would_take_is_refused_by_every_name() {
+    let refused = |cgroups: &Cgroups, resources: Value| table(cgroups, resources, false).unwrap_err();
+    let cases = [
+        (
+            json!({"memory": {"limit": 20_000_000, "swap": 10_000_000}}),
+            "memory.swap: is the sum of memory and swap, and below `memory.limit`",
+        ),
+        (json!({"cpu": {"quota": -5}}), "cpu.quota: -5 is no limit: -1 takes it away"),
+        (json!({"cpu": {"shares": 300_000}}), "cpu.shares: 300000 is above 262144"),
+        (json!({"cpu": {"idle": 9}}), "cpu.idle: 9 is neither 0 nor 1"),
+    ];
+    for (resources, said) in cases {
+        assert_eq!(refused(&v1(), resources), [format!("linux.resources.{said}")]);
+    }
+    let none = Cgroups::default();
+    let all = refused(&none, json!({"memory": {"limit": 1, "swap": 2}, "cpu": {"shares": 2, "quota": 9, "period": 9}}));
+    let places = ["memory.limit", "memory.swap", "cpu.shares", "cpu.quota", "cpu.period"];
+    assert!(all.len() == 5 && all.iter().zip(places).all(|(said, place)| said.contains(place)), "{all:?}");
+    assert!(refused(&hybrid(), json!({"unified": {"hugetlb.2MB.max": ""}}))[0].contains("is empty"), "unified");
+}
+
 fn ok(list: &[&str]) -> Result<Vec<String>, Vec<String>> {
     Ok(list.iter().map(|s| (*s).to_owned()).collect())
 }

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::bridge::Side;
 use crate::bundle::{Bundle, Rootfs};
-use crate::policy::choice::Choices;
 use crate::policy::isolation::{Clause, Isolation};
 use crate::policy::view::View;
 use crate::policy::{Access, Network, Policy};
@@ -27,7 +26,7 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
     let (style, mut ground) = ground(request, &walk, &mut found);
     let mut lost = lost(style, &ground, request);
     narrow(&mut ground, &mut lost);
-    let accepted = |clause: Clause| accepts(&policy.choices, clause);
+    let accepted = |clause: Clause| policy.choices.accepts(clause);
     found.errors.extend(lost.iter().filter(|(clause, _)| !accepted(*clause)).map(|(clause, what)| refused(*clause, what)));
     unfit(request, view, &mut found);
     let cwd = working_directory(request, style, &ground, &walk, &mut found);
@@ -49,7 +48,7 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
             .as_ref()
             .map(|_| seccomp::alone(policy.network, attributes, &policy.choices.allow_syscalls, view.arch()))
             .transpose()?;
-        let annotations = annotations(request, &ground, rules.as_ref().map(wall::text).transpose()?, &given)?;
+        let annotations = annotations(request, style, &ground, rules.as_ref().map(wall::text).transpose()?, &given)?;
         spec(request, &cwd, style, view, filter, annotations)
     };
     match written() {
@@ -62,16 +61,11 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
     }
 }
 
-/// Whether the policy accepts that a clause is given up.
-pub(super) fn accepts(choices: &Choices, clause: Clause) -> bool {
-    choices.accept_loss.contains(&clause.to_string())
-}
-
 /// What is given up asks for nothing any more.
 fn relaxed(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     let choices = &policy.choices;
-    let (own_tmp, nested) = (accepts(choices, Clause::PrivateTmp), accepts(choices, Clause::Metadata));
+    let (own_tmp, nested) = (choices.accepts(Clause::PrivateTmp), choices.accepts(Clause::Metadata));
     policy.choices.isolation = Isolation::Landlock;
     policy.choices.private_tmp &= !own_tmp;
     policy.choices.nested_git &= !nested;
@@ -88,7 +82,7 @@ fn lost(style: Style, ground: &Ground, request: &Request) -> Vec<(Clause, String
     if tree.iter().any(|(_, spot)| spot.access == Access::Write) && !writes_all(tree) {
         lost.push((Clause::Attributes, "modes, owners, times and extended attributes of what is not writable".to_owned()));
     }
-    if accepts(&request.policy.choices, Clause::Metadata) && tree.iter().any(|(_, spot)| spot.access == Access::Write) {
+    if request.policy.choices.accepts(Clause::Metadata) && tree.iter().any(|(_, spot)| spot.access == Access::Write) {
         // Nobody has looked for it any more.
         lost.push((Clause::Metadata, METADATA.join(", ")));
     }
@@ -99,7 +93,7 @@ fn lost(style: Style, ground: &Ground, request: &Request) -> Vec<(Clause, String
         lost.push((Clause::ProxyOnly, "nothing is reached but the proxies".to_owned()));
     }
     let accepted = [Clause::Signals, Clause::AbstractSockets, Clause::DeviceIoctl].into_iter();
-    lost.extend(accepted.filter(|clause| accepts(&request.policy.choices, *clause)).map(|clause| (clause, clause.to_string())));
+    lost.extend(accepted.filter(|clause| request.policy.choices.accepts(*clause)).map(|clause| (clause, clause.to_string())));
     lost
 }
 
@@ -202,7 +196,13 @@ fn spec(
     Ok(spec)
 }
 
-fn annotations(request: &Request, ground: &Ground, rules: Option<String>, given: &[String]) -> Result<HashMap<String, String>> {
+fn annotations(
+    request: &Request,
+    style: Style,
+    ground: &Ground,
+    rules: Option<String>,
+    given: &[String],
+) -> Result<HashMap<String, String>> {
     let json = |list: &[String]| serde_json::to_string(list).map_err(|e| Error::new("cannot write the annotations").cause(e));
     let listed = |list: &[String]| (!list.is_empty()).then(|| json(list)).transpose();
     let all = [
@@ -210,6 +210,7 @@ fn annotations(request: &Request, ground: &Ground, rules: Option<String>, given:
         (annotation::DIE_WITH_PARENT, Some("true".into())),
         (annotation::RESOLVE, Some("nofollow".into())),
         (annotation::ISOLATION, Some("landlock".into())),
+        (annotation::STDIO_SOCKETS, super::spec::stdio(request, style).map(str::to_owned)),
         (annotation::LANDLOCK, rules),
         (annotation::LOST, listed(given)?),
         (annotation::DENY_GLOBS, listed(&ground.globs)?),

@@ -177,7 +177,7 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
             globs::deny(policy, &request.cwd, &mut ground, walk, found);
             globs::keep_cache(&mut ground, walk, found);
             globs::keep_records(&mut ground, walk, found);
-            if choices.isolation != Isolation::Landlock || !alone::accepts(choices, Clause::Metadata) {
+            if choices.isolation != Isolation::Landlock || !choices.accepts(Clause::Metadata) {
                 metadata::protect(choices, &mut ground, walk, found);
             }
             roots::judge(&traced, walk, &mut ground, found);

@@ -45,7 +45,20 @@ pub(super) fn routed<'a>(request: &Request<'a>, found: &mut Findings) -> Request
         Network::Proxy => proxied(&mut request, found),
     }
     found.errors.extend(twice(&request.routes).map(|port| Error::new(format!("port {port} is listened on twice inside"))));
+    found.errors.extend(round(&request.routes).map(circular));
     request
+}
+
+/// A port inside that the host reaches and that leads to the host: a connection to it would come back without end.
+fn round(routes: &[Route]) -> Option<u16> {
+    let mut published = routes.iter().filter(|route| route.side == Side::Outside).map(|route| route.dial.port());
+    let leads_out = |port: &u16| routes.iter().any(|route| route.side == Side::Inside && route.listen.port() == *port);
+    published.find(leads_out)
+}
+
+fn circular(port: u16) -> Error {
+    let error = Error::new(format!("port {port} inside is published, and leads to the host"));
+    error.hint("a connection would go round; a server inside needs a port that is not let through to the host")
 }
 
 /// What is asked of a proxy that there is not.
@@ -147,13 +160,14 @@ pub fn names_a_proxy(name: &str) -> bool {
     PROXY_VARIABLES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// The port inside that leads to `dial`: its own number, unless another route has that.
+/// The port inside that leads to `dial`: its own number, unless it is another route's.
 fn port_inside(routes: &mut Vec<Route>, dial: SocketAddr) -> u16 {
-    let inside = |routes: &[Route]| routes.iter().filter(|route| route.side == Side::Inside).copied().collect::<Vec<_>>();
-    if let Some(known) = inside(routes).iter().find(|route| route.dial == dial) {
+    if let Some(known) = routes.iter().find(|route| route.side == Side::Inside && route.dial == dial) {
         return known.listen.port();
     }
-    let free = |port: &u16| inside(routes).iter().all(|route| route.listen.port() != *port);
+    // Of what is published it is a server's inside.
+    let inside = |route: &Route| if route.side == Side::Inside { route.listen } else { route.dial }.port();
+    let free = |port: &u16| routes.iter().all(|route| inside(route) != *port);
     let port = (dial.port()..=u16::MAX).chain(1..dial.port()).find(free).unwrap_or(dial.port());
     routes.push(Route::plain(Side::Inside, (Ipv4Addr::LOCALHOST, port).into(), dial));
     port
@@ -272,12 +286,21 @@ mod tests {
     fn one_endpoint_is_one_route_and_two_of_the_same_port_are_two() {
         let env = ["http_proxy=localhost:9", "HTTPS_PROXY=http://127.0.0.1:9", "All_Proxy=socks5://[::1]:9", "NO_PROXY=x", "A=b"];
         let (env, routes, said) = tried(&env, Network::Proxy, &["outside:127.0.0.1:10=127.0.0.1:10"]);
-        let inside = ["inside:127.0.0.1:9=127.0.0.1:9", "inside:127.0.0.1:10=[::1]:9"];
+        let inside = ["inside:127.0.0.1:9=127.0.0.1:9", "inside:127.0.0.1:11=[::1]:9"];
         assert_eq!(routes, [&["outside:127.0.0.1:10=127.0.0.1:10"][..], &inside].concat());
         let all =
-            ["http_proxy=127.0.0.1:9", "HTTPS_PROXY=http://127.0.0.1:9", "All_Proxy=socks5://127.0.0.1:10", "NO_PROXY=x", "A=b"];
+            ["http_proxy=127.0.0.1:9", "HTTPS_PROXY=http://127.0.0.1:9", "All_Proxy=socks5://127.0.0.1:11", "NO_PROXY=x", "A=b"];
         assert_eq!(env, all);
         assert!(said.is_empty());
+    }
+
+    #[test]
+    fn no_connection_goes_round() {
+        let (published, allowed) = ("outside:127.0.0.1:9=127.0.0.1:8", "inside:127.0.0.1:8=127.0.0.1:8");
+        let said = tried(&[], Network::Restricted, &[published, allowed]).2;
+        assert_eq!(said, ["port 8 inside is published, and leads to the host"]);
+        let (_, routes, said) = tried(&["HTTP_PROXY=localhost:8"], Network::Proxy, &[published]);
+        assert_eq!((routes[1].as_str(), said.len()), ("inside:127.0.0.1:9=127.0.0.1:8", 0));
     }
 
     #[test]

@@ -7,12 +7,14 @@ use super::top::Style;
 use super::{Proc, Request, kernel, limits, process, seccomp};
 use crate::bridge::Route;
 use crate::landlock::Config;
-use crate::policy::Network;
+use crate::policy::isolation::{Clause, Isolation};
 use crate::policy::view::View;
+use crate::policy::{Network, Policy};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{
     Hook, HookBuilder, Hooks, Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Root, Spec,
 };
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -147,6 +149,20 @@ fn without_environment(mut hook: Hook) -> Hook {
     hook
 }
 
+/// Who leaves open by what the policy is kept has said what may be lost.
+fn gives_up_processes(policy: &Policy) -> bool {
+    policy.choices.isolation == Isolation::Auto && policy.choices.accepts(Clause::Processes)
+}
+
+/// Which sockets may be a standard stream, where not any may.
+pub(super) fn stdio(request: &Request, style: Style) -> Option<&'static str> {
+    match request.policy.network {
+        _ if style == Style::Host || request.policy.choices.stdio_sockets => None,
+        Network::Enabled => Some(annotation::STDIO_INTERNET),
+        Network::Proxy | Network::Restricted => Some("connected"),
+    }
+}
+
 fn annotations(
     request: &Request,
     style: Style,
@@ -164,6 +180,10 @@ fn annotations(
     }
     if style == Style::Sandbox && request.policy.choices.unix_datagrams {
         all.push((annotation::UNIX_DATAGRAMS, "true".into()));
+    }
+    all.extend(stdio(request, style).map(|which| (annotation::STDIO_SOCKETS, which.into())));
+    if request.proc == Proc::Outer && gives_up_processes(request.policy) {
+        all.push((annotation::LOST, json!([Clause::Processes.to_string()]).to_string()));
     }
     all.extend(wall.map(super::wall::text).transpose()?.map(|text| (annotation::LANDLOCK, text)));
     all.extend(request.policy.choices.limits.wall.map(|seconds| (annotation::WALL_TIME, seconds.to_string())));

@@ -16,6 +16,7 @@ pub(super) fn read(at: &At) -> Result<Choices> {
         deny_secrets: flag("deny_secrets")?,
         nested_git: flag("nested_git")?,
         unix_datagrams: flag("unix_datagrams")?,
+        stdio_sockets: flag("stdio_sockets")?,
         git: at.option("git").map_or(Ok(Default::default()), |git| git.word(GIT))?,
         landlock: flag("landlock")?,
         isolation: at.option("isolation").map_or(Ok(Default::default()), |isolation| isolation.word(ISOLATION))?,

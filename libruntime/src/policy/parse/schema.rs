@@ -242,7 +242,7 @@ mod tests {
             json!({ "type": "read-only", "codexrun": { "private_tmp": true, "devices": ["dri", "/dev/fuse"], "git": "commit",
                 "caches": ["npm"], "allow_syscalls": ["tracing"], "deny_secrets": false, "landlock": true, "isolation": "auto",
                 "accept_loss": ["metadata"], "nested_git": null, "unix_sockets": ["/run/x.sock", "~/y"],
-                "unix_datagrams": true,
+                "unix_datagrams": true, "stdio_sockets": true,
                 "limits": { "pids": 9, "memory": "2g", "cpus": "1.5", "files": 3, "wall": 60 } } }),
             json!({ "type": "managed", "file_system": { "type": "unrestricted" }, "network": { "mode": "proxy" }, "codexrun": {
                 "dns": [443, 80], "proxy": { "domains": { "crates.io": "allow", "*.x.y": "deny" }, "mode": "limited",

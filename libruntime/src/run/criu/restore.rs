@@ -5,7 +5,7 @@ use super::super::attend::{Company, follow};
 use super::super::broker::BrokerProcess;
 use super::super::interrupt::Interrupt;
 use super::super::launch::{Launch, setup, undisturbed, without};
-use super::super::{Options, hook, no_directory_as_stdio, receiver, reserve, single_threaded};
+use super::super::{Options, alone, hook, receiver, reserve, stdio};
 use super::command::{self, Found, RESTORE_LOG};
 use super::hooks::{Moment, Script};
 use super::spawn::Spawn;
@@ -45,7 +45,7 @@ pub struct Restore {
 /// criu is not installed; every reason for which the spec is refused; or what criu says, in which case nothing of the container is left.
 pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
-    single_threaded().and_then(|()| no_directory_as_stdio()).map_err(one)?;
+    alone().and_then(|()| stdio::sockets(&bundle.spec, bundle.spec.process().as_ref())).map_err(one)?;
     let program = program::find(restore.criu.program.as_deref()).map_err(one)?;
     let asked = options.plan(false);
     let host = Host::probe_for(&bundle.spec, &asked).map_err(one)?;

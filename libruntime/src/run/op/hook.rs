@@ -14,6 +14,7 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     let state = if hook.kind == HookKind::StartContainer { &child.states.created } else { &child.states.creating };
     let state = state.as_ref().ok_or(Errno::EBADF)?;
     let (args, env) = child.hooks.get(hook.index).ok_or(Errno::EBADF)?;
+    let env = env.as_ref().unwrap_or(&child.env);
     // The next hook reads it from the beginning too.
     file::rewind(state.as_fd())?;
     // Carries the errno of an execve(2) that fails; closed by one that does not.

@@ -1,0 +1,106 @@
+//! Sockets as standard streams: one conversation passes, and what reaches others than its other end does not.
+
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// With the stream as standard input: (code, stdout, stderr).
+fn with(stream: impl Into<OwnedFd>, words: &[&str]) -> (i32, String, String) {
+    let dir = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
+    let output = command.args(words).current_dir(dir.path()).stdin(Stdio::from(stream.into())).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+const STARTED: [&str; 3] = ["--", "echo", "started"];
+
+fn sandbox(options: &[&str]) -> Vec<String> {
+    ["sandbox"].iter().chain(options).chain(&STARTED).map(ToString::to_string).collect()
+}
+
+fn passes(stream: impl Into<OwnedFd>, options: &[&str]) {
+    let words = sandbox(options);
+    let said = with(stream, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!((said.0, said.1.as_str()), (0, "started\n"), "{options:?}: {}", said.2);
+}
+
+fn stops(stream: impl Into<OwnedFd>, options: &[&str]) {
+    let words = sandbox(options);
+    let (code, out, err) = with(stream, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!((code, out.as_str()), (1, ""), "{options:?}: {err}");
+    assert!(err.contains("standard input is a socket that is no connection") && err.contains("`--stdio-sockets`"), "{err}");
+}
+
+/// A connection's client; its server stays open.
+fn connected() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+const OPEN: &str = r#"{"type": "workspace-write", "network_access": true}"#;
+
+fn policy() -> (TempDir, String) {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("open.json");
+    std::fs::write(&file, OPEN).unwrap();
+    let name = file.to_str().unwrap().to_owned();
+    (dir, name)
+}
+
+#[test]
+fn a_conversation_is_what_its_caller_gave() {
+    let (client, _server) = connected();
+    passes(client, &[]);
+    passes(UnixStream::pair().unwrap().0, &[]);
+    let (gone, _) = UnixStream::pair().unwrap();
+    passes(gone, &[]);
+}
+
+#[test]
+fn a_socket_that_reaches_others_is_refused_and_has_a_switch() {
+    let dir = TempDir::new().unwrap();
+    let bound = UdpSocket::bind("127.0.0.1:0").unwrap();
+    bound.connect("127.0.0.1:9").unwrap();
+    stops(bound.try_clone().unwrap(), &[]);
+    stops(UdpSocket::bind("127.0.0.1:0").unwrap(), &[]);
+    stops(TcpListener::bind("127.0.0.1:0").unwrap(), &[]);
+    stops(UnixListener::bind(dir.path().join("s")).unwrap(), &[]);
+    stops(UnixDatagram::pair().unwrap().0, &[]);
+    stops(UnixDatagram::unbound().unwrap(), &[]);
+    stops(UnixDatagram::unbound().unwrap(), &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes"]);
+    passes(bound, &["--stdio-sockets"]);
+    passes(UnixDatagram::unbound().unwrap(), &["--policy", "danger-full-access"]);
+}
+
+#[test]
+fn where_the_network_is_on_sockets_of_it_pass_and_others_do_not() {
+    let (_dir, open) = policy();
+    passes(UdpSocket::bind("127.0.0.1:0").unwrap(), &["--policy", &open]);
+    passes(TcpListener::bind("127.0.0.1:0").unwrap(), &["--policy", &open]);
+    stops(UnixDatagram::unbound().unwrap(), &["--policy", &open]);
+}
+
+/// What a policy said is in config.json; without a policy `run` is as runc.
+#[test]
+fn a_bundle_is_refused_by_its_annotation_alone() {
+    let dir = TempDir::new().unwrap();
+    let bundle = dir.path().to_str().unwrap();
+    let made = with(
+        UnixStream::pair().unwrap().0,
+        &["spec", "--from-policy", "read-only", "--cwd", "/", "--bundle", bundle, "--", "echo", "started"],
+    );
+    assert_eq!(made.0, 0, "{}", made.2);
+    let (code, out, err) = with(UnixDatagram::unbound().unwrap(), &["run", bundle]);
+    assert!(code == 1 && out.is_empty() && err.contains("is a socket that is no connection"), "{err}");
+    let file = dir.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(config["annotations"]["dev.codexrun.stdio-sockets"], "connected");
+    config["annotations"].as_object_mut().unwrap().remove("dev.codexrun.stdio-sockets");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let (code, out, err) = with(UnixDatagram::unbound().unwrap(), &["run", bundle]);
+    assert_eq!((code, out.as_str()), (0, "started\n"), "{err}");
+}

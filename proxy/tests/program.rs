@@ -1,0 +1,138 @@
+//! The program from outside: when something is short, or in its way, it ends, or waits, and burns nothing; what it does not serve, it says.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Under a limit of ulimit(1), with these flags.
+fn proxy(limit: &str, flags: &str) -> Child {
+    let script = format!("ulimit {limit}; exec {} {flags}", env!("CARGO_BIN_EXE_codexrun-proxy"));
+    Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn port(proxy: &mut Child) -> u16 {
+    let mut line = String::new();
+    BufReader::new(proxy.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    line.trim().parse().unwrap()
+}
+
+/// It ends by itself when nobody holds its standard input, and is not left behind if it does not.
+fn ended(mut proxy: Child) -> String {
+    drop(proxy.stdin.take());
+    let end = Instant::now() + Duration::from_secs(5);
+    while proxy.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            proxy.kill().and_then(|()| proxy.wait()).unwrap();
+            panic!("it goes on");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut said = String::new();
+    proxy.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    said
+}
+
+/// A server that holds whoever comes for as long as he stays.
+fn server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hold = |mut stream: TcpStream| std::thread::spawn(move || stream.read_to_end(&mut Vec::new()));
+    std::thread::spawn(move || listener.incoming().flatten().map(hold).collect::<Vec<_>>());
+    port
+}
+
+/// A tunnel, if it comes within the time.
+fn tunnel(proxy: u16, server: u16, patience: Duration) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(("127.0.0.1", proxy)).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
+    write!(stream, "CONNECT localhost:{server} HTTP/1.1\r\n\r\n").ok()?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).ok()?;
+    (&answer == b"HTTP/1.1 200").then_some(stream)
+}
+
+/// Hundredths of a second on a processor (proc_pid_stat(5), utime and stime).
+fn burnt(proxy: &Child) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxy.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_nobodys_measure() {
+    let (mut proxy, server) = (proxy("-S -n 32", "--direct --allow localhost"), server());
+    let port = port(&mut proxy);
+    let held: Vec<_> = (0..60).map_while(|_| tunnel(port, server, Duration::from_secs(5))).collect();
+    assert_eq!(held.len(), 60);
+    ended(proxy);
+}
+
+#[test]
+fn without_a_descriptor_it_waits_and_burns_nothing() {
+    let (mut proxy, server) = (proxy("-n 32", "--direct --allow localhost"), server());
+    let port = port(&mut proxy);
+    let held: Vec<_> = (0..40).map_while(|_| tunnel(port, server, Duration::from_millis(200))).collect();
+    assert!((5..40).contains(&held.len()), "{} are held", held.len());
+    // They are in its queue.
+    let waiting: Vec<_> = (0..5).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    let before = burnt(&proxy);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(burnt(&proxy) - before < 20, "{} ticks", burnt(&proxy) - before);
+    drop((held, waiting));
+    assert!(tunnel(port, server, Duration::from_secs(5)).is_some(), "others have gone");
+    ended(proxy);
+}
+
+#[test]
+fn a_log_that_is_a_fifo_keeps_nobody_waiting() {
+    let fifo = std::env::temp_dir().canonicalize().unwrap().join(format!("codexrun-proxy-fifo-{}", std::process::id()));
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut proxy = proxy("-c 0", &format!("--allow localhost --log {}", Path::display(&fifo)));
+    let (stdin, mut said) = (proxy.stdin.take(), String::new());
+    let mut out = proxy.stdout.take().unwrap();
+    ended(proxy);
+    drop(stdin);
+    out.read_to_string(&mut said).unwrap();
+    std::fs::remove_file(&fifo).unwrap();
+    assert!(said.contains("is no regular file"), "{said}");
+}
+
+#[test]
+fn what_is_not_served_is_a_line_too() {
+    let mut proxy = proxy("-c 0", "--direct --allow localhost");
+    let port = port(&mut proxy);
+    let socks = |command: u8, name: &str| [&[5, 1, 0, 5, command, 0, 3, name.len() as u8], name.as_bytes(), &[1, 187]].concat();
+    let strays = [
+        (socks(3, "x.org"), r#""host":"x.org","method":null,"port":443"#),
+        (socks(2, "y.org"), r#""host":"y.org","method":null,"port":443"#),
+        (socks(1, "a b"), r#""host":"a b","method":null,"port":443"#),
+        (b"CONNECT ev%il:80 HTTP/1.1\r\n\r\n".to_vec(), "ev%il"),
+        (b"GET https://evil/ HTTP/1.1\r\n\r\n".to_vec(), "https://evil/"),
+    ];
+    for (bytes, _) in &strays {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(bytes).and_then(|()| stream.shutdown(std::net::Shutdown::Write)).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    let said = ended(proxy);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), strays.len(), "{said}");
+    for (line, (_, names)) in lines.iter().zip(&strays) {
+        let us = format!(r#""pid":{}"#, std::process::id());
+        assert!(["refused", "not-served", names, &us].iter().all(|word| line.contains(word)), "{line}");
+    }
+}
+
+#[test]
+fn socks_that_is_switched_off_is_a_line() {
+    let mut proxy = proxy("-c 0", "--direct --no-socks --allow localhost");
+    let port = port(&mut proxy);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(&[5, 1, 0]).unwrap();
+    // A reset is as good an end.
+    let _ = stream.read_to_end(&mut Vec::new());
+    let said = ended(proxy);
+    assert!(said.lines().count() == 1 && said.contains("SOCKS is switched off"), "{said}");
+}
