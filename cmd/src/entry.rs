@@ -17,5 +17,6 @@ pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
         libruntime::error::say(&format!("cannot handle SIGXFSZ: {e}"));
         return 1;
     }
+    super::memory::need_stack();
     super::start().into()
 }

@@ -7,9 +7,10 @@ use clap::Args;
 use libruntime::bundle::capability;
 use libruntime::cgroup::Below;
 use libruntime::run::{self, Exec as How};
-use libruntime::{Error, Result};
+use libruntime::{Error, Result, text};
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 use serde_json::Value;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Run one more process in a running container
@@ -81,7 +82,7 @@ impl Exec {
         }
         let (store, id) = (global.store()?, self.id.parse()?);
         // Read before the descriptors go: the file may be one of them.
-        let given = self.process.as_deref().map(text).transpose()?;
+        let given = self.process.as_deref().map(read).transpose()?;
         run::close_inherited(self.preserve_fds)?;
         let how = How {
             detach: self.detach,
@@ -190,8 +191,8 @@ fn read_once(file: &Path) -> bool {
     file.symlink_metadata().is_ok_and(|meta| !meta.is_file())
 }
 
-fn text(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).map_err(|e| Error::new("cannot be read").at(file.display().to_string()).cause(e))
+fn read(file: &Path) -> Result<Vec<u8>> {
+    File::open(file).and_then(text::bounded).map_err(|e| Error::new("cannot be read").at(file.display().to_string()).cause(e))
 }
 
 /// A process that does not say who it is, is who the container's own is, as with crun.

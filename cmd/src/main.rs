@@ -26,6 +26,7 @@ mod list;
 mod listen;
 mod losses;
 mod make;
+mod memory;
 mod network;
 mod output;
 mod pause;
@@ -53,7 +54,13 @@ use report::Failure;
 fn start() -> u8 {
     let words: Vec<_> = std::env::args_os().collect();
     let (line, parsed) = grammar::read(&words);
-    let code = match parsed {
+    let code = match line.verb.as_deref() {
+        Some("exec") => Some(255), // so that nobody takes our own failure for an exit code of the command
+        Some("diff") => Some(2),   // as diff(1): 1 is an answer
+        _ => None,
+    };
+    memory::fails_with(code.unwrap_or(1));
+    let failed = match parsed {
         Ok(cli) => match dispatch(&cli) {
             Ok(code) => return code,
             Err(failure) => failure.report(&cli.top.global),
@@ -61,11 +68,7 @@ fn start() -> u8 {
         Err(e) if report::is_help(&e) => return report::help(&e),
         Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words)),
     };
-    match line.verb.as_deref() {
-        Some("exec") => 255, // so that nobody takes our own failure for an exit code of the command
-        Some("diff") => 2,   // as diff(1): 1 is an answer
-        _ => code,
-    }
+    code.unwrap_or(failed)
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {

@@ -4,9 +4,10 @@ use crate::grammar::Global;
 use crate::quantity::size;
 use crate::report::Failure;
 use clap::Args;
-use libruntime::{Error, Result};
+use libruntime::{Error, Result, text};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
+use std::fs::File;
 use std::path::PathBuf;
 
 /// Change the limits of a container
@@ -107,12 +108,12 @@ impl Update {
             return self.limits.resources();
         };
         let text = match file.as_os_str() == "-" {
-            true => std::io::read_to_string(std::io::stdin()),
-            false => std::fs::read_to_string(file),
+            true => text::bounded(std::io::stdin()),
+            false => File::open(file).and_then(text::bounded),
         };
         let wrong = |what: &str, e: &dyn ToString| Error::new(what).at(file.display().to_string()).cause(e.to_string());
         let text = text.map_err(|e| wrong("cannot read the resources", &e))?;
-        serde_json::from_str(&text).map_err(|e| wrong("these are no resources", &e))
+        serde_json::from_slice(&text).map_err(|e| wrong("these are no resources", &e))
     }
 }
 

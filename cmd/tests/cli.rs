@@ -952,3 +952,20 @@ exec CODEXRUN "$@"
         assert_eq!(at(dir.path(), &["policy", "validate", "policy.json"]).0, 0);
     }
 }
+
+#[test]
+fn want_of_memory_has_a_sentence_and_an_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = dir.path().join("long.json");
+    fs::write(&long, format!("[{}0]", "0,".repeat(1 << 20))).unwrap();
+    let limited = |limit: &str| {
+        let mut command = Command::new("prlimit");
+        command.arg(limit).arg(env!("CARGO_BIN_EXE_codexrun")).args(["policy", "import"]).arg(&long);
+        command.output().ok().map(|ended| (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned()))
+    };
+    let Some(stack) = limited("--stack=65536") else { return eprintln!("skipped: there is no prlimit") };
+    assert_eq!(stack, (Some(1), "codexrun: error: the stack may grow to less than 256 KiB (ulimit -s)\n".into()));
+    let memory = limited("--data=8388608").unwrap();
+    assert_eq!(memory, (Some(1), "codexrun: error: there is not enough memory: ENOMEM (Cannot allocate memory)\n".into()));
+    assert!(limited("--data=1073741824").unwrap().1.contains("settings of no sandbox that is known"));
+}

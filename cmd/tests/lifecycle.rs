@@ -252,6 +252,90 @@ fn create_is_stopped_by_a_signal_while_a_hook_runs_and_leaves_nothing() {
     }
 }
 
+/// Sends SIGTERM to a codexrun that waits for a hook or for its container; it ends in time, with this to say.
+fn ends(place: &Place, words: &[&str], waits: impl FnMut() -> bool, code: i32, about: &str) {
+    let mut command = place.command(words);
+    // Not a pipe: what is paused holds it open.
+    let err = fs::File::create(place.path("said")).unwrap();
+    let mut waiting = command.stdout(Stdio::null()).stderr(err).spawn().unwrap();
+    until("it waits", waits);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(waiting.id().cast_signed()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    let begun = Instant::now();
+    let (ended, said) = (waiting.wait().unwrap().code(), place.read("said"));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{words:?}: {said}");
+    assert!(ended == Some(code) && said.contains(about) && said.lines().count() <= 2, "{words:?}: {ended:?}, {said}");
+}
+
+#[test]
+fn a_signal_ends_a_hook_that_hangs_before_and_after_the_start() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let (runs, inside) = (place.path("runs"), place.path("b/rootfs/runs"));
+    for run in [&["run", "--bundle", "b", ID][..], &["run", "--detach", "--bundle", "b", ID]] {
+        place.edit(|spec| spec["hooks"] = json!({"startContainer": [hook("echo > /runs; exec sleep 60")]}));
+        ends(&place, run, || inside.exists(), 143, "stopped by SIGTERM before the process could start");
+        fs::remove_file(&inside).unwrap();
+        place.edit(|spec| spec["hooks"] = json!({"poststart": [hook(&format!("echo > {}; exec sleep 60", runs.display()))]}));
+        ends(&place, run, || runs.exists(), 143, "hooks.poststart[0]: the hook `/bin/sh` was stopped by SIGTERM");
+        fs::remove_file(&runs).unwrap();
+        place.fails(&["state", ID], 1, "container does not exist");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_poststop_hook_that_hangs_and_those_that_follow_are_hurried() {
+    let Some(place) = Place::new("exit 7") else { return };
+    let (runs, cleaned) = (place.path("runs"), place.path("cleaned"));
+    let hangs = hook(&format!("echo > {}; exec sleep 60", runs.display()));
+    let cleans = hook(&format!("echo > {}", cleaned.display()));
+    place.edit(|spec| spec["hooks"] = json!({"poststop": [hangs, hook("exec sleep 60"), cleans]}));
+    let about = "hooks.poststop[0]: the hook `/bin/sh` was stopped by SIGTERM";
+    ends(&place, &["run", "--bundle", "b", ID], || runs.exists(), 7, about);
+    assert!(cleaned.exists());
+}
+
+#[test]
+fn a_hook_does_not_outlive_a_codexrun_that_was_killed() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = place.path("runs");
+    for kind in ["createRuntime", "createContainer"] {
+        let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60", runs.display());
+        place.edit(|spec| spec["hooks"] = json!({ kind: [hook(&script)]}));
+        let mut create = place.command(&["create", "--bundle", "b", ID]);
+        let mut create = create.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until("the hook runs", || runs.exists());
+        create.kill().unwrap();
+        create.wait().unwrap();
+        let sleeps =
+            || fs::read(format!("/proc/{}/cmdline", place.read("runs").trim())).is_ok_and(|line| line == b"sleep\x0060\0");
+        until(&format!("the {kind} hook ends"), || !sleeps());
+        place.ok(&["delete", "--force", ID]);
+        fs::remove_file(&runs).unwrap();
+    }
+}
+
+#[test]
+fn a_pid_file_is_written_past_whatever_lies_beside_it() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    fs::write(place.path("precious"), "kept").unwrap();
+    symlink("precious", place.path("pid.new")).unwrap();
+    symlink("precious", place.path("pid")).unwrap();
+    place.started();
+    assert_eq!((place.read("precious"), place.read("pid")), ("kept".to_owned(), place.state()["pid"].to_string()));
+    nix::unistd::mkfifo(&place.path("pid2.new"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut exec = place.command(&["exec", "--detach", "--pid-file", "pid2", ID, "sleep", "60"]);
+    assert!(exec.stdout(Stdio::null()).status().unwrap().success());
+    assert!(place.read("pid2").parse::<i32>().is_ok());
+}
+
+#[test]
+fn a_file_without_end_is_refused() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    place.started();
+    place.fails(&["exec", "--process", "/dev/zero", ID], 255, "/dev/zero: cannot be read: larger than 16 MiB");
+    place.fails(&["update", "--resources", "/dev/zero", ID], 1, "/dev/zero: cannot read the resources: larger than 16 MiB");
+    place.fails(&["policy", "import", "/dev/zero"], 1, "/dev/zero: cannot read the settings: larger than 16 MiB");
+}
+
 #[test]
 fn create_does_not_wait_for_ever_for_a_console_socket_that_nobody_reads() {
     let Some(place) = Place::new("exec sleep 60") else { return };
@@ -285,6 +369,20 @@ fn a_spoilt_record_loses_no_process() {
     let said = place.codexrun(&["delete", "--force", ID]);
     assert!(said.code == 0 && said.err.contains("processes of the container may go on"), "{said:?}");
     assert!(!state.exists());
+}
+
+#[test]
+fn a_created_container_that_a_signal_has_stopped_is_not_started() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    assert_eq!(place.create().code, 0);
+    place.ok(&["kill", ID, "STOP"]);
+    let stat = format!("/proc/{}/stat", place.read("pid"));
+    until("it stands still", || fs::read_to_string(&stat).unwrap().contains(") T "));
+    place.fails(&["start", ID], 1, "cannot start a container whose process a signal has stopped (hint: `codexrun kill box CONT`");
+    place.ok(&["kill", ID, "CONT"]);
+    until("it goes on", || fs::read_to_string(&stat).unwrap().contains(") S "));
+    place.ok(&["start", ID]);
+    assert_eq!(place.status(), "running");
 }
 
 #[test]
@@ -932,6 +1030,41 @@ mod cgroup {
         place.ok(&["resume", ID]);
         assert_eq!(place.status(), "running");
         until("it ticks again", || place.read("out").len() > ticks);
+    }
+
+    #[test]
+    fn what_runs_is_not_forgotten_when_its_record_and_the_copy_are_garbled() {
+        let Some(place) = limited("sleep 60") else { return };
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", place.read("pid"))).unwrap();
+        let path = groups.lines().find(|line| line.contains("codexrun-verbs-")).unwrap().rsplit(':').next().unwrap().to_owned();
+        let left = || {
+            let all = fs::read_dir("/sys/fs/cgroup").unwrap();
+            all.flatten().any(|at| at.path().join(&path[1..]).exists())
+        };
+        assert!(left());
+        for name in ["state.json", "state.json.copy"] {
+            fs::write(place.path("r").join(ID).join(name), "{").unwrap();
+        }
+        place.fails(&["delete", "--force", ID], 1, "the container may go on in the cgroup `/sys/fs/cgroup/");
+        let pid = nix::unistd::Pid::from_raw(place.read("pid").parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        until("it can be deleted", || place.codexrun(&["delete", "--force", ID]).code == 0);
+        assert!(!left() && !place.path("r").join(ID).exists());
+    }
+
+    #[test]
+    fn an_exec_that_a_pause_holds_up_is_ended_by_a_signal() {
+        let Some(place) = limited("sleep 60") else { return };
+        place.ok(&["pause", ID]);
+        let pids = || serde_json::from_str::<Vec<i32>>(&place.ok(&["ps", "--format", "json", ID])).unwrap().len();
+        let first = pids();
+        for words in [&["exec", "--ignore-paused", ID, "true"][..], &["exec", "--ignore-paused", "--detach", ID, "true"]] {
+            let before = pids();
+            ends(&place, words, || pids() > before, 255, "stopped by SIGTERM before the process could start");
+        }
+        place.ok(&["resume", ID]);
+        until("what was to join is gone", || pids() == first);
+        assert_eq!(place.status(), "running");
     }
 
     #[test]

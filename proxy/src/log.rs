@@ -5,11 +5,15 @@ use rustix::io::Errno;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where lines go.
 pub struct Log {
     file: Option<File>,
+    /// It has been said that lines are lost.
+    full: AtomicBool,
 }
 
 impl Log {
@@ -19,7 +23,7 @@ impl Log {
     /// It cannot be opened, is no regular file, or a symbolic link lies on the way: where an earlier sandbox could write, it may have put
     /// one there, or a FIFO, to be waited for without end.
     pub fn open(path: Option<&str>) -> Result<Log, String> {
-        Ok(Log { file: path.map(append).transpose()? })
+        Ok(Log { file: path.map(append).transpose()?, full: AtomicBool::new(false) })
     }
 
     /// Whether anybody hears of it.
@@ -32,13 +36,17 @@ impl Log {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         event["time"] = now.as_secs_f64().into();
         let line = format!("{event}\n");
+        let lost = self.keep(&line).unwrap_or_default();
+        let refused = if refused { line.as_str() } else { "" };
         // Who cannot be told is no reason to let anything through, or to stop.
-        if let Some(mut file) = self.file.as_ref() {
-            let _ = file.write_all(line.as_bytes());
-        }
-        if refused {
-            let _ = std::io::stderr().write_all(line.as_bytes());
-        }
+        let _ = std::io::stderr().write_all([refused, &lost].concat().as_bytes());
+    }
+
+    /// Appends to the file. What to say, once, when that cannot be done.
+    fn keep(&self, line: &str) -> Option<String> {
+        let failed = (&mut self.file.as_ref()?).write_all(line.as_bytes()).err()?;
+        let said = self.full.swap(true, Relaxed);
+        (!said).then(|| format!("codexrun: warning: the network log lacks requests from here on: {failed}\n"))
     }
 }
 
@@ -112,5 +120,15 @@ mod tests {
             assert!(why.contains("no regular file"), "{why}");
         }
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_told_once() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let log = Log { file: Some(full), full: AtomicBool::new(false) };
+        let said = log.keep("{}\n").unwrap();
+        assert!(said.contains("the network log lacks requests") && said.contains("No space left on device"), "{said}");
+        assert_eq!(log.keep("{}\n"), None);
+        assert_eq!(Log::open(None).unwrap().keep("{}\n"), None);
     }
 }

@@ -37,13 +37,12 @@ const SOCKS5: u8 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
-    // Before anything that may take its time.
-    std::thread::spawn(until_the_end);
-    match gate(std::env::args().skip(1)).and_then(|gate| serve(Arc::new(gate))) {
+    match watch().and_then(|()| gate(std::env::args().skip(1))).and_then(|gate| serve(Arc::new(gate))) {
         Ok(()) => ExitCode::SUCCESS,
         // In place of the port: whoever waits for that says it.
         Err(sentence) => {
-            println!("{sentence}");
+            // Who does not hear it sees the exit code.
+            let _ = writeln!(std::io::stdout(), "{sentence}");
             ExitCode::FAILURE
         }
     }
@@ -85,6 +84,12 @@ fn serve(gate: Arc<Gate>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Before anything that may take its time.
+fn watch() -> Result<(), String> {
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(until_the_end);
+    thread.map(drop).map_err(|e| format!("the proxy cannot begin a thread: {e}"))
 }
 
 /// Two descriptors a connection: the soft limit is for programs that use select(2). With what cannot be raised it holds fewer.

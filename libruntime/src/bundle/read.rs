@@ -1,14 +1,12 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
 use super::{Bundle, CONFIG, Rootfs, capability, locate};
+use crate::text::LIMIT;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
 use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// A larger config.json is a mistake or an attack; the largest seen in practice are a few hundred KiB.
-const LIMIT: u64 = 16 << 20;
 
 impl Bundle {
     /// Reads `DIR/config.json` and finds the root file system that it names.

@@ -1,8 +1,10 @@
-//! Cgroups of sandboxes whose codexrun was killed before there was a keeper (`run/keeper.rs`), or together with it: empty directories,
-//! named after its process.
+//! Cgroups that no record speaks of: of sandboxes whose codexrun was killed before there was a keeper (`run/keeper.rs`), or together with
+//! it, empty directories named after its process; and of containers whose record is garbled.
 
+use super::Cgroup;
+use crate::plan::cgroup::{Group, Plan};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The id of a container that was given none is this and the number of codexrun's process.
 pub const UNNAMED: &str = "codexrun-";
@@ -16,6 +18,14 @@ pub(super) fn remove_beside(leaf: &Path) {
         if dead(&entry.path()) {
             fs::remove_dir(entry.path()).unwrap_or(());
         }
+    }
+}
+
+impl Cgroup {
+    /// Removes the directories of a container of which only the plan is left, and nobody's processes; the first that is still in use.
+    pub fn remove_empty(plan: &Plan) -> Option<PathBuf> {
+        let in_use = |dir: &PathBuf| fs::remove_dir(dir).is_err() && dir.exists();
+        plan.groups.iter().map(Group::dir).find(in_use)
     }
 }
 

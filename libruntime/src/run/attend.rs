@@ -2,9 +2,12 @@
 
 use super::broker::BrokerProcess;
 use super::container::{Container, KeeperProcess};
+use super::interrupt;
 use super::launch::setup;
 use super::terminal::{self, Relay};
 use crate::annotation;
+use crate::plan::Plan;
+use crate::plan::op::Op;
 use crate::sys::file::Ready;
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::{Errno, event, file, signal};
@@ -29,26 +32,43 @@ pub(super) const OURS: &[i32] = &[
 /// The exit code of timeout(1).
 const TIMED_OUT: u8 = 124;
 
-/// Follows the container to its end, or for at most `wall` seconds, and forwards signals to it.
-pub(super) fn attend(container: &mut Container, blocked: &signal::Set, wall: Option<u64>) -> Result<()> {
-    let Container { pidfd, master, keeper, broker, .. } = container;
-    let timer = wall.map(event::timer).transpose().map_err(|e| setup("set a timer", e))?;
+/// Follows the container to its end, or for as long as its plan says, and forwards signals to it.
+pub(super) fn attend(container: &mut Container, blocked: &signal::Set, plan: &Plan) -> Result<()> {
+    let Container { pidfd, master, keeper, broker, faults, .. } = container;
+    let timer = plan.wall.map(event::timer).transpose().map_err(|e| setup("set a timer", e))?;
+    let starting = may_linger(plan).then(|| faults.as_fd());
     follow(
         pidfd.as_fd(),
         master.take(),
         blocked,
         timer.as_ref().map(AsFd::as_fd),
-        &mut Company { keeper: keeper.as_mut(), broker },
+        &mut Company { keeper: keeper.as_mut(), broker, starting },
     )
+}
+
+/// Whether its process may be kept from executing for longer than a moment: by its hooks, or in a container that is paused.
+fn may_linger(plan: &Plan) -> bool {
+    plan.child.iter().any(|step| matches!(step.op, Op::Hook(_) | Op::Join(_) | Op::JoinRoot))
 }
 
 /// Other processes of a container that are ours to look after.
 pub(super) struct Company<'a> {
     pub keeper: Option<&'a mut KeeperProcess>,
     pub broker: &'a mut BrokerProcess,
+    /// Where a process that may linger before it executes tells its fault. It hears no signal until it has executed.
+    pub starting: Option<BorrowedFd<'a>>,
 }
 
 impl Company<'_> {
+    /// Fails if this signal ends a start.
+    fn hear(&self, number: i32) -> Result<()> {
+        let Some(starting) = self.starting else { return Ok(()) };
+        match file::poll_for(starting, 0).map_err(|e| setup("look whether the process has started", e))? {
+            true => Ok(()),
+            false => interrupt::before_start(number).map_or(Ok(()), Err),
+        }
+    }
+
     /// One of them has changed.
     fn look(&mut self) -> Result<()> {
         self.broker.look();
@@ -101,6 +121,7 @@ fn not_relayed(errno: Errno) -> Error {
 /// Which one it was.
 fn forward(first: BorrowedFd, signals: &OwnedFd, relay: Option<&Relay>, company: &mut Company) -> Result<i32> {
     let number = signal::next(signals.as_fd()).map_err(|e| setup("read a signal", e))?;
+    company.hear(number)?;
     // A container that has just ended needs no signal.
     let send = |number| pidfd_send_signal(first, number).unwrap_or(());
     match (number, relay) {

@@ -12,6 +12,9 @@ use crate::{Error, Result};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+/// How many milliseconds lie between two looks at who does not die.
+const PAUSE: i32 = 50;
+
 /// What the parent holds while the container lives.
 pub(super) struct Container {
     pub pid: Pid,
@@ -90,8 +93,8 @@ impl Container {
     }
 
     /// The process that joined a pid namespace: a sibling of the one that we made, which has done its part.
-    pub fn joined(&mut self) -> SysResult<()> {
-        if let [false, _] = file::poll([Some(self.gate.as_fd()), Some(self.pidfd.as_fd())])? {
+    pub fn joined(&mut self, interrupt: &Interrupt) -> SysResult<()> {
+        if let [false, _] = interrupt.or_either([Some(self.gate.as_fd()), Some(self.pidfd.as_fd())], -1)? {
             // It was killed before it could tell.
             return Err(Errno::ESRCH);
         }
@@ -116,10 +119,18 @@ impl Container {
     }
 
     /// Its end; `kill` brings it about.
-    pub fn end(&self, kill: bool) -> SysResult<Ended> {
+    ///
+    /// # Errors
+    /// ETIME: it has been killed and is `paused` (version 1), so that it dies only when it is resumed.
+    pub fn end(&self, kill: bool, paused: impl Fn() -> bool) -> SysResult<Ended> {
         if kill {
             // ESRCH: it has ended by itself.
             let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+            while !file::poll_for(self.pidfd.as_fd(), PAUSE)? {
+                if paused() {
+                    return Err(Errno::ETIME);
+                }
+            }
         }
         process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
     }

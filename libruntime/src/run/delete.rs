@@ -1,13 +1,16 @@
 //! `delete`: undoes what `create` did, and forgets the container.
 
 use super::start::poststop;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, CONFIG};
 use crate::cgroup::Cgroup;
+use crate::plan::op::ParentOp;
+use crate::plan::{self, cgroup};
 use crate::resctrl::Resctrl;
 use crate::state::{ContainerId, Record, Reserved, Signal, Status, Store, absent};
 use crate::sys::file;
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 /// How long a killed process may take to end, in milliseconds.
 const PATIENCE: i32 = 10_000;
@@ -30,6 +33,10 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     // Whoever held it until now may have made it to the end, or another one of this name: it must not run on, unknown.
     let record = match store.load(id) {
         Err(e) if !force => return Err(e),
+        Err(e) if e != absent() => {
+            unknown(&held, id, e)?;
+            None
+        }
         loaded => loaded.ok(),
     };
     if let Some(record) = record.as_ref().filter(|record| ended.as_ref() != Some(record)) {
@@ -42,14 +49,35 @@ fn known(store: &Store, id: &ContainerId, force: bool) -> Result<Option<Record>>
     match store.load(id) {
         Ok(record) => Ok(Some(record)),
         Err(e) if !force => Err(e),
-        Err(e) => {
-            // It names no process, and neither does its copy; a crash before there was one leaves nobody to wait for.
-            if e != absent() {
-                e.hint("processes of the container may go on").warn();
-            }
-            Ok(None)
+        Err(_) => Ok(None),
+    }
+}
+
+/// Its record names no process, and neither does the copy. Its cgroup is the one that its config.json asks for; whether that was made for
+/// it, and everybody in there is the container's, nobody knows any more.
+fn unknown(held: &Reserved, id: &ContainerId, garbled: Error) -> Result<()> {
+    match cgroup(held, id).and_then(|plan| Cgroup::remove_empty(&plan)) {
+        Some(busy) => {
+            let what = format!("the record is garbled, and the container may go on in the cgroup `{}`", busy.display());
+            Err(Error::new(what).at(format!("container {id}")).hint("end the processes there, and delete it again"))
+        }
+        None => {
+            garbled.hint("processes of the container may go on").warn();
+            Ok(())
         }
     }
+}
+
+/// The plan of its cgroup, if that can still be told.
+fn cgroup(held: &Reserved, id: &ContainerId) -> Option<cgroup::Plan> {
+    let bundle = Bundle::recorded(&held.file(CONFIG), "/".into()).ok()?;
+    let path = bundle.spec.linux().as_ref()?.cgroups_path().as_deref().map(|path| path.as_os_str().as_bytes());
+    // The form that systemd's have (runc, "systemd cgroup driver").
+    let systemd = path.is_some_and(|path| path.iter().filter(|byte| **byte == b':').count() == 2);
+    let options =
+        plan::Options { id: Some(id.to_string()), record: true, park: true, detach: true, systemd, ..Default::default() };
+    let plan = super::planned(&bundle, &options).ok()?;
+    plan.parent.into_iter().find_map(|step| if let ParentOp::Cgroup(plan) = step.op { Some(plan) } else { None })
 }
 
 /// Ends a container that is held, and forgets it.

@@ -1,9 +1,9 @@
 //! Runs hooks in the runtime's namespaces, with the container's state on standard input (runtime-spec, "POSIX-platform Hooks").
 
-use super::interrupt::Interrupt;
+use super::interrupt::{self, Interrupt};
 use crate::plan::hook::Hook;
 use crate::sys::pidfd::pidfd_open;
-use crate::sys::{Result as SysResult, file};
+use crate::sys::{Errno, Result as SysResult, file, process};
 use crate::{Error, Result};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -13,20 +13,29 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Runs them in order; the first failure that is fatal ends the series, any other is said. `place` is e.g. `hooks.createRuntime`.
+/// For a hook that cleans up when codexrun is asked to end.
+const HURRY: Duration = Duration::from_secs(2);
+
+/// Runs them in order; the first failure that is fatal, or a signal, ends the series, any other is said. `place` is e.g.
+/// `hooks.createRuntime`.
 pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
         match run(hook, state, interrupt).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
-            Err(e) if hook.fatal => return Err(e),
+            Err(e) if hook.fatal || interrupt.and_then(Interrupt::came).is_some() => return Err(e),
             failed => failed.unwrap_or_else(|e| e.warn()),
         }
     }
     Ok(())
 }
 
-/// After the end of a container, which no failure can undo.
-pub(super) fn run_poststop(hooks: &[Hook], state: &str) {
-    run_all("hooks.poststop", hooks, state, None).unwrap_or_else(|e| e.warn());
+/// After the end of a container, which no failure can undo: every hook gets its turn. A signal ends the one that runs, and hurries those
+/// that follow.
+pub(super) fn run_poststop(hooks: &[Hook], state: &str, interrupt: Option<&Interrupt>) {
+    for (i, hook) in hooks.iter().enumerate() {
+        let hurry = interrupt.and_then(Interrupt::came).map(|_| hook.timeout.map_or(HURRY, |timeout| timeout.min(HURRY)));
+        let hook = Hook { timeout: hurry.or(hook.timeout), ..hook.clone() };
+        run(&hook, state, interrupt).unwrap_or_else(|e| e.at(format!("config.json: hooks.poststop[{i}]")).warn());
+    }
 }
 
 fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
@@ -39,10 +48,13 @@ fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
         stopped => {
             child.kill().and_then(|()| child.wait()).map_err(cannot)?;
             let seconds = hook.timeout.unwrap_or_default().as_secs();
-            return match stopped {
-                Err(e) => Err(cannot(e.into())),
-                Ok(_) => Err(Error::new(format!("the hook `{name}` did not end within {seconds} s"))),
-            };
+            let signal = interrupt.and_then(Interrupt::came).filter(|_| stopped == Err(Errno::EINTR));
+            let by_signal =
+                signal.and_then(|number| interrupt::stopped(number, |by| format!("the hook `{name}` was stopped by {by}")));
+            return Err(match stopped {
+                Err(e) => by_signal.unwrap_or_else(|| cannot(e.into())),
+                Ok(_) => Error::new(format!("the hook `{name}` did not end within {seconds} s")),
+            });
         }
     }
     match child.wait().map_err(cannot)? {
@@ -59,7 +71,7 @@ fn input(state: &str) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Nothing but the payload writes to standard output.
+/// Nothing but the payload writes to standard output. It is killed when codexrun is: nobody would heed its timeout.
 fn spawn(hook: &Hook, input: File) -> std::io::Result<Child> {
     let mut command = Command::new(&hook.path);
     let (name, args) = hook.args.split_first().map_or(("", &[][..]), |(name, args)| (name.as_str(), args));
@@ -67,6 +79,7 @@ fn spawn(hook: &Hook, input: File) -> std::io::Result<Child> {
     if let Some(env) = &hook.env {
         command.env_clear().envs(env.iter().filter_map(|e| e.split_once('=')));
     }
+    process::die_together(&mut command);
     command.stdin(input).stdout(Stdio::null()).spawn()
 }
 
@@ -101,6 +114,13 @@ mod tests {
         let hook = |env| Hook { env, ..sh("test -n \"$CARGO_MANIFEST_DIR\"", Duration::from_secs(9)) };
         run(&hook(None), "", None).unwrap();
         run(&hook(Some(Vec::new())), "", None).unwrap_err();
+    }
+
+    #[test]
+    fn a_hook_dies_with_the_thread_that_waits_for_it() {
+        let hook = sh("exec sleep 60", Duration::from_secs(60));
+        let mut child = std::thread::spawn(move || spawn(&hook, input("").unwrap()).unwrap()).join().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(libc::SIGKILL));
     }
 
     #[test]

@@ -16,7 +16,26 @@ pub(super) struct Interrupt {
     came: Cell<Option<i32>>,
 }
 
+/// That a launch was stopped, if this is a signal that stops one.
+pub(super) fn before_start(number: i32) -> Option<Error> {
+    stopped(number, |name| format!("stopped by {name} before the process could start"))
+}
+
+/// That something was stopped, and by which signal, if it is one of these.
+pub(super) fn stopped(number: i32, what: impl FnOnce(&str) -> String) -> Option<Error> {
+    let (_, name) = NAMES.iter().find(|(known, _)| *known == number)?;
+    Some(Error::new(what(name)).code(128 + number as u8))
+}
+
 impl Interrupt {
+    /// What came before was for the container.
+    pub fn from_now_on() -> Interrupt {
+        let interrupt = Interrupt::default();
+        while interrupt.or_wait(None, 0) == Err(Errno::EINTR) {}
+        interrupt.came.set(None);
+        interrupt
+    }
+
     /// Waits until there is something to read, for about so many milliseconds (-1: without end); whether there is.
     ///
     /// # Errors
@@ -48,8 +67,12 @@ impl Interrupt {
 
     /// The error, or the signal that it comes of.
     pub fn explain(&self, error: Error) -> Error {
-        let Some((number, name)) = NAMES.iter().find(|(number, _)| Some(*number) == self.came.get()) else { return error };
-        Error::new(format!("stopped by {name} before the process could start")).code(128 + *number as u8)
+        self.came.get().and_then(before_start).unwrap_or(error)
+    }
+
+    /// Which has come.
+    pub fn came(&self) -> Option<i32> {
+        self.came.get()
     }
 
     fn listen(&self) -> SysResult<BorrowedFd<'_>> {

@@ -21,8 +21,6 @@ use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::{self, Cloned, Pid, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file, landlock, signal};
 use crate::{Error, Result};
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -92,8 +90,8 @@ impl<'a> Launch<'a> {
         let ended = match up.map_err(|e| interrupt.explain(e)) {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
-            Ok(()) if self.options.detach => self.started(&mut container),
-            Ok(()) => self.started(&mut container).and_then(|()| attend(&mut container, blocked, self.plan.wall)),
+            Ok(()) if self.options.detach => self.started(&mut container, &interrupt),
+            Ok(()) => self.started(&mut container, &interrupt).and_then(|()| attend(&mut container, blocked, self.plan)),
             Err(e) => Err(e),
         };
         if ended.is_ok() && self.options.detach {
@@ -165,7 +163,7 @@ impl<'a> Launch<'a> {
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
-                let ended = container.end(true).map_err(|e| setup("end the container", e));
+                let ended = container.end(true, || false).map_err(|e| setup("end the container", e));
                 ended.and(Err(e))
             }
         }
@@ -304,7 +302,7 @@ impl<'a> Launch<'a> {
                 ParentOp::Attach => {
                     self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;
                 }
-                ParentOp::Joined => container.joined().map_err(|e| failed(step, e))?,
+                ParentOp::Joined => container.joined(interrupt).map_err(|e| failed(step, e))?,
                 ParentOp::Terminal => self.terminal(container, interrupt)?,
                 ParentOp::Record => self.record(container.pid, cgroup.as_ref())?,
             }
@@ -337,24 +335,25 @@ impl<'a> Launch<'a> {
     }
 
     /// Runs the `poststart` hooks once the process has executed. In the foreground, without any, there is nothing to wait for.
-    fn started(&self, container: &mut Container) -> Result<()> {
+    fn started(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
         let wanted = |step: &&ParentStep| matches!(step.op, ParentOp::Hooks(HookKind::Poststart, _));
         let step = self.plan.after.iter().find(wanted);
         if step.is_some() || self.options.detach {
-            self.executed(container)?;
+            self.executed(container, interrupt).map_err(|e| interrupt.explain(e))?;
         }
         match step.map(|step| (&step.op, &step.origin)) {
             Some((ParentOp::Hooks(_, hooks), origin)) => {
-                hook::run_all(origin, hooks, &self.state("running", container.pid), None)
+                hook::run_all(origin, hooks, &self.state("running", container.pid), Some(interrupt))
             }
             _ => Ok(()),
         }
     }
 
     /// Waits until the process has executed: nobody who could fail has the pipe open any more.
-    fn executed(&self, container: &mut Container) -> Result<()> {
+    fn executed(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
         let keeper = container.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
-        let said = file::poll([Some(container.faults.as_fd()), keeper]).map_err(|e| setup("wait for the start", e))?;
+        let said = interrupt.or_either([Some(container.faults.as_fd()), keeper], -1);
+        let said = said.map_err(|e| setup("wait for the start", e))?;
         if let ([false, _], Some(keeper)) = (said, &mut container.keeper) {
             keeper.failed()?;
         }
@@ -376,7 +375,8 @@ impl<'a> Launch<'a> {
 
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
     fn outcome(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
-        let ended = container.end(followed.is_err());
+        let paused = || self.joined.and_then(|joined| joined.cgroup).is_some_and(|cgroup| cgroup.is_frozen() == Ok(true));
+        let ended = container.end(followed.is_err(), paused);
         container.end_keeper();
         container.broker.end().map_err(|e| setup("end the broker of Unix sockets", e))?;
         container.fault_writer = None;
@@ -426,7 +426,7 @@ impl<'a> Launch<'a> {
     pub(super) fn poststop(&self, pid: Pid) {
         for step in &self.plan.after {
             if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
-                hook::run_poststop(hooks, &self.state("stopped", pid));
+                hook::run_poststop(hooks, &self.state("stopped", pid), Some(&Interrupt::from_now_on()));
             }
         }
     }
@@ -487,16 +487,8 @@ pub(super) fn write_maps(pid: Pid, uid: &str, gid: &str) -> SysResult<()> {
 
 /// Digits and nothing else (engines parse it with Atoi), whole or not at all.
 fn write_pid(file: &Path, pid: Pid) -> Result<()> {
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    // What lies there is of one that was killed, or a link that somebody else has made, to a file of the caller's.
-    std::fs::remove_file(&new).unwrap_or(());
-    let made = File::create_new(&new).and_then(|mut new| new.write_all(pid.to_string().as_bytes()));
-    made.and_then(|()| std::fs::rename(&new, file)).map_err(|e| {
-        // Where it could be made but not written. What cannot be removed was never there.
-        std::fs::remove_file(&new).unwrap_or(());
-        Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e)
-    })
+    let put = crate::text::put(file, pid.to_string().as_bytes(), 0o666);
+    put.map_err(|e| Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e))
 }
 
 /// A failure of the parent's own, before or beside the plan.
@@ -521,26 +513,5 @@ pub(super) fn not_cloned(errno: Errno, flags: u64) -> Error {
         Errno::ENOSPC => error.hint("a limit of /proc/sys/user is reached, or user namespaces are nested too deep"),
         Errno::EINVAL => error.hint("this kernel lacks one of the namespaces"),
         _ => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pid_file_is_written_through_no_link() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, mine) = (dir.path().join("pid"), dir.path().join("mine"));
-        std::fs::write(&mine, "mine").unwrap();
-        for name in ["pid", "pid.new"] {
-            std::os::unix::fs::symlink(&mine, dir.path().join(name)).unwrap();
-        }
-        write_pid(&file, 7).unwrap();
-        assert_eq!(
-            (std::fs::read_to_string(&file).unwrap(), std::fs::read_to_string(&mine).unwrap()),
-            ("7".into(), "mine".into())
-        );
-        assert!(file.symlink_metadata().unwrap().is_file() && !dir.path().join("pid.new").exists());
     }
 }

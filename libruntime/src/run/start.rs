@@ -23,6 +23,10 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
         (_, Some(_)) if record.is_frozen()? => {
             return Err(Error::new("cannot start a paused container").hint("`codexrun resume` lets it go on"));
         }
+        (_, Some(_)) if record.is_stopped()? => {
+            let hint = format!("`codexrun kill {id} CONT` lets it go on");
+            return Err(Error::new("cannot start a container whose process a signal has stopped").hint(hint));
+        }
         (_, Some(waiting)) => waiting,
         (Status::Running | Status::Paused, None) => return Err(Error::new("cannot start an already running container")),
         (Status::Creating, None) => {
@@ -97,5 +101,5 @@ fn poststart(record: &Record) -> Result<()> {
 pub(super) fn poststop(record: &Record, bundle: &Bundle) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle);
-    hook::run_poststop(&hooks, &state.to_string());
+    hook::run_poststop(&hooks, &state.to_string(), None);
 }

@@ -268,6 +268,11 @@ impl Record {
         self.cgroup.as_ref().map_or(Ok(false), Cgroup::is_frozen)
     }
 
+    /// Whether a signal has stopped its first process.
+    pub(crate) fn is_stopped(&self) -> Result<bool> {
+        Ok(process::Stat::of(self.pid)?.is_some_and(|stat| stat.stopped))
+    }
+
     /// Signals the first process; never a stranger that was given its number. SIGKILL ends a pause: nothing that stands still dies
     /// (version 1), and nobody who was killed is to go on pausing.
     pub fn kill(&self, signal: Signal) -> Result<()> {

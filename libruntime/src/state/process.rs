@@ -15,6 +15,8 @@ use std::path::PathBuf;
 pub(crate) struct Stat {
     /// Neither a zombie nor on its way out.
     pub alive: bool,
+    /// By SIGSTOP or one of its kind, until SIGCONT.
+    pub stopped: bool,
     /// 0 when it is outside of the caller's pid namespace.
     pub parent: i32,
     /// Clock ticks since boot.
@@ -52,7 +54,7 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         // Fields 3 and 4 are taken; field 22 is the eighteenth from there.
         let start_time = fields.nth(17)?.parse().ok()?;
-        Some(Stat { alive: !matches!(state, "Z" | "X" | "x"), parent, start_time })
+        Some(Stat { alive: !matches!(state, "Z" | "X" | "x"), stopped: state == "T", parent, start_time })
     }
 }
 
@@ -110,6 +112,7 @@ mod tests {
         let found = Stat::parse(stat("S").as_bytes()).unwrap();
         assert!(found.alive && found.parent == 1 && found.start_time == 4242);
         assert!(!Stat::parse(stat("Z").as_bytes()).unwrap().alive);
+        assert!(!found.stopped && Stat::parse(stat("T").as_bytes()).unwrap().stopped);
         assert!(Stat::parse(b"7 (a) S 1 2").is_none() && Stat::parse(b"").is_none());
     }
 

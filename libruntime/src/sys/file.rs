@@ -492,12 +492,18 @@ pub enum Ready {
     In,
     /// Room to write.
     Out,
+    /// That the other end of a socket has been closed, and nothing else.
+    HungUp,
 }
 
 /// poll(2) for what each descriptor is to be ready for, for about so many milliseconds (-1: without end).
 pub fn poll_for_each<const N: usize>(fds: [Option<(BorrowedFd, Ready)>; N], milliseconds: i32) -> Result<[bool; N]> {
     let mut set = fds.map(|fd| {
-        let events = if let Some((_, Ready::Out)) = fd { libc::POLLOUT } else { libc::POLLIN };
+        let events = match fd {
+            Some((_, Ready::Out)) => libc::POLLOUT,
+            Some((_, Ready::HungUp)) => libc::POLLRDHUP,
+            Some((_, Ready::In)) | None => libc::POLLIN,
+        };
         libc::pollfd { fd: fd.map_or(-1, |(fd, _)| fd.as_raw_fd()), events, revents: 0 }
     });
     poll_set(&mut set, milliseconds)?;

@@ -3,6 +3,8 @@
 use super::{Errno, Result, again, check, done, owned};
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -226,6 +228,18 @@ pub fn set_death_signal(signal: i32) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0).map(drop)
 }
 
+/// What `command` starts gets SIGKILL when the calling thread ends, and does not begin if that has ended already.
+pub fn die_together(command: &mut Command) {
+    let parent = std::process::id();
+    let bind = move || {
+        set_death_signal(libc::SIGKILL)?;
+        // SAFETY: takes no arguments.
+        if unsafe { libc::getppid() }.cast_unsigned() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
+    };
+    // SAFETY: between fork(2) and execve(2) it makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(bind) };
+}
+
 /// PR_SET_DUMPABLE 0: nobody without CAP_SYS_PTRACE reads our memory, descriptors or executable through /proc (CVE-2016-9962,
 /// CVE-2019-5736).
 pub fn set_undumpable() -> Result<()> {
@@ -286,6 +300,9 @@ pub fn setdomainname(name: &[u8]) -> Result<()> {
     // SAFETY: the buffer is live and as long as said.
     done(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())
 }
+
+/// RLIMIT_STACK.
+pub const STACK: u32 = libc::RLIMIT_STACK;
 
 /// getrlimit(2): (soft, hard).
 pub fn getrlimit(resource: u32) -> Result<(u64, u64)> {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -145,19 +145,13 @@ pub fn parse(text: &[u8], key: &[u8]) -> Option<HashMap<OsString, (Stamp, Level)
     Some(known)
 }
 
-/// Beside it and renamed: nobody reads half a file. The directory is made when it is missing.
+/// The directory is made when it is missing.
 fn store(file: &Path, text: &[u8]) -> io::Result<()> {
     if let Some(dir) = file.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-    let new = file.with_extension(now.to_string());
-    let written = File::options().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut f| f.write_all(text));
-    let done = written.and_then(|()| fs::rename(&new, file));
-    if done.is_err() {
-        fs::remove_file(&new).unwrap_or(());
-    }
-    done.and_then(|()| file.parent().map_or(Ok(()), prune))
+    crate::text::put(file, text, 0o600)?;
+    file.parent().map_or(Ok(()), prune)
 }
 
 /// Removes the oldest.

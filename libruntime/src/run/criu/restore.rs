@@ -3,6 +3,7 @@
 
 use super::super::attend::{Company, follow};
 use super::super::broker::BrokerProcess;
+use super::super::interrupt::Interrupt;
 use super::super::launch::{Launch, setup, undisturbed, without};
 use super::super::{Options, alone, hook, receiver, reserve, stdio};
 use super::command::{self, Found, RESTORE_LOG};
@@ -92,7 +93,7 @@ impl Revival<'_> {
             Ok(first) => first,
             Err(e) => return Err(without(cgroup.as_ref(), e)),
         };
-        let mut alone = Company { keeper: None, broker: &mut BrokerProcess::None };
+        let mut alone = Company { keeper: None, broker: &mut BrokerProcess::None, starting: None };
         let followed = match self.launch.record(first.pid, cgroup.as_ref()) {
             Ok(()) if self.launch.options.detach => return Ok(0),
             Ok(()) => follow(first.pidfd.as_fd(), None, blocked, None, &mut alone),
@@ -181,7 +182,8 @@ impl Revival<'_> {
 
     fn hooks(&self, pid: Pid) -> Result<()> {
         let state = |kind: HookKind| self.launch.state(kind.status(), pid);
-        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &state(kind), None))
+        let interrupt = Interrupt::default();
+        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &state(kind), Some(&interrupt)))
     }
 }
 

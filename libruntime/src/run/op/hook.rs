@@ -3,11 +3,13 @@
 use super::super::child::Child;
 use super::exec::leads_to_us;
 use crate::plan::op::{ChildHook, HookKind, Op};
+use crate::sys::file::Ready;
 use crate::sys::process::{self, Cloned, Ended, Strings};
 use crate::sys::{Errno, Result, file, signal};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// ETIME: it took too long and has been killed. ECANCELED: it failed. Anything else: it could not be run.
+/// ETIME: it took too long and has been killed. EPIPE: so has codexrun, and the hook with it. ECANCELED: it failed. Anything else: it could
+/// not be run.
 pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     let state = if hook.kind == HookKind::StartContainer { &child.states.created } else { &child.states.creating };
     let state = state.as_ref().ok_or(Errno::EBADF)?;
@@ -26,7 +28,9 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
         Cloned::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop(says);
-    let in_time = file::poll_for(pidfd.as_fd(), hook.timeout)?;
+    // `start` finds the process alone, whoever has made it.
+    let codexrun = (hook.kind == HookKind::CreateContainer).then_some((child.gate.as_fd(), Ready::HungUp));
+    let [in_time, orphaned] = file::poll_for_each([Some((pidfd.as_fd(), Ready::In)), codexrun], hook.timeout)?;
     if !in_time {
         process::kill(pid, libc::SIGKILL)?;
     }
@@ -34,6 +38,7 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     let mut errno = [0; 4];
     match (ended, file::read(failed.as_fd(), &mut errno)?) {
         (_, 4) => Err(Errno::from_raw(i32::from_ne_bytes(errno))),
+        _ if orphaned => Err(Errno::EPIPE),
         _ if !in_time => Err(Errno::ETIME),
         (Some((_, Ended::Exited(0))), _) => Ok(()),
         _ => Err(Errno::ECANCELED),
