@@ -126,9 +126,9 @@ impl Keeper {
                 Err(if line.trim().is_empty() { none() } else { Error::new(line.trim()) })
             }
             (Err(e), _) => {
-                // It may have ended meanwhile.
                 let ended = child.kill().and_then(|()| child.wait().map(drop));
-                Err(Error::new("the proxy does not start").cause(ended.err().unwrap_or(e)))
+                let error = Error::new(format!("the proxy has not said its port within {} s", PATIENCE.as_secs()));
+                Err(error.cause(ended.err().unwrap_or(e)))
             }
         }
     }

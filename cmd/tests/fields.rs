@@ -365,6 +365,30 @@ mod network_devices {
         assert_eq!((said.code, said.out.as_str()), (0, "1\n"), "{}", said.err);
     }
 
+    /// Its device, address and state, as [`with_devices`] made them.
+    const AS_IT_WAS: &str = "ip -o addr show v0 | grep -c -e 10.9.8.7/24 -e fd00::7/64; ip link show v0 | grep -c ,UP";
+
+    #[test]
+    fn the_host_has_its_devices_back_when_there_is_no_container() {
+        if !can() {
+            return;
+        }
+        let moved = |devices: Value| Bundle::new("true").with("/linux/netDevices", devices);
+        let missing = moved(json!({"v0": {"name": "eth%d"}})).with("/process/args", json!(["no-such-program"]));
+        let hook = json!({"createContainer": [{"path": "/bin/false"}]});
+        let cases = [
+            ("there is no network device of this name", moved(json!({"v0": {}, "zz": {}}))),
+            ("is in the container already", moved(json!({"v0": {"name": "eth0"}, "v1": {"name": "lo"}}))),
+            ("executable file not found", missing),
+            ("the hook `/bin/false` failed", moved(json!({"v0": {}})).with("/hooks", hook)),
+        ];
+        for (why, bundle) in cases {
+            let said = with_devices(&bundle, AS_IT_WAS);
+            assert!(said.code != 0 && said.err.contains(why), "{why}: {}", said.err);
+            assert_eq!(said.out, "2\n1\n", "{why}: {}", said.err);
+        }
+    }
+
     #[test]
     fn what_cannot_be_moved_is_named_and_stays() {
         if !can() {
@@ -380,8 +404,159 @@ mod network_devices {
             said.out,
             said.err
         );
+        let own = bundle(json!({"v0": {"name": "r0"}})).joining(&[("network", Path::new("/proc/self/ns/net"))]);
+        let said = with_devices(&own, "ip -o addr show v0 | grep -c 10.9.8.7");
+        assert!(said.out == "1\n" && said.err.contains("which `linux.netDevices` must not change"), "{}{}", said.out, said.err);
         let namespaces = json!([{"type": "mount"}, {"type": "pid"}]);
         bundle(json!({"v0": {}})).with("/linux/namespaces", namespaces).refused("linux.netDevices: needs a network namespace");
+    }
+}
+
+mod read_only {
+    use super::*;
+
+    fn tmpfs(destination: &str, options: &[&str]) -> Value {
+        json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options})
+    }
+
+    #[test]
+    fn what_is_mounted_and_made_in_a_read_only_tmpfs_is_there() {
+        if !root() {
+            return;
+        }
+        let script = "ls -d /dev/null /dev/pts/ptmx /dev/shm/; touch /dev/x 2>/dev/null || echo no; touch /dev/shm/x && echo yes";
+        let dev = || {
+            let pts = json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance"]});
+            Bundle::new(script).with("/mounts/1", tmpfs("/dev", &["ro", "mode=755"])).mount(pts).mount(tmpfs("/dev/shm", &[]))
+        };
+        dev().says("/dev/null\n/dev/pts/ptmx\n/dev/shm/\nno\nyes\n");
+        let ids = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        let mapped = dev().with("/linux/namespaces/-", json!({"type": "user"})).with("/linux/uidMappings", ids.clone());
+        mapped.with("/linux/gidMappings", ids).says_as("/dev/null\n/dev/pts/ptmx\n/dev/shm/\nno\nyes\n", &[]);
+        let script = "touch /tmp/x /tmp/later 2>/dev/null || echo no; touch /tmp/a/b/x && echo yes; stat -c %a /tmp/node";
+        let node = json!([{"path": "/tmp/node", "type": "p", "fileMode": 0o622}]);
+        let nested = Bundle::new(script).mount(tmpfs("/tmp", &["rro"])).mount(tmpfs("tmp/a/b", &[]));
+        nested.with("/linux/devices", node).says_as("no\nyes\n622\n", &[]);
+        let covered = Bundle::new("touch /tmp/x && echo yes").mount(tmpfs("/tmp", &["ro"])).mount(tmpfs("/tmp", &[]));
+        covered.says_as("yes\n", &[]);
+    }
+
+    #[test]
+    fn the_root_is_so_with_all_below_by_a_path_too() {
+        if !root() {
+            return;
+        }
+        let script = "touch /x 2>/dev/null || echo no; touch /tmp/x 2>/dev/null || echo no; echo x > /dev/null && echo yes";
+        Bundle::new(script).mount(tmpfs("/tmp", &[])).with("/linux/readonlyPaths", json!(["/"])).says_as("no\nno\nyes\n", &[]);
+    }
+
+    /// A disk of this content, read-only or not, as long as there is one to be had here.
+    struct Disk(String, PathBuf);
+
+    impl Disk {
+        fn new(dir: &Path, readonly: bool) -> Option<Disk> {
+            let image = dir.join("disk");
+            fs::write(&image, vec![0; 8 << 20]).unwrap();
+            let made = Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(&image).status();
+            let flags: &[&str] = if readonly { &["-r", "-f", "--show"] } else { &["-f", "--show"] };
+            let loops = Command::new("losetup").args(flags).arg(&image).output();
+            match (made, loops) {
+                (Ok(made), Ok(loops)) if made.success() && loops.status.success() => {
+                    Some(Disk(String::from_utf8(loops.stdout).unwrap().trim().to_owned(), image))
+                }
+                _ => {
+                    eprintln!("skipped: no ext4 on a loop device here");
+                    None
+                }
+            }
+        }
+
+        fn mount(&self, options: &[&str]) -> Value {
+            json!({"destination": "/tmp", "type": "ext4", "source": self.0, "options": options})
+        }
+    }
+
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            assert!(Command::new("losetup").args(["-d", &self.0]).status().unwrap().success());
+        }
+    }
+
+    /// What the mount says of itself, and what its file system does.
+    const BOTH: &str = "awk '$5 == \"/tmp\" { print substr($6, 1, 2), substr($NF, 1, 2) }' /proc/self/mountinfo";
+
+    #[test]
+    fn a_disk_is_not_written_to() {
+        if !root() {
+            return;
+        }
+        for (readonly, word) in [(false, "ro"), (false, "rro"), (true, "ro")] {
+            let bundle = Bundle::new(BOTH);
+            let Some(disk) = Disk::new(bundle.dir.path(), readonly) else { return };
+            let before = fs::read(&disk.1).unwrap();
+            let bundle = bundle.mount(disk.mount(&[word]));
+            bundle.says_as("ro ro\n", &[]);
+            assert!(before == fs::read(&disk.1).unwrap(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_remount_speaks_of_the_file_system_too() {
+        if !root() {
+            return;
+        }
+        for (first, then) in [("rw", "ro"), ("ro", "rw")] {
+            let bundle = Bundle::new(BOTH);
+            let Some(disk) = Disk::new(bundle.dir.path(), false) else { return };
+            let bundle = bundle.mount(disk.mount(&[first])).mount(disk.mount(&["remount", then]));
+            bundle.says_as(&format!("{then} {then}\n"), &[]);
+        }
+        let bundle =
+            Bundle::new("touch /tmp/x && echo yes").mount(tmpfs("/tmp", &["ro"])).mount(tmpfs("/tmp", &["remount", "rw"]));
+        bundle.says_as("yes\n", &[]);
+    }
+}
+
+mod own_namespaces {
+    use super::*;
+
+    /// As whoever has only these namespaces to lose.
+    fn apart(bundle: &Bundle, flags: &str, script: &str) -> String {
+        let inner = bundle.command("codexrun");
+        let mut command = Command::new("unshare");
+        command.args([flags, "sh", "-c", &format!("\"$@\" 2>&1; {script}"), "sh"]);
+        let said = Said::of(&command.arg(inner.get_program()).args(inner.get_args()).output().unwrap());
+        said.out + &said.err
+    }
+
+    #[test]
+    fn the_runtimes_own_host_name_is_not_changed() {
+        if !root() {
+            return;
+        }
+        let own = Path::new("/proc/self/ns/uts");
+        for (field, look) in [("hostname", "hostname"), ("domainname", "cat /proc/sys/kernel/domainname")] {
+            let bundle = Bundle::new("true").joining(&[("uts", own)]).with(&format!("/{field}"), json!("evil"));
+            let said = apart(&bundle, "-u", look);
+            assert!(said.contains(&format!("is the runtime's own namespace, which `{field}` must not change")), "{said}");
+            assert!(!said.lines().any(|line| line == "evil"), "{said}");
+        }
+        Bundle::new("true").joining(&[("uts", own)]).says_as("", &[]);
+    }
+
+    #[test]
+    fn a_fifo_is_no_namespace_and_is_not_waited_for() {
+        let bundle = Bundle::new("true");
+        let fifo = bundle.dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for kind in ["network", "mount", "uts"] {
+            let bundle = Bundle::new("true").joining(&[(kind, &fifo)]);
+            let inner = bundle.command("codexrun");
+            let mut command = Command::new("timeout");
+            command.args(["-s", "KILL", "20"]).arg(inner.get_program()).args(inner.get_args());
+            let said = Said::of(&command.output().unwrap());
+            assert!(said.code == 1 && said.err.contains(&format!("is not a {kind} namespace")), "{} {}", said.code, said.err);
+        }
     }
 }
 
@@ -479,7 +654,7 @@ mod devices {
             return;
         }
         let map = json!([{"containerID": 0, "hostID": 100000, "size": 65536}]);
-        let node = |minor| json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": minor}]);
+        let node = |minor| json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": minor, "fileMode": 0o640, "uid": 5}]);
         let bundle = |minor| {
             let bundle = Bundle::new("stat -c %t:%T /dev/zero; head -c 3 /dev/zero | tr '\\0' x");
             let bundle = bundle.with("/linux/namespaces/-", json!({"type": "user"})).with("/linux/devices", node(minor));
@@ -487,6 +662,9 @@ mod devices {
         };
         let said = bundle(5).run("codexrun");
         assert_eq!((said.code, said.out.as_str()), (0, "1:5\nxxx"), "{}", said.err);
+        for (field, there) in [("fileMode", true), ("uid", true), ("gid", false)] {
+            assert_eq!(said.err.contains(&format!("linux.devices[0].{field} has no effect")), there, "{}", said.err);
+        }
         bundle(7).refused("linux.devices[0]: cannot bind /dev/zero → /dev/zero: ENODEV");
     }
 
@@ -974,6 +1152,16 @@ mod users {
 
     fn range(rest: u32) -> Value {
         json!([{"containerID": 0, "hostID": 1001, "size": 1}, {"containerID": 1, "hostID": rest, "size": 65536}])
+    }
+
+    #[test]
+    fn a_user_namespace_may_have_no_root() {
+        if !root() {
+            return;
+        }
+        let one = json!([{"containerID": 1, "hostID": 1001, "size": 1}]);
+        let bundle = mapped("id -u; id -g; touch /dev/x && stat -c %u:%g /dev/x", one.clone(), one);
+        bundle.with("/process/user", json!({"uid": 1, "gid": 1})).says_as("1\n1\n1:1\n", &[]);
     }
 
     #[test]

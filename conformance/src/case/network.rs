@@ -38,6 +38,8 @@ pub const CASES: &[Case] = &[
     case("two endpoints of one port are two routes", On::Every, two_families),
     case("16 MiB each way and a half-close arrive whole", On::Every, bulk),
     case("1000 connections are held", On::Every, many),
+    case("the bridge holds back no output (32)", On::Every, whole_output),
+    case("no link of /proc leads to a socket of the host (26)", On::Sandbox, by_proc),
     case("the bridge is gone when the command has ended", On::Every, |p| ends(p, None)),
     case("the bridge is gone when the command was killed", On::Every, |p| ends(p, Some(Victim::Command))),
     case("the bridge is gone when codexrun was killed", On::Codexrun, |p| ends(p, Some(Victim::Runtime))),
@@ -289,6 +291,26 @@ fn many(play: &Play) -> Verdict {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).map_err(std::io::Error::from)?;
     through(play, "tcp-many {at} 1000")
+}
+
+/// It has ended for whoever reads it, and is all there, although a bridge was left behind.
+fn whole_output(play: &Play) -> Verdict {
+    let host = Host::new()?;
+    let ran = sh(play, &["--env", &format!("HTTP_PROXY={}", host.url())], "yes | head -c 1048576; echo end >&2")?;
+    ran.must("1 MiB, and the end", ran.code == 0 && ran.out.len() == 1 << 20 && ran.err.ends_with("end\n"))
+}
+
+/// With the network on, and the host's /proc inside.
+fn by_proc(play: &Play) -> Verdict {
+    let socket = play.scene.dir.join("run/host.sock");
+    let _listening = UnixListener::bind(&socket)?;
+    let policy = json!({"type": "workspace-write", "network_access": true}).to_string();
+    let policy = play.scene.put("on.json", &policy)?.display().to_string();
+    let (path, own) = (socket.display(), play.scene.w().join("own.sock"));
+    let asked = [format!("unix-stream {path}"), format!("unix-stream /proc/{}/root{path}", std::process::id())];
+    let own = format!("unix-self {}", own.display());
+    let (ran, answers) = probes(play, &policy, &["--proc", "outer"], &[&asked[0], &asked[1], &own])?;
+    are(&ran, &answers, &["EPERM", "no", "ok"])
 }
 
 #[derive(Clone, Copy)]

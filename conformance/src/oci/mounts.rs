@@ -23,6 +23,7 @@ pub const CASES: &[Must] = &[
     must("config.mounts.options.taken", "each option that has no flag in mountinfo is taken", Both, taken),
     must("config.mounts.options.propagation", "private, slave, shared, unbindable and their r forms", Root, propagation),
     must("config.mounts.options.rbind", "rbind brings what is mounted below, bind does not", Root, rbind),
+    must("config.mounts.options.ro-filled", "a read-only tmpfs holds what is mounted in it, /dev its devices", Both, ro_filled),
     must("config.mounts.options.ro-bind", "a bind with ro is read-only", Both, ro_bind),
     must("config.mounts.options.remount", "remount changes the options of what is mounted there", Both, remount),
     must("config.mounts.options.data", "options of the file system reach it", Both, data),
@@ -231,6 +232,15 @@ fn rbind(turn: &Turn) -> Verdict {
         [0, below] if below > 0 => Ok(()),
         _ => fail("entries of /sys/fs/cgroup by bind and by rbind of /sys", "none, then some", text),
     }
+}
+
+fn ro_filled(turn: &Turn) -> Verdict {
+    let script =
+        "for at in /dev /work; do touch $at/x 2>/dev/null && echo $at; done; touch /work/in/x && ls -d /dev/null /dev/pts/ptmx";
+    let mut config = with(turn, script, &[tmpfs("/work", &["ro"]), tmpfs("/work/in", &[])]);
+    let dev = config["mounts"].as_array_mut().into_iter().flatten().find(|mount| mount["destination"] == "/dev");
+    dev.into_iter().for_each(|dev| push(&mut dev["options"], json!("ro")));
+    turn.prints(&config, "/dev/null\n/dev/pts/ptmx\n")
 }
 
 fn ro_bind(turn: &Turn) -> Verdict {

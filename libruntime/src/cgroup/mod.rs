@@ -85,7 +85,7 @@ impl Cgroup {
         }
         change.warnings.iter().for_each(|what| Error::new(what).warn());
         let told = self.unit.as_ref().map_or(Ok(()), |unit| self.tell(unit, &change.writes));
-        told.and_then(|()| make::write_all(&self.groups, &change.writes)).map_err(|e| vec![e])
+        told.and_then(|()| make::change_all(&self.groups, &change.writes)).map_err(|e| vec![e])
     }
 
     /// Groups whose directory was made for this container.

@@ -125,6 +125,16 @@ fn limits_are_what_the_kernel_then_says_and_rise_and_fall_together() {
         (memory(), read(&cgroup.0, "cpu", "cpu.shares"), read(&cgroup.0, "pids", "pids.max")),
         ([20, 900], "512".into(), "9".into())
     );
+    for (limit, swap) in [(600, 950), (10, 11)] {
+        let wrong = json!({"memory": {"limit": limit << 20, "swap": swap << 20}, "cpu": {"shares": 9, "cpus": "0-4095"}});
+        let said = cgroup.0.update(&serde_json::from_value(wrong).unwrap()).unwrap_err()[0].to_string();
+        assert!(said.starts_with("config.json: linux.resources.cpu.cpus: cannot write cpuset.cpus"), "{said}");
+        assert_eq!(
+            (memory(), read(&cgroup.0, "cpu", "cpu.shares")),
+            ([20, 900], "512".into()),
+            "a refused update changes nothing"
+        );
+    }
     cgroup.0.update(&serde_json::from_value(json!({"memory": {"limit": -1}})).unwrap()).unwrap();
     assert!(memory().iter().all(|limit| *limit > 1 << 40), "{:?}", memory());
 }

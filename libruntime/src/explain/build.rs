@@ -70,9 +70,13 @@ impl Build<'_, '_> {
             }
             // Nothing of these changes what a path leads to.
             Op::DieWithParent | Op::Umask(_) | Op::UmaskOfCaller | Op::EnterCgroup | Op::Wait(_) | Op::Tell(_) => Ok(()),
-            Op::MapSelf(_) | Op::NestUser(_) | Op::Unshare(_) | Op::Lend { .. } | Op::BecomeRoot | Op::Time(_) | Op::Loopback => {
-                Ok(())
-            }
+            Op::MapSelf(_)
+            | Op::NestUser(_)
+            | Op::Unshare(_)
+            | Op::Lend { .. }
+            | Op::Become { .. }
+            | Op::Time(_)
+            | Op::Loopback => Ok(()),
             Op::Sysctl { .. } | Op::Propagation { .. } | Op::OpenNull(_) | Op::Pivot { .. } | Op::Chroot | Op::JoinRoot => Ok(()),
             Op::Hostname(_) | Op::Domainname(_) | Op::OomScore(_) | Op::Rlimit { .. } | Op::Scheduler(_) | Op::IoPriority(_) => {
                 Ok(())

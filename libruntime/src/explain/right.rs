@@ -48,12 +48,13 @@ impl Who {
 
     /// Who makes the mounts: the caller, or root of the new user namespace, with every capability over the ids that are mapped.
     pub fn launcher(&self, bundle: &Bundle, plan: &Plan, host: &Host) -> Who {
-        let root = plan.child.iter().any(|step| step.op == Op::BecomeRoot);
+        let becomes =
+            plan.child.iter().find_map(|step| if let Op::Become { uid, gid } = step.op { Some((uid, gid)) } else { None });
         let linux = bundle.spec.linux().as_ref();
-        let id = |list: Option<&Option<Vec<LinuxIdMapping>>>| outside(0, list.and_then(|list| list.as_deref()));
-        let (uid, gid) = match root {
-            true => (id(linux.map(|l| l.uid_mappings())), id(linux.map(|l| l.gid_mappings()))),
-            false => (host.uid, host.gid),
+        let id = |id: u32, list: Option<&Option<Vec<LinuxIdMapping>>>| outside(id, list.and_then(|list| list.as_deref()));
+        let (uid, gid) = match becomes {
+            Some((uid, gid)) => (id(uid, linux.map(|l| l.uid_mappings())), id(gid, linux.map(|l| l.gid_mappings()))),
+            None => (host.uid, host.gid),
         };
         let capabilities = if self.mapped.is_some() { u64::MAX } else { host.permitted };
         Who { uid, gid, capabilities, ..self.clone() }

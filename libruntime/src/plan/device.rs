@@ -76,6 +76,11 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
     let (mode, uid, gid) = (asked.file_mode().unwrap_or(0o666) & 0o7777, asked.uid(), asked.gid());
     // A pipe is no device.
     let bound = binds(draft) && kind != libc::S_IFIFO;
+    let said = [("fileMode", asked.file_mode().is_some()), ("uid", uid.is_some()), ("gid", gid.is_some())];
+    for (name, _) in said.iter().filter(|(_, said)| bound && *said) {
+        let why = "has no effect: the host's node is bound, as none can be made here, and keeps its mode and its owner";
+        draft.warnings.push(format!("config.json: {place}.{name} {why}"));
+    }
     let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
     let device = Device { at, kind, device, mode, owner, source: bound.then_some(source) };
     draft.step(Stage::Devices, Op::Device(device), place);

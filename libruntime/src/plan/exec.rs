@@ -78,7 +78,8 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
     }
     let maps = linux.map_or(Maps::None, |linux| namespace::maps_of(linux, draft.host, &bundle.spec, flags));
     if matches!(maps, Maps::Parent | Maps::Foreign) {
-        draft.step(Stage::Join, Op::BecomeRoot, "linux.uidMappings");
+        let op = linux.map_or(Op::Become { uid: 0, gid: 0 }, namespace::first_ids);
+        draft.step(Stage::Join, op, "linux.uidMappings");
     }
     maps
 }

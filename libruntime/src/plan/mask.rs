@@ -5,16 +5,22 @@ use super::Draft;
 use super::mount::Kernels;
 use super::op::Op;
 use super::order::Stage;
+use crate::sys::mount::{MountAttr, attr};
 use oci_spec::runtime::Spec;
 use std::path::Path;
+
+const READ_ONLY: MountAttr = MountAttr { set: attr::RDONLY, clear: 0, propagation: 0, userns: 0 };
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(linux) = spec.linux() else { return };
     let kernels = Kernels::of(spec);
     for (i, path) in linux.readonly_paths().iter().flatten().enumerate() {
         let place = format!("linux.readonlyPaths[{i}]");
-        if let Some(at) = draft.at(&place, Path::new(path)) {
-            draft.step(Stage::Masks, Op::ReadOnly(kernels.hold(at)), place);
+        match draft.at(&place, Path::new(path)) {
+            // It cannot be bound over itself, and nothing is made in it any more.
+            Some(at) if at.is_root() => draft.step(Stage::RootAttr, Op::RootAttr { attr: READ_ONLY, recursive: true }, place),
+            Some(at) => draft.step(Stage::Masks, Op::ReadOnly(kernels.hold(at)), place),
+            None => {}
         }
     }
     let masked = linux.masked_paths().as_deref().unwrap_or_default();
@@ -23,8 +29,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     }
     for (i, path) in masked.iter().enumerate() {
         let place = format!("linux.maskedPaths[{i}]");
-        if let Some(at) = draft.at(&place, Path::new(path)) {
-            draft.step(Stage::Masks, Op::Mask(kernels.hold(at)), place);
+        match draft.at(&place, Path::new(path)) {
+            Some(at) if at.is_root() => draft.refuse(place, "`/` cannot be covered: there would be nothing left to run"),
+            Some(at) => draft.step(Stage::Masks, Op::Mask(kernels.hold(at)), place),
+            None => {}
         }
     }
 }

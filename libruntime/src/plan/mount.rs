@@ -1,6 +1,6 @@
 //! `root` and `mounts`: the new root, and what is mounted on it in the order of the file.
 
-use super::op::{Bind, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Bind, Follow, NewFs, Op, ParentOp, Root, Sync};
 use super::options::Options;
 use super::order::Stage;
 use super::place::{At, Held, c_path, c_string};
@@ -19,11 +19,11 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     let placeholders = placeholders(draft, spec);
     keeper(draft, placeholders.clone());
     draft.mount_label = super::label::of_mount(draft, spec);
-    let mut shared: Vec<(Parameters, MountAttr)> = Vec::new();
     let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let mut rest = Rest { mounts, places: Places::of(spec), shared: Vec::new() };
     for (i, mount) in mounts.iter().enumerate() {
         let kept = placeholders.contains(mount.destination());
-        one(draft, spec, &format!("mounts[{i}]"), mount, &mounts[..i], kept, &mut shared);
+        one(draft, spec, i, kept, &mut rest);
     }
     if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
@@ -64,15 +64,18 @@ fn skeleton(draft: &mut Draft, skeleton: &Skeleton) {
     }
 }
 
-fn one(
-    draft: &mut Draft,
-    spec: &Spec,
-    place: &str,
-    mount: &Mount,
-    earlier: &[Mount],
-    kept: bool,
-    shared: &mut Vec<(Parameters, MountAttr)>,
-) {
+/// What a mount has to do with the others.
+struct Rest<'a> {
+    mounts: &'a [Mount],
+    places: Places<'a>,
+    shared: Vec<(Parameters, MountAttr)>,
+}
+
+fn one(draft: &mut Draft, spec: &Spec, i: usize, kept: bool, rest: &mut Rest) {
+    let (mount, earlier, place) = (&rest.mounts[i], &rest.mounts[..i], &format!("mounts[{i}]"));
+    if mount.destination().as_os_str().is_empty() {
+        return draft.refuse(format!("{place}.destination"), "is empty");
+    }
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let options = draft.take(&format!("{place}.options"), options);
     // config.md, "Mounts": a relative one, as old tools write it, is relative to `/`.
@@ -97,7 +100,50 @@ fn one(
         _ if options.remount => remount(draft, place, options, at, earlier, mount),
         _ if cgroup::mount::is_cgroup(mount) => cgroup::mount::plan(draft, spec, place, mount, options, at),
         Some(recursive) => bind(draft, place, mount, options, recursive, at),
-        None => new_fs(draft, place, mount, options, at, shared),
+        None => {
+            if mount.typ().as_deref() == Some("tmpfs") && !draft.chroots && rest.places.fill(mount, i + 1) {
+                read_only_later(draft, place, &mut options, &at);
+            }
+            new_fs(draft, place, mount, options, at, &mut rest.shared)
+        }
+    }
+}
+
+/// Every place where something is mounted or made, in the order of their names, with the number of its mount.
+struct Places<'a>(Vec<(&'a Path, usize)>);
+
+impl<'a> Places<'a> {
+    fn of(spec: &'a Spec) -> Self {
+        let devices =
+            spec.linux().iter().flat_map(|linux| linux.devices().iter().flatten()).map(|device| device.path().as_path());
+        let made = devices.chain([Path::new("/dev/null")]).map(|path| (path, 0));
+        let mounted = spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).zip(1..);
+        let mut all: Vec<_> = made.chain(mounted).map(|(path, n)| (from_root(path), n)).collect();
+        all.sort();
+        Places(all)
+    }
+
+    /// Whether there is one in the mount of this number, and no later mount lies over it.
+    fn fill(&self, mount: &Mount, number: usize) -> bool {
+        let dir = from_root(mount.destination());
+        let behind = self.0.partition_point(|(path, _)| *path <= dir);
+        let covered = self.0[..behind].last().is_some_and(|(path, n)| *path == dir && *n > number);
+        !covered && self.0.get(behind).is_some_and(|(path, _)| path.starts_with(dir))
+    }
+}
+
+fn from_root(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+/// What is to be filled can be written to until all is there, as with runc.
+fn read_only_later(draft: &mut Draft, place: &str, options: &mut Options, at: &At) {
+    options.attrs = options.attrs.alone();
+    let own = MountAttr { set: options.attrs.own.set & attr::RDONLY, ..MountAttr::default() };
+    if !own.is_empty() {
+        options.attrs.own.set &= !attr::RDONLY;
+        let attrs = Attrs { own, ..Attrs::default() };
+        draft.step(Stage::Masks, Op::Remount { at: at.clone(), attrs, parameters: Vec::new() }, place);
     }
 }
 
@@ -121,13 +167,18 @@ fn remount(draft: &mut Draft, place: &str, options: Options, at: At, earlier: &[
     let said: Vec<&String> = same.flat_map(|other| other.options().iter().flatten()).collect();
     let word = |(key, value): &(String, Option<String>)| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}"));
     let new: Vec<_> = options.data.iter().filter(|data| !said.contains(&&word(data))).cloned().collect();
-    if let Some(parameters) = draft.take(&format!("{place}.options"), strings(&new)) {
+    if let Some(mut parameters) = draft.take(&format!("{place}.options"), strings(&new)) {
+        let options_of = |other: &Mount| Options::parse(other.options().as_deref().unwrap_or_default()).unwrap_or_default();
+        let made = |other: &&Mount| other.destination() == mount.destination() && !options_of(other).remount;
+        if earlier.iter().rfind(made).is_some_and(|made| bound(made, &options_of(made)).is_none() && is_on_disk(made)) {
+            parameters.extend(access(options.attrs.alone().own));
+        }
         draft.step(Stage::Mounts, Op::Remount { at, attrs: options.attrs, parameters }, place);
     }
 }
 
-/// What a bind, which has no file system of its own, may say all the same: it is so already.
-const DEFAULTS: &[&str] = &["async", "nolazytime", "nomand"];
+/// What a bind, which has no file system of its own, may say all the same, and a hierarchy of cgroups: it is so already.
+pub(super) const DEFAULTS: &[&str] = &["async", "nolazytime", "nomand"];
 
 /// What was written for a tmpfs: mount(2) does not look at it for a bind, and bundles that every other runtime takes have it.
 const TMPFS: &[&str] = &["mode", "size", "nr_blocks", "nr_inodes", "uid", "gid"];
@@ -140,7 +191,7 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
             false => draft.refuse(format!("{place}.options"), said),
         }
     }
-    let Some(source) = mount.source() else {
+    let Some(source) = mount.source().as_ref().filter(|source| !source.as_os_str().is_empty()) else {
         return draft.refuse(format!("{place}.source"), "is missing: what is to be bound?");
     };
     let Some(path) = absolute(draft, place, source) else { return };
@@ -184,13 +235,11 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
         options.data.push(("context".to_owned(), Some(label)));
     }
     let parameters = draft.take(&format!("{place}.options"), parameters(typ, mount, &options));
-    let Some((fstype, parameters)) = parameters else { return };
-    let mut attrs = options.attrs;
-    // A fresh file system has no mounts below it: the tree is the mount.
-    attrs.own.set |= attrs.tree.set;
-    attrs.own.clear |= attrs.tree.clear & !attrs.tree.set;
-    attrs.own.propagation |= attrs.tree.propagation;
-    attrs.tree = MountAttr::default();
+    let Some((fstype, mut parameters)) = parameters else { return };
+    let attrs = options.attrs.alone();
+    if is_on_disk(mount) {
+        parameters.extend(access(attrs.own));
+    }
     // CVE-2019-19921, CVE-2023-27561: a link of the image would carry it away from the masks on `/proc` and `/sys`.
     let kernels = matches!(typ, "proc" | "sysfs");
     let at = At { resolve: if kernels { Resolve::NoLinks } else { at.resolve }, ..at };
@@ -285,6 +334,17 @@ fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Para
     }
     list.extend(strings(&options.data)?);
     Ok((c_string(typ.as_bytes())?, list))
+}
+
+/// Whether a file system has a disk that it reads; what the kernel's own have for a source is a mere word.
+fn is_on_disk(mount: &Mount) -> bool {
+    mount.source().as_deref().is_some_and(Path::is_absolute) && mount.typ().as_deref() != Some("tmpfs")
+}
+
+/// A file system that only its mount forbids to write to writes all the same: its journal, its own state (mount(8), `ro`).
+fn access(own: MountAttr) -> Option<(CString, Option<CString>)> {
+    let word = [(own.set, c"ro"), (own.clear, c"rw")].into_iter().find(|(bits, _)| bits & attr::RDONLY != 0);
+    word.map(|(_, word)| (word.to_owned(), None))
 }
 
 fn strings(data: &[(String, Option<String>)]) -> crate::Result<Vec<(CString, Option<CString>)>> {

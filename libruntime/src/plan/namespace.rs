@@ -64,7 +64,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
         draft.refuse("linux", "is missing: without namespaces nothing would be confined");
         return Maps::None;
     };
-    draft.spaces = spaces(draft, linux);
+    draft.spaces = spaces(draft, spec, linux);
     let (new, origin) = (draft.spaces.new, "linux.namespaces".to_owned());
     draft.before.push(ParentStep { op: ParentOp::Clone(new & FIRST), origin: origin.clone() });
     if new & !FIRST & !TIME != 0 {
@@ -92,7 +92,7 @@ fn index(linux: &Linux, typ: Type) -> Option<usize> {
     linux.namespaces().as_ref()?.iter().position(|n| n.typ() == typ)
 }
 
-fn spaces(draft: &mut Draft, linux: &Linux) -> Spaces {
+fn spaces(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Spaces {
     let mut spaces = Spaces::default();
     for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let place = format!("linux.namespaces[{i}]");
@@ -103,7 +103,7 @@ fn spaces(draft: &mut Draft, linux: &Linux) -> Spaces {
         match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => {
                 spaces.joined |= flag;
-                super::join::plan(draft, linux, &format!("{place}.path"), *flag, path);
+                super::join::plan(draft, spec, &format!("{place}.path"), *flag, path);
             }
             None => spaces.new |= flag,
         }
@@ -285,11 +285,26 @@ pub(super) fn lines(list: &[LinuxIdMapping]) -> String {
     list.iter().map(|m| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size())).collect()
 }
 
+/// Who makes the container inside: root of its user namespace, and where that has none, the first id.
+fn become_first(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Op {
+    let first = |list: &[LinuxIdMapping]| {
+        let ids = list.iter().map(LinuxIdMapping::container_id);
+        ids.clone().find(|id| *id == 0).or(ids.clone().next()).unwrap_or(0)
+    };
+    Op::Become { uid: first(uids), gid: first(gids) }
+}
+
+/// The same of a container that runs already; a user namespace that it joined has maps of its own.
+pub(super) fn first_ids(linux: &Linux) -> Op {
+    let list = |list: &Option<Vec<LinuxIdMapping>>| list.clone().filter(|_| !has_path(linux, Type::User)).unwrap_or_default();
+    become_first(&list(linux.uid_mappings()), &list(linux.gid_mappings()))
+}
+
 fn map_by_parent(draft: &mut Draft, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) {
     let origin = "linux.uidMappings".to_owned();
     let op = ParentOp::WriteMaps { uid: lines(uids), gid: lines(gids), helper: !draft.host.privileged };
     draft.parent.push(ParentStep { op, origin: origin.clone() });
     draft.parent.push(ParentStep { op: ParentOp::Tell(Sync::Maps), origin: origin.clone() });
     draft.step(Stage::UserMap, Op::Wait(Sync::Maps), &origin);
-    draft.step(Stage::UserMap, Op::BecomeRoot, origin);
+    draft.step(Stage::UserMap, become_first(uids, gids), origin);
 }

@@ -34,8 +34,13 @@ pub enum Op {
         /// Whether it has a network namespace of its own.
         own_network: bool,
     },
-    /// setresgid and setresuid to 0 of the new user namespace, so that what is created while mounting has a mapped owner.
-    BecomeRoot,
+    /// setresgid(2) and setresuid(2) in the new user namespace, so that what is created while mounting has a mapped owner.
+    Become {
+        /// 0, where it is mapped.
+        uid: u32,
+        /// 0, where it is mapped.
+        gid: u32,
+    },
     /// unshare(CLONE_NEWTIME), /proc/self/timens_offsets, and setns(2) into it: unshare(2) alone moves only children.
     Time(CString),
     /// Brings `lo` up.
@@ -406,6 +411,16 @@ pub struct Attrs {
     pub one_call: bool,
 }
 
+impl Attrs {
+    /// Of a mount that is its whole tree: what is said of the mount itself goes before what is said of all.
+    pub fn alone(self) -> Attrs {
+        let Attrs { own, tree, .. } = self;
+        let propagation = if own.propagation == 0 { tree.propagation } else { own.propagation };
+        let (set, clear) = (own.set | tree.set & !own.clear, own.clear | tree.clear & !own.set);
+        Attrs { own: MountAttr { set, clear, propagation, ..own }, ..Attrs::default() }
+    }
+}
+
 /// A new file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFs {
@@ -618,8 +633,8 @@ pub struct Join {
     pub flag: u64,
     /// Where it can be opened, absolute.
     pub path: CString,
-    /// It must not be the runtime's own: what the plan changes in it (sysctl) would be the host's.
-    pub foreign: bool,
+    /// The field that changes what it holds: it must not be the runtime's own, which is the host's.
+    pub changed_by: Option<&'static str>,
 }
 
 /// The hooks, by the moment at which they run.

@@ -111,7 +111,7 @@ pub struct Options {
 impl Options {
     /// Reads them in order; a later one overrides an earlier.
     pub fn parse(options: &[String]) -> Result<Self> {
-        let mut out = Options::default();
+        let mut out = Options { remount: options.iter().any(|option| option == "remount"), ..Options::default() };
         for option in options {
             out.add(option)?;
         }
@@ -141,14 +141,18 @@ impl Options {
             return self.word(option, meaning);
         }
         if let Some(meaning) = look_up(ATTRIBUTES, option) {
-            // On a single mount `rw` only takes an earlier `ro` back: a bind never regains what its source lacks.
-            apply(&mut self.attrs.own, meaning, false);
+            // On a new mount `rw` only takes an earlier `ro` back: a bind never regains what its source lacks.
+            apply(&mut self.attrs.own, meaning, self.remount);
         } else if let Some(meaning) = option.strip_prefix('r').and_then(|o| look_up(ATTRIBUTES, o)) {
             apply(&mut self.attrs.tree, meaning, true);
         } else if let Some(Propagate(flag)) = option.strip_prefix('r').and_then(|o| look_up(WORDS, o)) {
             self.attrs.tree.propagation = flag;
         } else {
             let (key, value) = option.split_once('=').map_or((option, None), |(k, v)| (k, Some(v.to_owned())));
+            // The kernel would read `ro=recursive` of mount(8) as the file system's `ro`.
+            if look_up(ATTRIBUTES, key).is_some() {
+                return Err(Error::new(format!("mount option `{key}` takes no value: `{option}`")));
+            }
             self.data.push((key.to_owned(), value));
         }
         Ok(())
@@ -157,13 +161,12 @@ impl Options {
     fn word(&mut self, option: &str, meaning: Meaning) -> Result<()> {
         match meaning {
             Bind { recursive } => self.bind = Some(recursive),
-            Remount => self.remount = true,
             Propagate(flag) => self.attrs.own.propagation = flag,
             Refused => return Err(Error::new(format!("mount option `{option}` is not supported"))),
             CopyUp => self.copy_up = true,
             IdMap { recursive } => self.idmap = Some(recursive),
             Super => self.data.push((option.to_owned(), None)),
-            Nothing | Set(_) | Clear(_) | Atime(_) => {}
+            Remount | Nothing | Set(_) | Clear(_) | Atime(_) => {}
         }
         Ok(())
     }
@@ -206,6 +209,7 @@ mod tests {
     fn a_later_option_overrides_an_earlier_one() {
         assert_eq!(parse("ro,rw").attrs.own, Default::default());
         assert_eq!(parse("rro,rrw").attrs.tree.clear, RDONLY);
+        assert_eq!((parse("remount,rw").attrs.own.clear, parse("rw").attrs.own.clear), (RDONLY, 0));
         assert_eq!(parse("noatime,relatime").attrs.own.set, 0);
         assert_eq!(parse("noatime,relatime").attrs.own.clear, ATIME);
     }
@@ -223,7 +227,9 @@ mod tests {
             assert!(parse(&format!("r{name}")).data.is_empty(), "r{name}");
         }
         assert_eq!(parse("rslave").attrs.tree.propagation, SLAVE);
-        assert!(Options::parse(&["copy-symlink".to_owned()]).unwrap_err().to_string().contains("`copy-symlink`"));
+        for word in ["copy-symlink", "ro=recursive"] {
+            assert!(Options::parse(&[word.to_owned()]).unwrap_err().to_string().contains(&format!("`{word}`")));
+        }
     }
 
     /// The table of config.md, "Linux mount options".

@@ -54,7 +54,7 @@ impl fmt::Display for Op {
             Op::Lend { own_network } => {
                 write!(f, "open the {} namespace for the broker", if *own_network { "network" } else { "user" })
             }
-            Op::BecomeRoot => write!(f, "become 0:0 of the user namespace"),
+            Op::Become { uid, gid } => write!(f, "become {uid}:{gid} of the user namespace"),
             Op::Time(offsets) => {
                 let offsets = offsets.to_string_lossy().trim_end().replace('\n', ", ");
                 write!(f, "unshare time{}{offsets}", if offsets.is_empty() { "" } else { "; offset " })

@@ -77,6 +77,17 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("/hooks", json!({"prestart": [{"path": "/x", "timeout": 0}]}), "hooks.prestart[0].timeout: 0 is not above 0"),
         ("/hooks", json!({"prestart": [{"path": "/x", "env": ["A"]}]}), "hooks.prestart[0].env: `A` is not NAME=VALUE"),
         ("/mounts/-", json!({"destination": "/x"}), "mounts[1].type: is missing, and the options do not say `bind`"),
+        ("/mounts/-", json!({"destination": "", "type": "tmpfs"}), "mounts[1].destination: is empty"),
+        (
+            "/mounts/-",
+            json!({"destination": "/x", "source": "", "options": ["bind"]}),
+            "mounts[1].source: is missing: what is to be bound?",
+        ),
+        (
+            "/linux/maskedPaths",
+            json!(["/x/.."]),
+            "linux.maskedPaths[0]: `/` cannot be covered: there would be nothing left to run",
+        ),
         ("/mounts/-", json!({"destination": "/x", "options": ["bind"]}), "mounts[1].source: is missing: what is to be bound?"),
         (
             "/linux/sysctl",

@@ -2,6 +2,7 @@
 
 use super::broker::BrokerProcess;
 use super::interrupt::Interrupt;
+use super::netdevice::Abroad;
 use super::{fault, keeper};
 use crate::plan::op::Sync;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
@@ -30,6 +31,8 @@ pub(super) struct Container {
     pub broker: BrokerProcess,
     /// What the seccomp agent is told, to be written.
     pub introduction: Option<OwnedFd>,
+    /// Network devices of the host that are its own until it has ended.
+    pub abroad: Option<Abroad>,
 }
 
 pub(super) struct KeeperProcess {
@@ -66,7 +69,8 @@ impl Container {
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
         let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction }
+        let abroad = None;
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, abroad }
     }
 
     /// Waits for the child's byte; the terminal may come first.

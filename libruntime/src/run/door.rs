@@ -33,7 +33,9 @@ fn one<'a>(join: &'a Join, origin: &'a str) -> Result<Option<Door<'a>>> {
     let path = join.path.to_string_lossy();
     let at = |error: Error| error.at(format!("config.json: {origin}"));
     let failed = |e| at(Error::new(format!("cannot open the namespace `{path}`")).cause(fault::describe(e)));
-    let namespace = file::open_at(file::cwd(), &join.path, libc::O_RDONLY).map_err(failed)?;
+    // What is no namespace may be a FIFO without a writer, which would be waited for, or a terminal, which would become ours.
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let namespace = file::open_at(file::cwd(), &join.path, flags).map_err(failed)?;
     let wanted = name(join.flag);
     match namespace::kind(namespace.as_fd()) {
         Ok(kind) if kind == join.flag => {}
@@ -47,8 +49,8 @@ fn one<'a>(join: &'a Join, origin: &'a str) -> Result<Option<Door<'a>>> {
                 Error::new(format!("`{path}` is the runtime's own namespace, in which nothing may be mounted for a container"));
             Err(at(error.hint("a container without an entry of the type `mount` stays in it")))
         }
-        true if join.foreign && changed_by_sysctl(join.flag) => {
-            Err(at(Error::new(format!("`{path}` is the runtime's own namespace, which `linux.sysctl` must not change"))))
+        true if let Some(field) = join.changed_by => {
+            Err(at(Error::new(format!("`{path}` is the runtime's own namespace, which `{field}` must not change"))))
         }
         // setns(2) refuses the user namespace that one is in, and the others would change nothing.
         true => Ok(None),
@@ -59,10 +61,6 @@ fn one<'a>(join: &'a Join, origin: &'a str) -> Result<Option<Door<'a>>> {
 fn ours(namespace: &OwnedFd, flag: u64) -> SysResult<bool> {
     let own = file::open_at(file::cwd(), own(flag), libc::O_RDONLY)?;
     Ok(file::stat(own.as_fd())?.id == file::stat(namespace.as_fd())?.id)
-}
-
-fn changed_by_sysctl(flag: u64) -> bool {
-    flag & (libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64 != 0
 }
 
 const KINDS: &[(libc::c_int, &str, &std::ffi::CStr)] = &[

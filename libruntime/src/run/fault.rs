@@ -159,10 +159,16 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Mount(fs), Errno::EPERM | Errno::EACCES) if fs.fstype.as_c_str() == c"sysfs" => {
             Some("sysfs needs a network namespace of the container's own user namespace")
         }
+        (Op::Mount(fs), Errno::EPERM) if fs.fstype.as_c_str() == c"mqueue" => {
+            Some("mqueue needs an ipc namespace of the container's own user namespace")
+        }
+        (Op::Mount(fs), Errno::ENOSPC) if fs.copy_up => Some("what it is to begin with does not fit in it"),
         (Op::Root(_) | Op::Tree(_) | Op::Bind(_) | Op::Mount(_), Errno::EPERM) => {
             Some("does an outer sandbox refuse mount calls (one of codexrun's does)? start it outside of that one")
         }
-        (Op::Bind(_), Errno::ENOENT) => Some("the source does not exist on the host"),
+        (Op::Bind(_), Errno::ENOENT) => {
+            Some("the source does not exist on the host, or the mount point cannot be made, as in procfs")
+        }
         (Op::Mount(fs), Errno::ELOOP) if [c"proc", c"sysfs"].contains(&fs.fstype.as_c_str()) => {
             Some("it must be mounted on ordinary directory, not where a symbolic link leads")
         }

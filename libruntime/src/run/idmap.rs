@@ -10,15 +10,26 @@ use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result as SysResult, file};
 use crate::{Error, Result};
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The mounts, in the order in which [`crate::plan::op::Bind::prepared`] counts them.
 pub(super) fn prepare(steps: &[ParentStep]) -> Result<Vec<Option<OwnedFd>>> {
     let maps = steps.iter().filter_map(|s| if let ParentOp::IdMap(map) = &s.op { Some((map, s)) } else { None });
-    maps.map(|(map, step)| one(map).map(Some).map_err(|e| failed(step, e))).collect()
+    let mapped = |(map, step)| {
+        let namespace = namespace(map).map_err(|e| not_mapped(map, step, e))?;
+        one(map, namespace.as_fd()).map(Some).map_err(|e| failed(map, step, e))
+    };
+    maps.map(mapped).collect()
 }
 
-fn one(map: &IdMap) -> SysResult<OwnedFd> {
+fn namespace(map: &IdMap) -> SysResult<OwnedFd> {
+    match &map.namespace {
+        Some(path) => file::open_at(file::cwd(), path, libc::O_RDONLY),
+        None => user_namespace(&map.uid, &map.gid),
+    }
+}
+
+fn one(map: &IdMap, namespace: BorrowedFd) -> SysResult<OwnedFd> {
     let recursive = |yes| if yes { RECURSIVE } else { 0 };
     let copy = match map.follow {
         Follow::None => {
@@ -32,10 +43,6 @@ fn one(map: &IdMap) -> SysResult<OwnedFd> {
         let apart = MountAttr { propagation: map.propagation, ..MountAttr::default() };
         mount::setattr(copy.as_fd(), recursive(map.tree), &apart)?;
     }
-    let namespace = match &map.namespace {
-        Some(path) => file::open_at(file::cwd(), path, libc::O_RDONLY)?,
-        None => user_namespace(&map.uid, &map.gid)?,
-    };
     let attr = MountAttr { set: attr::IDMAP, userns: namespace.as_raw_fd() as u64, ..MountAttr::default() };
     mount::setattr(copy.as_fd(), recursive(map.recursive), &attr)?;
     Ok(copy)
@@ -60,9 +67,22 @@ fn user_namespace(uid: &str, gid: &str) -> SysResult<OwnedFd> {
     }
 }
 
-fn failed(step: &ParentStep, errno: Errno) -> Error {
-    let error = Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin));
-    let error = error.cause(fault::describe(errno));
+/// Without the mappings: there may be hundreds.
+fn sentence(map: &IdMap, step: &ParentStep, errno: Errno) -> Error {
+    let what = format!("cannot id-map `{}`", map.source.to_string_lossy());
+    Error::new(what).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
+}
+
+fn not_mapped(map: &IdMap, step: &ParentStep, errno: Errno) -> Error {
+    let error = sentence(map, step, errno);
+    match errno {
+        Errno::EINVAL => error.hint("340 mappings are the most, and none may be empty, overlap another or end above 4294967294"),
+        _ => error,
+    }
+}
+
+fn failed(map: &IdMap, step: &ParentStep, errno: Errno) -> Error {
+    let error = sentence(map, step, errno);
     match errno {
         Errno::EINVAL => error.hint("not every file system can be id-mapped, and none twice"),
         Errno::EPERM => error.hint("this needs CAP_SYS_ADMIN in the user namespace that the file system belongs to"),

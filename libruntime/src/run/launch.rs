@@ -138,6 +138,7 @@ impl<'a> Launch<'a> {
         let clone = |op: &ParentOp| if let ParentOp::Clone(flags) = op { Some(*flags) } else { None };
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
         let doors = door::open(&self.plan.parent)?;
+        netdevice::look(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
         let init = self.joined.filter(|joined| !joined.placed).map(|joined| joined.init);
         let entered = cgroup.filter(|_| self.plan.child.iter().any(|step| step.op == Op::EnterCgroup));
@@ -286,7 +287,7 @@ impl<'a> Launch<'a> {
                     container.broker.begin(container.pid, plan, door.as_deref()).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
-                ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, device)?,
+                ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, &mut container.abroad, device)?,
                 ParentOp::Keeper { placeholders, cgroup: kept } => {
                     let cgroup = cgroup.as_ref().filter(|_| *kept);
                     self.keep(container, placeholders, cgroup).map_err(|e| failed(step, e))?;
@@ -362,8 +363,18 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
+    /// [`Launch::outcome`]; of a container that did not run, the host has its network devices back.
     fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
+        let (outcome, abroad) = (self.outcome(container, followed), container.abroad.take());
+        match outcome {
+            Ok(None) => netdevice::back(abroad).map(|()| None),
+            Ok(code) => Ok(code),
+            Err(e) => Err(left(netdevice::back(abroad), e)),
+        }
+    }
+
+    /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
+    fn outcome(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
         let paused = || self.joined.and_then(|joined| joined.cgroup).is_some_and(|cgroup| cgroup.is_frozen() == Ok(true));
         let ended = container.end(followed.is_err(), paused);
         container.end_keeper();
@@ -455,7 +466,12 @@ fn starved(kills: u64) {
 
 /// The error; what is left of the cgroup is said with it.
 pub(super) fn without(cgroup: Option<&Cgroup>, error: Error) -> Error {
-    match cgroup.map_or(Ok(()), Cgroup::remove) {
+    left(cgroup.map_or(Ok(()), Cgroup::remove), error)
+}
+
+/// The error, and why something could not be undone after it.
+fn left(undone: Result<()>, error: Error) -> Error {
+    match undone {
         Ok(()) => error,
         Err(left) => Error { cause: Some(error.cause.map_or(left.to_string(), |cause| format!("{cause}; {left}"))), ..error },
     }

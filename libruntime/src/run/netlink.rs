@@ -6,6 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// A conversation about one network namespace.
 pub(super) struct Route(OwnedFd);
 
+/// A device as it is there.
+pub(super) struct Device {
+    pub index: u32,
+    pub name: Vec<u8>,
+    pub up: bool,
+}
+
 /// An address of a device, ready to be given to another: `struct ifaddrmsg` and its attributes.
 pub struct Address(Vec<u8>);
 
@@ -34,11 +41,12 @@ impl Route {
         netlink::open().map(Route)
     }
 
-    /// Every device: index and name.
-    pub fn devices(&self) -> Result<Vec<(u32, Vec<u8>)>> {
+    /// Every device.
+    pub fn devices(&self) -> Result<Vec<Device>> {
         let device = |body: &[u8]| {
             let name = attributes(body.get(16..)?).find(|(kind, _)| *kind == IFNAME)?.1;
-            Some((word(body, 4)?, name.strip_suffix(&[0]).unwrap_or(name).to_vec()))
+            let name = name.strip_suffix(&[0]).unwrap_or(name).to_vec();
+            Some(Device { index: word(body, 4)?, name, up: word(body, 8)? & UP != 0 })
         };
         Ok(self.ask(GETLINK, DUMP, &[0; 16])?.iter().filter_map(|body| device(body)).collect())
     }
@@ -90,6 +98,19 @@ impl Route {
                 rest = next;
             }
         }
+    }
+}
+
+/// A socket of [`Route::open`], made elsewhere.
+impl From<OwnedFd> for Route {
+    fn from(socket: OwnedFd) -> Self {
+        Route(socket)
+    }
+}
+
+impl AsFd for Route {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -166,7 +187,7 @@ mod tests {
     fn the_loopback_device_is_there_and_its_addresses_are_not_global() {
         let route = Route::open().unwrap();
         let devices = route.devices().unwrap();
-        let (index, _) = devices.iter().find(|(_, name)| name == b"lo").unwrap();
-        assert!(route.addresses(*index).unwrap().is_empty());
+        let lo = devices.iter().find(|one| one.name == b"lo").unwrap();
+        assert!(route.addresses(lo.index).unwrap().is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! cgroupsPath, and resources where the host's controllers are those of version 1. Version 2 is asked for in the machine of `--vm`.
 
 use crate::oci::Who::Root;
+use crate::oci::bundle::push;
 use crate::oci::container::{Container, until};
 use crate::oci::turn::Turn;
 use crate::oci::{Must, must};
@@ -116,6 +117,13 @@ pub const CASES: &[Must] = &[
     }),
     must("linux.resources.devices.order", "rules about devices are applied in the listed order", Root, device_order),
     must("linux.resources.devices.type", "a rule without type and numbers is about all", Root, device_all),
+    must(
+        "linux.resources.devices.exception",
+        "a device that is denied where the rest of its kind is allowed: an error, or it is denied",
+        Root,
+        device_exception,
+    ),
+    must("linux.cgroup-mount.read-only", "a mount of type cgroup with ro or rro cannot be written to", Root, cgroup_mount),
     must("linux.resources.out-of-range", "a value that the controller does not take is an error", Root, out_of_range),
     must("linux.resources.unified.written", "a key is written as it stands where version 2 has the controller", Root, |t| {
         let keys = json!({"unified": {"hugetlb.2MB.max": "4194304", "cgroup.max.depth": "3"}});
@@ -312,12 +320,46 @@ fn throttle(turn: &Turn) -> Verdict {
 }
 
 /// A number that no driver has: what the cgroup permits fails with ENXIO.
-fn opening(turn: &Turn, rules: Value) -> Result<String, No> {
+fn opens(turn: &Turn, rules: Value) -> Result<Value, No> {
     present("devices")?;
     let mut config = turn.sh("cat /dev/local 2>&1");
     config["linux"]["devices"] = json!([{"type": "c", "path": "/dev/local", "major": 60, "minor": 77, "fileMode": 0o666}]);
     config["linux"]["resources"] = json!({"devices": rules});
-    turn.output(&config)
+    Ok(config)
+}
+
+fn opening(turn: &Turn, rules: Value) -> Result<String, No> {
+    turn.output(&opens(turn, rules)?)
+}
+
+fn device_exception(turn: &Turn) -> Verdict {
+    let rule = |allow: bool, minor: i64| json!({"allow": allow, "type": "c", "major": 60, "minor": minor, "access": "rw"});
+    let all = |allow: bool| json!({"allow": allow, "access": "rwm"});
+    for rules in [json!([all(true), rule(false, 77)]), json!([all(false), rule(true, -1), rule(false, 77)])] {
+        let container = turn.create(&opens(turn, rules.clone())?)?;
+        if container.made.code != 0 {
+            turn.unknown(&container.id)?;
+            continue;
+        }
+        container.start()?;
+        container.ended()?;
+        if !container.text().contains(DENIED) {
+            return fail(rules, DENIED, container.text());
+        }
+    }
+    Ok(())
+}
+
+fn cgroup_mount(turn: &Turn) -> Verdict {
+    present("pids")?;
+    let script = "for at in /sys/fs/cgroup/*/; do mkdir $at/s 2>/dev/null && { echo $at; rmdir $at/s; }; done; echo end";
+    for word in ["ro", "rro"] {
+        let mut config = turn.sh(script);
+        let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [word]});
+        push(&mut config["mounts"], mount);
+        turn.prints(&config, "end\n")?;
+    }
+    Ok(())
 }
 
 const DENIED: &str = "Operation not permitted";

@@ -15,6 +15,11 @@ pub const CASES: &[Must] = &[
         invalid(t, |c| c["linux"]["maskedPaths"] = json!(["proc/kcore"]))
     }),
     must("linux.readonly-paths.applied", "a read-only file or directory, and all below, cannot be written", Both, read_only),
+    must("linux.readonly-paths.root", "`/` is a path too", Both, |t| {
+        let mut config = t.sh("touch /new 2>/dev/null && echo written; echo end");
+        config["linux"]["readonlyPaths"] = json!(["/"]);
+        t.prints(&config, "end\n")
+    }),
     must("linux.readonly-paths.missing", "one that is not there is no error", Both, read_only_missing),
     must("linux.readonly-paths.absolute", "one that is not absolute is an error", Both, |t| {
         invalid(t, |c| c["linux"]["readonlyPaths"] = json!(["proc/sys"]))

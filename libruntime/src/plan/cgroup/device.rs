@@ -1,5 +1,7 @@
 //! `linux.resources.devices`: rules for the devices controller of version 1, or a program for version 2.
 
+mod controller;
+
 use super::{Devices, Group, Write};
 use crate::Error;
 use crate::bpf::device::{Kind, MKNOD, READ, Rule, WRITE, program};
@@ -33,6 +35,11 @@ const DEFAULT: &[Rule] = &[
 
 const NOTHING: Rule = Rule { allow: false, kind: None, major: None, minor: None, access: ALL };
 
+/// Whether it speaks of every device and every access.
+fn is_everything(rule: &Rule) -> bool {
+    (Rule { allow: false, ..*rule }) == NOTHING
+}
+
 const FIELD: &str = "linux.resources.devices";
 
 /// The program; on version 1, writes instead.
@@ -49,16 +56,10 @@ pub(super) fn plan(
     match (v1, v2) {
         (Some(group), _) => {
             // Before the limits: of all writes these confine the most.
-            let new = rules.iter().flat_map(|(rule, origin)| v1_lines(rule).into_iter().map(move |line| (line, origin)));
-            let new = new.map(|((file, value), origin)| Write {
-                group,
-                choices: vec![(file.to_owned(), value)],
-                origin: origin.clone(),
-                may_miss: false,
-                again: false,
-                above: None,
-            });
-            drop(writes.splice(0..0, new));
+            match controller::lines(&rules) {
+                Ok(lines) => drop(writes.splice(0..0, lines.into_iter().map(|line| line.write(group)))),
+                Err(e) => errors.push(e),
+            }
             None
         }
         (None, Some(group)) => {
@@ -111,19 +112,4 @@ fn access(text: &str) -> Result<u32, Error> {
         c => Err(Error::new(format!("access `{}` is none of r, w, m", c.escape_debug()))),
     };
     text.chars().try_fold(0, |bits, c| Ok(bits | bit(c)?))
-}
-
-/// The lines for `devices.allow` and `devices.deny`. Of an `a` rule the kernel reads nothing more: one that says more is two rules.
-fn v1_lines(rule: &Rule) -> Vec<(&'static str, String)> {
-    let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-    let number = |n: Option<u32>| n.map_or("*".to_owned(), |n| n.to_string());
-    let letters: String =
-        [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')].iter().filter(|(b, _)| rule.access & b != 0).map(|(_, c)| *c).collect();
-    let line = |kind: &str| (file, format!("{kind} {}:{} {letters}", number(rule.major), number(rule.minor)));
-    match rule.kind {
-        None if (Rule { allow: false, ..*rule }) == NOTHING => vec![(file, "a".to_owned())],
-        None => vec![line("b"), line("c")],
-        Some(Kind::Block) => vec![line("b")],
-        Some(Kind::Char) => vec![line("c")],
-    }
 }

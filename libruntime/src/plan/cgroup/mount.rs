@@ -4,6 +4,7 @@
 //! kernel's, whose root is the container's cgroup; without one they are binds of its directories.
 
 use super::super::Draft;
+use super::super::mount::DEFAULTS;
 use super::super::op::{Attrs, Bind, Follow, NewFs, Op, ParentOp};
 use super::super::options::Options;
 use super::super::order::Stage;
@@ -30,10 +31,11 @@ pub(super) fn is_in(spec: &Spec) -> bool {
 
 /// config-linux.md, "Cgroup ownership": the user who is to own the version 2 directory, as the host numbers it.
 pub(super) fn owner(spec: &Spec) -> Option<u32> {
+    let read_only = |o: Options| o.attrs.alone().own.set & attr::RDONLY != 0;
     let writable = |m: &Mount| {
         m.source().as_deref() == Some(Path::new("cgroup"))
             && m.destination() == Path::new("/sys/fs/cgroup")
-            && !m.options().iter().flatten().any(|o| o == "ro")
+            && !Options::parse(m.options().as_deref().unwrap_or_default()).is_ok_and(read_only)
     };
     let uid = spec.process().as_ref()?.user().uid();
     if !super::has_namespace(spec, LinuxNamespaceType::Cgroup) || !spec.mounts().iter().flatten().any(writable) {
@@ -52,12 +54,12 @@ pub(in super::super) fn plan(draft: &mut Draft, spec: &Spec, place: &str, mount:
     let none = Cgroups::default();
     let host = draft.host;
     let hierarchies = &host.cgroups.as_ref().unwrap_or(&none).hierarchies;
-    if let Some((key, _)) = options.data.first().filter(|_| mount.typ().as_deref() == Some("cgroup2")) {
+    if let Some((key, _)) = options.data.iter().find(|(key, _)| !DEFAULTS.contains(&key.as_str())) {
         return draft.refuse(format!("{place}.options"), format!("`{key}` is decided by the host's own mount of the hierarchy"));
     }
     let v1 = hierarchies.iter().any(|h| h.version == Version::V1);
     let v2 = hierarchies.iter().position(|h| h.version == Version::V2);
-    let frame = Frame { place, namespace: has_any_namespace(spec), attrs: options.attrs };
+    let frame = Frame { place, namespace: has_any_namespace(spec), attrs: options.attrs.alone() };
     match (v1 && mount.typ().as_deref() == Some("cgroup"), v2) {
         (true, _) => frame.all(draft, mount.destination(), hierarchies, at),
         (false, Some(i)) => frame.one(draft, i, &hierarchies[i], at),

@@ -439,7 +439,13 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
     assert_eq!(lines.last().unwrap(), "devices.allow c 136:* rwm");
     let lines =
         device_lines(json!([{"allow": true, "type": "a", "access": "r"}, {"allow": true, "type": "b", "major": 8, "minor": -1}]));
-    assert_eq!(lines[..4], ["devices.deny a", "devices.allow b *:* r", "devices.allow c *:* r", "devices.allow b 8:* rwm"]);
+    assert_eq!(lines[..4], ["devices.deny a", "devices.allow b *:* rm", "devices.allow c *:* rm", "devices.allow b 8:* rwm"]);
+    let all = json!({"allow": true, "access": "rwm"});
+    assert_eq!(device_lines(json!([all])), ["devices.allow a"]);
+    let but_one = json!([all, {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
+    assert_eq!(device_lines(but_one), ["devices.allow a", "devices.deny c 10:229 rw"]);
+    let lines = device_lines(json!([all, {"allow": false, "type": "c", "access": "rw"}]));
+    assert_eq!(lines[..4], ["devices.deny a", "devices.allow b *:* rwm", "devices.allow c *:* m", "devices.allow c 1:3 rwm"]);
     assert_eq!(device_lines(json!([]))[..2], ["devices.deny a", "devices.allow c *:* m"]);
     let said = launch(
         v1(),
@@ -448,6 +454,17 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
     );
     let want = ["[0]: `p` is a pipe, which is no device", "[1]: access `x` is none of r, w, m"];
     assert_eq!(said.unwrap_err(), want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
+}
+
+#[test]
+fn what_version_1_cannot_say_of_devices_is_refused() {
+    let rule = |allow: bool, minor: i64| json!({"allow": allow, "type": "c", "major": 10, "minor": minor, "access": "rwm"});
+    let hole = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}, rule(true, -1), rule(false, 229)]}});
+    let said = launch(v1(), 0, hole.clone()).unwrap_err();
+    let what =
+        "`c 10:229 rwm` is an exception from `c 10:* rwm` (linux.resources.devices[1]), which cgroup version 1 does not have";
+    assert!(said.len() == 1 && said[0].starts_with(&format!("config.json: linux.resources.devices[2]: {what}")), "{said:?}");
+    assert!(launch(Cgroups::recorded(), 0, hole).is_ok());
 }
 
 #[test]
@@ -488,6 +505,7 @@ fn a_cgroup_mount_is_the_containers_own_cgroup() {
         "remount /sys/fs/cgroup ro",
     ];
     assert_eq!(mounts(few.clone(), true, &["ro", "nosuid"]), want);
+    assert_eq!(mounts(few.clone(), true, &["rro", "rnosuid", "async"]), want);
     let want = [
         "mount tmpfs → /sys/fs/cgroup mode=0755",
         "bind /c/systemd/a → /sys/fs/cgroup/systemd",
@@ -498,7 +516,19 @@ fn a_cgroup_mount_is_the_containers_own_cgroup() {
     ];
     assert_eq!(mounts(few, false, &[]), want);
     assert_eq!(mounts(Cgroups::recorded(), true, &["ro"]), ["mount cgroup2 → /sys/fs/cgroup ro"]);
-    assert_eq!(mounts(Cgroups::recorded(), false, &["ro"]), ["bind /sys/fs/cgroup/a → /sys/fs/cgroup ro"]);
+    assert_eq!(mounts(Cgroups::recorded(), false, &["rro"]), ["bind /sys/fs/cgroup/a → /sys/fs/cgroup ro"]);
+}
+
+#[test]
+fn a_cgroup_mount_has_no_options_of_a_file_system() {
+    for (word, key) in [("size=1m", "size"), ("nsdelegate", "nsdelegate"), ("sync", "sync")] {
+        for cgroups in [v1(), Cgroups::recorded()] {
+            let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [word]});
+            let said = launch(cgroups, 0, json!({"mounts": [mount], "namespaces": [{"type": "mount"}]})).unwrap_err();
+            let why = format!("config.json: mounts[0].options: `{key}` is decided by the host's own mount of the hierarchy");
+            assert_eq!(said, [why]);
+        }
+    }
 }
 
 #[test]
@@ -512,7 +542,7 @@ fn a_writable_version_2_mount_gives_the_directory_to_the_containers_user() {
     };
     let owner = |linux| cgroup(&launch(Cgroups::recorded(), 0, linux).unwrap()).unwrap().owner;
     assert_eq!(owner(linux("cgroup", json!([]))), Some(7000));
-    assert_eq!(owner(linux("cgroup", json!(["ro"]))), None);
+    assert_eq!((owner(linux("cgroup", json!(["ro"]))), owner(linux("cgroup", json!(["rro"])))), (None, None));
     assert_eq!(owner(linux("x", json!([]))), None);
 }
 

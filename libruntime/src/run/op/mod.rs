@@ -37,7 +37,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::NestUser(map) => process::unshare(libc::CLONE_NEWUSER as u64).and_then(|()| map_self(map, child)),
         Op::Unshare(flags) => process::unshare(*flags),
         Op::Lend { own_network } => agent::lend(*own_network, child),
-        Op::BecomeRoot => cred::set_gid(0).and_then(|()| cred::set_uid(0)),
+        Op::Become { uid, gid } => cred::set_gid(*gid).and_then(|()| cred::set_uid(*uid)),
         Op::Time(offsets) => time(offsets),
         Op::Sysctl { path, value } => sysctl(path, value.to_bytes()),
         Op::Loopback => net::loopback_up(),
