@@ -1,4 +1,4 @@
-//! `codexrun bridge`: what a bundle's `createRuntime` and `createContainer` hooks call, under any runtime, to let the routes through.
+//! `codexrun bridge`: what a bundle's `createRuntime`, `createContainer` and `poststop` hooks call, under any runtime, to let the routes through.
 
 use crate::report::Failure;
 use clap::Args;
@@ -12,8 +12,11 @@ pub struct Bridge {
     /// In the container: hand its namespaces to the bridge
     #[arg(long, conflicts_with = "routes")]
     inside: bool,
+    /// When the container has ended: see to the bridge's end
+    #[arg(long, conflicts_with_all = ["routes", "inside"])]
+    end: bool,
     /// inside:LISTEN=DIAL or outside:LISTEN=DIAL
-    #[arg(value_name = "ROUTE", required_unless_present = "inside")]
+    #[arg(value_name = "ROUTE", required_unless_present_any = ["inside", "end"])]
     routes: Vec<String>,
 }
 
@@ -23,6 +26,10 @@ impl Bridge {
         let state = std::io::read_to_string(std::io::stdin()).map_err(|e| Error::new("cannot read the OCI state").cause(e))?;
         if self.inside {
             bridge::hand_over(&state)?;
+            return Ok(0);
+        }
+        if self.end {
+            bridge::end(&state)?;
             return Ok(0);
         }
         let routes = self.routes.iter().map(|word| word.parse()).collect::<Result<Vec<Route>, _>>()?;

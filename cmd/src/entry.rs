@@ -14,7 +14,7 @@ pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     }
     // A file may become no larger (RLIMIT_FSIZE): that has a sentence too, and what was begun is undone.
     if let Err(e) = libruntime::sys::signal::survive(libruntime::sys::signal::FILE_TOO_LARGE) {
-        libruntime::error::say(&format!("cannot handle SIGXFSZ: {e}"));
+        libruntime::Error::new("cannot handle SIGXFSZ").cause(e).tell();
         return 1;
     }
     super::memory::need_stack();

@@ -77,7 +77,9 @@ impl Make {
         env: Environment,
         terminal: bool,
     ) -> Result<(Bundle, Policy), Failure> {
-        self.compile(policy, self.parse(policy, view)?, view, env, terminal)
+        let parsed = self.parse(policy, view)?;
+        let reach = reach(&parsed.policy)?;
+        self.compile(policy, parsed, view, env, terminal, reach)
     }
 
     /// The first half, after which nothing of the caller's needs to be open any more.
@@ -89,7 +91,7 @@ impl Make {
         self.parsed(policy, &base)
     }
 
-    /// The second half.
+    /// The second half, for the namespaces that there are ([`reach`]).
     pub fn compile(
         &self,
         policy: &str,
@@ -97,6 +99,7 @@ impl Make {
         view: &dyn View,
         mut env: Environment,
         terminal: bool,
+        reach: Reach,
     ) -> Result<(Bundle, Policy), Failure> {
         env.apply(&self.env)?;
         if self.network.managed_network.is_some() || env.own_proxy.is_some() {
@@ -104,7 +107,6 @@ impl Make {
         }
         let domains = parsed.policy.choices.proxy.as_ref();
         let own = env.own_proxy.map_or(Ok(Vec::new()), |port| compile::to_own_proxy(domains, port))?;
-        let reach = reach(&parsed.policy);
         let request = Request {
             policy: &parsed.policy,
             digest: parsed.policy.digest(),
@@ -186,16 +188,11 @@ fn covered() -> Error {
     Error::new(what).hint("`--proc outer` binds it read-only; `--accept-loss processes` lets `--isolation auto` do so")
 }
 
-/// Whether it is namespaces that keep the policy, here.
-pub fn by_namespaces(policy: &Policy) -> bool {
-    reach(policy) != Reach::Nothing
-}
-
-/// By what the policy is kept; what is there is tried only for who leaves it open.
-fn reach(policy: &Policy) -> Reach {
+/// How far namespaces keep the policy here; what is there is tried only for who leaves it open.
+pub fn reach(policy: &Policy) -> Result<Reach> {
     match policy.choices.isolation {
-        Isolation::Namespaces => Reach::Everything,
-        Isolation::Landlock => Reach::Nothing,
+        Isolation::Namespaces => Ok(Reach::Everything),
+        Isolation::Landlock => Ok(Reach::Nothing),
         Isolation::Auto => namespaces::reach(),
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::environment::Environment;
 use crate::filter::Filter;
-use crate::make::{Make, absolute, by_namespaces, keep_policy};
+use crate::make::{Make, absolute, keep_policy, reach};
 use crate::report::{self, Failure};
 use clap::Args;
 use libruntime::bundle::Bundle;
+use libruntime::host::namespaces::Reach;
 use libruntime::policy::isolation::Isolation;
 use libruntime::policy::view::Disk;
 use libruntime::run::{self, Options};
@@ -39,13 +40,13 @@ impl Sandbox {
         let parsed = self.make.parse(&self.policy, &disk)?;
         run::close_inherited(0)?;
         // Without namespaces there is no bridge in between.
-        let direct = !by_namespaces(&parsed.policy);
-        let keeper = self.filter.start(self.make.own_domains(&parsed.policy), direct)?;
+        let reach = reach(&parsed.policy)?;
+        let keeper = self.filter.start(self.make.own_domains(&parsed.policy), reach == Reach::Nothing)?;
         let mut env = Environment::inherited();
         if let Some(keeper) = &keeper {
             env.go_by(&keeper.proxy);
         }
-        let (bundle, policy) = self.make.compile(&self.policy, parsed, &disk, env, false)?;
+        let (bundle, policy) = self.make.compile(&self.policy, parsed, &disk, env, false, reach)?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;

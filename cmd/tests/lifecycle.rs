@@ -274,7 +274,9 @@ fn a_signal_ends_a_hook_that_hangs_before_and_after_the_start() {
         place.edit(|spec| spec["hooks"] = json!({"startContainer": [hook("echo > /runs; exec sleep 60")]}));
         ends(&place, run, || inside.exists(), 143, "stopped by SIGTERM before the process could start");
         fs::remove_file(&inside).unwrap();
-        place.edit(|spec| spec["hooks"] = json!({"poststart": [hook(&format!("echo > {}; exec sleep 60", runs.display()))]}));
+        let hangs = hook(&format!("echo > {}; exec sleep 60", runs.display()));
+        // The signal that ended the launch hurries this one too.
+        place.edit(|spec| spec["hooks"] = json!({"poststart": [hangs], "poststop": [hook("exec sleep 60")]}));
         ends(&place, run, || runs.exists(), 143, "hooks.poststart[0]: the hook `/bin/sh` was stopped by SIGTERM");
         fs::remove_file(&runs).unwrap();
         place.fails(&["state", ID], 1, "container does not exist");

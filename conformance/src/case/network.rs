@@ -3,7 +3,7 @@
 
 use super::{Case, On, Play, appears, case, until};
 use crate::launch::{Launch, Ran};
-use crate::report::{No, Verdict, fail};
+use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::{Job, Kind};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
@@ -42,6 +42,7 @@ pub const CASES: &[Case] = &[
     case("no link of /proc leads to a socket of the host (26)", On::Sandbox, by_proc),
     case("the bridge is gone when the command has ended", On::Every, |p| ends(p, None)),
     case("the bridge is gone when the command was killed", On::Every, |p| ends(p, Some(Victim::Command))),
+    case("the bridge is gone when it could not end by itself", On::Every, |p| ends(p, Some(Victim::Bridge))),
     case("the bridge is gone when codexrun was killed", On::Codexrun, |p| ends(p, Some(Victim::Runtime))),
     case("the bridge is gone when everybody but it was killed", On::Codexrun, |p| ends(p, Some(Victim::Everybody))),
     case("launches that are killed leave no door", On::Sandbox, killed_early),
@@ -316,6 +317,8 @@ fn by_proc(play: &Play) -> Verdict {
 #[derive(Clone, Copy)]
 enum Victim {
     Command,
+    /// Stopped, it hears of nothing: the `poststop` hook ends it.
+    Bridge,
     Runtime,
     /// The keeper of placeholders too.
     Everybody,
@@ -340,6 +343,11 @@ fn bridges(port: u16) -> usize {
 }
 
 fn ends(play: &Play, victim: Option<Victim>) -> Verdict {
+    if matches!(victim, Some(Victim::Bridge)) && play.column.runtime.kind == Kind::Crun {
+        return skip(
+            "in the foreground crun waits for the end of every process that it has adopted before it calls a poststop hook",
+        );
+    }
     let host = Host::new()?;
     // By its name the command is told from that of another column.
     let script = format!("cd '{}'; : > ready; while [ ! -e go ]; do sleep 0.02; done; exit 0", play.scene.w().display());
@@ -356,6 +364,13 @@ fn ends(play: &Play, victim: Option<Victim>) -> Verdict {
     }
     match victim {
         None => std::fs::write(play.scene.w().join("go"), "")?,
+        Some(Victim::Bridge) => {
+            let of_ours = crate::launch::processes();
+            for (pid, ..) in of_ours.iter().filter(|(.., line)| line.contains(&both[0])) {
+                kill(*pid, Signal::SIGSTOP).map_err(std::io::Error::from)?;
+            }
+            std::fs::write(play.scene.w().join("go"), "")?;
+        }
         Some(Victim::Command) => {
             let shell = |(.., line): &&(_, _, String)| line.contains(&script) && line.contains(": /bin/sh");
             let of_ours = crate::launch::processes();

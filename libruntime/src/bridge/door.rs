@@ -41,13 +41,17 @@ impl State {
         state.map_err(|e| Error::new("no OCI state on standard input").cause(e))
     }
 
-    fn door(&self) -> PathBuf {
+    /// Its bridge's.
+    pub fn name(&self) -> String {
         let hash = Sha256::digest(format!("{}\0{}", self.id, self.bundle));
-        let name = hash.iter().take(8).fold(String::from(NAME), |mut name, byte| {
+        hash.iter().take(8).fold(String::from(NAME), |mut name, byte| {
             let _ = write!(name, "{byte:02x}"); // writing to a String cannot fail
             name
-        });
-        PathBuf::from(DIR).join(name)
+        })
+    }
+
+    fn door(&self) -> PathBuf {
+        PathBuf::from(DIR).join(self.name())
     }
 }
 
@@ -98,7 +102,7 @@ impl Door {
             }
             let (guest, _) = self.listener.accept().map_err(|e| Error::new("cannot accept the container").cause(e))?;
             // Another container of the same user must not be taken for ours.
-            if socket::peer(guest.as_fd()).is_ok_and(|peer| descends(peer, init)) {
+            if socket::peer(guest.as_fd()).is_ok_and(|(peer, _)| descends(peer, init)) {
                 return Ok(Some(guest));
             }
         }

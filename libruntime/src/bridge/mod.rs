@@ -1,12 +1,14 @@
-//! TCP into and out of a container whose network namespace has no other way: two OCI hooks, which every runtime runs.
+//! TCP into and out of a container whose network namespace has no other way: three OCI hooks, which every runtime runs.
 //!
 //! `createRuntime`, in the runtime's namespaces, leaves the bridge behind ([`open`]); `createContainer`, in the container's, hands it
-//! the namespaces ([`hand_over`]), because a runtime's own process there often may not be looked into by an ordinary user. The bridge
+//! the namespaces ([`hand_over`]), because a runtime's own process there often may not be looked into by an ordinary user; `poststop` sees
+//! to its end ([`fn@end`]). The bridge
 //! stays outside: only the listeners (and, inwards, the connections) are made inside, by a helper that joins and goes at once. It
 //! lives as long as the container's first process.
 
 mod dns;
 pub(crate) mod door;
+mod end;
 pub(crate) mod greeting;
 mod link;
 pub(crate) mod names;
@@ -57,6 +59,11 @@ pub fn hand_over(state: &str) -> Result<()> {
     hear(bridge)
 }
 
+/// The `poststop` hook: on return the bridge has ended.
+pub fn end(state: &str) -> Result<()> {
+    end::make(&State::read(state)?)
+}
+
 /// What the bridge says to a hook.
 fn hear(mut bridge: UnixStream) -> Result<()> {
     let mut answer = String::new();
@@ -91,9 +98,10 @@ struct Bridge<'a> {
 impl Bridge<'_> {
     fn live(self, state: &State, hook: UnixStream) -> ! {
         // Only who is out of reach of whatever ends the runtime makes a door: the hook may be killed, and this one sees the container's end.
-        let door = alone().map_err(|e| failed("leave the caller", e)).and_then(|()| Door::open(state));
-        let lived = match door {
-            Ok(door) => {
+        let alone = alone().map_err(|e| failed("leave the caller", e));
+        let found = alone.and_then(|()| Ok((end::hold(state)?, Door::open(state)?)));
+        let lived = match found {
+            Ok((_held, door)) => {
                 // Who has been killed needs no answer, and the container ends for it.
                 let _ = say(hook, Ok(()));
                 self.serve(door)

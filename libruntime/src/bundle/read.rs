@@ -246,6 +246,9 @@ mod tests {
             let said = refusal(&format!(r#"{{"ociVersion":"1.3.0",{what}}}"#));
             assert!(said.starts_with(&format!("DIR/config.json: {place}: missing")), "{said}");
         }
+        let elsewhere =
+            format!(r#"{},{}"#, process(r#""args":["\"allow\"","\"allow\":"]"#), resources(r#""devices":[{"access":"rwm"}]"#));
+        assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{elsewhere}}}"#)).contains("devices[0].allow: missing"));
         let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
     }

@@ -111,6 +111,8 @@ fn ids(spec: &Spec, text: &[u8]) -> bool {
     all.iter().any(zero) && IDS.iter().any(|field| count(text, &format!("\"{field}\"")) < all.len())
 }
 
+/// How often it is the name of a member: in a string it would stand behind a backslash, or before something else than a colon.
 fn count(text: &[u8], name: &str) -> usize {
-    std::str::from_utf8(text).map_or(0, |text| text.matches(name).count())
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    text.match_indices(name).filter(|(at, _)| text[at + name.len()..].trim_ascii_start().starts_with(':')).count()
 }

@@ -1,5 +1,6 @@
 //! Whether the caller may make the namespaces of a sandbox here, and if not, which switch would change it.
 
+use crate::Error;
 use crate::proc_status::ProcStatus;
 use crate::sys::mount::{self, attr};
 use crate::sys::process::{self, Cloned};
@@ -22,24 +23,32 @@ pub enum Reach {
 
 /// Tries, in a process that ends at once: a user, mount and PID namespace, the caller's own id in it, the first thing that a launch
 /// asks of its mounts, and a /proc. An outer container may permit the one and not the other.
-pub fn reach() -> Reach {
+///
+/// # Errors
+/// What says nothing about it: no memory, no process.
+pub fn reach() -> crate::Result<Reach> {
     let maps = [cred::euid(), cred::egid()].map(|id| CString::new(format!("{id} {id} 1\n")).unwrap_or_default());
-    if !succeeds(|| attempt(&maps)) {
-        return Reach::Nothing;
-    }
-    if succeeds(|| attempt(&maps).and_then(|()| if succeeds(new_proc) { Ok(()) } else { Err(Errno::EPERM) })) {
-        Reach::Everything
-    } else {
-        Reach::OuterProc
-    }
+    let new_proc = || if is_permitted(new_proc)? { Ok(()) } else { Err(Errno::EPERM) };
+    let reach = match is_permitted(|| attempt(&maps)) {
+        Ok(false) => Ok(Reach::Nothing),
+        Ok(true) => is_permitted(|| attempt(&maps).and_then(|()| new_proc()))
+            .map(|whole| if whole { Reach::Everything } else { Reach::OuterProc }),
+        Err(errno) => Err(errno),
+    };
+    reach.map_err(|errno| Error::new("cannot learn which namespaces can be made here").cause(errno))
 }
 
-/// In a process of its own.
-fn succeeds(attempt: impl FnOnce() -> Result<()>) -> bool {
-    match process::clone(0) {
-        Ok(Cloned::Child) => process::exit(i32::from(attempt().is_err())),
-        Ok(Cloned::Parent(pid, _)) => matches!(process::wait(pid, 0), Ok(Some((_, ended))) if ended.code() == 0),
-        Err(_) => false,
+/// In a process of its own, whose exit code is the errno.
+fn is_permitted(attempt: impl FnOnce() -> Result<()>) -> Result<bool> {
+    let errno = match process::clone(0)? {
+        Cloned::Child => process::exit(attempt().err().map_or(0, |errno| errno as i32)),
+        Cloned::Parent(pid, _) => process::wait(pid, 0)?.map_or(libc::EIO, |(_, ended)| i32::from(ended.code())),
+    };
+    match errno {
+        0 => Ok(true),
+        // `user.max_user_namespaces` and its like.
+        libc::ENOSPC | libc::EUSERS => Ok(false),
+        errno => super::known::<()>(Err(Errno::from_raw(errno))).map(|known| known.is_some()),
     }
 }
 
@@ -123,6 +132,16 @@ fn none_at_all() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn want_of_memory_says_nothing_of_namespaces() {
+        let said = |errno: Option<Errno>| is_permitted(|| errno.map_or(Ok(()), Err));
+        assert_eq!([None, Some(Errno::EPERM), Some(Errno::ENOSPC)].map(said), [Ok(true), Ok(false), Ok(false)]);
+        assert_eq!(
+            [Errno::ENOMEM, Errno::EAGAIN, Errno::EMFILE].map(|e| said(Some(e))),
+            [Errno::ENOMEM, Errno::EAGAIN, Errno::EMFILE].map(Err)
+        );
+    }
 
     #[test]
     fn a_switch_is_known_by_its_value() {

@@ -117,7 +117,9 @@ impl<'a> Places<'a> {
         let devices =
             spec.linux().iter().flat_map(|linux| linux.devices().iter().flatten()).map(|device| device.path().as_path());
         let made = devices.chain([Path::new("/dev/null")]).map(|path| (path, 0));
-        let mounted = spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).zip(1..);
+        let is_new = |mount: &&Mount| mount.options().iter().flatten().all(|word| word != "remount");
+        let numbered = spec.mounts().iter().flatten().zip(1..).filter(|(mount, _)| is_new(mount));
+        let mounted = numbered.map(|(mount, n)| (mount.destination().as_path(), n));
         let mut all: Vec<_> = made.chain(mounted).map(|(path, n)| (from_root(path), n)).collect();
         all.sort();
         Places(all)

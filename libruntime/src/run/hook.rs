@@ -2,15 +2,14 @@
 
 use super::interrupt::{self, Interrupt};
 use crate::plan::hook::Hook;
-use crate::sys::pidfd::pidfd_open;
-use crate::sys::{Errno, Result as SysResult, file, process};
+use crate::sys::process::{self, Cloned, Ended, Pid, Strings};
+use crate::sys::{Errno, Result as SysResult, file, signal};
 use crate::{Error, Result};
-use nix::unistd::Pid;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// For a hook that cleans up when codexrun is asked to end.
@@ -40,26 +39,27 @@ pub(super) fn run_poststop(hooks: &[Hook], state: &str, interrupt: Option<&Inter
 
 fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
     let name = hook.path.display();
-    let child = input(state).and_then(|input| spawn(hook, input));
-    let mut child = child.map_err(|e| Error::new(format!("cannot run the hook `{name}`")).cause(e))?;
-    let cannot = |e| Error::new(format!("cannot wait for the hook `{name}`")).cause(e);
-    match ended(&child, hook.timeout, interrupt) {
+    let running = input(state).and_then(|input| spawn(hook, &input));
+    let running = running.map_err(|e| Error::new(format!("cannot run the hook `{name}`")).cause(e))?;
+    let cannot = |e: Errno| Error::new(format!("cannot wait for the hook `{name}`")).cause(std::io::Error::from(e));
+    match running.ended(hook.timeout, interrupt) {
         Ok(true) => {}
         stopped => {
-            child.kill().and_then(|()| child.wait()).map_err(cannot)?;
+            process::kill(running.pid, libc::SIGKILL).and_then(|()| running.wait()).map_err(cannot)?;
             let seconds = hook.timeout.unwrap_or_default().as_secs();
             let signal = interrupt.and_then(Interrupt::came).filter(|_| stopped == Err(Errno::EINTR));
             let by_signal =
                 signal.and_then(|number| interrupt::stopped(number, |by| format!("the hook `{name}` was stopped by {by}")));
             return Err(match stopped {
-                Err(e) => by_signal.unwrap_or_else(|| cannot(e.into())),
+                Err(e) => by_signal.unwrap_or_else(|| cannot(e)),
                 Ok(_) => Error::new(format!("the hook `{name}` did not end within {seconds} s")),
             });
         }
     }
-    match child.wait().map_err(cannot)? {
-        status if status.success() => Ok(()),
-        status => Err(Error::new(format!("the hook `{name}` failed")).cause(status)),
+    match running.wait().map_err(cannot)? {
+        Ended::Exited(0) => Ok(()),
+        Ended::Exited(code) => Err(Error::new(format!("the hook `{name}` failed")).cause(format!("exit status: {code}"))),
+        Ended::Killed(signal) => Err(Error::new(format!("the hook `{name}` failed")).cause(format!("signal: {signal}"))),
     }
 }
 
@@ -71,26 +71,77 @@ fn input(state: &str) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Nothing but the payload writes to standard output. It is killed when codexrun is: nobody would heed its timeout.
-fn spawn(hook: &Hook, input: File) -> std::io::Result<Child> {
-    let mut command = Command::new(&hook.path);
-    let (name, args) = hook.args.split_first().map_or(("", &[][..]), |(name, args)| (name.as_str(), args));
-    command.arg0(name).args(args);
-    if let Some(env) = &hook.env {
-        command.env_clear().envs(env.iter().filter_map(|e| e.split_once('=')));
-    }
-    process::die_together(&mut command);
-    command.stdin(input).stdout(Stdio::null()).spawn()
+/// The process of a hook.
+struct Running {
+    pid: Pid,
+    pidfd: OwnedFd,
 }
 
-/// Whether it has ended in time.
-fn ended(child: &Child, timeout: Option<Duration>, interrupt: Option<&Interrupt>) -> SysResult<bool> {
-    let process = pidfd_open(Pid::from_raw(child.id().cast_signed()))?;
-    // A time too long to be told is as good as none.
-    let milliseconds = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(-1));
-    match interrupt {
-        Some(interrupt) => interrupt.or_wait(Some(process.as_fd()), milliseconds),
-        None => file::poll_within([Some(process.as_fd())], milliseconds).map(|[ended]| ended),
+/// By execve(2) of that path and nothing else: execvp(3) would give what the kernel cannot execute to a shell.
+fn spawn(hook: &Hook, input: &File) -> std::io::Result<Running> {
+    let (path, args, env) = (CString::new(hook.path.as_os_str().as_bytes())?, strings(&hook.args)?, environment(hook)?);
+    let (args, env) = (Strings::new(&args), Strings::new(&env));
+    let null = File::options().write(true).open("/dev/null")?;
+    // Carries the errno of what fails before the hook; closed by its execve(2).
+    let (failed, says) = file::pipe()?;
+    let codexrun = process::own();
+    let (pid, pidfd) = match process::clone(0)? {
+        Cloned::Child => {
+            let errno = match prepare(codexrun, input, &null) {
+                Ok(()) => process::exec(&path, &args, &env),
+                Err(errno) => errno,
+            };
+            let _ = file::write_all(says.as_fd(), &(errno as i32).to_ne_bytes());
+            process::exit(127)
+        }
+        Cloned::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(says);
+    let (running, mut errno) = (Running { pid, pidfd }, [0; 4]);
+    match file::read(failed.as_fd(), &mut errno) {
+        Ok(0) => Ok(running),
+        Ok(_) => {
+            running.wait().map_err(std::io::Error::from).and(Err(std::io::Error::from_raw_os_error(i32::from_ne_bytes(errno))))
+        }
+        Err(e) => process::kill(pid, libc::SIGKILL).and_then(|()| running.wait()).and(Err(e)).map_err(std::io::Error::from),
+    }
+}
+
+fn strings(list: &[String]) -> std::io::Result<Vec<CString>> {
+    list.iter().map(|one| Ok(CString::new(one.as_str())?)).collect()
+}
+
+/// The runtime's own, where the hook names none.
+fn environment(hook: &Hook) -> std::io::Result<Vec<CString>> {
+    let variable = |(name, value): (OsString, OsString)| Ok(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())?);
+    hook.env.as_deref().map_or_else(|| std::env::vars_os().map(variable).collect(), strings)
+}
+
+/// Nothing but the payload writes to standard output, no signal is blocked, and the process is killed when codexrun is: nobody would heed
+/// its timeout.
+fn prepare(codexrun: Pid, input: &File, null: &File) -> SysResult<()> {
+    process::set_death_signal(libc::SIGKILL)?;
+    if process::parent() != codexrun {
+        return Err(Errno::ESRCH);
+    }
+    file::become_stdio_number(input.as_fd(), 0)?;
+    file::become_stdio_number(null.as_fd(), 1)?;
+    signal::set_mask(&signal::Set::of(&[])).map(drop)
+}
+
+impl Running {
+    /// Whether it has ended in time.
+    fn ended(&self, timeout: Option<Duration>, interrupt: Option<&Interrupt>) -> SysResult<bool> {
+        // A time too long to be told is as good as none.
+        let milliseconds = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(-1));
+        match interrupt {
+            Some(interrupt) => interrupt.or_wait(Some(self.pidfd.as_fd()), milliseconds),
+            None => file::poll_within([Some(self.pidfd.as_fd())], milliseconds).map(|[ended]| ended),
+        }
+    }
+
+    fn wait(&self) -> SysResult<Ended> {
+        process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
     }
 }
 
@@ -119,8 +170,18 @@ mod tests {
     #[test]
     fn a_hook_dies_with_the_thread_that_waits_for_it() {
         let hook = sh("exec sleep 60", Duration::from_secs(60));
-        let mut child = std::thread::spawn(move || spawn(&hook, input("").unwrap()).unwrap()).join().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(libc::SIGKILL));
+        let running = std::thread::spawn(move || spawn(&hook, &input("").unwrap()).unwrap()).join().unwrap();
+        assert_eq!(running.wait(), Ok(Ended::Killed(libc::SIGKILL)));
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_execute_no_shell_gets() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hook");
+        std::fs::write(&path, "exit 0\n").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let error = run(&Hook { path, ..sh("", Duration::from_secs(9)) }, "", None).unwrap_err();
+        assert!(error.to_string().ends_with("Exec format error (os error 8)"), "{error}");
     }
 
     #[test]

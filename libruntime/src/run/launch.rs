@@ -111,7 +111,9 @@ impl<'a> Launch<'a> {
             }
             Err(e) => Err(without(made.as_ref(), e)),
         };
-        self.poststop(container.pid);
+        // What ended the launch hurries them; what came later was for the container.
+        let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
+        self.poststop(container.pid, &hurry);
         code
     }
 
@@ -423,10 +425,10 @@ impl<'a> Launch<'a> {
     }
 
     /// runtime.md: a failure is a warning, and the remaining hooks run all the same.
-    pub(super) fn poststop(&self, pid: Pid) {
+    pub(super) fn poststop(&self, pid: Pid, interrupt: &Interrupt) {
         for step in &self.plan.after {
             if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
-                hook::run_poststop(hooks, &self.state("stopped", pid), Some(&Interrupt::from_now_on()));
+                hook::run_poststop(hooks, &self.state("stopped", pid), Some(interrupt));
             }
         }
     }

@@ -3,8 +3,6 @@
 use super::{Errno, Result, again, check, done, owned};
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -228,16 +226,16 @@ pub fn set_death_signal(signal: i32) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0).map(drop)
 }
 
-/// What `command` starts gets SIGKILL when the calling thread ends, and does not begin if that has ended already.
-pub fn die_together(command: &mut Command) {
-    let parent = std::process::id();
-    let bind = move || {
-        set_death_signal(libc::SIGKILL)?;
-        // SAFETY: takes no arguments.
-        if unsafe { libc::getppid() }.cast_unsigned() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
-    };
-    // SAFETY: between fork(2) and execve(2) it makes two system calls, and allocates nothing.
-    unsafe { command.pre_exec(bind) };
+/// getpid(2).
+pub fn own() -> Pid {
+    // SAFETY: takes no arguments, and cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// getppid(2); 0 for a parent that is outside of the PID namespace.
+pub fn parent() -> Pid {
+    // SAFETY: as above.
+    unsafe { libc::getppid() }
 }
 
 /// PR_SET_DUMPABLE 0: nobody without CAP_SYS_PTRACE reads our memory, descriptors or executable through /proc (CVE-2016-9962,

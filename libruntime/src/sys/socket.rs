@@ -191,14 +191,14 @@ pub fn linger(socket: BorrowedFd, on: bool, seconds: i32) -> Result<()> {
     done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const linger).cast(), size) }.into())
 }
 
-/// SO_PEERCRED: the process that connected to a Unix socket, by its number here; 0 for one that has none.
-pub fn peer(socket: BorrowedFd) -> Result<libc::pid_t> {
+/// SO_PEERCRED: the process that connected to a Unix socket, or listens on it, by its number here (0 for one that has none), and its user.
+pub fn peer(socket: BorrowedFd) -> Result<(libc::pid_t, libc::uid_t)> {
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut size = size_of_val(&peer) as libc::socklen_t;
     let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
     // SAFETY: `peer` is a live, writable struct ucred, and as long as said.
     done(unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut peer).cast(), &raw mut size) }.into())?;
-    Ok(peer.pid)
+    Ok((peer.pid, peer.uid))
 }
 
 /// splice(2) from or to a pipe, without waiting: how many bytes were moved; 0 at the end of what is read.

@@ -118,18 +118,20 @@ fn hooks(placeholders: &[String], routes: &[Route], view: &dyn View) -> Result<O
     if placeholders.is_empty() && routes.is_empty() {
         return Ok(None);
     }
-    let mut hooks = Hooks::default();
+    let (mut hooks, mut poststop) = (Hooks::default(), Vec::new());
     if !placeholders.is_empty() {
         // Every runtime makes missing mount points on the host; this removes them, whoever made them.
         let words = ["sweep", "--"].map(String::from).into_iter().chain(placeholders.iter().cloned());
-        hooks.set_poststop(Some(vec![hook(view, words)?]));
+        poststop.push(hook(view, words)?);
     }
     if !routes.is_empty() {
         let words = ["bridge".into()].into_iter().chain(routes.iter().map(Route::to_string));
         hooks.set_create_runtime(Some(vec![without_environment(hook(view, words)?)]));
         let inside = hook(view, ["bridge", "--inside"].map(String::from))?;
         hooks.set_create_container(Some(vec![without_environment(inside)]));
+        poststop.push(without_environment(hook(view, ["bridge", "--end"].map(String::from))?));
     }
+    hooks.set_poststop(Some(poststop));
     Ok(Some(hooks))
 }
 

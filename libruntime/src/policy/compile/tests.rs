@@ -563,6 +563,7 @@ fn a_network_of_proxies_is_an_empty_namespace_and_two_hooks_also_with_full_acces
     let words = |list: &Option<Vec<oci_spec::runtime::Hook>>| list.as_ref().unwrap()[0].args().clone().unwrap().join(" ");
     assert_eq!(words(hooks.create_runtime()), "codexrun bridge inside:127.0.0.1:3128=127.0.0.1:3128");
     assert_eq!(words(hooks.create_container()), "codexrun bridge --inside");
+    assert_eq!(words(hooks.poststop()), "codexrun bridge --end");
     let errors = compile(&request(&policy), &host("")).unwrap_err();
     assert_eq!(errors[0].what, "managed proxy mode requires proxy environment variables");
 }
