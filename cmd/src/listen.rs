@@ -21,18 +21,32 @@ impl Listen {
     /// For the process of `spec`. What a policy says is all that a sandbox gets.
     ///
     /// # Errors
-    /// `LISTEN_FDS` is no number.
+    /// `LISTEN_FDS` is no number, or one of the descriptors is not open or a directory.
     pub fn inherited(spec: &Spec) -> Result<Listen> {
         let own = std::process::id();
         match annotation_of(spec, POLICY_SHA256) {
             Some(_) => Ok(Listen::default()),
-            None => read(|name| std::env::var(name).ok(), own),
+            None => {
+                let listen = read(|name| std::env::var(name).ok(), own)?;
+                (3..3 + listen.fds).try_for_each(is_fit)?;
+                Ok(listen)
+            }
         }
     }
 
     /// Before the descriptors of `--preserve-fds`, as with runc and crun.
     pub fn before(self, options: Options) -> Options {
         Options { preserve_fds: options.preserve_fds.saturating_add(self.fds), listen: self.env, ..options }
+    }
+}
+
+/// Through a directory every path below it is reached past all mounts (CVE-2024-21626).
+fn is_fit(fd: u32) -> Result<()> {
+    let wrong = |what: &str| Error::new(format!("descriptor {fd}, which LISTEN_FDS counts, {what}"));
+    match std::fs::metadata(format!("/proc/self/fd/{fd}")) {
+        Ok(file) if file.is_dir() => Err(wrong("is a directory, which would lead out of the container past every mount")),
+        Ok(_) => Ok(()),
+        Err(e) => Err(wrong("cannot be looked at").cause(e)),
     }
 }
 

@@ -629,6 +629,15 @@ mod sandbox {
         fs::write(dir.path().join("b/config.json"), spec.to_string()).unwrap();
         assert_eq!((started(meant), started("LISTEN_FDS=1")), ("1 1 a\npassed\n".into(), "1 1 a\npassed\n".into()));
         assert_eq!(started("LISTEN_FDS=1 LISTEN_PID=1"), "\n", "of another process");
+        for (fds, about) in [
+            ("exec 3< socket 4<&-; LISTEN_FDS=2", "descriptor 4, which LISTEN_FDS counts, cannot be"),
+            ("exec 3< /; LISTEN_FDS=1", "is a directory"),
+        ] {
+            let line = format!("{fds} exec \"$0\" run b");
+            let output = Command::new("sh").args(["-c", &line, env!("CARGO_BIN_EXE_codexrun")]).current_dir(dir.path()).output();
+            let (code, out, err) = said(&output.unwrap());
+            assert!(code == 1 && out.is_empty() && err.contains(about), "{err}");
+        }
 
         let line = "LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=a exec \"$0\" sandbox -- sh -c 'env; cat <&3' 3< socket";
         let output = Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_codexrun")]).current_dir(dir.path()).output();

@@ -1,5 +1,5 @@
 //! Where the two hooks meet: a Unix socket whose name follows from the container's id and bundle, which both are told. It lies on the
-//! host's /dev/shm, where no sandbox ever looks, since each has a /dev of its own, and is gone before the container starts.
+//! host's /dev/shm, where no sandbox looks unless its policy names that directory, since each has a /dev of its own, and is gone before the container starts.
 
 use super::failed;
 use crate::proc_status::ProcStatus;

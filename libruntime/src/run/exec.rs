@@ -78,6 +78,7 @@ pub fn exec(
         root: root.as_ref().map(AsFd::as_fd),
         cgroup: below.as_ref().or(record.cgroup.as_ref()),
         placed: below.is_some(),
+        whole: record.cgroup.as_ref(),
         door: broker.then_some(&door),
     };
     let run = |plan: &Plan| {

@@ -51,6 +51,8 @@ pub(super) struct Joined<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// The caller has named it: where that cannot be entered, no other will do.
     pub placed: bool,
+    /// The cgroup of the whole container, by which it is paused.
+    pub whole: Option<&'a Cgroup>,
     /// Where its broker of Unix sockets is reached.
     pub door: Option<&'a Path>,
 }
@@ -377,7 +379,7 @@ impl<'a> Launch<'a> {
 
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
     fn outcome(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
-        let paused = || self.joined.and_then(|joined| joined.cgroup).is_some_and(|cgroup| cgroup.is_frozen() == Ok(true));
+        let paused = || self.joined.and_then(|joined| joined.whole).is_some_and(|cgroup| cgroup.is_frozen() == Ok(true));
         let ended = container.end(followed.is_err(), paused);
         container.end_keeper();
         container.broker.end().map_err(|e| setup("end the broker of Unix sockets", e))?;
