@@ -210,6 +210,22 @@ pub fn wait(pid: Pid, flags: i32) -> Result<Option<(Pid, Ended)>> {
     Ok((pid != 0).then(|| (pid as Pid, Ended::of(status))))
 }
 
+/// What must not happen in this process, such as a change of its namespaces, by one of its own that is waited for; `flags` as for
+/// [`clone`].
+///
+/// # Errors
+/// Those of `work`, told by the exit code; ECHILD: it was killed.
+pub fn apart(flags: u64, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    match clone(flags)? {
+        Cloned::Child => exit(work().map_or_else(|errno| errno as i32, |()| 0)),
+        Cloned::Parent(pid, _) => match wait(pid, 0)? {
+            Some((_, Ended::Exited(0))) => Ok(()),
+            Some((_, Ended::Exited(errno))) => Err(Errno::from_raw(errno)),
+            _ => Err(Errno::ECHILD),
+        },
+    }
+}
+
 /// kill(2).
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: takes no pointers.
