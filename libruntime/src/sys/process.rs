@@ -242,18 +242,6 @@ pub fn set_death_signal(signal: i32) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0).map(drop)
 }
 
-/// getpid(2).
-pub fn own() -> Pid {
-    // SAFETY: takes no arguments, and cannot fail.
-    unsafe { libc::getpid() }
-}
-
-/// getppid(2); 0 for a parent that is outside of the PID namespace.
-pub fn parent() -> Pid {
-    // SAFETY: as above.
-    unsafe { libc::getppid() }
-}
-
 /// PR_SET_DUMPABLE 0: nobody without CAP_SYS_PTRACE reads our memory, descriptors or executable through /proc (CVE-2016-9962,
 /// CVE-2019-5736).
 pub fn set_undumpable() -> Result<()> {
