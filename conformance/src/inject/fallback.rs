@@ -60,6 +60,7 @@ const FALLBACKS: &[(i64, &str)] = &[
     (libc::SYS_memfd_create, HOOKS),
     (libc::SYS_pidfd_open, HOOKS),
     (libc::SYS_openat2, "`exec`, which mounts nothing: the program is opened by openat(2) and compared with codexrun's own file"),
+    (libc::SYS_pidfd_getfd, "the broker's, without whom a filter shuts every Unix socket; who grants one is refused"),
     (libc::SYS_rseq, "the C library's own"),
     (libc::SYS_setns, "the broker's, who ends: no connection is made for anybody"),
     (libc::SYS_statx, "fstatat(2) says what is asked"),
