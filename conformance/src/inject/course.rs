@@ -1,5 +1,7 @@
 //! The launches that are struck at: one per verb, with everything in play that a bundle can ask for.
 
+use super::asked;
+use super::places::Places;
 use super::story::Story;
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
@@ -158,9 +160,10 @@ impl<'t> Ground<'t> {
         workspace(turn, course, &socket)?;
         let asks = [("granted", &socket), ("shut", &shut)];
         let asks = asks.map(|(name, at)| format!("{name}\tunix-connect\t{}\n", at.path.display()));
-        fs::write(turn.dir.join("asks"), asks.concat())?;
+        fs::write(turn.dir.join("asks"), asks.concat() + &asked::questions())?;
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
         furnish(&bundle.join("rootfs"))?;
+        asked::furnish(&bundle.join("rootfs"), &turn.column.runtime.path.with_file_name("probe"))?;
         turn.column.actor.own(&turn.dir)?;
         Ok(Ground { turn, course, bundle, id, socket, shut })
     }
@@ -206,11 +209,16 @@ impl<'t> Ground<'t> {
     fn played(&self, play: impl FnOnce(Launch) -> Result<Traced, No>) -> Result<Trial, No> {
         let mounts = crate::oci::host_mounts();
         let before = self.before()?;
+        let places = Places::look(self.turn);
         let mut traced = play(self.launch()?)?;
         let said = self.testimony(&mut traced, before)?;
         self.socket.forget()?;
         self.shut.forget()?;
-        Ok(Trial { said: testimony::of(&said), left: self.left(&traced, &mounts)?, traced })
+        let left = match self.left(&traced, &mounts)? {
+            None => Some(places.new_ones().join("; ")).filter(|new| !new.is_empty()),
+            some => some,
+        };
+        Ok(Trial { said: testimony::of(&said), left, traced })
     }
 
     fn launch(&self) -> Result<Launch, No> {
@@ -227,8 +235,7 @@ impl<'t> Ground<'t> {
             Course::Start => self.turn.launch(&["start", id]),
             Course::Exec | Course::ExecTerminal => {
                 let terminal: &[&str] = if self.course == Course::Exec { &[] } else { &["--tty"] };
-                let tried = format!("TRIED={TRIED}");
-                self.turn.launch(&[&["exec", "--env", &tried], terminal, &[id, "/bin/sh", "-c", &script]].concat())
+                self.turn.launch(&[&["exec"], terminal, &[id, "/bin/sh", "-c", &script]].concat())
             }
             Course::Delete => self.turn.launch(&["delete", id]),
         })
@@ -239,7 +246,6 @@ impl<'t> Ground<'t> {
         let (policy, cwd) = (policy.display().to_string(), workspace.display().to_string());
         let mut launch = self.turn.launch(&["sandbox", "--policy", &policy, "--cwd", &cwd, "--", "/bin/sh", "-c", script]);
         let tried = ["secret", "plain", ".git/config", ".codex/config.toml", "/etc/passwd"].join(" ");
-        // The broker's part: a connection that it makes, and one that it refuses.
         let asks = format!(
             "{} {}",
             self.turn.column.runtime.path.with_file_name("probe").display(),
@@ -251,10 +257,12 @@ impl<'t> Ground<'t> {
 
     /// What has to be there before the traced call: the file that a created container writes to.
     fn before(&self) -> Result<Option<File>, No> {
+        // What an earlier trial's hooks and payload have said aside.
+        for name in [asked::HOOKS, "said"] {
+            fs::write(self.turn.trace(name), "")?;
+            fs::set_permissions(self.turn.trace(name), fs::Permissions::from_mode(0o666))?;
+        }
         if !matches!(self.course, Course::Start | Course::Delete) && !self.course.joins() {
-            // What an earlier trial has said aside.
-            fs::write(self.turn.trace("said"), "")?;
-            fs::set_permissions(self.turn.trace("said"), fs::Permissions::from_mode(0o666))?;
             return Ok(None);
         }
         let (ran, out) = self.turn.call_with_output(&["create", "--bundle", &self.bundle.display().to_string(), &self.id])?;
@@ -387,7 +395,6 @@ fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Verdict {
 /// A configuration that has a bit of everything: hooks, masks, read-only paths, binds, seccomp, limits, a cgroup.
 fn everything(turn: &Turn) -> Value {
     let mut config = turn.traced("");
-    bundle::push(&mut config["process"]["env"], json!(format!("TRIED={TRIED}")));
     config["process"]["noNewPrivileges"] = json!(true);
     config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 123}]);
     config["process"]["oomScoreAdj"] = json!(500);
@@ -397,20 +404,21 @@ fn everything(turn: &Turn) -> Value {
     let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=1m"]});
     bundle::push(&mut config["mounts"], tmp);
     let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
-    config["hooks"] =
-        json!({"createRuntime": hook, "createContainer": hook, "startContainer": hook, "poststart": hook, "poststop": hook});
+    config["hooks"] = json!({"poststart": hook, "poststop": hook});
+    // A keyring of its own has who may use one; an ordinary user's are counted (keyrings(7)).
+    let refused: &[&str] = if turn.column.actor.is_root() { &["ptrace"] } else { &["ptrace", "keyctl"] };
     let linux = &mut config["linux"];
     linux["maskedPaths"] = json!(["/etc/hidden", "/proc/kcore"]);
     linux["readonlyPaths"] = json!(["/etc/fixed", "/proc/sys"]);
     linux["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["ptrace", "keyctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
+        {"names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
         {"names": ["kexec_load"], "action": "SCMP_ACT_NOTIFY"}]});
     bundle::push(&mut linux["namespaces"], json!({"type": "cgroup"}));
     bundle::push(&mut linux["namespaces"], json!({"type": "network"}));
     if turn.column.actor.is_root() {
         linux["resources"] = json!({"pids": {"limit": 50}});
-        linux["sysctl"] = json!({"net.ipv4.ip_forward": "0"});
     }
+    asked::add(&mut config, TRIED, &turn.trace(asked::HOOKS), turn.column.actor.is_root());
     config
 }
 
