@@ -68,10 +68,12 @@ struct Fallback {
 use Course::*;
 
 const ALWAYS: &[Errno] = &REFUSALS;
-const MOUNTS: &[Course] = &[Sandbox, Run, RunHere, RunTerminal, Create, CreateTerminal];
-const BUNDLES: &[Course] = &[Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal];
-const WITH_MOUNTS_OR_EXEC: &[Course] = &[Sandbox, Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal];
-const PROGRAMS: &[Course] = &[Sandbox, Alone, Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal];
+const MOUNTS: &[Course] = &[Sandbox, Auto, Outlet, Run, RunHere, RunTerminal, Create, CreateTerminal];
+const BUNDLES: &[Course] = &[Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
+const LAUNCHES: &[Course] =
+    &[Sandbox, Auto, Outlet, Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
+const PROGRAMS: &[Course] =
+    &[Sandbox, Auto, Outlet, Alone, Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
 
 #[rustfmt::skip]
 const FALLBACKS: &[Fallback] = &[
@@ -81,7 +83,7 @@ const FALLBACKS: &[Fallback] = &[
     Fallback { calls: &[libc::SYS_clone3], errnos: ALWAYS, courses: &course::ALL, place: "everywhere",
         way: "clone(2) with the same flags; into a cgroup of version 2, which it cannot, the launch fails",
         plan: "no: `clone` with the same flags" },
-    Fallback { calls: &[libc::SYS_openat2], errnos: ALWAYS, courses: &[Exec], place: "`exec`, which mounts nothing, without a terminal",
+    Fallback { calls: &[libc::SYS_openat2], errnos: ALWAYS, courses: &[Exec, ExecDetached], place: "`exec`, which mounts nothing, without a terminal",
         way: "the program is opened by openat(2) and compared with codexrun's own file; whoever could swap it runs from a read-only copy \
               (`run/own.rs`)",
         plan: "no: a filter of the container's decides it, and the launch is planned anew" },
@@ -91,12 +93,15 @@ const FALLBACKS: &[Fallback] = &[
     Fallback { calls: &[libc::SYS_keyctl], errnos: &[Errno::ENOSYS], courses: BUNDLES, place: "`run`, `create`, `exec`, by ENOSYS alone",
         way: "nobody has keyrings there, nor has the payload, which is behind the same filter",
         plan: "no" },
-    Fallback { calls: &[libc::SYS_landlock_create_ruleset], errnos: ALWAYS, courses: WITH_MOUNTS_OR_EXEC, place: "where nobody asks for rules",
+    Fallback { calls: &[libc::SYS_landlock_create_ruleset], errnos: ALWAYS, courses: LAUNCHES, place: "where nobody asks for rules",
         way: "a look at what there is; whoever asks for rules is refused",
         plan: "refused" },
-    Fallback { calls: &[libc::SYS_setns], errnos: ALWAYS, courses: &[Sandbox], place: "`sandbox`",
+    Fallback { calls: &[libc::SYS_setns], errnos: ALWAYS, courses: &[Sandbox, Auto], place: "`sandbox` with sockets of the host's",
         way: "the broker's, which ends: connect(2) fails in the sandbox",
         plan: "no" },
+    Fallback { calls: &[libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv], errnos: ALWAYS, courses: &[Outlet], place: "`sandbox` without sockets of the host's",
+        way: "nobody can answer for a filter: AF_UNIX is refused but for pairs",
+        plan: "no broker" },
     Fallback { calls: &[libc::SYS_memfd_create], errnos: ALWAYS, courses: &[Start, Delete], place: "`start`, `delete`",
         way: "a poststart hook fails, which a bundle before 1.3.0 is told by a warning; a poststop hook, which every bundle is",
         plan: "no" },

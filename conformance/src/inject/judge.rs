@@ -4,6 +4,7 @@ use super::asked;
 use super::course::{Course, Trial};
 use super::errno::made_again;
 use super::fallback;
+use super::outlet;
 use super::testimony::difference;
 use super::tracer::{Blow, Call, Traced};
 use crate::report::{No, fail};
@@ -17,7 +18,8 @@ const TERMINATED: i32 = 128 + libc::SIGTERM;
 const LOST: &str = "what the container says, and it is lost";
 
 /// Why a policy's sockets, its rules, or a bundle without a mount namespace are refused.
-const NEVER: [&str; 3] = [
+const NEVER: [&str; 4] = [
+    "without namespaces `",
     "cannot be granted here: nobody may answer for a filter",
     "this kernel has no Landlock",
     "to what is attached nowhere itself",
@@ -54,13 +56,14 @@ impl Judge {
         let Traced { code, err, calls, .. } = trial.traced;
         match trial.said {
             Some(lines) if lines.last().is_some_and(|l| l == "end") => match asked::missing(course, &lines) {
-                Some(line) => bad(format!("`{line}` is missing: {}", lines.join("\n"))),
-                None => {
-                    if let Ok(f) = std::env::var("TESTIMONY") {
-                        std::fs::write(format!("{f}-{}", course.name()), lines.join("\n")).unwrap();
-                    }
-                    Ok(Judge { course, undisturbed: lines, code, err, calls })
-                }
+                Some(line) => bad(format!(
+                    "`{line}` is missing: {}",
+                    lines.join(
+                        "
+"
+                    )
+                )),
+                None => Ok(Judge { course, undisturbed: lines, code, err, calls }),
             },
             None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], code, err, calls }),
             other => bad(format!("{other:?}")),
@@ -108,7 +111,11 @@ impl Judge {
             Blow::Refused(errno) => Blow::Fails(errno),
             blow => blow,
         };
-        let said = trial.said.as_ref().map(|said| self.answered(said, blow));
+        let said = trial.said.as_ref().map(|said| match self.course {
+            Course::Outlet if self.serves(call) => outlet::answered(said),
+            Course::Outlet => said.clone(),
+            _ => self.answered(said, blow),
+        });
         let said = said.map(|said| self.as_behind_a_filter(said, call, blow));
         match (&said, blow) {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
@@ -124,7 +131,7 @@ impl Judge {
             // The same where the program itself is behind what is shut.
             (None, Blow::Fails(Errno::EACCES)) if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
             // What the kernel, or a filter, will never do is told by what it is good for.
-            (None, Blow::Fails(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS))
+            (None, Blow::Fails(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS | Errno::ENOSPC | Errno::EUSERS))
                 if NEVER.iter().any(|words| traced.err.contains(words)) =>
             {
                 None
@@ -164,6 +171,16 @@ impl Judge {
         difference(&self.undisturbed, said)
             .or((!same).then(|| "is another end".into()))
             .map(|what| format!("not made again: {what}"))
+    }
+
+    /// Whether at this call the bridge or the proxy had said that it serves, or both do: what is hit then ends connections, and the payload
+    /// has begun or is about to.
+    fn serves(&self, call: Call) -> bool {
+        let at = |wanted: &dyn Fn(&Call) -> bool| self.calls.iter().position(wanted);
+        let own = |nr| at(&|one: &Call| one.process == call.process && one.nr == nr);
+        let (begins, born) = (at(&|one: &Call| one.nr == libc::SYS_epoll_wait), at(&|one: &Call| one.process == call.process));
+        let waits = own(libc::SYS_epoll_wait).or(own(libc::SYS_accept4));
+        waits.is_some_and(|waits| Some(waits) <= at(&|one: &Call| *one == call)) || born > begins
     }
 
     /// What was said, as if the broker had answered: a connection may fail, by the errno of the blow, or when that has ended the broker.

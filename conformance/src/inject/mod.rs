@@ -2,11 +2,14 @@
 //! of its calls. Each time one of two things is true: the payload ran with everything that it was to have, or it did not run and
 //! one sentence says why. Afterwards nothing is left.
 
+mod aftermath;
 mod asked;
 pub mod course;
 mod errno;
 mod fallback;
 pub mod judge;
+mod material;
+mod outlet;
 mod places;
 mod story;
 mod testimony;
@@ -43,6 +46,24 @@ impl FromStr for Part {
             _ => Err(format!("`{text}` is not a part like 3/20")),
         }
     }
+}
+
+impl Part {
+    /// A smaller one where trials are dear: of so many times as many one, another one each time that all of the others had their day.
+    fn of_dear(self) -> Part {
+        match self.of {
+            1 => self,
+            of => Part { nth: self.nth + of * (today() / of % DEAR), of: of * DEAR },
+        }
+    }
+}
+
+/// How many times fewer trials a dear course has.
+const DEAR: usize = 8;
+
+/// Days since 1970.
+fn today() -> usize {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as usize / 86400)
 }
 
 /// How the launches are hurt.
@@ -103,7 +124,7 @@ fn one(stage: &Stage, column: &Column, course: Course, kind: Harm, part: Part) -
 
 fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
     let end = if kind == Harm::Signals { End::Term } else { End::Payload };
-    let all = |_| part;
+    let all = |_| if course.is_dear() { part.of_dear() } else { part };
     let tally = struck(&Ground::new(turn, course, end)?, kind, end, all)?;
     eprintln!("inject: {}: {}: {tally}", turn.column.name(), row(course, kind));
     tally.verdict(row(course, kind))
@@ -113,11 +134,10 @@ fn strikes(turn: &Turn, course: Course, kind: Harm, part: Part) -> Verdict {
 pub fn a_few(turn: &Turn, path: &str) -> Verdict {
     const COURSES: [Course; 3] = [Course::Create, Course::Start, Course::Delete];
     const FEW: usize = 3;
-    let today = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as usize / 86400);
-    let course = COURSES[today % COURSES.len()];
+    let course = COURSES[today() % COURSES.len()];
     let few = |all: usize| {
         let of = all.div_ceil(FEW).max(1);
-        Part { nth: today / COURSES.len() % of, of }
+        Part { nth: today() / COURSES.len() % of, of }
     };
     let tally = struck(&Ground::in_cgroup(turn, course, path)?, Harm::Failures, End::Payload, few)?;
     eprintln!("inject: {}: {}: {tally}", turn.column.name(), course.name());

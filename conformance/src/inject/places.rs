@@ -17,18 +17,21 @@ const KEPT: [&str; 2] = ["codexrun", "codexrun-scan"];
 /// Names before a trial.
 pub struct Places {
     turn: PathBuf,
+    /// Of the proxy's, which stays.
+    log: PathBuf,
     before: BTreeSet<PathBuf>,
 }
 
 impl Places {
     /// A look at all of them.
-    pub fn look(turn: &Turn) -> Places {
-        Places { turn: turn.dir.clone(), before: names(&turn.dir) }
+    pub fn look(turn: &Turn, log: PathBuf) -> Places {
+        Places { turn: turn.dir.clone(), log, before: names(&turn.dir) }
     }
 
     /// What is there now and was not then.
     pub fn new_ones(&self) -> Vec<String> {
-        names(&self.turn).difference(&self.before).map(|path| path.display().to_string()).collect()
+        let now = names(&self.turn);
+        now.difference(&self.before).filter(|path| **path != self.log).map(|path| path.display().to_string()).collect()
     }
 }
 
@@ -63,7 +66,7 @@ mod tests {
     fn what_is_new_anywhere_below_is_seen_and_what_is_kept_is_not() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("run/deep")).unwrap();
-        let places = Places { turn: dir.path().into(), before: names(dir.path()) };
+        let places = Places { turn: dir.path().into(), log: PathBuf::new(), before: names(dir.path()) };
         let file = dir.path().join("run/deep/left");
         [dir.path().join("run/codexrun-scan"), file.clone()].iter().for_each(|path| fs::write(path, "").unwrap());
         assert!(places.new_ones().contains(&file.display().to_string()));

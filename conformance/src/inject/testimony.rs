@@ -13,9 +13,12 @@ done </proc/self/status
 while read -r id parent device rest; do echo "mount $rest"; done </proc/self/mountinfo
 for map in uid_map gid_map setgroups; do every $map /proc/self/$map; done
 every cgroup /proc/self/cgroup
+[ -n "$GROUP" ] && while read -r pid; do [ "$pid" = $$ ] && echo "in its cgroup"; done <"$GROUP/cgroup.procs"
 every hostname /proc/sys/kernel/hostname
 every domainname /proc/sys/kernel/domainname
-every ttl /proc/sys/net/ipv4/ip_default_ttl
+# A number there is read in one piece or not at all.
+read -r ttl </proc/sys/net/ipv4/ip_default_ttl
+echo "ttl $ttl"
 every oom_score_adj /proc/self/oom_score_adj
 every limit /proc/self/limits
 every personality /proc/self/personality
@@ -38,7 +41,8 @@ for path in $TRIED; do
 done
 $ASKS
 for file in /proc/self/fd/*; do [ "${file##*/}" -gt 2 ] && echo "descriptor ${file##*/}"; done
-stat -L -c 'node %n %f %t:%T %u:%g %i' /dev/null /dev/zero /dev/full /dev/random /dev/tty /dev/ptmx /dev/console \
+for link in fd stdin stdout stderr ptmx; do [ -h /dev/$link ] && echo "link /dev/$link"; done
+stat -L -c 'node %n %f %t:%T %u:%g %i' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/console \
   /proc/self/ns/* 2>/dev/null
 echo end
 "#;
@@ -57,6 +61,9 @@ fn plain(line: &str) -> Option<String> {
         // The C library's own two, which posix_spawn(3) ignores if there are threads.
         return Some(format!("ignored {:x}", u64::from_str_radix(set, 16).ok()? & !(3 << 31)));
     }
+    if let Some((proxy, _port)) = line.split_once("127.0.0.1:").filter(|_| line.starts_with("export ")) {
+        return Some(format!("{proxy}127.0.0.1"));
+    }
     if let Some(limit) = line.strip_prefix("limit ") {
         return Some(format!("limit {}", limit.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
@@ -73,9 +80,9 @@ fn plain(line: &str) -> Option<String> {
     (!line.starts_with("end\t")).then(|| words.collect::<Vec<_>>().join(" "))
 }
 
-/// A payload's testimony, made comparable; none when it has not run.
+/// A payload's testimony, made comparable, with what a terminal makes of the ends of its lines; none when it has not run.
 pub fn of(output: &str) -> Option<Vec<String>> {
-    output.contains("testimony").then(|| output.lines().filter_map(plain).collect())
+    output.contains("testimony").then(|| output.split_terminator('\n').filter_map(plain).collect())
 }
 
 /// The first line in which a testimony differs from the undisturbed one.
