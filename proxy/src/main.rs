@@ -20,7 +20,7 @@ use dial::{Gate, Stray};
 use log::Log;
 use rule::Rules;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,8 +69,10 @@ fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
 
 fn serve(gate: Arc<Gate>) -> Result<(), String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("the proxy cannot listen: {e}"))?;
-    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
-    writeln!(std::io::stdout(), "{port}").map_err(|e| format!("nobody waits for the proxy: {e}"))?;
+    let port = listener.local_addr().map_err(|e| format!("the proxy cannot learn its port: {e}"))?.port();
+    // One write: of one that fails nothing may stay, to be said before the reason.
+    let told = std::io::stdout().write_all(format!("{port}\n").as_bytes());
+    told.map_err(|e| format!("nobody waits for the proxy: {e}"))?;
     hold_many();
     for client in listener.incoming() {
         match client {
@@ -99,7 +101,8 @@ fn hold_many() {
 }
 
 fn until_the_end() {
-    while std::io::stdin().read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+    // Whatever ends it: who cannot hear of codexrun's end must not outlive it.
+    drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     std::process::exit(0)
 }
 
@@ -108,7 +111,7 @@ fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
     client.set_read_timeout(Some(PATIENCE)).ok()?;
     let (who, mut first) = (Client::of(&client, gate.direct)?, [0]);
-    match client.peek(&mut first).ok()? {
+    match message::again(|| client.peek(&mut first)).ok()? {
         1 if first[0] == SOCKS5 && gate.socks => socks::serve(client, &who, gate),
         1 if first[0] == SOCKS5 => {
             gate.refuse(&Stray { client: &who, protocol: "socks5", host: None, port: None, rule: "SOCKS is switched off" });

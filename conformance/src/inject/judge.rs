@@ -14,6 +14,9 @@ use std::path::Path;
 /// How a launch ends whose payload SIGTERM ends.
 const TERMINATED: i32 = 128 + libc::SIGTERM;
 
+/// Where the standard library gives each thread of the proxy another stack, for the end of its own, and panics where it cannot.
+const STD_THREADS: &str = "library/std/src/sys/pal/unix/stack_overflow.rs";
+
 /// A warning of who relays a terminal.
 const LOST: &str = "what the container says, and it is lost";
 
@@ -82,7 +85,7 @@ impl Judge {
         if traced.hung {
             return told("did not end".into());
         }
-        if traced.err.contains("panicked") {
+        if traced.err.contains("panicked") && !traced.err.contains(STD_THREADS) {
             return told("a panic".into());
         }
         if let Some(left) = &trial.left {
@@ -93,6 +96,7 @@ impl Judge {
         }
         if let Blow::Fails(errno) = blow
             && made_again(call.nr, errno)
+            && !self.is_the_librarys(call, blow)
         {
             return self.noticed(trial).and_then(told);
         }
@@ -112,8 +116,8 @@ impl Judge {
             blow => blow,
         };
         let said = trial.said.as_ref().map(|said| match self.course {
-            Course::Outlet if self.serves(call) => outlet::answered(said),
-            Course::Outlet => said.clone(),
+            Course::Outlet if self.serves(call, blow) => outlet::answered(said, |_| true),
+            Course::Outlet => outlet::answered(said, |errno| unanswered(errno, blow)),
             _ => self.answered(said, blow),
         });
         let said = said.map(|said| self.as_behind_a_filter(said, call, blow));
@@ -124,19 +128,34 @@ impl Judge {
             (Some(said), Blow::Fails(Errno::EACCES | Errno::EINVAL)) if self.course == Course::Alone && self.fewer(said) => None,
             // What has been said is not unsaid: a terminal's bytes that could not be written are told.
             (_, Blow::Fails(errno)) if traced.err.contains(LOST) && says(errno, &traced.err) => None,
+            // The C library's, around the start of the proxy, which has nobody to tell.
+            (Some(said), Blow::Fails(_)) if self.course == Course::Outlet && call.nr == libc::SYS_rt_sigprocmask => {
+                let rest = |lines: &[String]| {
+                    lines.iter().filter(|line| !line.starts_with("status SigBlk")).cloned().collect::<Vec<_>>()
+                };
+                difference(&rest(&self.undisturbed), &rest(said)).and_then(told)
+            }
             (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
             (None, Blow::Fails(_)) if self.course.creates() && traced.err.contains(DIED) => None,
             // The same where the program itself is behind what is shut.
             (None, Blow::Fails(Errno::EACCES)) if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
+            // Nobody has come in to whom the bridge could say so; nor has a hook whose C library could not start.
+            (None, Blow::Fails(_)) if self.course == Course::Outlet && [libc::SYS_accept4, libc::SYS_brk].contains(&call.nr) => {
+                (!traced.err.contains(BRIDGE_FAILED)).then(|| "no sentence of the bridge".into()).and_then(told)
+            }
             // What the kernel, or a filter, will never do is told by what it is good for.
             (None, Blow::Fails(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS | Errno::ENOSPC | Errno::EUSERS))
                 if NEVER.iter().any(|words| traced.err.contains(words)) =>
             {
                 None
             }
-            (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(call, errno, traced.code, &traced.err).and_then(told),
+            (None, Blow::Fails(errno)) if traced.code != 0 => {
+                // Beside the plan there is more than the first process.
+                let call = if self.course == Course::Outlet { Call { process: 0, ..call } } else { call };
+                unsaid(call, errno, traced.code, &traced.err).and_then(told)
+            }
             (None, _) => None,
         }
     }
@@ -173,14 +192,26 @@ impl Judge {
             .map(|what| format!("not made again: {what}"))
     }
 
-    /// Whether at this call the bridge or the proxy had said that it serves, or both do: what is hit then ends connections, and the payload
-    /// has begun or is about to.
-    fn serves(&self, call: Call) -> bool {
+    /// Whether at this call the bridge or the proxy may have said that it serves, or both have: what is hit then ends connections, and the
+    /// payload has begun or is about to.
+    fn serves(&self, call: Call, blow: Blow) -> bool {
         let at = |wanted: &dyn Fn(&Call) -> bool| self.calls.iter().position(wanted);
-        let own = |nr| at(&|one: &Call| one.process == call.process && one.nr == nr);
-        let (begins, born) = (at(&|one: &Call| one.nr == libc::SYS_epoll_wait), at(&|one: &Call| one.process == call.process));
-        let waits = own(libc::SYS_epoll_wait).or(own(libc::SYS_accept4));
-        waits.is_some_and(|waits| Some(waits) <= at(&|one: &Call| *one == call)) || born > begins
+        let own = |nr| at(&|one| one.process == call.process && one.nr == nr);
+        let (begins, born) = (at(&|one| one.nr == libc::SYS_epoll_wait), at(&|one| one.process == call.process));
+        let waits = match (own(libc::SYS_epoll_wait), own(libc::SYS_accept4)) {
+            // It has more threads than one, and a signal is for whichever comes to it.
+            (None, Some(_)) if matches!(blow, Blow::Signal(_)) => born,
+            (bridge, proxy) => bridge.or(proxy),
+        };
+        // The proxy's, which goes its own way from then on.
+        let thread = born.is_some_and(|born| self.calls[born].nr == libc::SYS_rseq);
+        thread || born > begins || waits.is_some_and(|waits| Some(waits) <= at(&|one| *one == call))
+    }
+
+    /// Calls that the C library and std make for the proxy to find and reach a name, none of which a signal can interrupt (signal(7)).
+    fn is_the_librarys(&self, call: Call, blow: Blow) -> bool {
+        let by_name = [libc::SYS_openat, libc::SYS_connect, libc::SYS_ppoll, libc::SYS_poll, libc::SYS_recvmsg];
+        self.course == Course::Outlet && self.serves(call, blow) && by_name.contains(&call.nr)
     }
 
     /// What was said, as if the broker had answered: a connection may fail, by the errno of the blow, or when that has ended the broker.
@@ -243,6 +274,11 @@ impl Judge {
     }
 }
 
+/// How connect(2) fails where the broker of Unix sockets was to look at it and could not, or has ended.
+fn unanswered(errno: &str, blow: Blow) -> bool {
+    errno == "ENOSYS" || matches!(blow, Blow::Fails(blow) if errno == format!("{blow:?}"))
+}
+
 /// What is wrong with the sentence of a launch that failed.
 fn unsaid(call: Call, errno: Errno, code: i32, err: &str) -> Option<String> {
     if beside_us(code, err) {
@@ -276,6 +312,8 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot start the container's process",
     "cannot refer to process ",
     "no process of the container can be looked into",
+    "the proxy cannot ",
+    "the port of the proxy",
 ];
 
 /// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the
@@ -296,6 +334,11 @@ fn says(errno: Errno, sentence: &str) -> bool {
 /// What is said beside the sentence of an end: warnings, and what a policy without namespaces gives up.
 const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: landlock; given up"];
 
+const OURS: &str = "codexrun: error: ";
+
+/// What is said of a hook of the bridge's after its own words.
+const BRIDGE_FAILED: &str = "/codexrun` failed";
+
 const NONE: &str = "no sentence";
 
 /// The one sentence that there is, or what is there instead.
@@ -303,7 +346,9 @@ fn sentence(err: &str) -> Result<&str, &'static str> {
     let beside = |line: &&str| ASIDE.iter().any(|words| line.starts_with(words));
     let lines: Vec<&str> = err.lines().filter(|line| !beside(line)).collect();
     match lines[..] {
-        [one] if one.starts_with("codexrun: error: ") => Ok(one),
+        [one] if one.starts_with(OURS) => Ok(one),
+        // A hook that is codexrun too says what its fault was.
+        [one, hook] if one.starts_with(OURS) && hook.starts_with(OURS) && hook.contains(BRIDGE_FAILED) => Ok(err),
         [] => Err(NONE),
         _ => Err("not one sentence"),
     }
@@ -328,8 +373,13 @@ fn own_affair(line: &str, said: &[String]) -> bool {
 /// allocator cannot go on.
 fn beside_us(code: i32, err: &str) -> bool {
     let segfault = 128 + libc::SIGSEGV;
-    let theirs =
-        ["memory allocation of", "Fatal glibc error", "cannot set %fs base address", "error while loading shared libraries"];
+    let theirs = [
+        "memory allocation of",
+        "Fatal glibc error",
+        "cannot set %fs base address",
+        "error while loading shared libraries",
+        "signal: 11",
+    ];
     code == segfault && sentence(err) == Err(NONE) || theirs.iter().any(|words| err.contains(words))
 }
 
