@@ -14,7 +14,7 @@ pub mod hook;
 mod identity;
 mod idmap;
 mod join;
-mod label;
+pub mod label;
 mod landlock;
 mod mask;
 mod mount;
