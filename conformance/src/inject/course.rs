@@ -1,8 +1,10 @@
 //! The launches that are struck at: one per verb, with everything in play that a bundle can ask for.
 
 use super::aftermath::{self, Next};
-use super::material::{self, TRIED, TRIED_BY_POLICY, WORKSPACE};
+use super::asked;
+use super::material::{self, TRIED_BY_POLICY, WORKSPACE};
 use super::outlet::{self, Outlet};
+use super::places::Places;
 use super::story::Story;
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
@@ -98,15 +100,6 @@ impl Course {
         matches!(self, Course::Sandbox | Course::Auto | Course::Alone | Course::Outlet)
     }
 
-    /// What of its payload's connections must be answered undisturbed, and how.
-    pub fn answers(self) -> &'static [&'static str] {
-        match self {
-            Course::Sandbox | Course::Auto => &["granted\tok\t", "shut\tEPERM\t"],
-            Course::Outlet => &outlet::ANSWERS,
-            _ => &[],
-        }
-    }
-
     /// Whether other processes of codexrun's than the first do something for it beside the plan.
     pub fn is_tried_apart(self) -> bool {
         matches!(self, Course::Auto | Course::Outlet)
@@ -194,6 +187,7 @@ impl<'t> Ground<'t> {
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
         let plain = turn.bundle(&turn.config(&["/bin/true"]))?.display().to_string();
         material::furnish(&bundle.join("rootfs"))?;
+        asked::furnish(&bundle.join("rootfs"), &turn.column.runtime.path.with_file_name("probe"))?;
         turn.column.actor.own(&turn.dir)?;
         Ok(Ground { turn, course, bundle, plain, id, socket, shut, outlet })
     }
@@ -239,15 +233,18 @@ impl<'t> Ground<'t> {
     fn played(&self, next: Next, play: impl FnOnce(Launch) -> Result<Traced, No>) -> Result<Trial, No> {
         let mounts = crate::oci::host_mounts();
         let before = self.before()?;
+        let places = Places::look(self.turn, self.log());
         let mut traced = play(self.launch()?)?;
         // What the proxy says is in its log, too.
         traced.err = traced.err.split_inclusive('\n').filter(|line| !outlet::is_refusal(line)).collect();
         let pid = self.told_pid(&traced)?;
         let said = self.testimony(&mut traced, before)?;
-        self.socket.forget()?;
+        let given = format!("descriptors for the agent and the console: {}", self.socket.forget()?);
         self.shut.forget()?;
-        let left = self.left(next, &traced, &mounts)?;
-        Ok(Trial { said: testimony::of(&said), left: left.or(pid), traced })
+        let left = self.left(next, &traced, &mounts)?.or(pid);
+        let new = || Some(places.new_ones().join("; ")).filter(|new| !new.is_empty());
+        let said = testimony::of(&said).map(|lines| [vec![given], lines].concat());
+        Ok(Trial { said, left: left.or_else(new), traced })
     }
 
     fn launch(&self) -> Result<Launch, No> {
@@ -272,8 +269,7 @@ impl<'t> Ground<'t> {
     }
 
     fn exec(&self, options: &[&str], script: &str) -> Launch {
-        let tried = format!("TRIED={TRIED}");
-        self.turn.launch(&[&["exec", "--env", &tried], options, &[&self.id, "/bin/sh", "-c", script]].concat())
+        self.turn.launch(&[&["exec"], options, &[&self.id, "/bin/sh", "-c", script]].concat())
     }
 
     fn sandbox(&self, script: &str) -> Launch {
@@ -325,10 +321,12 @@ impl<'t> Ground<'t> {
     /// What has to be there before the traced call: the file that a created container writes to.
     fn before(&self) -> Result<Option<File>, No> {
         fs::write(self.pid_file(), NO_PID)?;
+        // What an earlier trial's hooks and payload have said aside.
+        for name in [asked::HOOKS, "said"] {
+            fs::write(self.turn.trace(name), "")?;
+            fs::set_permissions(self.turn.trace(name), fs::Permissions::from_mode(0o666))?;
+        }
         if !matches!(self.course, Course::Start | Course::Delete) && !self.course.joins() {
-            // What an earlier trial has said aside.
-            fs::write(self.turn.trace("said"), "")?;
-            fs::set_permissions(self.turn.trace("said"), fs::Permissions::from_mode(0o666))?;
             return Ok(None);
         }
         let (ran, out) = self.turn.call_with_output(&["create", "--bundle", &self.bundle.display().to_string(), &self.id])?;

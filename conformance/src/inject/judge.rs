@@ -1,5 +1,6 @@
 //! What may come of a launch that was struck: all or nothing, and in the second case one sentence.
 
+use super::asked;
 use super::course::{Course, Trial};
 use super::errno::made_again;
 use super::fallback;
@@ -58,10 +59,16 @@ impl Judge {
         }
         let Traced { code, err, calls, .. } = trial.traced;
         match trial.said {
-            Some(lines) if !course.answers().iter().all(|answer| lines.iter().any(|line| line == answer)) => {
-                bad(format!("another answer than {:?}: {lines:?}", course.answers()))
-            }
-            Some(lines) if lines.last().is_some_and(|l| l == "end") => Ok(Judge { course, undisturbed: lines, code, err, calls }),
+            Some(lines) if lines.last().is_some_and(|l| l == "end") => match asked::missing(course, &lines) {
+                Some(line) => bad(format!(
+                    "`{line}` is missing: {}",
+                    lines.join(
+                        "
+"
+                    )
+                )),
+                None => Ok(Judge { course, undisturbed: lines, code, err, calls }),
+            },
             None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], code, err, calls }),
             other => bad(format!("{other:?}")),
         }
@@ -94,8 +101,12 @@ impl Judge {
         {
             return self.noticed(trial).and_then(told);
         }
-        if matches!(blow, Blow::Refused(_)) && trial.said.is_some() && traced.code == 0 && !fallback::is_known(call.nr) {
-            return told("ran without the call, and nobody has said why it may".into());
+        if let Blow::Refused(errno) = blow
+            && (trial.said.is_some() || self.course == Course::Delete)
+            && traced.code == 0
+            && let Some(why_not) = fallback::unknown(call.nr, errno, self.course)
+        {
+            return told(format!("ran without the call, and {why_not}"));
         }
         // A filter's EPERM is taken for the kernel's word about the path.
         let blow = match blow {
@@ -110,6 +121,7 @@ impl Judge {
             Course::Outlet => outlet::answered(said, |errno| unanswered(errno, blow)),
             _ => self.answered(said, blow),
         });
+        let said = said.map(|said| self.as_behind_a_filter(said, call, blow));
         match (&said, blow) {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
             (Some(said), Blow::Fails(Errno::EACCES)) if self.shut(said) => None,
@@ -217,6 +229,17 @@ impl Judge {
             _ => None,
         };
         said.iter().map(|line| answer(line).unwrap_or_else(|| line.clone())).collect()
+    }
+
+    /// What was said, as if the payload were behind the same filter as codexrun, which only the tracer is: no keyrings are there for it.
+    fn as_behind_a_filter(&self, said: Vec<String>, call: Call, blow: Blow) -> Vec<String> {
+        const KEYRING: &str = "keyring\t";
+        if call.nr != libc::SYS_keyctl || !matches!(blow, Blow::Fails(Errno::ENOSYS)) {
+            return said;
+        }
+        let same = self.undisturbed.iter().find(|line| line.starts_with(KEYRING));
+        let told = |line: String| same.filter(|_| line.starts_with(KEYRING)).cloned().unwrap_or(line);
+        said.into_iter().map(told).collect()
     }
 
     /// Whether a payload of a policy is whole but for one top-level directory that it was not shown, or for the cover of the records, which
@@ -340,13 +363,14 @@ fn killed(code: i32) -> bool {
     code == 128 + libc::SIGKILL
 }
 
-/// What a payload's own want shows in: the limit that was set, programs that it could not start itself, and connections that were not made.
+/// What a payload's own want shows in: the limit that was set, a program that it could not start itself, and questions of the probe's that
+/// were not answered.
 fn own_affair(line: &str, said: &[String]) -> bool {
-    let unheard = |kind: &str, heard: &str| line.starts_with(kind) && !said.iter().any(|line| line.starts_with(heard));
-    line.starts_with("ulimit ")
-        || unheard("namespace ", "namespace ")
-        || unheard("granted\t", "granted\tok")
-        || unheard("shut\t", "shut\tok")
+    const SET: [&str; 3] = ["limit Max file size ", "limit Max open files ", "limit Max address space "];
+    let heard = |beginning: &str| said.iter().any(|line| line.starts_with(beginning));
+    let of_stat = ["namespace ", "node "].iter().any(|kind| line.starts_with(kind)) && !heard("namespace ");
+    let unanswered = |(name, _): (&str, &str)| !name.contains(' ') && !heard(&format!("{name}\tok"));
+    SET.iter().any(|limit| line.starts_with(limit)) || of_stat || line.split_once('\t').is_some_and(unanswered)
 }
 
 /// Whether it was over where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the
@@ -419,8 +443,8 @@ mod tests {
 
     #[test]
     fn who_cannot_reach_a_place_does_nothing_new_there() {
-        let judge = judge(Course::Alone, &["ulimit c 0", "reads secret s", "writes not /etc/passwd"]);
-        assert!(judge.fewer(&lines(&["ulimit c ", "reads not secret"])));
+        let judge = judge(Course::Alone, &["hostname here", "reads secret s", "writes not /etc/passwd"]);
+        assert!(judge.fewer(&lines(&["hostname ", "reads not secret"])));
         assert!(!judge.fewer(&lines(&["writes /etc/passwd"])));
     }
 }

@@ -1,5 +1,6 @@
 //! What the launches ask for: a script, a bundle that has a bit of everything, policies, and the files that these speak of.
 
+use super::asked;
 use super::course::Course;
 use super::outlet::Outlet;
 use super::testimony;
@@ -26,7 +27,8 @@ const ASIDE: &str = "exec >/trace/said\n";
 const AT_ONCE: (&str, &str) = ("echo testimony\n{\n", "} >/tmp/said\ncat /tmp/said\n");
 
 /// What the payload of a bundle tries to read and write.
-pub const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /ro/file /trace/file /tmp/file";
+const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /ro/file /trace/file /tmp/file /proc/interrupts /proc/irq/default_smp_affinity \
+                     /proc/sys/kernel/domainname";
 
 /// What the payload of a policy tries.
 pub const TRIED_BY_POLICY: &str = "secret plain .git/config .codex/config.toml /etc/passwd";
@@ -79,14 +81,13 @@ pub fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Verdict {
 pub fn connections(turn: &Turn, sockets: [&Socket; 2], outlet: Option<&Outlet>) -> Verdict {
     let [granted, shut] = sockets.map(|socket| socket.path.display());
     let of_broker = || format!("granted\tunix-connect\t{granted}\nshut\tunix-connect\t{shut}\n");
-    fs::write(turn.dir.join("asks"), outlet.map_or_else(of_broker, Outlet::asks))?;
+    fs::write(turn.dir.join("asks"), outlet.map_or_else(of_broker, Outlet::asks) + &asked::questions())?;
     Ok(())
 }
 
 /// A configuration that has a bit of everything: hooks, masks, read-only paths, binds, seccomp, limits, a cgroup.
 pub fn everything(turn: &Turn) -> Value {
     let mut config = turn.traced("");
-    bundle::push(&mut config["process"]["env"], json!(format!("TRIED={TRIED}")));
     config["process"]["noNewPrivileges"] = json!(true);
     config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 123}]);
     config["process"]["oomScoreAdj"] = json!(500);
@@ -96,27 +97,26 @@ pub fn everything(turn: &Turn) -> Value {
     let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=1m"]});
     bundle::push(&mut config["mounts"], tmp);
     let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
-    config["hooks"] =
-        json!({"createRuntime": hook, "createContainer": hook, "startContainer": hook, "poststart": hook, "poststop": hook});
+    config["hooks"] = json!({"poststart": hook, "poststop": hook});
     let linux = &mut config["linux"];
-    linux["maskedPaths"] = json!(["/etc/hidden", "/proc/kcore"]);
+    linux["maskedPaths"] = json!(["/etc/hidden", "/proc/interrupts", "/proc/irq"]);
     linux["readonlyPaths"] = json!(["/etc/fixed", "/proc/sys"]);
     linux["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["ptrace", "keyctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
+        {"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
         {"names": ["kexec_load"], "action": "SCMP_ACT_NOTIFY"}]});
     bundle::push(&mut linux["namespaces"], json!({"type": "cgroup"}));
     bundle::push(&mut linux["namespaces"], json!({"type": "network"}));
     if turn.column.actor.is_root() {
         linux["resources"] = json!({"pids": {"limit": 50}});
-        linux["sysctl"] = json!({"net.ipv4.ip_forward": "0"});
     }
+    asked::add(&mut config, TRIED, &turn.trace(asked::HOOKS), turn.column.actor.is_root());
     config
 }
 
 /// Without a mount namespace: what is covered there must lie where no name can be changed.
 pub fn here(config: &mut Value) {
     bundle::without_namespace(config, "mount");
-    config["linux"]["maskedPaths"] = json!(["/proc/kcore"]);
+    config["linux"]["maskedPaths"] = json!(["/proc/interrupts", "/proc/irq"]);
     config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
 }
 

@@ -179,7 +179,8 @@ pub fn stop_signals() -> SigSet {
     [Signal::SIGCHLD].into_iter().collect()
 }
 
-const STOPPED: [&str; 3] = ["/bin/sh", "-c", "kill -STOP $$; exec \"$0\" \"$@\""];
+/// With a descriptor that is nobody's, which no payload may have.
+const STOPPED: [&str; 3] = ["/bin/sh", "-c", "kill -STOP $$; exec \"$0\" \"$@\" 9</dev/null"];
 
 fn options() -> Options {
     Options::PTRACE_O_TRACESYSGOOD
