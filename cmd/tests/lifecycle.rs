@@ -611,6 +611,33 @@ fn all_whose_ids_match_are_deleted() {
     place.ok(&["delete", "--regex", "none"]);
 }
 
+/// crun's tests do so. Under version 1 nothing frozen dies, of SIGKILL neither.
+#[test]
+fn what_somebody_has_frozen_from_outside_is_deleted_all_the_same() {
+    let Some(place) = Place::new("sleep 60 & sleep 61 & wait") else { return };
+    let freezer = PathBuf::from(format!("/sys/fs/cgroup/freezer/codexrun-test-{}", std::process::id()));
+    if fs::create_dir(&freezer).is_err() {
+        return eprintln!("skipped: no freezer of version 1, or no right to it");
+    }
+    place.started();
+    let pid = place.state()["pid"].to_string();
+    until("both sleep", || children(&pid) == 2);
+    let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    for one in all.split_whitespace().chain([&*pid]) {
+        fs::write(freezer.join("cgroup.procs"), one).unwrap();
+    }
+    fs::write(freezer.join("freezer.state"), "FROZEN").unwrap();
+    place.ok(&["delete", "--force", ID]);
+    let left = fs::read_to_string(freezer.join("cgroup.procs")).unwrap();
+    fs::write(freezer.join("freezer.state"), "THAWED").unwrap();
+    fs::remove_dir(&freezer).unwrap();
+    assert_eq!(left, "");
+}
+
+fn children(pid: &str) -> usize {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).map_or(0, |pids| pids.split_whitespace().count())
+}
+
 /// Podman's `--group-add keep-groups`.
 #[test]
 fn the_callers_groups_stay_when_an_annotation_says_so() {
