@@ -25,6 +25,7 @@ pub mod options;
 pub mod order;
 pub mod place;
 mod process;
+mod reach;
 pub mod resctrl;
 mod schedule;
 mod seccomp;
