@@ -104,7 +104,7 @@ impl Revival<'_> {
             Ok(code) => cgroup.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
             Err(e) => Err(without(cgroup.as_ref(), e)),
         };
-        self.launch.poststop(first.pid, &Interrupt::from_now_on());
+        self.launch.poststop(first.pid, Interrupt::default());
         code
     }
 
