@@ -315,6 +315,67 @@ fn a_hook_does_not_outlive_a_codexrun_that_was_killed() {
     }
 }
 
+/// A container with a startContainer hook that hangs, and where the host sees that it runs.
+fn hangs_before_its_start(place: &Place) -> PathBuf {
+    place.edit(|spec| {
+        let poststop = hook(&format!("echo > {}", place.path("cleaned").display()));
+        spec["hooks"] =
+            json!({"startContainer": [hook("echo > /runs; while [ ! -e /go ]; do sleep 0.02; done")], "poststop": [poststop]});
+    });
+    place.path("b/rootfs/runs")
+}
+
+#[test]
+fn a_hook_before_the_start_does_not_outlive_a_run_that_was_killed() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = hangs_before_its_start(&place);
+    let mut run = place.command(&["run", "--bundle", "b", ID]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the hook runs", || runs.exists());
+    assert_eq!(place.status(), "running");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    until("the container has ended", || place.status() == "stopped");
+    place.ok(&["delete", ID]);
+}
+
+#[test]
+fn a_signal_ends_a_start_whose_hook_hangs_and_the_container_with_it() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = hangs_before_its_start(&place);
+    assert_eq!(place.create().code, 0);
+    ends(&place, &["start", ID], || runs.exists(), 143, "stopped by SIGTERM before the process could start");
+    place.fails(&["state", ID], 1, "container does not exist");
+    assert!(place.path("cleaned").exists());
+}
+
+#[test]
+fn a_signal_ends_a_hook_after_a_start_and_the_container_with_it() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = place.path("runs");
+    let hangs = hook(&format!("echo > {}; exec sleep 60", runs.display()));
+    place.edit(|spec| spec["hooks"] = json!({"poststart": [hangs], "poststop": [hook("exec sleep 60")]}));
+    assert_eq!(place.create().code, 0);
+    ends(&place, &["start", ID], || runs.exists(), 143, "hooks.poststart[0]: the hook `/bin/sh` was stopped by SIGTERM");
+    place.fails(&["state", ID], 1, "container does not exist");
+}
+
+/// It was `create` that made the container, and is gone: nobody's death is its end.
+#[test]
+fn a_container_whose_start_was_killed_while_a_hook_runs_goes_on_and_is_known() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = hangs_before_its_start(&place);
+    assert_eq!(place.create().code, 0);
+    let mut start = place.command(&["start", ID]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the hook runs", || runs.exists());
+    start.kill().unwrap();
+    start.wait().unwrap();
+    fs::write(place.path("b/rootfs/go"), "").unwrap();
+    let line = PathBuf::from(format!("/proc/{}/cmdline", place.read("pid")));
+    until("the process has executed", || fs::read(&line).is_ok_and(|line| line == b"sleep\x0060\0"));
+    assert_eq!(place.status(), "running");
+    place.ok(&["delete", "--force", ID]);
+}
+
 #[test]
 fn a_pid_file_is_written_past_whatever_lies_beside_it() {
     let Some(place) = Place::new("exec sleep 60") else { return };

@@ -1,5 +1,6 @@
 //! `delete`: undoes what `create` did, and forgets the container.
 
+use super::interrupt::Interrupt;
 use super::start::poststop;
 use crate::bundle::{Bundle, CONFIG};
 use crate::cgroup::{self, Cgroup};
@@ -44,7 +45,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     if let Some(record) = record.as_ref().filter(|record| ended.as_ref() != Some(record)) {
         stop(record, force)?;
     }
-    forget(record.as_ref(), held)
+    forget(record.as_ref(), held, None)
 }
 
 fn known(store: &Store, id: &ContainerId, force: bool) -> Result<Option<Record>> {
@@ -83,15 +84,15 @@ fn cgroup(held: &Reserved, id: &ContainerId) -> Option<plan::cgroup::Plan> {
 }
 
 /// Ends a container that is held, and forgets it.
-pub(super) fn destroy(record: &Record, held: Reserved) -> Result<()> {
+pub(super) fn destroy(record: &Record, held: Reserved, interrupt: &Interrupt) -> Result<()> {
     stop(record, true)?;
-    forget(Some(record), held)
+    forget(Some(record), held, Some(interrupt))
 }
 
-fn forget(record: Option<&Record>, held: Reserved) -> Result<()> {
+fn forget(record: Option<&Record>, held: Reserved, interrupt: Option<&Interrupt>) -> Result<()> {
     if let Some(record) = record.filter(|record| record.late_hooks) {
         match Bundle::recorded(&record.config(), record.rootfs.clone()) {
-            Ok(bundle) => poststop(record, &bundle),
+            Ok(bundle) => poststop(record, &bundle, interrupt),
             Err(e) => e.warn(),
         }
     }
