@@ -25,6 +25,7 @@ pub(crate) mod op;
 mod own;
 mod read;
 mod readings;
+mod said;
 mod start;
 mod stdio;
 mod terminal;

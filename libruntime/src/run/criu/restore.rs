@@ -7,7 +7,7 @@ use super::super::interrupt::Interrupt;
 use super::super::launch::{Launch, setup, undisturbed, without};
 use super::super::{Options, alone, hook, receiver, reserve, stdio};
 use super::command::{self, Found, RESTORE_LOG};
-use super::hooks::{Moment, Script};
+use super::hooks::{self, Moment, Script};
 use super::spawn::Spawn;
 use super::{confine, descriptors, external, log, make_dir, namespace, program, refuse, target};
 use crate::bundle::{Bundle, Rootfs};
@@ -23,7 +23,7 @@ use crate::sys::process::{self, Pid};
 use crate::sys::signal;
 use crate::{Error, Result};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// How a container is restored.
@@ -127,22 +127,24 @@ impl Revival<'_> {
             inherited: &inherited,
             mask,
         };
+        let (before, interrupt) = (children()?, Interrupt::default());
         let (pid, pidfd) = spawn.start()?;
-        let mut stopped = None;
         let answer = |moment, first| {
-            let answered = self.answer(moment, first);
+            let answered = self.answer(moment, first, &interrupt);
             if answered.is_err() && moment == Moment::Processes {
                 // It waits for processes that are gone by now, and for ever.
-                pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).map_err(|e| setup("end criu", e))?;
-                stopped = Some(first);
+                end_criu(pidfd.as_fd())?;
             }
             answered
         };
-        let asked = script.map_or(Ok(()), |script| script.serve(pidfd.as_fd(), answer));
+        let asked = hooks::serve(script.as_ref(), pidfd.as_fd(), &interrupt, answer);
+        if interrupt.came().is_some() {
+            end_criu(pidfd.as_fd())?;
+        }
         let ended = process::wait(pid, 0).map_err(|e| setup("wait for criu", e))?;
-        let first = read_pid(&pid_file).or(stopped);
+        let first = read_pid(&pid_file);
         if let Err(e) = asked {
-            return first.map_or(Ok(()), |pid| First::open(pid)?.end(true).map(drop)).and(Err(e));
+            return end_children_but(&before).and(Err(interrupt.explain(e)));
         }
         match (ended.map(|(_, how)| how.code()), first) {
             (Some(0), Some(pid)) => First::open(pid),
@@ -173,17 +175,16 @@ impl Revival<'_> {
         })
     }
 
-    fn answer(&self, moment: Moment, pid: Pid) -> Result<()> {
+    fn answer(&self, moment: Moment, pid: Pid, interrupt: &Interrupt) -> Result<()> {
         match moment {
-            Moment::Namespaces => self.hooks(pid),
+            Moment::Namespaces => self.hooks(pid, interrupt),
             Moment::Processes => confine::confine(self.launch.plan, pid),
         }
     }
 
-    fn hooks(&self, pid: Pid) -> Result<()> {
+    fn hooks(&self, pid: Pid, interrupt: &Interrupt) -> Result<()> {
         let state = |kind: HookKind| self.launch.state(kind.status(), pid);
-        let interrupt = Interrupt::default();
-        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &state(kind), Some(&interrupt)))
+        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &state(kind), Some(interrupt)))
     }
 }
 
@@ -203,6 +204,21 @@ impl First {
         let ended = process::wait(self.pid, 0).map_err(|e| setup("wait for the container", e))?;
         ended.map(|(_, how)| how.code()).ok_or_else(|| Error::new("the container's first process is not ours"))
     }
+}
+
+fn end_criu(criu: BorrowedFd) -> Result<()> {
+    pidfd_send_signal(criu, libc::SIGKILL).map_err(|e| setup("end criu", e))
+}
+
+/// What criu has made when it is stopped on its way is a child of ours as criu is (`--restore-sibling`), and waits for it. The caller may
+/// have become codexrun with children of its own, `before`.
+fn end_children_but(before: &[Pid]) -> Result<()> {
+    let made = children()?.into_iter().filter(|child| !before.contains(child));
+    made.map(First::open).try_for_each(|first| first?.end(true).map(drop))
+}
+
+fn children() -> Result<Vec<Pid>> {
+    crate::state::process::children(process::own())
 }
 
 /// criu's own file, which it refuses to write over.
