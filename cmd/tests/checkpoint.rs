@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const ID: &str = "box";
@@ -209,9 +210,10 @@ fn a_signal_ends_a_restore_and_what_criu_has_made_by_then() {
         let config = fs::read_to_string(place.path("b/config.json")).unwrap();
         place.write("b/config.json", &config.replacen('{', hooks, 1));
         let mut restore = place.command(&["--criu", &criu, "restore", "--detach", "-no-subreaper", "--bundle", "b", ID]);
-        let restore = restore.stderr(Stdio::piped()).spawn().unwrap();
+        let mut restore = restore.stderr(Stdio::piped()).spawn().unwrap();
         while !made.exists() {
-            std::thread::yield_now();
+            assert_eq!(restore.try_wait().unwrap(), None, "it ends before criu has begun");
+            std::thread::sleep(Duration::from_millis(2));
         }
         let pid = nix::unistd::Pid::from_raw(restore.id().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();

@@ -1,8 +1,8 @@
 //! The container's network namespace, and the user namespace that owns it, entered by a helper each time something is made there.
 
 use super::{errno, failed, listen};
-use crate::sys::process::{self, Cloned, Ended};
-use crate::sys::{Errno, Result as SysResult, event, file, namespace, net, socket};
+use crate::sys::process;
+use crate::sys::{Result as SysResult, event, file, namespace, net, socket};
 use crate::{Error, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -64,22 +64,12 @@ impl Namespaces {
     /// back: so a helper does, whose table of descriptors is ours, and leaves in the slot what it has made.
     fn make<T: AsFd>(&self, make: impl FnOnce() -> SysResult<T>) -> SysResult<OwnedFd> {
         let slot = event::eventfd()?;
-        match process::clone(libc::CLONE_FILES as u64)? {
-            Cloned::Child => {
-                let made = self.enter().and_then(|()| make()).and_then(|made| {
-                    file::put_into(slot.as_fd(), made.as_fd())?;
-                    // Closed here and now: the table outlives this process.
-                    drop(made);
-                    Ok(())
-                });
-                process::exit(made.map_or_else(|errno| errno as i32, |()| 0))
-            }
-            Cloned::Parent(helper, _) => match process::wait(helper, 0)? {
-                Some((_, Ended::Exited(0))) => Ok(slot),
-                Some((_, Ended::Exited(errno))) => Err(Errno::from_raw(errno)),
-                _ => Err(Errno::ECHILD),
-            },
-        }
+        process::apart(libc::CLONE_FILES as u64, || {
+            self.enter()?;
+            // Closed here and now: the table outlives this process.
+            make().and_then(|made| file::put_into(slot.as_fd(), made.as_fd()))
+        })?;
+        Ok(slot)
     }
 
     fn enter(&self) -> SysResult<()> {

@@ -9,7 +9,7 @@ use crate::sys::{Errno, cred, landlock, mount, notify, process};
 use crate::systemd::Manager;
 use crate::{Error, Result, annotation, plan};
 use cgroup::Cgroups;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -39,11 +39,11 @@ pub struct Host {
     pub trees: bool,
     /// Somebody may answer for a filter's calls (Linux 5.19, and nothing that forbids it); looked for only when a spec wants it.
     pub listener: bool,
-    /// AppArmor is on.
+    /// AppArmor is on; looked for only when there is a label to apply, as are the next two.
     pub apparmor: bool,
     /// SELinux is on.
     pub selinux: bool,
-    /// The version of Landlock's interface, 0 without one.
+    /// The version of Landlock's interface, 0 without one; asked for only when there are rules.
     pub landlock: u32,
     /// The architecture that seccomp programs are made for.
     pub native: crate::bpf::Native,
@@ -110,16 +110,18 @@ const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
 
 impl Host {
-    /// Asks the kernel; needs no privilege and changes nothing.
+    /// Asks the kernel what this process needs, in a container of this spec; needs no privilege and changes nothing.
     ///
     /// # Errors
     /// A question that the kernel does not answer.
-    pub fn probe() -> Result<Self> {
+    pub fn probe(spec: &Spec, process: Option<&Process>) -> Result<Self> {
         let unknown = |what: &'static str| move |e: Errno| Error::new(format!("cannot learn {what}")).cause(e);
         let own = cred::capabilities().map_err(unknown("what the caller may do (capget)"))?;
         let effective = own.effective;
         let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
         let initial = effective != 0 && in_initial_user_namespace()?;
+        let labels = plan::label::is_wanted(spec, process);
+        let ruled = plan::annotation_of(spec, annotation::LANDLOCK).is_some();
         Ok(Host {
             uid: cred::euid(),
             gid: cred::egid(),
@@ -131,16 +133,16 @@ impl Host {
             open_tree_attr: false,
             trees: false,
             listener: false,
-            apparmor: fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
-            selinux: fact("/sys/fs/selinux/enforce")?.is_some(),
-            landlock: known(landlock::version()).map_err(unknown("the kernel's Landlock"))?.unwrap_or(0),
+            apparmor: labels && fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
+            selinux: labels && fact("/sys/fs/selinux/enforce")?.is_some(),
+            landlock: if ruled { known(landlock::version()).map_err(unknown("the kernel's Landlock"))?.unwrap_or(0) } else { 0 },
             native: crate::bpf::Native::host(),
             cgroups: None,
             resctrl: None,
         })
     }
 
-    /// [`Host::probe`], and what this spec needs besides.
+    /// [`Host::probe`], and what a container of this spec needs besides.
     ///
     /// # Errors
     /// As there.
@@ -154,7 +156,7 @@ impl Host {
         let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
         let listener = plan::annotation_of(spec, annotation::UNIX_SOCKETS).is_some() && can_answer()?;
         let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere()?;
-        Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, ..Host::probe()? })
+        Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, ..Host::probe(spec, spec.process().as_ref())? })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.

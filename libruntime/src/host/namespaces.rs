@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::proc_status::ProcStatus;
 use crate::sys::mount::{self, attr};
-use crate::sys::process::{self, Cloned};
+use crate::sys::process;
 use crate::sys::{Errno, Result, cred, file};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
@@ -38,17 +38,11 @@ pub fn reach() -> crate::Result<Reach> {
     reach.map_err(|errno| Error::new("cannot learn which namespaces can be made here").cause(errno))
 }
 
-/// In a process of its own, whose exit code is the errno.
 fn is_permitted(attempt: impl FnOnce() -> Result<()>) -> Result<bool> {
-    let errno = match process::clone(0)? {
-        Cloned::Child => process::exit(attempt().err().map_or(0, |errno| errno as i32)),
-        Cloned::Parent(pid, _) => process::wait(pid, 0)?.map_or(libc::EIO, |(_, ended)| i32::from(ended.code())),
-    };
-    match errno {
-        0 => Ok(true),
+    match process::apart(0, attempt) {
         // `user.max_user_namespaces` and its like.
-        libc::ENOSPC | libc::EUSERS => Ok(false),
-        errno => super::known::<()>(Err(Errno::from_raw(errno))).map(|known| known.is_some()),
+        Err(Errno::ENOSPC | Errno::EUSERS) => Ok(false),
+        done => super::known(done).map(|known| known.is_some()),
     }
 }
 

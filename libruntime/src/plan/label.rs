@@ -5,8 +5,14 @@ use super::Draft;
 use super::op::{Label, Op};
 use super::order::Stage;
 use super::place::c_string;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use std::ffi::CString;
+
+/// Whether there is a label to apply, so that it matters which module is on.
+pub fn is_wanted(spec: &Spec, process: Option<&Process>) -> bool {
+    let of = |process: &Process| process.apparmor_profile().is_some() || process.selinux_label().is_some();
+    process.is_some_and(of) || spec.linux().as_ref().is_some_and(|linux| linux.mount_label().is_some())
+}
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(process) = spec.process() else { return };

@@ -14,7 +14,7 @@ pub mod hook;
 mod identity;
 mod idmap;
 mod join;
-mod label;
+pub mod label;
 mod landlock;
 mod mask;
 mod mount;
@@ -268,6 +268,10 @@ impl<'a> Draft<'a> {
         value.map_err(|e| self.errors.push(e.at(place))).ok()
     }
 
+    fn take_all<T>(&mut self, place: &str, value: crate::Result<T, Vec<Error>>) -> Option<T> {
+        value.map_err(|errors| self.errors.extend(errors.into_iter().map(|e| e.at(place)))).ok()
+    }
+
     /// A place inside the container, resolved as the spec's annotation says; without a mount namespace behind no link, as places are
     /// judged by their names then.
     fn at(&mut self, place: &str, path: &std::path::Path) -> Option<place::At> {
@@ -406,7 +410,7 @@ pub fn stays_in_mount_namespace(spec: &Spec) -> bool {
 
 /// Whether a whole tree of mounts of the host's is bound.
 pub fn binds_a_tree(spec: &Spec) -> bool {
-    spec.mounts().iter().flatten().flat_map(|mount| mount.options().iter().flatten()).any(|option| option == "rbind")
+    spec.mounts().iter().flatten().flat_map(options::words).any(|option| option == "rbind")
 }
 
 /// How many different empty read-only file systems a plan may ask the child to remember.

@@ -1,7 +1,7 @@
 //! `root` and `mounts`: the new root, and what is mounted on it in the order of the file.
 
 use super::op::{Attrs, Bind, Follow, NewFs, Op, ParentOp, Root, Sync};
-use super::options::Options;
+use super::options::{self, Options};
 use super::order::Stage;
 use super::place::{At, Held, c_path, c_string};
 use super::{Draft, ParentStep, annotation_of, cgroup};
@@ -77,7 +77,7 @@ fn one(draft: &mut Draft, spec: &Spec, i: usize, kept: bool, rest: &mut Rest) {
         return draft.refuse(format!("{place}.destination"), "is empty");
     }
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
-    let options = draft.take(&format!("{place}.options"), options);
+    let options = draft.take_all(&format!("{place}.options"), options);
     // config.md, "Mounts": a relative one, as old tools write it, is relative to `/`.
     let at = draft.at(&format!("{place}.destination"), &Path::new("/").join(mount.destination()));
     let (Some(options), Some(at)) = (options, at.map(|at| At { kept, ..at })) else { return };
@@ -117,7 +117,7 @@ impl<'a> Places<'a> {
         let devices =
             spec.linux().iter().flat_map(|linux| linux.devices().iter().flatten()).map(|device| device.path().as_path());
         let made = devices.chain([Path::new("/dev/null")]).map(|path| (path, 0));
-        let is_new = |mount: &&Mount| mount.options().iter().flatten().all(|word| word != "remount");
+        let is_new = |mount: &&Mount| options::words(mount).all(|word| word != "remount");
         let numbered = spec.mounts().iter().flatten().zip(1..).filter(|(mount, _)| is_new(mount));
         let mounted = numbered.map(|(mount, n)| (mount.destination().as_path(), n));
         let mut all: Vec<_> = made.chain(mounted).map(|(path, n)| (from_root(path), n)).collect();
@@ -310,7 +310,7 @@ impl Kernels {
 
 /// Whether what is mounted at `point` in the end is a new file system of the type `fs`.
 fn is_seen(spec: &Spec, fs: &str, point: &CStr) -> bool {
-    let has = |mount: &Mount, words: &[&str]| mount.options().iter().flatten().any(|o| words.contains(&o.as_str()));
+    let has = |mount: &Mount, words: &[&str]| options::words(mount).any(|option| words.contains(&option));
     let at = |mount: &Mount, point: &[u8]| leads_to(mount.destination(), point);
     let covers = |mount: &&Mount| !has(mount, &["remount"]) && (at(mount, point.to_bytes()) || at(mount, b"/"));
     let last = spec.mounts().iter().flatten().rfind(covers);

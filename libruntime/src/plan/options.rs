@@ -3,6 +3,7 @@
 use super::op::Attrs;
 use crate::sys::mount::attr::*;
 use crate::{Error, Result};
+use oci_spec::runtime::Mount;
 
 const PRIVATE: u64 = 1 << 18;
 const SLAVE: u64 = 1 << 19;
@@ -91,6 +92,15 @@ pub fn names() -> Vec<String> {
     own.chain(twins).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
+/// Each word of a mount's options: a string may hold several with commas between them, as mount(2) takes them.
+pub fn words(mount: &Mount) -> impl Iterator<Item = &str> {
+    all(mount.options().as_deref().unwrap_or_default())
+}
+
+fn all(options: &[String]) -> impl Iterator<Item = &str> {
+    options.iter().flat_map(|several| apart(several)).filter(|option| !option.is_empty())
+}
+
 /// What the options of one mount say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -110,10 +120,14 @@ pub struct Options {
 
 impl Options {
     /// Reads them in order; a later one overrides an earlier.
-    pub fn parse(options: &[String]) -> Result<Self> {
-        let mut out = Options { remount: options.iter().any(|option| option == "remount"), ..Options::default() };
-        for option in options {
-            out.add(option)?;
+    ///
+    /// # Errors
+    /// Each that is refused.
+    pub fn parse(options: &[String]) -> Result<Self, Vec<Error>> {
+        let mut out = Options { remount: all(options).any(|option| option == "remount"), ..Options::default() };
+        let refused: Vec<Error> = all(options).filter_map(|option| out.add(option).err()).collect();
+        if !refused.is_empty() {
+            return Err(refused);
         }
         // The tree's attributes hold for the mount itself too: a second call that would add nothing is left out.
         let (own, tree) = (&mut out.attrs.own, out.attrs.tree);
@@ -145,8 +159,9 @@ impl Options {
             apply(&mut self.attrs.own, meaning, self.remount);
         } else if let Some(meaning) = option.strip_prefix('r').and_then(|o| look_up(ATTRIBUTES, o)) {
             apply(&mut self.attrs.tree, meaning, true);
+            take_back(&mut self.attrs.own, meaning);
         } else if let Some(Propagate(flag)) = option.strip_prefix('r').and_then(|o| look_up(WORDS, o)) {
-            self.attrs.tree.propagation = flag;
+            (self.attrs.tree.propagation, self.attrs.own.propagation) = (flag, 0);
         } else {
             let (key, value) = option.split_once('=').map_or((option, None), |(k, v)| (k, Some(v.to_owned())));
             // The kernel would read `ro=recursive` of mount(8) as the file system's `ro`.
@@ -172,6 +187,17 @@ impl Options {
     }
 }
 
+/// At the commas that are not in quotes and behind no backslash, as security modules and overlayfs have them.
+fn apart(several: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    several.split(move |c: char| {
+        let separates = c == ',' && !quoted && !escaped;
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        separates
+    })
+}
+
 fn look_up(table: &[(&str, Meaning)], option: &str) -> Option<Meaning> {
     table.iter().find(|(name, _)| *name == option).map(|(_, meaning)| *meaning)
 }
@@ -186,6 +212,16 @@ fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning, really_clear
         Atime(mode) => (attr.set, attr.clear) = (attr.set & !ATIME | mode, attr.clear | ATIME),
         Propagate(_) | Bind { .. } | Remount | Nothing | Super | CopyUp | IdMap { .. } | Refused => {}
     }
+}
+
+/// What the mount itself has been given is said anew of it and of all below.
+fn take_back(own: &mut crate::sys::mount::MountAttr, meaning: Meaning) {
+    let flags = match meaning {
+        Set(flag) | Clear(flag) => flag,
+        Atime(_) => ATIME,
+        Propagate(_) | Bind { .. } | Remount | Nothing | Super | CopyUp | IdMap { .. } | Refused => 0,
+    };
+    (own.set, own.clear) = (own.set & !flags, own.clear & !flags);
 }
 
 #[cfg(test)]
@@ -212,6 +248,19 @@ mod tests {
         assert_eq!((parse("remount,rw").attrs.own.clear, parse("rw").attrs.own.clear), (RDONLY, 0));
         assert_eq!(parse("noatime,relatime").attrs.own.set, 0);
         assert_eq!(parse("noatime,relatime").attrs.own.clear, ATIME);
+        let (both, tree) = (parse("private,noexec,rshared,rexec").attrs, parse("rshared,private").attrs);
+        assert_eq!((both.own, both.tree.propagation, both.tree.clear), (Default::default(), SHARED, NOEXEC));
+        assert_eq!((tree.own.propagation, tree.tree.propagation), (PRIVATE, SHARED));
+    }
+
+    #[test]
+    fn several_may_stand_in_one_string() {
+        let one = |options: &str| Options::parse(&[options.to_owned()]).unwrap();
+        assert_eq!(one("ro,mode=755,,size=4k"), parse("ro,mode=755,size=4k"));
+        assert_eq!(one(""), Options::default());
+        let whole = one(r#"context="u:r:t:s0:c1,c2",lowerdir=/a\,b:/c,index=off"#).data;
+        let values: Vec<&str> = whole.iter().map(|(_, value)| value.as_deref().unwrap()).collect();
+        assert_eq!(values, [r#""u:r:t:s0:c1,c2""#, r"/a\,b:/c", "off"]);
     }
 
     #[test]
@@ -227,9 +276,10 @@ mod tests {
             assert!(parse(&format!("r{name}")).data.is_empty(), "r{name}");
         }
         assert_eq!(parse("rslave").attrs.tree.propagation, SLAVE);
-        for word in ["copy-symlink", "ro=recursive"] {
-            assert!(Options::parse(&[word.to_owned()]).unwrap_err().to_string().contains(&format!("`{word}`")));
-        }
+        let words = ["copy-symlink", "ro=recursive"];
+        let refused = Options::parse(&words.map(str::to_owned)).unwrap_err();
+        assert!(refused.iter().zip(words).all(|(error, word)| error.to_string().contains(&format!("`{word}`"))), "{refused:?}");
+        assert_eq!(refused.len(), words.len());
     }
 
     /// The table of config.md, "Linux mount options".

@@ -57,7 +57,7 @@ pub fn exec(
         bundle_dir: Some(record.bundle.clone()),
         ..Options::default()
     };
-    let host = Host::probe().map_err(one)?;
+    let host = Host::probe(&bundle.spec, Some(&process)).map_err(one)?;
     let exposed = own::is_exposed().map_err(one)?;
     let door = record.door();
     let broker = record.annotations.contains_key(annotation::UNIX_SOCKETS) && broker::knock(&door).is_ok();

@@ -3,13 +3,14 @@
 use super::interrupt::{self, Interrupt};
 use super::said::Said;
 use crate::plan::hook::Hook;
-use crate::sys::process::{self, Cloned, Ended, Pid, Strings};
+use crate::sys::process::{self, Cloned, Ended, Strings};
 use crate::sys::{Errno, Result as SysResult, file, signal};
 use crate::{Error, Result};
+use nix::unistd::Pid;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
     match running.ended(hook.timeout, interrupt) {
         Ok(true) => {}
         stopped => {
-            process::kill(running.pid, libc::SIGKILL).and_then(|()| running.wait()).map_err(cannot)?;
+            running.kill().and_then(|()| running.wait()).map_err(cannot)?;
             let seconds = hook.timeout.unwrap_or_default().as_secs();
             let signal = interrupt.and_then(Interrupt::came).filter(|_| stopped == Err(Errno::EINTR));
             let by_signal =
@@ -75,9 +76,11 @@ fn input(state: &str) -> std::io::Result<File> {
 }
 
 /// The process of a hook.
-struct Running {
-    pid: Pid,
+pub(super) struct Running {
+    pid: process::Pid,
     pidfd: OwnedFd,
+    /// Carries the errno of what fails before the hook; closed by its execve(2).
+    failed: OwnedFd,
 }
 
 /// By execve(2) of that path and nothing else: execvp(3) would give what the kernel cannot execute to a shell.
@@ -85,28 +88,15 @@ fn spawn(hook: &Hook, input: &File, said: Option<&Said>) -> std::io::Result<Runn
     let (path, args, env) = (CString::new(hook.path.as_os_str().as_bytes())?, strings(&hook.args)?, environment(hook)?);
     let (args, env) = (Strings::new(&args), Strings::new(&env));
     let null = File::options().write(true).open("/dev/null")?;
-    // Carries the errno of what fails before the hook; closed by its execve(2).
-    let (failed, says) = file::pipe()?;
-    let codexrun = process::own();
-    let (pid, pidfd) = match process::clone(0)? {
-        Cloned::Child => {
-            let errno = match prepare(codexrun, input, &null, said) {
-                Ok(()) => process::exec(&path, &args, &env),
-                Err(errno) => errno,
-            };
-            let _ = file::write_all(says.as_fd(), &(errno as i32).to_ne_bytes());
-            process::exit(127)
-        }
-        Cloned::Parent(pid, pidfd) => (pid, pidfd),
-    };
-    drop(says);
-    let (running, mut errno) = (Running { pid, pidfd }, [0; 4]);
-    match file::read(failed.as_fd(), &mut errno) {
-        Ok(0) => Ok(running),
-        Ok(_) => {
-            running.wait().map_err(std::io::Error::from).and(Err(std::io::Error::from_raw_os_error(i32::from_ne_bytes(errno))))
-        }
-        Err(e) => process::kill(pid, libc::SIGKILL).and_then(|()| running.wait()).and(Err(e)).map_err(std::io::Error::from),
+    let codexrun = Pid::this();
+    let running = Running::begin(|| match prepare(codexrun, input, &null, said) {
+        Ok(()) => process::exec(&path, &args, &env),
+        Err(errno) => errno,
+    })?;
+    match running.failed() {
+        Ok(None) => Ok(running),
+        Ok(Some(errno)) => running.wait().and(Err(errno)).map_err(std::io::Error::from),
+        Err(e) => running.kill().and_then(|()| running.wait()).and(Err(e)).map_err(std::io::Error::from),
     }
 }
 
@@ -124,7 +114,7 @@ fn environment(hook: &Hook) -> std::io::Result<Vec<CString>> {
 /// its timeout.
 fn prepare(codexrun: Pid, input: &File, null: &File, said: Option<&Said>) -> SysResult<()> {
     process::set_death_signal(libc::SIGKILL)?;
-    if process::parent() != codexrun {
+    if Pid::parent() != codexrun {
         return Err(Errno::ESRCH);
     }
     file::become_stdio_number(input.as_fd(), 0)?;
@@ -134,6 +124,36 @@ fn prepare(codexrun: Pid, input: &File, null: &File, said: Option<&Said>) -> Sys
 }
 
 impl Running {
+    /// `go_on` executes the hook, and returns only if it fails. Allocates nothing.
+    pub fn begin(go_on: impl FnOnce() -> Errno) -> SysResult<Self> {
+        let (failed, says) = file::pipe()?;
+        match process::clone(0)? {
+            Cloned::Child => {
+                let errno = go_on();
+                let _ = file::write_all(says.as_fd(), &(errno as i32).to_ne_bytes());
+                process::exit(127)
+            }
+            Cloned::Parent(pid, pidfd) => Ok(Running { pid, pidfd, failed }),
+        }
+    }
+
+    /// Ends readable.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Waits until it executes, or says why it cannot.
+    pub fn failed(&self) -> SysResult<Option<Errno>> {
+        let mut errno = [0; 4];
+        let read = file::read(self.failed.as_fd(), &mut errno)?;
+        Ok((read == errno.len()).then(|| Errno::from_raw(i32::from_ne_bytes(errno))))
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) -> SysResult<()> {
+        process::kill(self.pid, libc::SIGKILL)
+    }
+
     /// Whether it has ended in time.
     fn ended(&self, timeout: Option<Duration>, interrupt: Option<&Interrupt>) -> SysResult<bool> {
         // A time too long to be told is as good as none.
@@ -144,7 +164,8 @@ impl Running {
         }
     }
 
-    fn wait(&self) -> SysResult<Ended> {
+    /// Collects it, once it has ended.
+    pub fn wait(&self) -> SysResult<Ended> {
         process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
     }
 }

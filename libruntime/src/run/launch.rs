@@ -116,9 +116,7 @@ impl<'a> Launch<'a> {
             }
             Err(e) => Err(without(made.as_ref(), e)),
         };
-        // What ended the launch hurries them; what came later was for the container.
-        let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
-        self.poststop(container.pid, &hurry);
+        self.poststop(container.pid, interrupt);
         code
     }
 
@@ -432,13 +430,14 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// runtime.md: a failure is a warning, and the remaining hooks run all the same.
-    pub(super) fn poststop(&self, pid: Pid, interrupt: &Interrupt) {
-        for step in &self.plan.after {
-            if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op {
-                hook::run_poststop(hooks, &self.state("stopped", pid), Some(interrupt));
-            }
-        }
+    /// runtime.md: a failure is a warning, and the remaining hooks run all the same. What ended the launch hurries them; what came later was
+    /// for the container.
+    pub(super) fn poststop(&self, pid: Pid, interrupt: Interrupt) {
+        let hooks =
+            |step: &'a ParentStep| if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op { Some(hooks) } else { None };
+        let Some(hooks) = self.plan.after.iter().find_map(hooks) else { return };
+        let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
+        hook::run_poststop(hooks, &self.state("stopped", pid), Some(&hurry));
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {

@@ -6,7 +6,7 @@ use super::launch::setup;
 use super::netlink::{Address, Route};
 use crate::plan::ParentStep;
 use crate::plan::op::{NetDevice, ParentOp};
-use crate::sys::process::{self, Cloned, Ended, Pid};
+use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result as SysResult, file, namespace};
 use crate::{Error, Result};
 use std::ffi::CString;
@@ -105,18 +105,9 @@ impl Abroad {
 /// network, and so must we.
 fn route_in(namespace: BorrowedFd) -> SysResult<Route> {
     let (ours, theirs) = file::socketpair()?;
-    match process::clone(0)? {
-        Cloned::Child => {
-            let made = namespace::join(namespace, libc::CLONE_NEWNET as u64).and_then(|()| Route::open());
-            let sent = made.and_then(|route| file::send_fd(theirs.as_fd(), route.as_fd(), 0));
-            process::exit(sent.map_or_else(|errno| errno as i32, |()| 0))
-        }
-        Cloned::Parent(helper, _) => match process::wait(helper, 0)? {
-            Some((_, Ended::Exited(0))) => {
-                file::receive(ours.as_fd())?.and_then(|(_, socket)| socket).map(Route::from).ok_or(Errno::ECHILD)
-            }
-            Some((_, Ended::Exited(errno))) => Err(Errno::from_raw(errno)),
-            _ => Err(Errno::ECHILD),
-        },
-    }
+    process::apart(0, || {
+        namespace::join(namespace, libc::CLONE_NEWNET as u64)?;
+        file::send_fd(theirs.as_fd(), Route::open()?.as_fd(), 0)
+    })?;
+    file::receive(ours.as_fd())?.and_then(|(_, socket)| socket).map(Route::from).ok_or(Errno::ECHILD)
 }

@@ -210,6 +210,22 @@ pub fn wait(pid: Pid, flags: i32) -> Result<Option<(Pid, Ended)>> {
     Ok((pid != 0).then(|| (pid as Pid, Ended::of(status))))
 }
 
+/// What must not happen in this process, such as a change of its namespaces, by one of its own that is waited for; `flags` as for
+/// [`clone`].
+///
+/// # Errors
+/// Those of `work`, told by the exit code; ECHILD: it was killed.
+pub fn apart(flags: u64, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    match clone(flags)? {
+        Cloned::Child => exit(work().map_or_else(|errno| errno as i32, |()| 0)),
+        Cloned::Parent(pid, _) => match wait(pid, 0)? {
+            Some((_, Ended::Exited(0))) => Ok(()),
+            Some((_, Ended::Exited(errno))) => Err(Errno::from_raw(errno)),
+            _ => Err(Errno::ECHILD),
+        },
+    }
+}
+
 /// kill(2).
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: takes no pointers.
@@ -224,18 +240,6 @@ fn prctl(option: i32, a: libc::c_ulong, b: libc::c_ulong) -> Result<libc::c_int>
 /// PR_SET_PDEATHSIG: this signal when the parent thread dies.
 pub fn set_death_signal(signal: i32) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0).map(drop)
-}
-
-/// getpid(2).
-pub fn own() -> Pid {
-    // SAFETY: takes no arguments, and cannot fail.
-    unsafe { libc::getpid() }
-}
-
-/// getppid(2); 0 for a parent that is outside of the PID namespace.
-pub fn parent() -> Pid {
-    // SAFETY: as above.
-    unsafe { libc::getppid() }
 }
 
 /// PR_SET_DUMPABLE 0: nobody without CAP_SYS_PTRACE reads our memory, descriptors or executable through /proc (CVE-2016-9962,

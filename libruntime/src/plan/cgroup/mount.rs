@@ -6,7 +6,7 @@
 use super::super::Draft;
 use super::super::mount::DEFAULTS;
 use super::super::op::{Attrs, Bind, Follow, NewFs, Op, ParentOp};
-use super::super::options::Options;
+use super::super::options::{self, Options};
 use super::super::order::Stage;
 use super::super::place::{At, c_path, c_string};
 use super::Plan;
@@ -20,8 +20,8 @@ const TYPES: &[&str] = &["cgroup", "cgroup2"];
 
 /// Whether it is one of these types.
 pub(in super::super) fn is_cgroup(mount: &Mount) -> bool {
-    let bind = |o: &String| o == "bind" || o == "rbind";
-    mount.typ().as_deref().is_some_and(|typ| TYPES.contains(&typ)) && !mount.options().iter().flatten().any(bind)
+    let bind = |option: &str| option == "bind" || option == "rbind";
+    mount.typ().as_deref().is_some_and(|typ| TYPES.contains(&typ)) && !options::words(mount).any(bind)
 }
 
 /// Whether the spec has one.

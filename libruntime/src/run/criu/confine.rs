@@ -8,8 +8,8 @@ use crate::plan::op::Op;
 use crate::proc_status::ProcStatus;
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::pidfd::pidfd_open;
-use crate::sys::process::{self, Cloned, Ended, Pid};
-use crate::sys::{Errno, Result as SysResult, file, namespace};
+use crate::sys::process::{self, Pid};
+use crate::sys::{Result as SysResult, file, namespace};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Whether there is anything to do.
@@ -53,17 +53,7 @@ fn privileges(plan: &Plan, first: Pid) -> Result<()> {
 /// By a process that joins the container's mount namespace, which is not ours to enter.
 fn attributes(first: Pid, attrs: &MountAttr) -> SysResult<()> {
     let target = pidfd_open(nix::unistd::Pid::from_raw(first))?;
-    match process::clone(0)? {
-        Cloned::Child => {
-            process::become_child();
-            process::exit(inside(target.as_fd(), attrs).map_or_else(|errno| errno as i32, |()| 0))
-        }
-        Cloned::Parent(pid, _) => match process::wait(pid, 0)? {
-            Some((_, Ended::Exited(0))) => Ok(()),
-            Some((_, Ended::Exited(errno))) => Err(Errno::from_raw(errno)),
-            _ => Err(Errno::ECHILD),
-        },
-    }
+    process::apart(0, || inside(target.as_fd(), attrs))
 }
 
 /// setns(2): with the mount namespace comes its root.

@@ -104,7 +104,7 @@ impl Revival<'_> {
             Ok(code) => cgroup.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
             Err(e) => Err(without(cgroup.as_ref(), e)),
         };
-        self.launch.poststop(first.pid, &Interrupt::from_now_on());
+        self.launch.poststop(first.pid, Interrupt::default());
         code
     }
 
@@ -218,7 +218,7 @@ fn end_children_but(before: &[Pid]) -> Result<()> {
 }
 
 fn children() -> Result<Vec<Pid>> {
-    crate::state::process::children(process::own())
+    crate::state::process::children(Pid::this().as_raw())
 }
 
 /// criu's own file, which it refuses to write over.

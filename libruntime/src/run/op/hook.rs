@@ -1,10 +1,11 @@
 //! Hooks that run in the container's namespaces (runtime-spec, "POSIX-platform Hooks"): createContainer, startContainer.
 
 use super::super::child::Child;
+use super::super::hook::Running;
 use super::exec::leads_to_us;
 use crate::plan::op::{ChildHook, HookKind, Op};
 use crate::sys::file::Ready;
-use crate::sys::process::{self, Cloned, Ended, Strings};
+use crate::sys::process::{self, Ended, Strings};
 use crate::sys::{Errno, Result, file, signal};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -16,32 +17,21 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     let (args, env) = child.hooks.get(hook.index).ok_or(Errno::EBADF)?;
     let env = env.as_ref().unwrap_or(&child.env);
     // The next hook reads it from the beginning too.
-    file::rewind(state.as_fd())?;
-    // Carries the errno of an execve(2) that fails; closed by one that does not.
-    let (failed, says) = file::pipe()?;
-    let (pid, pidfd) = match process::clone(0)? {
-        Cloned::Child => {
-            let errno = go_on(hook, state.as_fd(), child, args, env);
-            let _ = file::write_all(says.as_fd(), &(errno as i32).to_ne_bytes());
-            process::exit(127)
-        }
-        Cloned::Parent(pid, pidfd) => (pid, pidfd),
-    };
-    drop(says);
+    file::seek(state.as_fd(), 0)?;
+    let running = Running::begin(|| go_on(hook, state.as_fd(), child, args, env))?;
     // `start` finds the process alone, whoever has made it.
     let codexrun = (hook.kind == HookKind::CreateContainer).then_some((child.gate.as_fd(), Ready::HungUp));
-    let [in_time, orphaned] = file::poll_for_each([Some((pidfd.as_fd(), Ready::In)), codexrun], hook.timeout)?;
+    let [in_time, orphaned] = file::poll_for_each([Some((running.pidfd(), Ready::In)), codexrun], hook.timeout)?;
     if !in_time {
-        process::kill(pid, libc::SIGKILL)?;
+        running.kill()?;
     }
-    let ended = process::wait(pid, 0)?;
-    let mut errno = [0; 4];
-    match (ended, file::read(failed.as_fd(), &mut errno)?) {
-        (_, 4) => Err(Errno::from_raw(i32::from_ne_bytes(errno))),
-        _ if orphaned => Err(Errno::EPIPE),
-        _ if !in_time => Err(Errno::ETIME),
-        (Some((_, Ended::Exited(0))), _) => Ok(()),
-        _ => Err(Errno::ECANCELED),
+    let ended = running.wait()?;
+    match running.failed()? {
+        Some(errno) => Err(errno),
+        None if orphaned => Err(Errno::EPIPE),
+        None if !in_time => Err(Errno::ETIME),
+        None if ended == Ended::Exited(0) => Ok(()),
+        None => Err(Errno::ECANCELED),
     }
 }
 
