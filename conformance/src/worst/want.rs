@@ -33,7 +33,7 @@ while [ $n -ge 0 ]; do
   while mount --rbind "$0/$n" "$0/more"; do :; done
   n=$((n - 1))
 done 2>/dev/null
-echo full; exec sleep 1000
+mount -t tmpfs none "$0/more" 2>/dev/null || { echo full; exec sleep 1000; }
 "#;
 
 /// The means at hand; a cgroup and a namespace go when this is dropped.

@@ -9,7 +9,7 @@ use super::super::{Options, alone, hook, receiver, reserve, stdio};
 use super::command::{self, Found, RESTORE_LOG};
 use super::hooks::{self, Moment, Script};
 use super::spawn::Spawn;
-use super::{confine, descriptors, external, log, make_dir, namespace, program, refuse, target};
+use super::{confine, descriptors, external, log, make_dir, namespace, program, refuse, stop, target};
 use crate::bundle::{Bundle, Rootfs};
 use crate::cgroup::Cgroup;
 use crate::host::Host;
@@ -23,7 +23,7 @@ use crate::sys::process::{self, Pid};
 use crate::sys::signal;
 use crate::{Error, Result};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// How a container is restored.
@@ -127,24 +127,25 @@ impl Revival<'_> {
             inherited: &inherited,
             mask,
         };
-        let (before, interrupt) = (children()?, Interrupt::default());
+        let (before, interrupt) = (stop::children()?, Interrupt::default());
         let (pid, pidfd) = spawn.start()?;
         let answer = |moment, first| {
             let answered = self.answer(moment, first, &interrupt);
             if answered.is_err() && moment == Moment::Processes {
                 // It waits for processes that are gone by now, and for ever.
-                end_criu(pidfd.as_fd())?;
+                stop::end(pidfd.as_fd())?;
             }
             answered
         };
         let asked = hooks::serve(script.as_ref(), pidfd.as_fd(), &interrupt, answer);
         if interrupt.came().is_some() {
-            end_criu(pidfd.as_fd())?;
+            stop::below(pid)?;
+            stop::end(pidfd.as_fd())?;
         }
         let ended = process::wait(pid, 0).map_err(|e| setup("wait for criu", e))?;
         let first = read_pid(&pid_file);
         if let Err(e) = asked {
-            return end_children_but(&before).and(Err(interrupt.explain(e)));
+            return stop::children_but(&before).and(Err(interrupt.explain(e)));
         }
         match (ended.map(|(_, how)| how.code()), first) {
             (Some(0), Some(pid)) => First::open(pid),
@@ -204,21 +205,6 @@ impl First {
         let ended = process::wait(self.pid, 0).map_err(|e| setup("wait for the container", e))?;
         ended.map(|(_, how)| how.code()).ok_or_else(|| Error::new("the container's first process is not ours"))
     }
-}
-
-fn end_criu(criu: BorrowedFd) -> Result<()> {
-    pidfd_send_signal(criu, libc::SIGKILL).map_err(|e| setup("end criu", e))
-}
-
-/// What criu has made when it is stopped on its way is a child of ours as criu is (`--restore-sibling`), and waits for it. The caller may
-/// have become codexrun with children of its own, `before`.
-fn end_children_but(before: &[Pid]) -> Result<()> {
-    let made = children()?.into_iter().filter(|child| !before.contains(child));
-    made.map(First::open).try_for_each(|first| first?.end(true).map(drop))
-}
-
-fn children() -> Result<Vec<Pid>> {
-    crate::state::process::children(Pid::this().as_raw())
 }
 
 /// criu's own file, which it refuses to write over.
