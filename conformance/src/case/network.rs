@@ -485,5 +485,8 @@ fn taken(play: &Play) -> Verdict {
     let ran = play.column.run(&play.scene, &job)?;
     // crun keeps what a hook says to itself.
     let says = play.column.runtime.kind == Kind::Crun || ran.err.contains(&format!("cannot listen on 127.0.0.1:{port}"));
-    ran.must("no start, and which port", ran.code != 0 && ran.out.is_empty() && says)
+    ran.must("no start, and which port", ran.code != 0 && ran.out.is_empty() && says)?;
+    // Not one of the hook's and one of the runtime's.
+    let one = !play.column.runtime.is_codexrun() || ran.err.lines().count() == 1;
+    ran.must("one sentence", one)
 }
