@@ -1,12 +1,12 @@
 //! `linux.devices`, and the default devices and links of `/dev` (config-linux.md, "Devices"; runtime-linux.md, "Dev symbolic
 //! links").
 
-use super::Draft;
 use super::op::{Device, Op};
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
+use super::{Draft, check};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, Spec};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name, major, minor.
 const NODES: &[(&str, u32, u32)] =
@@ -33,6 +33,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let asked = spec.linux().as_ref().and_then(|l| l.devices().as_deref()).unwrap_or_default();
     for (i, device) in asked.iter().enumerate() {
         asked_for(draft, &format!("linux.devices[{i}]"), device);
+    }
+    for (i, why) in check::rivals(asked, |device| device.path().components().collect::<PathBuf>().display().to_string()) {
+        draft.refuse(format!("linux.devices[{i}].path"), why);
     }
     let Some(at) = draft.at("linux.devices", dev) else { return };
     draft.step(Stage::Devices, Op::OpenDev(at), "default devices");
