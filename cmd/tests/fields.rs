@@ -776,11 +776,31 @@ mod more_mounts {
         let bundle = bundle.mount(tmpfs("/d", &["rw", "tmpcopyup", "size=1m"]));
         bundle.says_as(wanted, &["runc"]);
         assert!(!dir.join("new").exists());
+        let bundle = bundle.with("/mounts/2", tmpfs("/d", &["tmpcopyup", "mode=755,uid=3"]));
+        let said = bundle.run("codexrun");
+        assert!(said.out.starts_with("/d 755 3\n/d/l 777 0\n"), "{}{}", said.out, said.err);
         let read_only = bundle
             .with("/mounts/2", tmpfs("/d", &["ro", "tmpcopyup"]))
             .with("/process/args/2", json!("cat /d/sub/f; echo x > /d/n"));
         let said = read_only.run("codexrun");
         assert!(said.out == "text\n" && said.err.contains("Read-only"), "{}{}", said.out, said.err);
+    }
+
+    /// docker looks for the words "not a directory", and asks whether that is what was meant.
+    #[test]
+    fn a_file_goes_over_no_directory_and_no_directory_over_a_file() {
+        if !root() {
+            return;
+        }
+        let bind = |source: &str| json!({"destination": "/d", "source": source, "options": ["bind"]});
+        for (source, make) in
+            [("/etc/passwd", (|at| fs::create_dir(at)) as fn(&Path) -> std::io::Result<()>), ("/etc", |at| fs::write(at, ""))]
+        {
+            let bundle = Bundle::new("true");
+            make(&bundle.root().join("d")).unwrap();
+            let said = bundle.mount(bind(source)).run("codexrun");
+            assert!(said.code == 1 && said.err.contains("mounts[2]: ") && said.err.contains("not a directory"), "{}", said.err);
+        }
     }
 
     #[test]

@@ -426,6 +426,20 @@ fn a_taken_id_is_refused_and_the_first_stays() {
 }
 
 #[test]
+fn of_a_program_that_is_there_it_is_said_that_its_interpreter_is_missing() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    let script = place.path("b/rootfs/script");
+    std::fs::write(&script, "#!/bin/sh\r\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    place.started();
+    let text = "exec: \"/script\": no such file or directory: the program is there; the interpreter that";
+    place.fails(&["exec", ID, "/script"], 255, text);
+    place.ok(&["delete", "--force", ID]);
+    place.edit(|spec| spec["process"]["args"] = json!(["/script"]));
+    place.fails(&["run", "-b", "b", ID], 127, text);
+}
+
+#[test]
 fn create_says_what_cannot_be_executed() {
     let cases = [
         ("nosuch", 127, "exec: \"nosuch\": executable file not found in $PATH"),

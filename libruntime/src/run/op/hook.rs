@@ -17,7 +17,7 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     let (args, env) = child.hooks.get(hook.index).ok_or(Errno::EBADF)?;
     let env = env.as_ref().unwrap_or(&child.env);
     // The next hook reads it from the beginning too.
-    file::rewind(state.as_fd())?;
+    file::seek(state.as_fd(), 0)?;
     let running = Running::begin(|| go_on(hook, state.as_fd(), child, args, env))?;
     // `start` finds the process alone, whoever has made it.
     let codexrun = (hook.kind == HookKind::CreateContainer).then_some((child.gate.as_fd(), Ready::HungUp));

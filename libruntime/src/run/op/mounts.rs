@@ -108,7 +108,7 @@ pub(super) fn new_fs(plan: &NewFs, child: &mut Child) -> Result<()> {
     let (first, later) = if plan.copy_up { (0, plan.attrs.own.set) } else { (plan.attrs.own.set, 0) };
     let mount = fresh(&plan.fstype, mode.into_iter().chain(parameters), first)?;
     if let (Some(from), true) = (&covered, plan.copy_up) {
-        copy::tree(from.as_fd(), mount.as_fd())?;
+        copy::tree(from.as_fd(), mount.as_fd(), |option| plan.parameters.iter().any(|(key, _)| key.as_c_str() == option))?;
     }
     let attr = MountAttr { set: later, propagation: plan.attrs.own.propagation, ..MountAttr::default() };
     if !attr.is_empty() {

@@ -2,8 +2,8 @@
 //! that interpreter, after every look at it: codexrun's own file on the host would run inside, where root could write to it later.
 
 use super::super::child::Child;
-use super::exec::find;
-use super::place::DIR;
+use super::exec::{NO_INTERPRETER, find};
+use super::place::{self, DIR};
 use crate::sys::file::{self, Resolve};
 use crate::sys::{Errno, Result, process};
 use std::ffi::{CStr, CString};
@@ -36,7 +36,10 @@ pub(super) fn pin(candidates: &[CString], child: &mut Child) -> Result<()> {
 /// takes it, the kernel would follow any link.
 pub(super) fn exec(program: &Program, child: &Child) -> Errno {
     let name = CStr::from_bytes_until_nul(&program.name).unwrap_or_default();
-    process::exec_at(program.dir.as_fd(), name, &child.args, &child.env)
+    match process::exec_at(program.dir.as_fd(), name, &child.args, &child.env) {
+        Errno::ENOENT if file::open_at(program.dir.as_fd(), name, place::PATH | libc::O_NOFOLLOW).is_ok() => NO_INTERPRETER,
+        errno => errno,
+    }
 }
 
 /// ENOEXEC unless the kernel executes it by itself, or it cannot be told. A guess, so that what takes an interpreter is not tried in vain.
