@@ -63,8 +63,20 @@ pub(super) fn parse(source: &Source, text: &[u8]) -> Result<(Spec, Vec<String>)>
 
 fn known(text: &[u8]) -> serde_json::Result<(Spec, Vec<String>)> {
     let mut unknown = Vec::new();
-    let spec = deserialize(text, |path| unknown.push(path.to_string()))?;
+    let spec = deserialize(text, |path| unknown.push(written(&path)))?;
     Ok((spec, unknown))
+}
+
+/// As people write it: `mounts[0].colour`.
+fn written(path: &serde_ignored::Path) -> String {
+    use serde_ignored::Path::{Map, NewtypeStruct, NewtypeVariant, Root, Seq, Some};
+    match path {
+        Root => String::new(),
+        Map { parent: Root, key } => key.clone(),
+        Map { parent, key } => format!("{}.{key}", written(parent)),
+        Seq { parent, index } => format!("{}[{index}]", written(parent)),
+        Some { parent } | NewtypeStruct { parent } | NewtypeVariant { parent } => written(parent),
+    }
 }
 
 /// `None` where it is not they that keep the text from being read, or not they alone.
@@ -270,6 +282,13 @@ mod tests {
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{elsewhere}}}"#)).contains("devices[0].allow: missing"));
         let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_named_by_its_place() {
+        let text = r#"{"ociVersion":"1.3.0","new":1,"mounts":[{"destination":"/a"},{"destination":"/b","colour":7}],
+            "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","taste":{}},"resources":{"pidz":{}}}}"#;
+        assert_eq!(known(text.as_bytes()).unwrap().1, ["new", "mounts[1].colour", "linux.seccomp.taste", "linux.resources.pidz"]);
     }
 
     #[test]
