@@ -477,6 +477,11 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
     );
     let want = ["[0]: `p` is a pipe, which is no device", "[1]: access `x` is none of r, w, m"];
     assert_eq!(said.unwrap_err(), want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
+    for number in [i64::from(u32::MAX), 1 << 32, -2] {
+        let said =
+            launch(v1(), 0, json!({"resources": {"devices": [{"allow": true, "type": "c", "major": number, "minor": 3}]}}));
+        assert_eq!(said.unwrap_err(), [format!("config.json: linux.resources.devices[0]: {number} is no device number")]);
+    }
 }
 
 #[test]
