@@ -3,7 +3,7 @@
 
 use super::locate::{self, Source, Step};
 use super::read::{deserialize, malformed, respelt, rootfs, text};
-use super::{Bundle, CONFIG, Rootfs, capability};
+use super::{Bundle, Rootfs, capability};
 use crate::Error;
 use oci_spec::runtime::Spec;
 use std::ops::Range;
@@ -33,11 +33,11 @@ const MOST: usize = 256;
 const BUDGET: usize = 64 << 20;
 
 impl Bundle {
-    /// For a bundle that [`Bundle::read`] refuses; `None` where one reason is all that can be said: it is no JSON, or a file
+    /// For a bundle that [`Bundle::read_as`] refuses; `None` where one reason is all that can be said: it is no JSON, or a file
     /// could not be read and now can.
-    pub fn mend(dir: &Path) -> Option<Mended> {
-        let file = std::path::absolute(dir).ok()?.join(CONFIG);
-        let dir = file.parent()?;
+    pub fn mend(dir: &Path, config: &Path) -> Option<Mended> {
+        let dir = &*std::path::absolute(dir).ok()?;
+        let file = dir.join(config);
         let (spec, mut faults) = mend(&Source::whole(&file), respelt(&text(&file).ok()?).into_owned())?;
         let root = rootfs(dir, &file, &spec).unwrap_or_else(|error| {
             // Of a root whose form was mended that says nothing.
@@ -199,12 +199,13 @@ fn string(text: &[u8], begin: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::CONFIG;
     use super::*;
 
     fn faults(config: &str) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONFIG), config).unwrap();
-        let mended = Bundle::mend(dir.path()).unwrap();
+        let mended = Bundle::mend(dir.path(), CONFIG.as_ref()).unwrap();
         let file = format!("{}: ", dir.path().join(CONFIG).display());
         mended
             .faults
@@ -279,7 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("rootfs")).unwrap();
         std::fs::write(dir.path().join(CONFIG), r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"}}"#).unwrap();
-        assert!(Bundle::read(dir.path()).is_ok() && Bundle::mend(dir.path()).is_none());
+        assert!(Bundle::read(dir.path()).is_ok() && Bundle::mend(dir.path(), CONFIG.as_ref()).is_none());
     }
 
     #[test]
@@ -328,6 +329,6 @@ mod tests {
     fn what_is_no_json_has_one_reason() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONFIG), "{\"ociVersion\": 1, ]").unwrap();
-        assert!(Bundle::mend(dir.path()).is_none());
+        assert!(Bundle::mend(dir.path(), CONFIG.as_ref()).is_none());
     }
 }

@@ -12,8 +12,13 @@ use std::path::{Path, PathBuf};
 impl Bundle {
     /// Reads `DIR/config.json` and finds the root file system that it names.
     pub fn read(dir: &Path) -> Result<Bundle> {
+        Bundle::read_as(dir, Path::new(CONFIG))
+    }
+
+    /// [`Bundle::read`] of a bundle whose config.json is another file; a relative path of that is below `dir`.
+    pub fn read_as(dir: &Path, config: &Path) -> Result<Bundle> {
         let dir = std::path::absolute(dir).map_err(|e| unreadable(dir, &e))?;
-        let file = dir.join(CONFIG);
+        let file = dir.join(config);
         let (spec, unknown) = parse(&Source::whole(&file), &text(&file)?)?;
         let rootfs = rootfs(&dir, &file, &spec)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })

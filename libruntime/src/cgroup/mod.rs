@@ -9,6 +9,7 @@ mod held;
 mod kill;
 mod make;
 mod oom;
+mod release;
 mod remove;
 mod stale;
 pub(crate) mod stats;
@@ -19,6 +20,7 @@ mod unit;
 pub use below::Below;
 pub use enter::Entry;
 pub use oom::Oom;
+pub use release::release;
 pub use stale::UNNAMED;
 
 use crate::host::cgroup::Version;
