@@ -1438,6 +1438,19 @@ fn a_bind_may_carry_words_that_were_written_for_a_tmpfs() {
     assert!(bundle.run("codexrun").err.contains("`mode` means nothing to a bind mount"));
 }
 
+#[test]
+fn a_source_is_a_path_of_the_host_whatever_is_mounted_inside() {
+    if !root() {
+        return;
+    }
+    let bundle = Bundle::new("touch /tmp/inside; ls /mnt");
+    fs::write(bundle.root().join("tmp/outside"), "").unwrap();
+    bundle
+        .mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}))
+        .mount(json!({"destination": "/mnt", "type": "bind", "source": "rootfs/tmp", "options": ["bind"]}))
+        .says_as("outside\n", &[]);
+}
+
 /// CVE-2019-19921, CVE-2023-27561.
 #[test]
 fn proc_and_sysfs_are_not_mounted_where_a_link_of_the_image_leads() {
