@@ -380,15 +380,19 @@ impl Hunt<'_> {
 
     /// Lets go of processes that wait for somebody else: a created container waits for its start.
     fn release(&mut self) -> io::Result<()> {
-        self.tracees.keys().for_each(|pid| drop(ptrace::interrupt(*pid)));
+        for pid in self.tracees.keys() {
+            let _gone = ptrace::interrupt(*pid);
+        }
         self.forget(|pid| {
-            drop(ptrace::detach(pid, None));
+            let _gone = ptrace::detach(pid, None);
             true
         })
     }
 
     fn put_down(&mut self) -> io::Result<()> {
-        self.tracees.keys().for_each(|pid| drop(kill(*pid, Signal::SIGKILL)));
+        for pid in self.tracees.keys() {
+            let _gone = kill(*pid, Signal::SIGKILL);
+        }
         self.forget(|pid| kill(pid, Signal::SIGKILL).is_err())
     }
 
