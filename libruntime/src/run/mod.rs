@@ -27,6 +27,7 @@ mod own;
 mod reach;
 mod read;
 mod readings;
+mod said;
 mod start;
 mod stdio;
 mod terminal;
