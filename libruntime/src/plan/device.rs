@@ -4,8 +4,8 @@
 use super::op::{By, Device, Node, Op, ParentOp};
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
-use super::{Draft, ParentStep, check};
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, LinuxIdMapping, Spec};
+use super::{Draft, ParentStep, check, options};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, LinuxIdMapping, Mount, Spec};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -25,23 +25,36 @@ const LINKS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
-    let mounts = || spec.mounts().iter().flatten();
-    // A `/dev` that is bound from the host is the host's: nothing may be made in it.
-    let is_bind = |m: &&oci_spec::runtime::Mount| {
-        m.options().iter().flatten().any(|o| o == "bind" || o == "rbind") || m.typ().as_deref() == Some("bind")
-    };
-    let dev = Path::new("/dev");
-    if mounts().any(|m| m.destination().components().eq(dev.components()) && is_bind(&m)) {
-        return;
-    }
     let asked = spec.linux().as_ref().and_then(|l| l.devices().as_deref()).unwrap_or_default();
-    for (i, device) in asked.iter().enumerate() {
+    let hosts = is_hosts(spec);
+    for (i, device) in asked.iter().enumerate().filter(|(_, device)| !(hosts && device.path().starts_with(DEV))) {
         asked_for(draft, &format!("linux.devices[{i}]"), device);
     }
     for (i, why) in check::rivals(asked, |device| device.path().components().collect::<PathBuf>().display().to_string()) {
         draft.refuse(format!("linux.devices[{i}].path"), why);
     }
-    let Some(at) = draft.at("linux.devices", dev) else { return };
+    if !hosts {
+        defaults(draft, asked);
+    } else if asked.iter().any(|device| device.path().starts_with(DEV)) {
+        let what = "none below `/dev` is made: that is a bind of the host's, and has what the host has";
+        draft.warnings.push(format!("config.json: linux.devices: {what}"));
+    }
+    console(draft, spec);
+}
+
+const DEV: &str = "/dev";
+
+/// Whether `/dev` is bound from the host in the end: nothing may be made in it.
+fn is_hosts(spec: &Spec) -> bool {
+    let over =
+        |m: &&Mount| m.destination().components().eq(Path::new(DEV).components()) && options::words(m).all(|o| o != "remount");
+    let last = spec.mounts().iter().flatten().rfind(over);
+    last.is_some_and(|m| m.typ().as_deref() == Some("bind") || options::words(m).any(|o| o == "bind" || o == "rbind"))
+}
+
+/// What every container has (config-linux.md, "Default Devices"), where the same is not asked for in another way.
+fn defaults(draft: &mut Draft, asked: &[LinuxDevice]) {
+    let Some(at) = draft.at("linux.devices", Path::new(DEV)) else { return };
     draft.step(Stage::Devices, Op::OpenDev(at), "default devices");
     for (name, major, minor) in NODES {
         let path = format!("/dev/{name}");
@@ -58,7 +71,6 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
             draft.step(Stage::Devices, Op::Link { name, target }, "default devices");
         }
     }
-    console(draft, spec);
 }
 
 fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {

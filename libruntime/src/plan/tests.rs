@@ -201,6 +201,32 @@ fn a_device_that_keeps_its_bad_name_has_one_reason() {
     assert_eq!(reasons[0], "config.json: linux.netDevices[a b]: `a b` is no name of a network device");
 }
 
+/// As `docker run -t -v /dev:/dev` has it.
+#[test]
+fn in_a_dev_of_the_hosts_nothing_is_made_and_the_terminal_and_other_devices_are() {
+    let mut spec = with("/process/terminal", json!(true));
+    spec["mounts"] = json!([
+        {"destination": "/dev", "source": "/dev", "options": ["rbind"]},
+        {"destination": "/dev/pts", "type": "devpts"},
+    ]);
+    let device = |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 3});
+    spec["linux"]["devices"] = json!([device("/dev/x"), device("/opt/x")]);
+    let host = plan(spec.clone(), &Options::default()).unwrap();
+    let (listing, said) =
+        (host.to_string(), "config.json: linux.devices: none below `/dev` is made: that is a bind of the host's");
+    assert!(listing.contains("/opt/x") && listing.contains("/dev/console"), "{listing}");
+    assert!(
+        !listing.contains("/dev/x")
+            && !listing.contains("/dev/zero")
+            && host.warnings.iter().any(|warning| warning.starts_with(said)),
+        "{listing}"
+    );
+    spec["mounts"].as_array_mut().unwrap().insert(1, json!({"destination": "/dev", "type": "tmpfs"}));
+    let covered = plan(spec, &Options::default()).unwrap();
+    assert!(["/dev/x", "/dev/zero"].iter().all(|path| covered.to_string().contains(path)));
+    assert!(covered.warnings.iter().all(|warning| !warning.starts_with(said)), "{:?}", covered.warnings);
+}
+
 #[test]
 fn of_two_entries_for_one_thing_neither_is_lost_in_silence() {
     let device = |path: &str, minor: i64| json!({"path": path, "type": "c", "major": 10, "minor": minor});

@@ -40,65 +40,90 @@ pub fn exec(
 ) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
     alone().map_err(one)?;
-    let record = store.load(id).map_err(one)?;
-    let first = running(&record, exec.ignore_paused).map_err(one)?;
-    let target = record.joinable(first).map_err(one)?;
-    let root = record.root().map_err(one)?;
-    let below = below(&record, &exec.cgroups).map_err(one)?;
-    let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
-    let process = process(bundle.spec.process().as_ref())?;
-    stdio::sockets(&bundle.spec, Some(&process)).map_err(one)?;
-    let options = Options {
-        id: Some(id.clone()),
-        detach: exec.detach,
-        pid_file: exec.pid_file.clone(),
-        console_socket: exec.console_socket.clone(),
-        preserve_fds: exec.preserve_fds,
-        bundle_dir: Some(record.bundle.clone()),
-        ..Options::default()
-    };
-    let host = Host::probe(&bundle.spec, Some(&process)).map_err(one)?;
+    let found = Found::of(store, id, exec).map_err(one)?;
+    let spec = &found.bundle.spec;
+    let process = process(spec.process().as_ref())?;
+    stdio::sockets(spec, Some(&process)).map_err(one)?;
+    let host = Host::probe(spec, Some(&process)).map_err(one)?;
     let exposed = own::is_exposed().map_err(one)?;
-    let door = record.door();
-    let broker = record.annotations.contains_key(annotation::UNIX_SOCKETS) && broker::knock(&door).is_ok();
-    let plan = |pin| {
-        let no_cgroup = record.cgroup.is_none();
-        let systemd = record.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.as_ref().is_some_and(|unit| unit.user));
-        // The program is looked for, and the pid file written, before it runs.
-        Plan::exec(
-            &bundle,
-            process.clone(),
-            &host,
-            &plan::Options { no_cgroup, systemd, record: true, pin, broker, ..options.plan(false) },
-        )
-    };
-    let joined = launch::Joined {
-        init: record.pid,
-        process: target.as_fd(),
-        root: root.as_ref().map(AsFd::as_fd),
-        cgroup: below.as_ref().or(record.cgroup.as_ref()),
-        placed: below.is_some(),
-        whole: record.cgroup.as_ref(),
-        door: broker.then_some(&door),
-    };
-    let run = |plan: &Plan| {
-        receiver(plan, &options)?;
-        let resctrl = record.resctrl.clone();
-        launch::Launch { plan, bundle: &bundle, options: &options, reserved: None, joined: Some(joined), park: false, resctrl }
-            .run()
-    };
+    let plan = |pin| found.plan(process.clone(), &host, pin);
     // Either the program is kept, and our own file is out of reach; or that file cannot be written to, for which we begin anew. Only the
     // process itself can tell whether its program can be kept.
     let pinned = plan(exposed)?;
     if exposed && !pinned.pins() {
         own::read_only_self().map_err(one)?;
     }
-    match run(&pinned).map_err(one)? {
+    match found.run(&pinned).map_err(one)? {
         Some(code) => Ok(code),
         None => {
             own::read_only_self().map_err(one)?;
-            run(&plan(false)?).map(Option::unwrap_or_default).map_err(one)
+            found.run(&plan(false)?).map(Option::unwrap_or_default).map_err(one)
         }
+    }
+}
+
+/// A container that runs, and how it is joined.
+struct Found {
+    record: Record,
+    bundle: Bundle,
+    options: Options,
+    /// A process of it that can be looked into.
+    target: OwnedFd,
+    root: Option<OwnedFd>,
+    below: Option<Cgroup>,
+    /// Where its broker of Unix sockets is reached.
+    door: Option<PathBuf>,
+}
+
+impl Found {
+    fn of(store: &Store, id: &ContainerId, exec: &Exec) -> Result<Self> {
+        let record = store.load(id)?;
+        let target = record.joinable(running(&record, exec.ignore_paused)?)?;
+        let door = Some(record.door())
+            .filter(|door| record.annotations.contains_key(annotation::UNIX_SOCKETS) && broker::knock(door).is_ok());
+        let options = Options {
+            id: Some(id.clone()),
+            detach: exec.detach,
+            pid_file: exec.pid_file.clone(),
+            console_socket: exec.console_socket.clone(),
+            preserve_fds: exec.preserve_fds,
+            bundle_dir: Some(record.bundle.clone()),
+            ..Options::default()
+        };
+        Ok(Found {
+            bundle: Bundle::recorded(&record.config(), record.rootfs.clone())?,
+            options,
+            target,
+            root: record.root()?,
+            below: below(&record, &exec.cgroups)?,
+            door,
+            record,
+        })
+    }
+
+    fn plan(&self, process: Process, host: &Host, pin: bool) -> Result<Plan, Vec<Error>> {
+        let cgroup = self.record.cgroup.as_ref();
+        let systemd = cgroup.is_some_and(|cgroup| cgroup.unit.as_ref().is_some_and(|unit| unit.user));
+        let (no_cgroup, broker) = (cgroup.is_none(), self.door.is_some());
+        // The program is looked for, and the pid file written, before it runs.
+        let options = plan::Options { no_cgroup, systemd, record: true, pin, broker, ..self.options.plan(false) };
+        Plan::exec(&self.bundle, process, host, &options)
+    }
+
+    fn run(&self, plan: &Plan) -> Result<Option<u8>> {
+        let Found { record, bundle, options, .. } = self;
+        receiver(plan, options)?;
+        let joined = launch::Joined {
+            init: record.pid,
+            process: self.target.as_fd(),
+            root: self.root.as_ref().map(AsFd::as_fd),
+            cgroup: self.below.as_ref().or(record.cgroup.as_ref()),
+            placed: self.below.is_some(),
+            whole: record.cgroup.as_ref(),
+            door: self.door.as_deref(),
+        };
+        let resctrl = record.resctrl.clone();
+        launch::Launch { plan, bundle, options, reserved: None, joined: Some(joined), park: false, resctrl }.run()
     }
 }
 
