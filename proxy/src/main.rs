@@ -19,7 +19,7 @@ use client::Client;
 use dial::{Gate, Stray};
 use log::Log;
 use rule::Rules;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::ExitCode;
@@ -95,9 +95,12 @@ fn watch() -> Result<(), String> {
 }
 
 /// Two descriptors a connection: the soft limit is for programs that use select(2). With what cannot be raised it holds fewer.
-fn hold_many() {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+fn hold_many() -> Option<()> {
+    // Not by getrlimit(2): rustix takes it for granted, and an outer filter may refuse it.
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let hard = line.split_whitespace().nth(1)?.parse().ok();
+    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).ok()
 }
 
 fn until_the_end() {

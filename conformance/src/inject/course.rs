@@ -100,6 +100,11 @@ impl Course {
         matches!(self, Course::Sandbox | Course::Auto | Course::Alone | Course::Outlet)
     }
 
+    /// Whether other processes of codexrun's than the first do something for it beside the plan.
+    pub fn is_tried_apart(self) -> bool {
+        matches!(self, Course::Auto | Course::Outlet)
+    }
+
     /// Whether a trial takes many times longer than others do, so that fewer must be enough.
     pub fn is_dear(self) -> bool {
         self == Course::Outlet
@@ -301,8 +306,11 @@ impl<'t> Ground<'t> {
         let inode = |path: &Path| fs::metadata(path).map(|of| (of.dev(), of.ino())).ok();
         let inside = || inode(&Path::new("/proc").join(&text).join("root/etc/fixed"));
         let good = match traced.code {
-            // It waits for its start.
-            0 if self.course.creates() => inside() == inode(&self.bundle.join("rootfs/etc/fixed")),
+            // It waits for its start, unless the blow was its end.
+            0 if self.course.creates() => {
+                let (inside, there) = (inside(), inode(&self.bundle.join("rootfs/etc/fixed")));
+                inside == there || inside.is_none() && traced.struck
+            }
             0 => text.parse::<u32>().is_ok(),
             _ => text.is_empty() || text == NO_PID || text.parse::<u32>().is_ok(),
         };

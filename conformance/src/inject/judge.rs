@@ -21,8 +21,9 @@ const STD_THREADS: &str = "library/std/src/sys/pal/unix/stack_overflow.rs";
 const LOST: &str = "what the container says, and it is lost";
 
 /// Why a policy's sockets, its rules, or a bundle without a mount namespace are refused.
-const NEVER: [&str; 4] = [
+const NEVER: [&str; 5] = [
     "without namespaces `",
+    "parts of /proc are covered here",
     "cannot be granted here: nobody may answer for a filter",
     "this kernel has no Landlock",
     "to what is attached nowhere itself",
@@ -141,8 +142,7 @@ impl Judge {
             (None, Blow::Fails(_)) if self.course.creates() && traced.err.contains(DIED) => None,
             // The same where the program itself is behind what is shut.
             (None, Blow::Fails(Errno::EACCES)) if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
-            // Nobody has come in to whom the bridge could say so; nor has a hook whose C library could not start.
-            (None, Blow::Fails(_)) if self.course == Course::Outlet && [libc::SYS_accept4, libc::SYS_brk].contains(&call.nr) => {
+            (None, Blow::Fails(_)) if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
                 (!traced.err.contains(BRIDGE_FAILED)).then(|| "no sentence of the bridge".into()).and_then(told)
             }
             // What the kernel, or a filter, will never do is told by what it is good for.
@@ -153,7 +153,7 @@ impl Judge {
             }
             (None, Blow::Fails(errno)) if traced.code != 0 => {
                 // Beside the plan there is more than the first process.
-                let call = if self.course == Course::Outlet { Call { process: 0, ..call } } else { call };
+                let call = if self.course.is_tried_apart() { Call { process: 0, ..call } } else { call };
                 unsaid(call, errno, traced.code, &traced.err).and_then(told)
             }
             (None, _) => None,
@@ -210,7 +210,7 @@ impl Judge {
 
     /// Calls that the C library and std make for the proxy to find and reach a name, none of which a signal can interrupt (signal(7)).
     fn is_the_librarys(&self, call: Call, blow: Blow) -> bool {
-        let by_name = [libc::SYS_openat, libc::SYS_connect, libc::SYS_ppoll, libc::SYS_poll, libc::SYS_recvmsg];
+        let by_name = [libc::SYS_openat, libc::SYS_connect, libc::SYS_read, libc::SYS_poll, libc::SYS_recvmsg];
         self.course == Course::Outlet && self.serves(call, blow) && by_name.contains(&call.nr)
     }
 
@@ -302,6 +302,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot learn ",
     "cannot block signals",
     "cannot close inherited descriptors",
+    "cannot handle SIGXFSZ",
     "cannot listen for signals",
     "cannot look for signals",
     "cannot read a signal",
@@ -335,6 +336,9 @@ fn says(errno: Errno, sentence: &str) -> bool {
 const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: "];
 
 const OURS: &str = "codexrun: error: ";
+
+/// What a bridge has nobody to tell, and how it would tell; what ends a hook before it begins.
+const UNTOLD: [i64; 3] = [libc::SYS_accept4, libc::SYS_sendto, libc::SYS_brk];
 
 /// What is said of a hook of the bridge's after its own words.
 const BRIDGE_FAILED: &str = "/codexrun` failed";
@@ -379,6 +383,8 @@ fn beside_us(code: i32, err: &str) -> bool {
         "cannot set %fs base address",
         "error while loading shared libraries",
         "signal: 11",
+        STD_THREADS,
+        "fatal runtime error: assertion failed: signal(",
     ];
     code == segfault && sentence(err) == Err(NONE) || theirs.iter().any(|words| err.contains(words))
 }

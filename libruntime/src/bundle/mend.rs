@@ -1,9 +1,9 @@
 //! What else is wrong with a config.json in which something has the wrong form: serde stops at the first. Each such value is replaced
 //! by one that has the form, in place, and the text is read again.
 
-use super::locate::{self, Step};
+use super::locate::{self, Source, Step};
 use super::read::{deserialize, malformed, respelt, rootfs, text};
-use super::{Bundle, CONFIG, Rootfs, capability};
+use super::{Bundle, Rootfs, capability};
 use crate::Error;
 use oci_spec::runtime::Spec;
 use std::ops::Range;
@@ -33,12 +33,12 @@ const MOST: usize = 256;
 const BUDGET: usize = 64 << 20;
 
 impl Bundle {
-    /// For a bundle that [`Bundle::read`] refuses; `None` where one reason is all that can be said: it is no JSON, or a file
+    /// For a bundle that [`Bundle::read_as`] refuses; `None` where one reason is all that can be said: it is no JSON, or a file
     /// could not be read and now can.
-    pub fn mend(dir: &Path) -> Option<Mended> {
-        let file = std::path::absolute(dir).ok()?.join(CONFIG);
-        let dir = file.parent()?;
-        let (spec, mut faults) = mend(&file, respelt(&text(&file).ok()?).into_owned())?;
+    pub fn mend(dir: &Path, config: &Path) -> Option<Mended> {
+        let dir = &*std::path::absolute(dir).ok()?;
+        let file = dir.join(config);
+        let (spec, mut faults) = mend(&Source::whole(&file), respelt(&text(&file).ok()?).into_owned())?;
         let root = rootfs(dir, &file, &spec).unwrap_or_else(|error| {
             // Of a root whose form was mended that says nothing.
             if !faults.iter().any(|fault| fault.path.starts_with("root")) {
@@ -51,7 +51,7 @@ impl Bundle {
     }
 }
 
-fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
+pub(super) fn mend(source: &Source, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).ok()?;
     let (mut faults, mut paths, mut grown) = (Vec::new(), Vec::<String>::new(), Vec::new());
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
@@ -59,13 +59,13 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
             Ok(spec) => {
                 // Of an object that was put there itself that says nothing.
                 let theirs = |fault: &Fault| !paths.iter().any(|path| fault.path.starts_with(&format!("{path}.")));
-                faults.extend(super::required::missing(file, &text, &spec).into_iter().filter(theirs));
+                faults.extend(super::required::missing(source, &text, &spec).into_iter().filter(theirs));
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
         };
         let more = grown.iter().filter(|(line, _)| *line == wrong.line()).map(|(_, bytes)| bytes).sum();
-        let (error, steps) = malformed(file, &wrong, &text, more);
+        let (error, steps) = malformed(source, &wrong, &text, more);
         let path = locate::written(&steps);
         // What was put there has not got the form yet, and is no fault of the file; of a word that is none the next turn says which it may be.
         let said = wrong.to_string();
@@ -199,12 +199,13 @@ fn string(text: &[u8], begin: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::CONFIG;
     use super::*;
 
     fn faults(config: &str) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONFIG), config).unwrap();
-        let mended = Bundle::mend(dir.path()).unwrap();
+        let mended = Bundle::mend(dir.path(), CONFIG.as_ref()).unwrap();
         let file = format!("{}: ", dir.path().join(CONFIG).display());
         mended
             .faults
@@ -279,7 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("rootfs")).unwrap();
         std::fs::write(dir.path().join(CONFIG), r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"}}"#).unwrap();
-        assert!(Bundle::read(dir.path()).is_ok() && Bundle::mend(dir.path()).is_none());
+        assert!(Bundle::read(dir.path()).is_ok() && Bundle::mend(dir.path(), CONFIG.as_ref()).is_none());
     }
 
     #[test]
@@ -328,6 +329,6 @@ mod tests {
     fn what_is_no_json_has_one_reason() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONFIG), "{\"ociVersion\": 1, ]").unwrap();
-        assert!(Bundle::mend(dir.path()).is_none());
+        assert!(Bundle::mend(dir.path(), CONFIG.as_ref()).is_none());
     }
 }
