@@ -332,7 +332,7 @@ fn says(errno: Errno, sentence: &str) -> bool {
     [&words, errno.desc(), &format!("{errno:?}")].iter().any(|w| sentence.to_lowercase().contains(&w.to_lowercase()))
 }
 
-/// What is said beside the sentence of an end: warnings, and what a policy without namespaces gives up.
+/// What is said beside the sentence of an end: warnings, what was chosen by `--isolation auto`, and what a policy without namespaces gives up.
 const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: "];
 
 const OURS: &str = "codexrun: error: ";

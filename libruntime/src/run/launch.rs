@@ -426,7 +426,7 @@ impl<'a> Launch<'a> {
         match &self.options.console_socket {
             Some(path) => console::send(path, master.as_fd(), interrupt),
             None => {
-                terminal::prepare(master.as_fd());
+                terminal::prepare(master.as_fd()).map_err(|e| setup("prepare the terminal", e).at(terminal::PLACE))?;
                 container.master = Some(master);
                 Ok(())
             }

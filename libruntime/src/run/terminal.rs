@@ -63,15 +63,19 @@ impl Pending {
 }
 
 /// The master as soon as we have it: the program, which may speak before anybody relays it, is to find the terminal as it will stay.
-pub(super) fn prepare(master: BorrowedFd) {
-    if termios::tcgetattr(std::io::stdout()).is_err()
-        && let Ok(mut plain) = termios::tcgetattr(master)
-    {
-        // Into a file or a pipe lines go as they were written; where that cannot be had they end as a terminal's do.
-        plain.output_flags.remove(OutputFlags::ONLCR);
-        let _ = termios::tcsetattr(master, SetArg::TCSANOW, &plain);
+pub(super) fn prepare(master: BorrowedFd) -> Result<()> {
+    if termios::tcgetattr(std::io::stdout()).is_err() {
+        plain(master)?;
     }
     resize(master);
+    Ok(())
+}
+
+/// Into a file or a pipe lines go as they were written.
+fn plain(master: BorrowedFd) -> Result<()> {
+    let mut plain = termios::tcgetattr(master)?;
+    plain.output_flags.remove(OutputFlags::ONLCR);
+    termios::tcsetattr(master, SetArg::TCSANOW, &plain)
 }
 
 fn resize(master: BorrowedFd) {
@@ -197,5 +201,16 @@ impl Drop for Relay {
         if let Some(cooked) = &self.cooked {
             let _ = termios::tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, cooked);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_cannot_be_prepared_is_told() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(plain(null.as_fd()), Err(Errno::ENOTTY));
     }
 }
