@@ -21,6 +21,7 @@ pub use oom::Oom;
 pub use stale::UNNAMED;
 
 use crate::host::cgroup::Version;
+use crate::plan::cgroup::unit::{fleeting, unknown};
 use crate::plan::cgroup::{Group, Plan, Unit, limits};
 use crate::{Error, Result};
 use oci_spec::runtime::LinuxResources;
@@ -79,7 +80,11 @@ impl Cgroup {
     /// Every field that this host has no controller for, before anything is written; or the first write that failed.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Vec<Error>> {
         let resources = file::with_current_quota(&self.groups, resources);
-        let (change, errors) = limits(Some(&resources), &self.groups, true);
+        let (mut change, mut errors) = limits(Some(&resources), &self.groups, true);
+        if self.unit.is_some() {
+            errors.extend(unknown(&change.writes));
+            change.warnings.extend(fleeting(&change.writes));
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
