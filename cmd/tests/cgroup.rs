@@ -254,3 +254,16 @@ fn a_sandbox_that_is_killed_leaves_no_cgroup() {
         fs::remove_dir_all(&work).unwrap();
     }
 }
+
+#[test]
+fn a_launch_that_the_kernel_ends_for_want_of_memory_names_the_limit() {
+    let Some(place) = Place::new("starved") else { return };
+    if !hierarchies().iter().any(|mount| mount.ends_with("memory")) {
+        return eprintln!("left out: needs the controller memory of cgroup version 1");
+    }
+    let (code, out, err) = place.run(&place.spec("echo ran", &["mount", "pid"], json!({"memory": {"limit": 4096}})), 0);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    let killed = "config.json: linux.resources.memory.limit: the process was killed by SIGKILL before it was ready";
+    assert!(err.contains(killed) && err.contains("is the limit too low?"), "{err}");
+    assert_eq!(place.directories(), Vec::<PathBuf>::new());
+}
