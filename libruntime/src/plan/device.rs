@@ -55,20 +55,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
 }
 
 fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
-    let kind = match asked.typ() {
-        Type::C | Type::U => libc::S_IFCHR,
-        Type::B => libc::S_IFBLK,
-        Type::P => libc::S_IFIFO,
-        Type::A => return draft.refuse(format!("{place}.type"), "`a` is no type of a device node"),
-    };
-    let number = |n: i64| u32::try_from(n).ok();
-    let device = match (kind, number(asked.major()), number(asked.minor())) {
-        (libc::S_IFIFO, ..) => 0,
-        (_, Some(major), Some(minor)) if major < 1 << 12 && minor < 1 << 20 => libc::makedev(major, minor),
-        _ => return draft.refuse(place, format!("{}:{} is no device number", asked.major(), asked.minor())),
-    };
+    let which = which(draft, place, asked);
     let path = asked.path();
-    let Some(at) = draft.at(&format!("{place}.path"), path) else { return };
+    let (Some((kind, device)), Some(at)) = (which, draft.at(&format!("{place}.path"), path)) else { return };
     let Some(source) = draft.take(place, c_path(path)) else { return };
     if at.is_root() {
         return draft.refuse(format!("{place}.path"), "`/` is no place for a device");
@@ -86,6 +75,27 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
     draft.step(Stage::Devices, Op::Device(device), place);
 }
 
+/// As mknod(2) takes them: the kind, and makedev(3).
+fn which(draft: &mut Draft, place: &str, asked: &LinuxDevice) -> Option<(u32, u64)> {
+    let kind = match asked.typ() {
+        Type::C | Type::U => libc::S_IFCHR,
+        Type::B => libc::S_IFBLK,
+        Type::P => return Some((libc::S_IFIFO, 0)),
+        Type::A => {
+            draft.refuse(format!("{place}.type"), "`a` is no type of a device node");
+            return None;
+        }
+    };
+    let number = |n: i64| u32::try_from(n).ok();
+    match (number(asked.major()), number(asked.minor())) {
+        (Some(major), Some(minor)) if major < 1 << 12 && minor < 1 << 20 => Some((kind, libc::makedev(major, minor))),
+        _ => {
+            draft.refuse(place, format!("{}:{} is no device number", asked.major(), asked.minor()));
+            None
+        }
+    }
+}
+
 /// In a user namespace mknod(2) refuses devices, and without CAP_MKNOD too: the host's node is bound instead.
 fn binds(draft: &Draft) -> bool {
     draft.spaces.own(libc::CLONE_NEWUSER) || !draft.host.mknod
@@ -95,11 +105,12 @@ fn console(draft: &mut Draft, spec: &Spec) {
     if !wants_terminal(spec) {
         return;
     }
+    let size = size(draft, spec);
     let has_devpts = spec.mounts().iter().flatten().any(|m| m.typ().as_deref() == Some("devpts"));
     if !has_devpts {
         return draft.refuse("process.terminal", "needs a `devpts` mount on `/dev/pts`");
     }
-    let Some(size) = size(draft, spec) else { return };
+    let Some(size) = size else { return };
     let place = |path| At::new(Path::new(path), draft.resolve, false);
     if let (Ok(ptmx), Ok(console)) = (place("/dev/pts/ptmx"), place("/dev/console")) {
         draft.step(Stage::Console, Op::Console { ptmx, console, size }, "process.terminal");

@@ -4,7 +4,7 @@ use super::Draft;
 use super::namespace::Maps;
 use super::op::Op;
 use super::order::Stage;
-use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Spec};
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, LinuxIdMapping, Process, Spec};
 
 /// What is asked for and cannot be given comes back as warnings.
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
@@ -22,6 +22,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
             "process.capabilities",
             "would have no effect: the user's own id is mapped to itself; map it to 0 (`--identity root`)",
         );
+    }
+    if *maps == Maps::Parent || !draft.maps.0.is_empty() && *maps == Maps::Foreign {
+        unmapped(draft, spec, process);
     }
     capabilities(draft, &sets, *maps != Maps::Caller || super::alone::drops_bounding(draft));
     match process.user().umask() {
@@ -56,6 +59,24 @@ fn mapped(draft: &mut Draft, process: &Process, uid: u32, gid: u32) {
     }
 }
 
+/// Ids that the user namespace has not: setuid(2), setgid(2) and setgroups(2) refuse them.
+fn unmapped(draft: &mut Draft, spec: &Spec, process: &Process) {
+    let Some(linux) = spec.linux() else { return };
+    let lacks = |list: &Option<Vec<LinuxIdMapping>>, id: u32| {
+        let has = |map: &LinuxIdMapping| id.checked_sub(map.container_id()).is_some_and(|n| n < map.size());
+        list.as_ref().is_some_and(|list| !list.is_empty() && !list.iter().any(has))
+    };
+    let (user, gids) = (process.user(), linux.gid_mappings());
+    let groups = user.additional_gids().iter().flatten().enumerate();
+    let groups = groups.map(|(i, gid)| (format!("process.user.additionalGids[{i}]"), *gid, gids));
+    let own = [("process.user.uid", user.uid(), linux.uid_mappings()), ("process.user.gid", user.gid(), gids)];
+    for (place, id, list) in own.map(|(place, id, list)| (place.to_owned(), id, list)).into_iter().chain(groups) {
+        if id != u32::MAX && lacks(list, id) {
+            draft.refuse(place, format!("{id} is not mapped in the user namespace"));
+        }
+    }
+}
+
 fn set_ids(draft: &mut Draft, process: &Process, sets: &Sets, joined: bool) {
     let user = process.user();
     let gids = user.additional_gids().clone().unwrap_or_default();
@@ -64,6 +85,9 @@ fn set_ids(draft: &mut Draft, process: &Process, sets: &Sets, joined: bool) {
         if id == u32::MAX {
             draft.refuse(place, format!("{id} is not an id"));
         }
+    }
+    for (i, id) in gids.iter().enumerate().filter(|(_, id)| **id == u32::MAX) {
+        draft.refuse(format!("process.user.additionalGids[{i}]"), format!("{id} is not an id"));
     }
     let denied_is_fine = (joined || !draft.host.setgroups) && gids.is_empty();
     draft.step(Stage::Ids, Op::Groups { gids, denied_is_fine }, "process.user.additionalGids");
