@@ -62,8 +62,22 @@ fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
 
 fn known(text: &[u8]) -> serde_json::Result<(Spec, Vec<String>)> {
     let mut unknown = Vec::new();
-    let spec = deserialize(text, |path| unknown.push(path.to_string()))?;
+    let spec = deserialize(text, |path| unknown.push(written(&path)))?;
     Ok((spec, unknown))
+}
+
+/// As a place is written elsewhere: a member that may be absent and a wrapper are no steps of it.
+fn written(path: &serde_ignored::Path) -> String {
+    use serde_ignored::Path::{Map, NewtypeStruct, NewtypeVariant, Root, Seq, Some};
+    match path {
+        Root => String::new(),
+        Seq { parent, index } => format!("{}[{index}]", written(parent)),
+        Map { parent, key } => match written(parent) {
+            above if above.is_empty() => key.clone(),
+            above => format!("{above}.{key}"),
+        },
+        Some { parent } | NewtypeStruct { parent } | NewtypeVariant { parent } => written(parent),
+    }
 }
 
 /// `None` where it is not they that keep the text from being read, or not they alone.
@@ -193,6 +207,14 @@ mod tests {
     fn a_repeated_field_is_refused() {
         let said = refusal("{\"root\": {\"path\": \"a\"}, \"root\": {\"path\": \"b\"}}");
         assert!(said.contains("duplicate field `root`"), "{said}");
+    }
+
+    #[test]
+    fn a_field_that_nobody_knows_is_told_by_its_path() {
+        let text = br#"{"ociVersion":"1.0.2","mounts":[{"destination":"/","y":{}}],"linux":{"z":null},
+            "process":{"additionalGids":1,"user":{"uid":0,"gid":0,"x":1},"cwd":"/"}}"#;
+        let wanted = ["mounts[0].y", "linux.z", "process.additionalGids", "process.user.x"];
+        assert_eq!(known(text).unwrap().1, wanted);
     }
 
     #[test]
