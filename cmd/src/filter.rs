@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
 use libruntime::{Error, Result};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -127,8 +127,11 @@ impl Keeper {
             }
             (Err(e), _) => {
                 let ended = child.kill().and_then(|()| child.wait().map(drop));
-                let error = Error::new(format!("the proxy has not said its port within {} s", PATIENCE.as_secs()));
-                Err(error.cause(ended.err().unwrap_or(e)))
+                let what = match e.kind() {
+                    ErrorKind::WouldBlock => format!("the proxy has not said its port within {} s", PATIENCE.as_secs()),
+                    _ => "cannot hear the port of the proxy".into(),
+                };
+                Err(Error::new(what).cause(ended.err().unwrap_or(e)))
             }
         }
     }

@@ -315,6 +315,67 @@ fn a_hook_does_not_outlive_a_codexrun_that_was_killed() {
     }
 }
 
+/// A container with a startContainer hook that hangs, and where the host sees that it runs.
+fn hangs_before_its_start(place: &Place) -> PathBuf {
+    place.edit(|spec| {
+        let poststop = hook(&format!("echo > {}", place.path("cleaned").display()));
+        spec["hooks"] =
+            json!({"startContainer": [hook("echo > /runs; while [ ! -e /go ]; do sleep 0.02; done")], "poststop": [poststop]});
+    });
+    place.path("b/rootfs/runs")
+}
+
+#[test]
+fn a_hook_before_the_start_does_not_outlive_a_run_that_was_killed() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = hangs_before_its_start(&place);
+    let mut run = place.command(&["run", "--bundle", "b", ID]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the hook runs", || runs.exists());
+    assert_eq!(place.status(), "running");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    until("the container has ended", || place.status() == "stopped");
+    place.ok(&["delete", ID]);
+}
+
+#[test]
+fn a_signal_ends_a_start_whose_hook_hangs_and_the_container_with_it() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = hangs_before_its_start(&place);
+    assert_eq!(place.create().code, 0);
+    ends(&place, &["start", ID], || runs.exists(), 143, "stopped by SIGTERM before the process could start");
+    place.fails(&["state", ID], 1, "container does not exist");
+    assert!(place.path("cleaned").exists());
+}
+
+#[test]
+fn a_signal_ends_a_hook_after_a_start_and_the_container_with_it() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = place.path("runs");
+    let hangs = hook(&format!("echo > {}; exec sleep 60", runs.display()));
+    place.edit(|spec| spec["hooks"] = json!({"poststart": [hangs], "poststop": [hook("exec sleep 60")]}));
+    assert_eq!(place.create().code, 0);
+    ends(&place, &["start", ID], || runs.exists(), 143, "hooks.poststart[0]: the hook `/bin/sh` was stopped by SIGTERM");
+    place.fails(&["state", ID], 1, "container does not exist");
+}
+
+/// It was `create` that made the container, and is gone: nobody's death is its end.
+#[test]
+fn a_container_whose_start_was_killed_while_a_hook_runs_goes_on_and_is_known() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = hangs_before_its_start(&place);
+    assert_eq!(place.create().code, 0);
+    let mut start = place.command(&["start", ID]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the hook runs", || runs.exists());
+    start.kill().unwrap();
+    start.wait().unwrap();
+    fs::write(place.path("b/rootfs/go"), "").unwrap();
+    let line = PathBuf::from(format!("/proc/{}/cmdline", place.read("pid")));
+    until("the process has executed", || fs::read(&line).is_ok_and(|line| line == b"sleep\x0060\0"));
+    assert_eq!(place.status(), "running");
+    place.ok(&["delete", "--force", ID]);
+}
+
 #[test]
 fn a_pid_file_is_written_past_whatever_lies_beside_it() {
     let Some(place) = Place::new("exec sleep 60") else { return };
@@ -593,6 +654,89 @@ fn a_directory_of_the_host_as_a_stream_is_refused() {
 
 fn hook(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
+}
+
+/// crun's; its tests have the file below the bundle.
+#[test]
+fn another_file_takes_the_place_of_config_json() {
+    let Some(place) = Place::new("echo default") else { return };
+    let mut other = spec("echo other");
+    fs::write(place.path("other.json"), other.to_string()).unwrap();
+    assert_eq!(place.ok(&["run", "--bundle", "b", "--config", "other.json", ID]), "other\n");
+    other["process"]["cwd"] = json!("x");
+    other["hostname"] = json!(7);
+    fs::write(place.path("b/other.json"), other.to_string()).unwrap();
+    let said = place.codexrun(&["create", "--bundle", "b", "-f", "b/other.json", ID]).err;
+    let file = format!("{}: ", place.path("b/other.json").display());
+    assert!(said.contains(&format!("{file}process.cwd: `x`")) && said.contains("other.json:1:"), "{said}");
+    assert!(place.codexrun(&["run", "--config", "b/none.json", ID]).err.contains("none.json: cannot be read"));
+}
+
+/// crun's.
+#[test]
+fn all_whose_ids_match_are_deleted() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    for id in ["box", "a-1", "a-2"] {
+        let mut create = place.command(&["create", "--bundle", "b", id]);
+        assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    }
+    assert!(place.codexrun(&["delete", "--regex", "("]).err.contains("`(` is no regular expression"));
+    place.ok(&["delete", "--force", "--regex", "^a-[0-9]$"]);
+    assert_eq!(place.ok(&["list", "-q"]), "box\n");
+    place.ok(&["delete", "--regex", "none"]);
+}
+
+/// crun's tests do so. Under version 1 nothing frozen dies, of SIGKILL neither.
+#[test]
+fn what_somebody_has_frozen_from_outside_is_deleted_all_the_same() {
+    let Some(place) = Place::new("sleep 60 & sleep 61 & wait") else { return };
+    let freezer = PathBuf::from(format!("/sys/fs/cgroup/freezer/codexrun-test-{}", std::process::id()));
+    if fs::create_dir(&freezer).is_err() {
+        return eprintln!("skipped: no freezer of version 1, or no right to it");
+    }
+    place.started();
+    let pid = place.state()["pid"].to_string();
+    until("both sleep", || children(&pid) == 2);
+    let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    for one in all.split_whitespace().chain([&*pid]) {
+        fs::write(freezer.join("cgroup.procs"), one).unwrap();
+    }
+    fs::write(freezer.join("freezer.state"), "FROZEN").unwrap();
+    place.ok(&["delete", "--force", ID]);
+    let left = fs::read_to_string(freezer.join("cgroup.procs")).unwrap();
+    fs::write(freezer.join("freezer.state"), "THAWED").unwrap();
+    fs::remove_dir(&freezer).unwrap();
+    assert_eq!(left, "");
+}
+
+fn children(pid: &str) -> usize {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).map_or(0, |pids| pids.split_whitespace().count())
+}
+
+/// Podman's `--group-add keep-groups`.
+#[test]
+fn the_callers_groups_stay_when_an_annotation_says_so() {
+    let Some(place) = Place::new("id -G") else { return };
+    if !nix::unistd::getuid().is_root() {
+        return eprintln!("skipped: only root may choose its groups");
+    }
+    let with = |value: &str| {
+        place.edit(|spec| spec["annotations"] = json!({"run.oci.keep_original_groups": value}));
+        said(&as_member(&place, &["run", "b"]))
+    };
+    assert_eq!(with("0").out, "0\n");
+    assert_eq!(with("1").out, "0 7 8\n");
+    place.edit(|spec| spec["process"]["user"]["additionalGids"] = json!([9]));
+    let said = with("1");
+    assert!(said.out == "0 7 8\n" && said.err.contains("additionalGids has no effect"), "{said:?}");
+}
+
+/// A command of root's who is in the groups 7 and 8.
+fn as_member(place: &Place, words: &[&str]) -> Output {
+    let command = place.command(words);
+    let mut member = Command::new("setpriv");
+    member.args(["--groups", "7,8"]).arg(command.get_program()).args(command.get_args());
+    member.current_dir(place.0.path()).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Podman's `--no-pivot`, and NoPivotRoot of containerd.

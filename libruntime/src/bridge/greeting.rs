@@ -52,9 +52,7 @@ impl Greeting {
 
     /// Says it to who has just been connected, in whose buffer there is room; the answer is to be waited for if there is one.
     pub fn say(&self, mut to: &TcpStream) -> Result<Option<Answer>> {
-        if to.write(&self.words).map_err(errno)? < self.words.len() {
-            return Err(Errno::ENOBUFS);
-        }
+        to.write_all(&self.words).map_err(errno)?;
         Ok(self.answered.then(Answer::default))
     }
 }

@@ -64,14 +64,15 @@ pub fn end(state: &str) -> Result<()> {
     end::make(&State::read(state)?)
 }
 
-/// What the bridge says to a hook.
+/// What the bridge says to a hook. If it ends before it has heard all that the hook has said, there is a reset behind its word (unix(7)).
 fn hear(mut bridge: UnixStream) -> Result<()> {
-    let mut answer = String::new();
-    bridge.read_to_string(&mut answer).map_err(|e| Error::new("the bridge gives no answer").cause(e))?;
-    match answer.as_str() {
-        READY => Ok(()),
-        "" => Err(Error::new("the bridge has ended")),
-        why => Err(Error::new(why)),
+    let mut answer = Vec::new();
+    let heard = bridge.read_to_end(&mut answer);
+    match (String::from_utf8_lossy(&answer).as_ref(), heard) {
+        (READY, _) => Ok(()),
+        ("", Err(e)) => Err(Error::new("the bridge gives no answer").cause(e)),
+        ("", Ok(_)) => Err(Error::new("the bridge has ended")),
+        (why, _) => Err(Error::new(why)),
     }
 }
 
@@ -187,4 +188,17 @@ fn taken(route: &Route, errno: Errno) -> Error {
 
 fn failed(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(describe(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridges_last_word_is_heard_also_when_it_did_not_listen_to_the_end() {
+        let (mut hook, bridge) = UnixStream::pair().unwrap();
+        hook.write_all(b"more than it reads").unwrap();
+        say(bridge, Err::<(), _>(Error::new("no room"))).unwrap_err();
+        assert_eq!(hear(hook).unwrap_err().to_string(), "no room");
+    }
 }

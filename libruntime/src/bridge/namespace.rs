@@ -2,7 +2,7 @@
 
 use super::{errno, failed, listen};
 use crate::sys::process;
-use crate::sys::{Result as SysResult, event, file, namespace, net, socket};
+use crate::sys::{Errno, Result as SysResult, event, file, namespace, net, socket};
 use crate::{Error, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -85,6 +85,7 @@ fn one(guest: BorrowedFd, kind: i32) -> Result<OwnedFd> {
     let fd = received.and_then(|(_, fd)| fd).ok_or_else(|| Error::new("the container's namespaces were not handed over"))?;
     match namespace::kind(fd.as_fd()) {
         Ok(found) if found == kind as u64 => Ok(fd),
+        Err(e) if e != Errno::ENOTTY => Err(failed("look at the container's namespaces", e)),
         _ => Err(Error::new("what was handed over is not the container's namespaces")),
     }
 }

@@ -8,9 +8,20 @@ pub(super) enum Step {
     Index(usize),
 }
 
+/// The way by these members.
+pub(super) fn way(members: &[&str]) -> Vec<Step> {
+    members.iter().map(|name| Step::Key((*name).to_owned())).collect()
+}
+
 /// The way to the value that ends at, or holds, this place (both count from 1, columns in bytes); none at the top.
 pub(super) fn steps(text: &[u8], line: usize, column: usize) -> Vec<Step> {
     begin(text, line).and_then(|begin| text.get(..(begin + column).min(text.len()))).map_or(Vec::new(), open)
+}
+
+/// Where the name of the member begins that ends at this place, behind its quote.
+pub(super) fn name(text: &[u8], line: usize, column: usize) -> Option<usize> {
+    let end = text[..begin(text, line)? + column].iter().rposition(|byte| *byte == b'"')?;
+    text[..end].iter().rposition(|byte| *byte == b'"').map(|quote| quote + 1)
 }
 
 /// The byte behind this place.

@@ -11,8 +11,13 @@ use std::path::{Path, PathBuf};
 impl Bundle {
     /// Reads `DIR/config.json` and finds the root file system that it names.
     pub fn read(dir: &Path) -> Result<Bundle> {
+        Bundle::read_as(dir, Path::new(CONFIG))
+    }
+
+    /// [`Bundle::read`] of a bundle whose config.json is another file; a relative path of that is below `dir`.
+    pub fn read_as(dir: &Path, config: &Path) -> Result<Bundle> {
         let dir = std::path::absolute(dir).map_err(|e| unreadable(dir, &e))?;
-        let file = dir.join(CONFIG);
+        let file = dir.join(config);
         let (spec, unknown) = parse(&file, &text(&file)?)?;
         let rootfs = rootfs(&dir, &file, &spec)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
@@ -83,8 +88,15 @@ fn written(path: &serde_ignored::Path) -> String {
 /// `None` where it is not they that keep the text from being read, or not they alone.
 fn without_unknown_capabilities(file: &Path, text: &[u8]) -> Option<(Spec, Vec<String>)> {
     let mut json: serde_json::Value = serde_json::from_slice(text).ok()?;
-    let left_out = capability::leave_out_unknown(json.get_mut("process")?);
-    let read = known(json.to_string().as_bytes()).ok()?;
+    let process = json.get_mut("process")?;
+    let left_out = capability::leave_out_unknown(process);
+    // In place: of a member that stands twice a `Value` has only the last.
+    let mut text = text.to_vec();
+    for (set, _) in &left_out {
+        let span = super::mend::span(&text, &locate::way(&["process", "capabilities", set]))?;
+        text.splice(span, process["capabilities"][set].to_string().into_bytes());
+    }
+    let read = known(&text).ok()?;
     for (set, name) in left_out {
         capability::unknown(&name).at(format!("{}: process.capabilities.{set}", file.display())).warn();
     }
@@ -104,43 +116,33 @@ pub fn spec(json: &serde_json::Value) -> serde_json::Result<Spec> {
     deserialize(&respelt(json.to_string().as_bytes()), |_| {})
 }
 
-/// Words that `oci_spec` spells otherwise than the specification, and those that tell whether there are any.
-const MISSPELT: &[(&str, &str, &str)] = &[
-    ("\"SCHED_FLAG_", "\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\""),
-    ("\"SCHED_FLAG_", "\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\""),
-    ("\"intelRdt\"", "\"enableCMT\"", "\"enableCmt\""),
-    ("\"intelRdt\"", "\"enableMBM\"", "\"enableMbm\""),
+/// What `oci_spec` spells otherwise than the specification, and what it knows as omitted only: a list that is empty (config.md,
+/// `execCPUAffinity`), a limit that is null, as other runtimes read it. A sign that it may be there, its place, the words of either.
+const MISSPELT: &[(&str, &[&str], &str, &str)] = &[
+    ("\"SCHED_FLAG_", &["process", "scheduler", "flags"], "\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\""),
+    ("\"SCHED_FLAG_", &["process", "scheduler", "flags"], "\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\""),
+    ("\"execCPUAffinity\"", &["process", "execCPUAffinity", "initial"], "\"\"", "null"),
+    ("\"execCPUAffinity\"", &["process", "execCPUAffinity", "final"], "\"\"", "null"),
+    ("null", &["linux", "resources", "pids", "limit"], "null", "0"),
+    ("\"enableCMT\"", &["linux", "intelRdt"], "\"enableCMT\"", "\"enableCmt\""),
+    ("\"enableMBM\"", &["linux", "intelRdt"], "\"enableMBM\"", "\"enableMbm\""),
 ];
 
 /// The text as `oci_spec` reads it.
 pub(super) fn respelt(text: &[u8]) -> Cow<'_, [u8]> {
-    let Ok(mut json) = std::str::from_utf8(text).map(Cow::Borrowed) else { return text.into() };
-    for (sign, right, theirs) in MISSPELT {
-        if json.contains(sign) {
-            json = json.replace(right, theirs).into();
+    let Ok(json) = std::str::from_utf8(text) else { return text.into() };
+    let mut signs = MISSPELT.iter().filter(|(sign, ..)| json.contains(sign)).peekable();
+    if signs.peek().is_none() || serde_json::from_str::<serde::de::IgnoredAny>(json).is_err() {
+        return text.into();
+    }
+    let mut json = json.to_owned();
+    for (_, place, right, theirs) in signs {
+        if let Some(span) = super::mend::span(json.as_bytes(), &locate::way(place)) {
+            let respelt = json[span.clone()].replace(right, theirs);
+            json.replace_range(span, &respelt);
         }
     }
-    let text = match json {
-        Cow::Borrowed(_) => Cow::Borrowed(text),
-        Cow::Owned(json) => Cow::Owned(json.into_bytes()),
-    };
-    without_empty_lists(text)
-}
-
-/// `process.execCPUAffinity` has a list that is omitted or empty (config.md); `oci_spec` knows the first only.
-fn without_empty_lists(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let there = std::str::from_utf8(&text).is_ok_and(|text| text.contains("\"execCPUAffinity\""));
-    if !there || serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err() {
-        return text;
-    }
-    let mut text = text.into_owned();
-    for list in ["initial", "final"] {
-        let steps = ["process", "execCPUAffinity", list].map(|name| locate::Step::Key(name.to_owned()));
-        if let Some(span) = super::mend::span(&text, &steps).filter(|span| &text[span.clone()] == b"\"\"") {
-            text.splice(span, *b"null");
-        }
-    }
-    text.into()
+    json.into_bytes().into()
 }
 
 /// The reason, and the way to the value that it is about. The text has so many bytes more in that line than the file.
@@ -207,6 +209,28 @@ mod tests {
     fn a_repeated_field_is_refused() {
         let said = refusal("{\"root\": {\"path\": \"a\"}, \"root\": {\"path\": \"b\"}}");
         assert!(said.contains("duplicate field `root`"), "{said}");
+        let process = |more: &str| format!(r#""process":{{"user":{{"uid":0,"gid":0}},"cwd":"/"{more}}}"#);
+        for twice in [
+            format!("{},{}", process(""), process("")),
+            process(r#","noNewPrivileges":true,"noNewPrivileges":false"#),
+            process(r#","capabilities":{"bounding":["CAP_X"],"bounding":["CAP_KILL"]}"#),
+            process(r#","capabilities":{"bounding":["CAP_X"]},"capabilities":{}"#),
+            format!(r#"{},"mounts":[],"mounts":[]"#, process(r#","capabilities":{"bounding":["CAP_X"]}"#)),
+        ] {
+            let said = refusal(&format!(r#"{{"ociVersion":"1.3.0",{twice}}}"#));
+            assert!(!said.contains("root: missing"), "{twice}: {said}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_process_are_what_they_are() {
+        let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["SCHED_FLAG_RESET_ON_FORK","enableCMT"],
+            "scheduler":{"policy":"SCHED_BATCH","flags":["SCHED_FLAG_RESET_ON_FORK"]}}"#;
+        let text = format!(r#"{{"ociVersion":"1.3.0","process":{process},"linux":{{"intelRdt":{{"enableCMT":true}}}}}}"#);
+        let spec = deserialize(&respelt(text.as_bytes()), |path| panic!("{path}")).unwrap();
+        let process = spec.process().clone().unwrap();
+        assert_eq!(process.args().clone().unwrap(), ["SCHED_FLAG_RESET_ON_FORK", "enableCMT"]);
+        assert!(process.scheduler().is_some());
     }
 
     #[test]
@@ -215,6 +239,14 @@ mod tests {
             "process":{"additionalGids":1,"user":{"uid":0,"gid":0,"x":1},"cwd":"/"}}"#;
         let wanted = ["mounts[0].y", "linux.z", "process.additionalGids", "process.user.x"];
         assert_eq!(known(text).unwrap().1, wanted);
+    }
+
+    #[test]
+    fn a_limit_of_processes_that_is_null_is_none() {
+        let text = br#"{"ociVersion":"1.0.2","linux":{"resources":{"pids":{"limit": null}}}}"#;
+        let (spec, unknown) = known(&respelt(text)).unwrap();
+        let pids = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()?.pids().clone());
+        assert_eq!((pids.map(|pids| pids.limit()), unknown), (Some(0), vec![]));
     }
 
     #[test]

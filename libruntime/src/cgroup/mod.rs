@@ -8,6 +8,7 @@ mod freeze;
 mod kill;
 mod make;
 mod oom;
+mod release;
 mod remove;
 mod stale;
 pub(crate) mod stats;
@@ -18,6 +19,7 @@ mod unit;
 pub use below::Below;
 pub use enter::Entry;
 pub use oom::Oom;
+pub use release::release;
 pub use stale::UNNAMED;
 
 use crate::host::cgroup::Version;

@@ -508,3 +508,52 @@ fn a_relative_destination_is_relative_to_the_root() {
     let at = |path: &str| plan(with("/mounts/-", json!({"destination": path, "type": "tmpfs"})), &Options::default()).unwrap();
     assert_eq!(at("x/y"), at("/x/y"));
 }
+
+/// As `user`, in a user namespace of ids from 100000 on, with this device and an annotation of crun's.
+fn with_a_device(user: u32, size: u32) -> Plan {
+    let mut spec = with("/linux/devices", json!([{"path": "/dev/n", "type": "b", "major": 7, "minor": 9, "uid": 3, "gid": 4}]));
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    spec["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 100000, "size": size}]);
+    spec["linux"]["gidMappings"] = spec["linux"]["uidMappings"].clone();
+    spec["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+    plan_on(&Host::recorded(user, user), spec, &Options::default()).unwrap()
+}
+
+#[test]
+fn a_node_is_made_outside_where_that_can_be_done_for_its_owner() {
+    let plan = with_a_device(0, 9);
+    let text = plan.to_string();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("mknod b 7:9 0666 100003:100004 in memory of its own # linux.devices[0]"), "{text}");
+    assert!(words.contains("devices bind node 0 → /dev/n # linux.devices[0]"), "{text}");
+    assert!(plan.warnings.iter().all(|warning| !warning.contains("devices")), "{:?}", plan.warnings);
+    for (plan, why) in
+        [(with_a_device(0, 4), "of an owner that is not mapped"), (with_a_device(1000, 9), "none can be made here")]
+    {
+        assert!(plan.to_string().contains("bind /dev/n → /dev/n"), "{plan}");
+        let told =
+            |field: &str| plan.warnings.iter().any(|w| w.contains(&format!("[0].{field} has no effect")) && w.contains(why));
+        assert_eq!(["fileMode", "uid", "gid"].map(told), [false, true, true], "{:?}", plan.warnings);
+    }
+}
+
+#[test]
+fn groups_that_are_to_stay_are_not_set() {
+    let text = with_a_device(0, 9).to_string();
+    assert!(text.contains("set gid 0") && !text.contains("groups"), "{text}");
+}
+
+#[test]
+fn a_source_out_of_reach_is_copied_from_outside() {
+    let bind = json!({"destination": "/m", "source": "/s", "options": ["rbind", "ro"]});
+    let host = Host { out_of_reach: vec!["/s".into()], ..Host::recorded(0, 0) };
+    let plan = plan_on(&host, with("/mounts/-", bind), &Options::default()).unwrap().to_string();
+    let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "copy /s in the mount namespace, and send it # mounts[1]",
+        "mounts receive mount 0 # mounts[1] rootfs make the root",
+        "mounts rbind /s → /m ro, mount 0 # mounts[1]",
+    ] {
+        assert!(words.contains(line), "{line}\n{plan}");
+    }
+}

@@ -46,6 +46,10 @@ pub(super) struct Child<'a> {
     pub kept: [Option<OwnedFd>; mount_slots()],
     /// Mounts that the parent has made.
     pub mapped: Vec<Option<OwnedFd>>,
+    /// Mounts that it sends after the clone.
+    pub sent: Vec<Option<OwnedFd>>,
+    /// Device nodes that it has made, a mount each.
+    pub nodes: Vec<Option<OwnedFd>>,
     /// Files of the cgroup to enter.
     pub cgroup: Vec<Option<OwnedFd>>,
     /// Who may not enter it goes on without: nothing is limited there.
@@ -126,6 +130,8 @@ impl<'a> Child<'a> {
             empty: None,
             kept: [const { None }; mount_slots()],
             mapped: Vec::new(),
+            sent: Vec::new(),
+            nodes: Vec::new(),
             cgroup: Vec::new(),
             may_stay_outside: false,
             tty: None,

@@ -8,7 +8,7 @@ use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::interrupt::Interrupt;
 use super::keeper::Keeper;
-use super::{Options, console, died, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir, terminal};
+use super::{Options, console, died, door, hook, idmap, maps, netdevice, node, oci_state, reach, rootfs_dir, terminal};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::host::namespaces;
@@ -223,6 +223,8 @@ impl<'a> Launch<'a> {
             // Touched only by the command's process, a few pages of it.
             stack: vec![0; if plan.init { STACK } else { 0 }],
             mapped: idmap::prepare(&plan.parent)?,
+            nodes: node::prepare(&plan.parent)?,
+            sent: plan.child.iter().filter(|step| matches!(step.op, Op::Receive(_))).map(|_| None).collect(),
             cgroup: entry.files,
             may_stay_outside: entry.lenient,
             ..Child::new(plan, child_gate, fault_writer, mask, args, env, own)
@@ -279,7 +281,7 @@ impl<'a> Launch<'a> {
                     }
                 }
                 ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::Agent(_) | ParentOp::Resctrl(_) | ParentOp::Ruleset { .. } => {}
+                ParentOp::Node(_) | ParentOp::Agent(_) | ParentOp::Resctrl(_) | ParentOp::Ruleset { .. } => {}
                 ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
                 ParentOp::Introduce => {
                     let message = container.introduction.take();
@@ -290,6 +292,7 @@ impl<'a> Launch<'a> {
                     container.broker.begin(container.pid, plan, door.as_deref()).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
+                ParentOp::Reach(source) => reach::send(step, container.pid, container.gate.as_fd(), source)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, &mut container.abroad, device)?,
                 ParentOp::Keeper { placeholders, cgroup: kept } => {
                     let cgroup = cgroup.as_ref().filter(|_| *kept);

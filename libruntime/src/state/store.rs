@@ -132,6 +132,11 @@ impl Store {
 
     /// Every container, sorted by id; a record that cannot be read is an error in its place.
     pub fn list(&self) -> Result<Vec<Result<Record>>> {
+        Ok(self.ids()?.iter().map(|id| self.load(id)).collect())
+    }
+
+    /// The id of every container, sorted.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
         self.trust()?;
         let entries = match entries(&self.root) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -141,7 +146,7 @@ impl Store {
         ids.sort();
         // Without a record it is about to be made, or was abandoned: nothing to show.
         ids.retain(|id| self.dir(id).join(STATE).try_exists().unwrap_or(true));
-        Ok(ids.iter().map(|id| self.load(id)).collect())
+        Ok(ids)
     }
 
     /// Takes hold of a container that is there, so that nobody else starts or removes it meanwhile; `None` if it is gone.

@@ -19,8 +19,9 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     // The next hook reads it from the beginning too.
     file::seek(state.as_fd(), 0)?;
     let running = Running::begin(|| go_on(hook, state.as_fd(), child, args, env))?;
-    // `start` finds the process alone, whoever has made it.
-    let codexrun = (hook.kind == HookKind::CreateContainer).then_some((child.gate.as_fd(), Ready::HungUp));
+    // Not where `create` has made the process and is gone: `start` only opens the way for it.
+    let watched = hook.kind == HookKind::CreateContainer || !child.plan.child.iter().any(|step| step.op == Op::Park);
+    let codexrun = watched.then_some((child.gate.as_fd(), Ready::HungUp));
     let [in_time, orphaned] = file::poll_for_each([Some((running.pidfd(), Ready::In)), codexrun], hook.timeout)?;
     if !in_time {
         running.kill()?;
