@@ -245,7 +245,7 @@ mod tests {
     fn a_limit_of_processes_that_is_null_is_none() {
         let text = br#"{"ociVersion":"1.0.2","linux":{"resources":{"pids":{"limit": null}}}}"#;
         let (spec, unknown) = known(&respelt(text)).unwrap();
-        let pids = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()?.pids().clone());
+        let pids = spec.linux().as_ref().and_then(|linux| *linux.resources().as_ref()?.pids());
         assert_eq!((pids.map(|pids| pids.limit()), unknown), (Some(0), vec![]));
     }
 

@@ -131,7 +131,7 @@ mod tests {
         let group =
             Group { version: Version::V2, controllers: vec!["cpu".into()], base: dir.path().to_owned(), path: PathBuf::new() };
         let now = |resources: Value| {
-            let resources = with_current_quota(&[group.clone()], &serde_json::from_value(resources).unwrap());
+            let resources = with_current_quota(std::slice::from_ref(&group), &serde_json::from_value(resources).unwrap());
             let cpu = resources.cpu().clone().unwrap_or_default();
             (cpu.quota(), cpu.period(), resources.unified().as_ref().map(|unified| unified["cpu.max"].clone()))
         };
