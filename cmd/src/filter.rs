@@ -29,9 +29,10 @@ pub struct Filter {
     /// `limited`: only GET, HEAD and OPTIONS without TLS [default: full]
     #[arg(long, value_enum)]
     network_mode: Option<Mode>,
-    /// Append one JSON line for each request to this file, accepted or not; no symbolic link may lie on the way to it
+    /// Append one JSON line for each request to this file, accepted or not; where the sandbox cannot write, and no symbolic
+    /// link lies on the way
     #[arg(long, value_name = "FILE")]
-    network_log: Option<PathBuf>,
+    pub network_log: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

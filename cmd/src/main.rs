@@ -59,14 +59,15 @@ fn start() -> u8 {
         Some("diff") => Some(2),   // as diff(1): 1 is an answer
         _ => None,
     };
+    let sandbox = line.verb.as_deref() == Some("sandbox");
     memory::fails_with(code.unwrap_or(1));
     let failed = match parsed {
         Ok(cli) => match dispatch(&cli) {
             Ok(code) => return code,
-            Err(failure) => failure.report(&cli.top.global),
+            Err(failure) => failure.report(&cli.top.global, sandbox),
         },
         Err(e) if report::is_help(&e) => return report::help(&e),
-        Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words)),
+        Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words), sandbox),
     };
     code.unwrap_or(failed)
 }

@@ -1333,6 +1333,34 @@ mod users {
     }
 
     #[test]
+    fn a_signal_ends_the_wait_for_a_helper_that_hangs_and_the_helper() {
+        if !root() {
+            return;
+        }
+        let Some(uid) = test_user() else { return eprintln!("skipped: no user codexrun-test") };
+        let bundle = mapped("true", range(100_000), range(100_000));
+        let (helper, runs) = (bundle.dir.path().join("newgidmap"), bundle.dir.path().join("runs"));
+        fs::write(&helper, format!("#!/bin/sh\necho $$ >{0}.new; mv {0}.new {0}; exec sleep 60\n", runs.display())).unwrap();
+        fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut command = bundle.command("codexrun");
+        let given = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(bundle.dir.path()).status();
+        assert!(given.unwrap().success());
+        let path = format!("{}:/usr/bin:/bin", bundle.dir.path().display());
+        let command = command.uid(uid).gid(uid).env_clear().env("PATH", path).stderr(Stdio::piped());
+        let mut waiting = command.spawn().unwrap();
+        while !runs.exists() {
+            assert_eq!(waiting.try_wait().unwrap(), None, "it ends before the helper has begun");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let pid = nix::unistd::Pid::from_raw(waiting.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        let said = Said::of(&waiting.wait_with_output().unwrap());
+        assert_eq!((said.code, said.err.as_str()), (130, "codexrun: error: stopped by SIGINT before the process could start\n"));
+        let helper = fs::read_to_string(&runs).unwrap();
+        assert!(!Path::new("/proc").join(helper.trim()).exists(), "the helper is gone");
+    }
+
+    #[test]
     fn without_the_helper_the_sentence_names_it() {
         if !root() {
             return;
@@ -1408,6 +1436,19 @@ fn a_bind_may_carry_words_that_were_written_for_a_tmpfs() {
     let bundle = bundle.mount(json!({"destination": "/mnt", "type": "bind", "source": source, "options": words}));
     bundle.says("file\n");
     assert!(bundle.run("codexrun").err.contains("`mode` means nothing to a bind mount"));
+}
+
+#[test]
+fn a_source_is_a_path_of_the_host_whatever_is_mounted_inside() {
+    if !root() {
+        return;
+    }
+    let bundle = Bundle::new("touch /tmp/inside; ls /mnt");
+    fs::write(bundle.root().join("tmp/outside"), "").unwrap();
+    bundle
+        .mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}))
+        .mount(json!({"destination": "/mnt", "type": "bind", "source": "rootfs/tmp", "options": ["bind"]}))
+        .says_as("outside\n", &[]);
 }
 
 /// CVE-2019-19921, CVE-2023-27561.

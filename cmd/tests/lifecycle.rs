@@ -395,7 +395,7 @@ fn a_file_without_end_is_refused() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     place.started();
     place.fails(&["exec", "--process", "/dev/zero", ID], 255, "/dev/zero: cannot be read: larger than 16 MiB");
-    place.fails(&["update", "--resources", "/dev/zero", ID], 1, "/dev/zero: cannot read the resources: larger than 16 MiB");
+    place.fails(&["update", "--resources", "/dev/zero", ID], 1, "/dev/zero: cannot be read: larger than 16 MiB");
     place.fails(&["policy", "import", "/dev/zero"], 1, "/dev/zero: cannot read the settings: larger than 16 MiB");
 }
 
@@ -1285,8 +1285,16 @@ mod cgroup {
     fn resources_that_are_none_are_refused_by_place() {
         let Some(place) = limited("sleep 60") else { return };
         fs::write(place.path("r.json"), r#"{"memory":{"limit":"much"}}"#).unwrap();
-        place.fails(&["update", "-r", "r.json", ID], 1, "r.json: these are no resources");
-        place.fails(&["update", "-r", "nowhere.json", ID], 1, "nowhere.json: cannot read the resources");
+        place.fails(&["update", "-r", "r.json", ID], 1, "r.json:1:25: memory.limit: invalid type");
+        fs::write(place.path("r.json"), r#"{"pids":{"limit":7},"hugepageLimits":[{"pageSize":"2MB"}]}"#).unwrap();
+        place.fails(&["update", "-r", "r.json", ID], 1, "r.json: hugepageLimits[0].limit: missing");
+        fs::write(place.path("r.json"), r#"{"pidz":{"limit":7}}"#).unwrap();
+        let said = place.codexrun(&["update", "-r", "r.json", ID]);
+        assert_eq!(
+            (said.code, said.err.as_str()),
+            (0, "codexrun: warning: r.json: `pidz` is no known field, and has no effect\n")
+        );
+        place.fails(&["update", "-r", "nowhere.json", ID], 1, "nowhere.json: cannot be read");
         place.fails(&["update", "--memory", "32x", ID], 1, "`32x` is no size");
         place.ok(&["kill", ID, "KILL"]);
         until("it ends", || place.status() == "stopped");

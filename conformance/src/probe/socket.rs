@@ -34,7 +34,7 @@ pub const VERBS: &[Verb] = &[
     ("by-socks", |a| by_socks(a[0], a[1])),
     ("serve-once", |a| serve_once(a[0], a[1])),
     ("serve-called", |a| serve_called(a[0], a[1])),
-    ("tcp-self", |_| tcp_self("127.0.0.1:0")),
+    ("tcp-self", |a| tcp_self(a.first().unwrap_or(&"127.0.0.1:0"))),
     ("tcp-self-v6", |_| tcp_self("[::1]:0")),
     ("udp-self", |_| udp_self()),
     ("pair-stream", |_| pair_stream()),

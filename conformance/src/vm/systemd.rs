@@ -18,6 +18,12 @@ pub const CASES: &[Must] = &[
     must("systemd.update", "`update` changes the unit, and a reload of systemd changes nothing", Root, update),
     must("systemd.update.quota", "a quota alone keeps its period, as the unit knows", Root, update_quota),
     must("systemd.unified", "`unified` is told to systemd as the kernel reads it, or refused by name", Root, unified),
+    must(
+        "systemd.update.refused",
+        "one that the kernel refuses leaves the unit and the files as they were",
+        Root,
+        update_refused,
+    ),
     must("systemd.devices", "the rules for devices hold after a reload of systemd", Root, devices),
     must("systemd.exec", "exec is in the scope too", Root, exec_inside),
     must("systemd.annotation", "`org.systemd.property.` is a property of the unit", Root, annotation),
@@ -207,6 +213,24 @@ fn unified(t: &Turn) -> Verdict {
     reads(&dir, "pids.max", "50")?;
     let strange = limit(config, json!({"unified": {"cpuset.cpus": "0-1:1/2"}}));
     refused(t, &strange, &["linux.resources.unified[cpuset.cpus]", "AllowedCPUs"])
+}
+
+fn update_refused(t: &Turn) -> Verdict {
+    let (config, unit) = sleeper(t, "system.slice");
+    let container = t.started(&limit(config, json!({"memory": {"limit": 67_108_864}, "pids": {"limit": 41}})))?;
+    let file = t.dir.join("resources.json");
+    let resources = json!({"memory": {"limit": 134_217_728}, "cpu": {"cpus": "999"}, "pids": {"limit": 17}});
+    std::fs::write(&file, resources.to_string())?;
+    t.fails(&["update", "--resources", &file.display().to_string(), &container.id])?;
+    let dir = place(&container)?;
+    let same = || -> Verdict {
+        shows(t, &unit, &["MemoryMax=67108864", "TasksMax=41"])?;
+        reads(&dir, "memory.max", "67108864")?;
+        reads(&dir, "pids.max", "41")
+    };
+    same()?;
+    systemctl(t, &["daemon-reload"])?;
+    same()
 }
 
 fn devices(t: &Turn) -> Verdict {

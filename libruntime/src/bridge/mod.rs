@@ -6,6 +6,7 @@
 //! stays outside: only the listeners (and, inwards, the connections) are made inside, by a helper that joins and goes at once. It
 //! lives as long as the container's first process.
 
+mod client;
 mod dns;
 pub(crate) mod door;
 mod end;
@@ -24,7 +25,7 @@ use crate::sys::{Errno, file, pidfd, signal};
 use crate::{Error, Result};
 use door::{Door, State};
 use namespace::Namespaces;
-use relay::{Listener, Relay, To};
+use relay::{Clients, Listener, Relay, To};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -114,28 +115,36 @@ impl Bridge<'_> {
 
     fn serve(self, door: Door) -> Result<()> {
         let Some(guest) = door.guest(self.container.as_fd(), self.init)? else { return Ok(()) };
-        let welcomed = welcome(&guest, self.routes, self.outside, self.container);
+        let welcomed = self.welcome(&guest);
         let relay = say(guest, welcomed)?;
         relay.run().map_err(|e| failed("wait for connections", e))
     }
-}
 
-/// Takes the namespaces and listens in them.
-fn welcome(guest: &UnixStream, routes: &[Route], outside: Vec<Listener>, container: OwnedFd) -> Result<Relay> {
-    let namespaces = Namespaces::receive(guest.as_fd())?;
-    let mut listeners = outside;
-    for route in routes.iter().filter(|route| route.side == Side::Inside) {
-        let listener = namespaces.listener(route.listen).map_err(|e| failed(&format!("listen on {} inside", route.listen), e))?;
-        listeners.push(Listener { socket: listener, to: To::Route(*route) });
+    /// Takes the namespaces and listens in them.
+    fn welcome(self, guest: &UnixStream) -> Result<Relay> {
+        let Bridge { routes, container, init, outside } = self;
+        let namespaces = Namespaces::receive(guest.as_fd())?;
+        let mut listeners = outside;
+        for route in routes.iter().filter(|route| route.side == Side::Inside) {
+            let listener =
+                namespaces.listener(route.listen).map_err(|e| failed(&format!("listen on {} inside", route.listen), e))?;
+            listeners.push(Listener { socket: listener, to: To::Route(*route) });
+        }
+        let mut asked = None;
+        // Who is to be reached by name must be resolved first.
+        if routes.iter().any(|route| route.says.name) {
+            let fail = |e| failed("answer names inside", e);
+            listeners.push(Listener { socket: namespaces.listener(names::PLACE).map_err(fail)?, to: To::Resolver });
+            asked = Some(namespaces.datagrams(names::PLACE).map_err(fail)?);
+        }
+        let clients = if routes.iter().any(|route| route.says.client) {
+            let sockets = namespaces.sockets().map_err(|e| failed("ask the kernel for sockets inside", e))?;
+            Some(Clients { init: init as u32, sockets })
+        } else {
+            None
+        };
+        Relay::new(container, namespaces, listeners, asked, clients).map_err(|e| failed("watch the listeners", e))
     }
-    let mut asked = None;
-    // Who is to be reached by name must be resolved first.
-    if routes.iter().any(|route| route.says.name) {
-        let fail = |e| failed("answer names inside", e);
-        listeners.push(Listener { socket: namespaces.listener(names::PLACE).map_err(fail)?, to: To::Resolver });
-        asked = Some(namespaces.datagrams(names::PLACE).map_err(fail)?);
-    }
-    Relay::new(container, namespaces, listeners, asked).map_err(|e| failed("watch the listeners", e))
 }
 
 /// What is common to both sides: a listener that does not wait, with room for many.

@@ -1,6 +1,39 @@
 //! Where in a JSON text a line and a column lie, as people write it: `mounts[0].destination`. A second deserializer that knows its path
 //! would do, at the price of a second copy of every type's code in memory.
 
+use std::path::Path;
+
+/// What a text is the text of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub file: &'a Path,
+    /// Members of config.json: the file holds only what is there, and the text begins with a line that is not the file's.
+    pub within: &'a [&'a str],
+}
+
+impl<'a> Source<'a> {
+    /// A whole config.json.
+    pub fn whole(file: &'a Path) -> Self {
+        Source { file, within: &[] }
+    }
+
+    /// A path of config.json as one of the file.
+    pub fn path<'p>(&self, path: &'p str) -> &'p str {
+        let inner = |path: &'p str, name: &&str| Some(path.strip_prefix(name)?.trim_start_matches('.'));
+        self.within.iter().try_fold(path, inner).unwrap_or(path)
+    }
+
+    /// `FILE: PATH`.
+    pub fn place(&self, path: &str) -> String {
+        format!("{}: {}", self.file.display(), self.path(path))
+    }
+
+    /// A line of the text as one of the file.
+    pub fn line(&self, line: usize) -> usize {
+        line.saturating_sub(usize::from(!self.within.is_empty()))
+    }
+}
+
 /// One step down. Escapes of a key stay as they are written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {

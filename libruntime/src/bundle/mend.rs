@@ -1,7 +1,7 @@
 //! What else is wrong with a config.json in which something has the wrong form: serde stops at the first. Each such value is replaced
 //! by one that has the form, in place, and the text is read again.
 
-use super::locate::{self, Step};
+use super::locate::{self, Source, Step};
 use super::read::{deserialize, malformed, respelt, rootfs, text};
 use super::{Bundle, Rootfs, capability};
 use crate::Error;
@@ -38,7 +38,7 @@ impl Bundle {
     pub fn mend(dir: &Path, config: &Path) -> Option<Mended> {
         let dir = &*std::path::absolute(dir).ok()?;
         let file = dir.join(config);
-        let (spec, mut faults) = mend(&file, respelt(&text(&file).ok()?).into_owned())?;
+        let (spec, mut faults) = mend(&Source::whole(&file), respelt(&text(&file).ok()?).into_owned())?;
         let root = rootfs(dir, &file, &spec).unwrap_or_else(|error| {
             // Of a root whose form was mended that says nothing.
             if !faults.iter().any(|fault| fault.path.starts_with("root")) {
@@ -51,7 +51,7 @@ impl Bundle {
     }
 }
 
-fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
+pub(super) fn mend(source: &Source, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).ok()?;
     let (mut faults, mut paths, mut grown) = (Vec::new(), Vec::<String>::new(), Vec::new());
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
@@ -59,13 +59,13 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
             Ok(spec) => {
                 // Of an object that was put there itself that says nothing.
                 let theirs = |fault: &Fault| !paths.iter().any(|path| fault.path.starts_with(&format!("{path}.")));
-                faults.extend(super::required::missing(file, &text, &spec).into_iter().filter(theirs));
+                faults.extend(super::required::missing(source, &text, &spec).into_iter().filter(theirs));
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
         };
         let more = grown.iter().filter(|(line, _)| *line == wrong.line()).map(|(_, bytes)| bytes).sum();
-        let (error, steps) = malformed(file, &wrong, &text, more);
+        let (error, steps) = malformed(source, &wrong, &text, more);
         let path = locate::written(&steps);
         // What was put there has not got the form yet, and is no fault of the file; of a word that is none the next turn says which it may be.
         let said = wrong.to_string();

@@ -1,6 +1,7 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
-use super::{Bundle, CONFIG, Rootfs, capability, locate};
+use super::locate::{self, Source};
+use super::{Bundle, CONFIG, Rootfs, capability};
 use crate::text::LIMIT;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
@@ -18,14 +19,14 @@ impl Bundle {
     pub fn read_as(dir: &Path, config: &Path) -> Result<Bundle> {
         let dir = std::path::absolute(dir).map_err(|e| unreadable(dir, &e))?;
         let file = dir.join(config);
-        let (spec, unknown) = parse(&file, &text(&file)?)?;
+        let (spec, unknown) = parse(&Source::whole(&file), &text(&file)?)?;
         let rootfs = rootfs(&dir, &file, &spec)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
 
     /// The bundle that a container was made of, from the copy of its config.json that is kept with the container's record.
     pub fn recorded(file: &Path, rootfs: PathBuf) -> Result<Bundle> {
-        let (spec, unknown) = parse(file, &text(file)?)?;
+        let (spec, unknown) = parse(&Source::whole(file), &text(file)?)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
 }
@@ -55,11 +56,11 @@ fn cause(e: &std::io::Error) -> String {
 }
 
 /// The spec, and the fields that it does not know.
-fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
+pub(super) fn parse(source: &Source, text: &[u8]) -> Result<(Spec, Vec<String>)> {
     let text = &*respelt(text);
     let (spec, unknown) =
-        known(text).or_else(|e| without_unknown_capabilities(file, text).ok_or_else(|| malformed(file, &e, text, 0).0))?;
-    match super::required::missing(file, text, &spec).into_iter().next() {
+        known(text).or_else(|e| without_unknown_capabilities(source, text).ok_or_else(|| malformed(source, &e, text, 0).0))?;
+    match super::required::missing(source, text, &spec).into_iter().next() {
         Some(fault) => Err(fault.error),
         None => Ok((spec, unknown)),
     }
@@ -71,22 +72,20 @@ fn known(text: &[u8]) -> serde_json::Result<(Spec, Vec<String>)> {
     Ok((spec, unknown))
 }
 
-/// As a place is written elsewhere: a member that may be absent and a wrapper are no steps of it.
+/// As people write it: `mounts[0].colour`.
 fn written(path: &serde_ignored::Path) -> String {
     use serde_ignored::Path::{Map, NewtypeStruct, NewtypeVariant, Root, Seq, Some};
     match path {
         Root => String::new(),
+        Map { parent: Root, key } => key.clone(),
+        Map { parent, key } => format!("{}.{key}", written(parent)),
         Seq { parent, index } => format!("{}[{index}]", written(parent)),
-        Map { parent, key } => match written(parent) {
-            above if above.is_empty() => key.clone(),
-            above => format!("{above}.{key}"),
-        },
         Some { parent } | NewtypeStruct { parent } | NewtypeVariant { parent } => written(parent),
     }
 }
 
 /// `None` where it is not they that keep the text from being read, or not they alone.
-fn without_unknown_capabilities(file: &Path, text: &[u8]) -> Option<(Spec, Vec<String>)> {
+fn without_unknown_capabilities(source: &Source, text: &[u8]) -> Option<(Spec, Vec<String>)> {
     let mut json: serde_json::Value = serde_json::from_slice(text).ok()?;
     let process = json.get_mut("process")?;
     let left_out = capability::leave_out_unknown(process);
@@ -98,7 +97,7 @@ fn without_unknown_capabilities(file: &Path, text: &[u8]) -> Option<(Spec, Vec<S
     }
     let read = known(&text).ok()?;
     for (set, name) in left_out {
-        capability::unknown(&name).at(format!("{}: process.capabilities.{set}", file.display())).warn();
+        capability::unknown(&name).at(source.place(&format!("process.capabilities.{set}"))).warn();
     }
     Some(read)
 }
@@ -146,18 +145,18 @@ pub(super) fn respelt(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The reason, and the way to the value that it is about. The text has so many bytes more in that line than the file.
-pub(super) fn malformed(file: &Path, e: &serde_json::Error, text: &[u8], more: usize) -> (Error, Vec<locate::Step>) {
+pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], more: usize) -> (Error, Vec<locate::Step>) {
     let (line, column) = (e.line(), e.column());
     let said = e.to_string();
     let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
-    let place = format!("{}:{line}:{}", file.display(), column.saturating_sub(more));
+    let place = format!("{}:{}:{}", source.file.display(), source.line(line), column.saturating_sub(more));
     // What is no JSON is said of the character that should not be there; it closes nothing. An array in the wrong place is not entered: the
     // column is that of its bracket, or still the one before.
     let entered = locate::next(text, line, column) != Some(b'[');
     let outside = e.is_syntax() || what.starts_with("invalid type: sequence") && entered;
     let steps = locate::steps(text, line, if outside { column.saturating_sub(1) } else { column });
-    match locate::written(&steps) {
-        path if path.is_empty() => (Error::new(what).at(place), steps),
+    match source.path(&locate::written(&steps)) {
+        "" => (Error::new(what).at(place), steps),
         path => (Error::new(what).at(format!("{place}: {path}")), steps),
     }
 }
@@ -305,6 +304,13 @@ mod tests {
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{elsewhere}}}"#)).contains("devices[0].allow: missing"));
         let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_named_by_its_place() {
+        let text = r#"{"ociVersion":"1.3.0","new":1,"mounts":[{"destination":"/a"},{"destination":"/b","colour":7}],
+            "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","taste":{}},"resources":{"pidz":{}}}}"#;
+        assert_eq!(known(text.as_bytes()).unwrap().1, ["new", "mounts[1].colour", "linux.seccomp.taste", "linux.resources.pidz"]);
     }
 
     #[test]

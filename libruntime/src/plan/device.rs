@@ -4,10 +4,10 @@
 use super::op::{By, Device, Node, Op, ParentOp};
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
-use super::{Draft, ParentStep};
+use super::{Draft, ParentStep, check};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, LinuxIdMapping, Spec};
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// capabilities(7).
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -37,6 +37,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let asked = spec.linux().as_ref().and_then(|l| l.devices().as_deref()).unwrap_or_default();
     for (i, device) in asked.iter().enumerate() {
         asked_for(draft, &format!("linux.devices[{i}]"), device);
+    }
+    for (i, why) in check::rivals(asked, |device| device.path().components().collect::<PathBuf>().display().to_string()) {
+        draft.refuse(format!("linux.devices[{i}].path"), why);
     }
     let Some(at) = draft.at("linux.devices", dev) else { return };
     draft.step(Stage::Devices, Op::OpenDev(at), "default devices");

@@ -179,7 +179,7 @@ impl Plan {
 
 /// What config.json says that nobody knows.
 fn unknown(bundle: &Bundle) -> impl Iterator<Item = String> {
-    bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect"))
+    bundle.unknown.iter().map(|path| crate::bundle::unknown(path).at("config.json").to_string())
 }
 
 /// A plan in the making: steps in any order, and every reason to refuse.

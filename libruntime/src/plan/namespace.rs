@@ -97,8 +97,8 @@ fn spaces(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Spaces {
     for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let place = format!("linux.namespaces[{i}]");
         let Some((_, flag)) = FLAGS.iter().find(|(typ, _)| *typ == namespace.typ()) else { continue };
-        if (spaces.new | spaces.joined) & flag != 0 {
-            draft.refuse(&place, format!("`{}` stands there twice", namespace.typ()));
+        if let Some(first) = index(linux, namespace.typ()).filter(|first| *first < i) {
+            draft.refuse(&place, format!("has the type of [{first}]"));
         }
         match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => {

@@ -552,6 +552,8 @@ pub struct Broker {
     pub own_network: bool,
     /// There are datagrams too.
     pub datagrams: bool,
+    /// TCP ports that may be connected to, where Landlock's rules of the container name some: they do not see who connects for it.
+    pub ports: Option<Vec<u16>>,
     /// When it begins.
     pub begins: Begins,
 }

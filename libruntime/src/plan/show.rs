@@ -205,7 +205,7 @@ impl fmt::Display for ParentOp {
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
             ParentOp::Broker(Broker { begins: Begins::Before, .. }) => write!(f, "ask the container's broker of Unix sockets"),
-            ParentOp::Broker(Broker { grants, own_network, datagrams, begins }) => {
+            ParentOp::Broker(Broker { grants, own_network, datagrams, ports, begins }) => {
                 let when = if *begins == Begins::AtOnce { "" } else { " when it is asked" };
                 write!(f, "fork the broker of Unix sockets{when}")?;
                 if !own_network {
@@ -213,6 +213,9 @@ impl fmt::Display for ParentOp {
                 }
                 if *datagrams {
                     write!(f, ", datagrams too")?;
+                }
+                if ports.is_some() {
+                    write!(f, ", the ruleset's ports alone")?;
                 }
                 grants.iter().try_for_each(|path| write!(f, ", grant {}", path.display()))
             }

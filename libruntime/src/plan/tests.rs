@@ -202,6 +202,27 @@ fn a_device_that_keeps_its_bad_name_has_one_reason() {
 }
 
 #[test]
+fn of_two_entries_for_one_thing_neither_is_lost_in_silence() {
+    let device = |path: &str, minor: i64| json!({"path": path, "type": "c", "major": 10, "minor": minor});
+    let devices = json!([device("/dev/a", 1), device("/dev/b", 2), device("/dev//a", 1), device("/dev/./a", 3)]);
+    let mut spec = with("/linux/devices", devices);
+    spec["linux"]["netDevices"] = json!({"v1": {"name": "eth0"}, "eth0": {}, "v2": {"name": "net%d"}, "v3": {"name": "net%d"}});
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.extend([json!({"type": "network"}), json!({"type": "network", "path": "/proc/1/ns/net"})]);
+    let [first, last] = [namespaces.len() - 2, namespaces.len() - 1];
+    let reasons = plan(spec, &Options::default()).unwrap_err();
+    let wanted = [
+        format!("linux.namespaces[{last}]: has the type of [{first}]"),
+        "linux.devices[3].path: says something else of `/dev/a` than [0], and only one can hold".to_owned(),
+        "linux.netDevices[v1]: `eth0` is the name of [eth0] already".to_owned(),
+    ];
+    for one in wanted {
+        assert!(reasons.contains(&format!("config.json: {one}")), "{one}: {reasons:#?}");
+    }
+    assert_eq!(reasons.len(), 3, "{reasons:#?}");
+}
+
+#[test]
 fn where_the_module_is_on_its_words_come_after_the_fork_and_mounts_have_the_context() {
     let mut spec = with("/mounts/-", json!({"destination": "/t", "type": "tmpfs"}));
     spec["process"]["apparmorProfile"] = json!("profile");

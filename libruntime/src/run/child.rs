@@ -3,6 +3,7 @@
 use super::agent::Agent;
 use super::fault::{Column, Fault};
 use super::op::pin::Program;
+use super::said::Said;
 use crate::plan::Plan;
 use crate::plan::mount_slots;
 use crate::sys::mount::MountAttr;
@@ -70,6 +71,8 @@ pub(super) struct Child<'a> {
     pub hooks: Vec<(Strings<'a>, Option<Strings<'a>>)>,
     /// What those hooks read.
     pub states: States,
+    /// What those of the bridge say.
+    pub said: Option<Said>,
     /// Where init tells the keeper that nobody is left.
     pub ended: Option<OwnedFd>,
     /// For the command's process, until it executes.
@@ -142,6 +145,7 @@ impl<'a> Child<'a> {
             ruleset: None,
             hooks: Vec::new(),
             states: States::default(),
+            said: None,
             ended: None,
             stack: Vec::new(),
             program: None,

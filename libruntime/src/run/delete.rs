@@ -173,6 +173,32 @@ mod tests {
         delete(&store, &id, true).unwrap();
     }
 
+    /// Every byte flipped and every length: nobody else is signalled, and by force the name is free again. Of a record whose copy is as bad
+    /// nobody knows the process.
+    #[test]
+    fn a_record_that_was_changed_anywhere_reaches_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let (id, mut child) = running(&store);
+        let record = store.load(&id).unwrap();
+        let files = ["state.json", "state.json.copy"].map(|name| dir.path().join("a").join(name));
+        let whole = std::fs::read(&files[0]).unwrap();
+        let flipped = |at: usize| [&whole[..at], &[whole[at] ^ 1], &whole[at + 1..]].concat();
+        for text in (0..whole.len()).flat_map(|at| [flipped(at), whole[..at].to_vec()]) {
+            files.iter().for_each(|file| std::fs::write(file, &text).unwrap());
+            // What it is sent does nothing to a process that does not ask for it.
+            let killed = super::super::kill(&store, &id, "CONT".parse().unwrap(), false);
+            let known = store.load(&id).is_ok_and(|found| (found.pid, found.start_time) == (record.pid, record.start_time));
+            assert_eq!(killed.is_ok(), known, "{}", String::from_utf8_lossy(&text));
+        }
+        delete(&store, &id, false).unwrap_err();
+        delete(&store, &id, true).unwrap();
+        store.reserve(&id).unwrap();
+        assert_eq!(child.try_wait().unwrap(), None, "it goes on, and the warning has said so");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     #[test]
     fn a_stopped_container_is_deleted_and_its_name_is_free() {
         let dir = tempfile::tempdir().unwrap();

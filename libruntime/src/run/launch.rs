@@ -8,6 +8,7 @@ use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::interrupt::Interrupt;
 use super::keeper::Keeper;
+use super::said::Said;
 use super::{Options, console, died, door, hook, idmap, maps, netdevice, node, oci_state, reach, rootfs_dir, terminal};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
@@ -66,6 +67,8 @@ struct Ends {
     faults: OwnedFd,
     /// For the keeper, from init.
     ended: Option<OwnedFd>,
+    /// What hooks of the bridge say inside.
+    said: Option<Said>,
     /// Not yet begun.
     broker: BrokerProcess,
 }
@@ -163,6 +166,7 @@ impl<'a> Launch<'a> {
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.and_then(|agent| agent.message);
         container.broker = ours.broker;
+        container.said = ours.said;
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
@@ -207,8 +211,10 @@ impl<'a> Launch<'a> {
         };
         let (args, env) = (Strings::new(&program.args), Strings::with_room(&program.env, libc::PATH_MAX as usize));
         let own = super::own::identity()?;
+        let said = hooks.iter().any(|hook| hook.is_bridge()).then(Said::new).transpose().map_err(for_hooks)?;
         let child = Child {
             ended: says,
+            said: said.as_ref().map(Said::again).transpose().map_err(for_hooks)?,
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), hook.env.as_deref().map(Strings::new))).collect(),
             start: if self.park {
@@ -229,7 +235,7 @@ impl<'a> Launch<'a> {
             may_stay_outside: entry.lenient,
             ..Child::new(plan, child_gate, fault_writer, mask, args, env, own)
         };
-        Ok((Ends { gate, faults, ended: hears, broker }, child))
+        Ok((Ends { gate, faults, ended: hears, said, broker }, child))
     }
 
     /// What hooks inside the container read: only now is the pid known.
@@ -291,7 +297,7 @@ impl<'a> Launch<'a> {
                     let door = self.reserved.map(Reserved::door);
                     container.broker.begin(container.pid, plan, door.as_deref()).map_err(|e| failed(step, e))?;
                 }
-                ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
+                ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper, interrupt)?,
                 ParentOp::Reach(source) => reach::send(step, container.pid, container.gate.as_fd(), source)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, &mut container.abroad, device)?,
                 ParentOp::Keeper { placeholders, cgroup: kept } => {
@@ -390,7 +396,7 @@ impl<'a> Launch<'a> {
         let fault = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Fault::receive(container.faults.as_fd()));
         match fault {
             Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
-            Ok(Some(fault)) => return Err(fault.explain(self.plan)),
+            Ok(Some(fault)) => return Err(container.heard(fault.explain(self.plan))),
             Ok(None) | Err(_) => followed.map_err(|e| match (container.gone, &ended) {
                 (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills)),
                 _ => e,

@@ -28,6 +28,7 @@ mod own;
 mod reach;
 mod read;
 mod readings;
+mod said;
 mod start;
 mod stdio;
 mod terminal;

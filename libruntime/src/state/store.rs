@@ -505,8 +505,11 @@ mod tests {
                 assert!(is_first(store.load(&id("a")).unwrap()), "{at}: {}", String::from_utf8_lossy(&text));
                 fs::write(&copy, &text).unwrap();
                 assert!(store.load(&id("a")).map_or(true, is_first), "{at}: {}", String::from_utf8_lossy(&text));
+                assert_eq!(said(store.reserve(&id("a"))), "container with given ID already exists");
                 fs::write(&copy, &whole).unwrap();
             }
+            // It stays in the list, whatever it says.
+            assert_eq!(store.list().unwrap().len(), 1);
         }
         child.kill().unwrap();
         child.wait().unwrap();

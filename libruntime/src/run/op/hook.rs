@@ -39,6 +39,8 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
 /// Nothing but the payload writes to standard output. Returns only if it fails.
 fn go_on(hook: &ChildHook, state: BorrowedFd, child: &Child, args: &Strings, env: &Strings) -> Errno {
     let stdio = file::become_stdio_number(state, 0).and_then(|()| file::become_stdio_number(file::stderr(), 1));
+    let said = child.said.as_ref().filter(|_| hook.is_bridge());
+    let stdio = stdio.and_then(|()| said.map_or(Ok(()), |said| file::become_stdio_number(said.as_fd(), 2)));
     if hook.kind == HookKind::StartContainer && leads_to_us(&hook.path, child.own) {
         // The image says what that program is.
         return Errno::ELOOP;
