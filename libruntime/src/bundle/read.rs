@@ -233,14 +233,6 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_nobody_knows_is_told_by_its_path() {
-        let text = br#"{"ociVersion":"1.0.2","mounts":[{"destination":"/","y":{}}],"linux":{"z":null},
-            "process":{"additionalGids":1,"user":{"uid":0,"gid":0,"x":1},"cwd":"/"}}"#;
-        let wanted = ["mounts[0].y", "linux.z", "process.additionalGids", "process.user.x"];
-        assert_eq!(known(text).unwrap().1, wanted);
-    }
-
-    #[test]
     fn a_limit_of_processes_that_is_null_is_none() {
         let text = br#"{"ociVersion":"1.0.2","linux":{"resources":{"pids":{"limit": null}}}}"#;
         let (spec, unknown) = known(&respelt(text)).unwrap();

@@ -137,7 +137,9 @@ impl Container {
 
     /// What the keeper died of, if that is why the child cannot be waited for.
     pub fn blame(&mut self, error: Error) -> Error {
-        self.keeper.as_mut().and_then(|keeper| keeper.failed().err()).unwrap_or(error)
+        let Some(why) = self.keeper.as_mut().and_then(|keeper| keeper.failed().err()) else { return error };
+        self.gone = false;
+        why
     }
 
     /// The error of a hook of the bridge that failed, which has said why.

@@ -190,7 +190,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
         draft.errors.extend(unit::annotated(unit, spec));
     }
     if groups.is_empty() {
-        if given.is_some() && !rootless {
+        // Of systemd that has been said.
+        if given.is_some() && !rootless && !draft.options.systemd {
             draft.refuse("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host");
         }
         return warnings;
