@@ -120,6 +120,9 @@ impl Exec {
             process.set_terminal(Some(true));
         }
         if let Some(cwd) = &self.cwd {
+            if !cwd.is_absolute() {
+                return Err(Error::new(format!("`--cwd {}` is not an absolute path", cwd.display())));
+            }
             process.set_cwd(cwd.clone());
         }
         if self.no_new_privs {
@@ -143,12 +146,14 @@ impl Exec {
 
     fn user(&self, mut user: User) -> Result<User> {
         let wrong = |text: &str| Error::new(format!("`--user {text}` is not UID or UID:GID in numbers"));
+        // To the kernel, -1 means: leave it as it is.
+        let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
         if let Some(text) = &self.user {
             let (uid, gid) = text.split_once(':').map_or((text.as_str(), None), |(uid, gid)| (uid, Some(gid)));
-            user.set_uid(uid.parse().map_err(|_| wrong(text))?);
+            user.set_uid(id(uid).ok_or_else(|| wrong(text))?);
             // As runc: without a group it stays the container's.
             let own = user.gid();
-            user.set_gid(gid.map_or(Ok(own), str::parse).map_err(|_| wrong(text))?);
+            user.set_gid(gid.map_or(Some(own), id).ok_or_else(|| wrong(text))?);
         }
         if !self.additional_gids.is_empty() {
             let groups = user.additional_gids().iter().flatten().chain(&self.additional_gids).copied().collect();
@@ -209,6 +214,21 @@ mod tests {
     fn a_user_without_a_group_keeps_the_containers() {
         assert_eq!(user("--user 3"), (3, 5, Some(vec![7])));
         assert_eq!(user("-u 3:4 -g 9"), (3, 4, Some(vec![7, 9])));
+    }
+
+    #[test]
+    fn what_flags_cannot_mean_is_said_of_the_flag() {
+        for (flags, wanted) in [
+            ("--cwd rel", "`--cwd rel` is not an absolute path"),
+            ("--user 4294967295", "`--user 4294967295` is not UID or UID:GID in numbers"),
+            ("--user 0:4294967295", "`--user 0:4294967295` is not"),
+        ] {
+            let line = format!("codexrun exec {flags} x true");
+            let cli = crate::grammar::read(&line.split(' ').map(Into::into).collect::<Vec<_>>()).1.unwrap();
+            let Some(crate::grammar::Verb::Exec(exec)) = cli.verb else { panic!() };
+            let said = exec.flags(Process::default()).unwrap_err().to_string();
+            assert!(said.starts_with(wanted), "{said}");
+        }
     }
 
     #[test]

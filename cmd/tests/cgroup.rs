@@ -254,3 +254,19 @@ fn a_sandbox_that_is_killed_leaves_no_cgroup() {
         fs::remove_dir_all(&work).unwrap();
     }
 }
+
+#[test]
+fn a_launch_that_the_kernel_ends_for_want_of_memory_names_the_limit() {
+    let Some(place) = Place::new("starved") else { return };
+    if !hierarchies().iter().any(|mount| mount.ends_with("memory")) {
+        return eprintln!("left out: needs the controller memory of cgroup version 1");
+    }
+    let (code, out, err) = place.run(&place.spec("echo ran", &["mount", "pid"], json!({"memory": {"limit": 1}})), 0);
+    // Which step wants the first page is the kernel's affair.
+    let killed = match code {
+        137 => "the kernel ended 1 process(es)",
+        _ => "the process was killed by SIGKILL before it was ready (hint: the kernel has ended 1 process(es)",
+    };
+    assert!(out.is_empty() && err.contains(&format!("config.json: linux.resources.memory.limit: {killed}")), "{code}: {err}");
+    assert_eq!(place.directories(), Vec::<PathBuf>::new());
+}

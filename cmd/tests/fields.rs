@@ -1573,3 +1573,19 @@ fn test_user() -> Option<u32> {
     let users = fs::read_to_string("/etc/passwd").unwrap();
     users.lines().find(|l| l.starts_with("codexrun-test:"))?.split(':').nth(2)?.parse().ok()
 }
+
+#[test]
+fn a_filter_that_ends_the_launch_is_named() {
+    if !root() {
+        return;
+    }
+    for (action, how) in [("SCMP_ACT_KILL_PROCESS", "killed by SIGSYS"), ("SCMP_ACT_ERRNO", "before it was ready")] {
+        let bundle = Bundle::new("echo ran")
+            .with("/process/noNewPrivileges", false.into())
+            .with("/linux/seccomp", json!({"defaultAction": action, "architectures": ["SCMP_ARCH_X86_64"]}));
+        let said = bundle.run("codexrun");
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{}", said.err);
+        let named = said.err.contains("config.json: linux.seccomp: the process ") && said.err.contains(how);
+        assert!(named && said.err.contains("without process.noNewPrivileges"), "{action}: {}", said.err);
+    }
+}

@@ -16,6 +16,8 @@ pub const CASES: &[Must] = &[
     must("systemd.default", "without a slice it is system.slice, without a path :RUNTIME:ID", Root, default),
     must("systemd.slice", "a-b.slice lies in a.slice", Root, slice),
     must("systemd.update", "`update` changes the unit, and a reload of systemd changes nothing", Root, update),
+    must("systemd.update.quota", "a quota alone keeps its period, as the unit knows", Root, update_quota),
+    must("systemd.unified", "`unified` is told to systemd as the kernel reads it, or refused by name", Root, unified),
     must(
         "systemd.update.refused",
         "one that the kernel refuses leaves the unit and the files as they were",
@@ -182,6 +184,35 @@ fn update(t: &Turn) -> Verdict {
     same()?;
     systemctl(t, &["daemon-reload"])?;
     same()
+}
+
+fn update_quota(t: &Turn) -> Verdict {
+    let (config, unit) = sleeper(t, "system.slice");
+    let container = t.started(&limit(config, json!({"cpu": {"quota": 25_000, "period": 50_000}})))?;
+    let dir = place(&container)?;
+    change(t, &container, json!({"cpu": {"quota": 40_000}}))?;
+    reads(&dir, "cpu.max", "40000 50000")?;
+    shows(t, &unit, &["CPUQuotaPerSecUSec=800ms", "CPUQuotaPeriodUSec=50ms"])?;
+    systemctl(t, &["daemon-reload"])?;
+    reads(&dir, "cpu.max", "40000 50000")?;
+    // A period of nothing is the one thing that systemd does not keep.
+    change(t, &container, json!({"cpu": {"quota": -1}}))?;
+    reads(&dir, "cpu.max", "max 50000")?;
+    shows(t, &unit, &["CPUQuotaPerSecUSec=infinity", "CPUQuotaPeriodUSec=50ms"])
+}
+
+fn unified(t: &Turn) -> Verdict {
+    let (config, _) = sleeper(t, "system.slice");
+    let values = json!({"memory.max": "64M", "memory.high": "0x2000000", "cpu.max": "30000  20000", "pids.max": " 50"});
+    let container = t.started(&limit(config.clone(), json!({"memory": {"limit": 100_000_000}, "unified": values})))?;
+    let dir = place(&container)?;
+    systemctl(t, &["daemon-reload"])?;
+    reads(&dir, "memory.max", "67108864")?;
+    reads(&dir, "memory.high", "33554432")?;
+    reads(&dir, "cpu.max", "30000 20000")?;
+    reads(&dir, "pids.max", "50")?;
+    let strange = limit(config, json!({"unified": {"cpuset.cpus": "0-1:1/2"}}));
+    refused(t, &strange, &["linux.resources.unified[cpuset.cpus]", "AllowedCPUs"])
 }
 
 fn update_refused(t: &Turn) -> Verdict {

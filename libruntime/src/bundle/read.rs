@@ -115,13 +115,14 @@ pub fn spec(json: &serde_json::Value) -> serde_json::Result<Spec> {
     deserialize(&respelt(json.to_string().as_bytes()), |_| {})
 }
 
-/// What `oci_spec` spells otherwise than the specification, and a list that is empty, which it knows as one that is omitted only (config.md,
-/// `execCPUAffinity`): a sign that it may be there, its place, the words of either.
+/// What `oci_spec` spells otherwise than the specification, and what it knows as omitted only: a list that is empty (config.md,
+/// `execCPUAffinity`), a limit that is null, as other runtimes read it. A sign that it may be there, its place, the words of either.
 const MISSPELT: &[(&str, &[&str], &str, &str)] = &[
     ("\"SCHED_FLAG_", &["process", "scheduler", "flags"], "\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\""),
     ("\"SCHED_FLAG_", &["process", "scheduler", "flags"], "\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\""),
     ("\"execCPUAffinity\"", &["process", "execCPUAffinity", "initial"], "\"\"", "null"),
     ("\"execCPUAffinity\"", &["process", "execCPUAffinity", "final"], "\"\"", "null"),
+    ("null", &["linux", "resources", "pids", "limit"], "null", "0"),
     ("\"enableCMT\"", &["linux", "intelRdt"], "\"enableCMT\"", "\"enableCmt\""),
     ("\"enableMBM\"", &["linux", "intelRdt"], "\"enableMBM\"", "\"enableMbm\""),
 ];
@@ -229,6 +230,14 @@ mod tests {
         let process = spec.process().clone().unwrap();
         assert_eq!(process.args().clone().unwrap(), ["SCHED_FLAG_RESET_ON_FORK", "enableCMT"]);
         assert!(process.scheduler().is_some());
+    }
+
+    #[test]
+    fn a_limit_of_processes_that_is_null_is_none() {
+        let text = br#"{"ociVersion":"1.0.2","linux":{"resources":{"pids":{"limit": null}}}}"#;
+        let (spec, unknown) = known(&respelt(text)).unwrap();
+        let pids = spec.linux().as_ref().and_then(|linux| *linux.resources().as_ref()?.pids());
+        assert_eq!((pids.map(|pids| pids.limit()), unknown), (Some(0), vec![]));
     }
 
     #[test]

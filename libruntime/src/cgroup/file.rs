@@ -94,17 +94,59 @@ pub(super) fn pids(dir: &Path) -> crate::Result<Vec<i32>> {
     Ok(all)
 }
 
-/// Version 2 has one file for quota and period: a period alone must not take the quota away.
+/// Version 2 has one file for quota and period: each of them alone leaves the other as it is. A quota alone would do so by itself, but
+/// systemd would not know which period it is of.
 pub(super) fn with_current_quota(groups: &[Group], resources: &LinuxResources) -> LinuxResources {
     let mut resources = resources.clone();
-    let cpu = |g: &&Group| g.version == Version::V2 && g.controllers.iter().any(|name| name == "cpu");
-    let Some(group) = groups.iter().find(cpu) else { return resources };
-    if let Some(cpu) = resources.cpu_mut()
-        && cpu.period().is_some_and(|period| period != 0)
-        && cpu.quota().is_none_or(|quota| quota == 0)
+    let has_cpu = |g: &&Group| g.version == Version::V2 && g.controllers.iter().any(|name| name == "cpu");
+    let Some(group) = groups.iter().find(has_cpu) else { return resources };
+    let current = read(&group.dir(), "cpu.max").unwrap_or_default();
+    let Some((quota, period)) = current.split_once(' ') else { return resources };
+    let mut last = period.to_owned();
+    if let Some(cpu) = resources.cpu_mut() {
+        match (cpu.quota().is_some_and(|quota| quota != 0), cpu.period().filter(|period| *period != 0)) {
+            (true, None) => drop(cpu.set_period(period.parse().ok())),
+            (false, Some(_)) => drop(cpu.set_quota(quota.parse().ok())),
+            (_, _) => {}
+        }
+        last = cpu.period().filter(|period| *period != 0).map_or(last, |period| period.to_string());
+    }
+    if let Some(value) = resources.unified_mut().as_mut().and_then(|unified| unified.get_mut("cpu.max"))
+        && value.split_whitespace().count() == 1
     {
-        let current = read(&group.dir(), "cpu.max").unwrap_or_default();
-        cpu.set_quota(current.split(' ').next().and_then(|quota| quota.parse().ok()));
+        *value = format!("{} {last}", value.trim());
     }
     resources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_quota_and_a_period_alone_leave_the_other_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cpu.max"), "25000 50000\n").unwrap();
+        let group =
+            Group { version: Version::V2, controllers: vec!["cpu".into()], base: dir.path().to_owned(), path: PathBuf::new() };
+        let now = |resources: Value| {
+            let resources = with_current_quota(std::slice::from_ref(&group), &serde_json::from_value(resources).unwrap());
+            let cpu = resources.cpu().clone().unwrap_or_default();
+            (cpu.quota(), cpu.period(), resources.unified().as_ref().map(|unified| unified["cpu.max"].clone()))
+        };
+        let unified = |value: &str| json!({"unified": {"cpu.max": value}, "cpu": {"shares": 2}});
+        for (resources, wanted) in [
+            (json!({"cpu": {"quota": 40000}}), (Some(40000), Some(50000), None)),
+            (json!({"cpu": {"quota": -1}}), (Some(-1), Some(50000), None)),
+            (json!({"cpu": {"quota": -1, "period": 0}}), (Some(-1), Some(50000), None)),
+            (json!({"cpu": {"period": 70000}}), (Some(25000), Some(70000), None)),
+            (json!({"cpu": {"quota": 0, "period": 0}}), (Some(0), Some(0), None)),
+            (json!({"cpu": {"quota": 1, "period": 2}}), (Some(1), Some(2), None)),
+            (unified(" 40000"), (None, None, Some("40000 50000".into()))),
+            (unified("1 2"), (None, None, Some("1 2".into()))),
+        ] {
+            assert_eq!(now(resources.clone()), wanted, "{resources}");
+        }
+    }
 }

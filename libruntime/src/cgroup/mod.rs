@@ -24,6 +24,7 @@ pub use release::release;
 pub use stale::UNNAMED;
 
 use crate::host::cgroup::Version;
+use crate::plan::cgroup::unit::{fleeting, unknown};
 use crate::plan::cgroup::{Group, Plan, Unit, Write, limits};
 use crate::{Error, Result};
 use oci_spec::runtime::LinuxResources;
@@ -83,7 +84,11 @@ impl Cgroup {
     /// written before it is put back.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Vec<Error>> {
         let resources = file::with_current_quota(&self.groups, resources);
-        let (change, errors) = limits(Some(&resources), &self.groups, true);
+        let (mut change, mut errors) = limits(Some(&resources), &self.groups, true);
+        if self.unit.is_some() {
+            errors.extend(unknown(&change.writes));
+            change.warnings.extend(fleeting(&change.writes));
+        }
         if !errors.is_empty() {
             return Err(errors);
         }

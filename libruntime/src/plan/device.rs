@@ -74,20 +74,9 @@ fn defaults(draft: &mut Draft, asked: &[LinuxDevice]) {
 }
 
 fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
-    let kind = match asked.typ() {
-        Type::C | Type::U => libc::S_IFCHR,
-        Type::B => libc::S_IFBLK,
-        Type::P => libc::S_IFIFO,
-        Type::A => return draft.refuse(format!("{place}.type"), "`a` is no type of a device node"),
-    };
-    let number = |n: i64| u32::try_from(n).ok();
-    let device = match (kind, number(asked.major()), number(asked.minor())) {
-        (libc::S_IFIFO, ..) => 0,
-        (_, Some(major), Some(minor)) if major < 1 << 12 && minor < 1 << 20 => libc::makedev(major, minor),
-        _ => return draft.refuse(place, format!("{}:{} is no device number", asked.major(), asked.minor())),
-    };
+    let which = which(draft, place, asked);
     let path = asked.path();
-    let Some(at) = draft.at(&format!("{place}.path"), path) else { return };
+    let (Some((kind, device)), Some(at)) = (which, draft.at(&format!("{place}.path"), path)) else { return };
     let Some(source) = draft.take(place, c_path(path)) else { return };
     if at.is_root() {
         return draft.refuse(format!("{place}.path"), "`/` is no place for a device");
@@ -98,6 +87,27 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
     // A pipe is no device.
     let by = if kind != libc::S_IFIFO && binds(draft) { bound(draft, place, asked, &node, source) } else { By::Mknod };
     draft.step(Stage::Devices, Op::Device(Device { at, kind, device, mode, owner, by }), place);
+}
+
+/// As mknod(2) takes them: the kind, and makedev(3).
+fn which(draft: &mut Draft, place: &str, asked: &LinuxDevice) -> Option<(u32, u64)> {
+    let kind = match asked.typ() {
+        Type::C | Type::U => libc::S_IFCHR,
+        Type::B => libc::S_IFBLK,
+        Type::P => return Some((libc::S_IFIFO, 0)),
+        Type::A => {
+            draft.refuse(format!("{place}.type"), "`a` is no type of a device node");
+            return None;
+        }
+    };
+    let number = |n: i64| u32::try_from(n).ok();
+    match (number(asked.major()), number(asked.minor())) {
+        (Some(major), Some(minor)) if major < 1 << 12 && minor < 1 << 20 => Some((kind, libc::makedev(major, minor))),
+        _ => {
+            draft.refuse(place, format!("{}:{} is no device number", asked.major(), asked.minor()));
+            None
+        }
+    }
 }
 
 /// In a user namespace mknod(2) refuses devices, and without CAP_MKNOD too: what is made outside is bound instead.
@@ -126,7 +136,7 @@ fn bound(draft: &mut Draft, place: &str, asked: &LinuxDevice, node: &Node, sourc
 }
 
 /// What the host calls an id of the container's.
-fn outside(list: &[LinuxIdMapping], id: u32) -> Option<u32> {
+pub(super) fn outside(list: &[LinuxIdMapping], id: u32) -> Option<u32> {
     let one = |map: &LinuxIdMapping| id.checked_sub(map.container_id()).filter(|n| *n < map.size())?.checked_add(map.host_id());
     list.iter().find_map(one)
 }
@@ -135,11 +145,12 @@ fn console(draft: &mut Draft, spec: &Spec) {
     if !wants_terminal(spec) {
         return;
     }
+    let size = size(draft, spec);
     let has_devpts = spec.mounts().iter().flatten().any(|m| m.typ().as_deref() == Some("devpts"));
     if !has_devpts {
         return draft.refuse("process.terminal", "needs a `devpts` mount on `/dev/pts`");
     }
-    let Some(size) = size(draft, spec) else { return };
+    let Some(size) = size else { return };
     let place = |path| At::new(Path::new(path), draft.resolve, false);
     if let (Ok(ptmx), Ok(console)) = (place("/dev/pts/ptmx"), place("/dev/console")) {
         draft.step(Stage::Console, Op::Console { ptmx, console, size }, "process.terminal");

@@ -3,9 +3,9 @@
 use super::namespace::Maps;
 use super::op::Op;
 use super::order::Stage;
-use super::{Draft, annotation_of};
+use super::{Draft, annotation_of, device};
 use crate::annotation::KEEP_GROUPS;
-use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Spec};
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, LinuxIdMapping, Process, Spec};
 
 /// What is asked for and cannot be given comes back as warnings.
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
@@ -24,6 +24,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
             "process.capabilities",
             "would have no effect: the user's own id is mapped to itself; map it to 0 (`--identity root`)",
         );
+    }
+    if *maps == Maps::Parent || !draft.maps.0.is_empty() && *maps == Maps::Foreign {
+        unmapped(draft, spec, process);
     }
     capabilities(draft, &sets, *maps != Maps::Caller || super::alone::drops_bounding(draft));
     match process.user().umask() {
@@ -76,6 +79,23 @@ fn mapped(draft: &mut Draft, process: &Process, gids: Option<Vec<u32>>, uid: u32
     }
 }
 
+/// Ids that the user namespace has not: setuid(2), setgid(2) and setgroups(2) refuse them.
+fn unmapped(draft: &mut Draft, spec: &Spec, process: &Process) {
+    let Some(linux) = spec.linux() else { return };
+    let lacks = |list: &Option<Vec<LinuxIdMapping>>, id: u32| {
+        list.as_ref().is_some_and(|list| !list.is_empty() && device::outside(list, id).is_none())
+    };
+    let (user, gids) = (process.user(), linux.gid_mappings());
+    let groups = user.additional_gids().iter().flatten().enumerate().filter(|_| !keeps_groups(spec));
+    let groups = groups.map(|(i, gid)| (format!("process.user.additionalGids[{i}]"), *gid, gids));
+    let own = [("process.user.uid", user.uid(), linux.uid_mappings()), ("process.user.gid", user.gid(), gids)];
+    for (place, id, list) in own.map(|(place, id, list)| (place.to_owned(), id, list)).into_iter().chain(groups) {
+        if id != u32::MAX && lacks(list, id) {
+            draft.refuse(place, format!("{id} is not mapped in the user namespace"));
+        }
+    }
+}
+
 fn set_ids(draft: &mut Draft, process: &Process, gids: Option<Vec<u32>>, sets: &Sets, joined: bool) {
     let user = process.user();
     // To the kernel, -1 means: leave it as it is.
@@ -85,6 +105,9 @@ fn set_ids(draft: &mut Draft, process: &Process, gids: Option<Vec<u32>>, sets: &
         }
     }
     if let Some(gids) = gids {
+        for (i, id) in gids.iter().enumerate().filter(|(_, id)| **id == u32::MAX) {
+            draft.refuse(format!("process.user.additionalGids[{i}]"), format!("{id} is not an id"));
+        }
         let denied_is_fine = (joined || !draft.host.setgroups) && gids.is_empty();
         draft.step(Stage::Ids, Op::Groups { gids, denied_is_fine }, "process.user.additionalGids");
     }

@@ -90,9 +90,14 @@ fn one(draft: &mut Draft, spec: &Spec, i: usize, kept: bool, rest: &mut Rest) {
     if draft.apart && !options.remount && (bound.is_some() || cgroup::mount::is_cgroup(mount)) {
         options.private_unless_said();
     }
-    let mapped = options.idmap.is_some() || [mount.uid_mappings(), mount.gid_mappings()].iter().any(|list| list.is_some());
-    if mapped && (bound.is_none() || options.remount) {
-        draft.refuse(format!("{place}.options"), "only a bind mount can be id-mapped");
+    let some = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let mapped = [
+        ("options", options.idmap.is_some()),
+        ("uidMappings", some(mount.uid_mappings())),
+        ("gidMappings", some(mount.gid_mappings())),
+    ];
+    for (field, _) in mapped.iter().filter(|(_, asked)| *asked && (bound.is_none() || options.remount)) {
+        draft.refuse(format!("{place}.{field}"), "only a bind mount can be id-mapped");
     }
     if options.copy_up && mount.typ().as_deref() != Some("tmpfs") {
         draft.refuse(format!("{place}.options"), "`tmpcopyup` is for a `tmpfs`");

@@ -369,6 +369,54 @@ fn no_name_makes_a_line_of_its_own_in_the_listing() {
     assert_eq!(listing.matches("\n  exec  ").count(), 1, "{listing}");
 }
 
+#[test]
+fn what_is_wrong_with_a_device_or_a_terminal_hides_nothing_else_of_it() {
+    let mut spec = with("/linux/devices", json!([{"path": "x", "type": "c", "major": -1}, {"path": "y", "type": "a"}]));
+    spec["process"]["terminal"] = json!(true);
+    spec["process"]["consoleSize"] = json!({"height": 70_000, "width": 1});
+    let said = plan(spec, &Options::default()).unwrap_err();
+    let wanted = [
+        "linux.devices[0]: -1:0 is no device number",
+        "linux.devices[0].path: `x` is not",
+        "linux.devices[1].type: `a` is no type",
+        "linux.devices[1].path: `y` is not",
+        "process.consoleSize: is above 65535",
+        "process.terminal: needs a `devpts` mount",
+    ];
+    assert_eq!(said.len(), wanted.len(), "{said:#?}");
+    for (said, wanted) in said.iter().zip(wanted) {
+        assert!(said.starts_with(&format!("config.json: {wanted}")), "{said}");
+    }
+}
+
+#[test]
+fn ids_that_the_user_namespace_has_not_are_refused_at_once() {
+    let mut spec = with("/linux/namespaces/-", json!({"type": "user"}));
+    let map = |size: u32| json!([{"containerID": 0, "hostID": 100_000, "size": size}]);
+    (spec["linux"]["uidMappings"], spec["linux"]["gidMappings"]) = (map(5), map(9));
+    spec["process"]["user"] = json!({"uid": 5, "gid": 8, "additionalGids": [7, 9, 4_294_967_295_u32]});
+    for user in [0, 1000] {
+        let said = plan_on(&Host::recorded(user, user), spec.clone(), &Options::default()).unwrap_err();
+        let wanted = [
+            "additionalGids[2]: 4294967295 is not an id",
+            "uid: 5 is not mapped in the user namespace",
+            "additionalGids[1]: 9 is not mapped in the user namespace",
+        ];
+        assert_eq!(said, wanted.map(|what| format!("config.json: process.user.{what}")));
+    }
+    spec["process"]["user"] = json!({"uid": 4, "gid": 8, "additionalGids": [0]});
+    assert!(plan(spec, &Options::default()).is_ok());
+}
+
+#[test]
+fn mappings_that_are_empty_ask_for_no_mapped_mount() {
+    let mount = |uids: Value| json!({"destination": "/t", "type": "tmpfs", "uidMappings": uids, "gidMappings": []});
+    assert!(plan(with("/mounts/-", mount(json!([]))), &Options::default()).is_ok());
+    let uids = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+    let said = plan(with("/mounts/-", mount(uids)), &Options::default()).unwrap_err();
+    assert_eq!(said, ["config.json: mounts[1].uidMappings: only a bind mount can be id-mapped"]);
+}
+
 /// Its first words would have CR LF in a file, and its window no size.
 #[test]
 fn a_program_with_a_terminal_waits_until_that_was_looked_after() {

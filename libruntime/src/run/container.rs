@@ -36,6 +36,8 @@ pub(super) struct Container {
     pub said: Option<Said>,
     /// Network devices of the host that are its own until it has ended.
     pub abroad: Option<Abroad>,
+    /// It has ended while it was waited for.
+    pub gone: bool,
 }
 
 pub(super) struct KeeperProcess {
@@ -72,8 +74,8 @@ impl Container {
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
         let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
-        let (said, abroad) = (None, None);
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, said, abroad }
+        let (said, abroad, gone) = (None, None, false);
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, said, abroad, gone }
     }
 
     /// Waits for the child's byte; the terminal may come first.
@@ -90,15 +92,29 @@ impl Container {
                 Some((byte, fd)) if byte == Sync::Console as u8 => self.master = fd,
                 Some((byte, _)) if byte == sync as u8 => return Ok(()),
                 Some(_) => return Err(Errno::EPROTO),
-                None => return Err(Errno::EPIPE),
+                None => {
+                    self.gone = true;
+                    return Err(Errno::EPIPE);
+                }
             }
         }
+    }
+
+    /// Sends the child the byte that it waits for.
+    ///
+    /// # Errors
+    /// EPIPE: the child has ended.
+    pub fn tell(&mut self, sync: Sync) -> SysResult<()> {
+        let told = file::tell(self.gate.as_fd(), &[sync as u8]);
+        self.gone |= matches!(told, Err(Errno::EPIPE | Errno::ECONNRESET));
+        told
     }
 
     /// The process that joined a pid namespace: a sibling of the one that we made, which has done its part.
     pub fn joined(&mut self, interrupt: &Interrupt) -> SysResult<()> {
         if let [false, _] = interrupt.or_either([Some(self.gate.as_fd()), Some(self.pidfd.as_fd())], -1)? {
             // It was killed before it could tell.
+            self.gone = true;
             return Err(Errno::ESRCH);
         }
         let mut message = [0; 5];
@@ -106,7 +122,10 @@ impl Container {
         let [word, pid @ ..] = message;
         match length {
             5 if word == Sync::Joined as u8 => {}
-            0 => return Err(Errno::EPIPE),
+            0 => {
+                self.gone = true;
+                return Err(Errno::EPIPE);
+            }
             _ => return Err(Errno::EPROTO),
         }
         let pid = Pid::from_ne_bytes(pid);
@@ -118,7 +137,9 @@ impl Container {
 
     /// What the keeper died of, if that is why the child cannot be waited for.
     pub fn blame(&mut self, error: Error) -> Error {
-        self.keeper.as_mut().and_then(|keeper| keeper.failed().err()).unwrap_or(error)
+        let Some(why) = self.keeper.as_mut().and_then(|keeper| keeper.failed().err()) else { return error };
+        self.gone = false;
+        why
     }
 
     /// The error of a hook of the bridge that failed, which has said why.

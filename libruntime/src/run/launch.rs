@@ -9,7 +9,7 @@ use super::fault::{self, Fault};
 use super::interrupt::Interrupt;
 use super::keeper::Keeper;
 use super::said::Said;
-use super::{Options, console, door, hook, idmap, maps, netdevice, node, oci_state, reach, rootfs_dir, terminal};
+use super::{Options, console, died, door, hook, idmap, maps, netdevice, node, oci_state, reach, rootfs_dir, terminal};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::host::namespaces;
@@ -103,7 +103,8 @@ impl<'a> Launch<'a> {
             // Everybody else looks after it.
             return Ok(Some(0));
         }
-        let code = match self.finish(&mut container, ended) {
+        let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
+        let code = match self.finish(&mut container, ended, cgroup) {
             Ok(code) => {
                 if let Some(kills) = made.as_ref().map(Cgroup::oom_kills).filter(|kills| *kills > 0) {
                     starved(kills);
@@ -306,7 +307,7 @@ impl<'a> Launch<'a> {
                 ParentOp::Wait(sync) => {
                     container.expect(*sync, interrupt).map_err(|e| container.blame(failed(step, e)))?;
                 }
-                ParentOp::Tell(sync) => file::tell(container.gate.as_fd(), &[*sync as u8]).map_err(|e| failed(step, e))?,
+                ParentOp::Tell(sync) => container.tell(*sync).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(kind, hooks) => {
                     hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid), Some(interrupt))?;
                 }
@@ -375,8 +376,8 @@ impl<'a> Launch<'a> {
     }
 
     /// [`Launch::outcome`]; of a container that did not run, the host has its network devices back.
-    fn finish(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
-        let (outcome, abroad) = (self.outcome(container, followed), container.abroad.take());
+    fn finish(&self, container: &mut Container, followed: Result<()>, cgroup: Option<&Cgroup>) -> Result<Option<u8>> {
+        let (outcome, abroad) = (self.outcome(container, followed, cgroup), container.abroad.take());
         match outcome {
             Ok(None) => netdevice::back(abroad).map(|()| None),
             Ok(code) => Ok(code),
@@ -385,7 +386,7 @@ impl<'a> Launch<'a> {
     }
 
     /// The container has ended, or has to: its exit code, or the fault that explains why it never ran.
-    fn outcome(&self, container: &mut Container, followed: Result<()>) -> Result<Option<u8>> {
+    fn outcome(&self, container: &mut Container, followed: Result<()>, cgroup: Option<&Cgroup>) -> Result<Option<u8>> {
         let paused = || self.joined.and_then(|joined| joined.whole).is_some_and(|cgroup| cgroup.is_frozen() == Ok(true));
         let ended = container.end(followed.is_err(), paused);
         container.end_keeper();
@@ -396,7 +397,10 @@ impl<'a> Launch<'a> {
         match fault {
             Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
             Ok(Some(fault)) => return Err(container.heard(fault.explain(self.plan))),
-            Ok(None) | Err(_) => followed?,
+            Ok(None) | Err(_) => followed.map_err(|e| match (container.gone, &ended) {
+                (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills)),
+                _ => e,
+            })?,
         }
         Ok(Some(ended.map_err(|e| setup("wait for the container", e))?.code()))
     }

@@ -56,6 +56,10 @@ fn fields(cpu: &LinuxCpu) -> Vec<&'static str> {
 
 /// Each of these pairs limits the other; whichever comes first may have to wait for the second.
 fn v1(t: &mut Table, cpu: &LinuxCpu, at: usize) {
+    if cpu.shares() == Some(1) {
+        // The kernel would make 2 of it (`MIN_SHARES`) and say nothing.
+        t.refuse("cpu.shares", "1 is below 2, the least on cgroup version 1");
+    }
     if let Some(shares) = given(cpu.shares()) {
         // Refused while the group is idle.
         t.put(at, "cpu.shares", "cpu.shares", shares).again = true;

@@ -48,6 +48,7 @@ fn weights(t: &mut Table, io: &LinuxBlockIo) {
 
 /// Which file there is depends on the I/O scheduler that the kernel was built with: CFQ (until Linux 4.20) or BFQ.
 fn weight(t: &mut Table, field: &str, file: &str, device: &str, value: u16) {
+    refuse_odd(t, field, value);
     let Some((at, version)) = t.home(&IO, field) else { return };
     let plain = format!("{device}{value}");
     let choices = match version {
@@ -61,10 +62,18 @@ fn weight(t: &mut Table, field: &str, file: &str, device: &str, value: u16) {
 }
 
 fn leaf(t: &mut Table, field: &str, file: &str, device: &str, value: u16) {
+    refuse_odd(t, field, value);
     match t.home(&IO, field) {
         Some((at, Version::V1)) => drop(t.put(at, field, format!("blkio.{file}"), format!("{device}{value}"))),
         Some((_, Version::V2)) => t.refuse(field, "cgroup version 2 has no leaf weight"),
         None => {}
+    }
+}
+
+/// What it can be (the kernel's blkio-controller.rst); for version 2 there would be no number, or one that means the least.
+fn refuse_odd(t: &mut Table, field: &str, weight: u16) {
+    if !(10..=1000).contains(&weight) {
+        t.refuse(field, format!("{weight} is not from 10 to 1000"));
     }
 }
 

@@ -170,23 +170,28 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let given = spec.linux().as_ref().and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
     let id = draft.options.id.as_deref().unwrap_or("codexrun");
     let rootless = host.uid != 0 || cgroups.user_namespace;
+    let below = |path: &Path| cgroups.hierarchies.iter().map(|h| Group::new(h, path)).collect();
     let placed = match draft.options.systemd {
         true => unit::place(cgroups, given, id, rootless).map(|(unit, group)| (Some(unit), vec![group])),
-        false => clean(given.unwrap_or(Path::new(id)))
-            .map(|path| (None, cgroups.hierarchies.iter().map(|h| Group::new(h, &path)).collect())),
+        false => clean(given.unwrap_or(Path::new(id))).map(|path| (None, below(&path))),
     };
-    let Some((mut unit, groups)) = draft.take("linux.cgroupsPath", placed) else { return Vec::new() };
+    // What is wrong with the rest does not depend on the place.
+    let anywhere = || (draft.options.systemd.then(Unit::default), below(Path::new(id)));
+    let (mut unit, groups) = draft.take("linux.cgroupsPath", placed).unwrap_or_else(anywhere);
     let (change, mut errors) = limits(resources(spec), &groups, false);
-    let Change { mut writes, warnings } = change;
+    let Change { mut writes, mut warnings } = change;
     let confined = !rootless && (is_asked(spec) || unit.is_some());
     let devices = if confined { device::plan(resources(spec), &groups, &mut writes, &mut errors) } else { None };
     draft.errors.extend(errors);
     if let Some(unit) = &mut unit {
         unit.properties.extend(unit::limits(&writes));
+        warnings.extend(unit::fleeting(&writes));
+        draft.errors.extend(unit::unknown(&writes));
         draft.errors.extend(unit::annotated(unit, spec));
     }
     if groups.is_empty() {
-        if given.is_some() && !rootless {
+        // Of systemd that has been said.
+        if given.is_some() && !rootless && !draft.options.systemd {
             draft.refuse("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host");
         }
         return warnings;

@@ -64,7 +64,14 @@ fn what_no_kernel_would_take_is_refused_by_every_name() {
         ),
         (json!({"cpu": {"quota": -5}}), "cpu.quota: -5 is no limit: -1 takes it away"),
         (json!({"cpu": {"shares": 300_000}}), "cpu.shares: 300000 is above 262144"),
+        (json!({"cpu": {"shares": 1}}), "cpu.shares: 1 is below 2, the least on cgroup version 1"),
         (json!({"cpu": {"idle": 9}}), "cpu.idle: 9 is neither 0 nor 1"),
+        (json!({"blockIO": {"weight": 5}}), "blockIO.weight: 5 is not from 10 to 1000"),
+        (json!({"blockIO": {"leafWeight": 1001}}), "blockIO.leafWeight: 1001 is not from 10 to 1000"),
+        (
+            json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 5000}]}}),
+            "blockIO.weightDevice[0].weight: 5000 is not from 10 to 1000",
+        ),
     ];
     for (resources, said) in cases {
         assert_eq!(refused(&v1(), resources), [format!("linux.resources.{said}")]);
@@ -236,15 +243,15 @@ fn block_io_in_both_versions() {
         "io.max 8:0 wiops=max",
     ];
     assert_eq!(table(&Cgroups::recorded(), io, false), ok(&two));
-    let leaf = json!({"blockIO": {"leafWeight": 5, "weightDevice": [{"major": 8, "minor": 0, "leafWeight": 6}, {"major": 8, "minor": 1}]}});
+    let leaf = json!({"blockIO": {"leafWeight": 50, "weightDevice": [{"major": 8, "minor": 0, "leafWeight": 60}, {"major": 8, "minor": 1}]}});
     let why = [
         "blockIO.leafWeight: cgroup version 2 has no leaf weight",
         "blockIO.weightDevice[0].leafWeight: cgroup version 2 has no leaf weight",
         "blockIO.weightDevice[1]: has neither `weight` nor `leafWeight`",
     ];
     assert_eq!(table(&Cgroups::recorded(), leaf, false), no(&why));
-    let leaf = json!({"blockIO": {"leafWeight": 5, "weightDevice": [{"major": 8, "minor": 0, "leafWeight": 6}]}});
-    assert_eq!(table(&v1(), leaf, false), ok(&["blkio.leaf_weight 5", "blkio.leaf_weight_device 8:0 6"]));
+    let leaf = json!({"blockIO": {"leafWeight": 50, "weightDevice": [{"major": 8, "minor": 0, "leafWeight": 60}]}});
+    assert_eq!(table(&v1(), leaf, false), ok(&["blkio.leaf_weight 50", "blkio.leaf_weight_device 8:0 60"]));
     assert_eq!(table(&v1(), json!({"blockIO": {"weight": 0}}), true), ok(&[]));
 }
 
@@ -362,6 +369,10 @@ fn an_absolute_path_lies_below_the_mount_and_a_relative_one_by_the_caller() {
     for (path, why) in [("/a/../../b", "`/a/../../b` contains `..`"), ("/", "`/` is not the path of a cgroup below the root")] {
         let said = launch(v1(), 0, json!({"cgroupsPath": path})).unwrap_err();
         assert_eq!(said, [format!("config.json: linux.cgroupsPath: {why}")]);
+        let device = json!({"allow": true, "access": "x"});
+        let resources = json!({"pids": {"limit": -9}, "unified": {"pids.max": "1"}, "devices": [device]});
+        let said = launch(v1(), 0, json!({"cgroupsPath": path, "resources": resources})).unwrap_err();
+        assert!(said.len() == 4 && said[0].ends_with(why), "a path that cannot be hides no other reason: {said:?}");
     }
 }
 
@@ -431,7 +442,21 @@ fn a_unit_is_asked_for_with_the_process_before_that_becomes_anybody_else() {
     (wrong["linux"]["cgroupsPath"], wrong["annotations"]) = (json!("/a"), json!({}));
     let said = plan_on(&host, wrong.clone(), &options).unwrap_err();
     assert!(said[0].starts_with("config.json: linux.cgroupsPath: `/a` is not SLICE:PREFIX:NAME"), "{said:?}");
+    wrong["linux"]["resources"]["unified"] = json!({"memory.max": "4M4", "memory.oom.group": "1"});
+    wrong["annotations"] = json!({"org.systemd.property.Slice": "'a.slice'"});
+    let said = plan_on(&host, wrong.clone(), &options).unwrap_err().join("\n");
+    for why in
+        ["`/a` is not", "unified[memory.max]: `4M4` is nothing that systemd has a word for as `MemoryMax=`", "cannot be changed"]
+    {
+        assert!(said.contains(why), "{why}: {said}");
+    }
+    (wrong["linux"]["resources"]["unified"], wrong["annotations"]) = (json!({"memory.oom.group": "1"}), json!({}));
     wrong["linux"]["cgroupsPath"] = json!(":p:n");
+    let told = plan_on(&host, wrong.clone(), &options).unwrap().warnings.join("\n");
+    assert!(
+        told.contains("unified[memory.oom.group]: systemd has no property for `memory.oom.group`, and writes 0 again"),
+        "{told}"
+    );
     host.cgroups.as_mut().unwrap().systemd = Some(Err(Error::new("cannot reach the user's systemd over D-Bus")));
     let said = plan_on(&host, wrong, &options).unwrap_err();
     assert_eq!(said, ["config.json: linux.cgroupsPath: cannot reach the user's systemd over D-Bus"]);

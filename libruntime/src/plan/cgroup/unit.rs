@@ -1,7 +1,11 @@
 //! The systemd driver: `cgroupsPath` is SLICE:PREFIX:NAME, the cgroup is that of a transient unit, and what systemd has a property for
-//! is told to it too: it writes those files again whenever it is reloaded (runc's docs/systemd.md).
+//! is told to it too ([`limits`]).
 
-use super::{Group, Write};
+mod property;
+
+pub use property::{fleeting, limits, unknown};
+
+use super::Group;
 use crate::host::cgroup::{Cgroups, Version};
 use crate::systemd::text;
 use crate::systemd::value::{Property, Value};
@@ -166,75 +170,6 @@ fn put(properties: &mut Vec<Property>, new: Property) {
     properties.push(new);
 }
 
-/// How a file's value is that of a property.
-type Convert = fn(&str) -> Option<Value>;
-
-/// Files of version 2 and the properties from which systemd writes them. What is not here systemd leaves alone.
-const TABLE: &[(&str, &str, Convert)] = &[
-    ("memory.max", "MemoryMax", number),
-    ("memory.high", "MemoryHigh", number),
-    ("memory.low", "MemoryLow", number),
-    ("memory.min", "MemoryMin", number),
-    ("memory.swap.max", "MemorySwapMax", number),
-    ("cpu.weight", "CPUWeight", number),
-    ("cpu.max", "CPUQuotaPerSecUSec", quota),
-    ("cpu.max", "CPUQuotaPeriodUSec", period),
-    ("cpuset.cpus", "AllowedCPUs", set),
-    ("cpuset.mems", "AllowedMemoryNodes", set),
-    ("io.weight", "IOWeight", weight),
-    ("pids.max", "TasksMax", number),
-];
-
-/// What these writes are as properties. A value that is none (`memory.max` of `1G`) is only written.
-pub fn limits(writes: &[Write]) -> Vec<Property> {
-    let mut all = Vec::new();
-    for (file, value) in writes.iter().flat_map(|write| &write.choices) {
-        for (_, name, convert) in TABLE.iter().filter(|(known, _, _)| known == file) {
-            if let Some(value) = convert(value) {
-                put(&mut all, ((*name).to_owned(), value));
-            }
-        }
-    }
-    all
-}
-
-fn number(text: &str) -> Option<Value> {
-    if text == "max" { Some(Value::U64(u64::MAX)) } else { text.parse().ok().map(Value::U64) }
-}
-
-/// Of each second. systemd counts in hundredths and rounds down: rounded up here, so that the file's exact value fits below.
-fn quota(text: &str) -> Option<Value> {
-    let (quota, period) = text.split_once(' ').unwrap_or((text, "100000"));
-    let Value::U64(quota) = number(quota)? else { return None };
-    if quota == u64::MAX {
-        return Some(Value::U64(quota));
-    }
-    let per_second = quota.checked_mul(1_000_000)?.checked_div(period.parse().ok()?)?;
-    Some(Value::U64(per_second.next_multiple_of(10_000)))
-}
-
-fn period(text: &str) -> Option<Value> {
-    text.split_once(' ').and_then(|(_, period)| number(period))
-}
-
-/// Of the whole cgroup, not of one device.
-fn weight(text: &str) -> Option<Value> {
-    number(text.strip_prefix("default ")?)
-}
-
-/// `0-2,5`: bit n is number n.
-fn set(text: &str) -> Option<Value> {
-    let mut bytes = vec![0u8; 128];
-    for part in text.split(',') {
-        let (from, to) = part.split_once('-').unwrap_or((part, part));
-        for n in from.trim().parse::<usize>().ok()?..=to.trim().parse::<usize>().ok()? {
-            *bytes.get_mut(n / 8)? |= 1 << (n % 8);
-        }
-    }
-    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0)? + 1);
-    Some(Value::Array("y".into(), bytes.into_iter().map(Value::Byte).collect()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,39 +216,6 @@ mod tests {
         }
         let version_1 = Cgroups { systemd: None, ..Cgroups::recorded() };
         assert!(place(&version_1, None, "box", false).unwrap_err().what.contains("version 2"));
-    }
-
-    #[test]
-    fn a_limit_is_a_property_too_where_systemd_has_one() {
-        let write = |file: &str, value: &str| Write {
-            group: 0,
-            choices: vec![(file.into(), value.into())],
-            origin: String::new(),
-            may_miss: false,
-            again: false,
-            above: None,
-        };
-        let one = |file: &str, value: &str| -> Vec<String> {
-            limits(&[write(file, value)]).iter().map(|(name, value)| format!("{name} {value}")).collect()
-        };
-        let table: &[(&str, &str, &[&str])] = &[
-            ("memory.max", "4096", &["MemoryMax 4096"]),
-            ("memory.swap.max", "max", &["MemorySwapMax infinity"]),
-            ("pids.max", "7", &["TasksMax 7"]),
-            ("cpu.max", "25000 50000", &["CPUQuotaPerSecUSec 500000", "CPUQuotaPeriodUSec 50000"]),
-            ("cpu.max", "12345", &["CPUQuotaPerSecUSec 130000"]),
-            ("cpu.max", "max", &["CPUQuotaPerSecUSec infinity"]),
-            ("cpuset.cpus", "0-2,9", &["AllowedCPUs 07 02"]),
-            ("io.weight", "default 500", &["IOWeight 500"]),
-            ("io.weight", "8:0 500", &[]),
-            ("memory.max", "1G", &[]),
-            ("cpu.idle", "1", &[]),
-        ];
-        for (file, value, wanted) in table {
-            assert_eq!(one(file, value), *wanted, "{file} {value}");
-        }
-        let twice = limits(&[write("pids.max", "7"), write("pids.max", "9")]);
-        assert_eq!(twice, [("TasksMax".to_owned(), Value::U64(9))]);
     }
 
     #[test]

@@ -1,0 +1,35 @@
+//! What ended a process before it was ready, and before it could say why.
+
+use crate::Error;
+use crate::plan::Plan;
+use crate::plan::op::{Op, Sync};
+use crate::sys::process::Ended;
+
+/// The sentence; `kills` is how many processes of its cgroup the kernel has ended for want of memory.
+pub(super) fn explain(how: Ended, plan: &Plan, kills: u64) -> Error {
+    let error = match how {
+        Ended::Exited(code) => Error::new(format!("the process ended with {code} before it was ready")),
+        Ended::Killed(signal) => Error::new(format!("the process was killed by {} before it was ready", name(signal))),
+    };
+    match how {
+        Ended::Killed(libc::SIGKILL) if kills > 0 => error
+            .at("config.json: linux.resources.memory.limit")
+            .hint(format!("the kernel has ended {kills} process(es) of the cgroup for want of memory; is the limit too low?")),
+        Ended::Killed(libc::SIGKILL) => error,
+        // Who may not even call exit_group(2) ends by a fault.
+        _ if is_filtered(plan) => error.at("config.json: linux.seccomp").hint(
+            "without process.noNewPrivileges the filter holds for the last steps of the launch too, which `codexrun plan` lists",
+        ),
+        _ => error,
+    }
+}
+
+/// Whether a filter is in force before the process is ready.
+fn is_filtered(plan: &Plan) -> bool {
+    let mut before = plan.child.iter().take_while(|step| step.op != Op::Tell(Sync::Ready));
+    before.any(|step| matches!(step.op, Op::Seccomp(_) | Op::Supervised { .. }))
+}
+
+fn name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
+}
