@@ -15,6 +15,7 @@ mod hook;
 mod idmap;
 mod init;
 mod interrupt;
+mod job;
 pub mod keeper;
 mod kill;
 mod launch;
