@@ -1,6 +1,7 @@
 //! Who is at the other end of the bridge: it says so before every connection, in 28 bytes, and which process that is /proc is asked only
 //! when a line is to be written about it.
 
+use crate::hurry::Hurry;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
@@ -25,8 +26,8 @@ pub struct Client {
 
 impl Client {
     /// Who has just connected. `direct`: there is no bridge, and all that is said is the client's own, also what a bridge would say.
-    pub fn of(stream: &TcpStream, direct: bool) -> Option<Client> {
-        if direct { Client::direct(stream) } else { Client::read(stream) }
+    pub fn of(hurry: &mut Hurry, direct: bool) -> Option<Client> {
+        if direct { Client::direct(hurry.client) } else { Client::read(hurry) }
     }
 
     /// `None`: not the bridge, but somebody else on this machine.
@@ -146,7 +147,11 @@ mod tests {
         let client = Client { namespace, from: v4(ours.local_addr().unwrap()), to: v4(to) };
         (&ours).write_all(&[&MAGIC[..], &[7; 20]].concat()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
-        assert_eq!(Client::of(&accepted, true).as_ref(), Some(&client), "whoever it says it is");
+        assert_eq!(
+            Client::of(&mut Hurry::new(&accepted, crate::PATIENCE), true).as_ref(),
+            Some(&client),
+            "whoever it says it is"
+        );
         let comm = comm(Path::new("/proc/self")).unwrap();
         let (process, pid) = (client.process(), inner_pid(Path::new("/proc/self")).unwrap());
         assert_eq!((&process["comm"], &process["pid"]), (&json!(comm), &json!(pid)));
