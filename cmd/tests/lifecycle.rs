@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -426,6 +426,18 @@ fn a_taken_id_is_refused_and_the_first_stays() {
 }
 
 #[test]
+fn one_that_runs_in_the_foreground_is_not_started_and_nobody_waits() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    let mut running = place.command(&["run", "--bundle", "b", ID]).spawn().unwrap();
+    until("it runs", || place.codexrun(&["state", ID]).out.contains("running"));
+    let began = Instant::now();
+    place.fails(&["start", ID], 1, "cannot start an already running container");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    place.ok(&["kill", ID, "KILL"]);
+    running.wait().unwrap();
+}
+
+#[test]
 fn create_says_what_cannot_be_executed() {
     let cases = [
         ("nosuch", 127, "exec: \"nosuch\": executable file not found in $PATH"),
@@ -442,6 +454,19 @@ fn create_says_what_cannot_be_executed() {
         place.started();
         place.fails(&["exec", ID, command], 255, text);
     }
+}
+
+#[test]
+fn a_script_that_is_there_is_not_missing_but_its_interpreter() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    for (name, line) in [("crlf", "#!/bin/sh\r\n"), ("gone", "#!/no/such\n")] {
+        let file = place.path("b/rootfs/bin").join(name);
+        fs::write(&file, line).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    place.started();
+    place.fails(&["exec", ID, "crlf"], 255, "exec: \"crlf\": no such file or directory: its interpreter");
+    place.fails(&["exec", ID, "/bin/gone"], 255, "exec: \"/bin/gone\": no such file or directory: its interpreter");
 }
 
 #[test]

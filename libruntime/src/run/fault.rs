@@ -141,6 +141,8 @@ fn not_executed(name: &str, errno: Errno) -> Error {
     let error = match errno {
         Errno::ENOENT if name.contains('/') => Error::new(format!("exec: \"{name}\": stat {name}: no such file or directory")),
         Errno::ENOENT => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
+        Errno::ELIBACC => Error::new(format!("exec: \"{name}\": no such file or directory: its interpreter"))
+            .hint("the first line of a script names it, an ELF file its loader; where that line ends in CR LF, the CR is part of the name"),
         Errno::EACCES => Error::new(format!("exec: \"{name}\": permission denied")),
         Errno::ELOOP => {
             let what = format!("exec: \"{name}\": leads through a link of /proc, e.g. to codexrun's own file, or in a circle");
@@ -148,7 +150,7 @@ fn not_executed(name: &str, errno: Errno) -> Error {
         }
         errno => Error::new(format!("exec: \"{name}\"")).cause(describe(errno)),
     };
-    error.code(if errno == Errno::ENOENT { 127 } else { 126 })
+    error.code(if matches!(errno, Errno::ENOENT | Errno::ELIBACC) { 127 } else { 126 })
 }
 
 fn hint(op: &Op, errno: Errno) -> Option<&'static str> {

@@ -15,6 +15,10 @@ use std::os::fd::AsFd;
 /// # Errors
 /// It does not exist, or is not `created`; or its process could not be executed, in which case it is stopped.
 pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
+    // A codexrun that runs it in the foreground holds it for as long as it runs.
+    if matches!(store.load(id)?.status()?, Status::Running | Status::Paused) {
+        return Err(running());
+    }
     // Held to the end: of two that start it at once the second finds it running.
     let held = store.hold(id)?.ok_or_else(absent)?;
     let record = store.load(id)?;
@@ -28,7 +32,7 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
             return Err(Error::new("cannot start a container whose process a signal has stopped").hint(hint));
         }
         (_, Some(waiting)) => waiting,
-        (Status::Running | Status::Paused, None) => return Err(Error::new("cannot start an already running container")),
+        (Status::Running | Status::Paused, None) => return Err(running()),
         (Status::Creating, None) => {
             return Err(
                 Error::new("cannot start a container that was not made to the end").hint("`codexrun delete --force` removes it")
@@ -40,6 +44,10 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
         Some(fault) => Err(failed(&record, held, fault)),
         None => poststart(&record).map_err(|e| destroyed(&record, held, e)),
     }
+}
+
+fn running() -> Error {
+    Error::new("cannot start an already running container")
 }
 
 /// Sends the byte, and waits until the process has executed, or says why it has not.

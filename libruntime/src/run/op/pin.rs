@@ -36,7 +36,11 @@ pub(super) fn pin(candidates: &[CString], child: &mut Child) -> Result<()> {
 /// takes it, the kernel would follow any link.
 pub(super) fn exec(program: &Program, child: &Child) -> Errno {
     let name = CStr::from_bytes_until_nul(&program.name).unwrap_or_default();
-    process::exec_at(program.dir.as_fd(), name, &child.args, &child.env)
+    match process::exec_at(program.dir.as_fd(), name, &child.args, &child.env) {
+        // It is there; what is not is its interpreter.
+        Errno::ENOENT => Errno::ELIBACC,
+        errno => errno,
+    }
 }
 
 /// ENOEXEC unless the kernel executes it by itself, or it cannot be told. A guess, so that what takes an interpreter is not tried in vain.
