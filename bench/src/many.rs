@@ -231,3 +231,28 @@ fn is_empty_state(path: &Path) -> bool {
     let named = path.parent().and_then(Path::file_name).is_some_and(|name| name == "many");
     named && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crowd(name: &'static str) -> Crowd {
+        Crowd { shape: "sandbox", name, line: Box::new(|_| Line::new()), cwd: PathBuf::new(), traces: vec![] }
+    }
+
+    /// A hundred that start after so many milliseconds, but for the last two.
+    fn taken(most: f64, last: f64) -> Taken {
+        Taken { first: [vec![most; 98], vec![last; 2]].concat(), ..Taken::default() }
+    }
+
+    #[test]
+    fn a_hundred_at_once_start_evenly_faster_than_bubblewraps_and_leave_nothing() {
+        let crowds = [crowd(OURS), crowd(BWRAP)];
+        let good = |count, ours, theirs| judge(count, &crowds, &[ours, theirs]);
+        assert!(good(100, taken(10.0, 30.0), taken(10.0, 30.1)));
+        assert!(!good(100, taken(10.0, 30.1), taken(10.0, 90.0)), "three times the middle is the most");
+        assert!(!good(100, taken(10.0, 30.0), taken(10.0, 30.0)), "below bubblewrap's");
+        assert!(good(1000, taken(10.0, 90.0), taken(10.0, 20.0)), "other counts are shown");
+        assert!(!good(1000, Taken { left: ["a".to_string()].into(), ..taken(1.0, 1.0) }, taken(1.0, 1.0)));
+    }
+}

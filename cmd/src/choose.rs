@@ -42,6 +42,9 @@ pub struct Choose {
     /// Landlock's rules behind the mounts, as a second wall
     #[arg(long)]
     pub landlock: bool,
+    /// Connect by TCP to the ports of proxies and of the host that are let through, and to these inside: Landlock's rules
+    #[arg(long, value_name = "PORT,…", value_delimiter = ',', num_args = 0..=1, require_equals = true)]
+    pub tcp_ports: Option<Vec<u64>>,
     /// By what the policy is enforced [default: namespaces]
     #[arg(long, value_enum, value_name = "HOW")]
     pub isolation: Option<Isolation>,
@@ -98,6 +101,7 @@ impl Choose {
             },
             limits: self.limits()?,
             landlock: self.landlock,
+            tcp_ports: self.tcp_ports.as_ref().map(|_| Vec::new()),
             isolation: match self.isolation {
                 None | Some(Isolation::Namespaces) => isolation::Isolation::Namespaces,
                 Some(Isolation::Landlock) => isolation::Isolation::Landlock,
@@ -106,7 +110,8 @@ impl Choose {
             ..Choices::default()
         };
         self.device.iter().try_for_each(|name| choices.device(name))?;
-        self.dns.iter().try_for_each(|port| choices.port(*port))?;
+        self.dns.iter().try_for_each(|port| choices.dns_port(*port))?;
+        self.tcp_ports.iter().flatten().try_for_each(|port| choices.tcp_port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
         self.unix_socket.iter().try_for_each(|path| choices.unix_socket(path))?;
         self.accept_loss.iter().try_for_each(|name| choices.accept(name))?;

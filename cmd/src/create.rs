@@ -6,8 +6,9 @@ use crate::make::absolute;
 use crate::report::Failure;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, value_parser};
-use libruntime::Result;
+use libruntime::bundle::Bundle;
 use libruntime::run::{self, Options};
+use libruntime::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Make a container whose process waits for `start`
@@ -31,6 +32,9 @@ pub struct New {
     /// The bundle [default: the current directory]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
+    /// Read this file in place of the bundle's config.json, as with crun
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Write the process id of the container's first process to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
@@ -49,6 +53,16 @@ pub struct New {
 }
 
 impl New {
+    /// Like the bundle it is found from where the caller is.
+    fn config(&self) -> Result<Option<PathBuf>> {
+        self.config.as_deref().map(absolute).transpose()
+    }
+
+    /// The bundle in `dir`.
+    pub fn read(&self, dir: &Path) -> Result<Bundle, Vec<Error>> {
+        run::read(dir, self.config().map_err(|e| vec![e])?.as_deref())
+    }
+
     /// The options of a container that is made of the bundle in `dir`.
     pub fn options(&self, dir: &Path, global: &Global) -> Result<Options> {
         let cgroups = global.cgroups();
@@ -59,6 +73,7 @@ impl New {
             pid_file: self.pid_file.clone(),
             preserve_fds: self.preserve_fds,
             bundle_dir: Some(absolute(dir)?),
+            config: self.config()?,
             console_socket: self.console_socket.clone(),
             keep_keyring: self.no_new_keyring,
             ..Options::default()
@@ -70,7 +85,7 @@ impl Create {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         let id = self.id.parse()?;
         let dir = absolute(self.new.bundle.as_deref().unwrap_or(Path::new(".")))?;
-        let bundle = run::read(&dir)?;
+        let bundle = self.new.read(&dir)?;
         run::read_only_self_among_others(&bundle.spec)?;
         let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
         run::close_inherited(options.preserve_fds)?;

@@ -4,12 +4,11 @@ use crate::create::descriptors;
 use crate::grammar::Global;
 use crate::report::Failure;
 use clap::Args;
-use libruntime::bundle::capability;
+use libruntime::bundle::{capability, part};
 use libruntime::cgroup::Below;
 use libruntime::run::{self, Exec as How};
 use libruntime::{Error, Result, text};
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
-use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -96,26 +95,24 @@ impl Exec {
     }
 
     /// The process: the one given, or the container's own with another command.
-    fn process(&self, given: Option<Vec<u8>>, of_container: Option<&Process>) -> Result<Process> {
+    fn process(&self, given: Option<Vec<u8>>, of_container: Option<&Process>) -> Result<Process, Vec<Error>> {
         let whole = given.is_some();
         let given = given.map(|text| self.parsed(&text, of_container)).transpose()?;
-        let mut process = given.or_else(|| of_container.cloned()).ok_or_else(|| Error::new("the container has no `process`"))?;
+        let mut process =
+            given.or_else(|| of_container.cloned()).ok_or_else(|| vec![Error::new("the container has no `process`")])?;
         if !whole {
             process.set_terminal(Some(false)).set_console_size(None);
         }
         if !self.command.is_empty() {
             process.set_args(Some(self.command.clone()));
         } else if !whole {
-            return Err(Error::new("no command given").hint("`codexrun exec ID CMD…`, or `--process FILE`"));
+            return Err(vec![Error::new("no command given").hint("`codexrun exec ID CMD…`, or `--process FILE`")]);
         }
-        self.flags(process)
+        self.flags(process).map_err(|e| vec![e])
     }
 
-    fn parsed(&self, text: &[u8], of_container: Option<&Process>) -> Result<Process> {
-        parse(text, of_container.map(Process::user)).map_err(|e| {
-            let place = self.process.as_deref().unwrap_or("".as_ref()).display();
-            Error::new("is not a `process` of config.json").at(place.to_string()).cause(e)
-        })
+    fn parsed(&self, text: &[u8], of_container: Option<&Process>) -> Result<Process, Vec<Error>> {
+        part::process(self.process.as_deref().unwrap_or("".as_ref()), text, of_container.map(Process::user))
     }
 
     fn flags(&self, mut process: Process) -> Result<Process> {
@@ -195,22 +192,6 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     File::open(file).and_then(text::bounded).map_err(|e| Error::new("cannot be read").at(file.display().to_string()).cause(e))
 }
 
-/// A process that does not say who it is, is who the container's own is, as with crun.
-fn parse(text: &[u8], user: Option<&User>) -> serde_json::Result<Process> {
-    let mut json = serde_json::from_slice(text)?;
-    let left_out = capability::leave_out_unknown(&mut json);
-    left_out.iter().for_each(|(set, name)| capability::unknown(name).at(format!("capabilities.{set}")).warn());
-    match (&mut json, user) {
-        (Value::Object(fields), Some(user)) if !fields.contains_key("user") => {
-            fields.insert("user".to_owned(), serde_json::to_value(user)?);
-        }
-        // Its errors name the line.
-        _ if left_out.is_empty() => return serde_json::from_slice(text),
-        _ => {}
-    }
-    serde_json::from_value(json)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,17 +209,6 @@ mod tests {
     fn a_user_without_a_group_keeps_the_containers() {
         assert_eq!(user("--user 3"), (3, 5, Some(vec![7])));
         assert_eq!(user("-u 3:4 -g 9"), (3, 4, Some(vec![7, 9])));
-    }
-
-    #[test]
-    fn a_process_that_does_not_say_who_it_is_is_who_the_container_is() {
-        let user = |uid| serde_json::from_value::<User>(serde_json::json!({"uid": uid, "gid": 8})).unwrap();
-        let parse = |text: &str, first: Option<&User>| parse(text.as_bytes(), first).map(|process| process.user().clone());
-        assert_eq!(parse(r#"{"cwd": "/", "args": ["x"]}"#, Some(&user(7))).unwrap(), user(7));
-        assert_eq!(parse(r#"{"cwd": "/", "user": {"uid": 9, "gid": 8}}"#, Some(&user(7))).unwrap(), user(9));
-        let strange = r#"{"cwd": "/", "args": ["x"], "capabilities": {"bounding": ["CAP_X"]}}"#;
-        assert_eq!(parse(strange, Some(&user(7))).unwrap(), user(7));
-        assert!(parse(r#"{"cwd": "/"}"#, None).is_err() && parse("[]", Some(&user(7))).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
 use libruntime::{Error, Result};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -29,9 +29,10 @@ pub struct Filter {
     /// `limited`: only GET, HEAD and OPTIONS without TLS [default: full]
     #[arg(long, value_enum)]
     network_mode: Option<Mode>,
-    /// Append one JSON line for each request to this file, accepted or not; no symbolic link may lie on the way to it
+    /// Append one JSON line for each request to this file, accepted or not; where the sandbox cannot write, and no symbolic
+    /// link lies on the way
     #[arg(long, value_name = "FILE")]
-    network_log: Option<PathBuf>,
+    pub network_log: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,8 +128,11 @@ impl Keeper {
             }
             (Err(e), _) => {
                 let ended = child.kill().and_then(|()| child.wait().map(drop));
-                let error = Error::new(format!("the proxy has not said its port within {} s", PATIENCE.as_secs()));
-                Err(error.cause(ended.err().unwrap_or(e)))
+                let what = match e.kind() {
+                    ErrorKind::WouldBlock => format!("the proxy has not said its port within {} s", PATIENCE.as_secs()),
+                    _ => "cannot hear the port of the proxy".into(),
+                };
+                Err(Error::new(what).cause(ended.err().unwrap_or(e)))
             }
         }
     }

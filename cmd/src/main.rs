@@ -59,6 +59,7 @@ fn start() -> u8 {
         Some("diff") => Some(2),   // as diff(1): 1 is an answer
         _ => None,
     };
+    let sandbox = line.verb.as_deref() == Some("sandbox");
     memory::fails_with(code.unwrap_or(1));
     let (done, global) = match parsed {
         Ok(cli) => (dispatch(&cli), cli.top.global),
@@ -67,7 +68,7 @@ fn start() -> u8 {
             (done, Global::of_a_mistake(&line.words))
         }
     };
-    done.unwrap_or_else(|failure| code.unwrap_or(failure.report(&global)))
+    done.unwrap_or_else(|failure| code.unwrap_or(failure.report(&global, sandbox)))
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {

@@ -49,7 +49,7 @@ impl Plan {
                 Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env`, the network's flags and a command need `--policy`")
                     .into())
             }
-            (None, _) => Ok(run::read(&self.bundle)?),
+            (None, _) => Ok(run::read(&self.bundle, None)?),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Restore {
         let new = self.as_of_create();
         let id = self.id.parse()?;
         let dir = absolute(self.bundle.as_deref().unwrap_or(Path::new(".")))?;
-        let bundle = run::read(&dir)?;
+        let bundle = run::read(&dir, None)?;
         run::close_inherited(0)?;
         let store = Some(global.store()?);
         let options = Options { id: Some(id), store, detach: self.detach, ..new.options(&dir, global)? };
@@ -64,6 +64,7 @@ impl Restore {
     fn as_of_create(&self) -> New {
         New {
             bundle: self.bundle.clone(),
+            config: None,
             pid_file: self.pid_file.clone(),
             preserve_fds: 0,
             console_socket: self.console_socket.clone(),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Run a bundle
 ///
 /// `run BUNDLE`, or `run [-b BUNDLE] ID` as runc has it. Which one is meant follows from one rule: a directory that holds
-/// a config.json is a bundle, anything else is an id. After `--bundle` it is always an id. A container with an id is
+/// a config.json is a bundle, anything else is an id. After `--bundle` or `--config` it is always an id. A container with an id is
 /// recorded while it lives (`list`, `state`, `kill`, `delete`). The exit code is the command's own, or 128 + the signal
 /// that ended it.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ impl Run {
             return Err(Error::new(format!("`{option}` needs an id to find the container by")).hint(hint).into());
         }
         let dir = absolute(&dir)?;
-        let bundle = run::read(&dir)?;
+        let bundle = self.new.read(&dir)?;
         run::read_only_self_among_others(&bundle.spec)?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then(|| global.store()).transpose()?;
@@ -64,6 +64,7 @@ impl Run {
         let id = |what: &str| what.parse::<ContainerId>().map(Some);
         match &self.new.bundle {
             Some(dir) => Ok((dir.clone(), id(&self.what)?)),
+            None if self.new.config.is_some() => Ok((PathBuf::from("."), id(&self.what)?)),
             None if Path::new(&self.what).join(CONFIG).exists() => Ok((PathBuf::from(&self.what), None)),
             None => {
                 let hint = "a directory that holds a `config.json` is a bundle, anything else is an id";
@@ -82,6 +83,7 @@ mod tests {
             what: what.into(),
             new: New {
                 bundle: bundle.map(Path::to_owned),
+                config: None,
                 pid_file: None,
                 preserve_fds: 0,
                 console_socket: None,

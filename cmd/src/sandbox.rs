@@ -1,17 +1,20 @@
 //! `codexrun sandbox`: a policy → a process, with nothing on disk between the two.
 
 use crate::environment::Environment;
+use crate::explain::Subject;
 use crate::filter::Filter;
 use crate::make::{Make, absolute, keep_policy, reach};
 use crate::report::{self, Failure};
 use clap::Args;
 use libruntime::bundle::Bundle;
+use libruntime::explain::Verdict;
 use libruntime::host::namespaces::Reach;
 use libruntime::policy::isolation::Isolation;
 use libruntime::policy::view::Disk;
+use libruntime::policy::{FileSystem, Policy};
 use libruntime::run::{self, Options};
 use libruntime::{Error, annotation};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Run a command under a policy
 ///
@@ -47,6 +50,9 @@ impl Sandbox {
             env.go_by(&keeper.proxy);
         }
         let (bundle, policy) = self.make.compile(&self.policy, parsed, &disk, env, false, reach)?;
+        if let Some(log) = &self.filter.network_log {
+            kept_from(log, &bundle, &policy)?;
+        }
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;
@@ -56,6 +62,23 @@ impl Sandbox {
             report::note(&format!("isolation: {}", mode(&bundle)));
         }
         Ok(run::run(&bundle, &options(kept))?)
+    }
+}
+
+/// What the sandbox may rewrite tells nothing of it.
+fn kept_from(log: &Path, bundle: &Bundle, policy: &Policy) -> Result<(), Failure> {
+    let subject = Subject { bundle: bundle.clone(), policy: None, cwd: absolute(Path::new("."))? };
+    let answer = subject.planned()?.explained()?.path(&absolute(log)?);
+    if [answer.write, answer.create, answer.delete].iter().all(|verdict| matches!(verdict, Verdict::No { .. })) {
+        return Ok(());
+    }
+    let error = Error::new(format!("the sandbox could rewrite the network log `{}`", log.display()));
+    match policy.file_system {
+        FileSystem::Restricted(_) => Err(error.hint("it belongs where the policy grants no writing").into()),
+        FileSystem::Unrestricted | FileSystem::External => {
+            error.warn();
+            Ok(())
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::grammar::Global;
 use crate::quantity::size;
 use crate::report::Failure;
 use clap::Args;
+use libruntime::bundle::part;
 use libruntime::{Error, Result, text};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
@@ -103,17 +104,16 @@ impl Update {
         Ok(0)
     }
 
-    fn resources(&self) -> Result<LinuxResources> {
+    fn resources(&self) -> Result<LinuxResources, Vec<Error>> {
         let Some(file) = &self.resources else {
-            return self.limits.resources();
+            return self.limits.resources().map_err(|e| vec![e]);
         };
         let text = match file.as_os_str() == "-" {
             true => text::bounded(std::io::stdin()),
             false => File::open(file).and_then(text::bounded),
         };
-        let wrong = |what: &str, e: &dyn ToString| Error::new(what).at(file.display().to_string()).cause(e.to_string());
-        let text = text.map_err(|e| wrong("cannot read the resources", &e))?;
-        serde_json::from_slice(&text).map_err(|e| wrong("these are no resources", &e))
+        let text = text.map_err(|e| vec![Error::new("cannot be read").at(file.display().to_string()).cause(e)])?;
+        part::resources(file, &text)
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
         update: Update,
     }
 
-    fn resources(words: &[&str]) -> Result<LinuxResources> {
+    fn resources(words: &[&str]) -> Result<LinuxResources, Vec<Error>> {
         Line::try_parse_from([&["update", "id"], words].concat()).unwrap().update.resources()
     }
 

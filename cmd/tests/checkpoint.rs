@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const ID: &str = "box";
@@ -70,10 +71,14 @@ impl Place {
         program.to_str().unwrap().to_owned()
     }
 
-    fn run(&self, words: &[&str]) -> Output {
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
         command.args(["--root", self.path("r").to_str().unwrap()]).args(words).current_dir(self.0.path()).stdin(Stdio::null());
-        command.output().unwrap()
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
     }
 
     /// Its standard streams are none that would keep a test waiting.
@@ -191,6 +196,36 @@ fn a_failed_restore_leaves_nothing_but_the_mount_points() {
     assert!(!words.contains("fd[2]"), "{words}");
     assert_eq!(fs::read_to_string(place.path("mounts")).unwrap(), "1\n", "criu sees the root as a mount");
     assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(place.0.path().to_str().unwrap()));
+}
+
+/// Where hooks are asked for, and where criu is only waited for.
+#[test]
+fn a_signal_ends_a_restore_and_what_criu_has_made_by_then() {
+    let Some(place) = Place::new() else { return };
+    fs::create_dir(place.path("checkpoint")).unwrap();
+    place.write("checkpoint/descriptors.json", "[\"/dev/null\",\"/dev/null\",\"/dev/null\"]");
+    let criu = place.criu("sleep 60 & echo $! >made.new; mv made.new made; exec sleep 60");
+    let made = place.path("made");
+    for hooks in ["{", "{\"hooks\":{\"createRuntime\":[{\"path\":\"/bin/true\"}]},"] {
+        let config = fs::read_to_string(place.path("b/config.json")).unwrap();
+        place.write("b/config.json", &config.replacen('{', hooks, 1));
+        let mut restore = place.command(&["--criu", &criu, "restore", "--detach", "-no-subreaper", "--bundle", "b", ID]);
+        let mut restore = restore.stderr(Stdio::piped()).spawn().unwrap();
+        while !made.exists() {
+            assert_eq!(restore.try_wait().unwrap(), None, "it ends before criu has begun");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let pid = nix::unistd::Pid::from_raw(restore.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        let ended = restore.wait_with_output().unwrap();
+        let said = "codexrun: error: stopped by SIGTERM before the process could start\n";
+        assert_eq!((ended.status.code(), text(&ended.stderr).as_str()), (Some(143), said));
+        assert!(place.status().contains("container does not exist"));
+        assert!(!place.path("r").join(ID).exists());
+        let stat = fs::read_to_string(format!("/proc/{}/stat", fs::read_to_string(&made).unwrap().trim()));
+        assert!(stat.is_err() || stat.unwrap().contains(") Z "), "what criu has made is gone");
+        fs::remove_file(&made).unwrap();
+    }
 }
 
 #[test]

@@ -684,7 +684,7 @@ mod sandbox {
             let limit = |n| json!({ "type": "RLIMIT_NOFILE", "soft": n, "hard": n });
             spec["process"]["rlimits"] = json!([limit(20), limit(10)]);
         });
-        refused(&at(dir.path(), &["run", "b"]), "process.rlimits[1].type: `RLIMIT_NOFILE` stands there twice");
+        refused(&at(dir.path(), &["run", "b"]), "process.rlimits[1].type: `RLIMIT_NOFILE` stands in [0] already");
     }
 
     #[test]

@@ -68,6 +68,13 @@ impl Bundle {
         self.with("/mounts/-", mount)
     }
 
+    /// In a user namespace of so many ids, whose first is the host's 100000.
+    fn remapped(self, ids: u32) -> Self {
+        let map = json!([{"containerID": 0, "hostID": 100000, "size": ids}]);
+        let bundle = self.with("/linux/namespaces/-", json!({"type": "user"}));
+        bundle.with("/linux/uidMappings", map.clone()).with("/linux/gidMappings", map)
+    }
+
     /// The namespaces of these kinds are joined at these paths.
     fn joining(self, paths: &[(&str, &Path)]) -> Self {
         let list = self.config["linux"]["namespaces"].as_array().unwrap().clone();
@@ -649,16 +656,31 @@ mod devices {
     }
 
     #[test]
-    fn in_a_user_namespace_the_hosts_nodes_are_bound() {
+    fn in_a_user_namespace_nodes_are_made_outside_and_can_be_opened() {
         if !root() {
             return;
         }
-        let map = json!([{"containerID": 0, "hostID": 100000, "size": 65536}]);
-        let node = |minor| json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": minor, "fileMode": 0o640, "uid": 5}]);
+        let mut devices = devices();
+        devices.as_array_mut().unwrap().push(json!({"path": "/dev/a/z", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600}));
+        let script = "cd /dev; stat -c '%n %F %t:%T %a %u:%g' fuse9 loop/9 pipe full a/z; head -c 3 a/z | tr '\\0' x";
+        let wanted = "fuse9 character special file a:e5 640 3:4\nloop/9 block special file 7:9 666 0:0\npipe fifo 0:0 600 0:0\n\
+                      full character special file 1:7 600 0:0\na/z character special file 1:5 600 0:0\nxxx";
+        let bundle = Bundle::new(script).remapped(65536).with("/linux/devices", devices);
+        let left = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+        let before = left();
+        bundle.says_as(wanted, &[]);
+        assert_eq!(left(), before);
+    }
+
+    #[test]
+    fn a_node_whose_owner_is_not_mapped_is_the_hosts() {
+        if !root() {
+            return;
+        }
         let bundle = |minor| {
-            let bundle = Bundle::new("stat -c %t:%T /dev/zero; head -c 3 /dev/zero | tr '\\0' x");
-            let bundle = bundle.with("/linux/namespaces/-", json!({"type": "user"})).with("/linux/devices", node(minor));
-            bundle.with("/linux/uidMappings", map.clone()).with("/linux/gidMappings", map.clone())
+            let node = json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": minor, "fileMode": 0o640, "uid": 5}]);
+            let script = "stat -c %t:%T /dev/zero; head -c 3 /dev/zero | tr '\\0' x";
+            Bundle::new(script).remapped(5).with("/linux/devices", node)
         };
         let said = bundle(5).run("codexrun");
         assert_eq!((said.code, said.out.as_str()), (0, "1:5\nxxx"), "{}", said.err);
@@ -776,11 +798,31 @@ mod more_mounts {
         let bundle = bundle.mount(tmpfs("/d", &["rw", "tmpcopyup", "size=1m"]));
         bundle.says_as(wanted, &["runc"]);
         assert!(!dir.join("new").exists());
+        let bundle = bundle.with("/mounts/2", tmpfs("/d", &["tmpcopyup", "mode=755,uid=3"]));
+        let said = bundle.run("codexrun");
+        assert!(said.out.starts_with("/d 755 3\n/d/l 777 0\n"), "{}{}", said.out, said.err);
         let read_only = bundle
             .with("/mounts/2", tmpfs("/d", &["ro", "tmpcopyup"]))
             .with("/process/args/2", json!("cat /d/sub/f; echo x > /d/n"));
         let said = read_only.run("codexrun");
         assert!(said.out == "text\n" && said.err.contains("Read-only"), "{}{}", said.out, said.err);
+    }
+
+    /// docker looks for the words "not a directory", and asks whether that is what was meant.
+    #[test]
+    fn a_file_goes_over_no_directory_and_no_directory_over_a_file() {
+        if !root() {
+            return;
+        }
+        let bind = |source: &str| json!({"destination": "/d", "source": source, "options": ["bind"]});
+        for (source, make) in
+            [("/etc/passwd", (|at| fs::create_dir(at)) as fn(&Path) -> std::io::Result<()>), ("/etc", |at| fs::write(at, ""))]
+        {
+            let bundle = Bundle::new("true");
+            make(&bundle.root().join("d")).unwrap();
+            let said = bundle.mount(bind(source)).run("codexrun");
+            assert!(said.code == 1 && said.err.contains("mounts[2]: ") && said.err.contains("not a directory"), "{}", said.err);
+        }
     }
 
     #[test]
@@ -897,6 +939,57 @@ mod more_mounts {
 
 /// A mount namespace of its own with a shared mount at a directory, in which a runtime runs; what is mounted there meanwhile must
 /// not reach this machine.
+mod out_of_reach {
+    use super::*;
+
+    /// A directory that nobody else may enter, with `in/file` in it.
+    fn shut() -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("in")).unwrap();
+        fs::write(dir.path().join("in/file"), "there\n").unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(12345), Some(12345)).unwrap();
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        dir
+    }
+
+    /// On one of the two that every image here has.
+    fn bind(dir: &TempDir, at: &str, options: &[&str]) -> Value {
+        json!({"destination": at, "type": "bind", "source": dir.path().join("in"), "options": options})
+    }
+
+    #[test]
+    fn sources_that_the_containers_root_could_not_reach_are_bound() {
+        if !root() {
+            return;
+        }
+        let (one, other) = (shut(), shut());
+        let bundle = Bundle::new("cat /tmp/file /etc/file; touch /etc/new 2>/dev/null || echo refused").remapped(65536);
+        let bundle = bundle.mount(bind(&one, "/tmp", &["rbind"])).mount(bind(&other, "/etc", &["bind", "ro"]));
+        fs::set_permissions(other.path().join("in"), PermissionsExt::from_mode(0o777)).unwrap();
+        bundle.says_as("there\nthere\nrefused\n", &["runc"]);
+        fs::remove_dir_all(other.path().join("in")).unwrap();
+        bundle.refused("mounts[3]: cannot copy ");
+    }
+
+    /// A copy that was made in the host's own mount namespace would have lost this (mount_namespaces(7)).
+    #[test]
+    fn what_is_read_only_on_the_host_stays_so() {
+        if !root() {
+            return;
+        }
+        let dir = shut();
+        let powers = json!({"bounding": ["CAP_SYS_ADMIN"], "effective": ["CAP_SYS_ADMIN"], "permitted": ["CAP_SYS_ADMIN"]});
+        let bundle = Bundle::new("mount -o remount,bind,rw /tmp 2>&1; touch /tmp/new 2>/dev/null || echo refused");
+        let bundle = bundle.remapped(65536).mount(bind(&dir, "/tmp", &["bind"])).with("/process/capabilities", powers);
+        let codexrun = bundle.command("codexrun");
+        let mut command = Command::new("unshare");
+        let script = "in=$1; shift; chmod 777 $in; mount --bind $in $in && mount -o remount,bind,ro $in && exec \"$@\"";
+        command.args(["-m", "sh", "-c", script, "sh"]).arg(dir.path().join("in"));
+        let said = Said::of(&command.arg(codexrun.get_program()).args(codexrun.get_args()).output().unwrap());
+        assert!(said.code == 0 && said.out.contains("denied") && said.out.ends_with("refused\n"), "{}{}", said.out, said.err);
+    }
+}
+
 mod propagation {
     use super::*;
 
@@ -1240,6 +1333,34 @@ mod users {
     }
 
     #[test]
+    fn a_signal_ends_the_wait_for_a_helper_that_hangs_and_the_helper() {
+        if !root() {
+            return;
+        }
+        let Some(uid) = test_user() else { return eprintln!("skipped: no user codexrun-test") };
+        let bundle = mapped("true", range(100_000), range(100_000));
+        let (helper, runs) = (bundle.dir.path().join("newgidmap"), bundle.dir.path().join("runs"));
+        fs::write(&helper, format!("#!/bin/sh\necho $$ >{0}.new; mv {0}.new {0}; exec sleep 60\n", runs.display())).unwrap();
+        fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut command = bundle.command("codexrun");
+        let given = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(bundle.dir.path()).status();
+        assert!(given.unwrap().success());
+        let path = format!("{}:/usr/bin:/bin", bundle.dir.path().display());
+        let command = command.uid(uid).gid(uid).env_clear().env("PATH", path).stderr(Stdio::piped());
+        let mut waiting = command.spawn().unwrap();
+        while !runs.exists() {
+            assert_eq!(waiting.try_wait().unwrap(), None, "it ends before the helper has begun");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let pid = nix::unistd::Pid::from_raw(waiting.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        let said = Said::of(&waiting.wait_with_output().unwrap());
+        assert_eq!((said.code, said.err.as_str()), (130, "codexrun: error: stopped by SIGINT before the process could start\n"));
+        let helper = fs::read_to_string(&runs).unwrap();
+        assert!(!Path::new("/proc").join(helper.trim()).exists(), "the helper is gone");
+    }
+
+    #[test]
     fn without_the_helper_the_sentence_names_it() {
         if !root() {
             return;
@@ -1315,6 +1436,19 @@ fn a_bind_may_carry_words_that_were_written_for_a_tmpfs() {
     let bundle = bundle.mount(json!({"destination": "/mnt", "type": "bind", "source": source, "options": words}));
     bundle.says("file\n");
     assert!(bundle.run("codexrun").err.contains("`mode` means nothing to a bind mount"));
+}
+
+#[test]
+fn a_source_is_a_path_of_the_host_whatever_is_mounted_inside() {
+    if !root() {
+        return;
+    }
+    let bundle = Bundle::new("touch /tmp/inside; ls /mnt");
+    fs::write(bundle.root().join("tmp/outside"), "").unwrap();
+    bundle
+        .mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}))
+        .mount(json!({"destination": "/mnt", "type": "bind", "source": "rootfs/tmp", "options": ["bind"]}))
+        .says_as("outside\n", &[]);
 }
 
 /// CVE-2019-19921, CVE-2023-27561.

@@ -67,6 +67,24 @@ impl Place {
         Some(place)
     }
 
+    /// A container that confines nothing and runs a sandbox, which asks for the version of Landlock's interface.
+    fn around(options: &str) -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        let policy = ["spec", "--from-policy", "danger-full-access", "--bundle", ".", "--cwd", "/", "--"];
+        let sandbox = [env!("CARGO_BIN_EXE_codexrun"), "sandbox", "--policy", "read-only"].into_iter().chain(options.split(' '));
+        let words: Vec<&str> = policy.into_iter().chain(sandbox).chain(["--", "echo", "started"]).collect();
+        assert_eq!(place.codexrun(&words).0, 0);
+        let agent = place.0.path().join("agent");
+        place.edit(|spec| {
+            let version = json!({"index": 2, "value": 1, "op": "SCMP_CMP_EQ"});
+            spec["process"]["noNewPrivileges"] = true.into();
+            spec["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": agent,
+                "syscalls": [{"names": ["landlock_create_ruleset"], "action": "SCMP_ACT_NOTIFY", "args": [version]}],
+            });
+        })
+    }
+
     fn write(&self, spec: &Value) {
         fs::write(self.0.path().join("config.json"), spec.to_string()).unwrap();
     }
@@ -315,4 +333,39 @@ fn a_listener_of_a_filter_that_never_asks_is_not_called() {
     let (code, out, err) = place.codexrun(&["run", ID]);
     assert_eq!((code, out.as_str()), (0, "ran\n"));
     assert!(err.contains("warning: linux.seccomp.listenerPath: has no effect, as no action is `SCMP_ACT_NOTIFY`"), "{err}");
+}
+
+/// What it answers about Landlock; what is asked of it; what it lacks.
+type Kernel<'a> = (fn(i32) -> Answer, &'a str, &'a [&'a str]);
+
+/// An agent speaks for an older kernel: what it lacks is named, and nothing starts; what is given up by name does without. (A sandbox with
+/// namespaces has a listener of its own, of which the kernel permits one.)
+#[test]
+fn a_right_that_landlock_lacks_stops_the_launch_by_its_name() {
+    let alone = "--isolation=landlock --accept-loss=processes";
+    let older = format!("{alone} --accept-loss=signals,abstract-sockets");
+    let oldest = format!("{older} --accept-loss=device-ioctl");
+    let kernels: [Kernel; 8] = [
+        (|_| Answer::Fail(libc::EOPNOTSUPP), "--landlock", &["this kernel has no Landlock, or has it switched off"]),
+        (|_| Answer::Fail(libc::ENOSYS), alone, &["this kernel has no Landlock, or has it switched off"]),
+        (|_| Answer::Return(3), "--tcp-ports", &["`connect_tcp` needs Landlock's ABI 4 (Linux 6.7); this kernel has ABI 3"]),
+        (|_| Answer::Return(4), "--landlock", &["`ioctl_dev` needs Landlock's ABI 5", "`abstract_unix_socket`, `signal` needs"]),
+        (
+            |_| Answer::Return(5),
+            alone,
+            &["`abstract_unix_socket`, `signal` needs Landlock's ABI 6 (Linux 6.12); this kernel has ABI 5"],
+        ),
+        (|_| Answer::Return(5), &older, &[]),
+        (|_| Answer::Return(4), &older, &["`ioctl_dev` needs Landlock's ABI 5 (Linux 6.10); this kernel has ABI 4"]),
+        (|_| Answer::Return(4), &oldest, &[]),
+    ];
+    for (kernel, options, lacks) in kernels {
+        let place = Place::around(options);
+        let agent = place.agent(1, kernel);
+        let (code, out, err) = place.codexrun(&["run", ID]);
+        assert!(!agent.join().unwrap().remove(0).calls.is_empty(), "{options}: the kernel was asked");
+        let begins = lacks.is_empty();
+        let expected = if begins { (0, "started\n") } else { (1, "") };
+        assert!((code, out.as_str()) == expected && lacks.iter().all(|lack| err.contains(lack)), "{options}: {code} {out} {err}");
+    }
 }

@@ -72,5 +72,7 @@ pub fn values(key: &str) -> &'static [&'static str] {
 
 /// runc's and crun's: what stands behind it is a property of the unit that systemd makes, the value in GVariant's text form.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
+/// crun's, and podman's for `--group-add keep-groups`: with any value but `0` the caller's supplementary groups are the process's.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// The prefix of all that are codexrun's.
 pub const PREFIX: &str = "dev.codexrun.";

@@ -116,6 +116,8 @@ const RIGHTS: &[Right] = &[
 pub const NEWEST: u32 = 6;
 /// The rights that a file can have which is no directory (landlock.h, ACCESS_FILE).
 pub const OF_A_FILE: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15;
+/// `connect_tcp`.
+const CONNECT: u64 = 1 << 1;
 const READ_EXECUTE: u64 = 1 | 1 << 2 | 1 << 3;
 
 /// The bits of a list of names.
@@ -203,6 +205,12 @@ pub fn file_rights(bits: u64) -> Vec<&'static str> {
 /// The names of rights to TCP ports.
 pub fn port_rights(bits: u64) -> Vec<&'static str> {
     names_of(Of::Network, bits).collect()
+}
+
+/// The TCP ports that may be connected to; `None`: all.
+pub fn connectable(handled: &Handled, ports: &[(u16, u64)]) -> Option<Vec<u16>> {
+    let permitted = || ports.iter().filter(|(_, access)| access & CONNECT != 0).map(|(port, _)| *port).collect();
+    (handled.network & CONNECT != 0).then(permitted)
 }
 
 /// The names of what is scoped.

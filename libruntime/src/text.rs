@@ -1,12 +1,15 @@
 //! A small file, whole. `std::fs::read` asks for the size first and, where there is none to tell (/proc), grows by small steps;
 //! `std::fs::write` writes to whatever lies there. And a line at the end of one.
 
+use crate::sys::file::{Resolve, cwd, open_in};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -38,13 +41,17 @@ pub fn bounded(given: impl Read) -> Result<Vec<u8>> {
 /// Makes a file, whole or not at all, in place of what has that name, which is neither opened nor followed. Until then it has no name at
 /// all (open(2), O_TMPFILE): who is killed leaves nothing.
 pub fn put(file: &Path, text: &[u8], mode: u32) -> Result<()> {
-    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = dir_of(file);
     match OpenOptions::new().write(true).mode(mode).custom_flags(libc::O_TMPFILE).open(dir) {
         Ok(mut new) => new.write_all(text).and_then(|()| name(&new, file)),
         // NFS, FUSE, an overlay before Linux 6.1.
         Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => beside(file, text, mode),
         Err(e) => Err(e),
     }
+}
+
+fn dir_of(file: &Path) -> &Path {
+    file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// link(2) replaces nothing. Who goes on putting something there wants no file of ours.
@@ -80,14 +87,24 @@ pub fn lossy(file: &Path) -> Result<String> {
 }
 
 /// Appends to a file, which is made if it is missing. It is no symbolic link, which a sandbox could have made where it writes, but in /dev
-/// and /proc (`/dev/stderr`), and a FIFO keeps nobody waiting.
+/// and /proc (`/dev/stderr`), and a FIFO keeps nobody waiting. `straight`: nor does a link lie on the way; engines' ways have some (/var/run).
 ///
 /// # Errors
 /// ELOOP: it is a link. ENXIO: nobody reads the FIFO.
-pub fn append(file: &Path, line: &str) -> Result<()> {
-    let links = ["/dev", "/proc"].iter().any(|kernels| file.starts_with(kernels));
-    let flags = libc::O_NONBLOCK | if links { 0 } else { libc::O_NOFOLLOW };
-    OpenOptions::new().append(true).create(true).custom_flags(flags).open(file)?.write_all(line.as_bytes())
+pub fn append(file: &Path, line: &str, straight: bool) -> Result<()> {
+    let append = |file: &Path, flags: i32| {
+        let flags = libc::O_NONBLOCK | flags;
+        OpenOptions::new().append(true).create(true).custom_flags(flags).open(file)?.write_all(line.as_bytes())
+    };
+    match (["/dev", "/proc"].iter().any(|kernels| file.starts_with(kernels)), file.file_name()) {
+        (true, _) => append(file, 0),
+        (false, Some(name)) if straight => {
+            let dir = CString::new(dir_of(file).as_os_str().as_bytes())?;
+            let dir = open_in(cwd(), &dir, libc::O_PATH | libc::O_DIRECTORY, Resolve::HostNoLinks)?;
+            append(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name), libc::O_NOFOLLOW)
+        }
+        (false, _) => append(file, libc::O_NOFOLLOW),
+    }
 }
 
 #[cfg(test)]
@@ -96,16 +113,22 @@ mod tests {
 
     #[test]
     fn a_line_is_appended_and_by_no_link() {
-        let dir = tempfile::tempdir().unwrap();
-        let (log, mine, fifo) = (dir.path().join("log"), dir.path().join("mine"), dir.path().join("fifo"));
-        append(&log, "a\n").and_then(|()| append(&log, "b\n")).unwrap();
-        assert_eq!(read(&log, 9).unwrap(), b"a\nb\n");
-        std::fs::rename(&log, &mine).and_then(|()| std::os::unix::fs::symlink(&mine, &log)).unwrap();
-        assert_eq!(append(&log, "c\n").unwrap_err().raw_os_error(), Some(libc::ELOOP));
-        assert_eq!(read(&mine, 9).unwrap(), b"a\nb\n");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(append(&fifo, "d\n").unwrap_err().raw_os_error(), Some(libc::ENXIO));
-        append(Path::new("/dev/fd/1"), "").unwrap();
+        for straight in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let (log, mine, fifo) = (dir.path().join("log"), dir.path().join("mine"), dir.path().join("fifo"));
+            let append = |file: &Path, line: &str| append(file, line, straight);
+            append(&log, "a\n").and_then(|()| append(&log, "b\n")).unwrap();
+            assert_eq!(read(&log, 9).unwrap(), b"a\nb\n");
+            std::fs::rename(&log, &mine).and_then(|()| std::os::unix::fs::symlink(&mine, &log)).unwrap();
+            assert_eq!(append(&log, "c\n").unwrap_err().raw_os_error(), Some(libc::ELOOP));
+            assert_eq!(read(&mine, 9).unwrap(), b"a\nb\n");
+            nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            assert_eq!(append(&fifo, "d\n").unwrap_err().raw_os_error(), Some(libc::ENXIO));
+            append(Path::new("/dev/fd/1"), "").unwrap();
+            std::os::unix::fs::symlink(dir.path(), dir.path().join("way")).unwrap();
+            let by_a_link = append(&dir.path().join("way/mine"), "e\n");
+            assert_eq!(by_a_link.map_err(|e| e.raw_os_error()), if straight { Err(Some(libc::ELOOP)) } else { Ok(()) });
+        }
     }
 
     #[test]

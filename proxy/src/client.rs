@@ -1,12 +1,11 @@
-//! Who is at the other end of the bridge: it says so before every connection, in 28 bytes, and which process that is /proc is asked only
+//! Who is at the other end of the bridge: it says so before every connection, in 16 bytes, and which process that is /proc is asked only
 //! when a line is to be written about it.
 
 use crate::hurry::Hurry;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::os::unix::fs::MetadataExt;
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,14 +14,25 @@ const MAGIC: &[u8; 8] = b"codexrun";
 
 /// A program of the sandbox, by its socket.
 #[derive(Debug, PartialEq)]
-pub struct Client {
-    /// Inode of its network namespace.
-    namespace: u64,
-    /// Its own address there.
-    from: SocketAddrV4,
-    /// What it has connected to there.
-    to: SocketAddrV4,
+pub enum Client {
+    /// The bridge has asked the kernel for the socket's inode.
+    Bridged {
+        /// The container's first process.
+        init: u32,
+        /// 0: it had gone.
+        socket: u32,
+    },
+    /// One that came by no bridge, from the network that the proxy is in.
+    Direct {
+        /// Its own address.
+        from: SocketAddrV4,
+        /// What it has connected to.
+        to: SocketAddrV4,
+    },
 }
+
+/// A process by its number and its place in /proc.
+type Process = (u32, PathBuf);
 
 impl Client {
     /// Who has just connected. `direct`: there is no bridge, and all that is said is the client's own, also what a bridge would say.
@@ -32,21 +42,19 @@ impl Client {
 
     /// `None`: not the bridge, but somebody else on this machine.
     pub fn read(mut bridge: impl Read) -> Option<Client> {
-        let mut bytes = [0; 28];
+        let mut bytes = [0; 16];
         bridge.read_exact(&mut bytes).ok()?;
         let (magic, rest) = bytes.split_first_chunk::<8>()?;
-        let (namespace, rest) = rest.split_first_chunk::<8>()?;
-        let (from, to) = rest.split_first_chunk::<6>()?;
-        let client = Client { namespace: u64::from_be_bytes(*namespace), from: place(from), to: place(to.first_chunk()?) };
+        let (init, socket) = rest.split_first_chunk::<4>()?;
+        let client = Client::Bridged { init: u32::from_be_bytes(*init), socket: u32::from_be_bytes(socket.try_into().ok()?) };
         (magic == MAGIC).then_some(client)
     }
 
-    /// One that came by no bridge, from the network that the proxy is in.
     fn direct(stream: &TcpStream) -> Option<Client> {
         let (SocketAddr::V4(from), SocketAddr::V4(to)) = (stream.peer_addr().ok()?, stream.local_addr().ok()?) else {
             return None;
         };
-        Some(Client { namespace: fs::metadata("/proc/self/ns/net").ok()?.ino(), from, to })
+        Some(Client::Direct { from, to })
     }
 
     /// `{"pid": …, "comm": …}`, the number being that of the sandbox; null when the process has gone or hides.
@@ -59,45 +67,58 @@ impl Client {
     fn find(&self) -> Option<Value> {
         static SEARCH: Mutex<()> = Mutex::new(());
         let _one = SEARCH.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut there: Vec<(u32, PathBuf)> = processes().filter(|(_, dir)| self.is_in_namespace(dir)).collect();
+        let (mut there, inode) = match self {
+            Client::Bridged { socket: 0, .. } => return None,
+            Client::Bridged { init, socket } => (descendants(*init), *socket),
+            Client::Direct { from, to } => (processes().collect(), inode(*from, *to)?),
+        };
         there.sort_unstable();
-        let inode = there.iter().find_map(|(_, dir)| self.inode(dir))?;
         let socket = PathBuf::from(format!("socket:[{inode}]"));
         let (_, dir) = there.iter().find(|(_, dir)| holds(dir, &socket))?;
         Some(json!({ "comm": comm(dir)?, "pid": inner_pid(dir)? }))
     }
-
-    fn is_in_namespace(&self, process: &Path) -> bool {
-        fs::metadata(process.join("ns/net")).is_ok_and(|net| net.ino() == self.namespace)
-    }
-
-    /// proc_net_tcp(5) of the namespace: the client's end is the one that has these two addresses in this order. A socket of version 6
-    /// has the same address behind a prefix.
-    fn inode(&self, process: &Path) -> Option<u64> {
-        let (from, to) = (hex(self.from), hex(self.to));
-        ["net/tcp", "net/tcp6"].iter().find_map(|table| {
-            let table = fs::read_to_string(process.join(table)).ok()?;
-            let near = table.lines().filter(|line| line.contains(&from));
-            let mut lines = near.map(|line| line.split_whitespace().collect::<Vec<_>>());
-            let line = lines.find(|fields| fields.len() > 9 && fields[1].ends_with(&from) && fields[2].ends_with(&to))?;
-            line[9].parse().ok().filter(|inode| *inode != 0)
-        })
-    }
 }
 
-fn place(bytes: &[u8; 6]) -> SocketAddrV4 {
-    let [a, b, c, d, p, q] = *bytes;
-    SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q]))
+/// A process and those below it (proc_pid_task(5)): all of a PID namespace, if it is the first there.
+fn descendants(first: u32) -> Vec<Process> {
+    let mut all = vec![named(first)];
+    let mut seen = 0;
+    while let Some((_, dir)) = all.get(seen) {
+        let threads = fs::read_dir(dir.join("task")).into_iter().flatten().flatten();
+        let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+        let children: Vec<Process> =
+            lists.flat_map(|list| list.split(' ').filter_map(|pid| Some(named(pid.parse().ok()?))).collect::<Vec<_>>()).collect();
+        all.extend(children);
+        seen += 1;
+    }
+    all
+}
+
+fn named(pid: u32) -> Process {
+    (pid, PathBuf::from(format!("/proc/{pid}")))
+}
+
+fn processes() -> impl Iterator<Item = Process> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(named))
+}
+
+/// proc_net_tcp(5): the client's end is the one that has these two addresses in this order. A socket of version 6 has the same address
+/// behind a prefix.
+fn inode(from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
+    let (from, to) = (hex(from), hex(to));
+    ["tcp", "tcp6"].iter().find_map(|table| {
+        let table = fs::read_to_string(Path::new("/proc/self/net").join(table)).ok()?;
+        let near = table.lines().filter(|line| line.contains(&from));
+        let mut lines = near.map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.find(|fields| fields.len() > 9 && fields[1].ends_with(&from) && fields[2].ends_with(&to))?;
+        line[9].parse().ok().filter(|inode| *inode != 0)
+    })
 }
 
 /// As the kernel prints it: the address as a number of this machine's order.
 fn hex(at: SocketAddrV4) -> String {
     format!("{:08X}:{:04X}", u32::from_ne_bytes(at.ip().octets()), at.port())
-}
-
-fn processes() -> impl Iterator<Item = (u32, PathBuf)> {
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
 }
 
 fn holds(process: &Path, socket: &Path) -> bool {
@@ -132,38 +153,50 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::net::TcpListener;
-
-    fn v4(at: SocketAddr) -> SocketAddrV4 {
-        let SocketAddr::V4(at) = at else { panic!("{at}") };
-        at
-    }
+    use std::process::{Child, Command, Stdio};
 
     #[test]
     fn a_connection_is_found_to_be_ours_and_one_that_is_closed_nobodys() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let to = listener.local_addr().unwrap();
-        let ours = TcpStream::connect(to).unwrap();
-        let namespace = fs::metadata("/proc/self/ns/net").unwrap().ino();
-        let client = Client { namespace, from: v4(ours.local_addr().unwrap()), to: v4(to) };
-        (&ours).write_all(&[&MAGIC[..], &[7; 20]].concat()).unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (&ours).write_all(&[&MAGIC[..], &[7; 8]].concat()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
-        assert_eq!(
-            Client::of(&mut Hurry::new(&accepted, crate::PATIENCE), true).as_ref(),
-            Some(&client),
-            "whoever it says it is"
-        );
+        let client = Client::of(&mut Hurry::new(&accepted, crate::PATIENCE), true).unwrap();
+        assert!(matches!(client, Client::Direct { .. }), "whoever it says it is");
         let comm = comm(Path::new("/proc/self")).unwrap();
         let (process, pid) = (client.process(), inner_pid(Path::new("/proc/self")).unwrap());
         assert_eq!((&process["comm"], &process["pid"]), (&json!(comm), &json!(pid)));
-        assert_eq!(Client { namespace: 1, ..client }.process(), Value::Null);
+        drop((ours, accepted));
+        assert_eq!(client.process(), Value::Null);
+    }
+
+    /// A shell with a child that holds the other end of our pipe.
+    fn family() -> (Child, PathBuf) {
+        let shell = Command::new("sh").args(["-c", "sleep 60 & echo; wait"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut shell = shell.unwrap();
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let pipe = fs::read_link(format!("/proc/{}/fd/1", shell.id())).unwrap();
+        (shell, pipe)
+    }
+
+    #[test]
+    fn who_is_searched_are_the_first_process_and_those_below_it() {
+        let (mut shell, pipe) = family();
+        let all = descendants(shell.id());
+        let holders = all.iter().filter(|(_, dir)| holds(dir, &pipe)).count();
+        for (pid, _) in all.iter().rev() {
+            Command::new("kill").arg(pid.to_string()).status().unwrap();
+        }
+        shell.wait().unwrap();
+        assert_eq!((all[0].0, all.len(), holders), (shell.id(), 2, 2));
+        assert_eq!(Client::Bridged { init: shell.id(), socket: 1 }.process(), Value::Null, "it has gone");
     }
 
     #[test]
     fn the_bridge_says_who_it_is_for_and_nobody_else_is_heard() {
-        let said = [&b"codexrun\0\0\0\0\0\0\0\x07"[..], &[127, 0, 0, 1, 1, 2], &[127, 64, 0, 1, 1, 187]].concat();
-        let (from, to) = ("127.0.0.1:258".parse().unwrap(), "127.64.0.1:443".parse().unwrap());
-        assert_eq!(Client::read(&said[..]), Some(Client { namespace: 7, from, to }));
-        assert_eq!(Client::read(&said[..27]), None);
+        let said = b"codexrun\0\0\0\x07\0\0\x01\x02";
+        assert_eq!(Client::read(&said[..]), Some(Client::Bridged { init: 7, socket: 258 }));
+        assert_eq!(Client::read(&said[..15]), None);
         assert_eq!(Client::read(&b"CONNECT x.y:443 HTTP/1.1\r\n\r\n"[..]), None);
     }
 }

@@ -21,9 +21,9 @@ use dial::{Gate, Stray};
 use hurry::Hurry;
 use log::Log;
 use rule::Rules;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::convert::Infallible;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -74,8 +74,10 @@ fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
 
 fn serve(gate: Gate) -> Result<Infallible, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("the proxy cannot listen: {e}"))?;
-    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
-    writeln!(std::io::stdout(), "{port}").map_err(|e| format!("nobody waits for the proxy: {e}"))?;
+    let port = listener.local_addr().map_err(|e| format!("the proxy cannot learn its port: {e}"))?.port();
+    // One write: of one that fails nothing may stay, to be said before the reason.
+    let told = std::io::stdout().write_all(format!("{port}\n").as_bytes());
+    told.map_err(|e| format!("nobody waits for the proxy: {e}"))?;
     hold_many();
     accept(&listener, Arc::new(gate), MOST)
 }
@@ -106,13 +108,17 @@ fn watch() -> Result<(), String> {
 }
 
 /// Two descriptors a connection: the soft limit is for programs that use select(2). With what cannot be raised it holds fewer.
-fn hold_many() {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+fn hold_many() -> Option<()> {
+    // Not by getrlimit(2): rustix takes it for granted, and an outer filter may refuse it.
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let hard = line.split_whitespace().nth(1)?.parse().ok();
+    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).ok()
 }
 
 fn until_the_end() {
-    while std::io::stdin().read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+    // Whatever ends it: who cannot hear of codexrun's end must not outlive it.
+    drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     std::process::exit(0)
 }
 
@@ -121,7 +127,7 @@ fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
     let mut hurry = Hurry::new(&client, PATIENCE);
     let (who, mut first) = (Client::of(&mut hurry, gate.direct)?, [0]);
-    match hurry.peek(&mut first).ok()? {
+    match message::again(|| hurry.peek(&mut first)).ok()? {
         1 if first[0] == SOCKS5 && gate.socks => socks::serve(hurry, &who, gate),
         1 if first[0] == SOCKS5 => {
             gate.refuse(&Stray { client: &who, protocol: "socks5", host: None, port: None, rule: "SOCKS is switched off" });
@@ -135,7 +141,7 @@ fn one(client: TcpStream, gate: &Gate) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::ErrorKind;
+    use std::io::{ErrorKind, Read};
 
     #[test]
     fn who_is_one_too_many_waits_until_another_has_gone() {

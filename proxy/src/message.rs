@@ -1,7 +1,7 @@
 //! One HTTP request as a proxy gets it (RFC 9112): its head, where it goes, and how long its body is.
 
 use crate::rule::Host;
-use std::io::Read;
+use std::io::{self, Read};
 
 /// More than servers take (nginx: four lines of 8 KiB): as often as there are connections it may be held, outside of the sandbox's cgroup.
 const MOST: usize = 32 * 1024;
@@ -50,11 +50,21 @@ const HOP: [&str; 11] = [
     "content-length",
 ];
 
+/// Once more when a signal has interrupted it: with a time limit on a socket SIGCONT is enough (signal(7)).
+pub fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// Reads a request's head.
 pub fn read(mut client: impl Read) -> Result<Request, String> {
     let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
     loop {
-        let n = client.read(&mut block).map_err(|e| e.to_string())?;
+        let n = again(|| client.read(&mut block)).map_err(|e| e.to_string())?;
         bytes.extend_from_slice(&block[..n]);
         match parse(&bytes)? {
             Some(request) => return Ok(request),
@@ -136,6 +146,22 @@ mod tests {
 
     fn ask(text: &str) -> Result<Request, String> {
         read(text.replace('\n', "\r\n").as_bytes())
+    }
+
+    /// A client whose every second answer is that a signal came.
+    struct Interrupted<'a>(&'a [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(&mut block[..5]) }
+        }
+    }
+
+    #[test]
+    fn a_request_that_signals_interrupt_is_read() {
+        let request = read(Interrupted(b"GET http://x.y/ HTTP/1.1\r\n\r\n", false)).unwrap();
+        assert_eq!(request.host.to_string(), "x.y");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
     case("nothing gets through with the network on", On::Every, |p| held(p, &preset(p, 2)?, &[FILES])),
     case("nothing gets through unrestricted files without network", On::Every, |p| held(p, &unrestricted(p)?, &[SHUT])),
     case("nothing gets through --allow-domain and --dns", On::Sandbox, domains),
-    case("nothing gets through --publish, --allow-host-port and a second wall", On::Sandbox, ports),
+    case("nothing gets through --publish, --allow-host-port, --tcp-ports and a second wall", On::Sandbox, ports),
     case("nothing gets through Landlock alone, read-only", On::Codexrun, |p| {
         let walls = [FILES, SHUT, &["workspace"]];
         alone(p, &preset(p, 0)?, &["--isolation", "landlock", "--accept-loss", "processes"], &walls)
@@ -119,7 +119,7 @@ fn domains_alone(play: &Play) -> Verdict {
 fn ports(play: &Play) -> Verdict {
     let friend = Friend::new()?;
     let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    let options = ["--landlock", "--publish", &free, "--allow-host-port", &friend.good.port().to_string()];
+    let options = ["--landlock", "--tcp-ports", "--publish", &free, "--allow-host-port", &friend.good.port().to_string()];
     held_with(play, &preset(play, 1)?, &options, &[FILES, SHUT])
 }
 

@@ -7,13 +7,15 @@ use crate::report::{No, Verdict};
 use crate::runtime::{Job, Kind};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub const CASES: &[Case] = &[
     case("a second wall hinders nothing that the policy grants", On::Codexrun, unhindered),
     case("what the mounts leave writable the second wall does not", On::Sandbox, behind_the_mounts),
+    case("TCP goes to listed ports alone, also where the network namespace is missing", On::Sandbox, listed_ports),
     case("abstract sockets of the host are behind the second wall", On::Sandbox, abstract_sockets),
     case("a second process of a container is behind its wall", On::Sandbox, joins),
     case("without namespaces: read-only", On::Codexrun, read_only),
@@ -27,6 +29,7 @@ pub const CASES: &[Case] = &[
     case("what is chosen is said, by flags and by the policy", On::Sandbox, chosen),
     case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
     case("without user namespaces, the sysctl that forbids them is named", On::Sandbox, sysctl),
+    case("so are Debian's and Ubuntu's, which do not bind root", On::Sandbox, distributions),
 ];
 
 /// The strongest that there is, what was asked for, and nothing where nothing is enforced.
@@ -76,11 +79,15 @@ fn bundle(play: &Play, policy: &str, options: &[&str], change: impl FnOnce(&mut 
     let script = play.scene.w().join("script").display().to_string();
     let words = ["spec", "--from-policy", policy, "--cwd", &cwd, "--bundle", &at];
     play.codexrun(&[&words[..], options, &["--", "/bin/sh", &script]].concat())?.code_is(0)?;
+    edit(&dir, change)?;
+    Ok(dir)
+}
+
+fn edit(dir: &Path, change: impl FnOnce(&mut Value)) -> Verdict {
     let file = dir.join("config.json");
     let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file)?).map_err(std::io::Error::from)?;
     change(&mut config);
-    std::fs::write(&file, config.to_string())?;
-    Ok(dir)
+    Ok(std::fs::write(&file, config.to_string())?)
 }
 
 const RULES: &str = "dev.codexrun.landlock";
@@ -115,6 +122,45 @@ fn behind_the_mounts(play: &Play) -> Verdict {
         bundle(play, WRITE, &["--landlock"], |config| drop(config["annotations"].as_object_mut().map(|all| all.remove(RULES))))?;
     let ran = play.codexrun(&["run", &whole.display().to_string()])?;
     ran.must("no refusal without the rules: it was them", ran.out == "plain\n" && ran.err.is_empty())
+}
+
+/// By the kernel's rules, and, as those do not see who connects for the sandbox, by the broker's. Servers go on listening.
+fn listed_ports(play: &Play) -> Verdict {
+    let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("[::1]:0")?];
+    let [proxy, listed, beside] = listeners.each_ref().map(TcpListener::local_addr);
+    let (proxy, listed, beside) = (proxy?, listed?, beside?);
+    let asked = [
+        // What is asked, and what is answered in a network of its own, and where the host's listeners are.
+        (format!("tcp {proxy}"), "ok|EAGAIN", "ok|EAGAIN"),
+        (format!("tcp-self {listed}"), "ok", "EADDRINUSE"),
+        (format!("tcp {listed}"), "ECONNREFUSED", "ok|EAGAIN"),
+        (format!("tcp {beside}"), "EACCES", "EACCES"),
+        ("tcp-self 127.0.0.1:0".into(), "EACCES", "EACCES"),
+        ("socket 2 1 262".into(), "EPERM", "EPERM"), // IPPROTO_MPTCP
+    ];
+    let line = |(n, probe): (usize, &String)| format!("{n}\t{}\n", probe.replace(' ', "\t"));
+    let list: String = asked.iter().map(|(probe, ..)| probe).enumerate().map(line).collect();
+    std::fs::write(play.scene.w().join("list.txt"), list)?;
+    std::fs::write(play.scene.w().join("script"), format!("exec {} list.txt", play.scene.w().join("bin/probe").display()))?;
+    let policy = play.scene.put("proxy.json", &proxied().to_string())?.display().to_string();
+    let options = ["--env", &format!("HTTP_PROXY=http://{proxy}"), &format!("--tcp-ports={}", listed.port())];
+    for (own_network, broker) in [(true, true), (true, false), (false, true), (false, false)] {
+        let dir = bundle(play, &policy, &options, |config| {
+            if !own_network {
+                let all = config["linux"]["namespaces"].as_array_mut();
+                all.into_iter().for_each(|all| all.retain(|one| one["type"] != "network"));
+                config["hooks"] = json!({});
+            }
+            if !broker {
+                config["annotations"].as_object_mut().map(|all| all.remove("dev.codexrun.unix-sockets"));
+            }
+        })?;
+        let ran = play.codexrun(&["run", &dir.display().to_string()])?;
+        let answers: Vec<String> = ran.out.lines().filter_map(|line| line.split('\t').nth(1)).map(str::to_owned).collect();
+        let expected = asked.iter().map(|(_, own, hosts)| if own_network { *own } else { *hosts });
+        are(&ran, &answers, &expected.chain(["ok"]).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 /// In the caller's network namespace: the policy grants it, the rules scope it, and no filter and nobody else is asked.
@@ -261,7 +307,7 @@ impl Others {
 }
 
 fn no_network(play: &Play) -> Verdict {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
     let others = Others::new(play)?;
     let (tcp, unix, named) = (format!("tcp {}", listener.local_addr()?), format!("unix-abstract {}", others.name), &others.path);
     let (stream, send) = (format!("unix-stream {named}"), format!("unix-sendmsg {named}"));
@@ -296,11 +342,15 @@ fn open_network(play: &Play) -> Verdict {
     alone(play, &policy.display().to_string(), &asked)
 }
 
-fn proxies(play: &Play) -> Verdict {
-    let (proxy, other) = (std::net::TcpListener::bind("127.0.0.1:0")?, std::net::TcpListener::bind("127.0.0.1:0")?);
+fn proxied() -> Value {
     let mut policy = crate::policy::pair(vec![crate::policy::special("root", "read")]);
     policy["network"] = json!({"mode": "proxy"});
-    let policy = play.scene.put("proxy.json", &policy.to_string())?.display().to_string();
+    policy
+}
+
+fn proxies(play: &Play) -> Verdict {
+    let (proxy, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    let policy = play.scene.put("proxy.json", &proxied().to_string())?.display().to_string();
     let variable = format!("HTTP_PROXY=http://{}", proxy.local_addr()?);
     let options = ["--isolation", "landlock", "--accept-loss", "processes,proxy-only", "--env", &variable];
     let (reach, beside, fast) = (
@@ -410,4 +460,29 @@ fn sysctl(play: &Play) -> Verdict {
     let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
     let says = ran.err.contains("sysctl user.max_user_namespaces=") && ran.err.contains("--isolation landlock");
     ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)
+}
+
+/// Sysctls that this kernel does not have, shown by a mount; the filter does what they would do.
+fn distributions(play: &Play) -> Verdict {
+    std::fs::write(
+        play.scene.w().join("script"),
+        format!("exec {} sandbox -- echo started", play.column.runtime.codexrun.display()),
+    )?;
+    for (name, value) in [("unprivileged_userns_clone", "0\n"), ("apparmor_restrict_unprivileged_userns", "1\n")] {
+        let sysctls = play.scene.dir.join(name);
+        std::fs::create_dir(&sysctls)?;
+        std::fs::write(sysctls.join(name), value)?;
+        let dir = outer(play, libc::ENOSYS)?;
+        edit(&dir, |config| {
+            let mount = json!({"destination": "/proc/sys/kernel", "source": sysctls, "type": "bind", "options": ["bind", "ro"]});
+            config["mounts"].as_array_mut().into_iter().for_each(|all| all.push(mount.clone()));
+        })?;
+        let ran = play.codexrun(&["run", &dir.display().to_string()])?;
+        let switch = if play.column.actor.is_root() { "under a seccomp filter".into() } else { format!("sysctl kernel.{name}=") };
+        ran.must(
+            &switch,
+            ran.code == 1 && ran.out.is_empty() && ran.err.contains(&switch) && ran.err.contains("--isolation landlock"),
+        )?;
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ pub const CASES: &[Case] = &[
     case("git: clone, commit, log", On::Every, |p| runs(p, &["git"], GIT, "1 commit\n")),
     case("go build", On::Sandbox, go),
     case("java: compile and run", On::Sandbox, java),
+    case("gradle: a daemon on loopback builds, and is told to stop", On::Sandbox, gradle),
     case("make -j with a jobserver", On::Every, make),
     case("gdb is refused", On::Every, |p| debugger(p, &[], "refused\n")),
     case("gdb by allow_syscalls tracing", On::Every, |p| debugger(p, &["--allow-syscalls", "tracing"], "traced\n")),
@@ -89,6 +90,17 @@ fn go(play: &Play) -> Verdict {
 fn java(play: &Play) -> Verdict {
     put(play, "Hello.java", "class Hello { public static void main(String[] a) { System.out.println(\"built\"); } }\n")?;
     runs(play, &["java"], "java -XX:-UsePerfData Hello.java", "built\n")
+}
+
+/// Its client and its daemon talk by TCP, and find each other by what the daemon has written.
+fn gradle(play: &Play) -> Verdict {
+    if play.column.actor.is_root() {
+        return skip("it starts three JVMs, once is enough");
+    }
+    put(play, "build.gradle", "task hello { doLast { println 'built' } }\n")?;
+    let script = "export HOME=$PWD GRADLE_USER_HOME=$PWD/g GRADLE_OPTS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
+        gradle --offline -q -Dorg.gradle.jvmargs=\"$GRADLE_OPTS\" hello && gradle --offline --stop | tail -n 1";
+    runs(play, &["gradle", "java"], script, "built\n1 Daemon stopped\n")
 }
 
 fn make(play: &Play) -> Verdict {

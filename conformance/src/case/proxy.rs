@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     case("an allowed name that leads to a private address is refused", On::Sandbox, rebound),
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
     case("a log that a sandbox has planted is not written to", On::Sandbox, planted),
+    case("a log that the sandbox could rewrite is refused", On::Sandbox, exposed),
     case("another proxy of the environment is no way around", On::Sandbox, around),
     case("the policy may be a pipe of the caller's", On::Sandbox, piped),
     case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
@@ -137,6 +138,24 @@ fn planted(play: &Play) -> Verdict {
         ran.must("exit 1, and which file", ran.code == 1 && ran.out.is_empty() && ran.err.contains(name))?;
     }
     if outside.join("rc").exists() { fail("--network-log", "no file outside", "rc") } else { Ok(()) }
+}
+
+/// In the workspace, by a name that is there and by one that is not, and below what is protected there; where all may be written it is said.
+fn exposed(play: &Play) -> Verdict {
+    let (w, said) = (play.scene.w(), "the sandbox could rewrite the network log");
+    let begun = |policy: &str, log: &Path, script: &str| {
+        let options = ["--allow-domain", "localhost", "--network-log", &log.display().to_string()];
+        play.column.run(&play.scene, &Job { policy: policy.into(), ..job(play, &options, script) })
+    };
+    for name in ["plain.txt", "new.jsonl"] {
+        let ran = begun(WRITE, &w.join(name), "echo started")?;
+        ran.must("exit 1, and why", ran.code == 1 && ran.out.is_empty() && ran.err.contains(said))?;
+    }
+    for (policy, log) in [("read-only", w.join("plain.txt")), (WRITE, w.join(".git/log"))] {
+        begun(policy, &log, "true")?.code_is(0)?;
+    }
+    let ran = begun("danger-full-access", &w.join("plain.txt"), "echo started")?;
+    ran.must("a warning", ran.code == 0 && ran.out == "started\n" && ran.err.contains(said))
 }
 
 /// Codex's config.toml, and the flags over it.

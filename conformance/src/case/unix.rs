@@ -4,9 +4,10 @@ use super::network::probes;
 use super::{Case, On, Play, appears, case, until};
 use crate::launch::Ran;
 use crate::report::{No, Verdict, fail, skip};
-use crate::runtime::{Column, Job};
+use crate::runtime::{Column, Job, Kind};
 use nix::sys::signal::{Signal, kill};
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
+use serde_json::json;
 use std::fs::{self, Permissions};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,9 +19,11 @@ use std::path::{Path, PathBuf};
 pub const CASES: &[Case] = &[
     case("its own work: by path, link, abstract name, as streams and packets (#8343)", On::Codexrun, own),
     case("they work in every mode of the network", On::Codexrun, modes),
-    case("the host's are shut in every mode: by path, hard link, bind mount, abstract name, i386", On::Codexrun, hosts),
+    case("the host's are shut in every mode: by path, hard link, bind mount, abstract name, i386 (25, 26)", On::Codexrun, hosts),
     case("a granted one is reached, and no other (#39140)", On::Codexrun, granted),
+    case("under a private /tmp its own work, a granted one is reached, and no other (24)", On::Every, private_tmp),
     case("a granted directory grants what is below it", On::Codexrun, granted_directory),
+    case("what appears at the path of a grant after the start is not granted", On::Codexrun, late),
     case("what the sandbox mounts below a granted directory is not granted", On::Codexrun, mounted_below),
     case("a name that is rewritten during connect(2) leads to no other socket", On::Codexrun, |p| {
         raced(p, "unix-race {own} {host}")
@@ -30,7 +33,7 @@ pub const CASES: &[Case] = &[
     }),
     case("a socket of the host's in the place of its own is the host's", On::Codexrun, reused),
     case("another sandbox's in the same directory is shut", On::Codexrun, others),
-    case("a socket that was made outside and sent in connects to nothing", On::Codexrun, received),
+    case("a socket that was made outside and sent in connects to nothing, in every mode", On::Codexrun, received),
     case("a TCP connection that was made outside and sent in does not become another", On::Codexrun, tcp_received),
     case("a connection that waits holds up no other, and a signal ends it", On::Codexrun, |p| {
         all_ok(p, "workspace-write", &[], &["unix-patience {w}/full"])
@@ -192,6 +195,28 @@ fn granted(play: &Play) -> Verdict {
     all_ok(play, "read-only", &managed, &[&list[0]])
 }
 
+/// With the network on too, where another runtime promises no more than that /tmp is empty.
+fn private_tmp(play: &Play) -> Verdict {
+    let scene = play.scene.dir.display().to_string().replace('/', "-");
+    let name = |what: &str| Path::new("/tmp").join(format!("codexrun{scene}-{what}"));
+    let (granted, other, own) = (name("granted"), name("other"), name("own"));
+    let ours = play.column.runtime.is_codexrun();
+    let hosts = [Host::at(&granted)?, Host::at(&other)?];
+    let list = [("unix-connect", &granted), ("unix-connect", &other), ("unix-own", &own)]
+        .map(|(how, at)| format!("{how} {}", at.display()));
+    let played = [false, true].into_iter().try_for_each(|network| {
+        let policy = json!({"type": "workspace-write", "network_access": network, "codexrun": {"private_tmp": true}});
+        let policy = play.scene.put("private.json", &policy.to_string())?.display().to_string();
+        let (ran, answers) =
+            answers(play, &policy, &["--unix-socket", &granted.display().to_string()], &list.each_ref().map(String::as_str))?;
+        let expected = if ours { ["ok", "ENOENT", "ok"] } else { ["EPERM"; 3] };
+        ran.must(&format!("{expected:?}; they are {answers:?}"), answers == expected)?;
+        unreached(&ran, &hosts[1])
+    });
+    [granted, other].iter().try_for_each(fs::remove_file)?;
+    played
+}
+
 fn granted_directory(play: &Play) -> Verdict {
     let dir = play.scene.out().join("sockets");
     play.dir(&dir.join("below"))?;
@@ -202,6 +227,24 @@ fn granted_directory(play: &Play) -> Verdict {
     let (ran, answers) = answers(play, "workspace-write", &options, &list.each_ref().map(String::as_str))?;
     ran.must(&format!("ok and EPERM; they are {answers:?}"), answers == ["ok", "EPERM"] && host.reached() == 1)?;
     unreached(&ran, &beside)
+}
+
+/// Nothing lies there when the sandbox begins, of which it is told.
+fn late(play: &Play) -> Verdict {
+    let (w, there) = (play.scene.w(), play.scene.w().join("her.sock"));
+    fs::write(w.join("list.txt"), filled(play, "0\tunix-connect\t{host}\n"))?;
+    let script = format!(": > ready; while [ ! -e go ]; do sleep 0.02; done; exec {} list.txt", w.join("bin/probe").display());
+    let options = vec!["--unix-socket".into(), there.display().to_string()];
+    let running = play.column.start(&play.scene, &Job { options, ..Job::sh("workspace-write", &play.scene, &script) })?;
+    appears(&w.join("ready"))?;
+    let host = Host::at(&there)?;
+    fs::write(w.join("go"), "")?;
+    let ran = running.finish()?;
+    ran.must("EPERM", ran.code == 0 && ran.out.starts_with("0\tEPERM"))?;
+    // Of a bundle `spec` has told it.
+    let told = play.column.runtime.kind != Kind::Sandbox || ran.err.contains("there is no socket");
+    ran.must("a warning", told)?;
+    unreached(&ran, &host)
 }
 
 /// As root of a namespace of its own, which the policy lets it make.
@@ -240,11 +283,17 @@ fn raced(play: &Play, attack: &str) -> Verdict {
 
 /// Starts one probe, and waits until it says that it is ready.
 fn started(play: &Play, column: &Column, name: &str, probe: &str) -> Result<crate::launch::Running, No> {
-    let (list, exe) = (play.scene.w().join(name), play.scene.w().join("bin/probe").display().to_string());
-    fs::write(&list, format!("0\t{}\n", filled(play, probe).replace(' ', "\t")))?;
-    let running = column.start(&play.scene, &Job::new("workspace-write", &play.scene, &[&exe, &list.display().to_string()]))?;
+    let job = listed(play, "workspace-write", name, probe)?;
+    let running = column.start(&play.scene, &job)?;
     appears(&play.scene.w().join("ready"))?;
     Ok(running)
+}
+
+/// A probe that says when it is ready, from a list of this name.
+fn listed(play: &Play, policy: &str, name: &str, probe: &str) -> Result<Job, No> {
+    let (list, exe) = (play.scene.w().join(name), play.scene.w().join("bin/probe").display().to_string());
+    fs::write(&list, format!("0\t{}\n", filled(play, probe).replace(' ', "\t")))?;
+    Ok(Job::new(policy, &play.scene, &[&exe, &list.display().to_string()]))
 }
 
 fn answered(running: crate::launch::Running, expected: &str) -> Verdict {
@@ -361,11 +410,21 @@ fn received(play: &Play) -> Verdict {
     let name = abstract_name(play);
     let (host, abstracted) = (Host::at(&play.scene.w().join("her.sock"))?, SocketAddr::from_abstract_name(&name)?);
     let _abstracted = UnixListener::bind_addr(&abstracted)?;
-    let running = started(play, play.column, "list.txt", &format!("unix-received {{w}}/in.sock {{w}}/ready {{host}} {name}"))?;
-    let to = UnixStream::connect(play.scene.w().join("in.sock"))?;
-    let unconnected = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
-    send(&to, unconnected.as_fd())?;
-    answered(running, "ok")?;
+    let proxy = ["--managed-network", "{}", "--env", "HTTP_PROXY=http://127.0.0.1:9"];
+    let [off, on] = policies(play)?;
+    for (policy, options) in [(&off, &[][..]), (&off, &proxy), (&on, &[])] {
+        let probe = format!("unix-received {{w}}/in.sock {{w}}/ready {{host}} {name}");
+        let options = options.iter().map(ToString::to_string).collect();
+        let running = play.column.start(&play.scene, &Job { options, ..listed(play, policy, "list.txt", &probe)? })?;
+        appears(&play.scene.w().join("ready"))?;
+        let to = UnixStream::connect(play.scene.w().join("in.sock"))?;
+        let unconnected = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
+        send(&to, unconnected.as_fd())?;
+        answered(running, "ok")?;
+        for name in ["in.sock", "ready"] {
+            fs::remove_file(play.scene.w().join(name))?;
+        }
+    }
     if host.reached() == 0 { Ok(()) } else { fail("(the host)", "no connection", "one") }
 }
 

@@ -65,6 +65,8 @@ fn source(turn: &Turn) -> Verdict {
     for name in ["0", "1", "2", "ptmx"] {
         symlink("/work/victim", volume.join(name))?;
     }
+    let bundle = image(turn, &with_terminal(turn, "true"), |_| Ok(()))?;
+    race::met("a container where no volume lies", launched(turn, &bundle)?)?;
     for covered in [false, true] {
         let mut config = with_terminal(turn, "echo written > /dev/console; true");
         if !covered {

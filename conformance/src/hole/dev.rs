@@ -62,13 +62,17 @@ fn led_away(turn: &Turn, uncovered: bool) -> Verdict {
     let outside = directory(turn, "outside")?;
     fs::write(outside.join("ptmx"), "the host's\n")?;
     turn.column.actor.own(&outside)?;
+    let config = || {
+        let mut config = turn.sh("true");
+        if uncovered {
+            without_mounts(&mut config, "/dev");
+        }
+        config
+    };
+    race::met("a container where no link lies", run(turn, &image(turn, &config(), |_| Ok(()))?)?.is_some())?;
     for target in [outside.clone(), climbing(&outside), inside(Path::new("/proc/self/root"), &outside)] {
         for exists_inside in [false, true] {
-            let mut config = turn.sh("true");
-            if uncovered {
-                without_mounts(&mut config, "/dev");
-            }
-            let bundle = image(turn, &config, |root| {
+            let bundle = image(turn, &config(), |root| {
                 fs::remove_dir(root.join("dev"))?;
                 symlink(&target, root.join("dev"))?;
                 if exists_inside { fs::create_dir_all(inside(root, &outside)) } else { Ok(()) }

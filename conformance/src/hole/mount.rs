@@ -117,8 +117,9 @@ pub fn planted(turn: &Turn) -> Verdict {
         ("oldroot", inside(Path::new("/oldroot"), &outside)),
         ("process", inside(Path::new("/proc/self/root"), &outside)),
     ];
-    for (name, target) in &links {
-        symlink(target, workspace.join(name))?;
+    fs::create_dir(workspace.join("directory"))?;
+    turn.column.actor.own(&workspace)?;
+    let config = |name: &str| {
         let mut config = turn.sh("true");
         push(&mut config["mounts"], bind(&workspace, "/ws"));
         push(&mut config["mounts"], tmpfs(format!("/ws/{name}/new/deep")));
@@ -126,8 +127,13 @@ pub fn planted(turn: &Turn) -> Verdict {
             &mut config["mounts"],
             json!({"destination": format!("/ws/{name}/file"), "type": "bind", "source": "rootfs/etc/mark", "options": ["bind"]}),
         );
-        let bundle = image(turn, &config, |_| Ok(()))?;
-        run(turn, &bundle)?;
+        config
+    };
+    let ran = run(turn, &image(turn, &config("directory"), |_| Ok(()))?)?;
+    met("a container where no link lies", ran.is_some() && workspace.join("directory/new/deep").is_dir())?;
+    for (name, target) in &links {
+        symlink(target, workspace.join(name))?;
+        run(turn, &image(turn, &config(name), |_| Ok(()))?)?;
         holds(&outside, &[])?;
     }
     Ok(())

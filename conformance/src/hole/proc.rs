@@ -73,6 +73,7 @@ pub fn onto_a_volume(turn: &Turn) -> Verdict {
     let mut config = with_masks(turn);
     let mounts = config["mounts"].as_array_mut();
     mounts.into_iter().for_each(|m| m.insert(0, bind(&volume, "/vol")));
+    race::met("a container where no link lies", masked(turn, &image(turn, &config, |_| Ok(()))?)?)?;
     for target in ["/vol/proc", "vol/proc", "../../vol/proc"] {
         let bundle = image(turn, &config, |root| {
             fs::remove_dir(root.join("proc"))?;
@@ -89,6 +90,7 @@ pub fn onto_a_volume(turn: &Turn) -> Verdict {
 /// Into the image itself, onto a tmpfs that config.json mounts there, and below one that it mounts there afterwards: what is masked is
 /// looked for in that one.
 pub fn links(turn: &Turn) -> Verdict {
+    race::met("a container where no link lies", masked(turn, &image(turn, &with_masks(turn), |_| Ok(()))?)?)?;
     for covered in [None, Some(0), Some(usize::MAX)] {
         let mut config = with_masks(turn);
         if let (Some(at), Some(mounts)) = (covered, config["mounts"].as_array_mut()) {

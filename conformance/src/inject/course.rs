@@ -1,16 +1,20 @@
 //! The launches that are struck at: one per verb, with everything in play that a bundle can ask for.
 
+use super::aftermath::{self, Next};
+use super::asked;
+use super::material::{self, TRIED_BY_POLICY, WORKSPACE};
+use super::outlet::{self, Outlet};
+use super::places::Places;
 use super::story::Story;
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
-use crate::launch::{Launch, text, while_orphans_are_collected};
-use crate::oci::bundle;
+use crate::launch::{Launch, text};
 use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
 use crate::report::{No, Verdict, fail};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,8 +23,12 @@ use std::time::{Duration, Instant};
 pub enum Course {
     /// A policy with denied, missing and protected paths.
     Sandbox,
+    /// The same policy, with namespaces if they can be had.
+    Auto,
     /// The same policy, with Landlock and a filter in place of namespaces.
     Alone,
+    /// The same files, with a domain and ports of the host's and its own: a proxy and a bridge.
+    Outlet,
     /// A bundle with all that [`everything`] asks for.
     Run,
     /// The same bundle in the runtime's own mount namespace, as far as it can be had there; root's alone.
@@ -37,14 +45,18 @@ pub enum Course {
     Exec,
     /// The same with a terminal of its own.
     ExecTerminal,
+    /// The same, not waited for.
+    ExecDetached,
     /// Of a container that has stopped.
     Delete,
 }
 
 /// All of them.
-pub const ALL: [Course; 11] = [
+pub const ALL: [Course; 14] = [
     Course::Sandbox,
+    Course::Auto,
     Course::Alone,
+    Course::Outlet,
     Course::Run,
     Course::RunHere,
     Course::RunTerminal,
@@ -53,6 +65,7 @@ pub const ALL: [Course; 11] = [
     Course::Start,
     Course::Exec,
     Course::ExecTerminal,
+    Course::ExecDetached,
     Course::Delete,
 ];
 
@@ -61,7 +74,9 @@ impl Course {
     pub fn name(self) -> &'static str {
         match self {
             Course::Sandbox => "sandbox",
+            Course::Auto => "sandbox with namespaces if there are any",
             Course::Alone => "sandbox without namespaces",
+            Course::Outlet => "sandbox with a proxy",
             Course::Run => "run",
             Course::RunHere => "run without a mount namespace",
             Course::RunTerminal => "run with a terminal",
@@ -70,6 +85,7 @@ impl Course {
             Course::Start => "start",
             Course::Exec => "exec",
             Course::ExecTerminal => "exec with a terminal",
+            Course::ExecDetached => "exec that is not waited for",
             Course::Delete => "delete",
         }
     }
@@ -81,7 +97,17 @@ impl Course {
 
     /// Whether it is made of a policy, and has no name.
     pub fn is_sandbox(self) -> bool {
-        matches!(self, Course::Sandbox | Course::Alone)
+        matches!(self, Course::Sandbox | Course::Auto | Course::Alone | Course::Outlet)
+    }
+
+    /// Whether other processes of codexrun's than the first do something for it beside the plan.
+    pub fn is_tried_apart(self) -> bool {
+        matches!(self, Course::Auto | Course::Outlet)
+    }
+
+    /// Whether a trial takes many times longer than others do, so that fewer must be enough.
+    pub fn is_dear(self) -> bool {
+        self == Course::Outlet
     }
 
     /// Whether an ordinary user can have it: another mount namespace comes with the user namespace.
@@ -91,7 +117,12 @@ impl Course {
 
     /// Whether it joins a container that runs.
     fn joins(self) -> bool {
-        matches!(self, Course::Exec | Course::ExecTerminal)
+        matches!(self, Course::Exec | Course::ExecTerminal | Course::ExecDetached)
+    }
+
+    /// Whether it is told to write the pid of its process to a file.
+    fn tells_pid(self) -> bool {
+        matches!(self, Course::Run | Course::Create | Course::ExecDetached)
     }
 }
 
@@ -100,11 +131,15 @@ pub struct Ground<'t> {
     turn: &'t Turn<'t>,
     course: Course,
     bundle: PathBuf,
+    /// One whose program ends at once.
+    plain: String,
     id: String,
     /// For masters of terminals and listeners of filters: they stay in its queue until the trial is over.
     socket: Socket,
     /// A listener of the host's that no policy grants.
     shut: Socket,
+    /// Of the course that has one.
+    outlet: Option<Outlet>,
 }
 
 /// One repetition, and all that can be said about it.
@@ -113,19 +148,19 @@ pub struct Trial {
     pub traced: Traced,
     /// What the payload said; none: it did not run.
     pub said: Option<Vec<String>>,
-    /// What `delete --force` and a look around found; the next codexrun command has run by then.
+    /// What a look around found; the next codexrun command has run by then.
     pub left: Option<String>,
 }
 
 impl<'t> Ground<'t> {
     /// Prepares the files of a course; `end` says how its payload ends.
     pub fn new(turn: &'t Turn<'t>, course: Course, end: End) -> Result<Ground<'t>, No> {
-        Ground::of(turn, course, end, everything(turn))
+        Ground::of(turn, course, end, material::everything(turn))
     }
 
     /// The same, with the container in this cgroup, and limited there.
     pub fn in_cgroup(turn: &'t Turn<'t>, course: Course, path: &str) -> Result<Ground<'t>, No> {
-        let mut config = everything(turn);
+        let mut config = material::everything(turn);
         config["linux"]["cgroupsPath"] = json!(path);
         config["linux"]["resources"] = json!({"pids": {"limit": 50}, "memory": {"limit": 67_108_864}});
         Ground::of(turn, course, End::Payload, config)
@@ -133,36 +168,28 @@ impl<'t> Ground<'t> {
 
     fn of(turn: &'t Turn<'t>, course: Course, end: End, mut config: Value) -> Result<Ground<'t>, No> {
         let (socket, shut) = (Socket::new(turn)?, Socket::new(turn)?);
+        let outlet = (course == Course::Outlet).then(Outlet::new).transpose()?;
         if course == Course::RunHere {
-            here(&mut config);
+            material::here(&mut config);
         }
+        let script = material::script(course, end);
         config["linux"]["seccomp"]["listenerPath"] = json!(socket.path);
-        let (first, last) = match end {
-            End::Payload => ("", ""),
-            End::Term if course == Course::Alone => ENDS,
-            End::Term => LIVES_ON,
-        };
-        let script = match course {
-            // The terminal's master is nobody's here.
-            Course::CreateTerminal => [ASIDE, testimony::SCRIPT].concat(),
-            Course::RunTerminal | Course::ExecTerminal => [first, AT_ONCE.0, testimony::SCRIPT, AT_ONCE.1, last].concat(),
-            _ => [first, testimony::SCRIPT, last].concat(),
-        };
         config["process"]["terminal"] = json!(matches!(course, Course::RunTerminal | Course::CreateTerminal));
         config["process"]["args"] = match course {
-            Course::Exec | Course::ExecTerminal => json!(["/bin/sleep", "1000"]),
+            Course::Exec | Course::ExecTerminal | Course::ExecDetached => json!(["/bin/sleep", "1000"]),
             Course::Delete => json!(["/bin/true"]),
             _ => json!(["/bin/sh", "-c", script]),
         };
         fs::write(turn.dir.join("script"), script)?;
-        workspace(turn, course, &socket)?;
-        let asks = [("granted", &socket), ("shut", &shut)];
-        let asks = asks.map(|(name, at)| format!("{name}\tunix-connect\t{}\n", at.path.display()));
-        fs::write(turn.dir.join("asks"), asks.concat())?;
+        fs::create_dir_all(turn.dir.join(PIDS))?;
+        material::workspace(turn, course, &socket)?;
+        material::connections(turn, [&socket, &shut], outlet.as_ref())?;
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
-        furnish(&bundle.join("rootfs"))?;
+        let plain = turn.bundle(&turn.config(&["/bin/true"]))?.display().to_string();
+        material::furnish(&bundle.join("rootfs"))?;
+        asked::furnish(&bundle.join("rootfs"), &turn.column.runtime.path.with_file_name("probe"))?;
         turn.column.actor.own(&turn.dir)?;
-        Ok(Ground { turn, course, bundle, id, socket, shut })
+        Ok(Ground { turn, course, bundle, plain, id, socket, shut, outlet })
     }
 
     /// What is run on it.
@@ -181,12 +208,12 @@ impl<'t> Ground<'t> {
             || self.course.is_sandbox()
             || self.course.joins();
         let end = if waits { end } else { End::Payload };
-        self.played(|launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
+        self.played(Next::after(strike), |launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
     }
 
     /// Runs the course once, with nobody who traces it, in the surroundings that `change` gives the launch.
     pub fn untraced(&self, change: impl FnOnce(Launch) -> Launch) -> Result<Trial, No> {
-        self.played(|launch| {
+        self.played(Next::Delete, |launch| {
             let running = change(launch).start(&self.turn.column.actor)?;
             let out = running.output()?;
             let ran = running.finish_beside_others()?;
@@ -203,58 +230,103 @@ impl<'t> Ground<'t> {
         })
     }
 
-    fn played(&self, play: impl FnOnce(Launch) -> Result<Traced, No>) -> Result<Trial, No> {
+    fn played(&self, next: Next, play: impl FnOnce(Launch) -> Result<Traced, No>) -> Result<Trial, No> {
         let mounts = crate::oci::host_mounts();
         let before = self.before()?;
+        let places = Places::look(self.turn, self.log());
         let mut traced = play(self.launch()?)?;
+        // What the proxy says is in its log, too.
+        traced.err = traced.err.split_inclusive('\n').filter(|line| !outlet::is_refusal(line)).collect();
+        let pid = self.told_pid(&traced)?;
         let said = self.testimony(&mut traced, before)?;
-        self.socket.forget()?;
+        let given = format!("descriptors for the agent and the console: {}", self.socket.forget()?);
         self.shut.forget()?;
-        Ok(Trial { said: testimony::of(&said), left: self.left(&traced, &mounts)?, traced })
+        let left = self.left(next, &traced, &mounts)?.or(pid);
+        let new = || Some(places.new_ones().join("; ")).filter(|new| !new.is_empty());
+        let said = testimony::of(&said).map(|lines| [vec![given], lines].concat());
+        Ok(Trial { said, left: left.or_else(new), traced })
     }
 
     fn launch(&self) -> Result<Launch, No> {
         let (id, dir) = (self.id.as_str(), self.bundle.display().to_string());
         let script = fs::read_to_string(self.turn.dir.join("script"))?;
+        let pid = self.pid_file().display().to_string();
         Ok(match self.course {
-            Course::Sandbox | Course::Alone => self.sandbox(&script),
-            Course::Run | Course::RunHere | Course::RunTerminal => self.turn.launch(&["run", "--bundle", &dir, id]),
-            Course::Create => self.turn.launch(&["create", "--bundle", &dir, id]),
+            Course::Sandbox | Course::Auto | Course::Alone | Course::Outlet => self.sandbox(&script),
+            Course::Run => self.turn.launch(&["run", "--bundle", &dir, "--pid-file", &pid, id]),
+            Course::RunHere | Course::RunTerminal => self.turn.launch(&["run", "--bundle", &dir, id]),
+            Course::Create => self.turn.launch(&["create", "--bundle", &dir, "--pid-file", &pid, id]),
             Course::CreateTerminal => {
                 let socket = self.socket.path.display().to_string();
                 self.turn.launch(&["create", "--bundle", &dir, "--console-socket", &socket, id])
             }
             Course::Start => self.turn.launch(&["start", id]),
-            Course::Exec | Course::ExecTerminal => {
-                let terminal: &[&str] = if self.course == Course::Exec { &[] } else { &["--tty"] };
-                let tried = format!("TRIED={TRIED}");
-                self.turn.launch(&[&["exec", "--env", &tried], terminal, &[id, "/bin/sh", "-c", &script]].concat())
-            }
+            Course::Exec => self.exec(&[], &script),
+            Course::ExecTerminal => self.exec(&["--tty"], &script),
+            Course::ExecDetached => self.exec(&["--detach", "--pid-file", &pid], &script),
             Course::Delete => self.turn.launch(&["delete", id]),
         })
     }
 
+    fn exec(&self, options: &[&str], script: &str) -> Launch {
+        self.turn.launch(&[&["exec"], options, &[&self.id, "/bin/sh", "-c", script]].concat())
+    }
+
     fn sandbox(&self, script: &str) -> Launch {
-        let (policy, workspace) = (self.turn.dir.join("policy.json"), self.turn.dir.join("workspace"));
-        let (policy, cwd) = (policy.display().to_string(), workspace.display().to_string());
-        let mut launch = self.turn.launch(&["sandbox", "--policy", &policy, "--cwd", &cwd, "--", "/bin/sh", "-c", script]);
-        let tried = ["secret", "plain", ".git/config", ".codex/config.toml", "/etc/passwd"].join(" ");
-        // The broker's part: a connection that it makes, and one that it refuses.
-        let asks = format!(
-            "{} {}",
-            self.turn.column.runtime.path.with_file_name("probe").display(),
-            self.turn.dir.join("asks").display()
-        );
-        launch.env.extend([("TRIED".into(), tried), ("ASKS".into(), asks)]);
+        let dir = &self.turn.dir;
+        let [policy, cwd, asks] = ["policy.json", "workspace", "asks"].map(|name| dir.join(name).display().to_string());
+        let mut options = self.outlet.as_ref().map_or(vec![], |outlet| outlet.options(&self.log()));
+        if self.course == Course::Auto {
+            options.extend(["--isolation", "auto"].map(str::to_string));
+        }
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let words = [&["sandbox", "--policy", &policy, "--cwd", &cwd], &options[..], &["--", "/bin/sh", "-c", script]];
+        let mut launch = self.turn.launch(&words.concat());
+        let probe = self.turn.column.runtime.path.with_file_name("probe").display().to_string();
+        launch.env.extend([("TRIED".into(), TRIED_BY_POLICY.into()), ("ASKS".into(), format!("{probe} {asks}"))]);
         launch
+    }
+
+    fn log(&self) -> PathBuf {
+        self.turn.dir.join("log")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.turn.dir.join(PIDS).join("pid")
+    }
+
+    /// What is wrong with a file of somebody's that was to be replaced by one with the pid: it is whole, and alone.
+    fn told_pid(&self, traced: &Traced) -> Result<Option<String>, No> {
+        if !self.course.tells_pid() {
+            return Ok(None);
+        }
+        let names: Vec<_> = fs::read_dir(self.turn.dir.join(PIDS))?.flatten().map(|entry| entry.file_name()).collect();
+        // Replaced by two calls, it is nobody's between them.
+        let text = fs::read_to_string(self.pid_file()).unwrap_or_default();
+        let inode = |path: &Path| fs::metadata(path).map(|of| (of.dev(), of.ino())).ok();
+        let inside = || inode(&Path::new("/proc").join(&text).join("root/etc/fixed"));
+        let good = match traced.code {
+            // It waits for its start, unless the blow was its end.
+            0 if self.course.creates() => {
+                let (inside, there) = (inside(), inode(&self.bundle.join("rootfs/etc/fixed")));
+                inside == there || inside.is_none() && traced.struck
+            }
+            0 => text.parse::<u32>().is_ok(),
+            _ => text.is_empty() || text == NO_PID || text.parse::<u32>().is_ok(),
+        };
+        let alone = names.len() == usize::from(!text.is_empty());
+        Ok((!alone || !good).then(|| format!("a pid file with `{text}`, among {names:?}")))
     }
 
     /// What has to be there before the traced call: the file that a created container writes to.
     fn before(&self) -> Result<Option<File>, No> {
+        fs::write(self.pid_file(), NO_PID)?;
+        // What an earlier trial's hooks and payload have said aside.
+        for name in [asked::HOOKS, "said"] {
+            fs::write(self.turn.trace(name), "")?;
+            fs::set_permissions(self.turn.trace(name), fs::Permissions::from_mode(0o666))?;
+        }
         if !matches!(self.course, Course::Start | Course::Delete) && !self.course.joins() {
-            // What an earlier trial has said aside.
-            fs::write(self.turn.trace("said"), "")?;
-            fs::set_permissions(self.turn.trace("said"), fs::Permissions::from_mode(0o666))?;
             return Ok(None);
         }
         let (ran, out) = self.turn.call_with_output(&["create", "--bundle", &self.bundle.display().to_string(), &self.id])?;
@@ -269,9 +341,7 @@ impl<'t> Ground<'t> {
     }
 
     fn status(&self) -> Option<String> {
-        let ran = self.turn.call(&["state", &self.id]).ok()?;
-        let state: Value = serde_json::from_str(&ran.out).ok()?;
-        state["status"].as_str().map(str::to_string)
+        self.turn.call(&["state", &self.id]).ok().as_ref().and_then(aftermath::status)
     }
 
     fn testimony(&self, traced: &mut Traced, before: Option<File>) -> Result<String, No> {
@@ -285,26 +355,18 @@ impl<'t> Ground<'t> {
             Course::CreateTerminal => self.turn.mark("said"),
             _ => text(out).unwrap_or_default(),
         };
-        if (self.course.creates() || self.course == Course::Start) && traced.code == 0 {
+        if (self.course.creates() || matches!(self.course, Course::Start | Course::ExecDetached)) && traced.code == 0 {
             patiently(|| said().ends_with("end\n"));
         }
         Ok(said())
     }
 
     /// What stays after the next codexrun commands have been given their chance.
-    fn left(&self, traced: &Traced, mounts: &str) -> Result<Option<String>, No> {
+    fn left(&self, next: Next, traced: &Traced, mounts: &str) -> Result<Option<String>, No> {
         let known = self.course == Course::Delete && traced.code == 0 && self.status().is_some();
-        if !self.course.is_sandbox() {
-            let ran = while_orphans_are_collected(|| self.turn.call(&["delete", "--force", &self.id]))?;
-            if ran.code != 0 {
-                return Ok(Some(format!("delete --force: {}", ran.summary())));
-            }
-        } else if self.untouched().is_err() {
-            // A placeholder whose keeper was killed is taken over by the next sandbox.
-            let next = self.sandbox("true").run(&self.turn.column.actor)?;
-            if next.code != 0 || !next.left.is_empty() {
-                return Ok(Some(format!("the next sandbox: {}; processes: {}", next.summary(), next.left.join("; "))));
-            }
+        let wrong = if self.course.is_sandbox() { self.next_sandbox()? } else { next.come(self.turn, &self.id, &self.plain)? };
+        if wrong.is_some() {
+            return Ok(wrong);
         }
         if known {
             return Ok(Some("delete: exit 0, and the container is still known".into()));
@@ -313,12 +375,27 @@ impl<'t> Ground<'t> {
             // The last word of a scope that is empty is systemd's.
             patiently(|| crate::oci::cgroups(&self.turn.tag).is_empty());
         }
-        let clean = crate::oci::nothing_left(self.turn, mounts).and_then(|()| self.untouched());
+        let over = || self.outlet.as_ref().map_or(Ok(()), |outlet| outlet.is_over(&self.log()));
+        let clean = crate::oci::nothing_left(self.turn, mounts).and_then(|()| self.untouched()).and_then(|()| over());
         match clean {
             Ok(()) => Ok(None),
             Err(No::Fail { got, .. }) => Ok(Some(got)),
             Err(other) => Err(other),
         }
+    }
+
+    /// A placeholder whose keeper was killed is taken over by the next sandbox, and so is the door of a bridge.
+    fn next_sandbox(&self) -> Result<Option<String>, No> {
+        let actor = &self.turn.column.actor;
+        let doors = self.outlet.as_ref().map_or(vec![], |_| outlet::abandoned(actor));
+        if self.untouched().is_ok() && doors.is_empty() {
+            return Ok(None);
+        }
+        outlet::aged(&doors)?;
+        let next = self.sandbox("true").run(actor)?;
+        let stays = doors.iter().find(|door| door.exists());
+        let good = next.code == 0 && next.left.is_empty() && stays.is_none();
+        Ok((!good).then(|| format!("the next sandbox: {}; processes: {}; {stays:?}", next.summary(), next.left.join("; "))))
     }
 
     /// The workspace holds what it held: no placeholder.
@@ -333,98 +410,16 @@ impl<'t> Ground<'t> {
 /// What a payload needs for its testimony many times over, on a machine that is busy otherwise.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Where a pid file is alone.
+const PIDS: &str = "pids";
+
+/// What it says of nobody's before.
+const NO_PID: &str = "none";
+
 /// Polls until something holds or has had its time.
-fn patiently(holds: impl Fn() -> bool) {
+pub fn patiently(holds: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Before and after its testimony: a payload that only SIGTERM ends, PID 1 or not.
-const LIVES_ON: (&str, &str) = ("trap 'exit 0' TERM\n", "sleep 1000 & wait");
-
-/// The same where what a command leaves running goes on after it.
-const ENDS: (&str, &str) = ("", "exec sleep 1000");
-
-/// Before the testimony of a payload whose output nobody reads.
-const ASIDE: &str = "exec >/trace/said\n";
-
-/// Around the testimony of a payload whose output is relayed: each turn of the relay is like the one before, so a few of them are enough
-/// to be struck at, and not one for each line.
-const AT_ONCE: (&str, &str) = ("echo testimony\n{\n", "} >/tmp/said\ncat /tmp/said\n");
-
-/// What the payload of a bundle tries to read and write.
-const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /ro/file /trace/file /tmp/file";
-
-const WORKSPACE: [&str; 3] = [".git", "plain", "secret"];
-
-/// The directories of the host's that a course opens.
-fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Verdict {
-    fs::create_dir_all(turn.dir.join("ro"))?;
-    for (file, text) in [("ro/file", "fixed\n"), ("trace/file", "open\n")] {
-        fs::write(turn.dir.join(file), text)?;
-    }
-    let dir = turn.dir.join("workspace");
-    fs::create_dir_all(dir.join(".git"))?;
-    for (name, text) in [(".git/config", "[core]\n"), ("plain", "plain\n"), ("secret", "secret\n")] {
-        fs::write(dir.join(name), text)?;
-    }
-    let choices = match course {
-        Course::Alone => json!({"isolation": "landlock", "accept_loss": ["processes", "attributes", "metadata", "carve-outs"]}),
-        _ => json!({"unix_sockets": [granted.path]}),
-    };
-    let special = |kind: &str, access: &str| json!({"path": {"type": "special", "value": {"kind": kind}}, "access": access});
-    let policy = json!({"type": "managed", "network": "restricted", "file_system": {"type": "restricted", "entries": [
-        special("root", "read"),
-        special("project_roots", "write"),
-        {"path": {"type": "path", "path": dir.join("secret")}, "access": "deny"},
-    ]}, "codexrun": choices});
-    fs::write(turn.dir.join("policy.json"), policy.to_string())?;
-    Ok(())
-}
-
-/// A configuration that has a bit of everything: hooks, masks, read-only paths, binds, seccomp, limits, a cgroup.
-fn everything(turn: &Turn) -> Value {
-    let mut config = turn.traced("");
-    bundle::push(&mut config["process"]["env"], json!(format!("TRIED={TRIED}")));
-    config["process"]["noNewPrivileges"] = json!(true);
-    config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 123}]);
-    config["process"]["oomScoreAdj"] = json!(500);
-    config["process"]["user"]["umask"] = json!(0o27);
-    let ro = json!({"destination": "/ro", "type": "bind", "source": turn.dir.join("ro"), "options": ["rbind", "ro", "nosuid"]});
-    bundle::push(&mut config["mounts"], ro);
-    let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=1m"]});
-    bundle::push(&mut config["mounts"], tmp);
-    let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
-    config["hooks"] =
-        json!({"createRuntime": hook, "createContainer": hook, "startContainer": hook, "poststart": hook, "poststop": hook});
-    let linux = &mut config["linux"];
-    linux["maskedPaths"] = json!(["/etc/hidden", "/proc/kcore"]);
-    linux["readonlyPaths"] = json!(["/etc/fixed", "/proc/sys"]);
-    linux["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["ptrace", "keyctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
-        {"names": ["kexec_load"], "action": "SCMP_ACT_NOTIFY"}]});
-    bundle::push(&mut linux["namespaces"], json!({"type": "cgroup"}));
-    bundle::push(&mut linux["namespaces"], json!({"type": "network"}));
-    if turn.column.actor.is_root() {
-        linux["resources"] = json!({"pids": {"limit": 50}});
-        linux["sysctl"] = json!({"net.ipv4.ip_forward": "0"});
-    }
-    config
-}
-
-/// Without a mount namespace: what is covered there must lie where no name can be changed.
-fn here(config: &mut Value) {
-    bundle::without_namespace(config, "mount");
-    config["linux"]["maskedPaths"] = json!(["/proc/kcore"]);
-    config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
-}
-
-/// The files that [`everything`] masks and fixes, in a bundle's root file system.
-fn furnish(rootfs: &Path) -> Verdict {
-    for name in ["hidden", "fixed"] {
-        fs::write(rootfs.join("etc").join(name), "text\n")?;
-    }
-    Ok(())
 }

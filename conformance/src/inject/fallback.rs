@@ -1,6 +1,8 @@
 //! Calls that the kernel or whatever is around codexrun may not have: refused throughout, in every process of a launch. Those that a launch
 //! comes up without all the same stand here, with the reason why what runs is protected as well; without any other it must not come up.
 
+use super::course::{self, Course};
+use super::story;
 use nix::errno::Errno;
 
 /// What a kernel without the call says, and most filters; other filters.
@@ -46,23 +48,66 @@ const REFUSABLE: &[i64] = &[
 ];
 
 /// Not in `libc` yet.
-const OPEN_TREE_ATTR: i64 = 467;
+pub const OPEN_TREE_ATTR: i64 = 467;
 
-const HOOKS: &str = "`start`, whose poststart hooks fail: a warning, where a bundle is older than 1.3.0";
+/// A way in which a launch comes up without a call.
+struct Fallback {
+    calls: &'static [i64],
+    /// What they are refused with.
+    errnos: &'static [Errno],
+    /// Where; of another course's launch nobody has said that it may.
+    courses: &'static [Course],
+    /// The same in words.
+    place: &'static str,
+    /// What is done instead, and why what runs is protected as well.
+    way: &'static str,
+    /// How `codexrun plan` shows it, or why it does not.
+    plan: &'static str,
+}
 
-const FALLBACKS: &[(i64, &str)] = &[
-    (libc::SYS_clone3, "clone(2) with the same flags; into a cgroup of version 2, which it cannot, the launch fails"),
-    (libc::SYS_faccessat2, "execve(2) tells whether it may; who may not look at a place does nothing there"),
-    (libc::SYS_getrandom, "seeds of hash tables, from /dev/urandom"),
-    (libc::SYS_keyctl, "nobody has keyrings there; a filter around codexrun holds for what is inside, too"),
-    (libc::SYS_landlock_create_ruleset, "a look at what there is; who asks for rules is refused"),
-    (OPEN_TREE_ATTR, "open_tree(2), then mount_setattr(2) on the copy, before it is attached"),
-    (libc::SYS_memfd_create, HOOKS),
-    (libc::SYS_pidfd_open, HOOKS),
-    (libc::SYS_openat2, "`exec`, which mounts nothing: the program is opened by openat(2) and compared with codexrun's own file"),
-    (libc::SYS_rseq, "the C library's own"),
-    (libc::SYS_setns, "the broker's, who ends: no connection is made for anybody"),
-    (libc::SYS_statx, "fstatat(2) says what is asked"),
+use Course::*;
+
+const ALWAYS: &[Errno] = &REFUSALS;
+const MOUNTS: &[Course] = &[Sandbox, Auto, Outlet, Run, RunHere, RunTerminal, Create, CreateTerminal];
+const BUNDLES: &[Course] = &[Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
+const LAUNCHES: &[Course] =
+    &[Sandbox, Auto, Outlet, Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
+const PROGRAMS: &[Course] =
+    &[Sandbox, Auto, Outlet, Alone, Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
+
+#[rustfmt::skip]
+const FALLBACKS: &[Fallback] = &[
+    Fallback { calls: &[OPEN_TREE_ATTR], errnos: ALWAYS, courses: MOUNTS, place: "what mounts",
+        way: "open_tree(2), and mount_setattr(2) on the copy before it is attached",
+        plan: "`(open_tree_attr)` is missing from the bind" },
+    Fallback { calls: &[libc::SYS_clone3], errnos: ALWAYS, courses: &course::ALL, place: "everywhere",
+        way: "clone(2) with the same flags; into a cgroup of version 2, which it cannot, the launch fails",
+        plan: "no: `clone` with the same flags" },
+    Fallback { calls: &[libc::SYS_openat2], errnos: ALWAYS, courses: &[Exec, ExecDetached], place: "`exec`, which mounts nothing, without a terminal",
+        way: "the program is opened by openat(2) and compared with codexrun's own file; whoever could swap it runs from a read-only copy \
+              (`run/own.rs`)",
+        plan: "no: a filter of the container's decides it, and the launch is planned anew" },
+    Fallback { calls: &[libc::SYS_faccessat2], errnos: ALWAYS, courses: PROGRAMS, place: "where there is a program to look for",
+        way: "execve(2) tells; in a policy a place that may not be looked at is shut",
+        plan: "no" },
+    Fallback { calls: &[libc::SYS_keyctl], errnos: &[Errno::ENOSYS], courses: BUNDLES, place: "`run`, `create`, `exec`, by ENOSYS alone",
+        way: "nobody has keyrings there, nor has the payload, which is behind the same filter",
+        plan: "no" },
+    Fallback { calls: &[libc::SYS_landlock_create_ruleset], errnos: ALWAYS, courses: LAUNCHES, place: "where nobody asks for rules",
+        way: "a look at what there is; whoever asks for rules is refused",
+        plan: "refused" },
+    Fallback { calls: &[libc::SYS_setns], errnos: ALWAYS, courses: &[Sandbox, Auto], place: "`sandbox` with sockets of the host's",
+        way: "the broker's, which ends: connect(2) fails in the sandbox",
+        plan: "no" },
+    Fallback { calls: &[libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv], errnos: ALWAYS, courses: &[Outlet], place: "`sandbox` without sockets of the host's",
+        way: "nobody can answer for a filter: AF_UNIX is refused but for pairs",
+        plan: "no broker" },
+    Fallback { calls: &[libc::SYS_memfd_create], errnos: ALWAYS, courses: &[Start, Delete], place: "`start`, `delete`",
+        way: "a poststart hook fails, which a bundle before 1.3.0 is told by a warning; a poststop hook, which every bundle is",
+        plan: "no" },
+    Fallback { calls: &[libc::SYS_statx, libc::SYS_getrandom, libc::SYS_rseq], errnos: ALWAYS, courses: &course::ALL, place: "everywhere",
+        way: "the C library's and std's own ways",
+        plan: "no" },
 ];
 
 /// Whether the call of this number may not be there.
@@ -70,9 +115,21 @@ pub fn is_refusable(nr: i64) -> bool {
     REFUSABLE.contains(&nr)
 }
 
-/// Whether a launch may come up without it.
-pub fn is_known(nr: i64) -> bool {
-    FALLBACKS.iter().any(|(known, _)| *known == nr)
+/// Why a launch of this course may not come up without the call; none if it may.
+pub fn unknown(nr: i64, errno: Errno, course: Course) -> Option<String> {
+    match FALLBACKS.iter().find(|fallback| fallback.calls.contains(&nr)) {
+        None => Some("nobody has said why it may".into()),
+        Some(known) if known.errnos.contains(&errno) && known.courses.contains(&course) => None,
+        Some(known) => Some(format!("it may elsewhere: {}", known.row())),
+    }
+}
+
+impl Fallback {
+    /// As docs/robustness.md has it.
+    fn row(&self) -> String {
+        let calls: Vec<String> = self.calls.iter().map(|nr| format!("`{}`", story::name(*nr))).collect();
+        format!("| {} | {} | {} | {} |", calls.join(", "), self.place, self.way, self.plan)
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +138,27 @@ mod tests {
 
     #[test]
     fn a_fallback_is_from_a_call_that_may_be_refused_and_has_a_reason() {
-        assert!(FALLBACKS.iter().all(|(nr, why)| is_refusable(*nr) && !why.is_empty()));
+        let refusable = |f: &Fallback| f.calls.iter().all(|nr| is_refusable(*nr));
+        assert!(FALLBACKS.iter().all(|f| refusable(f) && !f.way.is_empty() && !f.courses.is_empty()));
+    }
+
+    #[test]
+    fn a_fallback_is_known_where_it_was_said_and_nowhere_else() {
+        assert_eq!(unknown(libc::SYS_openat2, Errno::ENOSYS, Exec), None);
+        assert!(unknown(libc::SYS_openat2, Errno::ENOSYS, Run).unwrap().contains("elsewhere: | `openat2` | `exec`"));
+        assert_eq!(unknown(libc::SYS_keyctl, Errno::ENOSYS, Run), None);
+        assert!(
+            unknown(libc::SYS_keyctl, Errno::EPERM, Run).is_some() && unknown(libc::SYS_keyctl, Errno::ENOSYS, Sandbox).is_some()
+        );
+        assert!(unknown(libc::SYS_mount_setattr, Errno::ENOSYS, Run).unwrap().contains("nobody"));
+    }
+
+    #[test]
+    fn the_page_has_the_same_table() {
+        let page = include_str!("../../../docs/robustness.md");
+        let (_, table) =
+            page.split_once("| refused | where | what is done | in the plan |\n| --- | --- | --- | --- |\n").unwrap();
+        let rows: Vec<String> = FALLBACKS.iter().map(Fallback::row).collect();
+        assert_eq!(table.split("\n\n").next().unwrap(), rows.join("\n"));
     }
 }

@@ -1,8 +1,10 @@
 //! What may come of a launch that was struck: all or nothing, and in the second case one sentence.
 
+use super::asked;
 use super::course::{Course, Trial};
 use super::errno::made_again;
 use super::fallback;
+use super::outlet;
 use super::testimony::difference;
 use super::tracer::{Blow, Call, Traced};
 use crate::report::{No, fail};
@@ -12,14 +14,16 @@ use std::path::Path;
 /// How a launch ends whose payload SIGTERM ends.
 const TERMINATED: i32 = 128 + libc::SIGTERM;
 
+/// Where the standard library gives each thread of the proxy another stack, for the end of its own, and panics where it cannot.
+const STD_THREADS: &str = "library/std/src/sys/pal/unix/stack_overflow.rs";
+
 /// A warning of who relays a terminal.
 const LOST: &str = "what the container says, and it is lost";
 
-/// What the broker says to the connections that it is asked for.
-const ANSWERS: [&str; 2] = ["granted\tok\t", "shut\tEPERM\t"];
-
 /// Why a policy's sockets, its rules, or a bundle without a mount namespace are refused.
-const NEVER: [&str; 3] = [
+const NEVER: [&str; 5] = [
+    "without namespaces `",
+    "parts of /proc are covered here",
     "cannot be granted here: nobody may answer for a filter",
     "this kernel has no Landlock",
     "to what is attached nowhere itself",
@@ -55,10 +59,16 @@ impl Judge {
         }
         let Traced { code, err, calls, .. } = trial.traced;
         match trial.said {
-            Some(lines) if course == Course::Sandbox && !ANSWERS.iter().all(|answer| lines.iter().any(|line| line == answer)) => {
-                bad(format!("another answer than {ANSWERS:?}: {lines:?}"))
-            }
-            Some(lines) if lines.last().is_some_and(|l| l == "end") => Ok(Judge { course, undisturbed: lines, code, err, calls }),
+            Some(lines) if lines.last().is_some_and(|l| l == "end") => match asked::missing(course, &lines) {
+                Some(line) => bad(format!(
+                    "`{line}` is missing: {}",
+                    lines.join(
+                        "
+"
+                    )
+                )),
+                None => Ok(Judge { course, undisturbed: lines, code, err, calls }),
+            },
             None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], code, err, calls }),
             other => bad(format!("{other:?}")),
         }
@@ -76,7 +86,7 @@ impl Judge {
         if traced.hung {
             return told("did not end".into());
         }
-        if traced.err.contains("panicked") {
+        if traced.err.contains("panicked") && !traced.err.contains(STD_THREADS) {
             return told("a panic".into());
         }
         if let Some(left) = &trial.left {
@@ -87,11 +97,16 @@ impl Judge {
         }
         if let Blow::Fails(errno) = blow
             && made_again(call.nr, errno)
+            && !self.is_the_librarys(call, blow)
         {
             return self.noticed(trial).and_then(told);
         }
-        if matches!(blow, Blow::Refused(_)) && trial.said.is_some() && traced.code == 0 && !fallback::is_known(call.nr) {
-            return told("ran without the call, and nobody has said why it may".into());
+        if let Blow::Refused(errno) = blow
+            && (trial.said.is_some() || self.course == Course::Delete)
+            && traced.code == 0
+            && let Some(why_not) = fallback::unknown(call.nr, errno, self.course)
+        {
+            return told(format!("ran without the call, and {why_not}"));
         }
         // A filter's EPERM is taken for the kernel's word about the path.
         let blow = match blow {
@@ -101,7 +116,12 @@ impl Judge {
             Blow::Refused(errno) => Blow::Fails(errno),
             blow => blow,
         };
-        let said = trial.said.as_ref().map(|said| self.answered(said, blow));
+        let said = trial.said.as_ref().map(|said| match self.course {
+            Course::Outlet if self.serves(call, blow) => outlet::answered(said, |_| true),
+            Course::Outlet => outlet::answered(said, |errno| unanswered(errno, blow)),
+            _ => self.answered(said, blow),
+        });
+        let said = said.map(|said| self.as_behind_a_filter(said, call, blow));
         match (&said, blow) {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
             (Some(said), Blow::Fails(Errno::EACCES)) if self.shut(said) => None,
@@ -109,19 +129,33 @@ impl Judge {
             (Some(said), Blow::Fails(Errno::EACCES | Errno::EINVAL)) if self.course == Course::Alone && self.fewer(said) => None,
             // What has been said is not unsaid: a terminal's bytes that could not be written are told.
             (_, Blow::Fails(errno)) if traced.err.contains(LOST) && says(errno, &traced.err) => None,
+            // The C library's, around the start of the proxy, which has nobody to tell.
+            (Some(said), Blow::Fails(_)) if self.course == Course::Outlet && call.nr == libc::SYS_rt_sigprocmask => {
+                let rest = |lines: &[String]| {
+                    lines.iter().filter(|line| !line.starts_with("status SigBlk")).cloned().collect::<Vec<_>>()
+                };
+                difference(&rest(&self.undisturbed), &rest(said)).and_then(told)
+            }
             (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
             (None, Blow::Fails(_)) if self.course.creates() && traced.err.contains(DIED) => None,
             // The same where the program itself is behind what is shut.
             (None, Blow::Fails(Errno::EACCES)) if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
+            (None, Blow::Fails(_)) if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
+                (!traced.err.contains(BRIDGE_FAILED)).then(|| "no sentence of the bridge".into()).and_then(told)
+            }
             // What the kernel, or a filter, will never do is told by what it is good for.
-            (None, Blow::Fails(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS))
+            (None, Blow::Fails(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS | Errno::ENOSPC | Errno::EUSERS))
                 if NEVER.iter().any(|words| traced.err.contains(words)) =>
             {
                 None
             }
-            (None, Blow::Fails(errno)) if traced.code != 0 => unsaid(call, errno, traced.code, &traced.err).and_then(told),
+            (None, Blow::Fails(errno)) if traced.code != 0 => {
+                // Beside the plan there is more than the first process.
+                let call = if self.course.is_tried_apart() { Call { process: 0, ..call } } else { call };
+                unsaid(call, errno, traced.code, &traced.err).and_then(told)
+            }
             (None, _) => None,
         }
     }
@@ -158,6 +192,28 @@ impl Judge {
             .map(|what| format!("not made again: {what}"))
     }
 
+    /// Whether at this call the bridge or the proxy may have said that it serves, or both have: what is hit then ends connections, and the
+    /// payload has begun or is about to.
+    fn serves(&self, call: Call, blow: Blow) -> bool {
+        let at = |wanted: &dyn Fn(&Call) -> bool| self.calls.iter().position(wanted);
+        let own = |nr| at(&|one| one.process == call.process && one.nr == nr);
+        let (begins, born) = (at(&|one| one.nr == libc::SYS_epoll_wait), at(&|one| one.process == call.process));
+        let waits = match (own(libc::SYS_epoll_wait), own(libc::SYS_accept4)) {
+            // It has more threads than one, and a signal is for whichever comes to it.
+            (None, Some(_)) if matches!(blow, Blow::Signal(_)) => born,
+            (bridge, proxy) => bridge.or(proxy),
+        };
+        // The proxy's, which goes its own way from then on.
+        let thread = born.is_some_and(|born| self.calls[born].nr == libc::SYS_rseq);
+        thread || born > begins || waits.is_some_and(|waits| Some(waits) <= at(&|one| *one == call))
+    }
+
+    /// Calls that the C library and std make for the proxy to find and reach a name, none of which a signal can interrupt (signal(7)).
+    fn is_the_librarys(&self, call: Call, blow: Blow) -> bool {
+        let by_name = [libc::SYS_openat, libc::SYS_connect, libc::SYS_read, libc::SYS_poll, libc::SYS_recvmsg];
+        self.course == Course::Outlet && self.serves(call, blow) && by_name.contains(&call.nr)
+    }
+
     /// What was said, as if the broker had answered: a connection may fail, by the errno of the blow, or when that has ended the broker.
     fn answered(&self, said: &[String], blow: Blow) -> Vec<String> {
         let excused = |errno: &str| match blow {
@@ -173,6 +229,17 @@ impl Judge {
             _ => None,
         };
         said.iter().map(|line| answer(line).unwrap_or_else(|| line.clone())).collect()
+    }
+
+    /// What was said, as if the payload were behind the same filter as codexrun, which only the tracer is: no keyrings are there for it.
+    fn as_behind_a_filter(&self, said: Vec<String>, call: Call, blow: Blow) -> Vec<String> {
+        const KEYRING: &str = "keyring\t";
+        if call.nr != libc::SYS_keyctl || !matches!(blow, Blow::Fails(Errno::ENOSYS)) {
+            return said;
+        }
+        let same = self.undisturbed.iter().find(|line| line.starts_with(KEYRING));
+        let told = |line: String| same.filter(|_| line.starts_with(KEYRING)).cloned().unwrap_or(line);
+        said.into_iter().map(told).collect()
     }
 
     /// Whether a payload of a policy is whole but for one top-level directory that it was not shown, or for the cover of the records, which
@@ -207,6 +274,11 @@ impl Judge {
     }
 }
 
+/// How connect(2) fails where the broker of Unix sockets was to look at it and could not, or has ended.
+fn unanswered(errno: &str, blow: Blow) -> bool {
+    errno == "ENOSYS" || matches!(blow, Blow::Fails(blow) if errno == format!("{blow:?}"))
+}
+
 /// What is wrong with the sentence of a launch that failed.
 fn unsaid(call: Call, errno: Errno, code: i32, err: &str) -> Option<String> {
     if beside_us(code, err) {
@@ -230,6 +302,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot learn ",
     "cannot block signals",
     "cannot close inherited descriptors",
+    "cannot handle SIGXFSZ",
     "cannot listen for signals",
     "cannot look for signals",
     "cannot read a signal",
@@ -240,6 +313,8 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot start the container's process",
     "cannot refer to process ",
     "no process of the container can be looked into",
+    "the proxy cannot ",
+    "the port of the proxy",
 ];
 
 /// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the
@@ -258,7 +333,15 @@ fn says(errno: Errno, sentence: &str) -> bool {
 }
 
 /// What is said beside the sentence of an end: warnings, and what a policy without namespaces gives up.
-const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: landlock; given up"];
+const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: "];
+
+const OURS: &str = "codexrun: error: ";
+
+/// What a bridge has nobody to tell, and how it would tell; what ends a hook before it begins.
+const UNTOLD: [i64; 3] = [libc::SYS_accept4, libc::SYS_sendto, libc::SYS_brk];
+
+/// What is said of a hook of the bridge's after its own words.
+const BRIDGE_FAILED: &str = "/codexrun` failed";
 
 const NONE: &str = "no sentence";
 
@@ -267,7 +350,9 @@ fn sentence(err: &str) -> Result<&str, &'static str> {
     let beside = |line: &&str| ASIDE.iter().any(|words| line.starts_with(words));
     let lines: Vec<&str> = err.lines().filter(|line| !beside(line)).collect();
     match lines[..] {
-        [one] if one.starts_with("codexrun: error: ") => Ok(one),
+        [one] if one.starts_with(OURS) => Ok(one),
+        // A hook that is codexrun too says what its fault was.
+        [one, hook] if one.starts_with(OURS) && hook.starts_with(OURS) && hook.contains(BRIDGE_FAILED) => Ok(err),
         [] => Err(NONE),
         _ => Err("not one sentence"),
     }
@@ -278,21 +363,29 @@ fn killed(code: i32) -> bool {
     code == 128 + libc::SIGKILL
 }
 
-/// What a payload's own want shows in: the limit that was set, programs that it could not start itself, and connections that were not made.
+/// What a payload's own want shows in: the limit that was set, a program that it could not start itself, and questions of the probe's that
+/// were not answered.
 fn own_affair(line: &str, said: &[String]) -> bool {
-    let unheard = |kind: &str, heard: &str| line.starts_with(kind) && !said.iter().any(|line| line.starts_with(heard));
-    line.starts_with("ulimit ")
-        || unheard("namespace ", "namespace ")
-        || unheard("granted\t", "granted\tok")
-        || unheard("shut\t", "shut\tok")
+    const SET: [&str; 3] = ["limit Max file size ", "limit Max open files ", "limit Max address space "];
+    let heard = |beginning: &str| said.iter().any(|line| line.starts_with(beginning));
+    let of_stat = ["namespace ", "node "].iter().any(|kind| line.starts_with(kind)) && !heard("namespace ");
+    let unanswered = |(name, _): (&str, &str)| !name.contains(' ') && !heard(&format!("{name}\tok"));
+    SET.iter().any(|limit| line.starts_with(limit)) || of_stat || line.split_once('\t').is_some_and(unanswered)
 }
 
 /// Whether it was over where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the
 /// allocator cannot go on.
 fn beside_us(code: i32, err: &str) -> bool {
     let segfault = 128 + libc::SIGSEGV;
-    let theirs =
-        ["memory allocation of", "Fatal glibc error", "cannot set %fs base address", "error while loading shared libraries"];
+    let theirs = [
+        "memory allocation of",
+        "Fatal glibc error",
+        "cannot set %fs base address",
+        "error while loading shared libraries",
+        "signal: 11",
+        STD_THREADS,
+        "fatal runtime error: assertion failed: signal(",
+    ];
     code == segfault && sentence(err) == Err(NONE) || theirs.iter().any(|words| err.contains(words))
 }
 
@@ -350,8 +443,8 @@ mod tests {
 
     #[test]
     fn who_cannot_reach_a_place_does_nothing_new_there() {
-        let judge = judge(Course::Alone, &["ulimit c 0", "reads secret s", "writes not /etc/passwd"]);
-        assert!(judge.fewer(&lines(&["ulimit c ", "reads not secret"])));
+        let judge = judge(Course::Alone, &["hostname here", "reads secret s", "writes not /etc/passwd"]);
+        assert!(judge.fewer(&lines(&["hostname ", "reads not secret"])));
         assert!(!judge.fewer(&lines(&["writes /etc/passwd"])));
     }
 }

@@ -2,20 +2,38 @@
 
 use std::path::Path;
 
-/// A payload's script, for any shell of POSIX: builtins and one `ls`, since it is run tens of thousands of times.
+/// A payload's script, for any shell of POSIX: builtins, one `stat` and the probe, since it is run tens of thousands of times.
 pub const SCRIPT: &str = r#"echo testimony
 every() { while read -r line; do echo "$1 $line"; done <"$2"; }
 while read -r line; do
-  case $line in Uid*|Gid*|Groups*|Cap*|NoNewPrivs*|Seccomp:*|NSpid*|SigBlk*|Umask*) echo "status $line" ;; esac
+  case $line in
+    Uid*|Gid*|Groups*|Cap*|NoNewPrivs*|Seccomp*|NSpid*|SigBlk*|SigIgn*|Umask*|Specul*|*_allowed_list*) echo "status $line" ;;
+  esac
 done </proc/self/status
 while read -r id parent device rest; do echo "mount $rest"; done </proc/self/mountinfo
-every uid_map /proc/self/uid_map
-every gid_map /proc/self/gid_map
+for map in uid_map gid_map setgroups; do every $map /proc/self/$map; done
 every cgroup /proc/self/cgroup
+[ -n "$GROUP" ] && while read -r pid; do [ "$pid" = $$ ] && echo "in its cgroup"; done <"$GROUP/cgroup.procs"
 every hostname /proc/sys/kernel/hostname
+every domainname /proc/sys/kernel/domainname
+# A number there is read in one piece or not at all.
+read -r ttl </proc/sys/net/ipv4/ip_default_ttl
+echo "ttl $ttl"
 every oom_score_adj /proc/self/oom_score_adj
-for kind in c d f n s t v; do echo "ulimit $kind $(ulimit -$kind 2>/dev/null)"; done
-echo "directory $(pwd)"
+every limit /proc/self/limits
+every personality /proc/self/personality
+every clock /proc/self/timens_offsets
+while read -r line; do case $line in *-*127.0.0.1) echo "loopback is up" ;; esac; done </proc/self/net/fib_trie
+read -r line </proc/self/stat
+set -- ${line##*) }
+echo "scheduling: priority ${16}, nice ${17}, real time ${38}, policy ${39}"
+[ "$4" = $$ ] && echo "session its own" || echo "session another's"
+[ "$5" = 0 ] && echo "no controlling terminal" || echo "a controlling terminal"
+{ true </proc/1/environ; } 2>/dev/null && echo "looks into the first process"
+[ -e /trace/hooks ] && every hook /trace/hooks
+export -p
+printf 'directory '
+pwd -P
 echo "terminal $(tty 2>&1)"
 for path in $TRIED; do
   { read -r word <"$path"; } 2>/dev/null && echo "reads $path $word" || echo "reads not $path"
@@ -23,16 +41,31 @@ for path in $TRIED; do
 done
 $ASKS
 for file in /proc/self/fd/*; do [ "${file##*/}" -gt 2 ] && echo "descriptor ${file##*/}"; done
-ls -l /proc/self/ns
+for link in fd stdin stdout stderr ptmx; do [ -h /dev/$link ] && echo "link /dev/$link"; done
+stat -L -c 'node %n %f %t:%T %u:%g %i' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/console \
+  /proc/self/ns/* 2>/dev/null
 echo end
 "#;
 
 /// Numbers that differ between two launches which mean the same: of peer groups, and of namespaces that are the launch's own.
 fn plain(line: &str) -> Option<String> {
-    if let Some((kind, inode)) = line.split_once("-> ").map(|(_, link)| link).and_then(|link| link.split_once(":[")) {
+    if let Some((node, inode)) = line.strip_prefix("node ").and_then(|node| node.rsplit_once(' ')) {
+        let Some(kind) = node.split(' ').next().and_then(|path| path.strip_prefix("/proc/self/ns/")) else {
+            return Some(format!("node {node}"));
+        };
         let host = std::fs::read_link(Path::new("/proc/self/ns").join(kind)).unwrap_or_default();
-        let whose = if host.as_os_str() == format!("{kind}:[{inode}").as_str() { "the host's" } else { "its own" };
+        let whose = if host.to_string_lossy().ends_with(&format!(":[{inode}]")) { "the host's" } else { "its own" };
         return Some(format!("namespace {kind}: {whose}"));
+    }
+    if let Some(set) = line.strip_prefix("status SigIgn:\t") {
+        // The C library's own two, which posix_spawn(3) ignores if there are threads.
+        return Some(format!("ignored {:x}", u64::from_str_radix(set, 16).ok()? & !(3 << 31)));
+    }
+    if let Some((proxy, _port)) = line.split_once("127.0.0.1:").filter(|_| line.starts_with("export ")) {
+        return Some(format!("{proxy}127.0.0.1"));
+    }
+    if let Some(limit) = line.strip_prefix("limit ") {
+        return Some(format!("limit {}", limit.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
     if let Some(pids) = line.strip_prefix("status NSpid:") {
         // How many processes came before is another matter: one that cannot be kept from its own file is made again.
@@ -43,13 +76,13 @@ fn plain(line: &str) -> Option<String> {
         Some((tag @ ("shared" | "master" | "propagate_from"), _)) => tag,
         _ => word,
     });
-    // Of `ls`, and of the probe.
-    (!line.starts_with("total ") && !line.starts_with("end\t")).then(|| words.collect::<Vec<_>>().join(" "))
+    // The probe's own.
+    (!line.starts_with("end\t")).then(|| words.collect::<Vec<_>>().join(" "))
 }
 
-/// A payload's testimony, made comparable; none when it has not run.
+/// A payload's testimony, made comparable, with what a terminal makes of the ends of its lines; none when it has not run.
 pub fn of(output: &str) -> Option<Vec<String>> {
-    output.contains("testimony").then(|| output.lines().filter_map(plain).collect())
+    output.contains("testimony").then(|| output.split_terminator('\n').filter_map(plain).collect())
 }
 
 /// The first line in which a testimony differs from the undisturbed one.
@@ -64,12 +97,19 @@ mod tests {
 
     #[test]
     fn peer_groups_and_own_namespaces_are_the_same_in_every_launch() {
-        let one = of("testimony\nmount / / rw master:12 - tmpfs\ntotal 0\nlrwx 1 mnt -> mnt:[1]\nend").unwrap();
-        let two = of("testimony\nmount / / rw master:9 - tmpfs\nlrwx 1 mnt -> mnt:[2]\nend").unwrap();
+        let one = of("testimony\nmount / / rw master:12 - tmpfs\nend\tok\t\nnode /proc/self/ns/mnt 8124 0:0 0:0 1\nend").unwrap();
+        let two = of("testimony\nmount / / rw master:9 - tmpfs\nnode /proc/self/ns/mnt 8124 0:0 0:0 2\nend").unwrap();
         assert_eq!(difference(&one, &two), None);
         assert!(one.contains(&"namespace mnt: its own".to_string()));
         let process = |pids: &str| of(&format!("testimony\nstatus NSpid:\t{pids}\nend")).unwrap();
         assert!(process("4") == process("5") && process("1") != process("4") && process("4") != process("4\t4"));
+    }
+
+    #[test]
+    fn a_node_and_a_limit_are_told_without_what_differs_between_launches() {
+        let said = of("testimony\nnode /dev/null 21b6 1:3 0:0 77\nlimit Max open files     123     123  files\nend").unwrap();
+        assert!(said.contains(&"node /dev/null 21b6 1:3 0:0".to_string()), "{said:?}");
+        assert!(said.contains(&"limit Max open files 123 123 files".to_string()), "{said:?}");
     }
 
     #[test]

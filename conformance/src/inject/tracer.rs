@@ -96,8 +96,8 @@ struct Tracee {
 
 /// The tracer; one thread, one launch at a time.
 pub struct Tracer {
-    /// Device and inode of codexrun.
-    program: (u64, u64),
+    /// Device and inode of codexrun, and of its proxy.
+    programs: Vec<(u64, u64)>,
     /// SIGCHLD, which stays blocked: every stop of a tracee raises it.
     stops: SignalFd,
     /// Every call of every process is stopped at, struck or not.
@@ -105,12 +105,13 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Watches processes that execute `program`.
+    /// Watches processes that execute `program`, or the proxy beside it.
     pub fn new(program: &Path) -> io::Result<Tracer> {
-        let meta = program.metadata()?;
+        let all = [Some(program.metadata()?), program.with_file_name("codexrun-proxy").metadata().ok()];
+        let programs = all.iter().flatten().map(|meta| (meta.dev(), meta.ino())).collect();
         stop_signals().thread_block()?;
         let stops = SignalFd::with_flags(&stop_signals(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Tracer { program: (meta.dev(), meta.ino()), stops, thorough: false })
+        Ok(Tracer { programs, stops, thorough: false })
     }
 
     /// One that sees all that happens, and takes its time.
@@ -157,7 +158,7 @@ impl Tracer {
 
     /// Whether a process is codexrun, by the file that it executes.
     fn watches(&self, pid: Pid) -> bool {
-        std::fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|m| (m.dev(), m.ino()) == self.program)
+        std::fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|m| self.programs.contains(&(m.dev(), m.ino())))
     }
 
     /// Sleeps until a tracee has stopped or `patience` is over.
@@ -173,11 +174,13 @@ impl Tracer {
     }
 }
 
-fn stop_signals() -> SigSet {
+/// Blocked in every thread, or none hears of them.
+pub fn stop_signals() -> SigSet {
     [Signal::SIGCHLD].into_iter().collect()
 }
 
-const STOPPED: [&str; 3] = ["/bin/sh", "-c", "kill -STOP $$; exec \"$0\" \"$@\""];
+/// With a descriptor that is nobody's, which no payload may have.
+const STOPPED: [&str; 3] = ["/bin/sh", "-c", "kill -STOP $$; exec \"$0\" \"$@\" 9</dev/null"];
 
 fn options() -> Options {
     Options::PTRACE_O_TRACESYSGOOD

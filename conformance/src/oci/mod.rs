@@ -174,11 +174,20 @@ fn named_in(dir: &Path, word: &str) -> Vec<String> {
     paths.filter(|p| p.rsplit('/').next().is_some_and(|name| name.contains(word))).collect()
 }
 
-/// The cgroups of a turn, in every hierarchy.
+/// The cgroups of a turn, anywhere below any hierarchy; the innermost first, as they can be removed.
 pub fn cgroups(tag: &str) -> Vec<String> {
-    let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-    let below = hierarchies.flat_map(|h| named_in(&h.path(), tag));
-    below.chain(named_in(Path::new("/sys/fs/cgroup"), tag)).collect()
+    fn below(dir: &Path, tag: &str, found: &mut Vec<String>) {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        for path in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()) {
+            below(&path, tag, found);
+            if path.file_name().is_some_and(|name| name.to_string_lossy().contains(tag)) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    below(Path::new("/sys/fs/cgroup"), tag, &mut found);
+    found
 }
 
 #[cfg(test)]

@@ -134,6 +134,14 @@ impl<'a> Turn<'a> {
         Ok(ran)
     }
 
+    /// `run`, to its end, as what another program executes: that comes first, and has made the runtime's world another one.
+    pub fn run_by(&self, program: &[&str], config: &Value) -> Result<Ran, No> {
+        let bundle = self.bundle(config)?.display().to_string();
+        let mut launch = self.launch(&["run", "--bundle", &bundle, &self.fresh()]);
+        launch.argv.splice(0..0, program.iter().map(|word| (*word).to_owned()));
+        Ok(launch.start(&self.column.actor)?.finish_beside_others()?)
+    }
+
     /// `create`, whatever comes of it.
     pub fn create(&self, config: &Value) -> Result<Container<'_>, No> {
         self.create_with(config, &[])

@@ -41,6 +41,9 @@ pub const VERBS: &[Verb] = &[
     ("nice", |_| said(call(libc::SYS_setpriority, [Arg::Int(0), Arg::Int(0), Arg::Int(-20)]))),
     ("io-uring", |_| io_uring()),
     ("perf", |_| perf()),
+    ("call", |a| made(a)),
+    ("session-keyring", |_| session_keyring()),
+    ("memory-policy", |_| memory_policy()),
     ("keyctl-session", |_| said(call(libc::SYS_keyctl, [Arg::Int(0), Arg::Int(-3), Arg::Int(0)]))), // KEYCTL_GET_KEYRING_ID
 ];
 
@@ -50,6 +53,31 @@ fn said(ret: Ret) -> Outcome {
 
 fn number(word: &str) -> Arg<'static> {
     Arg::Int(word.parse().unwrap_or(0))
+}
+
+/// A call by its number, with numbers.
+fn made(words: &[&str]) -> Outcome {
+    let mut args = words.iter().map(|word| number(word)).chain(std::iter::repeat_with(|| Arg::Int(0)));
+    let Some(Arg::Int(nr)) = args.next() else { return word("no-number", "") };
+    said(call(nr, std::array::from_fn::<_, 6, _>(|_| args.next().unwrap_or(Arg::Null))))
+}
+
+/// KEYCTL_DESCRIBE of the session keyring: whose it is, what others may do with it, its name.
+fn session_keyring() -> Outcome {
+    let mut text = [0; 256];
+    let size = Arg::Int(text.len() as i64);
+    let length = call(libc::SYS_keyctl, [Arg::Int(6), Arg::Int(-3), Arg::Out(&mut text), size])?;
+    let length = usize::try_from(length).unwrap_or(0).min(text.len());
+    Ok(String::from_utf8_lossy(&text[..length]).trim_end_matches('\0').into())
+}
+
+/// get_mempolicy(2): the mode, and the first 64 nodes.
+fn memory_policy() -> Outcome {
+    let (mut mode, mut nodes) = ([0; 4], [0; 128]);
+    let most = Arg::Int(nodes.len() as i64 * 8);
+    let out = Arg::Out(&mut nodes);
+    call(libc::SYS_get_mempolicy, [Arg::Out(&mut mode), out, most, Arg::Null, Arg::Int(0)])?;
+    Ok(format!("{} {:x?}", i32::from_ne_bytes(mode), nodes.first_chunk::<8>().map(|word| u64::from_ne_bytes(*word))))
 }
 
 fn one(nr: i64, a: &str) -> Ret {

@@ -33,7 +33,8 @@ pub const VERBS: &[Verb] = &[
     ("by-http", |a| by_http(a[0], a[1])),
     ("by-socks", |a| by_socks(a[0], a[1])),
     ("serve-once", |a| serve_once(a[0], a[1])),
-    ("tcp-self", |_| tcp_self("127.0.0.1:0")),
+    ("serve-called", |a| serve_called(a[0], a[1])),
+    ("tcp-self", |a| tcp_self(a.first().unwrap_or(&"127.0.0.1:0"))),
     ("tcp-self-v6", |_| tcp_self("[::1]:0")),
     ("udp-self", |_| udp_self()),
     ("pair-stream", |_| pair_stream()),
@@ -249,6 +250,27 @@ fn serve_once(address: &str, ready: &str) -> Outcome {
     let (mut stream, from) = server.accept()?;
     stream.write_all(b"from inside")?;
     Ok(from.to_string())
+}
+
+/// Calls somebody outside, says a word to whoever comes, and hears from the one who was called what that was.
+fn serve_called(address: &str, bell: &str) -> Outcome {
+    let (server, mut bell, mut said) = (TcpListener::bind(address)?, TcpStream::connect(bell)?, String::new());
+    bell.write_all(b"visit")?;
+    server.set_nonblocking(true)?;
+    bell.set_nonblocking(true)?;
+    loop {
+        if let Ok((mut guest, _)) = server.accept() {
+            guest.write_all(b"from inside")?;
+            break;
+        }
+        match bell.read(&mut [0]) {
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(1)),
+            _ => return word("nobody-came", ""),
+        }
+    }
+    bell.set_nonblocking(false)?;
+    bell.read_to_string(&mut said)?;
+    Ok(said)
 }
 
 fn udp(address: &str) -> Outcome {

@@ -3,6 +3,7 @@
 
 mod apparmor;
 mod boot;
+mod clock;
 mod cpio;
 mod device;
 pub mod doc;
@@ -46,6 +47,7 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("cgroup v2: what cannot be had", refused::CASES),
     ("AppArmor", apparmor::CASES),
     ("cgroup v2: calls that fail", inject::CASES),
+    ("a clock that jumps", clock::CASES),
 ];
 /// Those that are played when systemd runs, by root and by an ordinary user.
 pub const SYSTEMD: (&str, &[Must]) = ("systemd: the driver", systemd::CASES);

@@ -16,6 +16,12 @@ pub const CASES: &[Must] = &[
     must("systemd.default", "without a slice it is system.slice, without a path :RUNTIME:ID", Root, default),
     must("systemd.slice", "a-b.slice lies in a.slice", Root, slice),
     must("systemd.update", "`update` changes the unit, and a reload of systemd changes nothing", Root, update),
+    must(
+        "systemd.update.refused",
+        "one that the kernel refuses leaves the unit and the files as they were",
+        Root,
+        update_refused,
+    ),
     must("systemd.devices", "the rules for devices hold after a reload of systemd", Root, devices),
     must("systemd.exec", "exec is in the scope too", Root, exec_inside),
     must("systemd.annotation", "`org.systemd.property.` is a property of the unit", Root, annotation),
@@ -173,6 +179,24 @@ fn update(t: &Turn) -> Verdict {
         reads(&dir, "pids.max", "17")
     };
     reads(&dir, "cpu.max", "12345 100000")?;
+    same()?;
+    systemctl(t, &["daemon-reload"])?;
+    same()
+}
+
+fn update_refused(t: &Turn) -> Verdict {
+    let (config, unit) = sleeper(t, "system.slice");
+    let container = t.started(&limit(config, json!({"memory": {"limit": 67_108_864}, "pids": {"limit": 41}})))?;
+    let file = t.dir.join("resources.json");
+    let resources = json!({"memory": {"limit": 134_217_728}, "cpu": {"cpus": "999"}, "pids": {"limit": 17}});
+    std::fs::write(&file, resources.to_string())?;
+    t.fails(&["update", "--resources", &file.display().to_string(), &container.id])?;
+    let dir = place(&container)?;
+    let same = || -> Verdict {
+        shows(t, &unit, &["MemoryMax=67108864", "TasksMax=41"])?;
+        reads(&dir, "memory.max", "67108864")?;
+        reads(&dir, "pids.max", "41")
+    };
     same()?;
     systemctl(t, &["daemon-reload"])?;
     same()

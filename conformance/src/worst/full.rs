@@ -4,19 +4,20 @@ use super::{Case, Place};
 use crate::inject::course::{Course, Ground};
 use crate::inject::judge::Judge;
 use crate::inject::tracer::End;
-use crate::launch::Launch;
+use crate::launch::{Launch, Ran};
 use crate::report::{No, Verdict, fail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub const CASES: &[Case] = &[
     ("a state directory without inodes", |p| records(p, "nr_inodes", 1..12)),
     ("a state directory without blocks", |p| records(p, "nr_blocks", 1..8)),
-    ("a state directory that is read-only", read_only),
     ("a pid file", pid_file),
     ("a bundle", bundle),
+    ("a bundle's root file system", rootfs),
+    ("a log", log),
     ("a workspace without room for a placeholder", workspace),
     ("a workspace without room, where the keeper is waited for", awaited),
     ("standard error", standard_error),
@@ -38,13 +39,20 @@ impl Small {
         Ok(Small { at: at.into() })
     }
 
+    /// Nobody can write to it any more, or all can again.
+    pub fn remount(&self, read_only: bool) -> Verdict {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        let flags = if read_only { flags | MsFlags::MS_RDONLY } else { flags };
+        Ok(mount(None::<&str>, &self.at, None::<&str>, flags, None::<&str>).map_err(std::io::Error::from)?)
+    }
+
     /// What is in it.
     fn names(&self) -> Result<Vec<String>, No> {
         let names = fs::read_dir(&self.at)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         Ok(names.collect::<std::io::Result<_>>()?)
     }
 
-    fn is_empty(&self, line: &str) -> Verdict {
+    pub fn is_empty(&self, line: &str) -> Verdict {
         let names = self.names()?;
         if names.is_empty() { Ok(()) } else { fail(line, format!("nothing in {}", self.at.display()), names.join(" ")) }
     }
@@ -75,21 +83,14 @@ fn records(place: &Place, kind: &str, levels: std::ops::Range<u32>) -> Verdict {
     if faults.is_empty() { Ok(()) } else { fail(kind, "all or nothing, and nothing left", faults.join("\n")) }
 }
 
-fn refused(ran: &crate::launch::Ran) -> Verdict {
-    let one = ran.err.lines().filter(|line| !line.starts_with("codexrun: warning")).count() == 1;
-    ran.must("exit 1 and one sentence", ran.code == 1 && one && ran.err.starts_with("codexrun: error: "))
+fn refused(ran: &Ran) -> Verdict {
+    refused_by(ran, 1)
 }
 
-/// A container with a name cannot be; a sandbox, which has no record, can.
-fn read_only(place: &Place) -> Verdict {
-    let turn = &place.turn;
-    let small = Small::mount(place, &turn.state, "ro")?;
-    let dir = turn.bundle(&turn.sh("exit 0"))?.display().to_string();
-    refused(&turn.call(&["run", "--bundle", &dir, &turn.fresh()])?)?;
-    refused(&turn.call(&["create", "--bundle", &dir, &turn.fresh()])?)?;
-    turn.succeeds(&["list"])?;
-    turn.succeeds(&["sandbox", "--policy", "read-only", "--", "/bin/true"])?;
-    small.is_empty("run, create")
+/// With this exit code, and one sentence.
+pub(super) fn refused_by(ran: &Ran, code: i32) -> Verdict {
+    let one = ran.err.lines().filter(|line| !line.starts_with("codexrun: warning")).count() == 1;
+    ran.must(&format!("exit {code} and one sentence"), ran.code == code && one && ran.err.starts_with("codexrun: error: "))
 }
 
 fn pid_file(place: &Place) -> Verdict {
@@ -126,6 +127,45 @@ fn bundle(place: &Place) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// A mount point that is missing cannot be made; what is there is enough.
+fn rootfs(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    let mut config = turn.sh("exit 0");
+    let whole = turn.bundle(&config)?;
+    let small = Small::mount(place, &turn.dir.join("small"), "size=8m,nr_inodes=70")?;
+    let copied = Launch::new(&["cp", "-a", &format!("{}/rootfs", whole.display()), &small.at.display().to_string()], &turn.dir);
+    let copied = copied.run(&turn.column.actor)?;
+    copied.must("exit 0", copied.code == 0)?;
+    (0..).map_while(|n| fs::write(small.at.join(n.to_string()), "").ok()).for_each(drop);
+    let (before, id) = (small.names()?, turn.fresh());
+    config["root"]["path"] = json!(small.at.join("rootfs"));
+    let run = |config: &Value| -> Result<Ran, No> {
+        let dir = turn.bundle(config)?.display().to_string();
+        turn.call(&["run", "--bundle", &dir, &id])
+    };
+    let ran = run(&config)?;
+    ran.must("exit 0", ran.code == 0)?;
+    crate::oci::bundle::push(&mut config["mounts"], json!({"destination": "/a/b", "type": "tmpfs", "source": "tmpfs"}));
+    let ran = run(&config)?;
+    refused(&ran)?;
+    ran.must("mounts[3], ENOSPC", ran.err.contains("mounts[3]") && ran.err.contains("ENOSPC"))?;
+    turn.unknown(&id)?;
+    if small.names()? == before { Ok(()) } else { fail(&ran.line, before.join(" "), small.names()?.join(" ")) }
+}
+
+/// What fails is told all the same, and that it is not in the log; what is done needs none.
+fn log(place: &Place) -> Verdict {
+    let turn = &place.turn;
+    let small = Small::mount(place, &turn.dir.join("small"), "nr_inodes=1")?;
+    let (dir, file) = (turn.bundle(&turn.sh("exit 3"))?.display().to_string(), small.at.join("log").display().to_string());
+    let ran = turn.call(&["--log", &file, "run", "--bundle", &dir, &turn.fresh()])?;
+    ran.must("exit 3", ran.code == 3 && ran.err.is_empty())?;
+    let ran = turn.call(&["--log", &file, "state", &turn.fresh()])?;
+    let [what, log] = ["codexrun: error: container does not exist", "codexrun: error: cannot write the log"];
+    ran.must("both sentences", ran.code == 1 && ran.err.lines().count() == 2 && ran.err.contains(what) && ran.err.contains(log))?;
+    small.is_empty("run, state")
 }
 
 /// Nothing can be held there: the sandbox does not start with less.

@@ -1,31 +1,31 @@
 //! A payload that attacks (`probe hostile`), while it is ended, while others start beside it, and while somebody comes in.
 
-use super::scarce::{Means, Want};
+use super::want::{Means, Want};
 use super::{Case, Place};
-use crate::launch::{GRACE, Ran, orphans_end};
+use crate::launch::{GRACE, Ran, orphans_end, while_orphans_are_collected};
 use crate::oci::bundle;
 use crate::oci::container::Container;
 use crate::report::{No, Verdict, fail};
 use crate::scene::{difference, snapshot};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
-    ("swaps names", |p| both(p, "swaps")),
-    ("puts FIFOs where files were", |p| both(p, "makes FIFOs")),
-    ("locks whatever it can open", |p| both(p, "locks")),
-    ("forks without end", |p| both(p, "forks")),
-    ("blocks every signal", |p| both(p, "is deaf")),
-    ("stops itself and its group", |p| both(p, "stops")),
-    ("kills whomever it sees", |p| both(p, "kills")),
-    ("is not dumpable", |p| both(p, "hides")),
-    ("fills the workspace", |p| both(p, "fills")),
-    ("mounts over everything", |p| both(p, "mounts")),
-    ("leaves its terminal for another", |p| both(p, "leaves its terminal")),
+    ("swaps names", |p| all(p, "swaps")),
+    ("puts FIFOs where files were", |p| all(p, "makes FIFOs")),
+    ("locks whatever it can open", |p| all(p, "locks")),
+    ("forks without end", |p| all(p, "forks")),
+    ("blocks every signal", |p| all(p, "is deaf")),
+    ("stops itself and its group", |p| all(p, "stops")),
+    ("kills whomever it sees", |p| all(p, "kills")),
+    ("is not dumpable", |p| all(p, "hides")),
+    ("fills the workspace", |p| all(p, "fills")),
+    ("mounts over everything", |p| all(p, "mounts")),
+    ("leaves its terminal for another", |p| all(p, "leaves its terminal")),
 ];
 
 /// How long a command of codexrun's may take beside it.
@@ -35,10 +35,11 @@ const RAGE: Duration = Duration::from_millis(150);
 /// How many processes it may have.
 const PIDS: u64 = 64;
 
-fn both(place: &Place, way: &str) -> Verdict {
+fn all(place: &Place, way: &str) -> Verdict {
     let want = Want::new(place, Means::Cgroup("pids", "pids.max"))?;
     sandbox(place, way, &want)?;
-    container(place, way)
+    container(place, way)?;
+    terminal(place, way)
 }
 
 /// Within its time, and not with a panic.
@@ -105,9 +106,9 @@ fn beside(place: &Place, cwd: &str) -> Verdict {
     Ok(())
 }
 
-fn container(place: &Place, way: &str) -> Verdict {
-    let (turn, outside) = (&place.turn, outside(place)?);
-    let before = snapshot(&outside);
+/// A bundle whose payload rages, on a file system that may be filled.
+fn raging(place: &Place, way: &str) -> Result<Value, No> {
+    let turn = &place.turn;
     let mut config = turn.config(&["/probe", "hostile", way]);
     if turn.column.actor.is_root() {
         config["linux"]["resources"] = json!({"pids": {"limit": PIDS}});
@@ -117,17 +118,35 @@ fn container(place: &Place, way: &str) -> Verdict {
     let tmp = json!({"destination": "/work", "type": "tmpfs", "source": "tmpfs", "options": ["size=2m", "mode=1777"]});
     bundle::push(&mut config["mounts"], tmp);
     config["process"]["cwd"] = json!("/work");
-    let dir = turn.bundle(&config)?;
+    Ok(config)
+}
+
+fn written(place: &Place, config: &Value) -> Result<PathBuf, No> {
+    let dir = place.turn.bundle(config)?;
     fs::copy(&place.probe, dir.join("rootfs/probe"))?;
-    turn.column.actor.own(&dir)?;
-    let container = Container::create(turn, dir, &[])?;
+    place.turn.column.actor.own(&dir)?;
+    Ok(dir)
+}
+
+/// While it is started, with a hook that goes on beside it; while others come in, and it comes in itself; while it is ended.
+fn container(place: &Place, way: &str) -> Verdict {
+    let (turn, outside) = (&place.turn, outside(place)?);
+    let before = snapshot(&outside);
+    let mut config = raging(place, way)?;
+    let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "0.1"]}]);
+    config["hooks"] = json!({"poststart": hook, "poststop": hook});
+    let container = Container::create(turn, written(place, &config)?, &[])?;
     container.made.must("create exits 0", container.made.code == 0)?;
-    container.start()?;
+    let begun = Instant::now();
+    let started = turn.call(&["start", &container.id])?;
+    started.must("exit 0", started.code == 0)?;
+    in_time(&started, begun)?;
     container.says("ready")?;
     sleep(RAGE);
     for words in [
         &["exec", &container.id, "/bin/true"][..],
         &["exec", &container.id, "/probe", "hostile", "none"],
+        &["exec", "--detach", &container.id, "/probe", "hostile", way],
         &["exec", "--user", "1", &container.id, "/bin/true"],
         &["state", &container.id],
         &["list"],
@@ -138,9 +157,38 @@ fn container(place: &Place, way: &str) -> Verdict {
         in_time(&ran, begun)?;
     }
     let begun = Instant::now();
-    let ended = turn.call(&["kill", &container.id, "TERM"]).and_then(|_| turn.call(&["delete", "--force", &container.id]))?;
+    turn.call(&["kill", &container.id, "TERM"])?;
+    let ended = while_orphans_are_collected(|| turn.call(&["delete", "--force", &container.id]))?;
     ended.must("exit 0", ended.code == 0)?;
     in_time(&ended, begun)?;
     turn.unknown(&container.id)?;
     difference(&before, &snapshot(&outside)).map_or(Ok(()), |what| fail(&ended.line, "the host is unchanged", what))
+}
+
+/// The same with a terminal, which codexrun relays meanwhile: SIGTERM of codexrun's own, then the end of the container.
+fn terminal(place: &Place, way: &str) -> Verdict {
+    let (turn, outside) = (&place.turn, outside(place)?);
+    let before = snapshot(&outside);
+    let mut config = raging(place, way)?;
+    config["process"]["terminal"] = json!(true);
+    let (dir, id) = (written(place, &config)?.display().to_string(), turn.fresh());
+    let running = turn.launch(&["run", "--bundle", &dir, &id]).start(&turn.column.actor)?;
+    let out = running.output()?;
+    crate::oci::container::until(|| crate::launch::text(&out).is_ok_and(|said| said.contains("ready")))?;
+    sleep(RAGE);
+    let begun = Instant::now();
+    let ran = turn.call(&["exec", "--tty", &id, "/bin/true"])?;
+    in_time(&ran, begun)?;
+    let begun = Instant::now();
+    running.signal(Signal::SIGTERM);
+    sleep(RAGE);
+    // It may have ended by SIGTERM, and is forgotten then.
+    turn.call(&["kill", &id, "KILL"])?;
+    let ran = running.finish_beside_others()?;
+    in_time(&ran, begun)?;
+    ran.must("the end by a signal", ran.code > 128)?;
+    let left = orphans_end(GRACE);
+    turn.unknown(&id)?;
+    let what = difference(&before, &snapshot(&outside)).into_iter().chain(left).collect::<Vec<_>>();
+    if what.is_empty() { Ok(()) } else { fail(&ran.line, "the host is unchanged", what.join("; ")) }
 }

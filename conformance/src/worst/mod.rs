@@ -5,9 +5,11 @@
 mod bystander;
 mod full;
 mod hostile;
+mod read_only;
 mod record;
 mod scarce;
 mod terminal;
+mod want;
 
 use crate::oci::{busybox, host_mounts, nothing_left, turn::Turn};
 use crate::report::{Verdict, skip};
@@ -30,6 +32,7 @@ type Case = (&'static str, fn(&Place) -> Verdict);
 const GROUPS: &[(&str, &[Case])] = &[
     ("the machine gives out", scarce::CASES),
     ("the disk is full", full::CASES),
+    ("nothing can be written", read_only::CASES),
     ("a record is not true", record::CASES),
     ("a hostile payload", hostile::CASES),
     ("a hostile payload", terminal::CASES),

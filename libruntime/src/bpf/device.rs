@@ -125,11 +125,11 @@ fn body(rule: &Rule) -> Vec<Insn> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// What the kernel would answer.
-    fn interpret(program: &[Insn], kind: Kind, access: u32, major: u32, minor: u32) -> bool {
+    pub(crate) fn interpret(program: &[Insn], kind: Kind, access: u32, major: u32, minor: u32) -> bool {
         let context = [access << 16 | kind as u32, major, minor];
         let mut r = [0u64; 10];
         let mut at = 0usize;

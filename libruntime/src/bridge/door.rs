@@ -1,7 +1,7 @@
 //! Where the two hooks meet: a Unix socket whose name follows from the container's id and bundle, which both are told. It lies on the
 //! host's /dev/shm, where no sandbox looks unless its policy names that directory, since each has a /dev of its own, and is gone before the container starts.
 
-use super::failed;
+use super::{failed, say};
 use crate::proc_status::ProcStatus;
 use crate::sys::{Errno, file, process, socket};
 use crate::{Error, Result};
@@ -102,8 +102,10 @@ impl Door {
             }
             let (guest, _) = self.listener.accept().map_err(|e| Error::new("cannot accept the container").cause(e))?;
             // Another container of the same user must not be taken for ours.
-            if socket::peer(guest.as_fd()).is_ok_and(|(peer, _)| descends(peer, init)) {
-                return Ok(Some(guest));
+            match socket::peer(guest.as_fd()).map_err(io::Error::from).and_then(|(peer, _)| descends(peer, init)) {
+                Ok(true) => return Ok(Some(guest)),
+                Ok(false) => {}
+                Err(e) => return say(guest, Err(Error::new("cannot learn whether it is the container who knocks").cause(e))),
             }
         }
     }
@@ -137,19 +139,23 @@ fn stale(path: &PathBuf) -> bool {
 /// A runtime runs a hook by a process or two in between.
 const GENERATIONS: usize = 4;
 
-fn descends(mut pid: i32, from: i32) -> bool {
+fn descends(mut pid: i32, from: i32) -> io::Result<bool> {
     for _ in 0..GENERATIONS {
-        match parent(pid) {
-            _ if pid == from => return true,
+        match parent(pid)? {
+            _ if pid == from => return Ok(true),
             Some(up) => pid = up,
-            None => return false,
+            None => return Ok(false),
         }
     }
-    false
+    Ok(false)
 }
 
-fn parent(pid: i32) -> Option<i32> {
-    ProcStatus::of(pid).ok()?.field("PPid")?.parse().ok()
+/// `None` of who has gone.
+fn parent(pid: i32) -> io::Result<Option<i32>> {
+    match ProcStatus::of(pid) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
+        status => Ok(status?.field("PPid").and_then(|pid| pid.parse().ok())),
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +204,8 @@ mod tests {
     #[test]
     fn a_stranger_is_no_descendant() {
         let us = std::process::id() as i32;
-        assert!(descends(us, us) && descends(us, parent(us).unwrap()));
-        assert!(!descends(parent(us).unwrap(), us));
+        let up = parent(us).unwrap().unwrap();
+        assert!(descends(us, us).unwrap() && descends(us, up).unwrap() && !descends(up, us).unwrap());
+        assert!(!descends(i32::MAX, us).unwrap(), "it has gone");
     }
 }

@@ -8,8 +8,8 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 
-/// Before every connection to a proxy of codexrun's: these bytes, the inode of the network namespace, and from where to where the client
-/// connected, each as address of version 4 and port; numbers in the order of the network. The proxy finds the process by them, if it needs to.
+/// Before every connection to a proxy of codexrun's: these bytes, the number of the container's first process, and the inode of the client's
+/// socket, each 32 bits in the order of the network. The proxy finds the client among that process and its descendants, if it needs to.
 const CLIENT: &[u8; 8] = b"codexrun";
 /// More than any proxy's answer to CONNECT.
 const LONGEST: usize = 16 * 1024;
@@ -17,10 +17,10 @@ const END: &[u8] = b"\r\n\r\n";
 
 /// Who connects.
 pub(super) struct Client<'a> {
-    /// The namespace that it is in.
-    pub namespace: u64,
-    /// Its own address.
-    pub from: SocketAddr,
+    /// The container's first process.
+    pub init: u32,
+    /// Its socket; 0: it has gone.
+    pub socket: u32,
     /// Where it has connected to.
     pub to: SocketAddr,
     /// What it resolved to get there.
@@ -40,8 +40,7 @@ impl Greeting {
         let mut words = Vec::new();
         if says.client {
             words.extend_from_slice(CLIENT);
-            words.extend_from_slice(&client.namespace.to_be_bytes());
-            words.extend(place(client.from)?.into_iter().chain(place(client.to)?));
+            words.extend([client.init, client.socket].iter().flat_map(|number| number.to_be_bytes()));
         }
         if says.name {
             let authority = format!("{}:{}", client.name?, client.to.port());
@@ -52,17 +51,9 @@ impl Greeting {
 
     /// Says it to who has just been connected, in whose buffer there is room; the answer is to be waited for if there is one.
     pub fn say(&self, mut to: &TcpStream) -> Result<Option<Answer>> {
-        if to.write(&self.words).map_err(errno)? < self.words.len() {
-            return Err(Errno::ENOBUFS);
-        }
+        to.write_all(&self.words).map_err(errno)?;
         Ok(self.answered.then(Answer::default))
     }
-}
-
-fn place(at: SocketAddr) -> Option<[u8; 6]> {
-    let SocketAddr::V4(at) = at else { return None };
-    let ([a, b, c, d], [p, q]) = (at.ip().octets(), at.port().to_be_bytes());
-    Some([a, b, c, d, p, q])
 }
 
 /// As much as has been heard of the answer to CONNECT.
@@ -113,15 +104,14 @@ mod tests {
     use std::net::TcpListener;
 
     fn client<'a>(name: Option<&'a str>) -> Client<'a> {
-        let (from, to) = ("127.0.0.1:258".parse().unwrap(), "127.64.0.1:443".parse().unwrap());
-        Client { namespace: 7, from, to, name }
+        Client { init: 7, socket: 258, to: "127.64.0.1:443".parse().unwrap(), name }
     }
 
     #[test]
     fn the_client_comes_first_and_the_name_after_it() {
         let said = |client_too, name, of| Greeting::of(Says { client: client_too, name }, &client(of)).map(|g| g.words);
         assert_eq!(said(false, false, None), Some(vec![]));
-        let who = [&b"codexrun\0\0\0\0\0\0\0\x07"[..], &[127, 0, 0, 1, 1, 2], &[127, 64, 0, 1, 1, 187]].concat();
+        let who = b"codexrun\0\0\0\x07\0\0\x01\x02".to_vec();
         assert_eq!(said(true, false, None), Some(who.clone()));
         let connect = b"CONNECT a.b:443 HTTP/1.1\r\nHost: a.b:443\r\n\r\n";
         assert_eq!(said(true, true, Some("a.b")), Some([&who[..], connect].concat()));

@@ -6,6 +6,7 @@
 //! stays outside: only the listeners (and, inwards, the connections) are made inside, by a helper that joins and goes at once. It
 //! lives as long as the container's first process.
 
+mod client;
 mod dns;
 pub(crate) mod door;
 mod end;
@@ -24,7 +25,7 @@ use crate::sys::{Errno, file, pidfd, signal};
 use crate::{Error, Result};
 use door::{Door, State};
 use namespace::Namespaces;
-use relay::{Listener, Relay, To};
+use relay::{Clients, Listener, Relay, To};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -64,14 +65,15 @@ pub fn end(state: &str) -> Result<()> {
     end::make(&State::read(state)?)
 }
 
-/// What the bridge says to a hook.
+/// What the bridge says to a hook. If it ends before it has heard all that the hook has said, there is a reset behind its word (unix(7)).
 fn hear(mut bridge: UnixStream) -> Result<()> {
-    let mut answer = String::new();
-    bridge.read_to_string(&mut answer).map_err(|e| Error::new("the bridge gives no answer").cause(e))?;
-    match answer.as_str() {
-        READY => Ok(()),
-        "" => Err(Error::new("the bridge has ended")),
-        why => Err(Error::new(why)),
+    let mut answer = Vec::new();
+    let heard = bridge.read_to_end(&mut answer);
+    match (String::from_utf8_lossy(&answer).as_ref(), heard) {
+        (READY, _) => Ok(()),
+        ("", Err(e)) => Err(Error::new("the bridge gives no answer").cause(e)),
+        ("", Ok(_)) => Err(Error::new("the bridge has ended")),
+        (why, _) => Err(Error::new(why)),
     }
 }
 
@@ -113,28 +115,36 @@ impl Bridge<'_> {
 
     fn serve(self, door: Door) -> Result<()> {
         let Some(guest) = door.guest(self.container.as_fd(), self.init)? else { return Ok(()) };
-        let welcomed = welcome(&guest, self.routes, self.outside, self.container);
+        let welcomed = self.welcome(&guest);
         let relay = say(guest, welcomed)?;
         relay.run().map_err(|e| failed("wait for connections", e))
     }
-}
 
-/// Takes the namespaces and listens in them.
-fn welcome(guest: &UnixStream, routes: &[Route], outside: Vec<Listener>, container: OwnedFd) -> Result<Relay> {
-    let namespaces = Namespaces::receive(guest.as_fd())?;
-    let mut listeners = outside;
-    for route in routes.iter().filter(|route| route.side == Side::Inside) {
-        let listener = namespaces.listener(route.listen).map_err(|e| failed(&format!("listen on {} inside", route.listen), e))?;
-        listeners.push(Listener { socket: listener, to: To::Route(*route) });
+    /// Takes the namespaces and listens in them.
+    fn welcome(self, guest: &UnixStream) -> Result<Relay> {
+        let Bridge { routes, container, init, outside } = self;
+        let namespaces = Namespaces::receive(guest.as_fd())?;
+        let mut listeners = outside;
+        for route in routes.iter().filter(|route| route.side == Side::Inside) {
+            let listener =
+                namespaces.listener(route.listen).map_err(|e| failed(&format!("listen on {} inside", route.listen), e))?;
+            listeners.push(Listener { socket: listener, to: To::Route(*route) });
+        }
+        let mut asked = None;
+        // Who is to be reached by name must be resolved first.
+        if routes.iter().any(|route| route.says.name) {
+            let fail = |e| failed("answer names inside", e);
+            listeners.push(Listener { socket: namespaces.listener(names::PLACE).map_err(fail)?, to: To::Resolver });
+            asked = Some(namespaces.datagrams(names::PLACE).map_err(fail)?);
+        }
+        let clients = if routes.iter().any(|route| route.says.client) {
+            let sockets = namespaces.sockets().map_err(|e| failed("ask the kernel for sockets inside", e))?;
+            Some(Clients { init: init as u32, sockets })
+        } else {
+            None
+        };
+        Relay::new(container, namespaces, listeners, asked, clients).map_err(|e| failed("watch the listeners", e))
     }
-    let mut asked = None;
-    // Who is to be reached by name must be resolved first.
-    if routes.iter().any(|route| route.says.name) {
-        let fail = |e| failed("answer names inside", e);
-        listeners.push(Listener { socket: namespaces.listener(names::PLACE).map_err(fail)?, to: To::Resolver });
-        asked = Some(namespaces.datagrams(names::PLACE).map_err(fail)?);
-    }
-    Relay::new(container, namespaces, listeners, asked).map_err(|e| failed("watch the listeners", e))
 }
 
 /// What is common to both sides: a listener that does not wait, with room for many.
@@ -187,4 +197,17 @@ fn taken(route: &Route, errno: Errno) -> Error {
 
 fn failed(what: &str, errno: Errno) -> Error {
     Error::new(format!("cannot {what}")).cause(describe(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridges_last_word_is_heard_also_when_it_did_not_listen_to_the_end() {
+        let (mut hook, bridge) = UnixStream::pair().unwrap();
+        hook.write_all(b"more than it reads").unwrap();
+        say(bridge, Err::<(), _>(Error::new("no room"))).unwrap_err();
+        assert_eq!(hear(hook).unwrap_err().to_string(), "no room");
+    }
 }

@@ -1,8 +1,9 @@
 //! The container's network namespace, and the user namespace that owns it, entered by a helper each time something is made there.
 
+use super::client::Sockets;
 use super::{errno, failed, listen};
 use crate::sys::process;
-use crate::sys::{Result as SysResult, event, file, namespace, net, socket};
+use crate::sys::{Errno, Result as SysResult, event, file, namespace, net, netlink, socket};
 use crate::{Error, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +13,6 @@ pub(super) struct Namespaces {
     /// `None`: it is ours.
     user: Option<OwnedFd>,
     net: OwnedFd,
-    net_id: u64,
 }
 
 /// The caller's user and network namespace.
@@ -33,13 +33,7 @@ impl Namespaces {
         }
         // Who enters the namespace that it is in is refused (setns(2)).
         let user = (!same(&user, &our_user)).then_some(user);
-        let net_id = file::stat(net.as_fd()).map_err(|e| failed("look at the container's network namespace", e))?.id.1;
-        Ok(Namespaces { user, net, net_id })
-    }
-
-    /// The inode by which /proc/PID/ns/net shows the network namespace.
-    pub fn net_id(&self) -> u64 {
-        self.net_id
+        Ok(Namespaces { user, net })
     }
 
     /// A listener inside. `lo` is brought up if the runtime has not.
@@ -51,6 +45,11 @@ impl Namespaces {
     pub fn datagrams(&self, on: SocketAddr) -> SysResult<UdpSocket> {
         let bound = || UdpSocket::bind(on).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
         self.make(|| bound().map_err(errno)).map(UdpSocket::from)
+    }
+
+    /// What the kernel tells of sockets inside.
+    pub fn sockets(&self) -> SysResult<Sockets> {
+        self.make(netlink::open_diag).map(Sockets)
     }
 
     /// A connection inside, begun.
@@ -85,6 +84,7 @@ fn one(guest: BorrowedFd, kind: i32) -> Result<OwnedFd> {
     let fd = received.and_then(|(_, fd)| fd).ok_or_else(|| Error::new("the container's namespaces were not handed over"))?;
     match namespace::kind(fd.as_fd()) {
         Ok(found) if found == kind as u64 => Ok(fd),
+        Err(e) if e != Errno::ENOTTY => Err(failed("look at the container's namespaces", e)),
         _ => Err(Error::new("what was handed over is not the container's namespaces")),
     }
 }

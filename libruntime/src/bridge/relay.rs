@@ -1,5 +1,6 @@
 //! The loop of a bridge: accepts, dials the other side, and moves bytes until the container has ended. One thread.
 
+use super::client::Sockets;
 use super::errno;
 use super::greeting::{Client, Greeting};
 use super::link::{Link, Pool};
@@ -33,6 +34,13 @@ const IN: Events = libc::EPOLLIN as Events;
 /// Until somebody else may have given back what is missing.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// By what a proxy of codexrun's finds who has connected.
+pub(super) struct Clients {
+    /// The container's first process.
+    pub init: u32,
+    pub sockets: Sockets,
+}
+
 pub(super) struct Relay {
     epoll: Epoll,
     /// Readable when the container's first process has ended.
@@ -40,6 +48,7 @@ pub(super) struct Relay {
     namespaces: Namespaces,
     listeners: Vec<Listener>,
     resolver: Option<Resolver>,
+    clients: Option<Clients>,
     /// With each where else its other end may be.
     links: BTreeMap<u64, (Link, Option<(Side, SocketAddr)>)>,
     next: u64,
@@ -50,12 +59,19 @@ pub(super) struct Relay {
 
 impl Relay {
     /// `asked`: the resolver's socket, if there is one.
-    pub fn new(container: OwnedFd, namespaces: Namespaces, listeners: Vec<Listener>, asked: Option<UdpSocket>) -> Result<Relay> {
+    pub fn new(
+        container: OwnedFd,
+        namespaces: Namespaces,
+        listeners: Vec<Listener>,
+        asked: Option<UdpSocket>,
+        clients: Option<Clients>,
+    ) -> Result<Relay> {
         let epoll = Epoll::new()?;
         let resolver = asked.map(|socket| Resolver::new(socket, RESOLVER, &epoll)).transpose()?;
         epoll.add(container.as_fd(), IN, CONTAINER)?;
         let (links, pool) = (BTreeMap::new(), Pool::default());
-        let relay = Relay { epoll, _container: container, namespaces, listeners, resolver, links, next: 0, pool, full: false };
+        let relay =
+            Relay { epoll, _container: container, namespaces, listeners, resolver, clients, links, next: 0, pool, full: false };
         relay.watch_listeners(IN)?;
         Ok(relay)
     }
@@ -163,7 +179,12 @@ impl Relay {
         }
         let to = accepted.local_addr().map_err(errno)?;
         let name = self.resolver.as_ref().and_then(|resolver| resolver.names.of(to));
-        let client = Client { namespace: self.namespaces.net_id(), from, to, name };
+        let (init, socket) = match &self.clients {
+            // Who has gone, or cannot be found, is nobody.
+            Some(clients) if route.says.client => (clients.init, clients.sockets.of(accepted, from).unwrap_or(0)),
+            _ => (0, 0),
+        };
+        let client = Client { init, socket, to, name };
         Greeting::of(route.says, &client).ok_or(Errno::EADDRNOTAVAIL)
     }
 }

@@ -10,22 +10,34 @@ use std::path::{Path, PathBuf};
 
 /// All that is granted.
 #[derive(Default)]
-pub struct Grants(Vec<Grant>);
+pub struct Grants {
+    sockets: Vec<Grant>,
+    /// TCP ports; none: all.
+    ports: Option<Vec<u16>>,
+}
 
 impl Grants {
-    /// Those of these paths that there are.
-    pub fn pin(paths: &[PathBuf]) -> Result<Grants> {
+    /// Those of these paths that there are, and these ports.
+    pub fn pin(paths: &[PathBuf], ports: Option<&[u16]>) -> Result<Grants> {
         let pinned = paths.iter().map(|path| Grant::pin(path)).collect::<Result<Vec<_>>>()?;
-        Ok(Grants(pinned.into_iter().flatten().collect()))
+        Ok(Grants { sockets: pinned.into_iter().flatten().collect(), ports: ports.map(<[u16]>::to_vec) })
     }
 
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.0.iter().map(|grant| grant.place.as_raw_fd())
+        self.sockets.iter().map(|grant| grant.place.as_raw_fd())
     }
 
     /// Whether one of them is this socket, or a directory above it. `name` is its path, as the kernel tells it.
     pub(super) fn cover(&self, socket: BorrowedFd, name: &Path) -> Result<bool> {
-        self.0.iter().try_fold(false, |covered, grant| Ok(covered || grant.covers(socket, name)?))
+        self.sockets.iter().try_fold(false, |covered, grant| Ok(covered || grant.covers(socket, name)?))
+    }
+
+    /// Whether a stream may be connected to this address, as Landlock judges it: what is no address of IP is not its affair (AF_UNSPEC
+    /// dissolves a connection).
+    pub(super) fn reach(&self, address: &[u8]) -> bool {
+        let (Some(ports), [a, b, high, low, ..]) = (&self.ports, address) else { return true };
+        let of_ip = [libc::AF_INET, libc::AF_INET6].contains(&i32::from(libc::sa_family_t::from_ne_bytes([*a, *b])));
+        !of_ip || ports.contains(&u16::from_be_bytes([*high, *low]))
     }
 }
 
@@ -78,6 +90,16 @@ impl Grant {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_stream_is_connected_to_the_ports_that_are_named() {
+        let to = |family: i32, port: u16| [(family as u16).to_ne_bytes(), port.to_be_bytes(), [127, 0], [0, 1]].concat();
+        let (all, some) = (Grants::default(), Grants::pin(&[], Some(&[443])).unwrap());
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            assert!(some.reach(&to(family, 443)) && !some.reach(&to(family, 80)) && all.reach(&to(family, 80)));
+        }
+        assert!(some.reach(&to(libc::AF_UNSPEC, 80)) && some.reach(&[2, 0, 0]), "the kernel's to refuse");
+    }
 
     #[test]
     fn a_grant_is_of_one_socket_or_of_a_directory_and_outlives_its_name() {

@@ -24,12 +24,14 @@ const FAMILY: usize = size_of::<libc::sa_family_t>();
 
 impl Office {
     /// # Errors
-    /// EPERM: it leads out; ECONNREFUSED: nobody is there.
+    /// EPERM: it leads out; ECONNREFUSED: nobody is there; EACCES: Landlock's rules do not name the port.
     pub(super) fn target(&self, thread: Pid, socket: BorrowedFd, address: Vec<u8>) -> Result<Target> {
         match socket::domain(socket)? {
             libc::AF_UNIX => self.named(thread, socket, address),
             // A connection of the caller's (standard input of an inetd) could be dissolved by AF_UNSPEC, and made anew to anywhere.
             _ if self.outside == Some(socket::network(socket)?) => Err(Errno::EPERM),
+            // Of what is made of TCP (MPTCP, SMC) too.
+            _ if socket::kind(socket)? == libc::SOCK_STREAM && !self.grants.reach(&address) => Err(Errno::EACCES),
             _ => Ok(Target { address, _place: None }),
         }
     }

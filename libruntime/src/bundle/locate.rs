@@ -1,6 +1,39 @@
 //! Where in a JSON text a line and a column lie, as people write it: `mounts[0].destination`. A second deserializer that knows its path
 //! would do, at the price of a second copy of every type's code in memory.
 
+use std::path::Path;
+
+/// What a text is the text of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub file: &'a Path,
+    /// Members of config.json: the file holds only what is there, and the text begins with a line that is not the file's.
+    pub within: &'a [&'a str],
+}
+
+impl<'a> Source<'a> {
+    /// A whole config.json.
+    pub fn whole(file: &'a Path) -> Self {
+        Source { file, within: &[] }
+    }
+
+    /// A path of config.json as one of the file.
+    pub fn path<'p>(&self, path: &'p str) -> &'p str {
+        let inner = |path: &'p str, name: &&str| Some(path.strip_prefix(name)?.trim_start_matches('.'));
+        self.within.iter().try_fold(path, inner).unwrap_or(path)
+    }
+
+    /// `FILE: PATH`.
+    pub fn place(&self, path: &str) -> String {
+        format!("{}: {}", self.file.display(), self.path(path))
+    }
+
+    /// A line of the text as one of the file.
+    pub fn line(&self, line: usize) -> usize {
+        line.saturating_sub(usize::from(!self.within.is_empty()))
+    }
+}
+
 /// One step down. Escapes of a key stay as they are written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -8,9 +41,20 @@ pub(super) enum Step {
     Index(usize),
 }
 
+/// The way by these members.
+pub(super) fn way(members: &[&str]) -> Vec<Step> {
+    members.iter().map(|name| Step::Key((*name).to_owned())).collect()
+}
+
 /// The way to the value that ends at, or holds, this place (both count from 1, columns in bytes); none at the top.
 pub(super) fn steps(text: &[u8], line: usize, column: usize) -> Vec<Step> {
     begin(text, line).and_then(|begin| text.get(..(begin + column).min(text.len()))).map_or(Vec::new(), open)
+}
+
+/// Where the name of the member begins that ends at this place, behind its quote.
+pub(super) fn name(text: &[u8], line: usize, column: usize) -> Option<usize> {
+    let end = text[..begin(text, line)? + column].iter().rposition(|byte| *byte == b'"')?;
+    text[..end].iter().rposition(|byte| *byte == b'"').map(|quote| quote + 1)
 }
 
 /// The byte behind this place.

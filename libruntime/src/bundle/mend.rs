@@ -1,9 +1,9 @@
 //! What else is wrong with a config.json in which something has the wrong form: serde stops at the first. Each such value is replaced
 //! by one that has the form, in place, and the text is read again.
 
-use super::locate::{self, Step};
+use super::locate::{self, Source, Step};
 use super::read::{deserialize, malformed, respelt, rootfs, text};
-use super::{Bundle, CONFIG, Rootfs, capability};
+use super::{Bundle, Rootfs, capability};
 use crate::Error;
 use oci_spec::runtime::Spec;
 use std::ops::Range;
@@ -33,12 +33,12 @@ const MOST: usize = 256;
 const BUDGET: usize = 64 << 20;
 
 impl Bundle {
-    /// For a bundle that [`Bundle::read`] refuses; `None` where one reason is all that can be said: it is no JSON, or a file
+    /// For a bundle that [`Bundle::read_as`] refuses; `None` where one reason is all that can be said: it is no JSON, or a file
     /// could not be read and now can.
-    pub fn mend(dir: &Path) -> Option<Mended> {
-        let file = std::path::absolute(dir).ok()?.join(CONFIG);
-        let dir = file.parent()?;
-        let (spec, mut faults) = mend(&file, respelt(&text(&file).ok()?).into_owned())?;
+    pub fn mend(dir: &Path, config: &Path) -> Option<Mended> {
+        let dir = &*std::path::absolute(dir).ok()?;
+        let file = dir.join(config);
+        let (spec, mut faults) = mend(&Source::whole(&file), respelt(&text(&file).ok()?).into_owned())?;
         let root = rootfs(dir, &file, &spec).unwrap_or_else(|error| {
             // Of a root whose form was mended that says nothing.
             if !faults.iter().any(|fault| fault.path.starts_with("root")) {
@@ -51,7 +51,7 @@ impl Bundle {
     }
 }
 
-fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
+pub(super) fn mend(source: &Source, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).ok()?;
     let (mut faults, mut paths, mut grown) = (Vec::new(), Vec::<String>::new(), Vec::new());
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
@@ -59,20 +59,28 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
             Ok(spec) => {
                 // Of an object that was put there itself that says nothing.
                 let theirs = |fault: &Fault| !paths.iter().any(|path| fault.path.starts_with(&format!("{path}.")));
-                faults.extend(super::required::missing(file, &text, &spec).into_iter().filter(theirs));
+                faults.extend(super::required::missing(source, &text, &spec).into_iter().filter(theirs));
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
         };
         let more = grown.iter().filter(|(line, _)| *line == wrong.line()).map(|(_, bytes)| bytes).sum();
-        let (error, steps) = malformed(file, &wrong, &text, more);
+        let (error, steps) = malformed(source, &wrong, &text, more);
         let path = locate::written(&steps);
-        // What was put there has not got the form yet, and is no fault of the file.
-        if !paths.contains(&path) && !capability::is_unknown(&error.what) {
+        // What was put there has not got the form yet, and is no fault of the file; of a word that is none the next turn says which it may be.
+        let said = wrong.to_string();
+        if !paths.contains(&path) && !capability::is_unknown(&said) && !said.starts_with(NO_WORD) {
             faults.push(Fault { path: path.clone(), error });
         }
-        let (span, new) = repair(&text, &wrong.to_string(), &steps)?;
-        match missing(&wrong.to_string()) {
+        if said.starts_with("duplicate field") {
+            // Renamed, it is one that nobody knows.
+            let at = locate::name(&text, wrong.line(), wrong.column()).filter(|at| text[*at] != b'-')?;
+            text[at] = b'-';
+            continue;
+        }
+        let (span, new) = repair(&text, &said, &steps)?;
+        match missing(&said) {
+            None if said.starts_with(NO_WORD) => {}
             Some(field) if path.is_empty() => paths.push(field.to_owned()),
             Some(field) => paths.push(format!("{path}.{field}")),
             None => paths.push(path),
@@ -86,9 +94,22 @@ fn mend(file: &Path, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
     None
 }
 
+/// How `serde_json` says that there is no word where one of several is wanted; it does not say which.
+const NO_WORD: &str = "expected value";
+
 /// What takes the place of which bytes.
 fn repair(text: &[u8], said: &str, steps: &[Step]) -> Option<(Range<usize>, String)> {
     let span = span(text, steps)?;
+    if said.starts_with(NO_WORD) {
+        let word = serde_json::to_string(&*String::from_utf8_lossy(&text[span.clone()])).ok()?;
+        return Some((span, word));
+    }
+    if said.starts_with("Invalid execCPUAffinity") {
+        return Some((span, "null".to_owned()));
+    }
+    if said.starts_with("number out of range") {
+        return Some((span, "0".to_owned()));
+    }
     if let Some(field) = missing(said) {
         let empty = text[span.start + 1..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'}');
         let comma = if empty { "" } else { "," };
@@ -178,12 +199,13 @@ fn string(text: &[u8], begin: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::CONFIG;
     use super::*;
 
     fn faults(config: &str) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONFIG), config).unwrap();
-        let mended = Bundle::mend(dir.path()).unwrap();
+        let mended = Bundle::mend(dir.path(), CONFIG.as_ref()).unwrap();
         let file = format!("{}: ", dir.path().join(CONFIG).display());
         mended
             .faults
@@ -227,13 +249,38 @@ mod tests {
         assert!(said[5].contains("missing field `destination`") && said[4].contains("unknown variant `RLIMIT_X`"), "{said:#?}");
     }
 
+    #[test]
+    fn neither_a_list_of_cpus_nor_what_is_no_word_nor_a_huge_number_nor_a_member_that_stands_twice_hides_another_fault() {
+        let said = faults(
+            r#"{"ociVersion":"1.3.0","hostname":7,
+  "process":{"cwd":"/","user":{"uid":1e999,"gid":0},"cwd":"/","execCPUAffinity":{"initial":"z"},"terminal":1},
+  "linux":{"namespaces":[{"type":5},{"type":null},{"type":["x"]}],"personality":{"domain":false},"memoryPolicy":{"mode":{}},
+    "devices":[{"type":7,"path":"/d"}],"rootfsPropagation":3}}"#,
+        );
+        for (place, what) in [
+            ("hostname", "invalid type: integer"),
+            ("process.user.uid", "number out of range"),
+            ("process", "duplicate field `cwd`"),
+            ("process.execCPUAffinity", "Invalid execCPUAffinity"),
+            ("process.terminal", "invalid type"),
+            ("linux.namespaces[0].type", "unknown variant `5`, expected one of `mount`"),
+            ("linux.namespaces[1].type", "unknown variant `null`"),
+            ("linux.personality.domain", "unknown variant `false`"),
+            ("linux.devices[0].type", "unknown variant `7`"),
+            ("linux.rootfsPropagation", "invalid type"),
+        ] {
+            let wanted = format!(": {place}: {what}");
+            assert!(said.iter().any(|line| line.contains(&wanted)), "{wanted}: {said:#?}");
+        }
+    }
+
     /// `conformance --inject`: a read that failed once was followed by a mended bundle without a fault, and by no sentence.
     #[test]
     fn a_bundle_without_a_fault_is_not_mended() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("rootfs")).unwrap();
         std::fs::write(dir.path().join(CONFIG), r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"}}"#).unwrap();
-        assert!(Bundle::read(dir.path()).is_ok() && Bundle::mend(dir.path()).is_none());
+        assert!(Bundle::read(dir.path()).is_ok() && Bundle::mend(dir.path(), CONFIG.as_ref()).is_none());
     }
 
     #[test]
@@ -282,6 +329,6 @@ mod tests {
     fn what_is_no_json_has_one_reason() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONFIG), "{\"ociVersion\": 1, ]").unwrap();
-        assert!(Bundle::mend(dir.path()).is_none());
+        assert!(Bundle::mend(dir.path(), CONFIG.as_ref()).is_none());
     }
 }

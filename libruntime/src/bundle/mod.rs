@@ -3,6 +3,7 @@
 pub mod capability;
 mod locate;
 mod mend;
+pub mod part;
 mod read;
 mod required;
 mod write;
@@ -10,6 +11,7 @@ mod write;
 pub use mend::{Fault, Mended};
 pub use read::spec;
 
+use crate::Error;
 use oci_spec::runtime::Spec;
 use std::path::PathBuf;
 
@@ -17,6 +19,11 @@ use std::path::PathBuf;
 pub const CONFIG: &str = "config.json";
 /// The directory, inside a bundle, that a [`Skeleton`] is written to.
 pub const ROOTFS: &str = "rootfs";
+
+/// What is said of a member that nobody knows.
+pub fn unknown(path: &str) -> Error {
+    Error::new(format!("`{path}` is no known field, and has no effect"))
+}
 
 /// A spec and its root file system.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,7 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
-use super::{Bundle, CONFIG, Rootfs, capability, locate};
+use super::locate::{self, Source};
+use super::{Bundle, CONFIG, Rootfs, capability};
 use crate::text::LIMIT;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
@@ -11,16 +12,21 @@ use std::path::{Path, PathBuf};
 impl Bundle {
     /// Reads `DIR/config.json` and finds the root file system that it names.
     pub fn read(dir: &Path) -> Result<Bundle> {
+        Bundle::read_as(dir, Path::new(CONFIG))
+    }
+
+    /// [`Bundle::read`] of a bundle whose config.json is another file; a relative path of that is below `dir`.
+    pub fn read_as(dir: &Path, config: &Path) -> Result<Bundle> {
         let dir = std::path::absolute(dir).map_err(|e| unreadable(dir, &e))?;
-        let file = dir.join(CONFIG);
-        let (spec, unknown) = parse(&file, &text(&file)?)?;
+        let file = dir.join(config);
+        let (spec, unknown) = parse(&Source::whole(&file), &text(&file)?)?;
         let rootfs = rootfs(&dir, &file, &spec)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
 
     /// The bundle that a container was made of, from the copy of its config.json that is kept with the container's record.
     pub fn recorded(file: &Path, rootfs: PathBuf) -> Result<Bundle> {
-        let (spec, unknown) = parse(file, &text(file)?)?;
+        let (spec, unknown) = parse(&Source::whole(file), &text(file)?)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
 }
@@ -50,11 +56,11 @@ fn cause(e: &std::io::Error) -> String {
 }
 
 /// The spec, and the fields that it does not know.
-fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
+pub(super) fn parse(source: &Source, text: &[u8]) -> Result<(Spec, Vec<String>)> {
     let text = &*respelt(text);
     let (spec, unknown) =
-        known(text).or_else(|e| without_unknown_capabilities(file, text).ok_or_else(|| malformed(file, &e, text, 0).0))?;
-    match super::required::missing(file, text, &spec).into_iter().next() {
+        known(text).or_else(|e| without_unknown_capabilities(source, text).ok_or_else(|| malformed(source, &e, text, 0).0))?;
+    match super::required::missing(source, text, &spec).into_iter().next() {
         Some(fault) => Err(fault.error),
         None => Ok((spec, unknown)),
     }
@@ -62,17 +68,36 @@ fn parse(file: &Path, text: &[u8]) -> Result<(Spec, Vec<String>)> {
 
 fn known(text: &[u8]) -> serde_json::Result<(Spec, Vec<String>)> {
     let mut unknown = Vec::new();
-    let spec = deserialize(text, |path| unknown.push(path.to_string()))?;
+    let spec = deserialize(text, |path| unknown.push(written(&path)))?;
     Ok((spec, unknown))
 }
 
+/// As people write it: `mounts[0].colour`.
+fn written(path: &serde_ignored::Path) -> String {
+    use serde_ignored::Path::{Map, NewtypeStruct, NewtypeVariant, Root, Seq, Some};
+    match path {
+        Root => String::new(),
+        Map { parent: Root, key } => key.clone(),
+        Map { parent, key } => format!("{}.{key}", written(parent)),
+        Seq { parent, index } => format!("{}[{index}]", written(parent)),
+        Some { parent } | NewtypeStruct { parent } | NewtypeVariant { parent } => written(parent),
+    }
+}
+
 /// `None` where it is not they that keep the text from being read, or not they alone.
-fn without_unknown_capabilities(file: &Path, text: &[u8]) -> Option<(Spec, Vec<String>)> {
+fn without_unknown_capabilities(source: &Source, text: &[u8]) -> Option<(Spec, Vec<String>)> {
     let mut json: serde_json::Value = serde_json::from_slice(text).ok()?;
-    let left_out = capability::leave_out_unknown(json.get_mut("process")?);
-    let read = known(json.to_string().as_bytes()).ok()?;
+    let process = json.get_mut("process")?;
+    let left_out = capability::leave_out_unknown(process);
+    // In place: of a member that stands twice a `Value` has only the last.
+    let mut text = text.to_vec();
+    for (set, _) in &left_out {
+        let span = super::mend::span(&text, &locate::way(&["process", "capabilities", set]))?;
+        text.splice(span, process["capabilities"][set].to_string().into_bytes());
+    }
+    let read = known(&text).ok()?;
     for (set, name) in left_out {
-        capability::unknown(&name).at(format!("{}: process.capabilities.{set}", file.display())).warn();
+        capability::unknown(&name).at(source.place(&format!("process.capabilities.{set}"))).warn();
     }
     Some(read)
 }
@@ -90,58 +115,47 @@ pub fn spec(json: &serde_json::Value) -> serde_json::Result<Spec> {
     deserialize(&respelt(json.to_string().as_bytes()), |_| {})
 }
 
-/// Words that `oci_spec` spells otherwise than the specification, and those that tell whether there are any.
-const MISSPELT: &[(&str, &str, &str)] = &[
-    ("\"SCHED_FLAG_", "\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\""),
-    ("\"SCHED_FLAG_", "\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\""),
-    ("\"intelRdt\"", "\"enableCMT\"", "\"enableCmt\""),
-    ("\"intelRdt\"", "\"enableMBM\"", "\"enableMbm\""),
+/// What `oci_spec` spells otherwise than the specification, and a list that is empty, which it knows as one that is omitted only (config.md,
+/// `execCPUAffinity`): a sign that it may be there, its place, the words of either.
+const MISSPELT: &[(&str, &[&str], &str, &str)] = &[
+    ("\"SCHED_FLAG_", &["process", "scheduler", "flags"], "\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\""),
+    ("\"SCHED_FLAG_", &["process", "scheduler", "flags"], "\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\""),
+    ("\"execCPUAffinity\"", &["process", "execCPUAffinity", "initial"], "\"\"", "null"),
+    ("\"execCPUAffinity\"", &["process", "execCPUAffinity", "final"], "\"\"", "null"),
+    ("\"enableCMT\"", &["linux", "intelRdt"], "\"enableCMT\"", "\"enableCmt\""),
+    ("\"enableMBM\"", &["linux", "intelRdt"], "\"enableMBM\"", "\"enableMbm\""),
 ];
 
 /// The text as `oci_spec` reads it.
 pub(super) fn respelt(text: &[u8]) -> Cow<'_, [u8]> {
-    let Ok(mut json) = std::str::from_utf8(text).map(Cow::Borrowed) else { return text.into() };
-    for (sign, right, theirs) in MISSPELT {
-        if json.contains(sign) {
-            json = json.replace(right, theirs).into();
+    let Ok(json) = std::str::from_utf8(text) else { return text.into() };
+    let mut signs = MISSPELT.iter().filter(|(sign, ..)| json.contains(sign)).peekable();
+    if signs.peek().is_none() || serde_json::from_str::<serde::de::IgnoredAny>(json).is_err() {
+        return text.into();
+    }
+    let mut json = json.to_owned();
+    for (_, place, right, theirs) in signs {
+        if let Some(span) = super::mend::span(json.as_bytes(), &locate::way(place)) {
+            let respelt = json[span.clone()].replace(right, theirs);
+            json.replace_range(span, &respelt);
         }
     }
-    let text = match json {
-        Cow::Borrowed(_) => Cow::Borrowed(text),
-        Cow::Owned(json) => Cow::Owned(json.into_bytes()),
-    };
-    without_empty_lists(text)
-}
-
-/// `process.execCPUAffinity` has a list that is omitted or empty (config.md); `oci_spec` knows the first only.
-fn without_empty_lists(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let there = std::str::from_utf8(&text).is_ok_and(|text| text.contains("\"execCPUAffinity\""));
-    if !there || serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err() {
-        return text;
-    }
-    let mut text = text.into_owned();
-    for list in ["initial", "final"] {
-        let steps = ["process", "execCPUAffinity", list].map(|name| locate::Step::Key(name.to_owned()));
-        if let Some(span) = super::mend::span(&text, &steps).filter(|span| &text[span.clone()] == b"\"\"") {
-            text.splice(span, *b"null");
-        }
-    }
-    text.into()
+    json.into_bytes().into()
 }
 
 /// The reason, and the way to the value that it is about. The text has so many bytes more in that line than the file.
-pub(super) fn malformed(file: &Path, e: &serde_json::Error, text: &[u8], more: usize) -> (Error, Vec<locate::Step>) {
+pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], more: usize) -> (Error, Vec<locate::Step>) {
     let (line, column) = (e.line(), e.column());
     let said = e.to_string();
     let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
-    let place = format!("{}:{line}:{}", file.display(), column.saturating_sub(more));
+    let place = format!("{}:{}:{}", source.file.display(), source.line(line), column.saturating_sub(more));
     // What is no JSON is said of the character that should not be there; it closes nothing. An array in the wrong place is not entered: the
     // column is that of its bracket, or still the one before.
     let entered = locate::next(text, line, column) != Some(b'[');
     let outside = e.is_syntax() || what.starts_with("invalid type: sequence") && entered;
     let steps = locate::steps(text, line, if outside { column.saturating_sub(1) } else { column });
-    match locate::written(&steps) {
-        path if path.is_empty() => (Error::new(what).at(place), steps),
+    match source.path(&locate::written(&steps)) {
+        "" => (Error::new(what).at(place), steps),
         path => (Error::new(what).at(format!("{place}: {path}")), steps),
     }
 }
@@ -193,6 +207,28 @@ mod tests {
     fn a_repeated_field_is_refused() {
         let said = refusal("{\"root\": {\"path\": \"a\"}, \"root\": {\"path\": \"b\"}}");
         assert!(said.contains("duplicate field `root`"), "{said}");
+        let process = |more: &str| format!(r#""process":{{"user":{{"uid":0,"gid":0}},"cwd":"/"{more}}}"#);
+        for twice in [
+            format!("{},{}", process(""), process("")),
+            process(r#","noNewPrivileges":true,"noNewPrivileges":false"#),
+            process(r#","capabilities":{"bounding":["CAP_X"],"bounding":["CAP_KILL"]}"#),
+            process(r#","capabilities":{"bounding":["CAP_X"]},"capabilities":{}"#),
+            format!(r#"{},"mounts":[],"mounts":[]"#, process(r#","capabilities":{"bounding":["CAP_X"]}"#)),
+        ] {
+            let said = refusal(&format!(r#"{{"ociVersion":"1.3.0",{twice}}}"#));
+            assert!(!said.contains("root: missing"), "{twice}: {said}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_process_are_what_they_are() {
+        let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["SCHED_FLAG_RESET_ON_FORK","enableCMT"],
+            "scheduler":{"policy":"SCHED_BATCH","flags":["SCHED_FLAG_RESET_ON_FORK"]}}"#;
+        let text = format!(r#"{{"ociVersion":"1.3.0","process":{process},"linux":{{"intelRdt":{{"enableCMT":true}}}}}}"#);
+        let spec = deserialize(&respelt(text.as_bytes()), |path| panic!("{path}")).unwrap();
+        let process = spec.process().clone().unwrap();
+        assert_eq!(process.args().clone().unwrap(), ["SCHED_FLAG_RESET_ON_FORK", "enableCMT"]);
+        assert!(process.scheduler().is_some());
     }
 
     #[test]
@@ -251,6 +287,13 @@ mod tests {
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{elsewhere}}}"#)).contains("devices[0].allow: missing"));
         let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_named_by_its_place() {
+        let text = r#"{"ociVersion":"1.3.0","new":1,"mounts":[{"destination":"/a"},{"destination":"/b","colour":7}],
+            "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","taste":{}},"resources":{"pidz":{}}}}"#;
+        assert_eq!(known(text.as_bytes()).unwrap().1, ["new", "mounts[1].colour", "linux.seccomp.taste", "linux.resources.pidz"]);
     }
 
     #[test]

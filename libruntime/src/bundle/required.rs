@@ -1,11 +1,11 @@
 //! Members that the specification requires, and for which `oci_spec` reads 0, `false` or nothing where config.json leaves them out:
 //! another limit, another rule, another device.
 
+use super::locate::Source;
 use super::mend::Fault;
 use crate::Error;
 use oci_spec::runtime::{Linux, LinuxBlockIo, LinuxDeviceType, LinuxIdMapping, LinuxNetwork, LinuxResources, Process, Spec};
 use serde_json::Value;
-use std::path::Path;
 
 const ANY: &str = "*";
 
@@ -130,7 +130,7 @@ fn count(text: &[u8], name: &str) -> usize {
 }
 
 /// Each of them that is missing. The text is read again only where one may be.
-pub(super) fn missing(file: &Path, text: &[u8], spec: &Spec) -> Vec<Fault> {
+pub(super) fn missing(source: &Source, text: &[u8], spec: &Spec) -> Vec<Fault> {
     if !REQUIRED.iter().any(|required| (required.is_doubtful)(spec, text)) {
         return Vec::new();
     }
@@ -141,15 +141,15 @@ pub(super) fn missing(file: &Path, text: &[u8], spec: &Spec) -> Vec<Fault> {
             // config-linux.md, "Devices": a FIFO has no number.
             let needed = !path.starts_with("linux.devices") || object["type"] != "p";
             let absent = members.iter().filter(|name| needed && object.is_object() && object.get(name).is_none());
-            faults.extend(absent.map(|name| fault(file, &format!("{path}.{name}"))));
+            faults.extend(absent.map(|name| fault(source, &format!("{path}.{name}"))));
         };
         at.iter().for_each(|way| each(&json, way, String::new(), &mut one));
     }
     faults
 }
 
-fn fault(file: &Path, path: &str) -> Fault {
-    let error = Error::new("missing, and the specification requires it").at(format!("{}: {path}", file.display()));
+fn fault(source: &Source, path: &str) -> Fault {
+    let error = Error::new("missing, and the specification requires it").at(source.place(path));
     Fault { path: path.to_owned(), error }
 }
 

@@ -161,44 +161,6 @@ pub(super) fn write_all(groups: &[Group], writes: &[Write]) -> Result<()> {
     later.into_iter().try_for_each(|write| put(groups, write, &mut last).map_err(|e| not_written(groups, write, &e)))
 }
 
-/// [`write_all`] of a cgroup in use: when one of them is refused, what was written before it goes back to what it was. A file of
-/// several lines (io.max) has lines of others, and keeps what it got.
-pub(super) fn change_all(groups: &[Group], writes: &[Write]) -> Result<()> {
-    let before: Vec<Old> = writes.iter().filter_map(|write| Old::of(groups, write)).collect();
-    write_all(groups, writes).map_err(|error| match restore(before) {
-        None => error,
-        Some(old) => error.hint(format!("`{}` could not be set back to {}", old.dir.join(old.file).display(), old.value)),
-    })
-}
-
-/// What a file held.
-struct Old<'a> {
-    dir: PathBuf,
-    file: &'a str,
-    value: String,
-}
-
-impl<'a> Old<'a> {
-    fn of(groups: &[Group], write: &'a Write) -> Option<Self> {
-        let dir = groups[write.group].dir();
-        let (file, value) = write.choices.iter().find_map(|(file, _)| Some((file.as_str(), file::read(&dir, file).ok()?)))?;
-        (!value.contains('\n')).then_some(Old { dir, file, value })
-    }
-
-    fn is_back(&self) -> bool {
-        let there = || file::read(&self.dir, self.file).is_ok_and(|value| value == self.value);
-        there() || file::write(&self.dir, self.file, &self.value).is_ok()
-    }
-}
-
-/// The last first, as one value may bound another; a second time for those that are bound the other way around. One that stays new.
-fn restore(mut values: Vec<Old<'_>>) -> Option<Old<'_>> {
-    values.reverse();
-    values.retain(|old| !old.is_back());
-    values.retain(|old| !old.is_back());
-    values.pop()
-}
-
 fn put(groups: &[Group], write: &Write, last: &mut file::Last) -> io::Result<()> {
     let dir = groups[write.group].dir();
     let mut missing = io::Error::from_raw_os_error(libc::ENOENT);
@@ -210,19 +172,6 @@ fn put(groups: &[Group], write: &Write, last: &mut file::Last) -> io::Result<()>
         }
     }
     if write.may_miss { Ok(()) } else { Err(missing) }
-}
-
-/// Whether any of them is one that [`write_all`] would refuse by itself.
-pub(super) fn check(groups: &[Group], writes: &[Write]) -> Result<()> {
-    let refused = |write: &Write| {
-        let dir = groups[write.group].dir();
-        write
-            .choices
-            .iter()
-            .try_for_each(|(_, value)| below_usage(&dir, write, value))
-            .map_err(|e| not_written(groups, write, &e))
-    };
-    writes.iter().try_for_each(refused)
 }
 
 /// `checkBeforeUpdate`: version 2 would rather kill than refuse a limit below what is in use; version 1 says EBUSY.

@@ -5,9 +5,11 @@ mod below;
 mod enter;
 mod file;
 mod freeze;
+mod held;
 mod kill;
 mod make;
 mod oom;
+mod release;
 mod remove;
 mod stale;
 pub(crate) mod stats;
@@ -18,10 +20,11 @@ mod unit;
 pub use below::Below;
 pub use enter::Entry;
 pub use oom::Oom;
+pub use release::release;
 pub use stale::UNNAMED;
 
 use crate::host::cgroup::Version;
-use crate::plan::cgroup::{Group, Plan, Unit, limits};
+use crate::plan::cgroup::{Group, Plan, Unit, Write, limits};
 use crate::{Error, Result};
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
@@ -76,7 +79,8 @@ impl Cgroup {
     /// Changes the limits of a cgroup that is in use; `devices` stay as they are, as the CRI demands.
     ///
     /// # Errors
-    /// Every field that this host has no controller for, before anything is written; or the first write that failed.
+    /// Every field that this host has no controller for, before anything is written; or the first write that failed, and what was
+    /// written before it is put back.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Vec<Error>> {
         let resources = file::with_current_quota(&self.groups, resources);
         let (change, errors) = limits(Some(&resources), &self.groups, true);
@@ -84,8 +88,16 @@ impl Cgroup {
             return Err(errors);
         }
         change.warnings.iter().for_each(|what| Error::new(what).warn());
-        let told = self.unit.as_ref().map_or(Ok(()), |unit| self.tell(unit, &change.writes));
-        told.and_then(|()| make::change_all(&self.groups, &change.writes)).map_err(|e| vec![e])
+        let before = held::all(&self.groups, &change.writes);
+        self.change(&change.writes).map_err(|e| vec![held::put_back(before, e)])
+    }
+
+    /// First the kernel: what it refuses systemd does not hear of.
+    fn change(&self, writes: &[Write]) -> Result<()> {
+        let Some(unit) = &self.unit else { return make::write_all(&self.groups, writes) };
+        self.groups.iter().for_each(make::enable_all);
+        make::write_all(&self.groups, writes)?;
+        self.tell(unit, writes)
     }
 
     /// Groups whose directory was made for this container.

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::host::cgroup::Cgroups;
-use crate::plan::cgroup::{Write, limits};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -137,6 +136,43 @@ fn limits_are_what_the_kernel_then_says_and_rise_and_fall_together() {
     }
     cgroup.0.update(&serde_json::from_value(json!({"memory": {"limit": -1}})).unwrap()).unwrap();
     assert!(memory().iter().all(|limit| *limit > 1 << 40), "{:?}", memory());
+}
+
+/// Of a disk, as MAJOR:MINOR.
+fn disk() -> Option<[u64; 2]> {
+    let disks = fs::read_dir("/sys/block").unwrap().flatten().filter(|entry| entry.path().join("device").exists());
+    let text = disks.into_iter().find_map(|entry| fs::read_to_string(entry.path().join("dev")).ok())?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some([major, minor].map(|number| number.parse().unwrap()))
+}
+
+#[test]
+fn a_refused_update_puts_back_files_of_several_lines_too() {
+    let Some(cgroup) = create("lines", json!({})).map(Guard) else { return };
+    if !["memory", "blkio", "pids"].iter().all(|name| has(&cgroup.0, Version::V1, name)) {
+        return eprintln!("left out: needs cgroup version 1");
+    }
+    let Some([major, minor]) = disk() else { return eprintln!("left out: no disk in /sys/block") };
+    let update = |resources: Value| cgroup.0.update(&serde_json::from_value(resources).unwrap());
+    let rate = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
+    let limits = || {
+        let of = |name: &str| read(&cgroup.0, "blkio", &format!("blkio.throttle.{name}_device"));
+        (of("read_bps"), of("write_iops"), read(&cgroup.0, "memory", "memory.oom_control").lines().next().unwrap().to_owned())
+    };
+    update(json!({"blockIO": {"throttleReadBpsDevice": rate(1 << 20)}})).unwrap();
+    let before = limits();
+    assert_eq!(before, (format!("{major}:{minor} {}", 1 << 20), String::new(), "oom_kill_disable 0".into()));
+    let io = json!({"throttleReadBpsDevice": rate(4096), "throttleWriteIOPSDevice": rate(7)});
+    // More than the kernel has numbers for.
+    let said = update(json!({"memory": {"disableOOMKiller": true}, "blockIO": io, "pids": {"limit": 1_u64 << 40}})).unwrap_err();
+    assert!(said[0].to_string().starts_with("config.json: linux.resources.pids.limit: cannot write pids.max"), "{said:?}");
+    assert_eq!((said[0].hint.clone(), limits()), (None, before));
+    update(json!({"memory": {"disableOOMKiller": true}, "blockIO": io})).unwrap();
+    assert_eq!(
+        (limits().0, limits().2),
+        (format!("{major}:{minor} 4096"), "oom_kill_disable 1".into()),
+        "what is not refused holds"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A cgroup that is a unit of systemd's: started with the container's process, changed and stopped by systemd too.
 
-use super::{Cgroup, file, make};
+use super::{Cgroup, file, held, make};
 use crate::plan::cgroup::{Plan, Unit, Write, unit};
 use crate::systemd::Manager;
 use crate::systemd::value::{Property, Value};
@@ -43,13 +43,19 @@ impl Cgroup {
         make::limit(plan)
     }
 
-    /// The limits as properties, so that systemd does not write back what was there before.
+    /// Limits that are written already, as properties: systemd would write back what it knows. It takes all of them or none, and rounds
+    /// what it writes itself.
     pub(super) fn tell(&self, unit: &Unit, writes: &[Write]) -> Result<()> {
-        make::check(&self.groups, writes)?;
-        match unit::limits(writes) {
-            properties if properties.is_empty() => Ok(()),
-            properties => Manager::connect(unit.user)?.set(&unit.name, &properties),
+        let properties = unit::limits(writes);
+        if properties.is_empty() {
+            return Ok(());
         }
+        let exact = held::all(&self.groups, writes);
+        Manager::connect(unit.user)?.set(&unit.name, &properties)?;
+        if let Some(held) = held::restore(exact) {
+            Error::new(held.left()).warn();
+        }
+        Ok(())
     }
 
     /// Has systemd move a process into the unit.

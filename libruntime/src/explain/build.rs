@@ -4,7 +4,7 @@ use super::node::{Kind, Node};
 use super::right::{ENTER, WRITE, Who};
 use super::table::{Mount, Spot, System, Table};
 use super::walk::{End, Place};
-use crate::plan::op::{Attrs, Bind, Device, NewFs, Op, Root};
+use crate::plan::op::{Attrs, Bind, By, Device, NewFs, Op, Prepared, Root};
 use crate::plan::place::At;
 use crate::plan::{Plan, Step};
 use crate::sys::mount::attr;
@@ -76,7 +76,8 @@ impl Build<'_, '_> {
             | Op::Lend { .. }
             | Op::Become { .. }
             | Op::Time(_)
-            | Op::Loopback => Ok(()),
+            | Op::Loopback
+            | Op::Receive(_) => Ok(()),
             Op::Sysctl { .. } | Op::Propagation { .. } | Op::OpenNull(_) | Op::Pivot { .. } | Op::Chroot | Op::JoinRoot => Ok(()),
             Op::Hostname(_) | Op::Domainname(_) | Op::OomScore(_) | Op::Rlimit { .. } | Op::Scheduler(_) | Op::IoPriority(_) => {
                 Ok(())
@@ -193,7 +194,7 @@ impl Build<'_, '_> {
     fn bind(&mut self, bind: &Bind, source: &CStr) -> Result<()> {
         let source = self.source(source)?;
         let mount = self.table.copy(&source, bind.recursive, &self.origin, &path(&bind.at.path));
-        self.table.mounts[mount].mapped |= bind.prepared.is_some();
+        self.table.mounts[mount].mapped |= matches!(bind.prepared, Some(Prepared::Mapped(_)));
         self.attributes(mount, &bind.attrs);
         let dir = self.table.node(&source).map_or(true, |node| node.is_dir());
         self.lay(mount, &bind.at, dir)
@@ -261,9 +262,9 @@ impl Build<'_, '_> {
     }
 
     fn device(&mut self, device: &Device) -> Result<()> {
-        match &device.source {
-            Some(source) => self.bind_node(&path(&device.at.path), source),
-            None => {
+        match &device.by {
+            By::Host(source) => self.bind_node(&path(&device.at.path), source),
+            By::Mknod | By::Parent(_) => {
                 let spot = self.target(&device.at, false)?;
                 let kind = if device.kind == libc::S_IFIFO { Kind::Pipe } else { Kind::Device };
                 self.table.put(spot, Node::made(kind, device.mode, device.owner));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// One thing that only one of two permits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
-    /// `path`, `namespace`, `unix socket`, `system call`, `capability`, `environment`, `limit`, `privileges`.
+    /// `path`, `namespace`, `network`, `unix socket`, `system call`, `capability`, `environment`, `limit`, `privileges`.
     pub kind: &'static str,
     /// Which.
     pub name: String,
@@ -26,6 +26,7 @@ pub fn diff(a: (&Explained, &Facts), b: (&Explained, &Facts)) -> Vec<Difference>
     if b.unix_datagrams && !a.unix_datagrams {
         all.push(difference("unix socket", "datagrams", "of its own, and to what is granted"));
     }
+    all.extend(ports(a.tcp_ports.as_deref(), b.tcp_ports.as_deref()));
     let gained = b.capabilities.iter().filter(|name| !a.capabilities.contains(name));
     all.extend(gained.map(|name| difference("capability", name, "")));
     if a.no_new_privileges && !b.no_new_privileges {
@@ -76,6 +77,18 @@ fn sockets(a: Option<&[PathBuf]>, b: Option<&[PathBuf]>) -> Vec<Difference> {
     let own = (a.is_none() && b.is_some()).then(|| difference("unix socket", "its own", "of streams"));
     let granted = b.into_iter().flatten().filter(|path| !a.is_some_and(|a| a.contains(path)));
     own.into_iter().chain(granted.map(|path| difference("unix socket", &path.to_string_lossy(), "of the host's"))).collect()
+}
+
+/// Of TCP; none: all.
+fn ports(a: Option<&[u16]>, b: Option<&[u16]>) -> Vec<Difference> {
+    match (a, b) {
+        (None, _) => Vec::new(),
+        (Some(_), None) => vec![difference("network", "TCP", "to every port")],
+        (Some(a), Some(b)) => {
+            let new = b.iter().filter(|port| !a.contains(port));
+            new.map(|port| difference("network", "TCP", &format!("to port {port}"))).collect()
+        }
+    }
 }
 
 static ALL: Calls = Calls { named: Vec::new(), default: 0x7fff_0000 };
@@ -132,6 +145,14 @@ mod tests {
         assert_eq!(words(calls(Some(&loose), Some(&strict))), [""; 0]);
         assert_eq!(calls(Some(&strict), None).len(), 2);
         assert_eq!(calls(Some(&strict), Some(&strict)), []);
+    }
+
+    #[test]
+    fn a_port_is_told_that_only_one_reaches() {
+        let words = |a: Option<&[u16]>, b: Option<&[u16]>| ports(a, b).into_iter().map(|d| d.what).collect::<Vec<_>>();
+        assert_eq!(words(Some(&[1]), Some(&[1, 2])), ["to port 2"]);
+        assert_eq!(words(Some(&[]), None), ["to every port"]);
+        assert_eq!([words(None, Some(&[1])), words(None, None), words(Some(&[1]), Some(&[]))], [[""; 0]; 3]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::right::names;
 use crate::bpf::{self, Calls};
 use crate::bridge::Route;
 use crate::host::Host;
+use crate::landlock::connectable;
 use crate::plan::op::{Broker, ParentOp};
 use crate::plan::{ParentStep, Plan, annotation_of as said};
 use crate::policy::compile;
@@ -35,6 +36,8 @@ pub struct Facts {
     pub lost: Vec<String>,
     /// What a bridge carries to and from a network of its own.
     pub routes: Vec<Route>,
+    /// TCP ports that Landlock's rules let it connect to. None: all.
+    pub tcp_ports: Option<Vec<u16>>,
     /// Unix sockets of the host that may be connected to besides the sandbox's own. None: nobody looks, and the filter alone decides.
     pub unix_sockets: Option<Vec<PathBuf>>,
     /// Whether these may be datagrams.
@@ -90,6 +93,7 @@ impl Explained<'_> {
             landlock: said(spec, annotation::LANDLOCK).is_some(),
             lost: said(spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
             routes: routes(spec),
+            tcp_ports: plan.parent.iter().find_map(tcp_ports),
             unix_sockets: plan.parent.iter().find_map(broker).map(|broker| broker.grants.clone()),
             unix_datagrams: plan.parent.iter().find_map(broker).is_some_and(|broker| broker.datagrams),
             system_calls,
@@ -125,6 +129,10 @@ fn whose(spec: &Spec, kind: Type) -> Whose {
 fn routes(spec: &Spec) -> Vec<Route> {
     let hooks = spec.hooks().iter().flat_map(|hooks| hooks.create_runtime().iter().flatten());
     hooks.flat_map(|hook| hook.args().iter().flatten()).filter_map(|word| word.parse().ok()).collect()
+}
+
+fn tcp_ports(step: &ParentStep) -> Option<Vec<u16>> {
+    if let ParentOp::Ruleset { handled, ports } = &step.op { connectable(handled, ports) } else { None }
 }
 
 fn broker(step: &ParentStep) -> Option<&Broker> {

@@ -84,15 +84,23 @@ impl Facts {
     /// Whether the network namespace is the caller's, a new one or another.
     pub fn network(&self) -> String {
         let network = self.namespaces.iter().find(|(kind, _)| *kind == "network");
-        match network.map(|(_, whose)| whose) {
+        let which = match network.map(|(_, whose)| whose) {
             Some(Namespace::Own) => self.routes.iter().fold("its own, with nothing but loopback".into(), told),
             Some(Namespace::Joined(path)) => format!("that of `{}`", path.display()),
             Some(Namespace::Caller) | None => "the caller's".into(),
+        };
+        match self.tcp_ports.as_deref() {
+            None => which,
+            Some([]) => format!("{which}; to no port of TCP"),
+            Some(ports) => {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                format!("{which}; of TCP to the ports {} alone", ports.join(", "))
+            }
         }
     }
 
     fn isolation(&self) -> String {
-        let behind = if self.landlock && self.isolation != "landlock" { ", with Landlock behind the mounts" } else { "" };
+        let behind = if self.landlock && self.isolation != "landlock" { ", with Landlock as a second wall" } else { "" };
         let lost = if self.lost.is_empty() { String::new() } else { format!("; given up: {}", self.lost.join(", ")) };
         format!("{}{behind}{lost}", self.isolation)
     }

@@ -3,6 +3,7 @@
 pub mod cgroup;
 mod mounts;
 pub mod namespaces;
+mod reach;
 pub mod resctrl;
 
 use crate::sys::{Errno, cred, landlock, mount, notify, process};
@@ -12,7 +13,7 @@ use cgroup::Cgroups;
 use oci_spec::runtime::{Process, Spec};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the plan depends on besides the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Host {
     pub trees: bool,
     /// Somebody may answer for a filter's calls (Linux 5.19, and nothing that forbids it); looked for only when a spec wants it.
     pub listener: bool,
+    /// Sources of binds that the caller can reach, and the root of the spec's user namespace cannot.
+    pub out_of_reach: Vec<PathBuf>,
     /// AppArmor is on; looked for only when there is a label to apply, as are the next two.
     pub apparmor: bool,
     /// SELinux is on.
@@ -133,6 +136,7 @@ impl Host {
             open_tree_attr: false,
             trees: false,
             listener: false,
+            out_of_reach: Vec::new(),
             apparmor: labels && fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
             selinux: labels && fact("/sys/fs/selinux/enforce")?.is_some(),
             landlock: if ruled { known(landlock::version()).map_err(unknown("the kernel's Landlock"))?.unwrap_or(0) } else { 0 },
@@ -156,7 +160,9 @@ impl Host {
         let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
         let listener = plan::annotation_of(spec, annotation::UNIX_SOCKETS).is_some() && can_answer()?;
         let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere()?;
-        Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, ..Host::probe(spec, spec.process().as_ref())? })
+        let host = Host::probe(spec, spec.process().as_ref())?;
+        let out_of_reach = if host.privileged { reach::beyond(spec, options.bundle_dir.as_deref()) } else { Vec::new() };
+        Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, out_of_reach, ..host })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -172,6 +178,7 @@ impl Host {
             open_tree_attr: true,
             trees: true,
             listener: true,
+            out_of_reach: Vec::new(),
             apparmor: false,
             selinux: false,
             landlock: crate::landlock::NEWEST,

@@ -3,7 +3,7 @@
 
 use super::op::{Begins, Broker, Op, ParentOp};
 use super::order::Stage;
-use super::{Draft, ParentStep, annotation_of};
+use super::{Draft, ParentStep, annotation_of, landlock};
 use crate::argument::{AF_UNIX, INT, MSG_FASTOPEN, SOCK_DGRAM, SOCK_MASK, SOCK_RAW};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{
@@ -96,7 +96,7 @@ pub(super) fn rules(draft: &mut Draft, spec: &Spec) -> Vec<LinuxSyscall> {
         if begins != Begins::Before {
             draft.step(Stage::Namespaces, Op::Lend { own_network }, &place);
         }
-        let op = ParentOp::Broker(Broker { grants, own_network, datagrams, begins });
+        let op = ParentOp::Broker(Broker { grants, own_network, datagrams, ports: landlock::connects(draft), begins });
         draft.parent.push(ParentStep { op, origin: place.clone() });
         if own_network { OWN } else { MADE }
     });
@@ -252,7 +252,8 @@ mod tests {
         let shut = [EPERM; 5];
         let expected = [&[ALLOW, ALLOW, ALLOW, ALLOW, NOTIFY, NOTIFY][..], &shut, &[ALLOW, ALLOW]].concat();
         assert_eq!(answers(&plan, CALLS), expected);
-        let broker = Broker { grants: vec!["/run/x".into()], own_network: true, datagrams: false, begins: Begins::WhenAsked };
+        let broker =
+            Broker { grants: vec!["/run/x".into()], own_network: true, datagrams: false, ports: None, begins: Begins::WhenAsked };
         assert!(plan.parent.iter().any(|step| step.op == ParentOp::Broker(broker.clone())));
         let is_supervised = |op: &Op| matches!(op, Op::Supervised { program, sends: true } if program.flags == 1 << 3 | 1 << 5);
         assert!(plan.child.iter().any(|step| is_supervised(&step.op)));

@@ -3,6 +3,9 @@
 use super::Draft;
 use crate::annotation;
 use oci_spec::runtime::{Process, Spec};
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
 
 pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
     version(draft, spec.version());
@@ -45,6 +48,27 @@ pub(super) fn process(draft: &mut Draft, p: &Process) {
     for (present, name) in foreign {
         refuse_if(draft, present, name, "belongs to another platform");
     }
+}
+
+/// Entries of a list that say something else of the same thing than an earlier one: applied one after the other, that one would be lost
+/// in silence. Each with the one that it is at odds with, and why it is refused.
+pub(super) fn rivals<'a, T: PartialEq, N: Display + Hash + Eq>(
+    list: &'a [T],
+    about: impl Fn(&'a T) -> N,
+) -> Vec<(usize, String)> {
+    let mut first = HashMap::new();
+    let mut rivals = Vec::new();
+    for (i, one) in list.iter().enumerate() {
+        let name = about(one);
+        match first.get(&name) {
+            Some(&earlier) if list[earlier] != *one => {
+                rivals.push((i, format!("says something else of `{name}` than [{earlier}], and only one can hold")));
+            }
+            Some(_) => {}
+            None => drop(first.insert(name, i)),
+        }
+    }
+    rivals
 }
 
 fn refuse_if(draft: &mut Draft, present: bool, name: &str, why: &str) {

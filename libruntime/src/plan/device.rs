@@ -1,12 +1,16 @@
 //! `linux.devices`, and the default devices and links of `/dev` (config-linux.md, "Devices"; runtime-linux.md, "Dev symbolic
 //! links").
 
-use super::Draft;
-use super::op::{Device, Op};
+use super::op::{By, Device, Node, Op, ParentOp};
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, Spec};
-use std::path::Path;
+use super::{Draft, ParentStep, check};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, LinuxIdMapping, Spec};
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+/// capabilities(7).
+const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Name, major, minor.
 const NODES: &[(&str, u32, u32)] =
@@ -33,6 +37,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let asked = spec.linux().as_ref().and_then(|l| l.devices().as_deref()).unwrap_or_default();
     for (i, device) in asked.iter().enumerate() {
         asked_for(draft, &format!("linux.devices[{i}]"), device);
+    }
+    for (i, why) in check::rivals(asked, |device| device.path().components().collect::<PathBuf>().display().to_string()) {
+        draft.refuse(format!("linux.devices[{i}].path"), why);
     }
     let Some(at) = draft.at("linux.devices", dev) else { return };
     draft.step(Stage::Devices, Op::OpenDev(at), "default devices");
@@ -73,22 +80,43 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
     if at.is_root() {
         return draft.refuse(format!("{place}.path"), "`/` is no place for a device");
     }
-    let (mode, uid, gid) = (asked.file_mode().unwrap_or(0o666) & 0o7777, asked.uid(), asked.gid());
+    let mode = asked.file_mode().unwrap_or(0o666) & 0o7777;
+    let owner = (asked.uid().unwrap_or(0), asked.gid().unwrap_or(0));
+    let node = Node { kind, device, mode, owner };
     // A pipe is no device.
-    let bound = binds(draft) && kind != libc::S_IFIFO;
-    let said = [("fileMode", asked.file_mode().is_some()), ("uid", uid.is_some()), ("gid", gid.is_some())];
-    for (name, _) in said.iter().filter(|(_, said)| bound && *said) {
-        let why = "has no effect: the host's node is bound, as none can be made here, and keeps its mode and its owner";
-        draft.warnings.push(format!("config.json: {place}.{name} {why}"));
-    }
-    let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
-    let device = Device { at, kind, device, mode, owner, source: bound.then_some(source) };
-    draft.step(Stage::Devices, Op::Device(device), place);
+    let by = if kind != libc::S_IFIFO && binds(draft) { bound(draft, place, asked, &node, source) } else { By::Mknod };
+    draft.step(Stage::Devices, Op::Device(Device { at, kind, device, mode, owner, by }), place);
 }
 
-/// In a user namespace mknod(2) refuses devices, and without CAP_MKNOD too: the host's node is bound instead.
+/// In a user namespace mknod(2) refuses devices, and without CAP_MKNOD too: what is made outside is bound instead.
 fn binds(draft: &Draft) -> bool {
     draft.spaces.own(libc::CLONE_NEWUSER) || !draft.host.mknod
+}
+
+/// A node of the parent's, who has the power to make one and knows its owner; otherwise the host's.
+fn bound(draft: &mut Draft, place: &str, asked: &LinuxDevice, node: &Node, source: CString) -> By {
+    // It takes a file system to make it on, too.
+    let able =
+        draft.host.mknod && draft.host.permitted & CAP_SYS_ADMIN != 0 && draft.spaces.new & libc::CLONE_NEWUSER as u64 != 0;
+    let outside = outside(&draft.maps.0, node.owner.0).zip(outside(&draft.maps.1, node.owner.1));
+    if let Some(owner) = outside.filter(|_| able) {
+        let slot = draft.before.iter().filter(|step| matches!(step.op, ParentOp::Node(_))).count();
+        draft.before.push(ParentStep { op: ParentOp::Node(Node { owner, ..node.clone() }), origin: place.to_owned() });
+        return By::Parent(slot);
+    }
+    let said = [("fileMode", asked.file_mode().is_some()), ("uid", asked.uid().is_some()), ("gid", asked.gid().is_some())];
+    for (name, _) in said.iter().filter(|(_, said)| *said) {
+        let none = if able { "none of an owner that is not mapped can be made" } else { "none can be made here" };
+        let why = format!("has no effect: the host's node is bound, as {none}, and keeps its mode and its owner");
+        draft.warnings.push(format!("config.json: {place}.{name} {why}"));
+    }
+    By::Host(source)
+}
+
+/// What the host calls an id of the container's.
+fn outside(list: &[LinuxIdMapping], id: u32) -> Option<u32> {
+    let one = |map: &LinuxIdMapping| id.checked_sub(map.container_id()).filter(|n| *n < map.size())?.checked_add(map.host_id());
+    list.iter().find_map(one)
 }
 
 fn console(draft: &mut Draft, spec: &Spec) {

@@ -25,6 +25,23 @@ pub struct Hook {
     pub fatal: bool,
 }
 
+/// The words of a hook that policies ask for; under codexrun it leaves it to us to say why it failed.
+const BRIDGE: [&str; 2] = ["codexrun", "bridge"];
+
+impl Hook {
+    /// Whether it is one of the bridge's.
+    pub fn is_bridge(&self) -> bool {
+        self.args.iter().map(String::as_str).take(2).eq(BRIDGE)
+    }
+}
+
+impl ChildHook {
+    /// Whether it is one of the bridge's. Allocates nothing.
+    pub fn is_bridge(&self) -> bool {
+        self.args.iter().map(|word| word.to_bytes()).take(2).eq(BRIDGE.map(str::as_bytes))
+    }
+}
+
 #[allow(deprecated)] // `prestart` is what docker uses
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(hooks) = spec.hooks() else { return };

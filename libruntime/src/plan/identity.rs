@@ -1,9 +1,10 @@
 //! `process.user` and `process.capabilities`: who the process is and what it may do.
 
-use super::Draft;
 use super::namespace::Maps;
 use super::op::Op;
 use super::order::Stage;
+use super::{Draft, annotation_of};
+use crate::annotation::KEEP_GROUPS;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, Spec};
 
 /// What is asked for and cannot be given comes back as warnings.
@@ -11,10 +12,11 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, maps: &Maps) -> Vec<String> {
     let Some(process) = spec.process() else { return Vec::new() };
     let mut sets = Sets::of(process);
     let warnings = sets.reduce(grantable(draft));
+    let gids = groups(draft, spec, process);
     match maps {
         Maps::Caller => {}
-        Maps::Itself(uid, gid) | Maps::Nested(uid, gid) => mapped(draft, process, *uid, *gid),
-        Maps::None | Maps::Parent | Maps::Foreign => set_ids(draft, process, &sets, *maps == Maps::Foreign),
+        Maps::Itself(uid, gid) | Maps::Nested(uid, gid) => mapped(draft, process, gids, *uid, *gid),
+        Maps::None | Maps::Parent | Maps::Foreign => set_ids(draft, process, gids, &sets, *maps == Maps::Foreign),
     }
     if matches!(maps, Maps::Nested(..)) && sets.any() {
         // The mounts and namespaces belong to the outer user namespace: there the process has no power to use.
@@ -43,30 +45,49 @@ fn grantable(draft: &Draft) -> u64 {
     if draft.spaces.own(libc::CLONE_NEWUSER) { known } else { known & draft.host.permitted }
 }
 
+/// Whether the caller's supplementary groups are to be the process's.
+pub(super) fn keeps_groups(spec: &Spec) -> bool {
+    annotation_of(spec, KEEP_GROUPS).is_some_and(|value| value != "0")
+}
+
+/// The groups to set; none where the caller's stay.
+fn groups(draft: &mut Draft, spec: &Spec, process: &Process) -> Option<Vec<u32>> {
+    let gids = process.user().additional_gids().clone().unwrap_or_default();
+    if !keeps_groups(spec) {
+        return Some(gids);
+    }
+    if !gids.is_empty() {
+        let why = format!("has no effect: annotations[{KEEP_GROUPS}] keeps the groups of the caller in its place");
+        draft.warnings.push(format!("config.json: process.user.additionalGids {why}"));
+    }
+    None
+}
+
 /// One id is mapped, so the process is it already.
-fn mapped(draft: &mut Draft, process: &Process, uid: u32, gid: u32) {
+fn mapped(draft: &mut Draft, process: &Process, gids: Option<Vec<u32>>, uid: u32, gid: u32) {
     let user = process.user();
     for (place, wanted, only) in [("process.user.uid", user.uid(), uid), ("process.user.gid", user.gid(), gid)] {
         if wanted != only {
             draft.refuse(place, format!("{wanted} is not mapped; the only id of the user namespace is {only}"));
         }
     }
-    if user.additional_gids().as_ref().is_some_and(|g| !g.is_empty()) {
+    if gids.is_some_and(|gids| !gids.is_empty()) {
         draft.refuse("process.user.additionalGids", "cannot be set: only one group is mapped, which setgroups(2) then refuses");
     }
 }
 
-fn set_ids(draft: &mut Draft, process: &Process, sets: &Sets, joined: bool) {
+fn set_ids(draft: &mut Draft, process: &Process, gids: Option<Vec<u32>>, sets: &Sets, joined: bool) {
     let user = process.user();
-    let gids = user.additional_gids().clone().unwrap_or_default();
     // To the kernel, -1 means: leave it as it is.
     for (place, id) in [("process.user.uid", user.uid()), ("process.user.gid", user.gid())] {
         if id == u32::MAX {
             draft.refuse(place, format!("{id} is not an id"));
         }
     }
-    let denied_is_fine = (joined || !draft.host.setgroups) && gids.is_empty();
-    draft.step(Stage::Ids, Op::Groups { gids, denied_is_fine }, "process.user.additionalGids");
+    if let Some(gids) = gids {
+        let denied_is_fine = (joined || !draft.host.setgroups) && gids.is_empty();
+        draft.step(Stage::Ids, Op::Groups { gids, denied_is_fine }, "process.user.additionalGids");
+    }
     if user.uid() != 0 && process.terminal() == Some(true) {
         draft.step(Stage::Console, Op::OwnTerminal(user.uid()), "process.user.uid");
     }

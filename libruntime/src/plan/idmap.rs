@@ -1,22 +1,14 @@
 //! `mounts[].uidMappings` and `gidMappings`, the options `idmap` and `ridmap`: a mount whose files have other owners.
 
 use super::namespace::{faulty, lines};
-use super::op::{Follow, IdMap, ParentOp};
+use super::op::{IdMap, ParentOp, Prepared, Source};
 use super::{Draft, ParentStep};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
-/// Which of the mounts that the parent prepares this one is; none when its ids are not mapped. Without mappings of its own it has
+/// Which of the mounts that the parent maps this one is; none when its ids are not mapped. Without mappings of its own it has
 /// the container's, also those of a user namespace that is joined.
-pub(super) fn plan(
-    draft: &mut Draft,
-    place: &str,
-    mount: &Mount,
-    idmap: Option<bool>,
-    source: &CStr,
-    follow: Follow,
-    tree: bool,
-) -> Option<usize> {
+pub(super) fn plan(draft: &mut Draft, place: &str, mount: &Mount, idmap: Option<bool>, source: &Source) -> Option<Prepared> {
     let own = |list: &Option<Vec<LinuxIdMapping>>| list.clone().filter(|list| !list.is_empty());
     let (uid, gid, namespace) = match (own(mount.uid_mappings()), own(mount.gid_mappings())) {
         (None, None) if idmap.is_none() => return None,
@@ -36,12 +28,11 @@ pub(super) fn plan(
         }
     }
     let recursive = idmap == Some(true);
-    let propagation = if draft.taken_over == libc::MS_SHARED { 0 } else { draft.taken_over };
     let (uid, gid) = (lines(&uid), lines(&gid));
-    let map = IdMap { source: source.to_owned(), follow, tree, recursive, propagation, uid, gid, namespace };
+    let map = IdMap { source: source.clone(), recursive, uid, gid, namespace };
     let slot = draft.before.iter().filter(|step| matches!(step.op, ParentOp::IdMap(_))).count();
     draft.before.push(ParentStep { op: ParentOp::IdMap(map), origin: place.to_owned() });
-    Some(slot)
+    Some(Prepared::Mapped(slot))
 }
 
 /// The user namespace that the container joins, whose mappings are the container's.

@@ -5,7 +5,7 @@ use super::order::Stage;
 use super::place::c_path;
 use super::{Draft, ParentStep, annotation_of};
 use crate::annotation::LANDLOCK;
-use crate::landlock::{Config, OF_A_FILE, missing};
+use crate::landlock::{Config, OF_A_FILE, connectable, missing};
 use crate::sys::file::Resolve;
 use oci_spec::runtime::Spec;
 use std::path::Path;
@@ -38,6 +38,14 @@ fn permit(draft: &mut Draft, place: &str, path: &Path, access: u64) {
         let permit = Permit { path, access, of_a_file: access & OF_A_FILE, resolve };
         draft.step(Stage::Landlock, Op::Permit(permit), place);
     }
+}
+
+/// The TCP ports that the rules let it connect to; none where they say nothing of connections.
+pub(super) fn connects(draft: &Draft) -> Option<Vec<u16>> {
+    draft.before.iter().find_map(|step| match &step.op {
+        ParentOp::Ruleset { handled, ports } => connectable(handled, ports),
+        _ => None,
+    })
 }
 
 /// Whether the process restricts itself before its execve(2).

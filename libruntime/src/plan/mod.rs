@@ -25,6 +25,7 @@ pub mod options;
 pub mod order;
 pub mod place;
 mod process;
+mod reach;
 pub mod resctrl;
 mod schedule;
 mod seccomp;
@@ -109,6 +110,9 @@ pub struct Options {
     pub systemd: bool,
     /// Relative sources of binds are relative to it.
     pub bundle_dir: Option<PathBuf>,
+    /// The file that was read in place of the bundle's config.json.
+    #[serde(default)]
+    pub config: Option<PathBuf>,
     /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
     pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
@@ -175,7 +179,7 @@ impl Plan {
 
 /// What config.json says that nobody knows.
 fn unknown(bundle: &Bundle) -> impl Iterator<Item = String> {
-    bundle.unknown.iter().map(|path| format!("config.json: `{path}` is no known field, and has no effect"))
+    bundle.unknown.iter().map(|path| crate::bundle::unknown(path).at("config.json").to_string())
 }
 
 /// A plan in the making: steps in any order, and every reason to refuse.
@@ -316,7 +320,8 @@ impl<'a> Draft<'a> {
 
     /// The errors, with the file in front of the place in it.
     fn located(self) -> Vec<Error> {
-        let file = self.options.bundle_dir.as_deref().unwrap_or("".as_ref()).join("config.json");
+        let config = self.options.config.as_deref().unwrap_or("config.json".as_ref());
+        let file = self.options.bundle_dir.as_deref().unwrap_or("".as_ref()).join(config);
         let locate = |mut error: Error| {
             error.place = Some(match error.place {
                 Some(place) => format!("{}: {place}", file.display()),

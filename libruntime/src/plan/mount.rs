@@ -1,6 +1,6 @@
 //! `root` and `mounts`: the new root, and what is mounted on it in the order of the file.
 
-use super::op::{Attrs, Bind, Follow, NewFs, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Bind, Follow, NewFs, Op, ParentOp, Root, Source, Sync};
 use super::options::{self, Options};
 use super::order::Stage;
 use super::place::{At, Held, c_path, c_string};
@@ -17,7 +17,6 @@ use std::path::{Component, Path, PathBuf};
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     root(draft, rootfs);
     let placeholders = placeholders(draft, spec);
-    keeper(draft, placeholders.clone());
     draft.mount_label = super::label::of_mount(draft, spec);
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let mut rest = Rest { mounts, places: Places::of(spec), shared: Vec::new() };
@@ -25,6 +24,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
         let kept = placeholders.contains(mount.destination());
         one(draft, spec, i, kept, &mut rest);
     }
+    // Last: it speaks to the child when it likes.
+    keeper(draft, placeholders);
     if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         draft.step(Stage::RootAttr, Op::RootAttr { attr, recursive: false }, "root.readonly");
@@ -203,7 +204,10 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
         (_, 0..=2) => Follow::NoneOfOne,
         _ => Follow::None,
     };
-    let prepared = super::idmap::plan(draft, place, mount, options.idmap, &source, follow, recursive);
+    let propagation = if draft.taken_over == libc::MS_SHARED { 0 } else { draft.taken_over };
+    let copied = Source { path: source.clone(), follow, tree: recursive, propagation };
+    let mapped = super::idmap::plan(draft, place, mount, options.idmap, &copied);
+    let prepared = mapped.or_else(|| super::reach::plan(draft, place, &path, copied));
     let mut attrs = options.attrs;
     let one_call = draft.host.open_tree_attr && !draft.chroots && recursive && follow != Follow::None && !attrs.tree.is_empty();
     attrs.one_call = one_call && prepared.is_none();

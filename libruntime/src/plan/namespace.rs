@@ -97,8 +97,8 @@ fn spaces(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Spaces {
     for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let place = format!("linux.namespaces[{i}]");
         let Some((_, flag)) = FLAGS.iter().find(|(typ, _)| *typ == namespace.typ()) else { continue };
-        if (spaces.new | spaces.joined) & flag != 0 {
-            draft.refuse(&place, format!("`{}` stands there twice", namespace.typ()));
+        if let Some(first) = index(linux, namespace.typ()).filter(|first| *first < i) {
+            draft.refuse(&place, format!("has the type of [{first}]"));
         }
         match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => {
@@ -261,7 +261,7 @@ fn itself(list: &[LinuxIdMapping], id: u32) -> bool {
 }
 
 fn map_itself(draft: &mut Draft, spec: &Spec, uid: (u32, u32), gid: (u32, u32)) -> Maps {
-    if draft.host.setgroups {
+    if draft.host.setgroups && !super::identity::keeps_groups(spec) {
         draft.before.insert(0, ParentStep { op: ParentOp::DropGroups, origin: "process.user.additionalGids".to_owned() });
     }
     if has_devpts(spec) && (uid.0, gid.0) != (0, 0) {

@@ -4,6 +4,7 @@ use super::op::{NetDevice, Op, ParentOp, Sync};
 use super::order::Stage;
 use super::{Draft, ParentStep};
 use oci_spec::runtime::Spec;
+use std::collections::HashMap;
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(devices) = spec.linux().as_ref().and_then(|l| l.net_devices().as_ref()).filter(|d| !d.is_empty()) else { return };
@@ -16,12 +17,17 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     draft.step(Stage::NetDevices, Op::Tell(Sync::Networked), place);
     draft.step(Stage::NetDevices, Op::Wait(Sync::NetDevices), place);
     draft.parent.push(ParentStep { op: ParentOp::Wait(Sync::Networked), origin: place.to_owned() });
+    let mut taken = HashMap::new();
     for (host, device) in devices {
         let place = format!("{place}[{host}]");
         let inside = device.name().as_ref().filter(|name| !name.is_empty()).unwrap_or(host);
         let renamed = Some(inside).filter(|inside| *inside != host);
         for name in [Some(host), renamed].into_iter().flatten().filter(|name| !is_name(name)) {
             draft.refuse(&place, format!("`{name}` is no name of a network device"));
+        }
+        // Of a pattern the kernel makes a name that is free.
+        if let Some(other) = taken.insert(inside, host).filter(|_| !inside.contains('%')) {
+            draft.refuse(&place, format!("`{inside}` is the name of [{other}] already"));
         }
         let op = NetDevice { host: host.clone().into_bytes(), inside: inside.clone().into_bytes() };
         draft.parent.push(ParentStep { op: ParentOp::NetDevice(op), origin: place });

@@ -59,6 +59,8 @@ pub enum Op {
         /// Of every mount below it too.
         recursive: bool,
     },
+    /// Takes the mount that a [`ParentOp::Reach`] sends; which one.
+    Receive(usize),
     /// The new root, attached over `/` until the pivot.
     Root(Root),
     /// The new root, attached nowhere, of a process that stays in the caller's mount namespace. Every later copy of a mount of the
@@ -381,12 +383,21 @@ pub struct Bind {
     pub follow: Follow,
     /// With the mounts below it.
     pub recursive: bool,
-    /// The parent has made the copy already ([`ParentOp::IdMap`]); which one.
-    pub prepared: Option<usize>,
+    /// Somebody else makes the copy.
+    pub prepared: Option<Prepared>,
     /// Attributes of the copy.
     pub attrs: Attrs,
     /// Where.
     pub at: At,
+}
+
+/// A copy that is made outside; which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// Of those of [`ParentOp::IdMap`].
+    Mapped(usize),
+    /// Of those of [`ParentOp::Reach`].
+    Sent(usize),
 }
 
 /// How symbolic links of a bind's source are treated.
@@ -462,6 +473,10 @@ pub enum ParentOp {
     Join(Join),
     /// Copies a mount and maps its ids, while there is power over its file system.
     IdMap(IdMap),
+    /// Makes a device node that nobody else can reach, before the clone.
+    Node(Node),
+    /// Copies a mount of the container's mount namespace that its root could not reach, and sends it there.
+    Reach(Source),
     /// clone3(2) with these CLONE_NEW* flags.
     Clone(u64),
     /// Makes the container's cgroup and writes its limits, before the clone; the unit of systemd's after it.
@@ -537,6 +552,8 @@ pub struct Broker {
     pub own_network: bool,
     /// There are datagrams too.
     pub datagrams: bool,
+    /// TCP ports that may be connected to, where Landlock's rules of the container name some: they do not see who connects for it.
+    pub ports: Option<Vec<u16>>,
     /// When it begins.
     pub begins: Begins,
 }
@@ -601,23 +618,54 @@ pub struct Device {
     pub mode: u32,
     /// User and group.
     pub owner: (u32, u32),
-    /// The host's node that is bound, where none can be made.
-    pub source: Option<CString>,
+    /// How it comes there.
+    pub by: By,
+}
+
+/// How a device node comes to its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    /// mknod(2).
+    Mknod,
+    /// The host's node is bound, which has this path there.
+    Host(CString),
+    /// A node that the parent has made is bound ([`ParentOp::Node`]); which one.
+    Parent(usize),
+}
+
+/// A device node that is made outside, as the container's user namespace permits none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// S_IFCHR or S_IFBLK.
+    pub kind: u32,
+    /// makedev(3).
+    pub device: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group, as the host counts them.
+    pub owner: (u32, u32),
+}
+
+/// A mount of the host that is copied for the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The host's path.
+    pub path: CString,
+    /// How its symbolic links are treated.
+    pub follow: Follow,
+    /// The copy has the mounts below it.
+    pub tree: bool,
+    /// MS_PRIVATE or MS_SLAVE, as for what the container copies itself; 0 leaves it a peer of the host's.
+    pub propagation: u64,
 }
 
 /// An id-mapped copy of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMap {
-    /// The host's path.
-    pub source: CString,
-    /// How its symbolic links are treated.
-    pub follow: Follow,
-    /// The copy has the mounts below it.
-    pub tree: bool,
-    /// Those are mapped too (`ridmap`).
+    /// Of which.
+    pub source: Source,
+    /// The mounts below it are mapped too (`ridmap`).
     pub recursive: bool,
-    /// MS_PRIVATE or MS_SLAVE, as for what is copied behind the clone; 0 leaves it a peer of the host's.
-    pub propagation: u64,
     /// Lines of uid_map.
     pub uid: String,
     /// Lines of gid_map.

@@ -28,6 +28,8 @@ pub enum Stage {
     Sysctl,
     /// Before the first mount: nothing mounted from here on may reach the host, and nothing of the host's reaches in.
     Propagation,
+    /// From outside, and as long as nothing covers the host's paths.
+    Reach,
     /// Mounted over `/`, so that the host's paths stay reachable by name and the container's by descriptor.
     Rootfs,
     /// The keeper's directories are mount points of the next stage.
@@ -123,7 +125,7 @@ impl Stage {
             Stage::Propagation | Stage::RootPropagation => "propagation",
             Stage::Rootfs => "rootfs",
             Stage::Placeholders => "keeper",
-            Stage::Mounts => "mounts",
+            Stage::Reach | Stage::Mounts => "mounts",
             Stage::Devices => "devices",
             Stage::Console => "console",
             Stage::Hooks | Stage::StartHooks => "hooks",

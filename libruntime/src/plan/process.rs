@@ -97,8 +97,8 @@ fn make_cwd(draft: &mut Draft, process: &Process) {
 fn limits(draft: &mut Draft, process: &Process) {
     for (i, limit) in process.rlimits().iter().flatten().enumerate() {
         let op = Op::Rlimit { resource: resource(limit.typ()), soft: limit.soft(), hard: limit.hard() };
-        if process.rlimits().iter().flatten().take(i).any(|earlier| earlier.typ() == limit.typ()) {
-            draft.refuse(format!("process.rlimits[{i}].type"), format!("`{}` stands there twice", limit.typ()));
+        if let Some(first) = process.rlimits().iter().flatten().take(i).position(|earlier| earlier.typ() == limit.typ()) {
+            draft.refuse(format!("process.rlimits[{i}].type"), format!("`{}` stands in [{first}] already", limit.typ()));
         }
         if limit.soft() > limit.hard() {
             draft.refuse(format!("process.rlimits[{i}]"), "`soft` is above `hard`");

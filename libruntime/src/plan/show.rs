@@ -1,6 +1,6 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
-use super::op::{Attrs, Begins, Bind, Broker, Device, Follow, Label, NewFs, Nodes, Op, ParentOp, Root, Sync};
+use super::op::{Attrs, Begins, Bind, Broker, By, Device, Follow, Label, NewFs, Node, Nodes, Op, ParentOp, Prepared, Root, Sync};
 use super::place::At;
 use super::resctrl::Group;
 use super::{ParentStep, Plan, Step};
@@ -63,6 +63,7 @@ impl fmt::Display for Op {
             Op::Loopback => write!(f, "bring lo up"),
             Op::Propagation { flag, recursive: true } => write!(f, "set propagation {}", propagation(*flag)),
             Op::Propagation { flag, recursive: false } => write!(f, "set propagation {} of / alone", propagation(*flag)),
+            Op::Receive(slot) => write!(f, "receive mount {slot}"),
             Op::Root(Root::Memory) => write!(f, "make the root in memory"),
             Op::Root(Root::Dir(path)) => write!(f, "make the root from {}", text(path)),
             Op::Tree(Root::Memory) => write!(f, "make the root in memory, attached nowhere"),
@@ -165,12 +166,15 @@ impl fmt::Display for ParentOp {
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
             ParentOp::IdMap(map) => {
                 let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
-                let apart = if map.propagation == 0 { ["", ""] } else { [" ", propagation(map.propagation)] }.concat();
+                let (source, flag) = (text(&map.source.path), map.source.propagation);
+                let apart = if flag == 0 { ["", ""] } else { [" ", propagation(flag)] }.concat();
                 match &map.namespace {
-                    Some(path) => write!(f, "id-map {}{apart}: as {}", text(&map.source), text(path)),
-                    None => write!(f, "id-map {}{apart}: uid {} gid {}", text(&map.source), lines(&map.uid), lines(&map.gid)),
+                    Some(path) => write!(f, "id-map {source}{apart}: as {}", text(path)),
+                    None => write!(f, "id-map {source}{apart}: uid {} gid {}", lines(&map.uid), lines(&map.gid)),
                 }
             }
+            ParentOp::Reach(source) => write!(f, "copy {} in the mount namespace, and send it", text(&source.path)),
+            ParentOp::Node(node) => write!(f, "mknod {node} in memory of its own"),
             ParentOp::Join(join) => write!(f, "join{} of {}", namespaces(join.flag), text(&join.path)),
             ParentOp::Clone(flags) => write!(f, "clone{}", namespaces(*flags)),
             ParentOp::WriteMaps { uid, gid, helper } => {
@@ -201,7 +205,7 @@ impl fmt::Display for ParentOp {
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
             ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
             ParentOp::Broker(Broker { begins: Begins::Before, .. }) => write!(f, "ask the container's broker of Unix sockets"),
-            ParentOp::Broker(Broker { grants, own_network, datagrams, begins }) => {
+            ParentOp::Broker(Broker { grants, own_network, datagrams, ports, begins }) => {
                 let when = if *begins == Begins::AtOnce { "" } else { " when it is asked" };
                 write!(f, "fork the broker of Unix sockets{when}")?;
                 if !own_network {
@@ -209,6 +213,9 @@ impl fmt::Display for ParentOp {
                 }
                 if *datagrams {
                     write!(f, ", datagrams too")?;
+                }
+                if ports.is_some() {
+                    write!(f, ", the ruleset's ports alone")?;
                 }
                 grants.iter().try_for_each(|path| write!(f, ", grant {}", path.display()))
             }
@@ -268,18 +275,24 @@ impl fmt::Display for At {
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(source) = &self.source {
-            return write!(f, "bind {} → {}", text(source), self.at);
-        }
-        let (at, (uid, gid), mode) = (&self.at, self.owner, self.mode);
-        match self.kind {
-            libc::S_IFIFO => write!(f, "mkfifo {at} {mode:04o} {uid}:{gid}"),
-            kind => {
-                let kind = if kind == libc::S_IFBLK { 'b' } else { 'c' };
-                let (major, minor) = (libc::major(self.device), libc::minor(self.device));
-                write!(f, "mknod {at} {kind} {major}:{minor} {mode:04o} {uid}:{gid}")
+        let (at, (uid, gid)) = (&self.at, self.owner);
+        match &self.by {
+            By::Host(source) => write!(f, "bind {} → {at}", text(source)),
+            By::Parent(slot) => write!(f, "bind node {slot} → {at}"),
+            By::Mknod if self.kind == libc::S_IFIFO => write!(f, "mkfifo {at} {:04o} {uid}:{gid}", self.mode),
+            By::Mknod => {
+                let Device { kind, device, mode, owner, .. } = *self;
+                write!(f, "mknod {at} {}", Node { kind, device, mode, owner })
             }
         }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.kind == libc::S_IFBLK { 'b' } else { 'c' };
+        let (major, minor, (uid, gid)) = (libc::major(self.device), libc::minor(self.device), self.owner);
+        write!(f, "{kind} {major}:{minor} {:04o} {uid}:{gid}", self.mode)
     }
 }
 
@@ -287,8 +300,12 @@ impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.recursive { "rbind" } else { "bind" };
         let follow = if self.follow == Follow::All { "" } else { " nofollow" };
-        let mapped = if self.prepared.is_some() { " id-mapped" } else { "" };
-        write!(f, "{how} {} → {}{}{follow}{mapped}", text(&self.source), self.at, self.attrs)
+        let prepared = match self.prepared {
+            Some(Prepared::Mapped(_)) => " id-mapped".to_owned(),
+            Some(Prepared::Sent(slot)) => format!(", mount {slot}"),
+            None => String::new(),
+        };
+        write!(f, "{how} {} → {}{}{follow}{prepared}", text(&self.source), self.at, self.attrs)
     }
 }
 

@@ -202,6 +202,27 @@ fn a_device_that_keeps_its_bad_name_has_one_reason() {
 }
 
 #[test]
+fn of_two_entries_for_one_thing_neither_is_lost_in_silence() {
+    let device = |path: &str, minor: i64| json!({"path": path, "type": "c", "major": 10, "minor": minor});
+    let devices = json!([device("/dev/a", 1), device("/dev/b", 2), device("/dev//a", 1), device("/dev/./a", 3)]);
+    let mut spec = with("/linux/devices", devices);
+    spec["linux"]["netDevices"] = json!({"v1": {"name": "eth0"}, "eth0": {}, "v2": {"name": "net%d"}, "v3": {"name": "net%d"}});
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.extend([json!({"type": "network"}), json!({"type": "network", "path": "/proc/1/ns/net"})]);
+    let [first, last] = [namespaces.len() - 2, namespaces.len() - 1];
+    let reasons = plan(spec, &Options::default()).unwrap_err();
+    let wanted = [
+        format!("linux.namespaces[{last}]: has the type of [{first}]"),
+        "linux.devices[3].path: says something else of `/dev/a` than [0], and only one can hold".to_owned(),
+        "linux.netDevices[v1]: `eth0` is the name of [eth0] already".to_owned(),
+    ];
+    for one in wanted {
+        assert!(reasons.contains(&format!("config.json: {one}")), "{one}: {reasons:#?}");
+    }
+    assert_eq!(reasons.len(), 3, "{reasons:#?}");
+}
+
+#[test]
 fn where_the_module_is_on_its_words_come_after_the_fork_and_mounts_have_the_context() {
     let mut spec = with("/mounts/-", json!({"destination": "/t", "type": "tmpfs"}));
     spec["process"]["apparmorProfile"] = json!("profile");
@@ -459,4 +480,53 @@ fn the_listing_has_each_operation_with_its_origin_in_order() {
 fn a_relative_destination_is_relative_to_the_root() {
     let at = |path: &str| plan(with("/mounts/-", json!({"destination": path, "type": "tmpfs"})), &Options::default()).unwrap();
     assert_eq!(at("x/y"), at("/x/y"));
+}
+
+/// As `user`, in a user namespace of ids from 100000 on, with this device and an annotation of crun's.
+fn with_a_device(user: u32, size: u32) -> Plan {
+    let mut spec = with("/linux/devices", json!([{"path": "/dev/n", "type": "b", "major": 7, "minor": 9, "uid": 3, "gid": 4}]));
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    spec["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 100000, "size": size}]);
+    spec["linux"]["gidMappings"] = spec["linux"]["uidMappings"].clone();
+    spec["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+    plan_on(&Host::recorded(user, user), spec, &Options::default()).unwrap()
+}
+
+#[test]
+fn a_node_is_made_outside_where_that_can_be_done_for_its_owner() {
+    let plan = with_a_device(0, 9);
+    let text = plan.to_string();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("mknod b 7:9 0666 100003:100004 in memory of its own # linux.devices[0]"), "{text}");
+    assert!(words.contains("devices bind node 0 → /dev/n # linux.devices[0]"), "{text}");
+    assert!(plan.warnings.iter().all(|warning| !warning.contains("devices")), "{:?}", plan.warnings);
+    for (plan, why) in
+        [(with_a_device(0, 4), "of an owner that is not mapped"), (with_a_device(1000, 9), "none can be made here")]
+    {
+        assert!(plan.to_string().contains("bind /dev/n → /dev/n"), "{plan}");
+        let told =
+            |field: &str| plan.warnings.iter().any(|w| w.contains(&format!("[0].{field} has no effect")) && w.contains(why));
+        assert_eq!(["fileMode", "uid", "gid"].map(told), [false, true, true], "{:?}", plan.warnings);
+    }
+}
+
+#[test]
+fn groups_that_are_to_stay_are_not_set() {
+    let text = with_a_device(0, 9).to_string();
+    assert!(text.contains("set gid 0") && !text.contains("groups"), "{text}");
+}
+
+#[test]
+fn a_source_out_of_reach_is_copied_from_outside() {
+    let bind = json!({"destination": "/m", "source": "/s", "options": ["rbind", "ro"]});
+    let host = Host { out_of_reach: vec!["/s".into()], ..Host::recorded(0, 0) };
+    let plan = plan_on(&host, with("/mounts/-", bind), &Options::default()).unwrap().to_string();
+    let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "copy /s in the mount namespace, and send it # mounts[1]",
+        "mounts receive mount 0 # mounts[1] rootfs make the root",
+        "mounts rbind /s → /m ro, mount 0 # mounts[1]",
+    ] {
+        assert!(words.contains(line), "{line}\n{plan}");
+    }
 }

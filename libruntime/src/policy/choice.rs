@@ -40,6 +40,8 @@ pub struct Choices {
     pub dns: Vec<u16>,
     /// Landlock's rules behind the mounts.
     pub landlock: bool,
+    /// The only TCP ports that are connected to besides the bridge's; `None`: all, as the network is the sandbox's own.
+    pub tcp_ports: Option<Vec<u16>>,
     /// By what the policy is enforced.
     pub isolation: Isolation,
     /// What may be given up without namespaces: names of [`CLAUSES`].
@@ -87,6 +89,7 @@ pub const FIELDS: &[&str] = &[
     "proxy",
     "dns",
     "landlock",
+    "tcp_ports",
     "isolation",
     "accept_loss",
 ];
@@ -203,12 +206,13 @@ impl Choices {
     }
 
     /// Adds a port that is reached by name.
-    pub fn port(&mut self, port: u64) -> Result<()> {
-        match u16::try_from(port).ok().filter(|port| *port != 0) {
-            Some(port) => self.dns.push(port),
-            None => return Err(Error::new(format!("`{port}` is no port from 1 to 65535"))),
-        }
-        Ok(())
+    pub fn dns_port(&mut self, number: u64) -> Result<()> {
+        port(number).map(|port| self.dns.push(port))
+    }
+
+    /// Adds a TCP port that is connected to.
+    pub fn tcp_port(&mut self, number: u64) -> Result<()> {
+        port(number).map(|port| self.tcp_ports.get_or_insert_default().push(port))
     }
 
     /// Adds a clause that may be given up.
@@ -240,6 +244,13 @@ impl Choices {
         all(&mut self.unix_sockets, &below.unix_sockets);
         let new: Vec<u16> = below.dns.iter().filter(|port| !self.dns.contains(port)).copied().collect();
         self.dns.extend(new);
+        self.tcp_ports = match (self.tcp_ports.take(), &below.tcp_ports) {
+            (Some(own), Some(below)) => {
+                let new: Vec<u16> = below.iter().filter(|port| !own.contains(port)).copied().collect();
+                Some([own, new].concat())
+            }
+            (own, below) => own.or_else(|| below.clone()),
+        };
         self.proxy = self.proxy.or_else(|| below.proxy.clone());
         all(&mut self.accept_loss, &below.accept_loss);
         self.landlock |= below.landlock;
@@ -284,10 +295,16 @@ impl Choices {
         let proxy = self.proxy.as_ref().map(Domains::canonical_json);
         put("proxy", proxy.is_some(), json!(proxy));
         put("stdio_sockets", self.stdio_sockets, json!(true));
+        put("tcp_ports", self.tcp_ports.is_some(), json!(self.tcp_ports));
         put("unix_datagrams", self.unix_datagrams, json!(true));
         put("unix_sockets", !self.unix_sockets.is_empty(), json!(self.unix_sockets));
         (!fields.is_empty()).then_some(Value::Object(fields))
     }
+}
+
+fn port(number: u64) -> Result<u16> {
+    let port = u16::try_from(number).ok().filter(|port| *port != 0);
+    port.ok_or_else(|| Error::new(format!("`{number}` is no port from 1 to 65535")))
 }
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {

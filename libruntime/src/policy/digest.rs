@@ -115,6 +115,7 @@ mod tests {
         choices.stdio_sockets = true;
         choices.unix_sockets = vec!["/run/x.sock".into()];
         choices.dns = vec![443, 80];
+        choices.tcp_ports = Some(vec![5432]);
         let domains = [("crates.io", true), ("*.x.y", false)].map(|(pattern, allowed)| (pattern.to_owned(), allowed)).into();
         choices.proxy = Some(Domains {
             domains,

@@ -3,6 +3,7 @@
 use super::agent::Agent;
 use super::fault::{Column, Fault};
 use super::op::pin::Program;
+use super::said::Said;
 use crate::plan::Plan;
 use crate::plan::mount_slots;
 use crate::sys::mount::MountAttr;
@@ -46,6 +47,10 @@ pub(super) struct Child<'a> {
     pub kept: [Option<OwnedFd>; mount_slots()],
     /// Mounts that the parent has made.
     pub mapped: Vec<Option<OwnedFd>>,
+    /// Mounts that it sends after the clone.
+    pub sent: Vec<Option<OwnedFd>>,
+    /// Device nodes that it has made, a mount each.
+    pub nodes: Vec<Option<OwnedFd>>,
     /// Files of the cgroup to enter.
     pub cgroup: Vec<Option<OwnedFd>>,
     /// Who may not enter it goes on without: nothing is limited there.
@@ -66,6 +71,8 @@ pub(super) struct Child<'a> {
     pub hooks: Vec<(Strings<'a>, Option<Strings<'a>>)>,
     /// What those hooks read.
     pub states: States,
+    /// What those of the bridge say.
+    pub said: Option<Said>,
     /// Where init tells the keeper that nobody is left.
     pub ended: Option<OwnedFd>,
     /// For the command's process, until it executes.
@@ -126,6 +133,8 @@ impl<'a> Child<'a> {
             empty: None,
             kept: [const { None }; mount_slots()],
             mapped: Vec::new(),
+            sent: Vec::new(),
+            nodes: Vec::new(),
             cgroup: Vec::new(),
             may_stay_outside: false,
             tty: None,
@@ -136,6 +145,7 @@ impl<'a> Child<'a> {
             ruleset: None,
             hooks: Vec::new(),
             states: States::default(),
+            said: None,
             ended: None,
             stack: Vec::new(),
             program: None,

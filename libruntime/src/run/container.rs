@@ -3,6 +3,7 @@
 use super::broker::BrokerProcess;
 use super::interrupt::Interrupt;
 use super::netdevice::Abroad;
+use super::said::Said;
 use super::{fault, keeper};
 use crate::plan::op::Sync;
 use crate::sys::pidfd::{pidfd_open, pidfd_send_signal};
@@ -31,6 +32,8 @@ pub(super) struct Container {
     pub broker: BrokerProcess,
     /// What the seccomp agent is told, to be written.
     pub introduction: Option<OwnedFd>,
+    /// What hooks of the bridge say inside.
+    pub said: Option<Said>,
     /// Network devices of the host that are its own until it has ended.
     pub abroad: Option<Abroad>,
 }
@@ -69,8 +72,8 @@ impl Container {
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
         let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
-        let abroad = None;
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, abroad }
+        let (said, abroad) = (None, None);
+        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, said, abroad }
     }
 
     /// Waits for the child's byte; the terminal may come first.
@@ -116,6 +119,14 @@ impl Container {
     /// What the keeper died of, if that is why the child cannot be waited for.
     pub fn blame(&mut self, error: Error) -> Error {
         self.keeper.as_mut().and_then(|keeper| keeper.failed().err()).unwrap_or(error)
+    }
+
+    /// The error of a hook of the bridge that failed, which has said why.
+    pub fn heard(&self, error: Error) -> Error {
+        match self.said.as_ref().and_then(Said::text).filter(|_| error.cause.is_none()) {
+            Some(why) => error.cause(why),
+            None => error,
+        }
     }
 
     /// Its end; `kill` brings it about.

@@ -1,10 +1,11 @@
 //! `delete`: undoes what `create` did, and forgets the container.
 
+use super::interrupt::Interrupt;
 use super::start::poststop;
 use crate::bundle::{Bundle, CONFIG};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
+use crate::plan;
 use crate::plan::op::ParentOp;
-use crate::plan::{self, cgroup};
 use crate::resctrl::Resctrl;
 use crate::state::{ContainerId, Record, Reserved, Signal, Status, Store, absent};
 use crate::sys::file;
@@ -14,6 +15,8 @@ use std::os::unix::ffi::OsStrExt;
 
 /// How long a killed process may take to end, in milliseconds.
 const PATIENCE: i32 = 10_000;
+/// And before it is looked after where somebody may have frozen it.
+const MOMENT: i32 = 200;
 
 /// Removes a stopped container, or, as runc does, one that was never started; `force` kills a running one first, and is content
 /// if there is none.
@@ -42,7 +45,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     if let Some(record) = record.as_ref().filter(|record| ended.as_ref() != Some(record)) {
         stop(record, force)?;
     }
-    forget(record.as_ref(), held)
+    forget(record.as_ref(), held, None)
 }
 
 fn known(store: &Store, id: &ContainerId, force: bool) -> Result<Option<Record>> {
@@ -69,7 +72,7 @@ fn unknown(held: &Reserved, id: &ContainerId, garbled: Error) -> Result<()> {
 }
 
 /// The plan of its cgroup, if that can still be told.
-fn cgroup(held: &Reserved, id: &ContainerId) -> Option<cgroup::Plan> {
+fn cgroup(held: &Reserved, id: &ContainerId) -> Option<plan::cgroup::Plan> {
     let bundle = Bundle::recorded(&held.file(CONFIG), "/".into()).ok()?;
     let path = bundle.spec.linux().as_ref()?.cgroups_path().as_deref().map(|path| path.as_os_str().as_bytes());
     // The form that systemd's have (runc, "systemd cgroup driver").
@@ -81,15 +84,15 @@ fn cgroup(held: &Reserved, id: &ContainerId) -> Option<cgroup::Plan> {
 }
 
 /// Ends a container that is held, and forgets it.
-pub(super) fn destroy(record: &Record, held: Reserved) -> Result<()> {
+pub(super) fn destroy(record: &Record, held: Reserved, interrupt: &Interrupt) -> Result<()> {
     stop(record, true)?;
-    forget(Some(record), held)
+    forget(Some(record), held, Some(interrupt))
 }
 
-fn forget(record: Option<&Record>, held: Reserved) -> Result<()> {
+fn forget(record: Option<&Record>, held: Reserved, interrupt: Option<&Interrupt>) -> Result<()> {
     if let Some(record) = record.filter(|record| record.late_hooks) {
         match Bundle::recorded(&record.config(), record.rootfs.clone()) {
-            Ok(bundle) => poststop(record, &bundle),
+            Ok(bundle) => poststop(record, &bundle, interrupt),
             Err(e) => e.warn(),
         }
     }
@@ -119,13 +122,23 @@ fn kill(record: &Record) -> Result<()> {
         Err(_) if record.status()? == Status::Stopped => return Ok(()),
         killed => killed?,
     }
-    ended(process.as_fd(), record)
+    if gone(process.as_fd(), MOMENT)? {
+        return Ok(());
+    }
+    let released = record.members().and_then(|pids| cgroup::release(&pids));
+    ended(process.as_fd(), record).map_err(|e| match released {
+        Ok(()) => e,
+        Err(why) => e.cause(why),
+    })
+}
+
+fn gone(process: BorrowedFd, milliseconds: i32) -> Result<bool> {
+    file::poll_for(process, milliseconds).map_err(|e| super::launch::setup("wait for the container's end", e))
 }
 
 /// Waits until the first process of a container that must end has ended.
 pub(super) fn ended(process: BorrowedFd, record: &Record) -> Result<()> {
-    let ended = file::poll_for(process, PATIENCE).map_err(|e| super::launch::setup("wait for the container's end", e))?;
-    match ended {
+    match gone(process, PATIENCE)? {
         true => Ok(()),
         false => Err(Error::new(format!("container {} is still running 10 seconds after it was to end", record.id))),
     }
@@ -158,6 +171,32 @@ mod tests {
         assert!(!child.wait().unwrap().success());
         assert!(said(false).starts_with("container does not exist"));
         delete(&store, &id, true).unwrap();
+    }
+
+    /// Every byte flipped and every length: nobody else is signalled, and by force the name is free again. Of a record whose copy is as bad
+    /// nobody knows the process.
+    #[test]
+    fn a_record_that_was_changed_anywhere_reaches_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let (id, mut child) = running(&store);
+        let record = store.load(&id).unwrap();
+        let files = ["state.json", "state.json.copy"].map(|name| dir.path().join("a").join(name));
+        let whole = std::fs::read(&files[0]).unwrap();
+        let flipped = |at: usize| [&whole[..at], &[whole[at] ^ 1], &whole[at + 1..]].concat();
+        for text in (0..whole.len()).flat_map(|at| [flipped(at), whole[..at].to_vec()]) {
+            files.iter().for_each(|file| std::fs::write(file, &text).unwrap());
+            // What it is sent does nothing to a process that does not ask for it.
+            let killed = super::super::kill(&store, &id, "CONT".parse().unwrap(), false);
+            let known = store.load(&id).is_ok_and(|found| (found.pid, found.start_time) == (record.pid, record.start_time));
+            assert_eq!(killed.is_ok(), known, "{}", String::from_utf8_lossy(&text));
+        }
+        delete(&store, &id, false).unwrap_err();
+        delete(&store, &id, true).unwrap();
+        store.reserve(&id).unwrap();
+        assert_eq!(child.try_wait().unwrap(), None, "it goes on, and the warning has said so");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

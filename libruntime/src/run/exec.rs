@@ -35,7 +35,7 @@ pub struct Exec {
 pub fn exec(
     store: &Store,
     id: &ContainerId,
-    process: impl FnOnce(Option<&Process>) -> Result<Process>,
+    process: impl FnOnce(Option<&Process>) -> Result<Process, Vec<Error>>,
     exec: &Exec,
 ) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
@@ -46,7 +46,7 @@ pub fn exec(
     let root = record.root().map_err(one)?;
     let below = below(&record, &exec.cgroups).map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
-    let process = process(bundle.spec.process().as_ref()).map_err(one)?;
+    let process = process(bundle.spec.process().as_ref())?;
     stdio::sockets(&bundle.spec, Some(&process)).map_err(one)?;
     let options = Options {
         id: Some(id.clone()),

@@ -1,5 +1,6 @@
 //! What a failed step tells the parent, and the sentence that the parent makes of it.
 
+use super::op::exec::NO_INTERPRETER;
 use crate::host::namespaces;
 use crate::plan::Plan;
 use crate::plan::op::{ChildHook, Op, ParentOp};
@@ -141,16 +142,16 @@ fn not_executed(name: &str, errno: Errno) -> Error {
     let error = match errno {
         Errno::ENOENT if name.contains('/') => Error::new(format!("exec: \"{name}\": stat {name}: no such file or directory")),
         Errno::ENOENT => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
-        Errno::ELIBACC => Error::new(format!("exec: \"{name}\": no such file or directory: its interpreter"))
-            .hint("the first line of a script names it, an ELF file its loader; where that line ends in CR LF, the CR is part of the name"),
         Errno::EACCES => Error::new(format!("exec: \"{name}\": permission denied")),
+        NO_INTERPRETER => Error::new(format!("exec: \"{name}\": no such file or directory"))
+            .cause("the program is there; the interpreter that its `#!` line or its ELF header names is not"),
         Errno::ELOOP => {
             let what = format!("exec: \"{name}\": leads through a link of /proc, e.g. to codexrun's own file, or in a circle");
             Error::new(what).cause(describe(errno))
         }
         errno => Error::new(format!("exec: \"{name}\"")).cause(describe(errno)),
     };
-    error.code(if matches!(errno, Errno::ENOENT | Errno::ELIBACC) { 127 } else { 126 })
+    error.code(if matches!(errno, Errno::ENOENT | NO_INTERPRETER) { 127 } else { 126 })
 }
 
 fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
@@ -170,6 +171,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         }
         (Op::Bind(_), Errno::ENOENT) => {
             Some("the source does not exist on the host, or the mount point cannot be made, as in procfs")
+        }
+        (Op::Bind(_) | Op::Mount(_), Errno::ENOTDIR) => {
+            Some("a directory goes over a directory, a file over a file; one of the two, or what leads there, is not a directory")
         }
         (Op::Mount(fs), Errno::ELOOP) if [c"proc", c"sysfs"].contains(&fs.fstype.as_c_str()) => {
             Some("it must be mounted on ordinary directory, not where a symbolic link leads")

@@ -1,6 +1,7 @@
 //! Runs hooks in the runtime's namespaces, with the container's state on standard input (runtime-spec, "POSIX-platform Hooks").
 
 use super::interrupt::{self, Interrupt};
+use super::said::Said;
 use crate::plan::hook::Hook;
 use crate::sys::process::{self, Cloned, Ended, Strings};
 use crate::sys::{Errno, Result as SysResult, file, signal};
@@ -40,8 +41,9 @@ pub(super) fn run_poststop(hooks: &[Hook], state: &str, interrupt: Option<&Inter
 
 fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
     let name = hook.path.display();
-    let running = input(state).and_then(|input| spawn(hook, &input));
-    let running = running.map_err(|e| Error::new(format!("cannot run the hook `{name}`")).cause(e))?;
+    let said = hook.is_bridge().then(Said::new).transpose().map_err(std::io::Error::from);
+    let running = said.and_then(|said| Ok((spawn(hook, &input(state)?, said.as_ref())?, said)));
+    let (running, said) = running.map_err(|e| Error::new(format!("cannot run the hook `{name}`")).cause(e))?;
     let cannot = |e: Errno| Error::new(format!("cannot wait for the hook `{name}`")).cause(std::io::Error::from(e));
     match running.ended(hook.timeout, interrupt) {
         Ok(true) => {}
@@ -57,11 +59,12 @@ fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
             });
         }
     }
-    match running.wait().map_err(cannot)? {
-        Ended::Exited(0) => Ok(()),
-        Ended::Exited(code) => Err(Error::new(format!("the hook `{name}` failed")).cause(format!("exit status: {code}"))),
-        Ended::Killed(signal) => Err(Error::new(format!("the hook `{name}` failed")).cause(format!("signal: {signal}"))),
-    }
+    let how = match running.wait().map_err(cannot)? {
+        Ended::Exited(0) => return Ok(()),
+        Ended::Exited(code) => format!("exit status: {code}"),
+        Ended::Killed(signal) => format!("signal: {signal}"),
+    };
+    Err(Error::new(format!("the hook `{name}` failed")).cause(said.and_then(|said| said.text()).unwrap_or(how)))
 }
 
 /// In memory and not a pipe: a hook that does not read its input must not keep us waiting beyond its time.
@@ -81,12 +84,12 @@ pub(super) struct Running {
 }
 
 /// By execve(2) of that path and nothing else: execvp(3) would give what the kernel cannot execute to a shell.
-fn spawn(hook: &Hook, input: &File) -> std::io::Result<Running> {
+fn spawn(hook: &Hook, input: &File, said: Option<&Said>) -> std::io::Result<Running> {
     let (path, args, env) = (CString::new(hook.path.as_os_str().as_bytes())?, strings(&hook.args)?, environment(hook)?);
     let (args, env) = (Strings::new(&args), Strings::new(&env));
     let null = File::options().write(true).open("/dev/null")?;
     let codexrun = Pid::this();
-    let running = Running::begin(|| match prepare(codexrun, input, &null) {
+    let running = Running::begin(|| match prepare(codexrun, input, &null, said) {
         Ok(()) => process::exec(&path, &args, &env),
         Err(errno) => errno,
     })?;
@@ -109,13 +112,14 @@ fn environment(hook: &Hook) -> std::io::Result<Vec<CString>> {
 
 /// Nothing but the payload writes to standard output, no signal is blocked, and the process is killed when codexrun is: nobody would heed
 /// its timeout.
-fn prepare(codexrun: Pid, input: &File, null: &File) -> SysResult<()> {
+fn prepare(codexrun: Pid, input: &File, null: &File, said: Option<&Said>) -> SysResult<()> {
     process::set_death_signal(libc::SIGKILL)?;
     if Pid::parent() != codexrun {
         return Err(Errno::ESRCH);
     }
     file::become_stdio_number(input.as_fd(), 0)?;
     file::become_stdio_number(null.as_fd(), 1)?;
+    said.map_or(Ok(()), |said| file::become_stdio_number(said.as_fd(), 2))?;
     signal::set_mask(&signal::Set::of(&[])).map(drop)
 }
 
@@ -191,7 +195,7 @@ mod tests {
     #[test]
     fn a_hook_dies_with_the_thread_that_waits_for_it() {
         let hook = sh("exec sleep 60", Duration::from_secs(60));
-        let running = std::thread::spawn(move || spawn(&hook, &input("").unwrap()).unwrap()).join().unwrap();
+        let running = std::thread::spawn(move || spawn(&hook, &input("").unwrap(), None).unwrap()).join().unwrap();
         assert_eq!(running.wait(), Ok(Ended::Killed(libc::SIGKILL)));
     }
 
@@ -203,6 +207,14 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let error = run(&Hook { path, ..sh("", Duration::from_secs(9)) }, "", None).unwrap_err();
         assert!(error.to_string().ends_with("Exec format error (os error 8)"), "{error}");
+    }
+
+    #[test]
+    fn what_a_hook_of_the_bridge_says_is_the_cause_and_nothing_else_is_said() {
+        // A shell takes `bridge` for a script, and there is none.
+        let hook = Hook { args: ["codexrun", "bridge"].map(str::to_owned).to_vec(), ..sh("", Duration::from_secs(9)) };
+        let error = run(&hook, "", None).unwrap_err().to_string();
+        assert!(error.starts_with("the hook `/bin/sh` failed: codexrun: ") && error.contains("bridge"), "{error}");
     }
 
     #[test]

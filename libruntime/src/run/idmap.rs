@@ -3,7 +3,7 @@
 
 use super::fault;
 use crate::plan::ParentStep;
-use crate::plan::op::{Follow, IdMap, ParentOp};
+use crate::plan::op::{Follow, IdMap, ParentOp, Source};
 use crate::sys::file::Resolve;
 use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
 use crate::sys::process::{self, Cloned};
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// The mounts, in the order in which [`crate::plan::op::Bind::prepared`] counts them.
+/// The mounts, in the order in which [`crate::plan::op::Prepared::Mapped`] counts them.
 pub(super) fn prepare(steps: &[ParentStep]) -> Result<Vec<Option<OwnedFd>>> {
     let maps = steps.iter().filter_map(|s| if let ParentOp::IdMap(map) = &s.op { Some((map, s)) } else { None });
     let mapped = |(map, step)| {
@@ -30,21 +30,31 @@ fn namespace(map: &IdMap) -> SysResult<OwnedFd> {
 }
 
 fn one(map: &IdMap, namespace: BorrowedFd) -> SysResult<OwnedFd> {
-    let recursive = |yes| if yes { RECURSIVE } else { 0 };
-    let copy = match map.follow {
-        Follow::None => {
-            let source = file::open_in(file::cwd(), &map.source, libc::O_PATH, Resolve::HostNoLinks)?;
-            mount::clone_fd(source.as_fd(), recursive(map.tree))?
-        }
-        follow => mount::clone_path(&map.source, recursive(map.tree), follow == Follow::All)?,
-    };
-    // Made where the host's mounts are still shared: as its peer it would carry the container's mounts there.
-    if map.propagation != 0 {
-        let apart = MountAttr { propagation: map.propagation, ..MountAttr::default() };
-        mount::setattr(copy.as_fd(), recursive(map.tree), &apart)?;
-    }
+    let copy = copy(&map.source)?;
     let attr = MountAttr { set: attr::IDMAP, userns: namespace.as_raw_fd() as u64, ..MountAttr::default() };
     mount::setattr(copy.as_fd(), recursive(map.recursive), &attr)?;
+    Ok(copy)
+}
+
+fn recursive(yes: bool) -> u32 {
+    if yes { RECURSIVE } else { 0 }
+}
+
+/// A mount of the host's, attached nowhere.
+pub(super) fn copy(source: &Source) -> SysResult<OwnedFd> {
+    let tree = recursive(source.tree);
+    let copy = match source.follow {
+        Follow::None => {
+            let place = file::open_in(file::cwd(), &source.path, libc::O_PATH, Resolve::HostNoLinks)?;
+            mount::clone_fd(place.as_fd(), tree)?
+        }
+        follow => mount::clone_path(&source.path, tree, follow == Follow::All)?,
+    };
+    // Made where the host's mounts are still shared: as its peer it would carry the container's mounts there.
+    if source.propagation != 0 {
+        let apart = MountAttr { propagation: source.propagation, ..MountAttr::default() };
+        mount::setattr(copy.as_fd(), tree, &apart)?;
+    }
     Ok(copy)
 }
 
@@ -69,7 +79,7 @@ fn user_namespace(uid: &str, gid: &str) -> SysResult<OwnedFd> {
 
 /// Without the mappings: there may be hundreds.
 fn sentence(map: &IdMap, step: &ParentStep, errno: Errno) -> Error {
-    let what = format!("cannot id-map `{}`", map.source.to_string_lossy());
+    let what = format!("cannot id-map `{}`", map.source.path.to_string_lossy());
     Error::new(what).at(format!("config.json: {}", step.origin)).cause(fault::describe(errno))
 }
 

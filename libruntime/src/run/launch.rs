@@ -8,7 +8,8 @@ use super::container::{Container, KeeperProcess};
 use super::fault::{self, Fault};
 use super::interrupt::Interrupt;
 use super::keeper::Keeper;
-use super::{Options, console, door, hook, idmap, maps, netdevice, oci_state, rootfs_dir, terminal};
+use super::said::Said;
+use super::{Options, console, door, hook, idmap, maps, netdevice, node, oci_state, reach, rootfs_dir, terminal};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Entry};
 use crate::host::namespaces;
@@ -66,6 +67,8 @@ struct Ends {
     faults: OwnedFd,
     /// For the keeper, from init.
     ended: Option<OwnedFd>,
+    /// What hooks of the bridge say inside.
+    said: Option<Said>,
     /// Not yet begun.
     broker: BrokerProcess,
 }
@@ -162,6 +165,7 @@ impl<'a> Launch<'a> {
         let mut container = Container::new(pid, pidfd, ours.gate, ours.faults, fault_writer, ours.ended);
         container.introduction = agent.and_then(|agent| agent.message);
         container.broker = ours.broker;
+        container.said = ours.said;
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
@@ -206,8 +210,10 @@ impl<'a> Launch<'a> {
         };
         let (args, env) = (Strings::new(&program.args), Strings::with_room(&program.env, libc::PATH_MAX as usize));
         let own = super::own::identity()?;
+        let said = hooks.iter().any(|hook| hook.is_bridge()).then(Said::new).transpose().map_err(for_hooks)?;
         let child = Child {
             ended: says,
+            said: said.as_ref().map(Said::again).transpose().map_err(for_hooks)?,
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), hook.env.as_deref().map(Strings::new))).collect(),
             start: if self.park {
@@ -222,11 +228,13 @@ impl<'a> Launch<'a> {
             // Touched only by the command's process, a few pages of it.
             stack: vec![0; if plan.init { STACK } else { 0 }],
             mapped: idmap::prepare(&plan.parent)?,
+            nodes: node::prepare(&plan.parent)?,
+            sent: plan.child.iter().filter(|step| matches!(step.op, Op::Receive(_))).map(|_| None).collect(),
             cgroup: entry.files,
             may_stay_outside: entry.lenient,
             ..Child::new(plan, child_gate, fault_writer, mask, args, env, own)
         };
-        Ok((Ends { gate, faults, ended: hears, broker }, child))
+        Ok((Ends { gate, faults, ended: hears, said, broker }, child))
     }
 
     /// What hooks inside the container read: only now is the pid known.
@@ -278,7 +286,7 @@ impl<'a> Launch<'a> {
                     }
                 }
                 ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::Agent(_) | ParentOp::Resctrl(_) | ParentOp::Ruleset { .. } => {}
+                ParentOp::Node(_) | ParentOp::Agent(_) | ParentOp::Resctrl(_) | ParentOp::Ruleset { .. } => {}
                 ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
                 ParentOp::Introduce => {
                     let message = container.introduction.take();
@@ -288,7 +296,8 @@ impl<'a> Launch<'a> {
                     let door = self.reserved.map(Reserved::door);
                     container.broker.begin(container.pid, plan, door.as_deref()).map_err(|e| failed(step, e))?;
                 }
-                ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper)?,
+                ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper, interrupt)?,
+                ParentOp::Reach(source) => reach::send(step, container.pid, container.gate.as_fd(), source)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, &mut container.abroad, device)?,
                 ParentOp::Keeper { placeholders, cgroup: kept } => {
                     let cgroup = cgroup.as_ref().filter(|_| *kept);
@@ -386,7 +395,7 @@ impl<'a> Launch<'a> {
         let fault = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Fault::receive(container.faults.as_fd()));
         match fault {
             Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
-            Ok(Some(fault)) => return Err(fault.explain(self.plan)),
+            Ok(Some(fault)) => return Err(container.heard(fault.explain(self.plan))),
             Ok(None) | Err(_) => followed?,
         }
         Ok(Some(ended.map_err(|e| setup("wait for the container", e))?.code()))

@@ -1,14 +1,19 @@
 //! The id maps of the container, written from outside: by ourselves where we may, else by the programs that hand out what
 //! /etc/subuid and /etc/subgid grant.
 
+use super::interrupt::Interrupt;
+use super::said::Said;
 use super::{fault, launch};
 use crate::plan::ParentStep;
+use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::Pid;
 use crate::{Error, Result};
-use std::process::{Command, Stdio};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// `lines` are as uid_map and gid_map take them.
-pub(super) fn write(step: &ParentStep, pid: Pid, uid: &str, gid: &str, helper: bool) -> Result<()> {
+pub(super) fn write(step: &ParentStep, pid: Pid, uid: &str, gid: &str, helper: bool, interrupt: &Interrupt) -> Result<()> {
     let at = |error: Error, list: &str| error.at(format!("config.json: linux.{list}"));
     if !helper {
         return launch::write_maps(pid, uid, gid).map_err(|e| {
@@ -16,27 +21,39 @@ pub(super) fn write(step: &ParentStep, pid: Pid, uid: &str, gid: &str, helper: b
         });
     }
     // The groups first: newgidmap(1) may have to deny setgroups(2) before.
-    help("newgidmap", "/etc/subgid", pid, gid).map_err(|e| at(e, "gidMappings"))?;
-    help("newuidmap", "/etc/subuid", pid, uid).map_err(|e| at(e, "uidMappings"))
+    help("newgidmap", "/etc/subgid", pid, gid, interrupt).map_err(|e| at(e, "gidMappings"))?;
+    help("newuidmap", "/etc/subuid", pid, uid, interrupt).map_err(|e| at(e, "uidMappings"))
 }
 
 /// newuidmap(1), newgidmap(1).
-fn help(program: &str, grants: &str, pid: Pid, lines: &str) -> Result<()> {
+fn help(program: &str, grants: &str, pid: Pid, lines: &str, interrupt: &Interrupt) -> Result<()> {
+    let cannot = |e: io::Error| Error::new(format!("cannot run `{program}`")).cause(e);
+    let said = Said::new().map_err(|e| cannot(e.into()))?;
     let mut command = Command::new(program);
     command.arg(pid.to_string()).args(lines.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null());
-    let output = command.output().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(format!("`{program}` is not installed, and an ordinary user needs it for these ids"))
-                .hint("it comes with Debian's `uidmap`, elsewhere with `shadow-utils`")
-        }
-        _ => Error::new(format!("cannot run `{program}`")).cause(e),
+    let child = command.stderr(said.again().map_err(|e| cannot(e.into()))?).spawn().map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Error::new(format!("`{program}` is not installed, and an ordinary user needs it for these ids"))
+            .hint("it comes with Debian's `uidmap`, elsewhere with `shadow-utils`"),
+        _ => cannot(e),
     })?;
-    if output.status.success() {
+    if ended(child, interrupt).map_err(cannot)?.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim().strip_prefix(program).map_or(said.trim(), |rest| rest.trim_start_matches(':').trim());
+    let said = said.text().unwrap_or_default();
+    let said = said.strip_prefix(program).map_or(said.as_str(), |rest| rest.trim_start_matches(':').trim());
     Err(Error::new(format!("`{program}` does not map these ids"))
         .cause(said)
         .hint(format!("{grants} says which ids the user may have")))
+}
+
+/// It asks whatever has the host's accounts, which may be far away; a signal ends the wait, and it. Though it is setuid it has the
+/// caller's real user id, which is enough to kill it (kill(2)).
+fn ended(mut child: Child, interrupt: &Interrupt) -> io::Result<ExitStatus> {
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let waited = pidfd_open(pid).and_then(|pidfd| interrupt.or_wait(Some(pidfd.as_fd()), -1));
+    if waited.is_err() {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    waited.map_err(io::Error::from).map(|_| status)
 }

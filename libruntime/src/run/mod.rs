@@ -22,10 +22,13 @@ mod launch;
 mod maps;
 mod netdevice;
 pub(crate) mod netlink;
+mod node;
 pub(crate) mod op;
 mod own;
+mod reach;
 mod read;
 mod readings;
+mod said;
 mod start;
 mod stdio;
 mod terminal;
@@ -68,6 +71,8 @@ pub struct Options {
     pub listen: Vec<String>,
     /// The bundle's directory, absolute; none for a bundle that exists only in memory.
     pub bundle_dir: Option<PathBuf>,
+    /// The file that was read in place of the bundle's config.json.
+    pub config: Option<PathBuf>,
     /// A Unix socket that gets the master of the terminal.
     pub console_socket: Option<PathBuf>,
     /// The caller's session keyring stays the process's.
@@ -96,6 +101,7 @@ impl Options {
             listen: self.listen.clone(),
             id: Some(self.name()),
             bundle_dir: self.bundle_dir.clone(),
+            config: self.config.clone(),
             no_cgroup: self.no_cgroup,
             systemd: self.systemd,
             may_lack_cgroup: self.may_lack_cgroup,

@@ -1,41 +1,47 @@
 //! A bundle that is to be run, or everything that is wrong with it.
 
 use super::readings;
-use crate::bundle::{Bundle, Mended};
+use crate::bundle::{Bundle, CONFIG, Mended};
 use crate::plan;
 use crate::{Error, Result};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Reads `DIR/config.json`.
+/// Reads `DIR/config.json`, or another file in its place.
 ///
 /// # Errors
 /// Every value that has the wrong form, and, as far as they do not depend on those, the reasons for which the rest would be refused.
-pub fn read(dir: &Path) -> Result<Bundle, Vec<Error>> {
-    Bundle::read(dir).map_err(|first| Bundle::mend(dir).map_or_else(|| vec![first], |mended| reasons(dir, mended)))
+pub fn read(dir: &Path, config: Option<&Path>) -> Result<Bundle, Vec<Error>> {
+    let file = config.unwrap_or(CONFIG.as_ref());
+    let read = Bundle::read_as(dir, file);
+    read.map_err(|first| Bundle::mend(dir, file).map_or_else(|| vec![first], |mended| reasons(dir, config, mended)))
 }
 
-fn reasons(dir: &Path, mended: Mended) -> Vec<Error> {
+fn reasons(dir: &Path, config: Option<&Path>, mended: Mended) -> Vec<Error> {
     let Mended { bundle, faults } = mended;
     let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
-    let mut more = refused(dir, &bundle);
+    let refused = |bundle: &Bundle| refused(dir, config, bundle);
+    let mut more = refused(&bundle);
     for reading in readings::of(&bundle.spec, &paths) {
         // What depends on the reading would mean nothing.
         let so_read: HashSet<String> =
-            refused(dir, &Bundle { spec: reading, ..bundle.clone() }).iter().map(Error::to_string).collect();
+            refused(&Bundle { spec: reading, ..bundle.clone() }).iter().map(Error::to_string).collect();
         more.retain(|error| so_read.contains(&error.to_string()));
     }
     let (places, mut errors): (Vec<_>, Vec<_>) = faults.into_iter().map(|fault| (fault.path, fault.error)).unzip();
+    let name = config.and_then(Path::file_name).unwrap_or(CONFIG.as_ref());
+    let after = format!("{}: ", name.display());
     errors.extend(more.into_iter().filter(|error| {
-        let place = error.place.as_deref().and_then(|place| place.rsplit_once("config.json: ")).map_or("", |(_, place)| place);
+        let place = error.place.as_deref().and_then(|place| place.rsplit_once(&after)).map_or("", |(_, place)| place);
         !places.iter().any(|path| related(path, place))
     }));
     errors
 }
 
-fn refused(dir: &Path, bundle: &Bundle) -> Vec<Error> {
+fn refused(dir: &Path, config: Option<&Path>, bundle: &Bundle) -> Vec<Error> {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let options = plan::Options { bundle_dir: Some(dir), id: Some("x".into()), ..plan::Options::default() };
+    let config = config.map(Path::to_owned);
+    let options = plan::Options { bundle_dir: Some(dir), config, id: Some("x".into()), ..plan::Options::default() };
     super::planned(bundle, &options).err().unwrap_or_default()
 }
 

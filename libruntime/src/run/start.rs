@@ -1,7 +1,8 @@
 //! `start`: opens the way for a process that `create` left waiting.
 
-use super::attend::OURS;
 use super::fault::Fault;
+use super::interrupt::Interrupt;
+use super::launch::{setup, undisturbed};
 use super::{hook, oci_state};
 use crate::bundle::Bundle;
 use crate::plan::{self, Plan};
@@ -10,10 +11,12 @@ use crate::sys::{Errno, file, signal};
 use crate::{Error, Result};
 use std::os::fd::AsFd;
 
-/// Starts a created container; returns when its process has executed.
+/// Starts a created container; returns when its process has executed. A caller that is killed while a hook runs leaves a container that
+/// goes on: it is not the caller's.
 ///
 /// # Errors
-/// It does not exist, or is not `created`; or its process could not be executed, in which case it is stopped.
+/// It does not exist, or is not `created`; or its process could not be executed, in which case it is stopped; or SIGTERM or SIGINT came,
+/// or a hook failed, and the container is destroyed.
 pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     // A codexrun that runs it in the foreground holds it for as long as it runs.
     if matches!(store.load(id)?.status()?, Status::Running | Status::Paused) {
@@ -40,10 +43,15 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
         }
         (Status::Created | Status::Stopped, None) => return Err(Error::new("cannot start a container that has stopped")),
     };
-    match go(waiting)? {
-        Some(fault) => Err(failed(&record, held, fault)),
-        None => poststart(&record).map_err(|e| destroyed(&record, held, e)),
-    }
+    undisturbed(|_, _| {
+        let interrupt = Interrupt::default();
+        match go(waiting, &interrupt) {
+            Ok(None) => poststart(&record, &interrupt).map_err(|e| destroyed(&record, held, e, &interrupt)),
+            Ok(Some(fault)) => Err(failed(&record, held, fault, &interrupt)),
+            Err(e) if interrupt.came().is_some() => Err(destroyed(&record, held, interrupt.explain(e), &interrupt)),
+            Err(e) => Err(e),
+        }
+    })
 }
 
 fn running() -> Error {
@@ -51,38 +59,36 @@ fn running() -> Error {
 }
 
 /// Sends the byte, and waits until the process has executed, or says why it has not.
-fn go(waiting: Waiting) -> Result<Option<Fault>> {
-    let cannot = |e| super::launch::setup("start the container's process", e);
-    // If the process dies at this moment that is EPIPE, and not the end of us by SIGPIPE.
-    let caller = signal::set_mask(&signal::Set::all_but(OURS)).map_err(cannot)?;
+fn go(waiting: Waiting, interrupt: &Interrupt) -> Result<Option<Fault>> {
+    let cannot = |e| setup("start the container's process", e);
     let told = file::write_all(waiting.gate.as_fd(), b"s");
     if told == Err(Errno::EPIPE) {
+        // The process died at this moment; that is no end of us by SIGPIPE.
         signal::wait(&signal::Set::of(&[libc::SIGPIPE])).map_err(cannot)?;
     }
-    signal::set_mask(&caller).map_err(cannot)?;
     told.map_err(cannot)?;
     // As long as it has the other end open, there is something to wait for.
-    file::poll([Some(waiting.faults.as_fd())]).map_err(cannot)?;
+    interrupt.or_wait(Some(waiting.faults.as_fd()), -1).map_err(cannot)?;
     Fault::receive(waiting.faults.as_fd()).map_err(cannot)
 }
 
 /// What could not be executed stays, stopped, until it is deleted. A hook that failed ends the container altogether.
-fn failed(record: &Record, held: Reserved, fault: Fault) -> Error {
+fn failed(record: &Record, held: Reserved, fault: Fault, interrupt: &Interrupt) -> Error {
     let unknown = || Error::new("the container's process could not be executed");
     // It has said its last word, and is on its way out.
     let ended = record.first_process().and_then(|process| super::delete::ended(process.as_fd(), record));
     let plan = Bundle::recorded(&record.config(), record.rootfs.clone()).ok().and_then(|bundle| plan_again(record, &bundle).ok());
     let error = plan.as_ref().map_or_else(unknown, |plan| fault.explain(plan));
     match (plan.is_some_and(|plan| fault.is_of_a_hook(&plan)), ended) {
-        (true, _) => destroyed(record, held, error),
+        (true, _) => destroyed(record, held, error, interrupt),
         (false, Err(still)) if record.status() != Ok(Status::Stopped) => error.hint(still.to_string()),
         (false, _) => error,
     }
 }
 
 /// runtime.md, "Lifecycle": where a hook fails the container is stopped and destroyed, and its poststop hooks run.
-fn destroyed(record: &Record, held: Reserved, error: Error) -> Error {
-    match super::delete::destroy(record, held) {
+fn destroyed(record: &Record, held: Reserved, error: Error, interrupt: &Interrupt) -> Error {
+    match super::delete::destroy(record, held, interrupt) {
         Ok(()) => error,
         Err(left) => error.hint(left.to_string()),
     }
@@ -95,19 +101,19 @@ pub(super) fn plan_again(record: &Record, bundle: &Bundle) -> Result<Plan, Vec<E
     super::planned(bundle, &options)
 }
 
-fn poststart(record: &Record) -> Result<()> {
+fn poststart(record: &Record, interrupt: &Interrupt) -> Result<()> {
     if !record.late_hooks {
         return Ok(());
     }
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
     let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
-    hook::run_all("hooks.poststart", &hooks, &state.to_string(), None)
+    hook::run_all("hooks.poststart", &hooks, &state.to_string(), Some(interrupt))
 }
 
-/// Of a container that is stopped.
-pub(super) fn poststop(record: &Record, bundle: &Bundle) {
+/// Of a container that is stopped. Who is asked to end meanwhile hurries them; without an `interrupt` that ends codexrun.
+pub(super) fn poststop(record: &Record, bundle: &Bundle, interrupt: Option<&Interrupt>) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle);
-    hook::run_poststop(&hooks, &state.to_string(), None);
+    hook::run_poststop(&hooks, &state.to_string(), interrupt);
 }

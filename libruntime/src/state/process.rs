@@ -87,7 +87,7 @@ pub(super) fn root(pid: i32) -> Result<OwnedFd> {
 }
 
 /// The children of its main thread (proc_tid_children(5)).
-pub(super) fn children(pid: i32) -> Result<Vec<i32>> {
+pub(crate) fn children(pid: i32) -> Result<Vec<i32>> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = match fs::read_to_string(&path) {
         Err(e) if e.kind() == ErrorKind::NotFound => String::new(),

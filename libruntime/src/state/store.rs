@@ -132,6 +132,11 @@ impl Store {
 
     /// Every container, sorted by id; a record that cannot be read is an error in its place.
     pub fn list(&self) -> Result<Vec<Result<Record>>> {
+        Ok(self.ids()?.iter().map(|id| self.load(id)).collect())
+    }
+
+    /// The id of every container, sorted.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
         self.trust()?;
         let entries = match entries(&self.root) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -141,7 +146,7 @@ impl Store {
         ids.sort();
         // Without a record it is about to be made, or was abandoned: nothing to show.
         ids.retain(|id| self.dir(id).join(STATE).try_exists().unwrap_or(true));
-        Ok(ids.iter().map(|id| self.load(id)).collect())
+        Ok(ids)
     }
 
     /// Takes hold of a container that is there, so that nobody else starts or removes it meanwhile; `None` if it is gone.
@@ -500,8 +505,11 @@ mod tests {
                 assert!(is_first(store.load(&id("a")).unwrap()), "{at}: {}", String::from_utf8_lossy(&text));
                 fs::write(&copy, &text).unwrap();
                 assert!(store.load(&id("a")).map_or(true, is_first), "{at}: {}", String::from_utf8_lossy(&text));
+                assert_eq!(said(store.reserve(&id("a"))), "container with given ID already exists");
                 fs::write(&copy, &whole).unwrap();
             }
+            // It stays in the list, whatever it says.
+            assert_eq!(store.list().unwrap().len(), 1);
         }
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,6 +1,6 @@
 //! Files and directories, always by descriptor and never through a link that was not meant.
 
-use super::{Result, again, check, done, owned};
+use super::{Errno, Result, again, check, done, owned};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
@@ -108,11 +108,25 @@ pub fn create_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<OwnedFd> {
     again(|| owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, mode) }.into()))
 }
 
-/// sendfile(2) from where `from` stands; how many bytes, 0 at the end.
-pub fn send(to: BorrowedFd, from: BorrowedFd) -> Result<usize> {
+/// sendfile(2) from where `from` stands, `most` bytes; how many it were, 0 at the end.
+pub fn send(to: BorrowedFd, from: BorrowedFd, most: u64) -> Result<u64> {
     // SAFETY: a null offset means the file's own position.
-    let once = || unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), ptr::null_mut(), 1 << 20) };
-    again(|| check(once() as libc::c_long)).map(|n| n as usize)
+    let once = || unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), ptr::null_mut(), most.min(1 << 20) as usize) };
+    again(|| check(once() as libc::c_long)).map(|n| n as u64)
+}
+
+/// lseek(2), SEEK_DATA and SEEK_HOLE: the next bytes at or behind `at` that are no hole; none behind the last.
+pub fn extent(fd: BorrowedFd, at: u64) -> Result<Option<std::ops::Range<u64>>> {
+    match lseek(fd, at, libc::SEEK_DATA) {
+        Err(Errno::ENXIO) => Ok(None),
+        begin => Ok(Some(begin?..lseek(fd, begin?, libc::SEEK_HOLE)?)),
+    }
+}
+
+/// ftruncate(2): what is behind the end of the file is a hole.
+pub fn set_size(fd: BorrowedFd, size: u64) -> Result<()> {
+    // SAFETY: takes no pointers.
+    again(|| done(unsafe { libc::ftruncate(fd.as_raw_fd(), size as i64) }.into()))
 }
 
 /// getdents64(2): the next entries as `struct linux_dirent64`; how much of `buffer` they fill, 0 at the end.
@@ -150,6 +164,8 @@ pub struct Stat {
     pub owner: (u32, u32),
     /// Names it has; 0 once it has been removed.
     pub links: u64,
+    /// Bytes.
+    pub size: u64,
 }
 
 impl Stat {
@@ -183,6 +199,7 @@ pub fn stat(fd: BorrowedFd) -> Result<Stat> {
         device: st.st_rdev,
         owner: (st.st_uid, st.st_gid),
         links: st.st_nlink as u64,
+        size: st.st_size as u64,
     })
 }
 
@@ -386,10 +403,14 @@ pub fn put_into(slot: BorrowedFd, fd: BorrowedFd) -> Result<()> {
     check(unsafe { libc::dup3(fd.as_raw_fd(), slot.as_raw_fd(), libc::O_CLOEXEC) }.into()).map(drop)
 }
 
-/// lseek(2) to the beginning.
-pub fn rewind(fd: BorrowedFd) -> Result<()> {
+/// lseek(2) to so many bytes from the beginning.
+pub fn seek(fd: BorrowedFd, at: u64) -> Result<()> {
+    lseek(fd, at, libc::SEEK_SET).map(drop)
+}
+
+fn lseek(fd: BorrowedFd, at: u64, whence: i32) -> Result<u64> {
     // SAFETY: takes no pointers.
-    check(unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) }).map(drop)
+    check(unsafe { libc::lseek(fd.as_raw_fd(), at as i64, whence) }).map(|at| at as u64)
 }
 
 /// A control message that carries descriptors (cmsg(3)); aligned as `struct cmsghdr` asks.

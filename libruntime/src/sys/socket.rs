@@ -16,7 +16,7 @@ pub fn tcp(of: &SocketAddr) -> Result<OwnedFd> {
 
 /// connect(2), begun: when the socket can be written, SO_ERROR says what came of it.
 pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
-    let connected = match to {
+    let connect = || match to {
         SocketAddr::V4(v4) => {
             let address = libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
@@ -39,8 +39,9 @@ pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
             unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) }
         }
     };
-    match done(connected.into()) {
-        Err(Errno::EINPROGRESS) => Ok(()),
+    // The second: what was interrupted has begun.
+    match again(|| done(connect().into())) {
+        Err(Errno::EINPROGRESS | Errno::EALREADY) => Ok(()),
         other => other,
     }
 }

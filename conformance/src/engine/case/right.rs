@@ -1,7 +1,10 @@
 //! Who the command is and what it may do.
 
 use super::{Check, Group, On, Play, check};
+use crate::engine::cli::equal;
+use crate::engine::image;
 use crate::report::Verdict;
+use std::path::Path;
 
 pub const GROUP: Group = Group { name: "rights", checks: CHECKS };
 
@@ -22,7 +25,15 @@ const CHECKS: &[Check] = &[
     check("--uidmap and --gidmap", On::Podman, mapped),
     check("root of a rootless container is the caller", On::Rootless, caller),
     check("the caller's groups are not the command's", On::Every, |p| p.says(&["-u", "1000:1000"], "id -G", "1000")),
+    check("--group-add=keep-groups", On::Podman, kept),
 ];
+
+/// runc does not know the annotation that podman writes for it.
+fn kept(p: &Play) -> Verdict {
+    let member = p.cli.behind(Path::new("/usr/bin/setpriv"), &["--groups=7,8"]);
+    let run = ["run", "--rm", "--network=none", "--group-add=keep-groups", image::NAME, "id", "-G"];
+    equal("the groups", member.said(&run)?, "0 7 8")
+}
 
 const DROP_BUT_ONE: &[&str] = &["--cap-drop=all", "--cap-add=CHOWN"];
 const NO_MKDIR: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
@@ -57,5 +68,5 @@ fn caller(p: &Play) -> Verdict {
     let name = p.idle(&[])?;
     let status = std::fs::read_to_string(format!("/proc/{}/status", p.inspect(&name, ".State.Pid")?))?;
     let uid = status.lines().find_map(|l| l.strip_prefix("Uid:\t")).unwrap_or_default().to_string();
-    crate::engine::cli::equal("uid on the host", uid.split('\t').next().unwrap_or_default(), p.site.user.uid)
+    equal("uid on the host", uid.split('\t').next().unwrap_or_default(), p.site.user.uid)
 }

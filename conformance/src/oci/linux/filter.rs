@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 pub const CASES: &[Must] = &[
     must("linux.seccomp.errno", "ERRNO gives errnoRet, or EPERM; defaultErrnoRet where the default action is meant", Both, errno),
     must("linux.seccomp.errno.action", "an errno for an action that has none is an error", Both, |t| {
-        invalid(t, |c| c["linux"]["seccomp"] = rules(json!({"names": ["getcwd"], "action": "SCMP_ACT_KILL", "errnoRet": 5})))
+        invalid(t, |c| c["linux"]["seccomp"] = rules(json!({"names": ["getcwd"], "action": "SCMP_ACT_KILL", "errnoRet": 5})))?;
+        invalid(t, |c| c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 5}))
     }),
     must("linux.seccomp.kill", "KILL_PROCESS ends it by SIGSYS", Both, kill),
     must("linux.seccomp.args", "each comparison of arguments", Both, arguments),

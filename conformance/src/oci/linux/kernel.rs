@@ -14,8 +14,9 @@ use std::fs;
 pub const CASES: &[Must] = &[
     must("linux.sysctl", "parameters are those of the container's namespaces", Both, sysctl),
     must("linux.personality.domain", "LINUX and LINUX32 are the process's execution domain", Both, personality),
-    must("linux.personality.invalid", "another domain is an error", Both, |t| {
-        invalid(t, |c| c["linux"]["personality"] = json!({"domain": "MINIX"}))
+    must("linux.personality.invalid", "another domain, or a flag, of which there are none, is an error", Both, |t| {
+        invalid(t, |c| c["linux"]["personality"] = json!({"domain": "MINIX"}))?;
+        invalid(t, |c| c["linux"]["personality"] = json!({"domain": "LINUX", "flags": ["NO_SUCH"]}))
     }),
     must("linux.memory-policy.mode", "mode and nodes are the process's memory policy", Both, memory_policy),
     must("linux.memory-policy.invalid", "a mode, or a flag, that does not exist is an error", Both, |t| {

@@ -36,12 +36,9 @@ fn net_devices(config: &mut Value, devices: Value) {
 fn run(turn: &Turn, script: &str, devices: Value, prepare: &str, after: &str) -> Result<Ran, No> {
     let mut config = turn.sh(script);
     net_devices(&mut config, devices);
-    let bundle = turn.bundle(&config)?.display().to_string();
-    let mut launch = turn.launch(&["run", "--bundle", &bundle, &turn.fresh()]);
     let script =
         format!("ip link add cr0 type veth peer name cr1 || exit 77; {prepare}\n\"$0\" \"$@\"; code=$?; {after}\nexit $code");
-    launch.argv.splice(0..0, ["unshare", "--net", "/bin/sh", "-c", &script].map(String::from));
-    let ran = launch.start(&turn.column.actor)?.finish_beside_others()?;
+    let ran = turn.run_by(&["unshare", "--net", "/bin/sh", "-c", &script], &config)?;
     if ran.code == 77 { skip("this kernel makes no veth devices") } else { Ok(ran) }
 }
 

@@ -60,12 +60,14 @@ fn read_only_missing(turn: &Turn) -> Verdict {
     turn.prints(&config, "end\n")
 }
 
-/// The optional fields of mountinfo that the root has. A slave of a host whose mounts are private has no master.
+/// The optional fields of mountinfo that the root has, where the bundle lies on a shared mount.
 fn propagation(turn: &Turn) -> Verdict {
-    for (word, field) in [("shared", "shared:"), ("private", "-"), ("unbindable", "unbindable"), ("slave", "-")] {
+    let dir = turn.dir.display();
+    let script = format!("mount --bind {dir} {dir}; mount --make-shared {dir}; exec \"$0\" \"$@\"");
+    for (word, field) in [("shared", "shared:"), ("private", "-"), ("unbindable", "unbindable"), ("slave", "master:")] {
         let mut config = turn.config(&["/bin/cat", "/proc/self/mountinfo"]);
         config["linux"]["rootfsPropagation"] = json!(word);
-        let text = turn.output(&config)?;
+        let text = turn.run_by(&["unshare", "--mount", "/bin/sh", "-c", &script], &config)?.out;
         let line = text.lines().find(|l| l.split(' ').nth(4) == Some("/")).unwrap_or_default();
         if !line.split(' ').nth(6).is_some_and(|seen| seen.starts_with(field)) {
             return fail(format!("rootfsPropagation {word}"), field, line);

@@ -83,7 +83,7 @@ const PRETENCES: &[(&str, &str)] = &[
     ("a bare return in a header", "GET http://{good}/ HTTP/1.1\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{next}"),
     ("lines without a return", "GET http://{good}/ HTTP/1.1\nContent-Length: 0\n\n{next}"),
     ("a space in the target", "GET http://{good}/ HTTP/1.1 GET http://127.0.0.1:{p}/ HTTP/1.1\r\n\r\n"),
-    ("what the bridge says", "codexrun\0\0\0\0\0\0\0\u{7}\u{7f}\0\0\u{1}\u{1}\u{2}\u{7f}\0\0\u{1}\u{1}\u{2}GET http://127.0.0.1:{p}/ HTTP/1.1\r\n\r\n"),
+    ("what the bridge says", "codexrun\0\0\0\u{7}\0\0\u{1}\u{2}GET http://127.0.0.1:{p}/ HTTP/1.1\r\n\r\n"),
     ("a header that names the server", "GET http://{good}/ HTTP/1.1\r\nX-Forwarded-Host: 127.0.0.1:{p}\r\nForwarded: host=127.0.0.1\r\n\r\n{next}"),
     ("TRACE", "TRACE http://127.0.0.1:{p}/ HTTP/1.1\r\nMax-Forwards: 0\r\n\r\n"),
     ("CONNECT by a URL", "CONNECT http://127.0.0.1:{p}/ HTTP/1.1\r\n\r\nprobe"),

@@ -98,7 +98,11 @@ fn rule(device: &LinuxDeviceCgroup) -> Result<Rule, Error> {
     };
     let number = |value: Option<i64>| match value {
         None | Some(-1) => Ok(None),
-        Some(value) => u32::try_from(value).map(Some).map_err(|_| Error::new(format!("{value} is no device number"))),
+        // The largest is version 1's own word for any (security/device_cgroup.c).
+        Some(value) => match u32::try_from(value) {
+            Ok(number) if number < u32::MAX => Ok(Some(number)),
+            _ => Err(Error::new(format!("{value} is no device number"))),
+        },
     };
     let access = access(device.access().as_deref().filter(|a| !a.is_empty()).unwrap_or("rwm"))?;
     Ok(Rule { allow: device.allow(), kind, major: number(device.major())?, minor: number(device.minor())?, access })

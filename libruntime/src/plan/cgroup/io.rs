@@ -2,7 +2,7 @@
 
 use super::table::{Controller, Table, given};
 use crate::host::cgroup::Version;
-use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice};
+use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
 const IO: Controller = Controller("blkio", "io");
 
@@ -29,6 +29,8 @@ fn weights(t: &mut Table, io: &LinuxBlockIo) {
     if let Some(value) = given(io.leaf_weight()) {
         leaf(t, "blockIO.leafWeight", "leaf_weight", "", value);
     }
+    let number = |device: &LinuxWeightDevice| format!("{}:{}", device.major(), device.minor());
+    t.refuse_rivals("blockIO.weightDevice", io.weight_device().as_deref().unwrap_or_default(), number);
     for (i, device) in io.weight_device().iter().flatten().enumerate() {
         let field = format!("blockIO.weightDevice[{i}]");
         let id = format!("{}:{} ", device.major(), device.minor());
@@ -72,6 +74,8 @@ fn linear(weight: u16) -> u32 {
 }
 
 fn throttle(t: &mut Table, devices: &Option<Vec<LinuxThrottleDevice>>, (name, file, key): &Throttle) {
+    let number = |device: &LinuxThrottleDevice| format!("{}:{}", device.major(), device.minor());
+    t.refuse_rivals(&format!("blockIO.{name}"), devices.as_deref().unwrap_or_default(), number);
     for (i, device) in devices.iter().flatten().enumerate() {
         let field = format!("blockIO.{name}[{i}]");
         let id = format!("{}:{}", device.major(), device.minor());

@@ -3,8 +3,10 @@
 use super::{Group, Write, cpu, io, memory};
 use crate::Error;
 use crate::host::cgroup::Version;
+use crate::plan::check::rivals;
 use oci_spec::runtime::LinuxResources;
 use std::fmt::Display;
+use std::hash::Hash;
 
 /// What changing the limits of a cgroup comes to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +75,16 @@ impl Table<'_> {
         fields.iter().fold(None, |found, field| self.home(controller, field).or(found))
     }
 
+    /// Refuses those of a list that are at odds with an earlier one.
+    pub fn refuse_rivals<'b, T: PartialEq, N: Display + Hash + Eq>(
+        &mut self,
+        field: &str,
+        list: &'b [T],
+        about: impl Fn(&'b T) -> N,
+    ) {
+        rivals(list, about).into_iter().for_each(|(i, why)| self.refuse(&format!("{field}[{i}]"), why));
+    }
+
     pub fn refuse(&mut self, field: &str, what: impl Into<String>) {
         self.errors.push(Error::new(what).at(origin(field)));
     }
@@ -120,6 +132,7 @@ fn pids(t: &mut Table, r: &LinuxResources) {
 }
 
 fn hugetlb(t: &mut Table, r: &LinuxResources) {
+    t.refuse_rivals("hugepageLimits", r.hugepage_limits().as_deref().unwrap_or_default(), |limit| limit.page_size());
     for (i, limit) in r.hugepage_limits().iter().flatten().enumerate() {
         let field = format!("hugepageLimits[{i}]");
         let size = limit.page_size();
@@ -149,6 +162,7 @@ fn network(t: &mut Table, r: &LinuxResources) {
     {
         t.put(at, "network.classID", "net_cls.classid", id);
     }
+    t.refuse_rivals("network.priorities", network.priorities().as_deref().unwrap_or_default(), |priority| priority.name());
     for (i, priority) in network.priorities().iter().flatten().enumerate() {
         let field = format!("network.priorities[{i}]");
         if let Some((at, _)) = t.home(&NET_PRIO, &field) {

@@ -109,6 +109,29 @@ fn memory_in_both_versions() {
 }
 
 #[test]
+fn of_two_limits_of_one_thing_neither_is_lost_in_silence() {
+    let device = |minor: i64, rate: u64| json!({"major": 8, "minor": minor, "rate": rate});
+    let pages = |limit: u64| json!({"pageSize": "2MB", "limit": limit});
+    let twice = json!({
+        "blockIO": {"throttleReadBpsDevice": [device(0, 1), device(1, 1), device(0, 2)],
+            "weightDevice": [{"major": 8, "minor": 0, "weight": 10}, {"major": 8, "minor": 0, "leafWeight": 10}]},
+        "hugepageLimits": [pages(2), pages(4)],
+        "network": {"priorities": [{"name": "lo", "priority": 1}, {"name": "lo", "priority": 2}]},
+    });
+    let says = |field: &str, name: &str| format!("{field} says something else of `{name}` than [0], and only one can hold");
+    let why = [
+        says("blockIO.weightDevice[1]:", "8:0"),
+        says("blockIO.throttleReadBpsDevice[2]:", "8:0"),
+        says("hugepageLimits[1]:", "2MB"),
+        says("network.priorities[1]:", "lo"),
+    ];
+    assert_eq!(table(&v1(), twice, true), no(&why.each_ref().map(String::as_str)));
+    let same =
+        json!({"blockIO": {"throttleReadBpsDevice": [device(0, 1), device(0, 1)]}, "hugepageLimits": [pages(2), pages(2)]});
+    assert!(table(&v1(), same, false).is_ok());
+}
+
+#[test]
 fn memory_that_cannot_be_is_refused() {
     let all = json!({"memory": {"swappiness": 1, "disableOOMKiller": true, "useHierarchy": false, "swap": 5}});
     let why = [
@@ -454,6 +477,11 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
     );
     let want = ["[0]: `p` is a pipe, which is no device", "[1]: access `x` is none of r, w, m"];
     assert_eq!(said.unwrap_err(), want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
+    for number in [i64::from(u32::MAX), 1 << 32, -2] {
+        let said =
+            launch(v1(), 0, json!({"resources": {"devices": [{"allow": true, "type": "c", "major": number, "minor": 3}]}}));
+        assert_eq!(said.unwrap_err(), [format!("config.json: linux.resources.devices[0]: {number} is no device number")]);
+    }
 }
 
 #[test]

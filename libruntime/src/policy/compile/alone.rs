@@ -143,6 +143,11 @@ fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
     if !request.policy.choices.dns.is_empty() {
         refuse("`dns` cannot be had: nobody can listen on port 53 for the sandbox alone");
     }
+    if request.policy.choices.tcp_ports.is_some() {
+        refuse(
+            "`tcp_ports` cannot be had: there is no loopback of the sandbox's own, and the host's is reached at the proxies' ports alone",
+        );
+    }
     if !request.policy.choices.unix_sockets.is_empty() {
         refuse("a Unix socket cannot be granted: without a network namespace nobody could tell it from others");
     }

@@ -39,6 +39,7 @@ pub(super) fn routed<'a>(request: &Request<'a>, found: &mut Findings) -> Request
     let mut request = request.clone();
     match request.policy.network {
         Network::Enabled if !request.routes.is_empty() => found.errors.push(needless()),
+        Network::Enabled if request.policy.choices.tcp_ports.is_some() => found.errors.push(not_all()),
         Network::Enabled | Network::Restricted => {
             found.errors.extend(without_proxy(&request).map(|what| Error::new(format!("`{what}` has no effect without a proxy"))))
         }
@@ -67,11 +68,15 @@ fn without_proxy(request: &Request) -> Option<&'static str> {
     [(choices.proxy.is_some(), "proxy"), (!choices.dns.is_empty(), "dns")].into_iter().find(|(on, _)| *on).map(|(_, what)| what)
 }
 
+/// At which the bridge, and its resolver, listen inside.
+pub(super) fn ports_inside(routes: &[Route]) -> impl Iterator<Item = u16> {
+    let names = routes.iter().any(|route| route.says.name).then_some(DNS);
+    routes.iter().filter(|route| route.side == Side::Inside).map(|route| route.listen.port()).chain(names)
+}
+
 /// Whoever listens on every address has the port alone.
 fn twice(routes: &[Route]) -> Option<u16> {
-    let names = routes.iter().any(|route| route.says.name).then_some(DNS);
-    let inside = routes.iter().filter(|route| route.side == Side::Inside).map(|route| route.listen.port());
-    let ports: Vec<u16> = inside.chain(names).collect();
+    let ports: Vec<u16> = ports_inside(routes).collect();
     ports.iter().enumerate().find(|(n, port)| ports[..*n].contains(port)).map(|(_, port)| *port)
 }
 
@@ -99,6 +104,12 @@ pub fn to_own_proxy(domains: Option<&Domains>, port: u16) -> Result<Vec<Route>> 
 fn needless() -> Error {
     let what = "a port cannot be published or allowed where the network is the host's own";
     Error::new(what).hint("every port is reachable already; leave `--publish` and `--allow-host-port` out")
+}
+
+fn not_all() -> Error {
+    let error =
+        Error::new("`tcp_ports` confines nothing where the network is the host's own: UDP and the rest have no such rules");
+    error.hint("leave the network off and name domains: `--allow-domain`")
 }
 
 fn proxied(request: &mut Request, found: &mut Findings) {

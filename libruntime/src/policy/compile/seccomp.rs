@@ -117,6 +117,14 @@ const SHUT: &[Part] = &[
 const PROXY: &[Part] =
     &[part("as Codex has it: who goes by a proxy need not ask for interfaces", &[rule("socket", &[Is(0, AF_NETLINK)])])];
 
+/// With `tcp_ports`, in both.
+#[rustfmt::skip]
+const PORTS: &[Part] =
+    &[part("with `tcp_ports`: what is TCP to a program and not to Landlock (MPTCP, SMC), and what makes a socket of TCP that (TCP_ULP)", &[
+        rule("socket", &[Greater(2, 255)]),
+        rule("setsockopt", &[Masked(1, INT, IPPROTO_TCP), Masked(2, INT, 31)]),
+    ])];
+
 /// The host's network is granted.
 #[rustfmt::skip]
 const ENABLED: &[Part] = &[
@@ -318,9 +326,10 @@ pub fn lifts() -> impl Iterator<Item = (&'static str, Vec<&'static str>, &'stati
     SHUT.iter().chain(ALWAYS).filter_map(of)
 }
 
-/// The filter of a sandbox, without what its policy lifts.
-pub(super) fn filter(network: Network, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
-    built(parts(network), lift, arch)
+/// The filter of a sandbox, without what its policy lifts. `ports`: those of TCP are listed.
+pub(super) fn filter(network: Network, ports: bool, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
+    let ports = if ports { PORTS } else { &[] };
+    built(parts(network).chain(ports), lift, arch)
 }
 
 /// The filter where there are no namespaces. Without `attributes` nobody's are changed.
@@ -441,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_network_of_proxies_has_ip_sockets_only() {
-        let rules = |network| filter(network, &[], "x86_64").unwrap().syscalls().clone().unwrap();
+        let rules = |network| filter(network, false, &[], "x86_64").unwrap().syscalls().clone().unwrap();
         let (off, proxy) = (rules(Restricted), rules(Proxy));
         let more: Vec<_> = proxy.iter().filter(|rule| !off.contains(rule)).collect();
         assert!(more.len() == 1 && off.iter().all(|rule| proxy.contains(rule)));
@@ -475,7 +484,7 @@ mod tests {
     #[test]
     fn each_choice_lifts_its_part_and_no_other() {
         let calls = |lift: &[String]| {
-            let rules = filter(Restricted, lift, "x86_64").unwrap().syscalls().clone().unwrap();
+            let rules = filter(Restricted, false, lift, "x86_64").unwrap().syscalls().clone().unwrap();
             rules.iter().flat_map(|rule| rule.names().clone()).collect::<Vec<String>>()
         };
         let all = calls(&[]);
@@ -491,7 +500,7 @@ mod tests {
 
     #[test]
     fn no_rule_has_two_conditions_on_one_argument_and_each_part_has_a_reason() {
-        for part in [SHUT, PROXY, ENABLED, ALWAYS, ALONE, ALONE_OFF, ALONE_PROXY, ATTRIBUTES].into_iter().flatten() {
+        for part in [SHUT, PROXY, PORTS, ENABLED, ALWAYS, ALONE, ALONE_OFF, ALONE_PROXY, ATTRIBUTES].into_iter().flatten() {
             assert!(!part.because.is_empty() && !part.rules.is_empty());
             for rule in part.rules {
                 let mut seen: Vec<usize> = rule.when.iter().map(|w| arg(w).unwrap().index()).collect();
@@ -503,8 +512,8 @@ mod tests {
 
     #[test]
     fn an_architecture_without_a_table_has_no_filter() {
-        assert!(filter(Restricted, &[], "x86_64").is_ok());
-        assert!(filter(Restricted, &[], "pdp11").is_err());
+        assert!(filter(Restricted, false, &[], "x86_64").is_ok());
+        assert!(filter(Restricted, false, &[], "pdp11").is_err());
     }
 
     /// As the page says it: `arg0 < 2`.
@@ -538,7 +547,7 @@ mod tests {
     }
 
     /// The rows of docs/seccomp.md, of the filters with namespaces or of what comes to them without.
-    fn rows(tables: [(&[Part], &str); 4]) -> String {
+    fn rows(tables: &[(&[Part], &str)]) -> String {
         let row = |part: &Part, modes: &str| {
             let lift = part.lift.map_or(String::new(), |name| format!("`{name}` "));
             format!("| {} | {modes} | {} | {lift}|\n", refusals(part), part.because)
@@ -549,10 +558,10 @@ mod tests {
     #[test]
     fn the_page_has_every_line_and_its_reason() {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/seccomp.md");
-        let (off, proxy, on, all) = ("✓ | |", "| ✓ |", "| | ✓", "✓ | ✓ | ✓");
+        let (off, both, proxy, on, all) = ("✓ | |", "✓ | ✓ |", "| ✓ |", "| | ✓", "✓ | ✓ | ✓");
         let tables = [
-            ("lifted by", rows([(SHUT, "✓ | ✓ |"), (PROXY, proxy), (ENABLED, on), (ALWAYS, all)])),
-            ("", rows([(ALONE_OFF, off), (ALONE_PROXY, proxy), (ALONE, all), (ATTRIBUTES, all)])),
+            ("lifted by", rows(&[(SHUT, both), (PROXY, proxy), (PORTS, both), (ENABLED, on), (ALWAYS, all)])),
+            ("", rows(&[(ALONE_OFF, off), (ALONE_PROXY, proxy), (ALONE, all), (ATTRIBUTES, all)])),
         ];
         for (last, rows) in tables {
             let text = std::fs::read_to_string(&file).unwrap();

@@ -12,7 +12,8 @@ use crate::policy::view::View;
 use crate::policy::{Network, Policy};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{
-    Hook, HookBuilder, Hooks, Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Root, Spec,
+    Hook, HookBuilder, Hooks, Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp,
+    Root, Spec,
 };
 use serde_json::json;
 use std::collections::HashMap;
@@ -82,10 +83,15 @@ fn linux(request: &Request, style: Style, view: &dyn View) -> Result<Linux> {
         .set_gid_mappings(user.then(|| one(gid, ids.1)).transpose()?)
         .set_readonly_paths(fresh.then(|| kernel::owned(kernel::READONLY)))
         .set_masked_paths(fresh.then(|| kernel::owned(kernel::MASKED)))
-        .set_seccomp(sandbox.then(|| seccomp::filter(network, &request.policy.choices.allow_syscalls, view.arch())).transpose()?)
+        .set_seccomp(sandbox.then(|| filter(request, view)).transpose()?)
         .set_resources(limits::resources(request))
         .set_devices(None);
     Ok(linux)
+}
+
+fn filter(request: &Request, view: &dyn View) -> Result<LinuxSeccomp> {
+    let choices = &request.policy.choices;
+    seccomp::filter(request.policy.network, choices.tcp_ports.is_some(), &choices.allow_syscalls, view.arch())
 }
 
 fn namespaces(sandbox: bool, user: bool, network: Network) -> Vec<LinuxNamespace> {

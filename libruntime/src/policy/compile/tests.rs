@@ -760,6 +760,25 @@ fn proxies_are_reached_by_their_ports_alone() {
 }
 
 #[test]
+fn listed_ports_of_tcp_are_connected_to_and_those_of_the_bridge() {
+    let compiled = |network: Network, ports: &[u16], dns: &[u16], second: bool| {
+        let mut policy = restricted(vec![root(Read)]);
+        policy.network = network;
+        (policy.choices.tcp_ports, policy.choices.dns, policy.choices.landlock) = (Some(ports.into()), dns.into(), second);
+        let env = vec!["HTTP_PROXY=http://localhost:3128".to_owned()];
+        compile(&Request { env, ..request(&policy) }, &host(""))
+    };
+    let ports = |made: &Compiled| landlock(made).net_port.into_iter().flat_map(|rule| rule.port).collect::<Vec<_>>();
+    let off = compiled(Network::Restricted, &[], &[], false).unwrap();
+    assert_eq!((ports(&off), rules(&off)), (vec![], vec![]), "TCP alone is denied, and all of it");
+    assert_eq!(landlock(&off).ruleset[0].handled_access_net, ["connect_tcp"]);
+    let proxy = compiled(Network::Proxy, &[5432, 3128], &[443], true).unwrap();
+    assert_eq!((ports(&proxy), rules(&proxy).len()), (vec![53, 443, 3128, 5432], 2));
+    let on = compiled(Network::Enabled, &[443], &[], false).unwrap_err();
+    assert!(on[0].what.contains("`tcp_ports` confines nothing"), "{on:?}");
+}
+
+#[test]
 fn behind_the_mounts_landlock_permits_what_they_show() {
     let mut policy = restricted(vec![root(Read), project(Write), path("/w/x", Read), path("/opt", Deny)]);
     policy.choices.landlock = true;

@@ -1,23 +1,43 @@
 //! The tree → Landlock's rules: as a second wall behind the mounts, and as the only one.
 
-use super::Findings;
 use super::tree::{Spot, Tree};
 use super::walk::Walk;
+use super::{Findings, Request, proxy};
 use crate::landlock::{Config, NetPort, PathBeneath, Ruleset};
 use crate::policy::isolation::Clause;
 use crate::policy::view::Kind;
 use crate::policy::{Access, Network};
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const READ: &str = "v5.read_execute";
 const ALL: &str = "v5.all";
 /// The same without `ioctl_dev`.
 const OLD: &str = "v4.all";
+const CONNECT: &str = "connect_tcp";
 
-/// Behind the mounts: what they show to be read can be read, what they show to be written can be written. What is taken away below
+/// Behind namespaces and mounts; none unless the policy asks for one.
+pub(super) fn behind(tree: &Tree, request: &Request) -> Option<Config> {
+    let choices = &request.policy.choices;
+    let mut wall = choices.landlock.then(|| second(tree, request.policy.network));
+    if let Some(own) = &choices.tcp_ports {
+        let wall = wall.get_or_insert_default();
+        let net = Ruleset { handled_access_net: words(&[CONNECT]), ..Ruleset::default() };
+        wall.ruleset.push(net);
+        wall.net_port = connected(proxy::ports_inside(&request.routes).chain(own.iter().copied()));
+    }
+    wall
+}
+
+fn connected(ports: impl Iterator<Item = u16>) -> Vec<NetPort> {
+    let port: Vec<u16> = ports.collect::<BTreeSet<_>>().into_iter().collect();
+    if port.is_empty() { Vec::new() } else { vec![NetPort { allowed_access: words(&[CONNECT]), port }] }
+}
+
+/// What the mounts show to be read can be read, what they show to be written can be written. What is taken away below
 /// a place that is granted only they take away, since Landlock's rules add up.
-pub(super) fn second(tree: &Tree, network: Network) -> Config {
+fn second(tree: &Tree, network: Network) -> Config {
     let scoped: &[&str] = if network == Network::Enabled { &["signal"] } else { &["abstract_unix_socket", "signal"] };
     let ruleset = Ruleset { handled_access_fs: words(&[ALL]), scoped: words(scoped), ..Ruleset::default() };
     let (mut read, mut write) = (Vec::new(), vec!["/dev".into(), "/proc".into()]);
@@ -71,15 +91,14 @@ pub(super) fn only(
     let scoped: Vec<&str> = scopes.into_iter().filter(|(_, gone)| !gone).map(|(scope, _)| scope).collect();
     let tcp = if network == Network::Enabled { Vec::new() } else { words(&["v4.all"]) };
     let ruleset = Ruleset { handled_access_fs: words(&[all]), handled_access_net: tcp, scoped: words(&scoped) };
-    let net_port = if ports.is_empty() {
-        Vec::new()
-    } else {
-        vec![NetPort { allowed_access: words(&["connect_tcp"]), port: ports.to_vec() }]
-    };
     for path in read.iter().chain(&write).filter(|path| path.to_str().is_none()) {
         found.errors.push(Error::new(format!("`{}` is not UTF-8, so config.json cannot name it", path.display())));
     }
-    Config { ruleset: vec![ruleset], path_beneath: beneath([("read_dir", names), (READ, read), (all, write)]), net_port }
+    Config {
+        ruleset: vec![ruleset],
+        path_beneath: beneath([("read_dir", names), (READ, read), (all, write)]),
+        net_port: connected(ports.iter().copied()),
+    }
 }
 
 /// Rules add up, so a directory with something denied below is granted by what else it has.

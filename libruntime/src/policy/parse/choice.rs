@@ -27,10 +27,10 @@ pub(super) fn read(at: &At) -> Result<Choices> {
         table.only("`proxy`", &KEYS)?;
         domain::overlay(choices.proxy.get_or_insert_default(), &table)?;
     }
-    for port in at.option("dns").map_or(Ok(Vec::new()), |ports| ports.list("a list of ports"))? {
-        let number = port.number().ok_or_else(|| port.expected("a port from 1 to 65535"))?;
-        choices.port(number).map_err(|e| port.error(e.what))?;
-    }
+    ports(at, "dns", |port| choices.dns_port(port))?;
+    // An empty list is one too.
+    choices.tcp_ports = at.option("tcp_ports").map(|_| Vec::new());
+    ports(at, "tcp_ports", |port| choices.tcp_port(port))?;
     names(at, "devices", |name| choices.device(name))?;
     names(at, "caches", |name| choices.cache(name))?;
     for path in at.option("unix_sockets").map_or(Ok(Vec::new()), |list| list.list("a list of paths"))? {
@@ -45,6 +45,14 @@ pub(super) fn read(at: &At) -> Result<Choices> {
 pub(super) fn add_socket(choices: &mut Choices, path: &Text) -> Result<()> {
     let absolute = absolute(path)?;
     choices.unix_socket(&absolute.to_string_lossy()).map_err(|e| Error { place: path.error("").place, ..e })
+}
+
+fn ports(at: &At, key: &str, mut add: impl FnMut(u64) -> Result<()>) -> Result<()> {
+    for port in at.option(key).map_or(Ok(Vec::new()), |ports| ports.list("a list of ports"))? {
+        let number = port.number().ok_or_else(|| port.expected("a port from 1 to 65535"))?;
+        add(number).map_err(|e| port.error(e.what))?;
+    }
+    Ok(())
 }
 
 fn names(at: &At, key: &str, mut add: impl FnMut(&str) -> Result<()>) -> Result<()> {

@@ -61,7 +61,7 @@ fn choices() -> Value {
             "accept_loss" => list(json!({ "enum": CLAUSES.iter().map(|(word, ..)| *word).collect::<Vec<_>>() })),
             "limits" => optional(object(&limits, &[])),
             "proxy" => optional(proxy()),
-            "dns" => list(json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
+            "dns" | "tcp_ports" => list(json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
             _ => json!({ "type": ["boolean", "null"] }),
         };
         (*name, schema)
@@ -240,7 +240,7 @@ mod tests {
                 "network": "restricted" }),
             json!({ "type": "disabled" }),
             json!({ "type": "read-only", "codexrun": { "private_tmp": true, "devices": ["dri", "/dev/fuse"], "git": "commit",
-                "caches": ["npm"], "allow_syscalls": ["tracing"], "deny_secrets": false, "landlock": true, "isolation": "auto",
+                "caches": ["npm"], "allow_syscalls": ["tracing"], "deny_secrets": false, "landlock": true, "tcp_ports": [5432], "isolation": "auto",
                 "accept_loss": ["metadata"], "nested_git": null, "unix_sockets": ["/run/x.sock", "~/y"],
                 "unix_datagrams": true, "stdio_sockets": true,
                 "limits": { "pids": 9, "memory": "2g", "cpus": "1.5", "files": 3, "wall": 60 } } }),

@@ -2,6 +2,7 @@
 //! in runc's form), so that a restored container gets those of its new caller.
 
 use crate::mountinfo::Mount;
+use crate::text::put;
 use crate::{Error, Result};
 use std::ffi::OsString;
 use std::fs;
@@ -39,10 +40,10 @@ pub(super) fn external(stdio: &[String]) -> Vec<OsString> {
     all
 }
 
-/// Writes them to the directory of the images.
+/// Writes them to the directory of the images, in place of what somebody else may have put there.
 pub(super) fn save(images: &Path, stdio: &[String]) -> Result<()> {
     let file = images.join(FILE);
-    fs::write(&file, serde_json::json!(stdio).to_string())
+    put(&file, serde_json::json!(stdio).to_string().as_bytes(), 0o666)
         .map_err(|e| Error::new(format!("cannot write `{}`", file.display())).cause(e))
 }
 
@@ -93,7 +94,10 @@ mod tests {
     fn they_are_found_again() {
         let dir = tempfile::tempdir().unwrap();
         assert!(inherited(dir.path()).unwrap_err().to_string().contains("is this the directory of a checkpoint?"));
+        let precious = tempfile::NamedTempFile::new().unwrap();
+        std::os::unix::fs::symlink(precious.path(), dir.path().join(FILE)).unwrap();
         save(dir.path(), &["/dev/null".into(), "pipe:[7]".into(), String::new()]).unwrap();
+        assert_eq!(precious.as_file().metadata().unwrap().len(), 0, "by a link nothing is written");
         assert_eq!(inherited(dir.path()).unwrap(), ["fd[1]:pipe:[7]"]);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::mountinfo::Mount;
 use crate::plan::Plan;
-use crate::plan::op::Op;
+use crate::plan::op::{By, Op};
 use crate::plan::place::At;
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -47,9 +47,9 @@ pub(super) fn puts(plan: &Plan) -> Vec<Put<'_>> {
                 Some(dev) => (dev, Some(name.as_c_str()), What::Bind(source, None)),
                 None => continue,
             },
-            Op::Device(device) => match &device.source {
-                Some(source) => (&device.at, None, What::Bind(source, None)),
-                None => continue,
+            Op::Device(device) => match &device.by {
+                By::Host(source) => (&device.at, None, What::Bind(source, None)),
+                By::Mknod | By::Parent(_) => continue,
             },
             Op::Mask(at) => (at, None, What::Mask),
             _ => continue,

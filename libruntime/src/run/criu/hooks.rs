@@ -2,8 +2,9 @@
 //! and the last word is ours before the processes go on. criu then executes a program and waits for it (`--action-script`); ours is a
 //! script in memory that asks us, by pipes, and hands on our answer.
 
+use super::super::interrupt::Interrupt;
 use super::super::launch::setup;
-use crate::sys::file;
+use crate::sys::{Errno, file};
 use crate::{Error, Result};
 use std::ffi::OsString;
 use std::fs::File;
@@ -38,24 +39,40 @@ impl Script {
         ours(&self.text).into()
     }
 
-    /// Answers when criu asks, at a moment and with the number of the container's first process; returns when criu has ended. The first
-    /// failure is what comes of it.
-    pub fn serve(&self, criu: BorrowedFd, mut answer: impl FnMut(Moment, i32) -> Result<()>) -> Result<()> {
-        let cannot = |e| setup("wait for criu", e);
-        let mut failed = Ok(());
-        loop {
-            let [ended, asked] = file::poll([Some(criu), Some(self.questions.as_fd())]).map_err(cannot)?;
-            if asked {
-                let mut buffer = [0; 64];
-                let n = file::read(self.questions.as_fd(), &mut buffer).map_err(cannot)?;
-                let answered = question(&buffer[..n]).and_then(|(moment, pid)| answer(moment, pid));
-                file::write_all(self.answers.as_fd(), if answered.is_ok() { WELL } else { ILL }).map_err(cannot)?;
-                failed = failed.and(answered);
-            } else if ended {
-                return failed;
-            }
+    /// Reads the question, and hands on the answer, which is also what comes of it.
+    fn answer(&self, answer: &mut impl FnMut(Moment, i32) -> Result<()>) -> Result<()> {
+        let mut buffer = [0; 64];
+        let n = file::read(self.questions.as_fd(), &mut buffer).map_err(cannot)?;
+        let answered = question(&buffer[..n]).and_then(|(moment, pid)| answer(moment, pid));
+        file::write_all(self.answers.as_fd(), if answered.is_ok() { WELL } else { ILL }).map_err(cannot)?;
+        answered
+    }
+}
+
+/// Answers when criu asks, if it was told to, at a moment and with the number of the container's first process; returns when criu has
+/// ended. The first failure is what comes of it.
+///
+/// # Errors
+/// That failure; or a signal came, and criu goes on.
+pub(super) fn serve(
+    script: Option<&Script>,
+    criu: BorrowedFd,
+    interrupt: &Interrupt,
+    mut answer: impl FnMut(Moment, i32) -> Result<()>,
+) -> Result<()> {
+    let mut failed = Ok(());
+    loop {
+        let questions = script.map(|script| script.questions.as_fd());
+        match (interrupt.or_either([Some(criu), questions], -1).map_err(cannot)?, script) {
+            ([_, true], Some(script)) => failed = failed.and(script.answer(&mut answer)),
+            ([true, _], _) => return failed,
+            _ => {}
         }
     }
+}
+
+fn cannot(errno: Errno) -> Error {
+    setup("wait for criu", errno)
 }
 
 /// When criu asks.
@@ -105,7 +122,7 @@ mod tests {
         let mut child = command.env("CRTOOLS_SCRIPT_ACTION", action).env("CRTOOLS_INIT_PID", "77").spawn().unwrap();
         let pidfd = pidfd_open(nix::unistd::Pid::from_raw(child.id().cast_signed())).unwrap();
         let mut asked = Vec::new();
-        let served = script.serve(pidfd.as_fd(), |moment, pid| {
+        let served = serve(Some(&script), pidfd.as_fd(), &Interrupt::default(), |moment, pid| {
             asked.push((moment, pid));
             answer.clone()
         });

@@ -13,6 +13,7 @@ mod program;
 mod refuse;
 mod restore;
 mod spawn;
+mod stop;
 mod target;
 
 pub use checkpoint::{Checkpoint, checkpoint};

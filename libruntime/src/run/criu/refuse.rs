@@ -24,6 +24,10 @@ pub(super) fn unfit(spec: &Spec, plan: &Plan) -> Result<(), Vec<Error>> {
     }
     let mapped = plan.parent.iter().filter(|step| matches!(step.op, ParentOp::IdMap(_)));
     errors.extend(mapped.map(|step| why(&step.origin, "criu cannot make an id-mapped mount anew")));
+    let nodes = plan.parent.iter().filter(|step| matches!(step.op, ParentOp::Node(_)));
+    errors.extend(
+        nodes.map(|step| why(&step.origin, "criu cannot make a device node anew that the user namespace permits none of")),
+    );
     let units = plan.parent.iter().filter(|step| matches!(&step.op, ParentOp::Cgroup(plan) if plan.unit.is_some()));
     errors.extend(units.map(|step| why(&step.origin, "criu cannot put processes into a unit of systemd's")));
     errors.extend(joined(spec).into_iter().map(|(i, typ)| {

@@ -8,9 +8,9 @@ use super::super::job::Job;
 use super::super::launch::{Launch, setup, undisturbed, without};
 use super::super::{Options, alone, hook, receiver, reserve, stdio};
 use super::command::{self, Found, RESTORE_LOG};
-use super::hooks::{Moment, Script};
+use super::hooks::{self, Moment, Script};
 use super::spawn::Spawn;
-use super::{confine, descriptors, external, log, make_dir, namespace, program, refuse, target};
+use super::{confine, descriptors, external, log, make_dir, namespace, program, refuse, stop, target};
 use crate::bundle::{Bundle, Rootfs};
 use crate::cgroup::Cgroup;
 use crate::host::Host;
@@ -128,22 +128,25 @@ impl Revival<'_> {
             inherited: &inherited,
             mask,
         };
+        let (before, interrupt) = (stop::children()?, Interrupt::default());
         let (pid, pidfd) = spawn.start()?;
-        let mut stopped = None;
         let answer = |moment, first| {
-            let answered = self.answer(moment, first);
+            let answered = self.answer(moment, first, &interrupt);
             if answered.is_err() && moment == Moment::Processes {
                 // It waits for processes that are gone by now, and for ever.
-                pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).map_err(|e| setup("end criu", e))?;
-                stopped = Some(first);
+                stop::end(pidfd.as_fd())?;
             }
             answered
         };
-        let asked = script.map_or(Ok(()), |script| script.serve(pidfd.as_fd(), answer));
+        let asked = hooks::serve(script.as_ref(), pidfd.as_fd(), &interrupt, answer);
+        if interrupt.came().is_some() {
+            stop::below(pid)?;
+            stop::end(pidfd.as_fd())?;
+        }
         let ended = process::wait(pid, 0).map_err(|e| setup("wait for criu", e))?;
-        let first = read_pid(&pid_file).or(stopped);
+        let first = read_pid(&pid_file);
         if let Err(e) = asked {
-            return first.map_or(Ok(()), |pid| First::open(pid)?.end(true).map(drop)).and(Err(e));
+            return stop::children_but(&before).and(Err(interrupt.explain(e)));
         }
         match (ended.map(|(_, how)| how.code()), first) {
             (Some(0), Some(pid)) => First::open(pid),
@@ -174,17 +177,16 @@ impl Revival<'_> {
         })
     }
 
-    fn answer(&self, moment: Moment, pid: Pid) -> Result<()> {
+    fn answer(&self, moment: Moment, pid: Pid, interrupt: &Interrupt) -> Result<()> {
         match moment {
-            Moment::Namespaces => self.hooks(pid),
+            Moment::Namespaces => self.hooks(pid, interrupt),
             Moment::Processes => confine::confine(self.launch.plan, pid),
         }
     }
 
-    fn hooks(&self, pid: Pid) -> Result<()> {
+    fn hooks(&self, pid: Pid, interrupt: &Interrupt) -> Result<()> {
         let state = |kind: HookKind| self.launch.state(kind.status(), pid);
-        let interrupt = Interrupt::default();
-        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &state(kind), Some(&interrupt)))
+        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &state(kind), Some(interrupt)))
     }
 }
 

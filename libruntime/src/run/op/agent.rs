@@ -43,7 +43,7 @@ pub(super) fn supervised(load: impl FnOnce() -> Result<OwnedFd>, sends: bool, ch
     let agent = &mut *agent;
     let length = match &agent.message {
         Some(message) => {
-            file::rewind(message.as_fd())?;
+            file::seek(message.as_fd(), 0)?;
             file::read(message.as_fd(), &mut agent.text)?
         }
         None => agent.text.len(),

@@ -10,13 +10,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const DEPTH: usize = 128;
 const BUFFER: usize = 4096;
 
-/// Copies what is in `from` into `to`, and the owner and permissions of `from` itself; names, not what links lead to.
-pub(super) fn tree(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
-    let stat = file::stat(from)?;
+/// Copies what is in `from` into `to`; names, not what links lead to. Of itself `to` has the mode and the owner of `from`, but for what
+/// `is_said` by these options of a tmpfs.
+pub(super) fn tree(from: BorrowedFd, to: BorrowedFd, is_said: impl Fn(&CStr) -> bool) -> Result<()> {
+    let (covered, own) = (file::stat(from)?, file::stat(to)?);
     let from = file::open_at(from, c".", libc::O_RDONLY | libc::O_DIRECTORY)?;
     entries(from.as_fd(), to, DEPTH)?;
-    file::chown_at(to, c".", stat.owner)?;
-    file::chmod_at(to, c".", stat.mode & 0o7777)
+    let uid = if is_said(c"uid") { own.owner.0 } else { covered.owner.0 };
+    let gid = if is_said(c"gid") { own.owner.1 } else { covered.owner.1 };
+    file::chown_at(to, c".", (uid, gid))?;
+    let mode = if is_said(c"mode") { own.mode } else { covered.mode };
+    file::chmod_at(to, c".", mode & 0o7777)
 }
 
 fn entries(from: BorrowedFd, to: BorrowedFd, depth: usize) -> Result<()> {
@@ -68,8 +72,20 @@ fn entry(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: usize) -> Result<
 fn content(from: BorrowedFd, to: BorrowedFd, name: &CStr) -> Result<()> {
     let from = file::open_at(from, name, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
     let to = file::create_at(to, name, 0o600)?;
-    while file::send(to.as_fd(), from.as_fd())? > 0 {}
-    Ok(())
+    let (mut at, size) = (0, file::stat(from.as_fd())?.size);
+    // A hole of terabytes takes no memory there, and none here.
+    while let Some(extent) = file::extent(from.as_fd(), at)? {
+        file::seek(from.as_fd(), extent.start)?;
+        file::seek(to.as_fd(), extent.start)?;
+        at = extent.start;
+        while at < extent.end {
+            match file::send(to.as_fd(), from.as_fd(), extent.end - at)? {
+                0 => return Ok(()),
+                sent => at += sent,
+            }
+        }
+    }
+    file::set_size(to.as_fd(), size)
 }
 
 fn link(link: OwnedFd, to: BorrowedFd, name: &CStr, stat: &Stat) -> Result<()> {
@@ -96,12 +112,17 @@ mod tests {
         symlink("/etc", at("l")).unwrap();
         (0..500).for_each(|n| std::fs::write(at(&format!("many-{n}")), "").unwrap());
         let [f, t] = [&from, &to].map(|dir| std::fs::File::open(dir.path()).unwrap());
-        tree(f.as_fd(), t.as_fd()).unwrap();
+        std::fs::File::create(at("sparse")).and_then(|sparse| sparse.set_len(1 << 43)).unwrap();
+        std::os::unix::fs::FileExt::write_at(&std::fs::File::options().write(true).open(at("sparse")).unwrap(), b"x", 1 << 42)
+            .unwrap();
+        tree(f.as_fd(), t.as_fd(), |_| false).unwrap();
         let at = |name: &str| to.path().join(name);
         assert_eq!(std::fs::read(at("a/b/f")).unwrap(), vec![7; 100_000]);
         let mode = |name: &str| at(name).symlink_metadata().unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode("a/b/f"), mode("a")), (0o4711, 0o500));
         assert_eq!(std::fs::read_link(at("l")).unwrap(), std::path::Path::new("/etc"));
-        assert_eq!(std::fs::read_dir(to.path()).unwrap().count(), 502);
+        assert_eq!(std::fs::read_dir(to.path()).unwrap().count(), 503);
+        let sparse = at("sparse").metadata().unwrap();
+        assert!(sparse.len() == 1 << 43 && std::os::unix::fs::MetadataExt::blocks(&sparse) < 64, "{sparse:?}");
     }
 }

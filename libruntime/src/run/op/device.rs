@@ -3,7 +3,7 @@
 use super::super::child::Child;
 use super::chroot::copied;
 use super::place::{PATH, exists_is_fine, open, open_or_make, parent, touch};
-use crate::plan::op::{Device, Sync};
+use crate::plan::op::{By, Device, Sync};
 use crate::plan::place::At;
 use crate::sys::file::Stat;
 use crate::sys::{Errno, Result, file, mount, tty};
@@ -24,13 +24,18 @@ pub(super) fn link(child: &Child, name: &CStr, target: &CStr) -> Result<()> {
 }
 
 /// What an image brings along must be the device that it says it is; its mode and owner are then the image's.
-pub(super) fn device(plan: &Device, child: &Child) -> Result<()> {
+pub(super) fn device(plan: &Device, child: &mut Child) -> Result<()> {
     let parent = parent(&plan.at, child)?;
     let name = &plan.at.name;
-    if let Some(source) = &plan.source {
-        return bind_device(plan, source, parent.as_fd(), child);
-    }
-    match file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device) {
+    let made = match &plan.by {
+        By::Mknod => file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device),
+        By::Host(source) => return bind_device(plan, copied(mount::clone_path(source, 0, false)?, child)?, parent.as_fd()),
+        By::Parent(slot) => {
+            let node = child.nodes.get_mut(*slot).and_then(Option::take).ok_or(Errno::EBADF)?;
+            return bind_device(plan, node, parent.as_fd());
+        }
+    };
+    match made {
         Err(Errno::EEXIST) => {
             let stat = file::stat(file::open_at(parent.as_fd(), name, PATH | libc::O_NOFOLLOW)?.as_fd())?;
             if is(&stat, plan) { Ok(()) } else { Err(Errno::EEXIST) }
@@ -41,8 +46,7 @@ pub(super) fn device(plan: &Device, child: &Child) -> Result<()> {
 }
 
 /// The host's node must be the device that config.json names, not only have its path.
-fn bind_device(plan: &Device, source: &CStr, parent: BorrowedFd, child: &Child) -> Result<()> {
-    let node = copied(mount::clone_path(source, 0, false)?, child)?;
+fn bind_device(plan: &Device, node: OwnedFd, parent: BorrowedFd) -> Result<()> {
     if !is(&file::stat(node.as_fd())?, plan) {
         return Err(Errno::ENODEV);
     }

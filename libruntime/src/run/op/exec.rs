@@ -7,8 +7,10 @@ use crate::sys::{Errno, Result, process};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// As execvp(3): the first candidate that is there; one that may not be executed, or whose interpreter is missing (ELIBACC, which execve(2)
-/// does not say), is remembered, and the search goes on.
+/// The program is there, and what its `#!` line or its PT_INTERP names is not.
+pub const NO_INTERPRETER: Errno = Errno::ELIBACC;
+
+/// As execvp(3): the first candidate that is there; one that may not be executed is remembered, and the search goes on.
 pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
     let mut error = Errno::ENOENT;
     for path in candidates {
@@ -16,7 +18,8 @@ pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
             return Errno::ELOOP;
         }
         match process::exec(path, &child.args, &child.env) {
-            Errno::ENOENT if exists(path) => error = Errno::ELIBACC,
+            // execve(2): of an interpreter that is not there it says the same.
+            Errno::ENOENT if exists(path) => return NO_INTERPRETER,
             Errno::ENOENT | Errno::ENOTDIR => {}
             // A directory of $PATH that cannot be searched holds nothing; a file that is there is what was meant.
             Errno::EACCES if candidates.len() == 1 || exists(path) => error = Errno::EACCES,

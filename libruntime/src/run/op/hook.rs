@@ -17,10 +17,11 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     let (args, env) = child.hooks.get(hook.index).ok_or(Errno::EBADF)?;
     let env = env.as_ref().unwrap_or(&child.env);
     // The next hook reads it from the beginning too.
-    file::rewind(state.as_fd())?;
+    file::seek(state.as_fd(), 0)?;
     let running = Running::begin(|| go_on(hook, state.as_fd(), child, args, env))?;
-    // `start` finds the process alone, whoever has made it.
-    let codexrun = (hook.kind == HookKind::CreateContainer).then_some((child.gate.as_fd(), Ready::HungUp));
+    // Not where `create` has made the process and is gone: `start` only opens the way for it.
+    let watched = hook.kind == HookKind::CreateContainer || !child.plan.child.iter().any(|step| step.op == Op::Park);
+    let codexrun = watched.then_some((child.gate.as_fd(), Ready::HungUp));
     let [in_time, orphaned] = file::poll_for_each([Some((running.pidfd(), Ready::In)), codexrun], hook.timeout)?;
     if !in_time {
         running.kill()?;
@@ -38,6 +39,8 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
 /// Nothing but the payload writes to standard output. Returns only if it fails.
 fn go_on(hook: &ChildHook, state: BorrowedFd, child: &Child, args: &Strings, env: &Strings) -> Errno {
     let stdio = file::become_stdio_number(state, 0).and_then(|()| file::become_stdio_number(file::stderr(), 1));
+    let said = child.said.as_ref().filter(|_| hook.is_bridge());
+    let stdio = stdio.and_then(|()| said.map_or(Ok(()), |said| file::become_stdio_number(said.as_fd(), 2)));
     if hook.kind == HookKind::StartContainer && leads_to_us(&hook.path, child.own) {
         // The image says what that program is.
         return Errno::ELOOP;

@@ -11,7 +11,7 @@ mod join;
 mod label;
 mod landlock;
 mod mask;
-mod mounts;
+pub(super) mod mounts;
 pub(super) mod pin;
 mod place;
 pub(super) mod walk;
@@ -42,6 +42,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Sysctl { path, value } => sysctl(path, value.to_bytes()),
         Op::Loopback => net::loopback_up(),
         Op::Propagation { flag, recursive } => mount::set_propagation(if *recursive { mount::RECURSIVE } else { 0 }, *flag),
+        Op::Receive(slot) => mounts::receive(*slot, child),
         Op::Root(root) => mounts::root(root, child),
         Op::Tree(root) => chroot::tree(root, child),
         Op::Mkdir { at, mode } => made(at, child, |dir, name| file::mkdir_at(dir, name, *mode)),

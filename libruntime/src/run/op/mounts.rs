@@ -4,7 +4,7 @@ use super::super::child::Child;
 use super::chroot::copied;
 use super::copy;
 use super::place::{PATH, attach, below_root, open, open_or_make};
-use crate::plan::op::{Attrs, Bind, Follow, NewFs, Root};
+use crate::plan::op::{Attrs, Bind, Follow, NewFs, Prepared, Root};
 use crate::plan::place::At;
 use crate::sys::file::{self, Resolve};
 use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
@@ -32,7 +32,7 @@ pub(super) fn new_root(root: &Root, child: &mut Child) -> Result<()> {
 }
 
 /// A detached mount of a new file system; `attrs` are MOUNT_ATTR_*.
-pub(super) fn fresh<'a>(
+pub(in crate::run) fn fresh<'a>(
     fstype: &CStr,
     parameters: impl Iterator<Item = (&'a CStr, Option<&'a CStr>)>,
     attrs: u64,
@@ -47,12 +47,19 @@ pub(super) fn fresh<'a>(
 
 pub(super) fn bind(bind: &Bind, child: &mut Child) -> Result<()> {
     let mount = match bind.prepared {
-        Some(slot) => child.mapped.get_mut(slot).and_then(Option::take).ok_or(Errno::EBADF)?,
+        Some(Prepared::Mapped(slot)) => child.mapped.get_mut(slot).and_then(Option::take).ok_or(Errno::EBADF)?,
+        Some(Prepared::Sent(slot)) => child.sent.get_mut(slot).and_then(Option::take).ok_or(Errno::EBADF)?,
         None => copy_of(bind)?,
     };
     let mount = copied(mount, child)?;
     set_attrs(mount.as_fd(), &bind.attrs)?;
     attach(mount, &bind.at, child).map(drop)
+}
+
+pub(super) fn receive(slot: usize, child: &mut Child) -> Result<()> {
+    let came = file::receive(child.gate.as_fd())?.and_then(|(_, mount)| mount);
+    *child.sent.get_mut(slot).ok_or(Errno::EBADF)? = Some(came.ok_or(Errno::EPIPE)?);
+    Ok(())
 }
 
 fn copy_of(bind: &Bind) -> Result<OwnedFd> {
@@ -108,7 +115,7 @@ pub(super) fn new_fs(plan: &NewFs, child: &mut Child) -> Result<()> {
     let (first, later) = if plan.copy_up { (0, plan.attrs.own.set) } else { (plan.attrs.own.set, 0) };
     let mount = fresh(&plan.fstype, mode.into_iter().chain(parameters), first)?;
     if let (Some(from), true) = (&covered, plan.copy_up) {
-        copy::tree(from.as_fd(), mount.as_fd())?;
+        copy::tree(from.as_fd(), mount.as_fd(), |option| plan.parameters.iter().any(|(key, _)| key.as_c_str() == option))?;
     }
     let attr = MountAttr { set: later, propagation: plan.attrs.own.propagation, ..MountAttr::default() };
     if !attr.is_empty() {

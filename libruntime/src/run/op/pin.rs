@@ -2,8 +2,8 @@
 //! that interpreter, after every look at it: codexrun's own file on the host would run inside, where root could write to it later.
 
 use super::super::child::Child;
-use super::exec::find;
-use super::place::DIR;
+use super::exec::{NO_INTERPRETER, find};
+use super::place::{self, DIR};
 use crate::sys::file::{self, Resolve};
 use crate::sys::{Errno, Result, process};
 use std::ffi::{CStr, CString};
@@ -37,8 +37,7 @@ pub(super) fn pin(candidates: &[CString], child: &mut Child) -> Result<()> {
 pub(super) fn exec(program: &Program, child: &Child) -> Errno {
     let name = CStr::from_bytes_until_nul(&program.name).unwrap_or_default();
     match process::exec_at(program.dir.as_fd(), name, &child.args, &child.env) {
-        // It is there; what is not is its interpreter.
-        Errno::ENOENT => Errno::ELIBACC,
+        Errno::ENOENT if file::open_at(program.dir.as_fd(), name, place::PATH | libc::O_NOFOLLOW).is_ok() => NO_INTERPRETER,
         errno => errno,
     }
 }

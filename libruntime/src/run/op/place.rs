@@ -83,7 +83,8 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<Owned
     }
     if at.direct {
         match mount::attach_at(mount.as_fd(), child.root()?, &at.name) {
-            Err(Errno::ENOENT) => {}
+            // What is missing is made; of the other the reason is found below.
+            Err(Errno::ENOENT | Errno::EINVAL) => {}
             other => return other.map(|()| mount),
         }
     }
@@ -97,8 +98,11 @@ pub(super) fn attach(mount: OwnedFd, at: &At, child: &mut Child) -> Result<Owned
             target
         }
     };
-    mount::attach(mount.as_fd(), target.as_fd())?;
-    Ok(mount)
+    match mount::attach(mount.as_fd(), target.as_fd()) {
+        // move_mount(2) says no more of a file over a directory, or the reverse.
+        Err(Errno::EINVAL) if file::stat(mount.as_fd())?.is_dir() != file::stat(target.as_fd())?.is_dir() => Err(Errno::ENOTDIR),
+        done => done.map(|()| mount),
+    }
 }
 
 /// What is mounted over `/` is the root from then on.

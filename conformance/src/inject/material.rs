@@ -1,0 +1,129 @@
+//! What the launches ask for: a script, a bundle that has a bit of everything, policies, and the files that these speak of.
+
+use super::asked;
+use super::course::Course;
+use super::outlet::Outlet;
+use super::testimony;
+use super::tracer::End;
+use crate::oci::bundle;
+use crate::oci::console::Socket;
+use crate::oci::turn::Turn;
+use crate::report::Verdict;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// Before and after its testimony: a payload that only SIGTERM ends, PID 1 or not.
+const LIVES_ON: (&str, &str) = ("trap 'exit 0' TERM\n", "sleep 1000 & wait");
+
+/// The same where what a command leaves running goes on after it.
+const ENDS: (&str, &str) = ("", "exec sleep 1000");
+
+/// Before the testimony of a payload whose output nobody reads.
+const ASIDE: &str = "exec >/trace/said\n";
+
+/// Around the testimony of a payload whose output is relayed: each turn of the relay is like the one before, so a few of them are enough
+/// to be struck at, and not one for each line.
+const AT_ONCE: (&str, &str) = ("echo testimony\n{\n", "} >/tmp/said\ncat /tmp/said\n");
+
+/// What the payload of a bundle tries to read and write.
+const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /ro/file /trace/file /tmp/file /proc/interrupts /proc/irq/default_smp_affinity \
+                     /proc/sys/kernel/domainname";
+
+/// What the payload of a policy tries.
+pub const TRIED_BY_POLICY: &str = "secret plain .git/config .codex/config.toml /etc/passwd";
+
+/// What is in the workspace of a policy, before and after.
+pub const WORKSPACE: [&str; 3] = [".git", "plain", "secret"];
+
+/// The payload's script.
+pub fn script(course: Course, end: End) -> String {
+    let (first, last) = match end {
+        End::Payload => ("", ""),
+        End::Term if course == Course::Alone => ENDS,
+        End::Term => LIVES_ON,
+    };
+    match course {
+        // The terminal's master is nobody's here.
+        Course::CreateTerminal => [ASIDE, testimony::SCRIPT].concat(),
+        Course::RunTerminal | Course::ExecTerminal => [first, AT_ONCE.0, testimony::SCRIPT, AT_ONCE.1, last].concat(),
+        _ => [first, testimony::SCRIPT, last].concat(),
+    }
+}
+
+/// The directories of the host's that a course opens, and its policy.
+pub fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Verdict {
+    fs::create_dir_all(turn.dir.join("ro"))?;
+    for (file, text) in [("ro/file", "fixed\n"), ("trace/file", "open\n")] {
+        fs::write(turn.dir.join(file), text)?;
+    }
+    let dir = turn.dir.join("workspace");
+    fs::create_dir_all(dir.join(".git"))?;
+    for (name, text) in [(".git/config", "[core]\n"), ("plain", "plain\n"), ("secret", "secret\n")] {
+        fs::write(dir.join(name), text)?;
+    }
+    let choices = match course {
+        Course::Alone => json!({"isolation": "landlock", "accept_loss": ["processes", "attributes", "metadata", "carve-outs"]}),
+        Course::Outlet => json!({}),
+        _ => json!({"unix_sockets": [granted.path]}),
+    };
+    let special = |kind: &str, access: &str| json!({"path": {"type": "special", "value": {"kind": kind}}, "access": access});
+    let policy = json!({"type": "managed", "network": "restricted", "file_system": {"type": "restricted", "entries": [
+        special("root", "read"),
+        special("project_roots", "write"),
+        {"path": {"type": "path", "path": dir.join("secret")}, "access": "deny"},
+    ]}, "codexrun": choices});
+    fs::write(turn.dir.join("policy.json"), policy.to_string())?;
+    Ok(())
+}
+
+/// The connections that the payload of a policy asks for: of the broker one that it makes and one that it refuses, or what goes by the bridge.
+pub fn connections(turn: &Turn, sockets: [&Socket; 2], outlet: Option<&Outlet>) -> Verdict {
+    let [granted, shut] = sockets.map(|socket| socket.path.display());
+    let of_broker = || format!("granted\tunix-connect\t{granted}\nshut\tunix-connect\t{shut}\n");
+    fs::write(turn.dir.join("asks"), outlet.map_or_else(of_broker, Outlet::asks) + &asked::questions())?;
+    Ok(())
+}
+
+/// A configuration that has a bit of everything: hooks, masks, read-only paths, binds, seccomp, limits, a cgroup.
+pub fn everything(turn: &Turn) -> Value {
+    let mut config = turn.traced("");
+    config["process"]["noNewPrivileges"] = json!(true);
+    config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 123}]);
+    config["process"]["oomScoreAdj"] = json!(500);
+    config["process"]["user"]["umask"] = json!(0o27);
+    let ro = json!({"destination": "/ro", "type": "bind", "source": turn.dir.join("ro"), "options": ["rbind", "ro", "nosuid"]});
+    bundle::push(&mut config["mounts"], ro);
+    let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=1m"]});
+    bundle::push(&mut config["mounts"], tmp);
+    let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
+    config["hooks"] = json!({"poststart": hook, "poststop": hook});
+    let linux = &mut config["linux"];
+    linux["maskedPaths"] = json!(["/etc/hidden", "/proc/interrupts", "/proc/irq"]);
+    linux["readonlyPaths"] = json!(["/etc/fixed", "/proc/sys"]);
+    linux["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
+        {"names": ["kexec_load"], "action": "SCMP_ACT_NOTIFY"}]});
+    bundle::push(&mut linux["namespaces"], json!({"type": "cgroup"}));
+    bundle::push(&mut linux["namespaces"], json!({"type": "network"}));
+    if turn.column.actor.is_root() {
+        linux["resources"] = json!({"pids": {"limit": 50}});
+    }
+    asked::add(&mut config, TRIED, &turn.trace(asked::HOOKS), turn.column.actor.is_root());
+    config
+}
+
+/// Without a mount namespace: what is covered there must lie where no name can be changed.
+pub fn here(config: &mut Value) {
+    bundle::without_namespace(config, "mount");
+    config["linux"]["maskedPaths"] = json!(["/proc/interrupts", "/proc/irq"]);
+    config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+}
+
+/// The files that [`everything`] masks and fixes, in a bundle's root file system.
+pub fn furnish(rootfs: &Path) -> Verdict {
+    for name in ["hidden", "fixed"] {
+        fs::write(rootfs.join("etc").join(name), "text\n")?;
+    }
+    Ok(())
+}
