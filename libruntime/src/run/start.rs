@@ -18,8 +18,8 @@ use std::os::fd::AsFd;
 /// It does not exist, or is not `created`; or its process could not be executed, in which case it is stopped; or SIGTERM or SIGINT came,
 /// or a hook failed, and the container is destroyed.
 pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
-    // A codexrun that runs it in the foreground holds it for as long as it runs.
-    if matches!(store.load(id)?.status()?, Status::Running | Status::Paused) {
+    // A codexrun that runs it in the foreground holds it for as long as it runs. One that is still being made has no record yet.
+    if store.load(id).and_then(|record| record.status()).is_ok_and(|status| matches!(status, Status::Running | Status::Paused)) {
         return Err(running());
     }
     // Held to the end: of two that start it at once the second finds it running.
