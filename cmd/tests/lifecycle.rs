@@ -296,6 +296,20 @@ fn a_signal_ends_a_poststop_hook_that_hangs_and_those_that_follow_are_hurried() 
 }
 
 #[test]
+fn what_a_hook_of_the_bridge_says_is_the_cause_of_the_one_sentence() {
+    let Some(place) = Place::new("true") else { return };
+    let table = [("createRuntime", "no-route", "`no-route` is not "), ("createContainer", "--inside", "no bridge at `/dev/shm/")];
+    for (kind, word, why) in table {
+        let hook = json!({"path": env!("CARGO_BIN_EXE_codexrun"), "args": ["codexrun", "bridge", word], "env": []});
+        place.edit(|spec| spec["hooks"] = json!({ kind: [hook] }));
+        let said = place.codexrun(&["run", "--bundle", "b", ID]);
+        assert_eq!((said.code, said.err.lines().count()), (1, 1), "{said:?}");
+        let begin = format!("codexrun: error: config.json: hooks.{kind}[0]: the hook `");
+        assert!(said.err.starts_with(&begin) && said.err.contains(&format!("` failed: {why}")), "{said:?}");
+    }
+}
+
+#[test]
 fn a_hook_does_not_outlive_a_codexrun_that_was_killed() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     let runs = place.path("runs");

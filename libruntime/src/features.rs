@@ -21,7 +21,7 @@ pub fn features() -> Value {
         "mountOptions": plan::options::names(),
         "linux": linux(),
         "annotations": { "dev.codexrun.version": env!("CARGO_PKG_VERSION") },
-        "potentiallyUnsafeConfigAnnotations": [annotation::PREFIX, annotation::SYSTEMD_PROPERTY],
+        "potentiallyUnsafeConfigAnnotations": [annotation::PREFIX, annotation::SYSTEMD_PROPERTY, annotation::KEEP_GROUPS],
     })
 }
 

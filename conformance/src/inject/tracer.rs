@@ -214,6 +214,10 @@ impl Hunt<'_> {
     fn follow(&mut self) -> io::Result<bool> {
         let (end, mut last) = (Instant::now() + LIMIT, Instant::now());
         while !self.tracees.is_empty() {
+            if Instant::now() > end {
+                self.put_down()?;
+                return Ok(true);
+            }
             if self.events()? {
                 last = Instant::now();
                 continue;
@@ -227,10 +231,6 @@ impl Hunt<'_> {
                 self.story.tell(0, Seen::Told);
                 kill(self.main, Signal::SIGTERM)?;
                 last = Instant::now();
-            }
-            if Instant::now() > end {
-                self.put_down()?;
-                return Ok(true);
             }
             self.tracer.wait(QUIET)?;
         }
@@ -380,18 +380,37 @@ impl Hunt<'_> {
 
     /// Lets go of processes that wait for somebody else: a created container waits for its start.
     fn release(&mut self) -> io::Result<()> {
-        for (pid, _) in std::mem::take(&mut self.tracees) {
-            if ptrace::interrupt(pid).is_ok() && waitpid(pid, Some(WaitPidFlag::__WALL)).is_ok() {
-                let _gone = ptrace::detach(pid, None);
-            }
+        for pid in self.tracees.keys() {
+            let _gone = ptrace::interrupt(*pid);
         }
-        Ok(())
+        self.forget(|pid| {
+            let _gone = ptrace::detach(pid, None);
+            true
+        })
     }
 
     fn put_down(&mut self) -> io::Result<()> {
-        for (pid, _) in std::mem::take(&mut self.tracees) {
-            let _gone = kill(pid, Signal::SIGKILL);
-            let _gone = waitpid(pid, Some(WaitPidFlag::__WALL));
+        for pid in self.tracees.keys() {
+            let _gone = kill(*pid, Signal::SIGKILL);
+        }
+        self.forget(|pid| kill(pid, Signal::SIGKILL).is_err())
+    }
+
+    /// Until each has ended, or has stopped and `is_done` with that. In whatever order they come: the first thread of a process is not heard
+    /// of before the others have been waited for (ptrace(2)).
+    fn forget(&mut self, is_done: impl Fn(Pid) -> bool) -> io::Result<()> {
+        while !self.tracees.is_empty() {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::StillAlive) => self.tracer.wait(QUIET)?,
+                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => drop(self.tracees.remove(&pid)),
+                Ok(stopped) => {
+                    if let Some(pid) = stopped.pid().filter(|pid| is_done(*pid)) {
+                        self.tracees.remove(&pid);
+                    }
+                }
+                Err(Errno::ECHILD) => self.tracees.clear(),
+                Err(e) => return Err(e.into()),
+            }
         }
         Ok(())
     }

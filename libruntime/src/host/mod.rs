@@ -11,6 +11,7 @@ use crate::systemd::Manager;
 use crate::{Error, Result, annotation, plan};
 use cgroup::Cgroups;
 use oci_spec::runtime::{Process, Spec};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ pub struct Host {
     /// Somebody may answer for a filter's calls (Linux 5.19, and nothing that forbids it); looked for only when a spec wants it.
     pub listener: bool,
     /// Sources of binds that the caller can reach, and the root of the spec's user namespace cannot.
-    pub out_of_reach: Vec<PathBuf>,
+    pub out_of_reach: BTreeSet<PathBuf>,
     /// AppArmor is on; looked for only when there is a label to apply, as are the next two.
     pub apparmor: bool,
     /// SELinux is on.
@@ -136,7 +137,7 @@ impl Host {
             open_tree_attr: false,
             trees: false,
             listener: false,
-            out_of_reach: Vec::new(),
+            out_of_reach: BTreeSet::new(),
             apparmor: labels && fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
             selinux: labels && fact("/sys/fs/selinux/enforce")?.is_some(),
             landlock: if ruled { known(landlock::version()).map_err(unknown("the kernel's Landlock"))?.unwrap_or(0) } else { 0 },
@@ -161,7 +162,7 @@ impl Host {
         let listener = plan::annotation_of(spec, annotation::UNIX_SOCKETS).is_some() && can_answer()?;
         let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere()?;
         let host = Host::probe(spec, spec.process().as_ref())?;
-        let out_of_reach = if host.privileged { reach::beyond(spec, options.bundle_dir.as_deref()) } else { Vec::new() };
+        let out_of_reach = if host.privileged { reach::beyond(spec, options.bundle_dir.as_deref()) } else { BTreeSet::new() };
         Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, out_of_reach, ..host })
     }
 
@@ -178,7 +179,7 @@ impl Host {
             open_tree_attr: true,
             trees: true,
             listener: true,
-            out_of_reach: Vec::new(),
+            out_of_reach: BTreeSet::new(),
             apparmor: false,
             selinux: false,
             landlock: crate::landlock::NEWEST,

@@ -2,13 +2,14 @@
 //! directories that others have shut (user_namespaces(7)), while who starts the container may have.
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType as Type, Mount, Spec};
+use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// By their modes: an access control list is found out about when the mount is made.
-pub(super) fn beyond(spec: &Spec, bundle: Option<&Path>) -> Vec<PathBuf> {
-    let Some(root) = Root::of(spec) else { return Vec::new() };
+pub(super) fn beyond(spec: &Spec, bundle: Option<&Path>) -> BTreeSet<PathBuf> {
+    let Some(root) = Root::of(spec) else { return BTreeSet::new() };
     let binds = spec.mounts().iter().flatten().filter(|mount| is_bind(mount));
     let sources = binds.filter_map(|mount| mount.source().as_ref());
     let paths = sources.map(|source| bundle.map_or_else(|| source.clone(), |dir| dir.join(source)));

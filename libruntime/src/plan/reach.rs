@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Which of the copies this one is; none where the container's root can make it itself.
 pub(super) fn plan(draft: &mut Draft, place: &str, path: &Path, source: Source) -> Option<Prepared> {
-    if !draft.host.out_of_reach.iter().any(|one| one == path) {
+    if !draft.host.out_of_reach.contains(path) {
         return None;
     }
     let slot = draft.parent.iter().filter(|step| matches!(step.op, ParentOp::Reach(_))).count();

@@ -519,7 +519,7 @@ fn groups_that_are_to_stay_are_not_set() {
 #[test]
 fn a_source_out_of_reach_is_copied_from_outside() {
     let bind = json!({"destination": "/m", "source": "/s", "options": ["rbind", "ro"]});
-    let host = Host { out_of_reach: vec!["/s".into()], ..Host::recorded(0, 0) };
+    let host = Host { out_of_reach: ["/s".into()].into(), ..Host::recorded(0, 0) };
     let plan = plan_on(&host, with("/mounts/-", bind), &Options::default()).unwrap().to_string();
     let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
     for line in [

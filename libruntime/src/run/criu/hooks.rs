@@ -39,13 +39,13 @@ impl Script {
         ours(&self.text).into()
     }
 
-    /// Reads the question, and hands on the answer, which is also what comes of it.
-    fn answer(&self, answer: &mut impl FnMut(Moment, i32) -> Result<()>) -> Result<()> {
+    /// Reads the question and hands on the answer, if that can be done.
+    fn answer(&self, answer: &mut impl FnMut(Moment, i32) -> Result<()>) -> Result<Result<()>> {
         let mut buffer = [0; 64];
         let n = file::read(self.questions.as_fd(), &mut buffer).map_err(cannot)?;
         let answered = question(&buffer[..n]).and_then(|(moment, pid)| answer(moment, pid));
         file::write_all(self.answers.as_fd(), if answered.is_ok() { WELL } else { ILL }).map_err(cannot)?;
-        answered
+        Ok(answered)
     }
 }
 
@@ -53,7 +53,7 @@ impl Script {
 /// ended. The first failure is what comes of it.
 ///
 /// # Errors
-/// That failure; or a signal came, and criu goes on.
+/// That failure; or a signal came, or criu cannot be answered: then it goes on.
 pub(super) fn serve(
     script: Option<&Script>,
     criu: BorrowedFd,
@@ -64,7 +64,7 @@ pub(super) fn serve(
     loop {
         let questions = script.map(|script| script.questions.as_fd());
         match (interrupt.or_either([Some(criu), questions], -1).map_err(cannot)?, script) {
-            ([_, true], Some(script)) => failed = failed.and(script.answer(&mut answer)),
+            ([_, true], Some(script)) => failed = failed.and(script.answer(&mut answer)?),
             ([true, _], _) => return failed,
             _ => {}
         }

@@ -139,7 +139,8 @@ impl Revival<'_> {
             answered
         };
         let asked = hooks::serve(script.as_ref(), pidfd.as_fd(), &interrupt, answer);
-        if interrupt.came().is_some() {
+        if asked.is_err() {
+            // It may have ended by itself.
             stop::below(pid)?;
             stop::end(pidfd.as_fd())?;
         }
