@@ -61,15 +61,14 @@ fn start() -> u8 {
     };
     let sandbox = line.verb.as_deref() == Some("sandbox");
     memory::fails_with(code.unwrap_or(1));
-    let failed = match parsed {
-        Ok(cli) => match dispatch(&cli) {
-            Ok(code) => return code,
-            Err(failure) => failure.report(&cli.top.global, sandbox),
-        },
-        Err(e) if report::is_help(&e) => return report::help(&e),
-        Err(e) => report::mistake(&e).report(&Global::of_a_mistake(&line.words), sandbox),
+    let (done, global) = match parsed {
+        Ok(cli) => (dispatch(&cli), cli.top.global),
+        Err(e) => {
+            let done = if report::is_help(&e) { output::print(&e.to_string()) } else { Err(report::mistake(&e)) };
+            (done, Global::of_a_mistake(&line.words))
+        }
     };
-    code.unwrap_or(failed)
+    done.unwrap_or_else(|failure| code.unwrap_or(failure.report(&global, sandbox)))
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {

@@ -6,7 +6,6 @@ use libruntime::Error;
 use libruntime::error::say;
 use libruntime::state::rfc3339;
 use libruntime::text::append;
-use std::io::{self, Write};
 use std::time::SystemTime;
 
 /// Every reason why a command failed; never empty.
@@ -72,13 +71,6 @@ pub fn note(text: &str) {
 /// Whether clap was asked for help, rather than given nonsense.
 pub fn is_help(e: &clap::Error) -> bool {
     e.kind() == ErrorKind::DisplayHelp
-}
-
-/// Help is data.
-pub fn help(e: &clap::Error) -> u8 {
-    // A reader that has gone away (`| head`) has read enough.
-    let _ = write!(io::stdout(), "{e}");
-    0
 }
 
 /// A command line that the grammar does not know.

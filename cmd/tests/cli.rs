@@ -963,6 +963,37 @@ exec CODEXRUN "$@"
 }
 
 #[test]
+fn what_cannot_be_printed_is_a_failure_help_too() {
+    for words in [&["--help"][..], &["run", "--help"], &["--version"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (code, _, err) = said(&codexrun().args(words).stdout(full).output().unwrap());
+        assert_eq!(code, 1, "{words:?}");
+        assert!(err.starts_with("codexrun: error: cannot write to stdout: No space left on device"), "{words:?}: {err}");
+    }
+}
+
+#[test]
+fn a_working_directory_that_is_none_is_one_sentence() {
+    let dir = dir();
+    let name = dir.path().join(OsStr::from_bytes(b"\xff"));
+    fs::create_dir(&name).unwrap();
+    let within = |cwd: &Path| said(&codexrun().args(["sandbox", "--cwd"]).arg(cwd).args(["--", "true"]).output().unwrap());
+    refused(&within(Path::new("/etc/passwd")), "working directory `/etc/passwd` is no directory");
+    refused(&within(&name), "is not UTF-8, so config.json cannot name it");
+}
+
+#[test]
+fn the_same_warning_is_told_once() {
+    let dir = dir();
+    fs::create_dir(dir.path().join("r")).unwrap();
+    assert!(Command::new("mkfifo").arg(dir.path().join("r/.git")).status().unwrap().success());
+    let (code, _, err) = at(dir.path(), &["sandbox", "--nested-git", "--", "true"]);
+    // Others may have left one below /tmp, which can be written too.
+    let warning = format!("{}/r/.git` is no `gitdir: PATH` pointer", dir.path().display());
+    assert_eq!((code, err.matches(&warning).count()), (0, 1), "{err}");
+}
+
+#[test]
 fn want_of_memory_has_a_sentence_and_an_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let long = dir.path().join("long.json");

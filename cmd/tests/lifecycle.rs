@@ -501,6 +501,18 @@ fn a_taken_id_is_refused_and_the_first_stays() {
 }
 
 #[test]
+fn one_that_runs_in_the_foreground_is_not_started_and_nobody_waits() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    let mut running = place.command(&["run", "--bundle", "b", ID]).spawn().unwrap();
+    until("it runs", || place.codexrun(&["state", ID]).out.contains("running"));
+    let began = Instant::now();
+    place.fails(&["start", ID], 1, "cannot start an already running container");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    place.ok(&["kill", ID, "KILL"]);
+    running.wait().unwrap();
+}
+
+#[test]
 fn of_a_program_that_is_there_it_is_said_that_its_interpreter_is_missing() {
     let Some(place) = Place::new("sleep 60") else { return };
     let script = place.path("b/rootfs/script");

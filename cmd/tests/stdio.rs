@@ -84,6 +84,46 @@ fn where_the_network_is_on_sockets_of_it_pass_and_others_do_not() {
     stops(UnixDatagram::unbound().unwrap(), &["--policy", &open]);
 }
 
+/// Dissolved (AF_UNSPEC) it would listen in the caller's network, where there is neither a namespace nor a broker.
+const DISSOLVE: &str = "import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.connect(0, struct.pack('HH12x', 0, 0), 16), ctypes.get_errno())
+print(libc.listen(0, 5), ctypes.get_errno())";
+
+#[test]
+fn a_connection_becomes_no_listener() {
+    let landlock = ["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes,carve-outs"];
+    for (isolation, refused) in [(&landlock[..], "-1 1\n-1 1\n"), (&[], "-1 1\n-1 22\n")] {
+        let (client, _server) = connected();
+        let words = [&["sandbox"], isolation, &["--", "/usr/bin/python3", "-c", DISSOLVE]].concat();
+        let (code, out, err) = with(client, &words);
+        assert_eq!((code, out.as_str()), (0, refused), "{err}");
+    }
+}
+
+/// With a connection of MPTCP as standard input.
+const BY_MPTCP: &str = "import socket, subprocess, sys
+try:
+    near, far = (socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262) for _ in range(2))
+except OSError as error:
+    sys.exit(f'skipped: {error}')
+near.bind(('127.0.0.1', 0))
+near.listen()
+far.connect(near.getsockname())
+sys.exit(subprocess.run(sys.argv[1:], stdin=far).returncode)";
+
+/// Dissolved it could be made again to any port: Landlock's rules are about TCP.
+#[test]
+fn a_connection_of_another_protocol_is_refused() {
+    let words = ["-c", BY_MPTCP, env!("CARGO_BIN_EXE_codexrun"), "sandbox", "--", "true"];
+    let output = Command::new("/usr/bin/python3").args(words).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    if err.starts_with("skipped") {
+        return eprintln!("{err}");
+    }
+    assert!(output.status.code() == Some(1) && err.contains("standard input is a socket that is no connection"), "{err}");
+}
+
 /// What a policy said is in config.json; without a policy `run` is as runc.
 #[test]
 fn a_bundle_is_refused_by_its_annotation_alone() {

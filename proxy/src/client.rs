@@ -1,6 +1,7 @@
 //! Who is at the other end of the bridge: it says so before every connection, in 16 bytes, and which process that is /proc is asked only
 //! when a line is to be written about it.
 
+use crate::hurry::Hurry;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
@@ -35,8 +36,8 @@ type Process = (u32, PathBuf);
 
 impl Client {
     /// Who has just connected. `direct`: there is no bridge, and all that is said is the client's own, also what a bridge would say.
-    pub fn of(stream: &TcpStream, direct: bool) -> Option<Client> {
-        if direct { Client::direct(stream) } else { Client::read(stream) }
+    pub fn of(hurry: &mut Hurry, direct: bool) -> Option<Client> {
+        if direct { Client::direct(hurry.client) } else { Client::read(hurry) }
     }
 
     /// `None`: not the bridge, but somebody else on this machine.
@@ -160,7 +161,7 @@ mod tests {
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (&ours).write_all(&[&MAGIC[..], &[7; 8]].concat()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
-        let client = Client::of(&accepted, true).unwrap();
+        let client = Client::of(&mut Hurry::new(&accepted, crate::PATIENCE), true).unwrap();
         assert!(matches!(client, Client::Direct { .. }), "whoever it says it is");
         let comm = comm(Path::new("/proc/self")).unwrap();
         let (process, pid) = (client.process(), inner_pid(Path::new("/proc/self")).unwrap());

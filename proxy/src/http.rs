@@ -3,18 +3,20 @@
 use crate::body;
 use crate::client::Client;
 use crate::dial::{Ask, Gate, No, Stray};
+use crate::hurry::Hurry;
 use crate::message::{self, Body, Request};
 use crate::relay::{both_ways, break_off, one_way};
 use crate::rule::Host;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-pub fn serve(client: TcpStream, who: &Client, gate: &Gate) -> Option<()> {
-    let request = match message::read(&client) {
+pub fn serve(mut hurry: Hurry, who: &Client, gate: &Gate) -> Option<()> {
+    let client = hurry.client;
+    let request = match message::read(&mut hurry) {
         Ok(request) => request,
         Err(why) => {
             gate.refuse(&Stray { client: who, protocol: "http", host: None, port: None, rule: &why });
-            return answer(&client, "400 Bad Request", None, &why, true);
+            return answer(client, "400 Bad Request", None, &why, true);
         }
     };
     let connect = request.method == "CONNECT";
@@ -22,15 +24,15 @@ pub fn serve(client: TcpStream, who: &Client, gate: &Gate) -> Option<()> {
     let (protocol, method) = if connect { ("connect", None) } else { ("http", Some(request.method.as_str())) };
     match gate.dial(&Ask { client: who, protocol, method, host: &request.host, port: request.port }) {
         Ok(server) if connect => {
-            (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").ok()?;
-            both_ways(&client, &server, &request.early)
+            (&*client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").ok()?;
+            both_ways(client, &server, &request.early)
         }
-        Ok(server) => forward(&client, &server, request),
+        Ok(server) => forward(client, &server, request),
         Err(No::Refused(refused)) => {
             let why = format!("codexrun: {}:{} is refused: {}", request.host, request.port, refused.rule);
-            answer(&client, "403 Forbidden", Some(refused.word), &why, speaks)
+            answer(client, "403 Forbidden", Some(refused.word), &why, speaks)
         }
-        Err(No::Failed(why)) => answer(&client, "502 Bad Gateway", None, &why, speaks),
+        Err(No::Failed(why)) => answer(client, "502 Bad Gateway", None, &why, speaks),
     }
 }
 

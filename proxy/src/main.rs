@@ -9,6 +9,7 @@ mod body;
 mod client;
 mod dial;
 mod http;
+mod hurry;
 mod log;
 mod message;
 mod relay;
@@ -17,9 +18,11 @@ mod socks;
 
 use client::Client;
 use dial::{Gate, Stray};
+use hurry::Hurry;
 use log::Log;
 use rule::Rules;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use std::convert::Infallible;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::ExitCode;
@@ -33,12 +36,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The first byte of SOCKS5 (RFC 1928), with which no HTTP method begins.
 const SOCKS5: u8 = 5;
 
-/// Until a connection may have ended, when no descriptor is left for another.
+/// Connections at a time. What they take, and their threads, is outside of the sandbox's cgroup; who waits does so in the queue of the kernel's.
+const MOST: usize = 1024;
+/// Until a connection may have ended, when there is no room or no descriptor for another.
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
-    match watch().and_then(|()| gate(std::env::args().skip(1))).and_then(|gate| serve(Arc::new(gate))) {
-        Ok(()) => ExitCode::SUCCESS,
+    match watch().and_then(|()| gate(std::env::args().skip(1))).and_then(serve) {
+        Ok(never) => match never {},
         // In place of the port: whoever waits for that says it.
         Err(sentence) => {
             // Who does not hear it sees the exit code.
@@ -67,17 +72,26 @@ fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
     Ok(Gate { rules, socks, direct, log: Log::open(log.as_deref())? })
 }
 
-fn serve(gate: Arc<Gate>) -> Result<(), String> {
+fn serve(gate: Gate) -> Result<Infallible, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("the proxy cannot listen: {e}"))?;
     let port = listener.local_addr().map_err(|e| format!("the proxy cannot learn its port: {e}"))?.port();
     // One write: of one that fails nothing may stay, to be said before the reason.
     let told = std::io::stdout().write_all(format!("{port}\n").as_bytes());
     told.map_err(|e| format!("nobody waits for the proxy: {e}"))?;
     hold_many();
-    for client in listener.incoming() {
-        match client {
+    accept(&listener, Arc::new(gate), MOST)
+}
+
+/// At most so many at a time.
+fn accept(listener: &TcpListener, gate: Arc<Gate>, most: usize) -> ! {
+    loop {
+        // Each connection has the gate.
+        while Arc::strong_count(&gate) > most {
+            std::thread::sleep(PAUSE);
+        }
+        match listener.accept() {
             // Without a thread the client finds its connection closed.
-            Ok(client) => {
+            Ok((client, _)) => {
                 let gate = gate.clone();
                 drop(std::thread::Builder::new().stack_size(STACK).spawn(move || one(client, &gate)));
             }
@@ -85,7 +99,6 @@ fn serve(gate: Arc<Gate>) -> Result<(), String> {
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
-    Ok(())
 }
 
 /// Before anything that may take its time.
@@ -112,15 +125,36 @@ fn until_the_end() {
 /// A connection that fails is one that ends; what was refused has been said.
 fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
-    client.set_read_timeout(Some(PATIENCE)).ok()?;
-    let (who, mut first) = (Client::of(&client, gate.direct)?, [0]);
-    match message::again(|| client.peek(&mut first)).ok()? {
-        1 if first[0] == SOCKS5 && gate.socks => socks::serve(client, &who, gate),
+    let mut hurry = Hurry::new(&client, PATIENCE);
+    let (who, mut first) = (Client::of(&mut hurry, gate.direct)?, [0]);
+    match message::again(|| hurry.peek(&mut first)).ok()? {
+        1 if first[0] == SOCKS5 && gate.socks => socks::serve(hurry, &who, gate),
         1 if first[0] == SOCKS5 => {
             gate.refuse(&Stray { client: &who, protocol: "socks5", host: None, port: None, rule: "SOCKS is switched off" });
             None
         }
-        1 => http::serve(client, &who, gate),
+        1 => http::serve(hurry, &who, gate),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read};
+
+    #[test]
+    fn who_is_one_too_many_waits_until_another_has_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let gate = gate(["--direct".to_string()].into_iter()).unwrap();
+        std::thread::spawn(move || accept(&listener, Arc::new(gate), 2));
+        let silent = [(); 2].map(|()| TcpStream::connect(at).unwrap());
+        let mut third = TcpStream::connect(at).unwrap();
+        third.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        let mut heard = |time| third.set_read_timeout(Some(time)).and_then(|()| third.read(&mut [0]));
+        assert_eq!(heard(Duration::from_millis(300)).unwrap_err().kind(), ErrorKind::WouldBlock);
+        drop(silent);
+        assert_eq!(heard(Duration::from_secs(10)).unwrap(), 1, "the others have gone");
     }
 }

@@ -3,8 +3,8 @@
 use crate::rule::Host;
 use std::io::{self, Read};
 
-/// More than any sensible head.
-const MOST: usize = 64 * 1024;
+/// More than servers take (nginx: four lines of 8 KiB): as often as there are connections it may be held, outside of the sandbox's cgroup.
+const MOST: usize = 32 * 1024;
 const HEADERS: usize = 128;
 
 /// A head that has been read, with what came after it.

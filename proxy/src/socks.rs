@@ -4,10 +4,10 @@ mod request;
 
 use crate::client::Client;
 use crate::dial::{Ask, Gate, No, Stray};
+use crate::hurry::Hurry;
 use crate::relay::both_ways;
 use request::{Request, VERSION};
 use std::io::Write;
-use std::net::TcpStream;
 
 /// REP of a reply.
 mod reply {
@@ -18,9 +18,10 @@ mod reply {
     pub const ADDRESS: u8 = 8;
 }
 
-pub fn serve(mut client: TcpStream, who: &Client, gate: &Gate) -> Option<()> {
-    let request = Request::read(&mut client)?;
-    let answer = |code: u8| (&client).write_all(&[VERSION, code, 0, 1, 0, 0, 0, 0, 0, 0]).ok();
+pub fn serve(mut hurry: Hurry, who: &Client, gate: &Gate) -> Option<()> {
+    let request = Request::read(&mut hurry)?;
+    let client = hurry.client;
+    let answer = |code: u8| (&*client).write_all(&[VERSION, code, 0, 1, 0, 0, 0, 0, 0, 0]).ok();
     let refuse = |host: String, rule: &str| {
         gate.refuse(&Stray { client: who, protocol: "socks5", host: Some(host), port: Some(request.port), rule });
     };
@@ -38,7 +39,7 @@ pub fn serve(mut client: TcpStream, who: &Client, gate: &Gate) -> Option<()> {
     match gate.dial(&Ask { client: who, protocol: "socks5", method: None, host, port: request.port }) {
         Ok(server) => {
             answer(reply::DONE)?;
-            both_ways(&client, &server, &[])
+            both_ways(client, &server, &[])
         }
         Err(No::Refused(_)) => answer(reply::NOT_ALLOWED),
         Err(No::Failed(_)) => answer(reply::UNREACHABLE),

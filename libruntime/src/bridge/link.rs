@@ -1,9 +1,9 @@
 //! One connection: two sockets, and in each direction at most one pipe between them, borrowed for as long as bytes are in it. The bytes
-//! go from socket to pipe to socket by splice(2), never through our memory.
+//! go from socket to pipe to socket by splice(2), through our memory only past an urgent one.
 
 use super::greeting::{Answer, Greeting};
 use crate::sys::epoll::{Epoll, Events};
-use crate::sys::socket::{reset_on_close, set_pipe_size, splice};
+use crate::sys::socket::{receive, reset_on_close, set_pipe_size, splice, urgent_inline};
 use crate::sys::{Errno, Result, file};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -65,7 +65,7 @@ impl Flow {
     fn pass(&mut self, from: &TcpStream, to: &TcpStream, pool: &mut Pool) -> Result<()> {
         if self.held.is_none() && !self.ended {
             let pipe = pool.take()?;
-            match splice(from.as_fd(), pipe.1.as_fd(), ROOM) {
+            match fill(&pipe, from) {
                 Ok(0) => (self.ended = true, pool.give(pipe)).1,
                 Ok(n) => self.held = Some((pipe, n)),
                 Err(errno) => {
@@ -90,6 +90,30 @@ impl Flow {
     }
 }
 
+/// Moves into an empty pipe what has come; 0 at the end. Before an urgent byte splice(2) stands still for ever, readable as the socket is,
+/// and says that it has ended when the sender has; recv(2) goes on.
+fn fill(pipe: &Pipe, from: &TcpStream) -> Result<usize> {
+    match splice(from.as_fd(), pipe.1.as_fd(), ROOM) {
+        Err(Errno::EAGAIN) | Ok(0) => {
+            // No pipe holds less (pipe(7)).
+            let mut block = [0; 4096];
+            let n = receive(from.as_fd(), &mut block)?;
+            file::write_all(pipe.1.as_fd(), &block[..n]).map(|()| n)
+        }
+        other => other,
+    }
+}
+
+/// A socket of a link, as both of them are set.
+fn end(socket: TcpStream) -> Result<TcpStream> {
+    reset_on_close(socket.as_fd(), true)?;
+    // An urgent byte is one of the stream's (RFC 6093, 3).
+    urgent_inline(socket.as_fd())?;
+    // Only a matter of speed.
+    let _ = socket.set_nodelay(true);
+    Ok(socket)
+}
+
 /// End 0 was accepted, end 1 is dialed; flow n comes from end n. Whatever ends it before both flows have, be it SIGKILL, ends it with a
 /// reset on both sides: what was cut short must not look complete.
 pub(super) struct Link {
@@ -112,12 +136,7 @@ enum Phase {
 impl Link {
     /// Watches the two ends as `2 * id` and `2 * id + 1`.
     pub fn new(id: u64, accepted: TcpStream, dialed: TcpStream, greeting: Greeting, epoll: &Epoll) -> Result<Link> {
-        for end in [&accepted, &dialed] {
-            reset_on_close(end.as_fd(), true)?;
-            // Only a matter of speed.
-            let _ = end.set_nodelay(true);
-        }
-        let (ends, flows) = ([accepted, dialed], <[Flow; 2]>::default());
+        let (ends, flows) = ([end(accepted)?, end(dialed)?], <[Flow; 2]>::default());
         let mut link = Link { id, ends, flows, watched: [0; 2], phase: Phase::Dialing(greeting) };
         link.watch(epoll)?;
         Ok(link)
@@ -125,10 +144,8 @@ impl Link {
 
     /// Another end is dialed in place of one where nobody listens.
     pub fn redial(&mut self, dialed: TcpStream, epoll: &Epoll) -> Result<bool> {
-        reset_on_close(dialed.as_fd(), true)?;
-        let _ = dialed.set_nodelay(true);
         // The first is closed by this, and so watched no more (epoll(7)).
-        (self.ends[1], self.watched[1]) = (dialed, 0);
+        (self.ends[1], self.watched[1]) = (end(dialed)?, 0);
         self.watch(epoll).map(|()| true)
     }
 
@@ -228,6 +245,7 @@ impl Link {
 mod tests {
     use super::*;
     use crate::sys::epoll::Batch;
+    use crate::sys::socket::send_message;
     use std::io::{ErrorKind, Read, Write};
     use std::net::TcpListener;
 
@@ -323,6 +341,22 @@ mod tests {
         drop(link);
         let said = std::io::Read::bytes(server).count();
         assert!(said == 60_000 && moved < 10_000, "{said} arrived, {moved} were copied");
+    }
+
+    #[test]
+    fn an_urgent_byte_is_one_of_the_others() {
+        let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
+        let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
+        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        client.write_all(b"hello").unwrap();
+        assert_eq!(send_message(client.as_fd(), b"", b"!", b"", libc::MSG_OOB), Ok(1));
+        client.write_all(b"after").unwrap();
+        drop(client);
+        link.settle(&mut pool);
+        drop(link);
+        let mut said = String::new();
+        let whole = server.read_to_string(&mut said).is_ok();
+        assert_eq!((said.as_str(), whole), ("hello!after", true));
     }
 
     #[test]

@@ -112,12 +112,17 @@ impl Resolver {
     /// One more who asks by TCP; the oldest goes when there are too many.
     pub fn accept(&mut self, stream: TcpStream, epoll: &Epoll) -> Result<()> {
         if self.clients.len() == CLIENTS {
-            self.clients.pop_first();
+            self.drop_oldest();
         }
         epoll.add(stream.as_fd(), libc::EPOLLIN as Events, self.next)?;
         self.clients.insert(self.next, Client { stream, read: Vec::new() });
         self.next += 1;
         Ok(())
+    }
+
+    /// The oldest client goes, so that its descriptor is free; whether there was one.
+    pub fn drop_oldest(&mut self) -> bool {
+        self.clients.pop_first().is_some()
     }
 
     /// Somebody asks.

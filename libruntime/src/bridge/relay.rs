@@ -1,4 +1,4 @@
-//! The loop of a bridge: accepts, dials the other side, and moves bytes until the container has ended. One thread, no timer.
+//! The loop of a bridge: accepts, dials the other side, and moves bytes until the container has ended. One thread.
 
 use super::client::Sockets;
 use super::errno;
@@ -12,6 +12,7 @@ use crate::sys::{Errno, Result, socket};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// Where connections come from, and where they go.
 pub(super) struct Listener {
@@ -30,6 +31,8 @@ const RESOLVER: u64 = 1 << 61;
 const LISTENERS: u64 = 1 << 62;
 const CONTAINER: u64 = u64::MAX;
 const IN: Events = libc::EPOLLIN as Events;
+/// Until somebody else may have given back what is missing.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// By what a proxy of codexrun's finds who has connected.
 pub(super) struct Clients {
@@ -148,11 +151,17 @@ impl Relay {
         }
     }
 
-    /// With no link there is nobody whose end could be waited for.
+    /// Who asks for names goes first, and links are waited for. Where there is neither, others have what is missing (ENFILE, ENOMEM): the
+    /// listener stays readable, and accept(2) would say so again at once.
     fn pause(&mut self) -> Result<()> {
-        if self.links.is_empty() || std::mem::replace(&mut self.full, true) {
+        if self.full || self.resolver.as_mut().is_some_and(Resolver::drop_oldest) {
             return Ok(());
         }
+        if self.links.is_empty() {
+            std::thread::sleep(PAUSE);
+            return Ok(());
+        }
+        self.full = true;
         self.watch_listeners(0)
     }
 

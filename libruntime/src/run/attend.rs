@@ -3,6 +3,7 @@
 use super::broker::BrokerProcess;
 use super::container::{Container, KeeperProcess};
 use super::interrupt;
+use super::job::Job;
 use super::launch::setup;
 use super::terminal::{self, Relay};
 use crate::annotation;
@@ -14,9 +15,8 @@ use crate::sys::{Errno, event, file, signal};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Signals that stay what they are: job control acts on codexrun as on any program, and faults of its own must show.
+/// Signals that stay what they are: what is left of job control ([`Job`]) acts on codexrun as on any program, and faults of its own must show.
 pub(super) const OURS: &[i32] = &[
-    libc::SIGTSTP,
     libc::SIGTTIN,
     libc::SIGTTOU,
     libc::SIGCONT,
@@ -34,7 +34,7 @@ const TIMED_OUT: u8 = 124;
 
 /// Follows the container to its end, or for as long as its plan says, and forwards signals to it.
 pub(super) fn attend(container: &mut Container, blocked: &signal::Set, plan: &Plan) -> Result<()> {
-    let Container { pidfd, master, keeper, broker, faults, .. } = container;
+    let Container { pid, pidfd, master, keeper, broker, faults, .. } = container;
     let timer = plan.wall.map(event::timer).transpose().map_err(|e| setup("set a timer", e))?;
     let starting = may_linger(plan).then(|| faults.as_fd());
     follow(
@@ -42,7 +42,7 @@ pub(super) fn attend(container: &mut Container, blocked: &signal::Set, plan: &Pl
         master.take(),
         blocked,
         timer.as_ref().map(AsFd::as_fd),
-        &mut Company { keeper: keeper.as_mut(), broker, starting },
+        &mut Company { job: Job::of(plan, *pid), keeper: keeper.as_mut(), broker, starting },
     )
 }
 
@@ -53,6 +53,7 @@ fn may_linger(plan: &Plan) -> bool {
 
 /// Other processes of a container that are ours to look after.
 pub(super) struct Company<'a> {
+    pub job: Job,
     pub keeper: Option<&'a mut KeeperProcess>,
     pub broker: &'a mut BrokerProcess,
     /// Where a process that may linger before it executes tells its fault. It hears no signal until it has executed.
@@ -103,7 +104,7 @@ pub(super) fn follow(
             return Err(Error::new("the time is over, and the container was killed").at(place).code(TIMED_OUT));
         }
         if signal {
-            asked |= signal::asks_to_end(forward(first, &signals, relay.as_ref(), company)?);
+            asked |= signal::asks_to_end(forward(first, &signals, blocked, relay.as_ref(), company)?);
         }
         if call || visit {
             company.broker.called();
@@ -119,13 +120,20 @@ fn not_relayed(errno: Errno) -> Error {
 }
 
 /// Which one it was.
-fn forward(first: BorrowedFd, signals: &OwnedFd, relay: Option<&Relay>, company: &mut Company) -> Result<i32> {
+fn forward(
+    first: BorrowedFd,
+    signals: &OwnedFd,
+    blocked: &signal::Set,
+    relay: Option<&Relay>,
+    company: &mut Company,
+) -> Result<i32> {
     let number = signal::next(signals.as_fd()).map_err(|e| setup("read a signal", e))?;
     company.hear(number)?;
     // A container that has just ended needs no signal.
     let send = |number| pidfd_send_signal(first, number).unwrap_or(());
     match (number, relay) {
         (libc::SIGCHLD, _) => company.look()?,
+        (libc::SIGTSTP, _) => company.job.stand_still(blocked)?,
         (libc::SIGWINCH, Some(relay)) => relay.resize(),
         // It was the relay's, that nobody reads what the container says.
         (libc::SIGPIPE, Some(_)) => {}

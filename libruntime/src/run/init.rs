@@ -51,8 +51,9 @@ fn end_the_rest() {
 
 /// Forwards every signal to the command's process group and reaps whatever ends, until the command does.
 fn attend(command: Pid) -> Option<Ended> {
-    // All are blocked since before the clone, so none that was sent meanwhile is lost.
+    // What is forwarded is blocked since before the clone, so none that was sent meanwhile is lost. SIGCONT was not, and would be ignored.
     let all = signal::Set::all_but(&[]);
+    signal::set_mask(&all).ok()?;
     loop {
         match signal::wait(&all) {
             Ok(libc::SIGCHLD) => {
@@ -66,9 +67,19 @@ fn attend(command: Pid) -> Option<Ended> {
     }
 }
 
-/// To the group once the command leads one (setsid comes right after the fork), else to the command.
+/// To the group once the command leads one (setsid comes right after the fork), else to the command. When codexrun is stopped everything
+/// stands still, until it goes on: also who has left the group could read the terminal.
 fn forward(command: Pid, number: i32) {
-    send(command, number);
+    let all = match number {
+        libc::SIGTSTP => Some(libc::SIGSTOP),
+        libc::SIGCONT => Some(libc::SIGCONT),
+        _ => None,
+    };
+    match all {
+        // Who has just ended needs none.
+        Some(number) => drop(process::kill(-1, number)),
+        None => send(command, number),
+    }
     if signal::asks_to_end(number) {
         // Who stands still hears it only when it goes on.
         send(command, libc::SIGCONT);

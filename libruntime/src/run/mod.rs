@@ -16,6 +16,7 @@ mod hook;
 mod idmap;
 mod init;
 mod interrupt;
+mod job;
 pub mod keeper;
 mod kill;
 mod launch;

@@ -18,6 +18,10 @@ use std::os::fd::AsFd;
 /// It does not exist, or is not `created`; or its process could not be executed, in which case it is stopped; or SIGTERM or SIGINT came,
 /// or a hook failed, and the container is destroyed.
 pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
+    // A codexrun that runs it in the foreground holds it for as long as it runs. One that is still being made has no record yet.
+    if store.load(id).and_then(|record| record.status()).is_ok_and(|status| matches!(status, Status::Running | Status::Paused)) {
+        return Err(running());
+    }
     // Held to the end: of two that start it at once the second finds it running.
     let held = store.hold(id)?.ok_or_else(absent)?;
     let record = store.load(id)?;
@@ -31,7 +35,7 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
             return Err(Error::new("cannot start a container whose process a signal has stopped").hint(hint));
         }
         (_, Some(waiting)) => waiting,
-        (Status::Running | Status::Paused, None) => return Err(Error::new("cannot start an already running container")),
+        (Status::Running | Status::Paused, None) => return Err(running()),
         (Status::Creating, None) => {
             return Err(
                 Error::new("cannot start a container that was not made to the end").hint("`codexrun delete --force` removes it")
@@ -48,6 +52,10 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
             Err(e) => Err(e),
         }
     })
+}
+
+fn running() -> Error {
+    Error::new("cannot start an already running container")
 }
 
 /// Sends the byte, and waits until the process has executed, or says why it has not.

@@ -37,16 +37,19 @@ pub(super) fn sockets(spec: &Spec, process: Option<&Process>) -> Result<()> {
             let what = format!(
                 "{name} is a socket that is no connection: by it the command would reach others than its caller, past the policy"
             );
-            let hint = "give it a connected stream, a pipe or a file; `--stdio-sockets`, or `stdio_sockets` in the policy, permits any socket";
+            let hint = "give it a connection of TCP or of a Unix socket, a pipe or a file; `--stdio-sockets`, or `stdio_sockets` in the policy, permits any socket";
             Err(Error::new(what).hint(hint))
         }
     }
 }
 
-/// A socket of datagrams sends to anybody, one that listens is called by anybody, and one without a peer connects to anybody. What cannot be asked is none.
+/// A socket of datagrams sends to anybody, one that listens is called by anybody, and one without a peer connects to anybody. So does by another
+/// protocol than TCP (MPTCP, SCTP) who has dissolved his connection: Landlock's ports are TCP's. What cannot be asked is none.
 fn fits(fd: BorrowedFd, permitted: &str) -> bool {
     let (Ok(family), Ok(kind)) = (socket::domain(fd), socket::kind(fd)) else { return true };
-    let conversation = matches!(kind, libc::SOCK_STREAM | libc::SOCK_SEQPACKET) && socket::has_peer(fd);
-    let internet = matches!(family, libc::AF_INET | libc::AF_INET6) && matches!(kind, libc::SOCK_STREAM | libc::SOCK_DGRAM);
+    let internet = matches!(family, libc::AF_INET | libc::AF_INET6);
+    let plain = !internet || socket::protocol(fd) == Ok(libc::IPPROTO_TCP);
+    let conversation = matches!(kind, libc::SOCK_STREAM | libc::SOCK_SEQPACKET) && socket::has_peer(fd) && plain;
+    let internet = internet && matches!(kind, libc::SOCK_STREAM | libc::SOCK_DGRAM);
     conversation || permitted == annotation::STDIO_INTERNET && internet
 }

@@ -192,6 +192,14 @@ pub fn linger(socket: BorrowedFd, on: bool, seconds: i32) -> Result<()> {
     done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const linger).cast(), size) }.into())
 }
 
+/// SO_OOBINLINE (socket(7)): an urgent byte (tcp(7), MSG_OOB) is read in its place, as any other.
+pub fn urgent_inline(socket: BorrowedFd) -> Result<()> {
+    let on: libc::c_int = 1;
+    let (level, name, size) = (libc::SOL_SOCKET, libc::SO_OOBINLINE, size_of_val(&on) as libc::socklen_t);
+    // SAFETY: `on` is a live int, and as long as said.
+    done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), size) }.into())
+}
+
 /// SO_PEERCRED: the process that connected to a Unix socket, or listens on it, by its number here (0 for one that has none), and its user.
 pub fn peer(socket: BorrowedFd) -> Result<(libc::pid_t, libc::uid_t)> {
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };

@@ -54,7 +54,7 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
     match written() {
         Ok(spec) if found.errors.is_empty() => {
             let bundle = Bundle { spec, rootfs: Rootfs::Dir("/".into()), unknown: Vec::new() };
-            Ok(Compiled { bundle, warnings: found.warnings })
+            Ok(Compiled { bundle, warnings: distinct(found.warnings) })
         }
         Ok(_) => Err(distinct(found.errors)),
         Err(e) => Err(distinct([found.errors, vec![e]].concat())),

@@ -110,12 +110,16 @@ struct Findings {
 
 /// Turns a policy into a bundle, or says every reason why it cannot.
 pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error>> {
+    let walk = Walk::new(view);
+    // Nothing below it could be protected, which would be one more sentence for each protected name.
+    if let End::File(_) = walk.trace(&request.cwd).end {
+        return Err(vec![no_directory(request)]);
+    }
     match request.policy.choices.isolation {
         Isolation::Landlock => return alone::compile(request, view),
         Isolation::Auto if !request.namespaces => return alone::compile(request, view),
         Isolation::Auto | Isolation::Namespaces => {}
     }
-    let walk = Walk::new(view);
     let mut found = Findings::default();
     let request = &proxy::routed(request, &mut found);
     let (style, mut ground) = ground(request, &walk, &mut found);
@@ -135,18 +139,18 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
     match spec {
         Ok(spec) if found.errors.is_empty() => {
             let rootfs = Rootfs::Skeleton(skeleton::skeleton(&layers, &ground.links, &barred));
-            Ok(Compiled { bundle: Bundle { spec, rootfs, unknown: Vec::new() }, warnings: found.warnings })
+            Ok(Compiled { bundle: Bundle { spec, rootfs, unknown: Vec::new() }, warnings: distinct(found.warnings) })
         }
         _ => Err(distinct(found.errors)),
     }
 }
 
-/// Two entries may fail for the same reason; it is said once.
-fn distinct(errors: Vec<Error>) -> Vec<Error> {
-    let mut out: Vec<Error> = Vec::new();
-    for error in errors {
-        if !out.contains(&error) {
-            out.push(error);
+/// Two entries may fail, or be warned about, for the same reason; it is said once.
+fn distinct<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+    let mut out = Vec::new();
+    for one in all {
+        if !out.contains(&one) {
+            out.push(one);
         }
     }
     out
@@ -227,14 +231,17 @@ fn working_directory(request: &Request, style: Style, ground: &Ground, walk: &Wa
     let with_power = (style == Style::Host).then(|| Walk::with_power(walk.view));
     let end = with_power.as_ref().unwrap_or(walk).trace(&request.cwd).end;
     found.errors.extend(with_power.iter().flat_map(Walk::unanswered));
-    let error = Error::new(format!("working directory `{}` is no directory", request.cwd.display()));
     let error = match end {
         End::Dir(cwd) => return inside(cwd, style, ground, found),
-        End::File(_) | End::Missing(_) => error,
-        End::Barred(at) => error.cause(walk.barred(&at)),
+        End::File(_) | End::Missing(_) => no_directory(request),
+        End::Barred(at) => no_directory(request).cause(walk.barred(&at)),
     };
     found.errors.push(error);
     request.cwd.clone()
+}
+
+fn no_directory(request: &Request) -> Error {
+    Error::new(format!("working directory `{}` is no directory", request.cwd.display()))
 }
 
 fn inside(cwd: PathBuf, style: Style, ground: &Ground, found: &mut Findings) -> PathBuf {
@@ -248,11 +255,12 @@ fn inside(cwd: PathBuf, style: Style, ground: &Ground, found: &mut Findings) -> 
     cwd
 }
 
-/// config.json is JSON: what is not UTF-8 cannot be named in it, and must not be named wrongly.
+/// config.json is JSON: what is not UTF-8 cannot be named in it, and must not be named wrongly. Of a directory and what lies below it the
+/// directory is told.
 fn portable(layers: &mounts::Layers, ground: &Ground, cwd: &Path, found: &mut Findings) {
     let paths = layers.layers.iter().map(|layer| layer.at.as_path());
     let paths = paths.chain(ground.placeholders.iter().map(PathBuf::as_path)).chain([cwd]);
-    for path in paths.filter(|path| path.to_str().is_none()) {
+    for path in paths.filter_map(|path| path.ancestors().filter(|path| path.to_str().is_none()).last()) {
         found.errors.push(Error::new(format!("`{}` is not UTF-8, so config.json cannot name it", path.display())));
     }
 }

@@ -238,7 +238,15 @@ const ALONE: &[Part] = &[
 ];
 
 /// The same, in the caller's network namespace.
-const ALONE_OFF: &[Part] = &[part("not even loopback is the sandbox's own: what is left are pairs", &[call("socket")])];
+#[rustfmt::skip]
+const ALONE_OFF: &[Part] = &[
+    part("not even loopback is the sandbox's own: what is left are pairs", &[call("socket")]),
+    part("a connection that was handed in could be dissolved (AF_UNSPEC), to listen or to be made again in the caller's network", &[
+        call("connect"),
+        call("bind"),
+        call("listen"),
+    ]),
+];
 
 /// The same, with a proxy.
 #[rustfmt::skip]

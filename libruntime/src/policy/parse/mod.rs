@@ -119,15 +119,17 @@ fn text(arg: &str) -> Result<String> {
     if arg.starts_with(':') {
         return Err(Error::new(format!("no preset `{arg}`; expected {}", preset::known(":"))));
     }
-    let bytes = bytes(arg)?;
+    let bytes = bytes(arg, &format!("a preset ({})", preset::known("")))?;
     refuse_excess(arg, bytes.len())?;
     decode(arg, bytes)
 }
 
 /// An `AdditionalPermissionProfile`, for [`Policy::widen`]: its text, or the name of a file with it.
 pub fn additional(arg: &str, base: &Base) -> Result<Parsed> {
-    let bytes = if arg.trim_start().starts_with('{') { arg.as_bytes().to_vec() } else { bytes(arg)? };
-    let name = if arg.trim_start().starts_with('{') { "additional profile" } else { arg };
+    let (name, bytes) = match arg.trim_start().starts_with('{') {
+        true => ("additional profile", arg.as_bytes().to_vec()),
+        false => (arg, bytes(arg, "a JSON object").map_err(|e| belongs_to_policy(arg, e))?),
+    };
     refuse_excess(name, bytes.len())?;
     let text = decode(name, bytes)?;
     let source = Source::new(name, &text, Format::Json, base);
@@ -147,7 +149,12 @@ fn refuse_excess(name: &str, length: usize) -> Result<()> {
     Err(Error::new(format!("the policy is larger than {MAX_BYTES} bytes")).at(source::place(name, "", 0)))
 }
 
-fn bytes(arg: &str) -> Result<Vec<u8>> {
+fn belongs_to_policy(arg: &str, error: Error) -> Error {
+    if preset(arg).is_some() { error.hint("a preset is a policy of its own: `--policy` takes it") } else { error }
+}
+
+/// Of the file that is named; what else the word could be is `expected`.
+fn bytes(arg: &str, expected: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more than permitted, so that the excess is seen without reading /dev/zero to its end.
     let limit = MAX_BYTES as u64 + 1;
@@ -158,10 +165,7 @@ fn bytes(arg: &str) -> Result<Vec<u8>> {
     match read {
         Ok(_) => Ok(bytes),
         Err(e) if arg == "-" => Err(Error::new("cannot read the policy from <stdin>").cause(e)),
-        Err(e) => {
-            let presets = preset::known("");
-            Err(Error::new(format!("`{arg}` is neither a preset ({presets}) nor a readable file")).cause(e))
-        }
+        Err(e) => Err(Error::new(format!("`{arg}` is neither {expected} nor a readable file")).cause(e)),
     }
 }
 

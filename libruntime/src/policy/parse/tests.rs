@@ -560,6 +560,11 @@ fn load_takes_presets_and_files_and_says_what_is_neither() {
         "`/nowhere/x` is neither a preset (`read-only`, `workspace-write`, `workspace` or `danger-full-access`) \
          nor a readable file: No such file or directory (os error 2)"
     );
+    assert_eq!(
+        crate::policy::parse::additional("read-only", &base()).unwrap_err().to_string(),
+        "`read-only` is neither a JSON object nor a readable file: No such file or directory (os error 2) \
+         (hint: a preset is a policy of its own: `--policy` takes it)"
+    );
     let bad = file("d.json", b"{\n\"\xff\"}");
     assert_eq!(fails(&bad), format!("{bad}:2:2: the policy is not UTF-8"));
     let long = file("e.json", "é".repeat(MAX_BYTES).as_bytes());

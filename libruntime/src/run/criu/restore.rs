@@ -4,6 +4,7 @@
 use super::super::attend::{Company, follow};
 use super::super::broker::BrokerProcess;
 use super::super::interrupt::Interrupt;
+use super::super::job::Job;
 use super::super::launch::{Launch, setup, undisturbed, without};
 use super::super::{Options, alone, hook, receiver, reserve, stdio};
 use super::command::{self, Found, RESTORE_LOG};
@@ -93,7 +94,7 @@ impl Revival<'_> {
             Ok(first) => first,
             Err(e) => return Err(without(cgroup.as_ref(), e)),
         };
-        let mut alone = Company { keeper: None, broker: &mut BrokerProcess::None, starting: None };
+        let mut alone = Company { job: Job::Group(first.pid), keeper: None, broker: &mut BrokerProcess::None, starting: None };
         let followed = match self.launch.record(first.pid, cgroup.as_ref()) {
             Ok(()) if self.launch.options.detach => return Ok(0),
             Ok(()) => follow(first.pidfd.as_fd(), None, blocked, None, &mut alone),
