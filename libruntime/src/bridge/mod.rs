@@ -28,7 +28,7 @@ use namespace::Namespaces;
 use relay::{Clients, Listener, Relay, To};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 /// The `createRuntime` hook: `state` is what the runtime says of the container. On return the bridge waits, in the background, for
@@ -55,9 +55,15 @@ pub fn open(state: &str, routes: &[Route]) -> Result<()> {
 pub fn hand_over(state: &str) -> Result<()> {
     let bridge = door::knock(&State::read(state)?)?;
     let [user, net] = namespace::own().map_err(|e| failed("open the container's namespaces", e))?;
-    let sent = file::send_fd(bridge.as_fd(), user.as_fd(), 0).and_then(|()| file::send_fd(bridge.as_fd(), net.as_fd(), 0));
-    sent.map_err(|e| failed("hand over the container's namespaces", e))?;
-    hear(bridge)
+    give(bridge, [user.as_fd(), net.as_fd()])
+}
+
+fn give(bridge: UnixStream, namespaces: [BorrowedFd; 2]) -> Result<()> {
+    match namespaces.into_iter().try_for_each(|fd| file::send_fd(bridge.as_fd(), fd, 0)) {
+        // It has ended, and has said why.
+        Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => hear(bridge),
+        Err(e) => Err(failed("hand over the container's namespaces", e)),
+    }
 }
 
 /// The `poststop` hook: on return the bridge has ended.
@@ -209,5 +215,9 @@ mod tests {
         hook.write_all(b"more than it reads").unwrap();
         say(bridge, Err::<(), _>(Error::new("no room"))).unwrap_err();
         assert_eq!(hear(hook).unwrap_err().to_string(), "no room");
+        let (hook, bridge) = UnixStream::pair().unwrap();
+        say(bridge, Err::<(), _>(Error::new("no room"))).unwrap_err();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(give(hook, [null.as_fd(), null.as_fd()]).unwrap_err().to_string(), "no room");
     }
 }
