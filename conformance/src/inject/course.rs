@@ -185,7 +185,9 @@ impl<'t> Ground<'t> {
         material::workspace(turn, course, &socket)?;
         material::connections(turn, [&socket, &shut], outlet.as_ref())?;
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
-        let plain = turn.bundle(&turn.config(&["/bin/true"]))?.display().to_string();
+        let mut plain = turn.config(&["/bin/true"]);
+        plain["linux"]["cgroupsPath"] = config["linux"]["cgroupsPath"].clone();
+        let plain = turn.bundle(&plain)?.display().to_string();
         material::furnish(&bundle.join("rootfs"))?;
         asked::furnish(&bundle.join("rootfs"), &turn.column.runtime.path.with_file_name("probe"))?;
         turn.column.actor.own(&turn.dir)?;

@@ -191,14 +191,22 @@ fn struck(ground: &Ground, kind: Harm, end: End, part: impl Fn(usize) -> Part) -
         tally.missed += usize::from(!trial.traced.struck);
         if let Some(what) = fault {
             // Once is enough, also if it never comes again: what happened to a payload by chance has happened.
-            let again = ground.trial(&thorough, Some((*call, *blow)), end)?;
-            let comes = judge.fault(*call, *blow, &again).unwrap_or("nothing is wrong".into());
+            let again = ground.trial(&thorough, Some((*call, *blow)), end);
+            let (comes, story) = match &again {
+                Ok(again) => {
+                    (judge.fault(*call, *blow, again).unwrap_or("nothing is wrong".into()), again.traced.story.to_string())
+                }
+                Err(no) => (format!("cannot be tried: {no:?}"), String::new()),
+            };
+            let first = &trial.traced.story;
             tally.faults.push(format!(
-                "{}: {what}\n{}a second time, with all that happened: {comes}\n{}",
-                judge::blow(call, blow),
-                trial.traced.story,
-                again.traced.story
+                "{}: {what}\n{first}a second time, with all that happened: {comes}\n{story}",
+                judge::blow(call, blow)
             ));
+            if again.is_err() {
+                // Nothing can be tried beside what was left.
+                break;
+            }
         }
     }
     Ok(tally)

@@ -87,7 +87,8 @@ fn play(args: &Args, parts: &Parts, runtimes: &[PathBuf], report: &mut Report) -
     let dir = tempfile::Builder::new().prefix("codexrun-vm-").tempdir_in("/var/tmp").map_err(|e| format!("/var/tmp: {e}"))?;
     let [initrd, console, told] = ["initrd", "console", "told"].map(|name| dir.path().join(name));
     let us = std::env::current_exe().map_err(|e| e.to_string())?;
-    let programs: Vec<PathBuf> = runtimes.iter().cloned().chain([us]).collect();
+    let probe = us.with_file_name("probe");
+    let programs: Vec<PathBuf> = runtimes.iter().cloned().chain([us, probe]).collect();
     let filter = args.filter.clone().unwrap_or_default();
     parts.pack(&initrd, &programs, &filter).map_err(|e| format!("the machine's root file system: {e}"))?;
     let begin = Instant::now();
