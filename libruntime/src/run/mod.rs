@@ -2,8 +2,10 @@
 
 mod agent;
 mod attend;
+mod bring_up;
 mod broker;
 mod child;
+mod clone;
 mod console;
 mod container;
 pub mod criu;
