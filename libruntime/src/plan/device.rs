@@ -4,7 +4,7 @@
 use super::op::{By, Device, Node, Op, ParentOp};
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
-use super::{Draft, ParentStep, check, options};
+use super::{Draft, ParentStep, check, kernels, options};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, LinuxIdMapping, Mount, Spec};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -46,8 +46,7 @@ const DEV: &str = "/dev";
 
 /// Whether `/dev` is bound from the host in the end: nothing may be made in it.
 fn is_hosts(spec: &Spec) -> bool {
-    let over =
-        |m: &&Mount| m.destination().components().eq(Path::new(DEV).components()) && options::words(m).all(|o| o != "remount");
+    let over = |m: &&Mount| kernels::leads_to(m.destination(), DEV.as_bytes()) && options::words(m).all(|o| o != "remount");
     let last = spec.mounts().iter().flatten().rfind(over);
     last.is_some_and(|m| m.typ().as_deref() == Some("bind") || options::words(m).any(|o| o == "bind" || o == "rbind"))
 }

@@ -2,7 +2,7 @@
 //! it is, only the child can see.
 
 use super::Draft;
-use super::mount::Kernels;
+use super::kernels::Kernels;
 use super::op::Op;
 use super::order::Stage;
 use crate::sys::mount::{MountAttr, attr};

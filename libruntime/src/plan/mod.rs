@@ -10,10 +10,13 @@ mod device;
 #[cfg(test)]
 mod every;
 mod exec;
+mod filled;
 pub mod hook;
 mod identity;
 mod idmap;
 mod join;
+mod keeper;
+mod kernels;
 pub mod label;
 mod landlock;
 mod mask;

@@ -1,22 +1,22 @@
 //! `root` and `mounts`: the new root, and what is mounted on it in the order of the file.
 
-use super::op::{Attrs, Bind, Follow, NewFs, Op, ParentOp, Root, Source, Sync};
+use super::filled::{self, Places};
+use super::kernels::KERNELS;
+use super::op::{Bind, Follow, NewFs, Op, Root, Source};
 use super::options::{self, Options};
 use super::order::Stage;
-use super::place::{At, Held, c_path, c_string};
-use super::{Draft, ParentStep, annotation_of, cgroup};
+use super::place::{At, c_path, c_string};
+use super::{Draft, cgroup, keeper};
 use crate::bundle::{Node, Rootfs, Skeleton};
 use crate::sys::file::Resolve;
 use crate::sys::mount::{MountAttr, attr};
-use crate::{Error, annotation};
 use oci_spec::runtime::{Mount, Spec};
-use std::ffi::{CStr, CString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
     root(draft, rootfs);
-    let placeholders = placeholders(draft, spec);
+    let placeholders = keeper::placeholders(draft, spec);
     draft.mount_label = super::label::of_mount(draft, spec);
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let mut rest = Rest { mounts, places: Places::of(spec), shared: Vec::new() };
@@ -25,7 +25,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
         one(draft, spec, i, kept, &mut rest);
     }
     // Last: it speaks to the child when it likes.
-    keeper(draft, placeholders);
+    keeper::plan(draft, placeholders);
     if spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         draft.step(Stage::RootAttr, Op::RootAttr { attr, recursive: false }, "root.readonly");
@@ -108,50 +108,10 @@ fn one(draft: &mut Draft, spec: &Spec, i: usize, kept: bool, rest: &mut Rest) {
         Some(recursive) => bind(draft, place, mount, options, recursive, at),
         None => {
             if mount.typ().as_deref() == Some("tmpfs") && !draft.chroots && rest.places.fill(mount, i + 1) {
-                read_only_later(draft, place, &mut options, &at);
+                filled::read_only_later(draft, place, &mut options, &at);
             }
             new_fs(draft, place, mount, options, at, &mut rest.shared)
         }
-    }
-}
-
-/// Every place where something is mounted or made, in the order of their names, with the number of its mount.
-struct Places<'a>(Vec<(&'a Path, usize)>);
-
-impl<'a> Places<'a> {
-    fn of(spec: &'a Spec) -> Self {
-        let devices =
-            spec.linux().iter().flat_map(|linux| linux.devices().iter().flatten()).map(|device| device.path().as_path());
-        let made = devices.chain([Path::new("/dev/null")]).map(|path| (path, 0));
-        let is_new = |mount: &&Mount| options::words(mount).all(|word| word != "remount");
-        let numbered = spec.mounts().iter().flatten().zip(1..).filter(|(mount, _)| is_new(mount));
-        let mounted = numbered.map(|(mount, n)| (mount.destination().as_path(), n));
-        let mut all: Vec<_> = made.chain(mounted).map(|(path, n)| (from_root(path), n)).collect();
-        all.sort();
-        Places(all)
-    }
-
-    /// Whether there is one in the mount of this number, and no later mount lies over it.
-    fn fill(&self, mount: &Mount, number: usize) -> bool {
-        let dir = from_root(mount.destination());
-        let behind = self.0.partition_point(|(path, _)| *path <= dir);
-        let covered = self.0[..behind].last().is_some_and(|(path, n)| *path == dir && *n > number);
-        !covered && self.0.get(behind).is_some_and(|(path, _)| path.starts_with(dir))
-    }
-}
-
-fn from_root(path: &Path) -> &Path {
-    path.strip_prefix("/").unwrap_or(path)
-}
-
-/// What is to be filled can be written to until all is there, as with runc.
-fn read_only_later(draft: &mut Draft, place: &str, options: &mut Options, at: &At) {
-    options.attrs = options.attrs.alone();
-    let own = MountAttr { set: options.attrs.own.set & attr::RDONLY, ..MountAttr::default() };
-    if !own.is_empty() {
-        options.attrs.own.set &= !attr::RDONLY;
-        let attrs = Attrs { own, ..Attrs::default() };
-        draft.step(Stage::Masks, Op::Remount { at: at.clone(), attrs, parameters: Vec::new() }, place);
     }
 }
 
@@ -172,9 +132,9 @@ pub(super) fn first_peer(spec: &Spec) -> Option<usize> {
 /// A word for the file system that stood there when it was mounted changes nothing.
 fn remount(draft: &mut Draft, place: &str, options: Options, at: At, earlier: &[Mount], mount: &Mount) {
     let same = earlier.iter().filter(|other| other.destination() == mount.destination());
-    let said: Vec<&String> = same.flat_map(|other| other.options().iter().flatten()).collect();
+    let said: Vec<&str> = same.flat_map(options::words).collect();
     let word = |(key, value): &(String, Option<String>)| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}"));
-    let new: Vec<_> = options.data.iter().filter(|data| !said.contains(&&word(data))).cloned().collect();
+    let new: Vec<_> = options.data.iter().filter(|data| !said.contains(&&*word(data))).cloned().collect();
     if let Some(mut parameters) = draft.take(&format!("{place}.options"), strings(&new)) {
         let options_of = |other: &Mount| Options::parse(other.options().as_deref().unwrap_or_default()).unwrap_or_default();
         let made = |other: &&Mount| other.destination() == mount.destination() && !options_of(other).remount;
@@ -288,54 +248,10 @@ fn data(list: &[(String, Option<String>)]) -> crate::Result<CString> {
 }
 
 /// How many different empty read-only file systems the child remembers.
-const SHARED: usize = 4;
-
-/// What the child remembers too: the kernel's own, where they belong.
-const KERNELS: &[(&str, &CStr)] = &[("proc", c"/proc"), ("sysfs", c"/sys")];
+pub(super) const SHARED: usize = 4;
 
 /// How many mounts the child remembers.
 pub const SLOTS: usize = SHARED + KERNELS.len();
-
-/// Which of the kernel's own stand where they belong when all is mounted.
-pub(super) struct Kernels([bool; KERNELS.len()]);
-
-impl Kernels {
-    /// Of a spec's mounts.
-    pub(super) fn of(spec: &Spec) -> Self {
-        Kernels(std::array::from_fn(|n| is_seen(spec, KERNELS[n].0, KERNELS[n].1)))
-    }
-
-    /// A place below one of them, to be looked up from that mount. By its path somebody who may rename what lies in the root could lead
-    /// the look-up elsewhere in the meantime, or to nothing (CVE-2019-19921).
-    pub(super) fn hold(&self, at: At) -> At {
-        let path = at.path.to_bytes();
-        let below = |point: &CStr| path.strip_prefix(point.to_bytes()).filter(|rest| rest.first() == Some(&b'/'));
-        let found = KERNELS.iter().enumerate().find_map(|(n, (_, point))| Some((n, below(point)?)));
-        let held =
-            found.filter(|(n, _)| self.0[*n]).and_then(|(n, rest)| Some(Held { slot: SHARED + n, path: c_string(rest).ok()? }));
-        At { held, ..at }
-    }
-}
-
-/// Whether what is mounted at `point` in the end is a new file system of the type `fs`.
-fn is_seen(spec: &Spec, fs: &str, point: &CStr) -> bool {
-    let has = |mount: &Mount, words: &[&str]| options::words(mount).any(|option| words.contains(&option));
-    let at = |mount: &Mount, point: &[u8]| leads_to(mount.destination(), point);
-    let covers = |mount: &&Mount| !has(mount, &["remount"]) && (at(mount, point.to_bytes()) || at(mount, b"/"));
-    let last = spec.mounts().iter().flatten().rfind(covers);
-    last.is_some_and(|m| m.typ().as_deref() == Some(fs) && !has(m, &["bind", "rbind"]) && at(m, point.to_bytes()))
-}
-
-/// Whether a destination, by its words, is `point`.
-fn leads_to(destination: &Path, point: &[u8]) -> bool {
-    let names = || destination.components().filter(|c| !matches!(c, Component::RootDir | Component::CurDir));
-    if names().any(|c| c == Component::ParentDir) {
-        let at = At::new(&Path::new("/").join(destination), Resolve::NoLinks, false);
-        return at.is_ok_and(|at| at.path.to_bytes() == point);
-    }
-    let wanted = point.split(|b| *b == b'/').filter(|name| !name.is_empty());
-    names().map(|c| c.as_os_str().as_bytes()).eq(wanted)
-}
 
 fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Parameters> {
     let mut list = Vec::new();
@@ -361,28 +277,4 @@ fn access(own: MountAttr) -> Option<(CString, Option<CString>)> {
 fn strings(data: &[(String, Option<String>)]) -> crate::Result<Vec<(CString, Option<CString>)>> {
     let string = |text: &String| c_string(text.as_bytes());
     data.iter().map(|(key, value)| Ok((string(key)?, value.as_ref().map(string).transpose()?))).collect()
-}
-
-fn placeholders(draft: &mut Draft, spec: &Spec) -> Vec<PathBuf> {
-    let Some(text) = annotation_of(spec, annotation::PLACEHOLDERS) else { return Vec::new() };
-    let place = format!("annotations[{}]", annotation::PLACEHOLDERS);
-    let parsed = serde_json::from_str(text).map_err(|e| Error::new(format!("is not a JSON array of paths: {e}")));
-    let Some::<Vec<PathBuf>>(paths) = draft.take(&place, parsed) else { return Vec::new() };
-    let clean = |p: &PathBuf| p.is_absolute() && p.file_name().is_some() && p.components().collect::<PathBuf>() == *p;
-    if let Some(bad) = paths.iter().find(|p| !clean(p) || p.components().any(|c| c == std::path::Component::ParentDir)) {
-        draft.refuse(&place, format!("`{}` is not a clean absolute path", bad.display()));
-    }
-    paths
-}
-
-fn keeper(draft: &mut Draft, placeholders: Vec<PathBuf>) {
-    // Of a container that is recorded, `delete` removes it.
-    let kept = |step: &&ParentStep| matches!(step.op, ParentOp::Cgroup(_)) && !draft.options.record && !draft.options.detach;
-    let cgroup = draft.before.iter().find(kept).map(|step| step.origin.clone());
-    let held = (!placeholders.is_empty()).then(|| format!("annotations[{}]", annotation::PLACEHOLDERS));
-    if let Some(place) = &held {
-        draft.step(Stage::Placeholders, Op::Wait(Sync::Placeholders), place);
-    }
-    let op = ParentOp::Keeper { placeholders, cgroup: cgroup.is_some() };
-    draft.parent.extend(held.or(cgroup).map(|origin| ParentStep { op, origin }));
 }

@@ -303,7 +303,7 @@ fn the_cpus_are_for_a_process_that_joins() {
 fn a_remount_tells_the_file_system_what_is_new_and_nothing_twice() {
     let mut spec =
         with("/mounts/-", json!({"destination": "/proc", "type": "proc", "options": ["remount", "ro", "hidepid=2", "gid=3"]}));
-    spec["mounts"][0]["options"] = json!(["gid=3"]);
+    spec["mounts"][0]["options"] = json!(["nosuid,gid=3"]);
     let text = plan(spec, &Options::default()).unwrap().to_string();
     assert!(text.contains("remount /proc ro hidepid=2  "), "{text}");
 }
