@@ -4,8 +4,8 @@ use crate::grammar::{Global, LogFormat};
 use clap::error::ErrorKind;
 use libruntime::Error;
 use libruntime::error::say;
+use libruntime::put;
 use libruntime::state::rfc3339;
-use libruntime::text::append;
 use std::time::SystemTime;
 
 /// Every reason why a command failed; never empty.
@@ -35,7 +35,7 @@ impl Failure {
             Error::new(format!("{more} more reasons")).tell();
         }
         if let Some(file) = &global.log
-            && let Err(e) = append(file, &self.record(global.log_format), straight)
+            && let Err(e) = put::line(file, &self.record(global.log_format), straight)
         {
             Error::new(format!("cannot write the log `{}`", file.display())).cause(e).tell();
         }

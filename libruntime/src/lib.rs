@@ -58,6 +58,7 @@ mod passwd;
 pub mod plan;
 pub mod policy;
 mod proc_status;
+pub mod put;
 pub mod resctrl;
 pub mod run;
 pub mod state;

@@ -121,6 +121,6 @@ impl Launch<'_> {
 
 /// Digits and nothing else (engines parse it with Atoi), whole or not at all.
 fn write_pid(file: &Path, pid: Pid) -> Result<()> {
-    let put = crate::text::put(file, pid.to_string().as_bytes(), 0o666);
+    let put = crate::put::whole(file, pid.to_string().as_bytes(), 0o666);
     put.map_err(|e| Error::new(format!("cannot write the pid file `{}`", file.display())).cause(e))
 }

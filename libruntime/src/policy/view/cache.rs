@@ -150,7 +150,7 @@ fn store(file: &Path, text: &[u8]) -> io::Result<()> {
     if let Some(dir) = file.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    crate::text::put(file, text, 0o600)?;
+    crate::put::whole(file, text, 0o600)?;
     file.parent().map_or(Ok(()), prune)
 }
 

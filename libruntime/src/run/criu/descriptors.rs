@@ -2,7 +2,7 @@
 //! in runc's form), so that a restored container gets those of its new caller.
 
 use crate::mountinfo::Mount;
-use crate::text::put;
+use crate::put;
 use crate::{Error, Result};
 use std::ffi::OsString;
 use std::fs;
@@ -43,7 +43,7 @@ pub(super) fn external(stdio: &[String]) -> Vec<OsString> {
 /// Writes them to the directory of the images, in place of what somebody else may have put there.
 pub(super) fn save(images: &Path, stdio: &[String]) -> Result<()> {
     let file = images.join(FILE);
-    put(&file, serde_json::json!(stdio).to_string().as_bytes(), 0o666)
+    put::whole(&file, serde_json::json!(stdio).to_string().as_bytes(), 0o666)
         .map_err(|e| Error::new(format!("cannot write `{}`", file.display())).cause(e))
 }
 
