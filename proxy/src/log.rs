@@ -56,7 +56,8 @@ fn append(path: &str) -> Result<File, String> {
     let file = File::from(opened.map_err(|errno| cannot(path, errno))?);
     match file.metadata() {
         Ok(found) if found.is_file() => Ok(file),
-        Ok(_) => Err(format!("`{path}` is no regular file, and takes no log")),
+        // A socket, and a FIFO that nobody reads, say this.
+        Ok(_) => Err(cannot(path, Errno::NXIO)),
         Err(e) => Err(format!("`{path}`: {e}")),
     }
 }
@@ -66,7 +67,6 @@ fn cannot(path: &str, errno: Errno) -> String {
         Errno::LOOP => {
             format!("`{path}`: a symbolic link lies on the way, which a sandbox may have made; name the log by its real path")
         }
-        // A FIFO that nobody reads, a socket.
         Errno::NXIO => format!("`{path}` is no regular file, and takes no log"),
         errno => format!("`{path}`: {errno}"),
     }

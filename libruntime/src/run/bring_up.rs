@@ -49,7 +49,7 @@ impl Launch<'_> {
                 }
                 ParentOp::Tell(sync) => container.tell(*sync).map_err(|e| failed(step, e))?,
                 ParentOp::Hooks(kind, hooks) => {
-                    hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid), Some(interrupt))?;
+                    hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid), interrupt)?;
                 }
                 ParentOp::Attach => {
                     self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;

@@ -19,10 +19,10 @@ const HURRY: Duration = Duration::from_secs(2);
 
 /// Runs them in order; the first failure that is fatal, or a signal, ends the series, any other is said. `place` is e.g.
 /// `hooks.createRuntime`.
-pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
+pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str, interrupt: &Interrupt) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
-        match run(hook, state, interrupt).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
-            Err(e) if hook.fatal || interrupt.and_then(Interrupt::came).is_some() => return Err(e),
+        match run(hook, state, Some(interrupt)).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
+            Err(e) if hook.fatal || interrupt.came().is_some() => return Err(e),
             failed => failed.unwrap_or_else(|e| e.warn()),
         }
     }

@@ -127,7 +127,7 @@ impl<'a> Launch<'a> {
         }
         match step.map(|step| (&step.op, &step.origin)) {
             Some((ParentOp::Hooks(_, hooks), origin)) => {
-                hook::run_all(origin, hooks, &self.state("running", container.pid), Some(interrupt))
+                hook::run_all(origin, hooks, &self.state("running", container.pid), interrupt)
             }
             _ => Ok(()),
         }

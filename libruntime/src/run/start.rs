@@ -108,7 +108,7 @@ fn poststart(record: &Record, interrupt: &Interrupt) -> Result<()> {
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
     let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
-    hook::run_all("hooks.poststart", &hooks, &state.to_string(), Some(interrupt))
+    hook::run_all("hooks.poststart", &hooks, &state.to_string(), interrupt)
 }
 
 /// Of a container that is stopped. Who is asked to end meanwhile hurries them; without an `interrupt` that ends codexrun.

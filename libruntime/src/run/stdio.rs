@@ -1,5 +1,6 @@
 //! What may be a standard stream: the command has these three of its caller, and with them whatever they lead to.
 
+use crate::plan::annotation_of;
 use crate::sys::{file, socket};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{Process, Spec};
@@ -28,7 +29,7 @@ pub(super) fn no_directory() -> Result<()> {
 /// # Errors
 /// One is a socket that is not one conversation.
 pub(super) fn sockets(spec: &Spec, process: Option<&Process>) -> Result<()> {
-    let asked = spec.annotations().as_ref().and_then(|all| all.get(annotation::STDIO_SOCKETS));
+    let asked = annotation_of(spec, annotation::STDIO_SOCKETS);
     let terminal = process.is_some_and(|process| process.terminal().unwrap_or_default());
     let Some(permitted) = asked.filter(|_| !terminal) else { return Ok(()) };
     match streams().iter().find(|(_, fd)| !fits(*fd, permitted)) {
