@@ -38,7 +38,10 @@ impl Plan {
         let options = plan::Options { systemd: cgroups.systemd, no_cgroup: !cgroups.make, ..plan::Options::default() };
         let plan = plan::Plan::new(&bundle, &host(view.as_ref(), &bundle, &options)?, &options)?;
         plan.warnings.iter().for_each(|what| warn(what));
-        output::print(&plan.to_string())
+        let ways = if view.is_none() { libruntime::host::ways() } else { Vec::new() };
+        let host: String = ways.iter().map(|way| format!("  {way}\n")).collect();
+        let title = if host.is_empty() { "" } else { "this host\n" };
+        output::print(&format!("{plan}{title}{host}"))
     }
 
     fn bundle(&self, view: Option<&Recorded>) -> Result<Bundle, Failure> {

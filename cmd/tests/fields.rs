@@ -1556,6 +1556,33 @@ fn a_filter_that_is_older_than_our_system_calls_hinders_nothing() {
     bundle(json!(["getcwd"]), "/proc/self/cwd", json!(["true"])).refused("ELOOP");
 }
 
+/// What a launch would do without the calls that a filter around codexrun refuses.
+#[test]
+fn a_plan_says_what_is_done_without_the_calls_that_are_missing() {
+    if !root() {
+        return;
+    }
+    let plan = |names: &[&str], errno: i32| {
+        let filter = json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
+        let program = json!({"destination": "/codexrun", "source": env!("CARGO_BIN_EXE_codexrun"), "options": ["bind"]});
+        Bundle::new("")
+            .with("/process/args", json!(["/codexrun", "plan", "--policy", "read-only", "--cwd", "/tmp", "--", "/bin/true"]))
+            .with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [filter]}))
+            .mount(program)
+            .run("codexrun")
+    };
+    let all = plan(&["io_uring_setup"], libc::ENOSYS);
+    assert!(all.code == 0 && all.out.contains("\nchild\n") && !all.out.contains("this host"), "{}{}", all.out, all.err);
+    let some = plan(&["clone3", "keyctl"], libc::ENOSYS);
+    let lines: Vec<&str> = some.out.lines().skip_while(|line| *line != "this host").skip(1).collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("  no clone3: clone(2)") && lines[1].starts_with("  no keyctl: "),
+        "{lines:?}"
+    );
+    let forbidden = plan(&["clone3", "keyctl"], libc::EPERM);
+    assert_eq!(forbidden.out.lines().skip_while(|line| *line != "this host").count(), 2, "{}", forbidden.out);
+}
+
 /// Runs as the ordinary user `codexrun-test`.
 fn ordinary(bundle: &Bundle, runtime: &str) -> Option<Said> {
     ordinary_with(bundle, runtime, "/usr/bin:/bin")

@@ -5,6 +5,7 @@ mod mounts;
 pub mod namespaces;
 mod reach;
 pub mod resctrl;
+mod ways;
 
 use crate::sys::{Errno, cred, landlock, mount, notify, process};
 use crate::systemd::Manager;
@@ -15,6 +16,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+pub use ways::ways;
 
 /// What the plan depends on besides the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -359,6 +359,14 @@ pub fn takes_seccomp_flags(flags: u32) -> Result<()> {
     }
 }
 
+/// Whether the kernel has no call of this number, or a filter refuses it: ENOSYS or EPERM. For calls that take none of these arguments.
+pub fn refusal(call: i64) -> Option<Errno> {
+    let no: libc::c_long = -1;
+    // SAFETY: it is no address, no descriptor, no process and no set of flags: nothing is read, written or made.
+    let answer = done(unsafe { libc::syscall(call, no, no, no, no, no, no) });
+    answer.err().filter(|errno| matches!(errno, Errno::ENOSYS | Errno::EPERM))
+}
+
 /// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)); of one that it does not know it says EINVAL.
 pub fn last_capability() -> Result<u32> {
     let knows = |cap: u32| match prctl(libc::PR_CAPBSET_READ, cap.into(), 0) {
