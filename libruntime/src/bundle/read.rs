@@ -19,7 +19,9 @@ impl Bundle {
     pub fn read_as(dir: &Path, config: &Path) -> Result<Bundle> {
         let dir = std::path::absolute(dir).map_err(|e| unreadable(dir, &e))?;
         let file = dir.join(config);
-        let (spec, unknown) = parse(&Source::whole(&file), &text(&file)?)?;
+        // Of a caller who names a pipe somebody writes to it.
+        let text = if config == Path::new(CONFIG) { text(&file) } else { given(&file) }?;
+        let (spec, unknown) = parse(&Source::whole(&file), &text)?;
         let rootfs = rootfs(&dir, &file, &spec)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
@@ -37,6 +39,10 @@ pub(super) fn text(file: &Path) -> Result<Vec<u8>> {
         return Err(Error::new("larger than 16 MiB").at(file.display().to_string()));
     }
     Ok(text)
+}
+
+fn given(file: &Path) -> Result<Vec<u8>> {
+    std::fs::File::open(file).and_then(crate::text::bounded).map_err(|e| unreadable(file, &e))
 }
 
 fn unreadable(file: &Path, e: &std::io::Error) -> Error {
@@ -318,6 +324,24 @@ mod tests {
         assert_eq!(affinity(r#"{"initial" : "", "final":""}"#).unwrap(), (None, None));
         assert_eq!(affinity(r#"{"initial": "0-1", "final":""}"#).unwrap(), (Some("0-1".into()), None));
         assert!(affinity(r#"{"initial": "x"}"#).is_err());
+    }
+
+    #[test]
+    fn a_config_that_a_caller_names_may_be_a_pipe_that_is_written_to_later() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("r")).unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let writer = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || {
+                let mut pipe = fs::File::options().write(true).open(fifo).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                std::io::Write::write_all(&mut pipe, br#"{"root":{"path":"r"}}"#).unwrap();
+            }
+        });
+        assert_eq!(Bundle::read_as(dir.path(), &fifo).unwrap().rootfs, Rootfs::Dir(dir.path().join("r")));
+        writer.join().unwrap();
     }
 
     #[test]

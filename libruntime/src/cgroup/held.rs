@@ -64,7 +64,9 @@ fn written(file: &str, key: &str, text: &str) -> String {
 impl Held {
     fn is_back(&self) -> bool {
         let there = || file::read(&self.dir, &self.file).is_ok_and(|text| written(&self.file, &self.key, &text) == self.value);
-        there() || file::write(&self.dir, &self.file, &self.value).is_ok()
+        // A write of no bytes is none: cpuset.cpus is emptied by an empty line.
+        let value = if self.value.is_empty() { "\n" } else { &self.value };
+        there() || file::write(&self.dir, &self.file, value).is_ok()
     }
 
     /// The reason for one that is not.

@@ -21,7 +21,7 @@ pub enum Reach {
     Everything,
 }
 
-/// Tries, in a process that ends at once: a user, mount and PID namespace, the caller's own id in it, the first thing that a launch
+/// Tries, in a process that ends at once: a user namespace and all that a sandbox may have in it, the caller's own id in it, the first thing that a launch
 /// asks of its mounts, and a /proc. An outer container may permit the one and not the other.
 ///
 /// # Errors
@@ -54,7 +54,9 @@ fn new_proc() -> Result<()> {
 }
 
 fn attempt([uid, gid]: &[CString; 2]) -> Result<()> {
-    process::unshare((libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64)?;
+    // The limits of /proc/sys/user are for each kind.
+    let others = libc::CLONE_NEWIPC | libc::CLONE_NEWNET | libc::CLONE_NEWUTS;
+    process::unshare((libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | others) as u64)?;
     write(c"/proc/self/setgroups", b"deny")?;
     write(c"/proc/self/uid_map", uid.to_bytes())?;
     write(c"/proc/self/gid_map", gid.to_bytes())?;

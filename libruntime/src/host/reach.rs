@@ -1,6 +1,7 @@
 //! Which sources of binds the root of a container's user namespace could not reach: whoever is somebody else outside has no power over
 //! directories that others have shut (user_namespaces(7)), while who starts the container may have.
 
+use crate::plan::options;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType as Type, Mount, Spec};
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -17,8 +18,7 @@ pub(super) fn beyond(spec: &Spec, bundle: Option<&Path>) -> BTreeSet<PathBuf> {
 }
 
 fn is_bind(mount: &Mount) -> bool {
-    let word = |option: &String| matches!(option.as_str(), "bind" | "rbind");
-    mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(word)
+    mount.typ().as_deref() == Some("bind") || options::words(mount).any(|option| matches!(option, "bind" | "rbind"))
 }
 
 /// Who it is outside, and whom it has power over.

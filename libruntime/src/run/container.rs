@@ -88,7 +88,12 @@ impl Container {
             if let [false, _] = interrupt.or_either([Some(self.gate.as_fd()), keeper], -1)? {
                 return Err(Errno::ECHILD);
             }
-            match file::receive(self.gate.as_fd())? {
+            let heard = match file::receive(self.gate.as_fd()) {
+                // It was killed before it had read what we said.
+                Err(Errno::ECONNRESET) => None,
+                heard => heard?,
+            };
+            match heard {
                 Some((byte, fd)) if byte == Sync::Console as u8 => self.master = fd,
                 Some((byte, _)) if byte == sync as u8 => return Ok(()),
                 Some(_) => return Err(Errno::EPROTO),

@@ -20,7 +20,11 @@ pub(super) fn prepare(steps: &[ParentStep]) -> Result<Vec<Option<OwnedFd>>> {
     let Some((first, _)) = asked.first() else { return Ok(Vec::new()) };
     let (ours, theirs) = file::socketpair().map_err(|e| setup("make a socket", e))?;
     match process::clone(libc::CLONE_NEWNS as u64).map_err(|e| failed(first, e))? {
-        Cloned::Child => process::exit(make(&asked, theirs.as_fd()).map_or_else(|errno| errno as i32, |()| 0)),
+        Cloned::Child => {
+            // Who has stopped listening is to be noticed.
+            drop(ours);
+            process::exit(make(&asked, theirs.as_fd()).map_or_else(|errno| errno as i32, |()| 0))
+        }
         Cloned::Parent(maker, _) => {
             drop(theirs);
             receive(&asked, ours, maker)

@@ -6,22 +6,14 @@ use super::launch::failed;
 use crate::Result;
 use crate::plan::ParentStep;
 use crate::plan::op::Source;
-use crate::sys::process::{self, Cloned, Ended, Pid};
+use crate::sys::process::{self, Pid};
 use crate::sys::{Errno, Result as SysResult, file, namespace};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// To the container's process, which waits for it.
 pub(super) fn send(step: &ParentStep, pid: Pid, gate: BorrowedFd, source: &Source) -> Result<()> {
-    let ended = match process::clone(0).map_err(|e| failed(step, e))? {
-        Cloned::Child => process::exit(copy(pid, gate, source).map_or_else(|errno| errno as i32, |()| 0)),
-        Cloned::Parent(copier, _) => process::wait(copier, 0).map_err(|e| failed(step, e))?,
-    };
-    match ended {
-        Some((_, Ended::Exited(0))) => Ok(()),
-        Some((_, Ended::Exited(errno))) => Err(failed(step, Errno::from_raw(errno))),
-        _ => Err(failed(step, Errno::ECHILD)),
-    }
+    process::apart(0, || copy(pid, gate, source)).map_err(|e| failed(step, e))
 }
 
 fn copy(pid: Pid, gate: BorrowedFd, source: &Source) -> SysResult<()> {

@@ -214,7 +214,8 @@ pub fn peer(socket: BorrowedFd) -> Result<(libc::pid_t, libc::uid_t)> {
 pub fn splice(from: BorrowedFd, to: BorrowedFd, most: usize) -> Result<usize> {
     let (none, flags) = (std::ptr::null_mut(), libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK);
     // SAFETY: no offsets are passed; the bytes do not touch our memory.
-    check(unsafe { libc::splice(from.as_raw_fd(), none, to.as_raw_fd(), none, most, flags) } as libc::c_long).map(|n| n as usize)
+    let once = || unsafe { libc::splice(from.as_raw_fd(), none, to.as_raw_fd(), none, most, flags) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }
 
 /// recv(2), MSG_PEEK: what is there, which stays there.
