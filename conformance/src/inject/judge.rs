@@ -366,7 +366,7 @@ fn killed(code: i32) -> bool {
 /// What a payload's own want shows in: the limit that was set, a program that it could not start itself, and questions of the probe's that
 /// were not answered.
 fn own_affair(line: &str, said: &[String]) -> bool {
-    const SET: [&str; 3] = ["limit Max file size ", "limit Max open files ", "limit Max address space "];
+    const SET: [&str; 4] = ["limit Max file size ", "limit Max open files ", "limit Max address space ", "limit Max processes "];
     let heard = |beginning: &str| said.iter().any(|line| line.starts_with(beginning));
     let of_stat = ["namespace ", "node "].iter().any(|kind| line.starts_with(kind)) && !heard("namespace ");
     let unanswered = |(name, _): (&str, &str)| !name.contains(' ') && !heard(&format!("{name}\tok"));

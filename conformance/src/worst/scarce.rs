@@ -130,8 +130,8 @@ fn sweep(place: &Place, course: Course, want: &Want, levels: &[u64]) -> Result<V
     for level in scarce {
         let trial = ground.untraced(|launch| want.put(launch, *level))?;
         ran += usize::from(trial.traced.code == 0);
-        // A payload that was created lacks it too, and nobody waits for its end.
-        let unheard = course.creates() && trial.traced.code == 0 && trial.left.is_none();
+        // A payload that was created, or is not waited for, lacks it too, and nobody hears of its end.
+        let unheard = (course.creates() || course == Course::ExecDetached) && trial.traced.code == 0 && trial.left.is_none();
         let cut = trial.said.as_ref().is_some_and(|said| said.last().is_none_or(|line| line != "end"));
         if unheard && cut {
             continue;
