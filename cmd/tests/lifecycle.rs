@@ -931,7 +931,8 @@ fn a_container_that_is_killed_while_it_is_made_is_an_error_that_is_said() {
     let script = r#"read s; s=${s#*'"pid":'}; kill -9 ${s%%[!0-9]*}"#;
     place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook(script)]}));
     let said = place.create();
-    assert_eq!((said.code, said.err.starts_with("codexrun: error: config.json: ")), (1, true), "{said:?}");
+    let told = "codexrun: error: the process was killed by SIGKILL before it was ready\n";
+    assert_eq!((said.code, said.err.as_str()), (1, told), "{said:?}");
     place.fails(&["state", ID], 1, "container does not exist");
 }
 
