@@ -21,8 +21,8 @@ pub enum Reach {
     Everything,
 }
 
-/// Tries, in a process that ends at once: a user namespace and all that a sandbox may have in it, the caller's own id in it, the first thing that a launch
-/// asks of its mounts, and a /proc. An outer container may permit the one and not the other.
+/// Tries, in a process that ends at once: a user namespace and all that a sandbox may have in it, the caller's own id in it, the first thing
+/// that a launch asks of its mounts, and a /proc. An outer container may permit the one and not the other.
 ///
 /// # Errors
 /// What says nothing about it: no memory, no process.

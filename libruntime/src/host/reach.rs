@@ -2,7 +2,7 @@
 //! directories that others have shut (user_namespaces(7)), while who starts the container may have.
 
 use crate::plan::options;
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType as Type, Mount, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -11,14 +11,10 @@ use std::path::{Path, PathBuf};
 /// By their modes: an access control list is found out about when the mount is made.
 pub(super) fn beyond(spec: &Spec, bundle: Option<&Path>) -> BTreeSet<PathBuf> {
     let Some(root) = Root::of(spec) else { return BTreeSet::new() };
-    let binds = spec.mounts().iter().flatten().filter(|mount| is_bind(mount));
+    let binds = spec.mounts().iter().flatten().filter(|mount| options::is_bind(mount));
     let sources = binds.filter_map(|mount| mount.source().as_ref());
     let paths = sources.map(|source| bundle.map_or_else(|| source.clone(), |dir| dir.join(source)));
     paths.filter(|path| !root.reaches(path)).collect()
-}
-
-fn is_bind(mount: &Mount) -> bool {
-    mount.typ().as_deref() == Some("bind") || options::words(mount).any(|option| matches!(option, "bind" | "rbind"))
 }
 
 /// Who it is outside, and whom it has power over.

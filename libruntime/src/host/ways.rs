@@ -1,5 +1,5 @@
-//! System calls that this kernel does not have, or that a filter around codexrun refuses, and what a launch does without them. It finds that out
-//! by itself when it makes them; who reads a plan is told before.
+//! System calls that this kernel does not have, or that a filter around codexrun refuses, and what a launch does without them. It finds
+//! that out by itself when it makes them; who reads a plan is told before.
 
 use crate::sys::{Errno, process};
 

@@ -48,7 +48,7 @@ const DEV: &str = "/dev";
 fn is_hosts(spec: &Spec) -> bool {
     let over = |m: &&Mount| kernels::leads_to(m.destination(), DEV.as_bytes()) && options::words(m).all(|o| o != "remount");
     let last = spec.mounts().iter().flatten().rfind(over);
-    last.is_some_and(|m| m.typ().as_deref() == Some("bind") || options::words(m).any(|o| o == "bind" || o == "rbind"))
+    last.is_some_and(options::is_bind)
 }
 
 /// What every container has (config-linux.md, "Default Devices"), where the same is not asked for in another way.

@@ -35,11 +35,12 @@ impl Kernels {
 
 /// Whether what is mounted at `point` in the end is a new file system of the type `fs`.
 fn is_seen(spec: &Spec, fs: &str, point: &CStr) -> bool {
-    let has = |mount: &Mount, words: &[&str]| options::words(mount).any(|option| words.contains(&option));
     let at = |mount: &Mount, point: &[u8]| leads_to(mount.destination(), point);
-    let covers = |mount: &&Mount| !has(mount, &["remount"]) && (at(mount, point.to_bytes()) || at(mount, b"/"));
+    let covers = |mount: &&Mount| {
+        options::words(mount).all(|option| option != "remount") && (at(mount, point.to_bytes()) || at(mount, b"/"))
+    };
     let last = spec.mounts().iter().flatten().rfind(covers);
-    last.is_some_and(|m| m.typ().as_deref() == Some(fs) && !has(m, &["bind", "rbind"]) && at(m, point.to_bytes()))
+    last.is_some_and(|m| m.typ().as_deref() == Some(fs) && !options::is_bind(m) && at(m, point.to_bytes()))
 }
 
 /// Whether a destination, by its words, is `point`.

@@ -97,6 +97,11 @@ pub fn words(mount: &Mount) -> impl Iterator<Item = &str> {
     all(mount.options().as_deref().unwrap_or_default())
 }
 
+/// Whether it is a bind, by its type or by one of these.
+pub fn is_bind(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("bind") || words(mount).any(|option| matches!(option, "bind" | "rbind"))
+}
+
 fn all(options: &[String]) -> impl Iterator<Item = &str> {
     options.iter().flat_map(|several| apart(several)).filter(|option| !option.is_empty())
 }

@@ -20,8 +20,7 @@ const TYPES: &[&str] = &["cgroup", "cgroup2"];
 
 /// Whether it is one of these types.
 pub(in super::super) fn is_cgroup(mount: &Mount) -> bool {
-    let bind = |option: &str| option == "bind" || option == "rbind";
-    mount.typ().as_deref().is_some_and(|typ| TYPES.contains(&typ)) && !options::words(mount).any(bind)
+    mount.typ().as_deref().is_some_and(|typ| TYPES.contains(&typ)) && !options::is_bind(mount)
 }
 
 /// Whether the spec has one.
