@@ -2,9 +2,9 @@
 //! in a user namespace does not have.
 
 use super::fault;
+use super::op::mounts::clone_of;
 use crate::plan::ParentStep;
-use crate::plan::op::{Follow, IdMap, ParentOp, Source};
-use crate::sys::file::Resolve;
+use crate::plan::op::{IdMap, ParentOp, Source};
 use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result as SysResult, file};
@@ -43,13 +43,7 @@ fn recursive(yes: bool) -> u32 {
 /// A mount of the host's, attached nowhere.
 pub(super) fn copy(source: &Source) -> SysResult<OwnedFd> {
     let tree = recursive(source.tree);
-    let copy = match source.follow {
-        Follow::None => {
-            let place = file::open_in(file::cwd(), &source.path, libc::O_PATH, Resolve::HostNoLinks)?;
-            mount::clone_fd(place.as_fd(), tree)?
-        }
-        follow => mount::clone_path(&source.path, tree, follow == Follow::All)?,
-    };
+    let copy = clone_of(&source.path, source.follow, tree)?;
     // Made where the host's mounts are still shared: as its peer it would carry the container's mounts there.
     if source.propagation != 0 {
         let apart = MountAttr { propagation: source.propagation, ..MountAttr::default() };

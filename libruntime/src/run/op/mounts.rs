@@ -63,14 +63,21 @@ pub(super) fn receive(slot: usize, child: &mut Child) -> Result<()> {
 }
 
 fn copy_of(bind: &Bind) -> Result<OwnedFd> {
-    let recursive = if bind.recursive { RECURSIVE } else { 0 };
-    match bind.follow {
+    let tree = if bind.recursive { RECURSIVE } else { 0 };
+    match bind.attrs.one_call {
+        true => mount::clone_path_attr(&bind.source, tree, bind.follow == Follow::All, &bind.attrs.tree),
+        false => clone_of(&bind.source, bind.follow, tree),
+    }
+}
+
+/// open_tree(2): a copy of the mount at a path of the host's; `tree` is 0 or AT_RECURSIVE.
+pub(in super::super) fn clone_of(path: &CStr, follow: Follow, tree: u32) -> Result<OwnedFd> {
+    match follow {
         Follow::None => {
-            let source = file::open_in(file::cwd(), &bind.source, PATH, Resolve::HostNoLinks)?;
-            mount::clone_fd(source.as_fd(), recursive)
+            let source = file::open_in(file::cwd(), path, PATH, Resolve::HostNoLinks)?;
+            mount::clone_fd(source.as_fd(), tree)
         }
-        follow if bind.attrs.one_call => mount::clone_path_attr(&bind.source, recursive, follow == Follow::All, &bind.attrs.tree),
-        follow => mount::clone_path(&bind.source, recursive, follow == Follow::All),
+        follow => mount::clone_path(path, tree, follow == Follow::All),
     }
 }
 
