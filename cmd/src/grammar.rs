@@ -36,7 +36,7 @@ pub struct Top {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Where the state of containers is kept [default: /run/codexrun for root, else $XDG_RUNTIME_DIR/codexrun, else
-    /// /tmp/codexrun-UID]
+    /// /dev/shm/codexrun-UID]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Append one record to this file when the command fails

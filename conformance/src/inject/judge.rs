@@ -319,6 +319,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot handle SIGXFSZ",
     "cannot listen for signals",
     "cannot look for signals",
+    "cannot look whether the process has started",
     "cannot read a signal",
     "cannot reset SIGCHLD",
     "cannot make a socket",

@@ -6,6 +6,7 @@ use super::{Case, Place};
 use crate::launch::{GRACE, Launch, orphans_end, while_orphans_are_collected};
 use crate::report::{No, Verdict, fail};
 use nix::sys::signal::Signal;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -72,19 +73,22 @@ fn started(place: &Place) -> Verdict {
     attacked(place, &["/bin/sh", "-c", "for gate in $STATE/*/start; do echo s > $gate; done; echo ready; exec sleep 1000"])
 }
 
-/// Without XDG_RUNTIME_DIR they are in /tmp, which a sandbox may write to.
+/// Without XDG_RUNTIME_DIR they are in /dev/shm, and this sandbox has been given the host's.
 fn planted(place: &Place) -> Verdict {
     let turn = &place.turn;
     if turn.column.actor.is_root() {
         return crate::report::skip("root's are in /run, where no sandbox can write");
     }
     let uid = turn.column.actor.uid;
-    let script = format!("mkdir -p /tmp/codexrun-{uid}/planted && echo planted");
-    let mut launch = turn.launch(&["sandbox", "--policy", "workspace-write", "--", "/bin/sh", "-c", &script]);
+    let script = format!("mkdir -p /dev/shm/codexrun-{uid}/planted && echo planted");
+    let policy = turn.dir.join("shm.json");
+    fs::write(&policy, r#"{"type": "workspace-write", "writable_roots": ["/dev/shm"]}"#)?;
+    let policy = policy.display().to_string();
+    let mut launch = turn.launch(&["sandbox", "--policy", &policy, "--", "/bin/sh", "-c", &script]);
     launch.env.clear();
     launch.env.push(("TMPDIR".into(), "/tmp".into()));
     let ran = launch.run(&turn.column.actor)?;
     ran.must("nothing is made", ran.code != 0 && ran.out.is_empty())?;
-    let there = Path::new("/tmp").join(format!("codexrun-{uid}"));
+    let there = Path::new("/dev/shm").join(format!("codexrun-{uid}"));
     if there.exists() { fail(&ran.line, "nothing is left", there.display()) } else { Ok(()) }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const CASES: &[Case] = &[
     ("a state directory that has become read-only, each verb", frozen),
     ("a read-only /run, each verb", never),
-    ("a read-only /tmp in place of a runtime directory, each verb", temporary),
+    ("a read-only /dev/shm in place of a runtime directory, each verb", temporary),
 ];
 
 /// What a verb, of a container that runs, must come to.
@@ -138,11 +138,11 @@ fn never(place: &Place) -> Verdict {
     nowhere(place, |words| unrooted(place, words))
 }
 
-/// The suite's own /tmp stays as it is.
+/// The suite's own /dev/shm stays as it is.
 const SHUT: &str = r#"gid=$1; shift
-mount -t tmpfs -o ro,mode=1777 none /tmp && exec setpriv --reuid "$0" --regid "$gid" --clear-groups -- "$@""#;
+mount -t tmpfs -o ro,mode=1777 none /dev/shm && exec setpriv --reuid "$0" --regid "$gid" --clear-groups -- "$@""#;
 
-/// Without XDG_RUNTIME_DIR an ordinary user's are in /tmp.
+/// Without XDG_RUNTIME_DIR an ordinary user's are in /dev/shm.
 fn temporary(place: &Place) -> Verdict {
     let actor = &place.turn.column.actor;
     if actor.is_root() {

@@ -80,12 +80,12 @@ pub trait View {
     fn search(&self, search: &Search) -> io::Result<Found>;
     /// Where results of searches are kept, if anywhere: compile lets no sandbox write there.
     fn cache(&self) -> Option<PathBuf>;
-    /// Where the caller's containers are recorded: compile lets no sandbox look or write there.
+    /// Where the caller's containers may be recorded: compile lets no sandbox look or write there.
     ///
     /// # Errors
     /// The kernel does not tell.
-    fn records(&self) -> Result<Option<PathBuf>> {
-        Ok(None)
+    fn records(&self) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
     }
     /// The controllers of a cgroup that the caller could make, where the view says so; `None`: the host has to be asked.
     fn controllers(&self) -> Option<Vec<String>>;

@@ -31,6 +31,8 @@ const NEW: &str = "state.json.new";
 /// Another one, for when somebody has spoilt [`STATE`]: nothing else says which process and which cgroup are the container's.
 const COPY: &str = "state.json.copy";
 const LOCK: &str = "lock";
+/// Root's, whose XDG_RUNTIME_DIR may be somebody else's.
+const OF_ROOT: &str = "/run/codexrun";
 /// How long another codexrun may take to let go of a container.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -38,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
-    /// Below /tmp, where anybody could have made it first.
-    public: bool,
+    /// Believed only as the caller's own: who named the place need not have been the caller, and below /dev/shm anybody could have made it.
+    guarded: bool,
 }
 
 /// A container's directory, held exclusively until dropped; other processes cannot make or remove it meanwhile.
@@ -58,13 +60,25 @@ impl Store {
         let uid = nix::unistd::geteuid();
         // Root's XDG_RUNTIME_DIR may belong to somebody else (sudo, podman), so root proper ignores it.
         if uid.is_root() && in_initial_user_namespace()? {
-            return Ok(Store::at("/run/codexrun"));
+            return Ok(Store::at(OF_ROOT));
         }
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
-        Ok(match runtime_dir {
-            Some(dir) => Store::at(dir.join("codexrun")),
-            None => Store { root: format!("/tmp/codexrun-{uid}").into(), public: true },
-        })
+        let root = runtime_dir.map_or_else(|| in_memory(uid), |dir| dir.join("codexrun"));
+        Ok(Store { root, guarded: true })
+    }
+
+    /// Where a codexrun of this user would look, whatever its environment: what a sandbox could make in one of these, another codexrun
+    /// would believe.
+    ///
+    /// # Errors
+    /// As of [`Store::usual`].
+    pub fn places() -> Result<Vec<PathBuf>> {
+        let (uid, usual) = (nix::unistd::geteuid(), Store::usual()?.root);
+        if usual == Path::new(OF_ROOT) {
+            return Ok(vec![usual]);
+        }
+        let others = [in_memory(uid), format!("/run/user/{uid}/codexrun").into()];
+        Ok(std::iter::once(usual.clone()).chain(others.into_iter().filter(|other| *other != usual)).collect())
     }
 
     /// The directory that has one for each container; it need not be there.
@@ -74,7 +88,7 @@ impl Store {
 
     /// `--root DIR`.
     pub fn at(root: impl Into<PathBuf>) -> Store {
-        Store { root: root.into(), public: false }
+        Store { root: root.into(), guarded: false }
     }
 
     /// Takes `id` for a new container.
@@ -189,7 +203,7 @@ impl Store {
 
     /// A record says which process to kill: one that another user can write must not be believed.
     fn trust(&self) -> Result<()> {
-        if !self.public {
+        if !self.guarded {
             return Ok(());
         }
         let meta = match fs::symlink_metadata(&self.root) {
@@ -204,6 +218,11 @@ impl Store {
             Error::new(what).hint("remove it, or set XDG_RUNTIME_DIR or --root")
         })
     }
+}
+
+/// Without XDG_RUNTIME_DIR: where every user may write and no sandbox does, as each has a /dev/shm of its own.
+fn in_memory(uid: nix::unistd::Uid) -> PathBuf {
+    format!("/dev/shm/codexrun-{uid}").into()
 }
 
 enum Held {
@@ -518,7 +537,7 @@ mod tests {
     #[test]
     fn a_placeholder_of_a_sandbox_becomes_the_root_when_there_is_something_to_record() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store { root: dir.path().join("r"), public: true };
+        let store = Store { root: dir.path().join("r"), guarded: true };
         fs::create_dir(&store.root).unwrap();
         // The second as it is in a directory that hands its group on.
         for mode in [PLACEHOLDER_MODE, PLACEHOLDER_MODE | 0o2000] {
@@ -544,7 +563,7 @@ mod tests {
     fn a_public_root_that_others_can_write_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("r");
-        let store = Store { root: root.clone(), public: true };
+        let store = Store { root: root.clone(), guarded: true };
         store.reserve(&id("a")).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(said(store.load(&id("a"))).contains("only you can enter"));
@@ -552,6 +571,6 @@ mod tests {
         assert!(said(store.hold(&id("a"))).contains("only you can enter"));
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
-        assert!(Store { root: link, public: true }.list().is_err());
+        assert!(Store { root: link, guarded: true }.list().is_err());
     }
 }

@@ -141,21 +141,20 @@ fn follow(link: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
 
 /// Nobody but codexrun writes down what a search has found: a sandbox would leave its secrets out.
 pub(super) fn keep_cache(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    keep_own(walk.view.cache(), Access::Read, ground, walk, found);
+    walk.view.cache().iter().for_each(|dir| keep_own(dir, Access::Read, ground, walk, found));
 }
 
 /// Who could open what is kept of other containers could hold their locks and start those that wait (flock(2) and a FIFO need no more
 /// than that, on a read-only mount too); who could write there would decide which hooks `delete` runs.
 pub(super) fn keep_records(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    keep_own(walk.records(), Access::Deny, ground, walk, found);
+    walk.records().iter().for_each(|dir| keep_own(dir, Access::Deny, ground, walk, found));
 }
 
 /// Allows no more than `most` of a directory of codexrun's own.
-fn keep_own(dir: Option<PathBuf>, most: Access, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    let Some(dir) = dir else { return };
-    let trace = walk.trace(&dir);
+fn keep_own(dir: &Path, most: Access, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let trace = walk.trace(dir);
     if let Some(link) = trace.links.iter().find(|link| ground.tree.replaceable(&link.at)) {
-        found.errors.push(crosses(most, &dir, &link.at));
+        found.errors.push(crosses(most, dir, &link.at));
         return;
     }
     let exceeds = |now| matches!((now, most), (Access::Write, Access::Read | Access::Deny) | (Access::Read, Access::Deny));

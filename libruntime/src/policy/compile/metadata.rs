@@ -133,7 +133,9 @@ fn shut(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
     let (at, dir) = match trace.end {
         End::Dir(at) => (at, true),
         End::File(at) => (at, false),
-        End::Missing(_) | End::Barred(_) => return, // nothing there to protect
+        // A repository of the sandbox's making would be trusted as the one that was there.
+        End::Missing(at) => return ground.hold(&at, walk),
+        End::Barred(_) => return,
     };
     let by_name = |path: &Path| path.components().any(|c| c.as_os_str() == ".git");
     if ground.tree.nearest(&at).is_some_and(|(root, spot)| spot.access == Access::Write && !by_name(root)) {

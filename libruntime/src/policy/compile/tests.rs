@@ -253,7 +253,6 @@ fn a_pointer_file_protects_what_it_points_to() {
         // With the three directories on the way to it, which must not be renamed.
         ("gitdir: m/.git/worktrees/x\n", vec!["/w/m/.git/worktrees/x"], 3),
         ("gitdir:/opt/g", vec![], 0),
-        ("gitdir: none", vec![], 0),
         ("gitdir: ~/g", vec![], 0),
     ];
     for (text, want, pins) in cases {
@@ -267,6 +266,9 @@ fn a_pointer_file_protects_what_it_points_to() {
         assert_eq!(lines.len(), 5 + want.len() + pins, "{text}: {lines:?}");
         assert!(c.warnings.is_empty(), "{text}");
     }
+    // Whoever makes the directory that is gone makes the repository.
+    let c = made(vec![root(Read), project(Write)], &format!(r#"{rest}, "/w/.git": {{"file": "gitdir: none/x"}}"#));
+    assert_eq!(placeholders(&c), [PathBuf::from("/w/none")]);
     let common = r#""/w/.git": {"file": "gitdir: m/.git/worktrees/x"}, "/w/m/.git/worktrees/x/commondir": {"file": "../.."}"#;
     let c = made(vec![root(Read), project(Write)], &format!("{rest},{common}"));
     assert!(own(&c).contains(&format!("/w/m/.git /w/m/.git {RO}")), "hooks of the shared repository");

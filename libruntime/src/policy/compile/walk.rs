@@ -131,15 +131,15 @@ impl<'a> Walk<'a> {
         self.told(self.view.home())
     }
 
-    /// Where the caller's containers are recorded.
-    pub fn records(&self) -> Option<PathBuf> {
+    /// Where the caller's containers may be recorded.
+    pub fn records(&self) -> Vec<PathBuf> {
         self.told(self.view.records())
     }
 
-    fn told(&self, answer: Result<Option<PathBuf>, Error>) -> Option<PathBuf> {
+    fn told<T: Default>(&self, answer: Result<T, Error>) -> T {
         answer.unwrap_or_else(|error| {
             self.unanswered.borrow_mut().push(error);
-            None
+            T::default()
         })
     }
 

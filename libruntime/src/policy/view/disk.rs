@@ -107,8 +107,8 @@ impl View for Disk {
         run.filter(|path| path.is_absolute()).map(|path| path.join("codexrun-scan"))
     }
 
-    fn records(&self) -> Result<Option<PathBuf>> {
-        Ok(Some(crate::state::Store::usual()?.root().to_owned()))
+    fn records(&self) -> Result<Vec<PathBuf>> {
+        crate::state::Store::places()
     }
 
     fn controllers(&self) -> Option<Vec<String>> {
