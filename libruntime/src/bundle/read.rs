@@ -327,6 +327,13 @@ mod tests {
     }
 
     #[test]
+        for (place, what) in [
+            ("linux.resources.devices[0].allow", resources(r#""devices":[{"access":"rwm"}]"#)),
+            ("linux.gidMappings[0].size", linux(r#""gidMappings":[{"containerID":0,"hostID":1}]"#)),
+        ] {
+            let said = refusal(&format!(r#"{{"ociVersion":"1.3.0",{what},"annotations":{{"allow":"x","size":"1"}}}}"#));
+            assert!(said.contains(&format!("{place}: missing")), "{said}");
+        }
     fn a_config_that_a_caller_names_may_be_a_pipe_that_is_written_to_later() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("r")).unwrap();
