@@ -767,6 +767,22 @@ fn as_member(place: &Place, words: &[&str]) -> Output {
 
 /// Podman's `--no-pivot`, and NoPivotRoot of containerd.
 #[test]
+fn one_of_several_that_somebody_else_has_deleted_meanwhile_is_no_failure() {
+    let Some(place) = Place::new("true") else { return };
+    for (id, other) in [("a-1", "a-2"), ("a-2", "a-1")] {
+        let poststop = format!("rm -r {}", place.path("r").join(other).display());
+        place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&poststop)]}));
+        let mut create = place.command(&["create", "--bundle", "b", id]);
+        assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        place.ok(&["start", id]);
+        let state = || serde_json::from_str::<Value>(&place.ok(&["state", id])).unwrap();
+        until("it ends", || state()["status"] == "stopped");
+    }
+    place.ok(&["delete", "--regex", "^a-"]);
+    assert_eq!(place.ok(&["list", "-q"]), "");
+}
+
+#[test]
 fn no_pivot_is_taken_and_changes_nothing() {
     let Some(place) = Place::new("ls -d /bin; exit 7") else { return };
     let said = place.codexrun(&["run", "--no-pivot", "b"]);

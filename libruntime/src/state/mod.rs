@@ -15,7 +15,7 @@ pub use events::Event;
 pub use id::ContainerId;
 pub use members::innermost_pid;
 pub use signal::Signal;
-pub(crate) use store::absent;
+pub use store::absent;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
