@@ -655,6 +655,21 @@ mod devices {
         bundle.refused("linux.devices[0]: cannot mknod /etc/n c 1:3 0666 0:0: EEXIST");
     }
 
+    /// More than a socket holds.
+    #[test]
+    fn nodes_that_cannot_all_be_received_are_refused_and_nobody_waits() {
+        if !root() {
+            return;
+        }
+        let node = |n: usize| json!({"path": format!("/dev/x/{n}"), "type": "c", "major": 1, "minor": 3});
+        let bundle = Bundle::new("true").remapped(65536).with("/linux/devices", (0..600).map(node).collect());
+        let inner = bundle.command("codexrun");
+        let mut command = Command::new("timeout");
+        command.args(["-s", "KILL", "30", "sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"]);
+        let said = Said::of(&command.arg(inner.get_program()).args(inner.get_args()).output().unwrap());
+        assert!(said.code == 1 && said.err.contains("]: cannot mknod ") && said.err.contains(": EMFILE"), "{}", said.err);
+    }
+
     #[test]
     fn in_a_user_namespace_nodes_are_made_outside_and_can_be_opened() {
         if !root() {
