@@ -1101,6 +1101,27 @@ mod propagation {
         assert_eq!(with_shared(&bundle, dir.path(), "true"), wanted);
     }
 
+    /// Whether the container's process has taken over the host's mounts when it is made or not.
+    #[test]
+    fn a_copy_of_what_the_containers_root_could_not_reach_is_always_the_same() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let within = dir.path().join("shut/in");
+        fs::create_dir_all(within.join("v")).unwrap();
+        let volume = json!({"destination": "/tmp", "type": "bind", "source": within, "options": ["rbind", "slave"]});
+        let bundle = |mode: u32| {
+            std::os::unix::fs::chown(dir.path().join("shut"), Some(12345), Some(12345)).unwrap();
+            fs::set_permissions(dir.path().join("shut"), PermissionsExt::from_mode(mode)).unwrap();
+            let script = "awk '$5 == \"/tmp/v\" {print / shared:/, / master:/}' /proc/self/mountinfo";
+            Bundle::new(script).remapped(65536).mount(volume.clone()).with("/linux/rootfsPropagation", json!("shared"))
+        };
+        for mode in [0o755, 0o700, 0o700, 0o700, 0o700, 0o700, 0o700, 0o700, 0o700] {
+            assert_eq!(with_shared(&bundle(mode), &within.join("v"), "true"), "1 1\n", "{mode:o}");
+        }
+    }
+
     #[test]
     fn a_slave_volume_sees_what_the_host_mounts_later() {
         if !root() {
