@@ -984,6 +984,7 @@ mod out_of_reach {
         bundle.says_as("there\nthere\nrefused\n", &["runc"]);
         fs::remove_dir_all(other.path().join("in")).unwrap();
         bundle.refused("mounts[3]: cannot copy ");
+        assert!(bundle.run("codexrun").err.contains("(hint: the source does not exist on the host)"));
     }
 
     /// A copy that was made in the host's own mount namespace would have lost this (mount_namespaces(7)).
