@@ -353,6 +353,23 @@ fn a_hook_before_the_start_does_not_outlive_a_run_that_was_killed() {
 }
 
 #[test]
+fn a_hook_before_the_start_does_not_outlive_a_run_that_a_signal_has_ended() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = place.path("b/rootfs/runs");
+    place.edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+        spec["mounts"].as_array_mut().unwrap()[0] =
+            json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+        spec["hooks"] = json!({"startContainer": [hook("echo $$ > /new; busybox mv /new /runs; exec sleep 60")]});
+    });
+    // Nothing of the container's ends with it then but what it looks after itself.
+    let run = ["--cgroup-manager", "disabled", "run", "--bundle", "b", ID];
+    ends(&place, &run, || runs.exists(), 143, "stopped by SIGTERM before the process could start");
+    let line = format!("/proc/{}/cmdline", fs::read_to_string(&runs).unwrap().trim());
+    until("the hook ends", || !fs::read(&line).is_ok_and(|line| line == b"sleep\x0060\0"));
+}
+
+#[test]
 fn a_signal_ends_a_start_whose_hook_hangs_and_the_container_with_it() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     let runs = hangs_before_its_start(&place);
