@@ -370,6 +370,35 @@ fn a_hook_before_the_start_does_not_outlive_a_run_that_a_signal_has_ended() {
 }
 
 #[test]
+fn who_is_killed_while_its_hooks_run_has_not_started() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = hangs_before_its_start(&place);
+    let late = hook(&format!("echo > {}", place.path("started").display()));
+    place.edit(|spec| spec["hooks"]["poststart"] = json!([late]));
+    let dies = |words: &[&str]| {
+        let waiting = place.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        until("the hook runs", || runs.exists());
+        let pid = i32::try_from(place.state()["pid"].as_i64().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        let said = said(&waiting.wait_with_output().unwrap());
+        let told = "codexrun: error: config.json: hooks.startContainer: the process was ended while its hooks ran\n";
+        assert_eq!((said.code, said.err.as_str()), (1, told), "{words:?}");
+        assert!(!place.path("started").exists(), "{words:?}");
+        fs::remove_file(&runs).unwrap();
+    };
+    for run in [&["run", "--bundle", "b", ID][..], &["run", "--detach", "--bundle", "b", ID]] {
+        dies(run);
+        place.fails(&["state", ID], 1, "container does not exist");
+    }
+    place.edit(|spec| drop(spec["hooks"].as_object_mut().unwrap().remove("poststart")));
+    dies(&["run", "--bundle", "b", ID]);
+    assert_eq!(place.create().code, 0);
+    dies(&["start", ID]);
+    assert_eq!(place.status(), "stopped");
+    place.ok(&["delete", ID]);
+}
+
+#[test]
 fn a_signal_ends_a_start_whose_hook_hangs_and_the_container_with_it() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     let runs = hangs_before_its_start(&place);

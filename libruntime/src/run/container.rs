@@ -38,6 +38,8 @@ pub(super) struct Container {
     pub abroad: Option<Abroad>,
     /// It has ended while it was waited for.
     pub gone: bool,
+    /// Its startContainer hooks have ended.
+    pub hooked: bool,
 }
 
 pub(super) struct KeeperProcess {
@@ -74,8 +76,23 @@ impl Container {
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
         let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
-        let (said, abroad, gone) = (None, None, false);
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, said, abroad, gone }
+        let (said, abroad, gone, hooked) = (None, None, false, false);
+        Container {
+            pid,
+            pidfd,
+            gate,
+            faults,
+            fault_writer,
+            ended,
+            keeper,
+            master,
+            broker,
+            introduction,
+            said,
+            abroad,
+            gone,
+            hooked,
+        }
     }
 
     /// What came of a word with the child: whether it has ended, killed perhaps with a word of ours unread, shows here.

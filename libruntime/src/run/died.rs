@@ -5,6 +5,11 @@ use crate::plan::Plan;
 use crate::plan::op::{Op, Sync};
 use crate::sys::process::Ended;
 
+/// It was ready, and was killed while a startContainer hook ran: nobody may take it for one that has started.
+pub(super) fn in_a_hook() -> Error {
+    Error::new("the process was ended while its hooks ran").at("config.json: hooks.startContainer")
+}
+
 /// The sentence; `kills` is how many processes of its cgroup the kernel has ended for want of memory.
 pub(super) fn explain(how: Ended, plan: &Plan, kills: u64) -> Error {
     let error = match how {
