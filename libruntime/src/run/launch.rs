@@ -190,7 +190,7 @@ impl<'a> Launch<'a> {
             Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
             Ok(Some(fault)) => return Err(container.heard(fault.explain(self.plan))),
             Ok(None) | Err(_) => followed.map_err(|e| match (container.gone, &ended) {
-                (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills)),
+                (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills), self.joined.is_some()),
                 _ => e,
             })?,
         }
