@@ -742,6 +742,14 @@ fn another_file_takes_the_place_of_config_json() {
     let file = format!("{}: ", place.path("b/other.json").display());
     assert!(said.contains(&format!("{file}process.cwd: `x`")) && said.contains("other.json:1:"), "{said}");
     assert!(place.codexrun(&["run", "--config", "b/none.json", ID]).err.contains("none.json: cannot be read"));
+    // What goes wrong in the launch, and what is warned of, is said of that file too.
+    other = spec("true");
+    other["hooks"] = json!({"poststop": [hook("exit 3")]});
+    other["colour"] = json!(7);
+    fs::write(place.path("b/other.json"), other.to_string()).unwrap();
+    let said = place.codexrun(&["run", "--bundle", "b", "-f", "b/other.json", ID]).err;
+    let [unknown, poststop] = [format!("{file}`colour` is no known"), format!("{file}hooks.poststop[0]: ")];
+    assert!(said.contains(&unknown) && said.contains(&poststop) && !said.contains("config.json"), "{said}");
 }
 
 /// crun's.
