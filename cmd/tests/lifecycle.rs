@@ -766,6 +766,22 @@ fn all_whose_ids_match_are_deleted() {
     place.ok(&["delete", "--regex", "none"]);
 }
 
+#[test]
+fn one_of_several_that_somebody_else_has_deleted_meanwhile_is_no_failure() {
+    let Some(place) = Place::new("true") else { return };
+    for (id, other) in [("a-1", "a-2"), ("a-2", "a-1")] {
+        let poststop = format!("rm -r {}", place.path("r").join(other).display());
+        place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&poststop)]}));
+        let mut create = place.command(&["create", "--bundle", "b", id]);
+        assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        place.ok(&["start", id]);
+        let state = || serde_json::from_str::<Value>(&place.ok(&["state", id])).unwrap();
+        until("it ends", || state()["status"] == "stopped");
+    }
+    place.ok(&["delete", "--regex", "^a-"]);
+    assert_eq!(place.ok(&["list", "-q"]), "");
+}
+
 /// crun's tests do so. Under version 1 nothing frozen dies, of SIGKILL neither.
 #[test]
 fn what_somebody_has_frozen_from_outside_is_deleted_all_the_same() {
@@ -820,22 +836,6 @@ fn as_member(place: &Place, words: &[&str]) -> Output {
 }
 
 /// Podman's `--no-pivot`, and NoPivotRoot of containerd.
-#[test]
-fn one_of_several_that_somebody_else_has_deleted_meanwhile_is_no_failure() {
-    let Some(place) = Place::new("true") else { return };
-    for (id, other) in [("a-1", "a-2"), ("a-2", "a-1")] {
-        let poststop = format!("rm -r {}", place.path("r").join(other).display());
-        place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&poststop)]}));
-        let mut create = place.command(&["create", "--bundle", "b", id]);
-        assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
-        place.ok(&["start", id]);
-        let state = || serde_json::from_str::<Value>(&place.ok(&["state", id])).unwrap();
-        until("it ends", || state()["status"] == "stopped");
-    }
-    place.ok(&["delete", "--regex", "^a-"]);
-    assert_eq!(place.ok(&["list", "-q"]), "");
-}
-
 #[test]
 fn no_pivot_is_taken_and_changes_nothing() {
     let Some(place) = Place::new("ls -d /bin; exit 7") else { return };
@@ -978,6 +978,10 @@ fn exec_takes_a_program_by_its_directory_and_what_needs_its_path_from_a_read_onl
     // Who may look into others could open codexrun's file by way of its process.
     let looks = [&["exec", "--cap", "CAP_SYS_PTRACE"], &comm[1..]].concat();
     assert_eq!(place.ok(&looks), "sh\n");
+    for more in ["CAP_KILL", "CAP_SYS_PTRACE"] {
+        let said = place.codexrun(&["exec", "--cap", "CAP_NOPE", "--cap", more, ID, "script"]);
+        assert_eq!((said.out.as_str(), said.err.lines().count()), ("script\n", 1), "{said:?}");
+    }
 }
 
 #[test]
