@@ -167,8 +167,9 @@ fn a_container_that_was_checkpointed_is_forgotten() {
 #[test]
 fn a_signal_comes_when_a_checkpoint_is_whole() {
     let Some(place) = Place::new() else { return };
-    let criu =
-        place.criu("while [ \"$1\" != --tree ]; do shift; done; echo >begun; while [ ! -e go ]; do sleep 0.02; done; kill -9 $2");
+    let criu = place.criu(
+        "while [ \"$1\" != --tree ]; do shift; done; echo >begun; while [ -e begun -a ! -e go ]; do sleep 0.02; done; kill -9 $2",
+    );
     place.started();
     let mut checkpoint = place.command(&["--criu", &criu, "checkpoint", ID]).stderr(Stdio::piped()).spawn().unwrap();
     while !place.path("begun").exists() {
