@@ -121,9 +121,12 @@ fn mappings(spec: &Spec, text: &[u8]) -> bool {
     let linux = spec.linux().iter().flat_map(|linux| [linux.uid_mappings(), linux.gid_mappings()]);
     let all: Vec<&LinuxIdMapping> = mounts.chain(linux).flat_map(|list| list.iter().flatten()).collect();
     let zero = |m: &&LinuxIdMapping| m.host_id() == 0 || m.container_id() == 0 || m.size() == 0;
-    let places = || [&["mounts"][..], &["linux", "uidMappings"], &["linux", "gidMappings"]].map(|way| within(text, way));
-    let counted = |name: &str| places().iter().map(|part| count(part, name)).sum::<usize>();
-    all.iter().any(zero) && ["\"containerID\"", "\"hostID\"", "\"size\""].iter().any(|name| counted(name) < all.len())
+    if !all.iter().any(zero) {
+        return false;
+    }
+    let places = [&["mounts"][..], &["linux", "uidMappings"], &["linux", "gidMappings"]].map(|way| within(text, way));
+    let counted = |name: &str| places.iter().map(|part| count(part, name)).sum::<usize>();
+    ["\"containerID\"", "\"hostID\"", "\"size\""].iter().any(|name| counted(name) < all.len())
 }
 
 /// The part of the text that is the value there: elsewhere a member may have any name.
