@@ -1,6 +1,7 @@
 //! `checkpoint`: criu writes the processes of a running container into files.
 
 use super::super::delete::{self, ended};
+use super::super::interrupt::Interrupt;
 use super::super::launch::undisturbed;
 use super::super::start::plan_again;
 use super::command::{self, DUMP_LOG, Found};
@@ -54,7 +55,7 @@ pub fn checkpoint(store: &Store, id: &ContainerId, options: &Checkpoint) -> Resu
             return Ok(());
         }
         ended(process.as_fd(), &record)?;
-        match delete::delete(store, id, false) {
+        match delete::remove(store, id, false, Some(&Interrupt::default())) {
             // Who ran it in the foreground has seen it end, and has removed it.
             Err(e) if e == absent() => Ok(()),
             done => done,
