@@ -3,7 +3,7 @@
 use crate::grammar::Global;
 use crate::report::Failure;
 use clap::Args;
-use libruntime::state::{ContainerId, Store};
+use libruntime::state::{ContainerId, Store, absent};
 use libruntime::{Error, Result, run};
 use regex_lite::Regex;
 
@@ -26,7 +26,9 @@ impl Delete {
         let store = global.store()?;
         let ids = if self.regex { self.matching(&store)? } else { vec![self.id.parse()?] };
         // One that stays does not keep the others.
-        let failed: Vec<Error> = ids.iter().filter_map(|id| run::delete(&store, id, self.force).err()).collect();
+        let failed = ids.iter().filter_map(|id| run::delete(&store, id, self.force).err());
+        // Nor is it one that somebody else has removed meanwhile.
+        let failed: Vec<Error> = failed.filter(|e| !self.regex || *e != absent()).collect();
         if failed.is_empty() { Ok(0) } else { Err(failed.into()) }
     }
 

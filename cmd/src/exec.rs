@@ -138,7 +138,7 @@ impl Exec {
         process.set_env(Some(env));
         process.set_user(self.user(process.user().clone())?);
         if !self.cap.is_empty() {
-            let more = self.capabilities();
+            let more = self.capabilities()?;
             process.set_capabilities(Some(with(process.capabilities().clone().unwrap_or_default(), &more)));
         }
         Ok(process)
@@ -163,15 +163,19 @@ impl Exec {
     }
 
     /// As in config.json: of one that nobody knows there is a warning.
-    fn capabilities(&self) -> Vec<Capability> {
-        let one = |name: &String| {
-            let known = serde_json::from_value(name.as_str().into()).ok();
-            if known.is_none() {
-                capability::unknown(name).at("--cap").warn();
+    fn capabilities(&self) -> Result<Vec<Capability>> {
+        let mut known = Vec::new();
+        for name in &self.cap {
+            match serde_json::from_value(name.as_str().into()) {
+                Ok(capability) => known.push(capability),
+                Err(_) => {
+                    // Who begins anew later would say it twice.
+                    run::read_only_self()?;
+                    capability::unknown(name).at("--cap").warn();
+                }
             }
-            known
-        };
-        self.cap.iter().filter_map(one).collect()
+        }
+        Ok(known)
     }
 }
 

@@ -6,11 +6,17 @@ use libruntime::Error;
 use libruntime::error::say;
 use libruntime::put;
 use libruntime::state::rfc3339;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Every reason why a command failed; never empty.
 #[derive(Debug)]
 pub struct Failure(Vec<Error>);
+
+/// Told with the last reason: it is none of its own.
+fn unlogged(log: &Path, e: &std::io::Error) -> String {
+    format!("the log `{}` cannot be written: {e}", log.display())
+}
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
@@ -30,15 +36,16 @@ const TOLD: usize = 1000;
 impl Failure {
     /// Says it, and gives the code to leave with. `straight`: the log is reached by no link, as a sandbox may have made one.
     pub fn report(&self, global: &Global, straight: bool) -> u8 {
-        self.0.iter().take(TOLD).for_each(Error::tell);
+        let log = |file: &PathBuf| put::line(file, &self.record(global.log_format), straight).err().map(|e| unlogged(file, &e));
+        let unlogged = global.log.as_ref().and_then(log);
+        let mut told: Vec<Error> = self.0.iter().take(TOLD).cloned().collect();
         if let Some(more @ 1..) = self.0.len().checked_sub(TOLD) {
-            Error::new(format!("{more} more reasons")).tell();
+            told.push(Error::new(format!("{more} more reasons")));
         }
-        if let Some(file) = &global.log
-            && let Err(e) = put::line(file, &self.record(global.log_format), straight)
-        {
-            Error::new(format!("cannot write the log `{}`", file.display())).cause(e).tell();
+        if let (Some(last), Some(unlogged)) = (told.last_mut(), unlogged) {
+            last.hint = Some(last.hint.take().map_or(unlogged.clone(), |hint| format!("{hint}; {unlogged}")));
         }
+        told.iter().for_each(Error::tell);
         self.code()
     }
 

@@ -165,6 +165,28 @@ fn a_container_that_was_checkpointed_is_forgotten() {
 }
 
 #[test]
+fn a_signal_comes_when_a_checkpoint_is_whole() {
+    let Some(place) = Place::new() else { return };
+    let criu = place.criu(
+        "while [ \"$1\" != --tree ]; do shift; done; echo >begun; while [ -e begun -a ! -e go ]; do sleep 0.02; done; kill -9 $2",
+    );
+    place.started();
+    let mut checkpoint = place.command(&["--criu", &criu, "checkpoint", ID]).stderr(Stdio::piped()).spawn().unwrap();
+    while !place.path("begun").exists() {
+        assert_eq!(checkpoint.try_wait().unwrap(), None, "it ends before criu has begun");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = nix::unistd::Pid::from_raw(checkpoint.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(checkpoint.try_wait().unwrap(), None, "it waits for criu");
+    place.write("go", "");
+    let ended = checkpoint.wait_with_output().unwrap();
+    assert_eq!((std::os::unix::process::ExitStatusExt::signal(&ended.status), text(&ended.stderr).as_str()), (Some(15), ""));
+    assert!(place.status().contains("container does not exist"));
+}
+
+#[test]
 fn what_criu_would_lose_is_refused_before_it_runs() {
     let Some(place) = Place::new() else { return };
     place.edit("\"process\":{", "\"process\":{\"noNewPrivileges\":true,");

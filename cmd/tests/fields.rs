@@ -655,6 +655,21 @@ mod devices {
         bundle.refused("linux.devices[0]: cannot mknod /etc/n c 1:3 0666 0:0: EEXIST");
     }
 
+    /// More than a socket holds.
+    #[test]
+    fn nodes_that_cannot_all_be_received_are_refused_and_nobody_waits() {
+        if !root() {
+            return;
+        }
+        let node = |n: usize| json!({"path": format!("/dev/x/{n}"), "type": "c", "major": 1, "minor": 3});
+        let bundle = Bundle::new("true").remapped(65536).with("/linux/devices", (0..600).map(node).collect());
+        let inner = bundle.command("codexrun");
+        let mut command = Command::new("timeout");
+        command.args(["-s", "KILL", "30", "sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"]);
+        let said = Said::of(&command.arg(inner.get_program()).args(inner.get_args()).output().unwrap());
+        assert!(said.code == 1 && said.err.contains("]: cannot mknod ") && said.err.contains(": EMFILE"), "{}", said.err);
+    }
+
     #[test]
     fn in_a_user_namespace_nodes_are_made_outside_and_can_be_opened() {
         if !root() {
@@ -969,6 +984,7 @@ mod out_of_reach {
         bundle.says_as("there\nthere\nrefused\n", &["runc"]);
         fs::remove_dir_all(other.path().join("in")).unwrap();
         bundle.refused("mounts[3]: cannot copy ");
+        assert!(bundle.run("codexrun").err.contains("(hint: the source does not exist on the host)"));
     }
 
     /// A copy that was made in the host's own mount namespace would have lost this (mount_namespaces(7)).
@@ -1084,6 +1100,27 @@ mod propagation {
         }
         let wanted = "/v0 0 0\n/v1 0 1\n/v2 0 1\n/v3 1 1\n/v4 0 0\n/v5 0 0\n";
         assert_eq!(with_shared(&bundle, dir.path(), "true"), wanted);
+    }
+
+    /// Whether the container's process has taken over the host's mounts when it is made or not.
+    #[test]
+    fn a_copy_of_what_the_containers_root_could_not_reach_is_always_the_same() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let within = dir.path().join("shut/in");
+        fs::create_dir_all(within.join("v")).unwrap();
+        let volume = json!({"destination": "/tmp", "type": "bind", "source": within, "options": ["rbind", "slave"]});
+        let bundle = |mode: u32| {
+            std::os::unix::fs::chown(dir.path().join("shut"), Some(12345), Some(12345)).unwrap();
+            fs::set_permissions(dir.path().join("shut"), PermissionsExt::from_mode(mode)).unwrap();
+            let script = "awk '$5 == \"/tmp/v\" {print / shared:/, / master:/}' /proc/self/mountinfo";
+            Bundle::new(script).remapped(65536).mount(volume.clone()).with("/linux/rootfsPropagation", json!("shared"))
+        };
+        for mode in [0o755, 0o700, 0o700, 0o700, 0o700, 0o700, 0o700, 0o700, 0o700] {
+            assert_eq!(with_shared(&bundle(mode), &within.join("v"), "true"), "1 1\n", "{mode:o}");
+        }
     }
 
     #[test]

@@ -353,6 +353,52 @@ fn a_hook_before_the_start_does_not_outlive_a_run_that_was_killed() {
 }
 
 #[test]
+fn a_hook_before_the_start_does_not_outlive_a_run_that_a_signal_has_ended() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = place.path("b/rootfs/runs");
+    place.edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+        spec["mounts"].as_array_mut().unwrap()[0] =
+            json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+        spec["hooks"] = json!({"startContainer": [hook("echo $$ > /new; busybox mv /new /runs; exec sleep 60")]});
+    });
+    // Nothing of the container's ends with it then but what it looks after itself.
+    let run = ["--cgroup-manager", "disabled", "run", "--bundle", "b", ID];
+    ends(&place, &run, || runs.exists(), 143, "stopped by SIGTERM before the process could start");
+    let line = format!("/proc/{}/cmdline", fs::read_to_string(&runs).unwrap().trim());
+    until("the hook ends", || !fs::read(&line).is_ok_and(|line| line == b"sleep\x0060\0"));
+}
+
+#[test]
+fn who_is_killed_while_its_hooks_run_has_not_started() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let runs = hangs_before_its_start(&place);
+    let late = hook(&format!("echo > {}", place.path("started").display()));
+    place.edit(|spec| spec["hooks"]["poststart"] = json!([late]));
+    let dies = |words: &[&str]| {
+        let waiting = place.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        until("the hook runs", || runs.exists());
+        let pid = i32::try_from(place.state()["pid"].as_i64().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        let said = said(&waiting.wait_with_output().unwrap());
+        let told = "codexrun: error: config.json: hooks.startContainer: the process was ended while its hooks ran\n";
+        assert_eq!((said.code, said.err.as_str()), (1, told), "{words:?}");
+        assert!(!place.path("started").exists(), "{words:?}");
+        fs::remove_file(&runs).unwrap();
+    };
+    for run in [&["run", "--bundle", "b", ID][..], &["run", "--detach", "--bundle", "b", ID]] {
+        dies(run);
+        place.fails(&["state", ID], 1, "container does not exist");
+    }
+    place.edit(|spec| drop(spec["hooks"].as_object_mut().unwrap().remove("poststart")));
+    dies(&["run", "--bundle", "b", ID]);
+    assert_eq!(place.create().code, 0);
+    dies(&["start", ID]);
+    assert_eq!(place.status(), "stopped");
+    place.ok(&["delete", ID]);
+}
+
+#[test]
 fn a_signal_ends_a_start_whose_hook_hangs_and_the_container_with_it() {
     let Some(place) = Place::new("exec sleep 60") else { return };
     let runs = hangs_before_its_start(&place);
@@ -696,6 +742,14 @@ fn another_file_takes_the_place_of_config_json() {
     let file = format!("{}: ", place.path("b/other.json").display());
     assert!(said.contains(&format!("{file}process.cwd: `x`")) && said.contains("other.json:1:"), "{said}");
     assert!(place.codexrun(&["run", "--config", "b/none.json", ID]).err.contains("none.json: cannot be read"));
+    // What goes wrong in the launch, and what is warned of, is said of that file too.
+    other = spec("true");
+    other["hooks"] = json!({"poststop": [hook("exit 3")]});
+    other["colour"] = json!(7);
+    fs::write(place.path("b/other.json"), other.to_string()).unwrap();
+    let said = place.codexrun(&["run", "--bundle", "b", "-f", "b/other.json", ID]).err;
+    let [unknown, poststop] = [format!("{file}`colour` is no known"), format!("{file}hooks.poststop[0]: ")];
+    assert!(said.contains(&unknown) && said.contains(&poststop) && !said.contains("config.json"), "{said}");
 }
 
 /// crun's.
@@ -710,6 +764,22 @@ fn all_whose_ids_match_are_deleted() {
     place.ok(&["delete", "--force", "--regex", "^a-[0-9]$"]);
     assert_eq!(place.ok(&["list", "-q"]), "box\n");
     place.ok(&["delete", "--regex", "none"]);
+}
+
+#[test]
+fn one_of_several_that_somebody_else_has_deleted_meanwhile_is_no_failure() {
+    let Some(place) = Place::new("true") else { return };
+    for (id, other) in [("a-1", "a-2"), ("a-2", "a-1")] {
+        let poststop = format!("rm -r {}", place.path("r").join(other).display());
+        place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&poststop)]}));
+        let mut create = place.command(&["create", "--bundle", "b", id]);
+        assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        place.ok(&["start", id]);
+        let state = || serde_json::from_str::<Value>(&place.ok(&["state", id])).unwrap();
+        until("it ends", || state()["status"] == "stopped");
+    }
+    place.ok(&["delete", "--regex", "^a-"]);
+    assert_eq!(place.ok(&["list", "-q"]), "");
 }
 
 /// crun's tests do so. Under version 1 nothing frozen dies, of SIGKILL neither.
@@ -908,6 +978,10 @@ fn exec_takes_a_program_by_its_directory_and_what_needs_its_path_from_a_read_onl
     // Who may look into others could open codexrun's file by way of its process.
     let looks = [&["exec", "--cap", "CAP_SYS_PTRACE"], &comm[1..]].concat();
     assert_eq!(place.ok(&looks), "sh\n");
+    for more in ["CAP_KILL", "CAP_SYS_PTRACE"] {
+        let said = place.codexrun(&["exec", "--cap", "CAP_NOPE", "--cap", more, ID, "script"]);
+        assert_eq!((said.out.as_str(), said.err.lines().count()), ("script\n", 1), "{said:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
+use std::sync::OnceLock;
 
 /// What went wrong, where in the user's file, and what to do about it.
 ///
@@ -22,6 +24,15 @@ pub struct Error {
 
 /// `Result` with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What `config.json` is in sentences of this process.
+static CONFIG: OnceLock<String> = OnceLock::new();
+
+/// The caller has named another file in place of config.json: from here on places name it.
+pub fn name_config(file: &Path) {
+    // The first stays: a process makes one container.
+    CONFIG.get_or_init(|| file.display().to_string());
+}
 
 impl Error {
     /// An error that says only what.
@@ -60,8 +71,12 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
+        match (self.place.as_deref(), CONFIG.get()) {
+            (Some(place), Some(file)) if place.starts_with("config.json") => {
+                write!(f, "{}: ", place.replacen("config.json", file, 1))?
+            }
+            (Some(place), _) => write!(f, "{place}: ")?,
+            (None, _) => {}
         }
         f.write_str(&self.what)?;
         if let Some(cause) = &self.cause {

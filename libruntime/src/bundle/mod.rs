@@ -6,6 +6,7 @@ mod mend;
 pub mod part;
 mod read;
 mod required;
+mod twice;
 mod write;
 
 pub use mend::{Fault, Mended};

@@ -108,17 +108,22 @@ fn without_unknown_capabilities(source: &Source, text: &[u8]) -> Option<(Spec, V
     Some(read)
 }
 
-/// The one place where a spec is read: each other kind of deserializer would be another copy of every type's code in memory.
+/// A text in which no member stands twice.
 pub(super) fn deserialize(text: &[u8], mut unknown: impl FnMut(serde_ignored::Path)) -> serde_json::Result<Spec> {
+    let spec = of_text(text, &mut unknown)?;
+    super::twice::member(text).map_or(Ok(spec), Err)
+}
+
+/// The one place where a spec is read: each other kind of deserializer would be another copy of every type's code in memory.
+fn of_text(text: &[u8], unknown: &mut dyn FnMut(serde_ignored::Path)) -> serde_json::Result<Spec> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let ignored: &mut dyn FnMut(serde_ignored::Path) = &mut unknown;
-    let spec = serde_ignored::deserialize(&mut json, ignored)?;
+    let spec = serde_ignored::deserialize(&mut json, unknown)?;
     json.end().map(|()| spec)
 }
 
 /// A spec that was put together as JSON.
 pub fn spec(json: &serde_json::Value) -> serde_json::Result<Spec> {
-    deserialize(&respelt(json.to_string().as_bytes()), |_| {})
+    of_text(&respelt(json.to_string().as_bytes()), &mut |_| {})
 }
 
 /// What `oci_spec` spells otherwise than the specification, and what it knows as omitted only: a list that is empty (config.md,
@@ -228,6 +233,28 @@ mod tests {
     }
 
     #[test]
+    fn of_two_members_of_one_name_in_a_map_neither_is_lost_in_silence() {
+        let linux = |what: &str| format!(r#""linux":{{{what}}}"#);
+        let resources = |what: &str| linux(&format!(r#""resources":{{{what}}}"#));
+        for (place, name, what) in [
+            ("annotations", "a", r#""annotations":{"a":"1","b":"2","\u0061":"3"}"#.to_owned()),
+            ("linux.sysctl", "kernel.msgmax", linux(r#""sysctl":{"kernel.msgmax":"1","kernel.msgmax":"1"}"#)),
+            ("linux.netDevices", "eth0", linux(r#""netDevices":{"eth0":{},"eth0":{"name":"e"}}"#)),
+            ("linux.timeOffsets", "boottime", linux(r#""timeOffsets":{"boottime":{"secs":1},"boottime":{}}"#)),
+            ("linux.resources.unified", "cpu.max", resources(r#""unified":{"cpu.max":"max","cpu.max":"1 1000"}"#)),
+            ("linux.resources.rdma", "mlx", resources(r#""rdma":{"mlx":{"hcaHandles":1},"mlx":{}}"#)),
+        ] {
+            let said = refusal(&format!("{{\"ociVersion\":\"1.3.0\",\n{what}}}"));
+            let wanted = format!(": {place}: duplicate field `{name}`");
+            assert!(said.starts_with("DIR/config.json:2:") && said.ends_with(&wanted), "{said}");
+        }
+        let apart = refusal(
+            r#"{"ociVersion":"1.3.0","annotations":{"a":"b","b":"a"},"mounts":[{"destination":"/a"},{"destination":"/a"}]}"#,
+        );
+        assert!(apart.contains("root: missing"), "{apart}");
+    }
+
+    #[test]
     fn words_of_a_process_are_what_they_are() {
         let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["SCHED_FLAG_RESET_ON_FORK","enableCMT"],
             "scheduler":{"policy":"SCHED_BATCH","flags":["SCHED_FLAG_RESET_ON_FORK"]}}"#;
@@ -300,6 +327,13 @@ mod tests {
         let elsewhere =
             format!(r#"{},{}"#, process(r#""args":["\"allow\"","\"allow\":"]"#), resources(r#""devices":[{"access":"rwm"}]"#));
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{elsewhere}}}"#)).contains("devices[0].allow: missing"));
+        for (place, what) in [
+            ("linux.resources.devices[0].allow", resources(r#""devices":[{"access":"rwm"}]"#)),
+            ("linux.gidMappings[0].size", linux(r#""gidMappings":[{"containerID":0,"hostID":1}]"#)),
+        ] {
+            let said = refusal(&format!(r#"{{"ociVersion":"1.3.0",{what},"annotations":{{"allow":"x","size":"1"}}}}"#));
+            assert!(said.contains(&format!("{place}: missing")), "{said}");
+        }
         let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
     }

@@ -1,7 +1,7 @@
 //! Members that the specification requires, and for which `oci_spec` reads 0, `false` or nothing where config.json leaves them out:
 //! another limit, another rule, another device.
 
-use super::locate::Source;
+use super::locate::{self, Source};
 use super::mend::Fault;
 use crate::Error;
 use oci_spec::runtime::{Linux, LinuxBlockIo, LinuxDeviceType, LinuxIdMapping, LinuxNetwork, LinuxResources, Process, Spec};
@@ -57,7 +57,8 @@ const REQUIRED: &[Required] = &[
         members: &["allow"],
         is_doubtful: |spec, text| {
             let rules = || list(resources(spec), LinuxResources::devices);
-            rules().any(|rule| !rule.allow()) && count(text, "\"allow\"") < rules().count()
+            let counted = || count(within(text, &["linux", "resources", "devices"]), "\"allow\"");
+            rules().any(|rule| !rule.allow()) && counted() < rules().count()
         },
     },
     Required {
@@ -120,7 +121,17 @@ fn mappings(spec: &Spec, text: &[u8]) -> bool {
     let linux = spec.linux().iter().flat_map(|linux| [linux.uid_mappings(), linux.gid_mappings()]);
     let all: Vec<&LinuxIdMapping> = mounts.chain(linux).flat_map(|list| list.iter().flatten()).collect();
     let zero = |m: &&LinuxIdMapping| m.host_id() == 0 || m.container_id() == 0 || m.size() == 0;
-    all.iter().any(zero) && ["\"containerID\"", "\"hostID\"", "\"size\""].iter().any(|name| count(text, name) < all.len())
+    if !all.iter().any(zero) {
+        return false;
+    }
+    let places = [&["mounts"][..], &["linux", "uidMappings"], &["linux", "gidMappings"]].map(|way| within(text, way));
+    let counted = |name: &str| places.iter().map(|part| count(part, name)).sum::<usize>();
+    ["\"containerID\"", "\"hostID\"", "\"size\""].iter().any(|name| counted(name) < all.len())
+}
+
+/// The part of the text that is the value there: elsewhere a member may have any name.
+fn within<'t>(text: &'t [u8], way: &[&str]) -> &'t [u8] {
+    super::mend::span(text, &locate::way(way)).map_or(&[], |span| &text[span])
 }
 
 /// How often it is the name of a member: in a string it would stand behind a backslash, or before something else than a colon.

@@ -93,7 +93,18 @@ pub(super) fn put_back(values: Vec<Held>, error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::written;
+    use super::{Held, restore, written};
+
+    /// `cpuset.cpus` of version 2: a write of no bytes reaches nobody.
+    #[test]
+    fn what_was_empty_is_emptied_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path) = ("cpuset.cpus", dir.path().join("cpuset.cpus"));
+        std::fs::write(&path, "3").unwrap();
+        let held = Held { dir: dir.path().to_owned(), file: file.to_owned(), key: "default".to_owned(), value: String::new() };
+        assert!(restore(vec![held]).is_none());
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "\n");
+    }
 
     #[test]
     fn a_file_of_several_lines_is_put_back_line_by_line() {

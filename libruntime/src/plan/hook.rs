@@ -71,6 +71,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
             }
         }
     }
+    if draft.child.iter().any(|step| step.stage == Stage::StartHooks) {
+        draft.step(Stage::StartHooks, Op::Hooked, "hooks.startContainer");
+    }
     let late = [(HookKind::Poststart, hooks.poststart()), (HookKind::Poststop, hooks.poststop())];
     for (kind, list) in late {
         if let Some(step) = step(draft, spec, kind, list) {

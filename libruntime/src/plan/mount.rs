@@ -173,7 +173,7 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
     let copied = Source { path: source.clone(), follow, tree: recursive, propagation };
     let mapped = super::idmap::plan(draft, place, mount, options.idmap, &copied);
     // Copied before or behind what the container does about its mounts, it is the same.
-    let apart = if options.ask_for_peers() { copied.propagation } else { libc::MS_PRIVATE };
+    let apart = if options.ask_for_peers() { draft.taken_over } else { libc::MS_PRIVATE };
     let prepared = mapped.or_else(|| super::reach::plan(draft, place, &path, Source { propagation: apart, ..copied }));
     let mut attrs = options.attrs;
     let one_call = draft.host.open_tree_attr && !draft.chroots && recursive && follow != Follow::None && !attrs.tree.is_empty();

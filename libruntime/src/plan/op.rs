@@ -271,6 +271,8 @@ pub enum Op {
     Park,
     /// Runs one hook inside the container's namespaces, to its end.
     Hook(ChildHook),
+    /// Tells whoever waits for the start that the startContainer hooks have ended well: who is killed while one runs has not started.
+    Hooked,
     /// Forks: the caller stays as PID 1 and reaps, the child goes on with the list.
     Init,
     /// setsid(2); with a [`Op::Console`] that becomes the controlling terminal.

@@ -3,7 +3,8 @@
 /// A stage of the child's column. Steps are sorted by stage; within one stage they keep the order of the user's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Nothing may outlive a codexrun that is killed, not even a half-made container.
+    /// Nothing may outlive a codexrun that is killed, not even a half-made container. The score while its file is the process's own: behind
+    /// the map it is somebody else.
     Guard,
     /// By systemd, and a user's moves only processes of that user: before the process becomes anybody else.
     Unit,

@@ -141,6 +141,7 @@ impl fmt::Display for Op {
             Op::Pin(candidates) => write!(f, "find and keep {}", either(candidates)),
             Op::Park => write!(f, "wait for `start`"),
             Op::Hook(hook) => write!(f, "run {} {}", hook.kind.name(), text(&hook.path)),
+            Op::Hooked => write!(f, "tell that the hooks have ended"),
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
             Op::Session => write!(f, "start a new session"),
             Op::Signals => write!(f, "restore the caller's signal mask"),

@@ -39,23 +39,30 @@ impl Launch<'_> {
                     container.broker.begin(container.pid, plan, door.as_deref()).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::WriteMaps { uid, gid, helper } => maps::write(step, container.pid, uid, gid, *helper, interrupt)?,
-                ParentOp::Reach(source) => reach::send(step, container.pid, container.gate.as_fd(), source)?,
+                ParentOp::Reach(source) => reach::send(step, container, source, interrupt)?,
                 ParentOp::NetDevice(device) => netdevice::move_in(step, container.pid, &mut container.abroad, device)?,
                 ParentOp::Keeper { placeholders, cgroup: kept } => {
                     let cgroup = cgroup.as_ref().filter(|_| *kept);
                     self.keep(container, placeholders, cgroup).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::Wait(sync) => {
-                    container.expect(*sync, interrupt).map_err(|e| container.blame(failed(step, e)))?;
+                    let heard = container.expect(*sync, interrupt);
+                    container.hear(heard).map_err(|e| container.blame(failed(step, e)))?;
                 }
-                ParentOp::Tell(sync) => container.tell(*sync).map_err(|e| failed(step, e))?,
+                ParentOp::Tell(sync) => {
+                    let told = container.tell(*sync);
+                    container.hear(told).map_err(|e| failed(step, e))?;
+                }
                 ParentOp::Hooks(kind, hooks) => {
                     hook::run_all(&step.origin, hooks, &self.state(kind.status(), container.pid), interrupt)?;
                 }
                 ParentOp::Attach => {
                     self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;
                 }
-                ParentOp::Joined => container.joined(interrupt).map_err(|e| failed(step, e))?,
+                ParentOp::Joined => {
+                    let joined = container.joined(interrupt);
+                    container.hear(joined).map_err(|e| failed(step, e))?;
+                }
                 ParentOp::Terminal => self.terminal(container, interrupt)?,
                 ParentOp::Record => self.record(container.pid, cgroup.as_ref())?,
             }

@@ -38,6 +38,8 @@ pub(super) struct Container {
     pub abroad: Option<Abroad>,
     /// It has ended while it was waited for.
     pub gone: bool,
+    /// Its startContainer hooks have ended.
+    pub hooked: bool,
 }
 
 pub(super) struct KeeperProcess {
@@ -74,33 +76,46 @@ impl Container {
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
         let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
-        let (said, abroad, gone) = (None, None, false);
-        Container { pid, pidfd, gate, faults, fault_writer, ended, keeper, master, broker, introduction, said, abroad, gone }
+        let (said, abroad, gone, hooked) = (None, None, false, false);
+        Container {
+            pid,
+            pidfd,
+            gate,
+            faults,
+            fault_writer,
+            ended,
+            keeper,
+            master,
+            broker,
+            introduction,
+            said,
+            abroad,
+            gone,
+            hooked,
+        }
+    }
+
+    /// What came of a word with the child: whether it has ended, killed perhaps with a word of ours unread, shows here.
+    pub fn hear<T>(&mut self, spoken: SysResult<T>) -> SysResult<T> {
+        self.gone = matches!(spoken, Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ESRCH));
+        spoken
     }
 
     /// Waits for the child's byte; the terminal may come first.
     ///
     /// # Errors
-    /// EPIPE: the child has ended. ECHILD: the keeper has, for whose word the child may wait.
+    /// EPIPE, ECONNRESET: the child has ended. ECHILD: the keeper has, for whose word the child may wait.
     pub fn expect(&mut self, sync: Sync, interrupt: &Interrupt) -> SysResult<()> {
         loop {
             let keeper = self.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
             if let [false, _] = interrupt.or_either([Some(self.gate.as_fd()), keeper], -1)? {
                 return Err(Errno::ECHILD);
             }
-            let heard = match file::receive(self.gate.as_fd()) {
-                // It was killed before it had read what we said.
-                Err(Errno::ECONNRESET) => None,
-                heard => heard?,
-            };
-            match heard {
+            match file::receive(self.gate.as_fd())? {
                 Some((byte, fd)) if byte == Sync::Console as u8 => self.master = fd,
                 Some((byte, _)) if byte == sync as u8 => return Ok(()),
                 Some(_) => return Err(Errno::EPROTO),
-                None => {
-                    self.gone = true;
-                    return Err(Errno::EPIPE);
-                }
+                None => return Err(Errno::EPIPE),
             }
         }
     }
@@ -108,18 +123,18 @@ impl Container {
     /// Sends the child the byte that it waits for.
     ///
     /// # Errors
-    /// EPIPE: the child has ended.
-    pub fn tell(&mut self, sync: Sync) -> SysResult<()> {
-        let told = file::tell(self.gate.as_fd(), &[sync as u8]);
-        self.gone |= matches!(told, Err(Errno::EPIPE | Errno::ECONNRESET));
-        told
+    /// EPIPE, ECONNRESET: the child has ended.
+    pub fn tell(&self, sync: Sync) -> SysResult<()> {
+        file::tell(self.gate.as_fd(), &[sync as u8])
     }
 
     /// The process that joined a pid namespace: a sibling of the one that we made, which has done its part.
+    ///
+    /// # Errors
+    /// EPIPE, ESRCH: one of the two has ended.
     pub fn joined(&mut self, interrupt: &Interrupt) -> SysResult<()> {
         if let [false, _] = interrupt.or_either([Some(self.gate.as_fd()), Some(self.pidfd.as_fd())], -1)? {
             // It was killed before it could tell.
-            self.gone = true;
             return Err(Errno::ESRCH);
         }
         let mut message = [0; 5];
@@ -127,10 +142,7 @@ impl Container {
         let [word, pid @ ..] = message;
         match length {
             5 if word == Sync::Joined as u8 => {}
-            0 => {
-                self.gone = true;
-                return Err(Errno::EPIPE);
-            }
+            0 => return Err(Errno::EPIPE),
             _ => return Err(Errno::EPROTO),
         }
         let pid = Pid::from_ne_bytes(pid);

@@ -24,6 +24,11 @@ const MOMENT: i32 = 200;
 /// # Errors
 /// It does not exist, runs, or its record is garbled (each without `force`); or it cannot be ended or removed.
 pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
+    remove(store, id, force, None)
+}
+
+/// The same for who has shut signals out: one hurries the poststop hooks.
+pub(super) fn remove(store: &Store, id: &ContainerId, force: bool, interrupt: Option<&Interrupt>) -> Result<()> {
     // Who is still making it has hold of it, and comes first.
     let ended = match known(store, id, force)? {
         Some(record) if record.status()? != Status::Creating => Some(record),
@@ -45,7 +50,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     if let Some(record) = record.as_ref().filter(|record| ended.as_ref() != Some(record)) {
         stop(record, force)?;
     }
-    forget(record.as_ref(), held, None)
+    forget(record.as_ref(), held, interrupt)
 }
 
 fn known(store: &Store, id: &ContainerId, force: bool) -> Result<Option<Record>> {

@@ -19,6 +19,36 @@ pub struct Fault {
     pub errno: i32,
 }
 
+/// What comes through the pipe of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// A step has failed.
+    Fault(Fault),
+    /// The startContainer hooks have ended well ([`Op::Hooked`]): a fault of no step, without an errno.
+    Hooked,
+    /// Nobody who could fail has it open any more.
+    End,
+}
+
+impl Heard {
+    /// The next.
+    pub fn receive(pipe: BorrowedFd) -> SysResult<Heard> {
+        let mut bytes = [0; 8];
+        Ok(match file::read(pipe, &mut bytes)? {
+            8 if Fault::of(bytes) == HOOKED => Heard::Hooked,
+            8 => Heard::Fault(Fault::of(bytes)),
+            _ => Heard::End,
+        })
+    }
+
+    /// Sends [`Heard::Hooked`]; allocates nothing.
+    pub fn say_hooked(pipe: BorrowedFd) {
+        HOOKED.send(pipe);
+    }
+}
+
+const HOOKED: Fault = Fault { column: Column::Child, step: 0, errno: 0 };
+
 /// The processes that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
@@ -38,13 +68,6 @@ impl Fault {
         if file::write_all(pipe, &bytes).is_err() {
             crate::sys::process::exit(1);
         }
-    }
-
-    /// The fault in the pipe; `None` at its end: nobody failed.
-    pub fn receive(pipe: BorrowedFd) -> SysResult<Option<Fault>> {
-        let mut bytes = [0; 8];
-        let whole = file::read(pipe, &mut bytes)? == bytes.len();
-        Ok(whole.then(|| Fault::of(bytes)))
     }
 
     /// As it is sent.

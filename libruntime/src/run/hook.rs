@@ -88,8 +88,7 @@ fn spawn(hook: &Hook, input: &File, said: Option<&Said>) -> std::io::Result<Runn
     let (path, args, env) = (CString::new(hook.path.as_os_str().as_bytes())?, strings(&hook.args)?, environment(hook)?);
     let (args, env) = (Strings::new(&args), Strings::new(&env));
     let null = File::options().write(true).open("/dev/null")?;
-    let codexrun = Pid::this();
-    let running = Running::begin(|| match prepare(codexrun, input, &null, said) {
+    let running = Running::begin(|| match prepare(input, &null, said) {
         Ok(()) => process::exec(&path, &args, &env),
         Err(errno) => errno,
     })?;
@@ -110,26 +109,31 @@ fn environment(hook: &Hook) -> std::io::Result<Vec<CString>> {
     hook.env.as_deref().map_or_else(|| std::env::vars_os().map(variable).collect(), strings)
 }
 
-/// Nothing but the payload writes to standard output, no signal is blocked, and the process is killed when codexrun is: nobody would heed
-/// its timeout.
-fn prepare(codexrun: Pid, input: &File, null: &File, said: Option<&Said>) -> SysResult<()> {
-    process::set_death_signal(libc::SIGKILL)?;
-    if Pid::parent() != codexrun {
-        return Err(Errno::ESRCH);
-    }
+/// Nothing but the payload writes to standard output, and no signal is blocked.
+fn prepare(input: &File, null: &File, said: Option<&Said>) -> SysResult<()> {
     file::become_stdio_number(input.as_fd(), 0)?;
     file::become_stdio_number(null.as_fd(), 1)?;
     said.map_or(Ok(()), |said| file::become_stdio_number(said.as_fd(), 2))?;
     signal::set_mask(&signal::Set::of(&[])).map(drop)
 }
 
+/// It is killed when who began it is: nobody would heed its timeout. The container's filter may refuse this one call.
+fn die_with(parent: Pid) -> SysResult<()> {
+    match process::set_death_signal(libc::SIGKILL) {
+        Ok(()) | Err(Errno::EPERM | Errno::ENOSYS) if Pid::parent() == parent => Ok(()),
+        Ok(()) => Err(Errno::ESRCH),
+        refused => refused,
+    }
+}
+
 impl Running {
-    /// `go_on` executes the hook, and returns only if it fails. Allocates nothing.
+    /// `go_on` executes the hook, and returns only if it fails. Allocates nothing. Dies with the caller.
     pub fn begin(go_on: impl FnOnce() -> Errno) -> SysResult<Self> {
         let (failed, says) = file::pipe()?;
+        let parent = Pid::this();
         match process::clone(0)? {
             Cloned::Child => {
-                let errno = go_on();
+                let errno = die_with(parent).map_or_else(|errno| errno, |()| go_on());
                 let _ = file::write_all(says.as_fd(), &(errno as i32).to_ne_bytes());
                 process::exit(127)
             }

@@ -2,13 +2,13 @@
 
 use super::attend::{OURS, attend};
 use super::container::Container;
-use super::fault::{self, Fault};
+use super::fault::{self, Fault, Heard};
 use super::interrupt::Interrupt;
 use super::{Options, died, hook, netdevice, oci_state};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::host::namespaces;
-use crate::plan::op::{HookKind, ParentOp};
+use crate::plan::op::{HookKind, Op, ParentOp};
 use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
 use crate::resctrl::Resctrl;
@@ -135,15 +135,36 @@ impl<'a> Launch<'a> {
 
     /// Waits until the process has executed: nobody who could fail has the pipe open any more.
     fn executed(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
-        let keeper = container.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
-        let said = interrupt.or_either([Some(container.faults.as_fd()), keeper], -1);
-        let said = said.map_err(|e| setup("wait for the start", e))?;
-        if let ([false, _], Some(keeper)) = (said, &mut container.keeper) {
-            keeper.failed()?;
+        let cannot = |e| setup("wait for the start", e);
+        loop {
+            let keeper = container.keeper.as_ref().map(|keeper| keeper.pidfd.as_fd());
+            let said = interrupt.or_either([Some(container.faults.as_fd()), keeper], -1).map_err(cannot)?;
+            if let ([false, _], Some(keeper)) = (said, &mut container.keeper) {
+                keeper.failed()?;
+            }
+            match Heard::receive(container.faults.as_fd()).map_err(cannot)? {
+                Heard::Fault(fault) => return Err(fault.explain(self.plan)),
+                Heard::Hooked => container.hooked = true,
+                Heard::End if self.is_in_its_hooks(container) => return Err(died::in_a_hook()),
+                Heard::End => return Ok(()),
+            }
         }
-        match Fault::receive(container.faults.as_fd()).map_err(|e| setup("wait for the start", e))? {
-            Some(fault) => Err(fault.explain(self.plan)),
-            None => Ok(()),
+    }
+
+    /// Whether it has not told yet that they have ended.
+    fn is_in_its_hooks(&self, container: &Container) -> bool {
+        !container.hooked && self.plan.child.iter().any(|step| step.op == Op::Hooked)
+    }
+
+    /// What is in the pipe of a process that has ended.
+    fn last_fault(&self, container: &mut Container) -> SysResult<Option<Fault>> {
+        file::set_nonblocking(container.faults.as_fd())?;
+        loop {
+            match Heard::receive(container.faults.as_fd())? {
+                Heard::Fault(fault) => return Ok(Some(fault)),
+                Heard::Hooked => container.hooked = true,
+                Heard::End => return Ok(None),
+            }
         }
     }
 
@@ -165,14 +186,16 @@ impl<'a> Launch<'a> {
         container.broker.end().map_err(|e| setup("end the broker of Unix sockets", e))?;
         container.fault_writer = None;
         // A fault says more than the parent's own impression of it.
-        let fault = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Fault::receive(container.faults.as_fd()));
-        match fault {
+        match self.last_fault(container) {
             Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
             Ok(Some(fault)) => return Err(container.heard(fault.explain(self.plan))),
             Ok(None) | Err(_) => followed.map_err(|e| match (container.gone, &ended) {
-                (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills)),
+                (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills), self.joined.is_some()),
                 _ => e,
             })?,
+        }
+        if self.is_in_its_hooks(container) {
+            return Err(died::in_a_hook());
         }
         Ok(Some(ended.map_err(|e| setup("wait for the container", e))?.code()))
     }

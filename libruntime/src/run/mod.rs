@@ -38,6 +38,7 @@ mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::cgroup::UNNAMED;
+use crate::error::name_config;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::resctrl::Resctrl;
@@ -126,10 +127,11 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 }
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
+    options.config.iter().for_each(|file| name_config(file));
     alone().and_then(|()| stdio::sockets(&bundle.spec, bundle.spec.process().as_ref())).map_err(|e| vec![e])?;
     let plan = planned(bundle, &options.plan(park))?;
     if !park {
-        plan.warnings.iter().for_each(|what| Error::new(what).warn());
+        plan.warnings.iter().for_each(|what| warning(what).warn());
     }
     receiver(&plan, options).map_err(|e| vec![e])?;
     let resctrl = launch::resctrl_group(&plan).map(Resctrl::foresee).transpose().map_err(|e| vec![e])?;
@@ -147,6 +149,14 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
     }
     // Only `exec` keeps its program.
     ended.map(Option::unwrap_or_default).map_err(|e| vec![e])
+}
+
+/// Most name their place.
+fn warning(what: &str) -> Error {
+    match what.strip_prefix("config.json: ") {
+        Some(what) => Error::new(what).at("config.json"),
+        None => Error::new(what),
+    }
 }
 
 /// Makes a container whose process waits for [`start`]. `options` must have an id and a store. Unlike [`run`] it mentions no warnings:

@@ -1,9 +1,9 @@
 //! `start`: opens the way for a process that `create` left waiting.
 
-use super::fault::Fault;
+use super::fault::{Fault, Heard};
 use super::interrupt::Interrupt;
 use super::launch::{setup, undisturbed};
-use super::{hook, oci_state};
+use super::{died, hook, oci_state};
 use crate::bundle::Bundle;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting, absent};
@@ -45,7 +45,7 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     };
     undisturbed(|_, _| {
         let interrupt = Interrupt::default();
-        match go(waiting, &interrupt) {
+        match go(&record, waiting, &interrupt) {
             Ok(None) => poststart(&record, &interrupt).map_err(|e| destroyed(&record, held, e, &interrupt)),
             Ok(Some(fault)) => Err(failed(&record, held, fault, &interrupt)),
             Err(e) if interrupt.came().is_some() => Err(destroyed(&record, held, interrupt.explain(e), &interrupt)),
@@ -59,7 +59,7 @@ fn running() -> Error {
 }
 
 /// Sends the byte, and waits until the process has executed, or says why it has not.
-fn go(waiting: Waiting, interrupt: &Interrupt) -> Result<Option<Fault>> {
+fn go(record: &Record, waiting: Waiting, interrupt: &Interrupt) -> Result<Option<Fault>> {
     let cannot = |e| setup("start the container's process", e);
     let told = file::write_all(waiting.gate.as_fd(), b"s");
     if told == Err(Errno::EPIPE) {
@@ -67,22 +67,35 @@ fn go(waiting: Waiting, interrupt: &Interrupt) -> Result<Option<Fault>> {
         signal::wait(&signal::Set::of(&[libc::SIGPIPE])).map_err(cannot)?;
     }
     told.map_err(cannot)?;
-    // As long as it has the other end open, there is something to wait for.
-    interrupt.or_wait(Some(waiting.faults.as_fd()), -1).map_err(cannot)?;
-    Fault::receive(waiting.faults.as_fd()).map_err(cannot)
+    let mut hooked = !record.start_hooks;
+    loop {
+        // As long as it has the other end open, there is something to wait for.
+        interrupt.or_wait(Some(waiting.faults.as_fd()), -1).map_err(cannot)?;
+        match Heard::receive(waiting.faults.as_fd()).map_err(cannot)? {
+            Heard::Fault(fault) => return Ok(Some(fault)),
+            Heard::Hooked => hooked = true,
+            Heard::End if hooked => return Ok(None),
+            Heard::End => return Err(ended(record, died::in_a_hook())),
+        }
+    }
 }
 
 /// What could not be executed stays, stopped, until it is deleted. A hook that failed ends the container altogether.
 fn failed(record: &Record, held: Reserved, fault: Fault, interrupt: &Interrupt) -> Error {
     let unknown = || Error::new("the container's process could not be executed");
-    // It has said its last word, and is on its way out.
-    let ended = record.first_process().and_then(|process| super::delete::ended(process.as_fd(), record));
     let plan = Bundle::recorded(&record.config(), record.rootfs.clone()).ok().and_then(|bundle| plan_again(record, &bundle).ok());
     let error = plan.as_ref().map_or_else(unknown, |plan| fault.explain(plan));
-    match (plan.is_some_and(|plan| fault.is_of_a_hook(&plan)), ended) {
-        (true, _) => destroyed(record, held, error, interrupt),
-        (false, Err(still)) if record.status() != Ok(Status::Stopped) => error.hint(still.to_string()),
-        (false, _) => error,
+    match plan.is_some_and(|plan| fault.is_of_a_hook(&plan)) {
+        true => destroyed(record, held, error, interrupt),
+        false => ended(record, error),
+    }
+}
+
+/// The error of a process that has said its last word, when it has ended.
+fn ended(record: &Record, error: Error) -> Error {
+    match record.first_process().and_then(|process| super::delete::ended(process.as_fd(), record)) {
+        Err(still) if record.status() != Ok(Status::Stopped) => error.hint(still.to_string()),
+        _ => error,
     }
 }
 

@@ -15,7 +15,7 @@ pub use events::Event;
 pub use id::ContainerId;
 pub use members::innermost_pid;
 pub use signal::Signal;
-pub(crate) use store::absent;
+pub use store::absent;
 pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
@@ -74,6 +74,9 @@ pub struct Record {
     /// Whether config.json has hooks that run after the start or the end.
     #[serde(default)]
     pub late_hooks: bool,
+    /// Whether it has hooks that its process runs when it is started.
+    #[serde(default)]
+    pub start_hooks: bool,
     /// Whether it has a pid namespace of its own: with PID 1 the kernel ends everybody else in it.
     #[serde(default)]
     pub own_pids: bool,
@@ -139,6 +142,7 @@ impl Record {
             mount_namespace: process::mount_namespace(pid)?.unwrap_or_default(),
             root_mount: if has_mounts(spec) { None } else { process::root(pid).and_then(|root| root_mount(&root)).ok() },
             late_hooks: late_hooks(spec),
+            start_hooks: spec.hooks().as_ref().is_some_and(|hooks| has(hooks.start_container())),
             own_pids: own_pids(spec),
             cgroup: None,
             resctrl: None,
@@ -320,8 +324,11 @@ fn not_running() -> Error {
     Error::new("container not running")
 }
 
+fn has(list: &Option<Vec<Hook>>) -> bool {
+    list.as_ref().is_some_and(|hooks| !hooks.is_empty())
+}
+
 fn late_hooks(spec: &Spec) -> bool {
-    let has = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|l| !l.is_empty());
     spec.hooks().as_ref().is_some_and(|hooks| has(hooks.poststart()) || has(hooks.poststop()))
 }
 

@@ -362,7 +362,7 @@ fn write(file: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 /// Nothing has this name.
-pub(crate) fn absent() -> Error {
+pub fn absent() -> Error {
     Error::new("container does not exist").hint("`codexrun list` has those that do; `--root` says where they are recorded")
 }
 

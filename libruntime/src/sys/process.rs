@@ -2,7 +2,7 @@
 
 use super::{Errno, Result, again, check, done, owned};
 use std::ffi::{CStr, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -210,20 +210,50 @@ pub fn wait(pid: Pid, flags: i32) -> Result<Option<(Pid, Ended)>> {
     Ok((pid != 0).then(|| (pid as Pid, Ended::of(status))))
 }
 
-/// What must not happen in this process, such as a change of its namespaces, by one of its own that is waited for; `flags` as for
-/// [`clone`].
-///
-/// # Errors
-/// Those of `work`, told by the exit code; ECHILD: it was killed.
-pub fn apart(flags: u64, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    match clone(flags)? {
-        Cloned::Child => exit(work().map_or_else(|errno| errno as i32, |()| 0)),
-        Cloned::Parent(pid, _) => match wait(pid, 0)? {
+/// A process for what must not happen in this one, such as a change of its namespaces.
+pub struct Apart {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Apart {
+    /// Begins; `flags` as for [`clone`]. `work` keeps to the rule of [`become_child`].
+    pub fn begin(flags: u64, work: impl FnOnce() -> Result<()>) -> Result<Self> {
+        match clone(flags)? {
+            Cloned::Child => {
+                become_child();
+                exit(work().map_or_else(|errno| errno as i32, |()| 0))
+            }
+            Cloned::Parent(pid, pidfd) => Ok(Apart { pid, pidfd }),
+        }
+    }
+
+    /// Ends readable.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// SIGKILL. Nobody waits: in the middle of a call to a file system that does not answer it ends when it is answered.
+    pub fn abandon(self) -> Result<()> {
+        kill(self.pid, libc::SIGKILL)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Those of `work`, told by the exit code; ECHILD: it was killed.
+    pub fn end(self) -> Result<()> {
+        match wait(self.pid, 0)? {
             Some((_, Ended::Exited(0))) => Ok(()),
             Some((_, Ended::Exited(errno))) => Err(Errno::from_raw(errno)),
             _ => Err(Errno::ECHILD),
-        },
+        }
     }
+}
+
+/// [`Apart::begin`] and [`Apart::end`].
+pub fn apart(flags: u64, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    Apart::begin(flags, work)?.end()
 }
 
 /// kill(2).

@@ -1,6 +1,8 @@
 //! `checkpoint`: criu writes the processes of a running container into files.
 
 use super::super::delete::{self, ended};
+use super::super::interrupt::Interrupt;
+use super::super::launch::undisturbed;
 use super::super::start::plan_again;
 use super::command::{self, DUMP_LOG, Found};
 use super::{Criu, descriptors, external, log, make_dir, namespace, program, refuse, target};
@@ -46,16 +48,20 @@ pub fn checkpoint(store: &Store, id: &ContainerId, options: &Checkpoint) -> Resu
     let plan = plan_again(&record, &bundle)?;
     refuse::unfit(&bundle.spec, &plan)?;
     program::version(&program).and_then(|version| refuse::too_old(version, &plan)).map_err(one)?;
-    dump(&program, &record, &bundle, &plan, options).map_err(one)?;
-    if options.leave_running || options.pre_dump {
-        return Ok(());
-    }
-    ended(process.as_fd(), &record).map_err(one)?;
-    match delete::delete(store, id, false) {
-        // Who ran it in the foreground has seen it end, and has removed it.
-        Err(e) if e == absent() => Ok(()),
-        done => done.map_err(one),
-    }
+    // A criu that is left alone goes on, and one that is ended leaves the container half frozen: no signal comes in between.
+    let whole = undisturbed(|_, _| {
+        dump(&program, &record, &bundle, &plan, options)?;
+        if options.leave_running || options.pre_dump {
+            return Ok(());
+        }
+        ended(process.as_fd(), &record)?;
+        match delete::remove(store, id, false, Some(&Interrupt::default())) {
+            // Who ran it in the foreground has seen it end, and has removed it.
+            Err(e) if e == absent() => Ok(()),
+            done => done,
+        }
+    });
+    whole.map_err(one)
 }
 
 /// runc's words.

@@ -17,6 +17,7 @@ mod place;
 pub(super) mod walk;
 
 use super::child::Child;
+use super::fault::Heard;
 use crate::plan::op::{Op, SelfMap, Sync};
 use crate::sys::file::Resolve;
 use crate::sys::{Errno, Result, cred, file, mount, namespace, net, process, schedule, signal, tty};
@@ -109,6 +110,10 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Pin(candidates) => pin::pin(candidates, child),
         Op::Park => park(child),
         Op::Hook(one) => hook::run(one, child),
+        Op::Hooked => {
+            Heard::say_hooked(child.faults.as_fd());
+            Ok(())
+        }
         Op::Init => super::init::fork(child),
         Op::Session => session(child),
         Op::Signals => signal::set_mask(&child.mask).map(drop),
