@@ -6,6 +6,7 @@ use super::order::Stage;
 use super::place::c_string;
 use super::{Draft, ParentStep};
 use crate::host::Host;
+use crate::namespace::path;
 use crate::sys::mount::MountAttr;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 
@@ -100,7 +101,7 @@ fn spaces(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Spaces {
         if let Some(first) = index(linux, namespace.typ()).filter(|first| *first < i) {
             draft.refuse(&place, format!("has the type of [{first}]"));
         }
-        match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
+        match path(namespace) {
             Some(path) => {
                 spaces.joined |= flag;
                 super::join::plan(draft, spec, &format!("{place}.path"), *flag, path);
@@ -248,7 +249,7 @@ pub(super) fn maps_of(linux: &Linux, host: &Host, spec: &Spec, flags: u64) -> Ma
 }
 
 fn has_path(linux: &Linux, typ: Type) -> bool {
-    linux.namespaces().iter().flatten().any(|n| n.typ() == typ && n.path().is_some())
+    linux.namespaces().iter().flatten().any(|n| n.typ() == typ && path(n).is_some())
 }
 
 /// devpts(5) wants id 0 to be mapped.
