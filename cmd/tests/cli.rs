@@ -139,6 +139,8 @@ mod spec {
         let (code, out, err) = at(dir.path(), &line);
         assert_eq!(code, 0, "{err}");
         assert!(out.contains("annotations[\"dev.codexrun.init\"]: "), "{out}");
+        let (code, out, err) = at(dir.path(), &["spec", "--portable-to", "./none", "--bundle", "unwritten"]);
+        assert_eq!((code, out.as_str(), dir.path().join("unwritten").exists()), (1, "", false), "{err}");
     }
 
     /// The default spec is runc's, less what has to do with cgroups.
