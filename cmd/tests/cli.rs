@@ -190,6 +190,9 @@ mod usage {
             (&["--rootless", "perhaps", "list"], "invalid value 'perhaps' for '--rootless <WHETHER>'"),
             (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
             (&["sandbox"], "no command given"),
+            (&["sandbox", "--tcp-ports", "--", "ls"], "'--tcp-ports <PORT,…|none>'"),
+            (&["sandbox", "--tcp-ports", "80,0", "--", "ls"], "`0` is no port from 1 to 65535"),
+            (&["sandbox", "--dns", "dns", "--", "ls"], "`dns` is no port from 1 to 65535"),
             (&["spec", "--cwd", "/"], "need `--from-policy`"),
             (&["kill", "x", "NOPE"], "unknown signal `NOPE`"),
         ];

@@ -207,12 +207,12 @@ impl Choices {
 
     /// Adds a port that is reached by name.
     pub fn dns_port(&mut self, number: u64) -> Result<()> {
-        port(number).map(|port| self.dns.push(port))
+        port(&number.to_string()).map(|port| self.dns.push(port))
     }
 
     /// Adds a TCP port that is connected to.
     pub fn tcp_port(&mut self, number: u64) -> Result<()> {
-        port(number).map(|port| self.tcp_ports.get_or_insert_default().push(port))
+        port(&number.to_string()).map(|port| self.tcp_ports.get_or_insert_default().push(port))
     }
 
     /// Adds a clause that may be given up.
@@ -302,9 +302,13 @@ impl Choices {
     }
 }
 
-fn port(number: u64) -> Result<u16> {
-    let port = u16::try_from(number).ok().filter(|port| *port != 0);
-    port.ok_or_else(|| Error::new(format!("`{number}` is no port from 1 to 65535")))
+/// As a word of the command line.
+///
+/// # Errors
+/// It is no port from 1 to 65535.
+pub fn port(text: &str) -> Result<u16> {
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| Error::new(format!("`{text}` is no port from 1 to 65535")))
 }
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
