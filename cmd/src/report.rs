@@ -84,15 +84,16 @@ pub fn mistake(e: &clap::Error) -> Failure {
     }
 }
 
-/// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`.
+/// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`. The tip that a mistyped option be passed as a value is left out: it would be executed.
 fn one_line(text: &str) -> String {
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let mut all = String::new();
-    for line in said.filter(|line| !line.is_empty()) {
-        match line.strip_prefix("error: ") {
-            Some(what) => all.push_str(what),
-            None if line.starts_with("tip:") || line.starts_with('[') => all.push_str(&format!(" ({line})")),
-            None => all.push_str(&format!(" {line}")),
+    for line in said.filter(|line| !line.is_empty() && !line.starts_with("tip: to pass ")) {
+        let aside = line.strip_prefix('[').and_then(|values| values.strip_suffix(']'));
+        match (line.strip_prefix("error: "), aside.or_else(|| line.starts_with("tip:").then_some(line))) {
+            (Some(what), _) => all.push_str(what),
+            (None, Some(aside)) => all.push_str(&format!(" ({aside})")),
+            (None, None) => all.push_str(&format!(" {line}")),
         }
     }
     all
@@ -118,7 +119,9 @@ mod tests {
         let hint = mistake(&Cli::try_parse_from(["codexrun", "kill"]).unwrap_err()).0[0].hint.clone();
         assert!(hint.unwrap().starts_with("`codexrun kill "));
         let value = said(&["--log-format", "x", "list"]);
-        assert_eq!(value, "invalid value 'x' for '--log-format <FORMAT>' ([possible values: text, json])");
+        assert_eq!(value, "invalid value 'x' for '--log-format <FORMAT>' (possible values: text, json)");
+        let tips = said(&["sandbox", "--polcy", "read-only"]);
+        assert!(tips.contains("'--policy'") && !tips.contains("-- --polcy"), "{tips}");
     }
 
     #[test]
