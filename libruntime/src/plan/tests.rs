@@ -585,6 +585,21 @@ fn a_node_is_made_outside_where_that_can_be_done_for_its_owner() {
 }
 
 #[test]
+fn devices_are_made_unless_the_hosts_are_bound_in_the_end() {
+    let bind = |at: &str| json!({"destination": at, "type": "bind", "source": "/s", "options": ["bind"]});
+    let remount = json!({"destination": "/dev", "options": ["remount", "ro"]});
+    for (mounts, made) in [
+        (json!([bind("/dev")]), false),
+        (json!([bind("/"), bind("/dev"), remount]), false),
+        (json!([bind("/dev"), bind("/")]), true),
+        (json!([bind("/dev"), {"destination": "/dev", "type": "tmpfs"}]), true),
+    ] {
+        let text = plan(with("/mounts", mounts.clone()), &Options::default()).unwrap().to_string();
+        assert_eq!(text.contains("default devices"), made, "{mounts}\n{text}");
+    }
+}
+
+#[test]
 fn groups_that_are_to_stay_are_not_set() {
     let text = with_a_device(0, 9).to_string();
     assert!(text.contains("set gid 0") && !text.contains("groups"), "{text}");
