@@ -35,7 +35,7 @@ pub(super) fn owner(spec: &Spec) -> Option<u32> {
     let writable = |m: &Mount| {
         m.source().as_deref() == Some(Path::new("cgroup"))
             && m.destination() == Path::new("/sys/fs/cgroup")
-            && !Options::parse(m.options().as_deref().unwrap_or_default()).is_ok_and(read_only)
+            && !Options::of(m).is_ok_and(read_only)
     };
     let uid = spec.process().as_ref()?.user().uid();
     if !is_new(spec, LinuxNamespaceType::Cgroup) || !spec.mounts().iter().flatten().any(writable) {
