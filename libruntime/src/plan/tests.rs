@@ -442,7 +442,7 @@ fn a_filter_that_would_stop_the_process_from_telling_the_agent_is_told_of_by_a_t
         let rule = json!({"names": [notified], "action": "SCMP_ACT_NOTIFY"});
         let spec = with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a", "syscalls": [rule]}));
         let text = plan(spec, &Options::default()).unwrap().to_string();
-        assert_eq!(text.contains("its listener to the agent, by a thread without it"), thread, "{notified}: {text}");
+        assert_eq!(text.contains("its listener is handed on, by a thread without it"), thread, "{notified}: {text}");
     }
 }
 
