@@ -235,22 +235,13 @@ impl Choices {
 
     /// These, and those of a policy.
     pub fn over(mut self, below: &Choices) -> Choices {
-        let all = |own: &mut Vec<String>, below: &[String]| {
-            let new: Vec<String> = below.iter().filter(|name| !own.contains(name)).cloned().collect();
-            own.extend(new);
-        };
         all(&mut self.devices, &below.devices);
         all(&mut self.caches, &below.caches);
         all(&mut self.unix_sockets, &below.unix_sockets);
-        let new: Vec<u16> = below.dns.iter().filter(|port| !self.dns.contains(port)).copied().collect();
-        self.dns.extend(new);
-        self.tcp_ports = match (self.tcp_ports.take(), &below.tcp_ports) {
-            (Some(own), Some(below)) => {
-                let new: Vec<u16> = below.iter().filter(|port| !own.contains(port)).copied().collect();
-                Some([own, new].concat())
-            }
-            (own, below) => own.or_else(|| below.clone()),
-        };
+        all(&mut self.dns, &below.dns);
+        if let Some(below) = &below.tcp_ports {
+            all(self.tcp_ports.get_or_insert_default(), below);
+        }
         self.proxy = self.proxy.or_else(|| below.proxy.clone());
         all(&mut self.accept_loss, &below.accept_loss);
         self.landlock |= below.landlock;
@@ -300,6 +291,12 @@ impl Choices {
         put("unix_sockets", !self.unix_sockets.is_empty(), json!(self.unix_sockets));
         (!fields.is_empty()).then_some(Value::Object(fields))
     }
+}
+
+/// Adds what is not there.
+fn all<T: PartialEq + Clone>(own: &mut Vec<T>, below: &[T]) {
+    let new: Vec<T> = below.iter().filter(|one| !own.contains(one)).cloned().collect();
+    own.extend(new);
 }
 
 /// As a word of the command line.
