@@ -262,9 +262,7 @@ fn itself(list: &[LinuxIdMapping], id: u32) -> bool {
 }
 
 fn map_itself(draft: &mut Draft, spec: &Spec, uid: (u32, u32), gid: (u32, u32)) -> Maps {
-    if draft.host.setgroups && !super::identity::keeps_groups(spec) {
-        draft.before.insert(0, ParentStep { op: ParentOp::DropGroups, origin: "process.user.additionalGids".to_owned() });
-    }
+    super::identity::drop_groups(draft, spec);
     if has_devpts(spec) && (uid.0, gid.0) != (0, 0) {
         push_map(draft, Stage::UserMap, Op::MapSelf, (0, uid.1), (0, gid.1));
         push_map(draft, Stage::NestUser, Op::NestUser, (uid.0, 0), (gid.0, 0));
