@@ -189,6 +189,8 @@ mod usage {
             (&["run"], "required arguments"),
             (&["--rootless", "perhaps", "list"], "invalid value 'perhaps' for '--rootless <WHETHER>'"),
             (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
+            (&["run", "mistyped"], "`mistyped` holds no `config.json` either, so it is an id"),
+            (&["run", "--config", "c.json", "a/b"], "after `--config` it is always an id"),
             (&["sandbox"], "no command given"),
             (&["sandbox", "--tcp-ports", "--", "ls"], "'--tcp-ports <PORT,…|none>'"),
             (&["sandbox", "--tcp-ports", "80,0", "--", "ls"], "`0` is no port from 1 to 65535"),
