@@ -809,8 +809,9 @@ mod account {
     fn a_bundle_names_the_entries_of_the_policy_that_lies_beside_it() {
         let dir = dir();
         let bundle = bundle(dir.path());
-        let (code, out, err) = at(dir.path(), &["explain", &bundle, ".git", "new"]);
+        let (code, out, err) = at(dir.path(), &["explain", &bundle, ".git", "new", "."]);
         assert_eq!(code, 0, "{err}");
+        assert!(out.lines().any(|line| line.starts_with(&format!("{}: directory: ", dir.path().display()))), "{out}");
         assert!(out.contains(".git: directory: read, execute\n") && out.contains("= read\n"), "{out}");
         assert!(out.contains("new: missing: create\n") && out.contains(":workspace_roots = write\n"), "{out}");
         fs::write(dir.path().join("b/policy.json"), r#"{"type": "read-only"}"#).unwrap();
