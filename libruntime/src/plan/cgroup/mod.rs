@@ -137,10 +137,7 @@ pub fn is_wanted(spec: &Spec, options: &Options) -> bool {
 
 fn is_made(spec: &Spec, options: &Options) -> bool {
     !options.no_cgroup
-        && (options.systemd
-            || is_asked(spec)
-            || mount::is_in(spec)
-            || (options.record && !is_new(spec, LinuxNamespaceType::Pid)))
+        && (options.systemd || is_asked(spec) || mount::is_in(spec) || (options.record && !is_new(spec, LinuxNamespaceType::Pid)))
 }
 
 fn is_asked(spec: &Spec) -> bool {
