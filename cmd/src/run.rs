@@ -93,15 +93,7 @@ mod tests {
     fn target(what: &str, bundle: Option<&Path>) -> Result<(PathBuf, Option<String>)> {
         let run = Run {
             what: what.into(),
-            new: New {
-                bundle: bundle.map(Path::to_owned),
-                config: None,
-                pid_file: None,
-                preserve_fds: 0,
-                console_socket: None,
-                no_new_keyring: false,
-                no_pivot: false,
-            },
+            new: New { bundle: bundle.map(Path::to_owned), ..New::default() },
             detach: false,
             keep: false,
             no_subreaper: false,
