@@ -28,14 +28,14 @@ impl From<Vec<Error>> for Failure {
 const TOLD: usize = 1000;
 
 impl Failure {
-    /// Says it, and gives the code to leave with. `straight`: the log is reached by no link, as a sandbox may have made one.
-    pub fn report(&self, global: &Global, straight: bool) -> u8 {
+    /// Says it, and gives the code to leave with. `no_links`: none leads to the log, as a sandbox may have made one.
+    pub fn report(&self, global: &Global, no_links: bool) -> u8 {
         self.0.iter().take(TOLD).for_each(Error::tell);
         if let Some(more @ 1..) = self.0.len().checked_sub(TOLD) {
             Error::new(format!("{more} more reasons")).tell();
         }
         if let Some(file) = &global.log
-            && let Err(e) = put::line(file, &self.record(global.log_format), straight)
+            && let Err(e) = put::line(file, &self.record(global.log_format), no_links)
         {
             Error::new(format!("cannot write the log `{}`", file.display())).cause(e).tell();
         }

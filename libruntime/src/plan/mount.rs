@@ -172,9 +172,9 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
     let propagation = if draft.taken_over == libc::MS_SHARED { 0 } else { draft.taken_over };
     let copied = Source { path: source.clone(), follow, tree: recursive, propagation };
     let mapped = super::idmap::plan(draft, place, mount, options.idmap, &copied);
-    // Copied before or behind what the container does about its mounts, it is the same.
-    let apart = if options.ask_for_peers() { copied.propagation } else { libc::MS_PRIVATE };
-    let prepared = mapped.or_else(|| super::reach::plan(draft, place, &path, Source { propagation: apart, ..copied }));
+    // Made outside, where mounts are still shared: private, unless the words of the mount ask for what the host's is.
+    let propagation = if options.ask_for_peers() { copied.propagation } else { libc::MS_PRIVATE };
+    let prepared = mapped.or_else(|| super::reach::plan(draft, place, &path, Source { propagation, ..copied }));
     let mut attrs = options.attrs;
     let one_call = draft.host.open_tree_attr && !draft.chroots && recursive && follow != Follow::None && !attrs.tree.is_empty();
     attrs.one_call = one_call && prepared.is_none();
