@@ -60,8 +60,8 @@ pub struct Choose {
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
     /// Resolve names inside, and reach this port of them through the proxy, for programs that know of none; may be repeated
-    #[arg(long, value_name = "PORT")]
-    pub dns: Vec<u64>,
+    #[arg(long, value_name = "PORT", value_parser = choice::port)]
+    pub dns: Vec<u16>,
 }
 
 /// One of `--tcp-ports`, or its `none`.
@@ -110,6 +110,7 @@ impl Choose {
             },
             limits: self.limits()?,
             landlock: self.landlock,
+            dns: self.dns.clone(),
             tcp_ports: (!self.tcp_ports.is_empty()).then(|| self.tcp_ports.iter().filter_map(|port| port.0).collect()),
             isolation: match self.isolation {
                 None | Some(Isolation::Namespaces) => isolation::Isolation::Namespaces,
@@ -119,7 +120,6 @@ impl Choose {
             ..Choices::default()
         };
         self.device.iter().try_for_each(|name| choices.device(name))?;
-        self.dns.iter().try_for_each(|port| choices.dns_port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
         self.unix_socket.iter().try_for_each(|path| choices.unix_socket(path))?;
         self.accept_loss.iter().try_for_each(|name| choices.accept(name))?;
