@@ -90,14 +90,14 @@ impl<'a> Walk<'a> {
         };
         let value = text.iter().position(|&b| b == b'=').map(|at| &text[at + 1..]);
         let words = match (takes_value(option), value) {
-            (true, None) if !option.is_require_equals_set() => with_value(join(b"--", text), rest.next()),
+            (true, None) => with_value(join(b"--", text), rest.next()),
             (false, Some(value)) => match truth(value) {
                 Some(true) => vec![join(b"--", &text[..text.len() - value.len() - 1])],
                 Some(false) => Vec::new(),
                 // Clap refuses it, and says which option it is.
                 None => vec![join(b"--", text)],
             },
-            (true, _) | (false, None) => vec![join(b"--", text)],
+            (true, Some(_)) | (false, None) => vec![join(b"--", text)],
         };
         if global { self.global.extend(words) } else { self.own.extend(words) }
     }
@@ -234,8 +234,7 @@ mod tests {
             ("-root r enter x enter -debug", "--root r enter x -- enter -debug"),
             ("sandbox --cwd d ls -debug=true", "sandbox --cwd d -- ls -debug=true"),
             ("sandbox -policy p sandbox ls", "sandbox --policy p -- sandbox ls"),
-            ("sandbox -tcp-ports -policy p ls", "sandbox --tcp-ports --policy p -- ls"),
-            ("sandbox --tcp-ports=1,2 ls", "sandbox --tcp-ports=1,2 -- ls"),
+            ("sandbox -tcp-ports 1,2 ls", "sandbox --tcp-ports 1,2 -- ls"),
         ];
         for (line, words) in table {
             assert_eq!(read(line).0, words, "{line}");

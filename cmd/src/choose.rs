@@ -42,9 +42,10 @@ pub struct Choose {
     /// Landlock's rules behind the mounts, as a second wall
     #[arg(long)]
     pub landlock: bool,
-    /// Connect by TCP to the ports of proxies and of the host that are let through, and to these inside: Landlock's rules
-    #[arg(long, value_name = "PORT,…", value_delimiter = ',', num_args = 0..=1, require_equals = true)]
-    pub tcp_ports: Option<Vec<u64>>,
+    /// Connect by TCP to no ports but these inside, and those that lead out (proxies, --allow-host-port, --dns); `none`: to those
+    /// alone. Landlock's rules
+    #[arg(long, value_name = "PORT,…|none", value_delimiter = ',', value_parser = port_or_none)]
+    pub tcp_ports: Vec<Port>,
     /// By what the policy is enforced [default: namespaces]
     #[arg(long, value_enum, value_name = "HOW")]
     pub isolation: Option<Isolation>,
@@ -59,8 +60,16 @@ pub struct Choose {
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
     /// Resolve names inside, and reach this port of them through the proxy, for programs that know of none; may be repeated
-    #[arg(long, value_name = "PORT")]
-    pub dns: Vec<u64>,
+    #[arg(long, value_name = "PORT", value_parser = choice::port)]
+    pub dns: Vec<u16>,
+}
+
+/// One of `--tcp-ports`, or its `none`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Port(Option<u16>);
+
+fn port_or_none(text: &str) -> Result<Port> {
+    if text == "none" { Ok(Port(None)) } else { choice::port(text).map(|port| Port(Some(port))) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -101,7 +110,8 @@ impl Choose {
             },
             limits: self.limits()?,
             landlock: self.landlock,
-            tcp_ports: self.tcp_ports.as_ref().map(|_| Vec::new()),
+            dns: self.dns.clone(),
+            tcp_ports: (!self.tcp_ports.is_empty()).then(|| self.tcp_ports.iter().filter_map(|port| port.0).collect()),
             isolation: match self.isolation {
                 None | Some(Isolation::Namespaces) => isolation::Isolation::Namespaces,
                 Some(Isolation::Landlock) => isolation::Isolation::Landlock,
@@ -110,8 +120,6 @@ impl Choose {
             ..Choices::default()
         };
         self.device.iter().try_for_each(|name| choices.device(name))?;
-        self.dns.iter().try_for_each(|port| choices.dns_port(*port))?;
-        self.tcp_ports.iter().flatten().try_for_each(|port| choices.tcp_port(*port))?;
         self.cache.iter().try_for_each(|name| choices.cache(name))?;
         self.unix_socket.iter().try_for_each(|path| choices.unix_socket(path))?;
         self.accept_loss.iter().try_for_each(|name| choices.accept(name))?;

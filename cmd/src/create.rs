@@ -27,7 +27,7 @@ pub fn descriptors() -> RangedI64ValueParser<u32> {
 }
 
 /// What `create` and `run` have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct New {
     /// The bundle [default: the current directory]
     #[arg(short, long, value_name = "DIR")]

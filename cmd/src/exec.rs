@@ -31,10 +31,10 @@ pub struct Exec {
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// Who it is, in numbers
-    #[arg(short, long, value_name = "UID[:GID]")]
-    user: Option<String>,
+    #[arg(short, long, value_name = "UID[:GID]", value_parser = ids)]
+    user: Option<(u32, Option<u32>)>,
     /// Add a group, in numbers; may be repeated
-    #[arg(short = 'g', long, value_name = "GID")]
+    #[arg(short = 'g', long, value_name = "GID", value_parser = id)]
     additional_gids: Vec<u32>,
     /// Add a capability to the bounding, permitted and effective sets; may be repeated
     #[arg(short, long, value_name = "CAP")]
@@ -136,7 +136,7 @@ impl Exec {
         }
         let env = process.env().iter().flatten().chain(&self.env).cloned().collect();
         process.set_env(Some(env));
-        process.set_user(self.user(process.user().clone())?);
+        process.set_user(self.user(process.user().clone()));
         if !self.cap.is_empty() {
             let more = self.capabilities()?;
             process.set_capabilities(Some(with(process.capabilities().clone().unwrap_or_default(), &more)));
@@ -144,22 +144,18 @@ impl Exec {
         Ok(process)
     }
 
-    fn user(&self, mut user: User) -> Result<User> {
-        let wrong = |text: &str| Error::new(format!("`--user {text}` is not UID or UID:GID in numbers"));
-        // To the kernel, -1 means: leave it as it is.
-        let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
-        if let Some(text) = &self.user {
-            let (uid, gid) = text.split_once(':').map_or((text.as_str(), None), |(uid, gid)| (uid, Some(gid)));
-            user.set_uid(id(uid).ok_or_else(|| wrong(text))?);
+    fn user(&self, mut user: User) -> User {
+        if let Some((uid, gid)) = self.user {
+            user.set_uid(uid);
             // As runc: without a group it stays the container's.
             let own = user.gid();
-            user.set_gid(gid.map_or(Some(own), id).ok_or_else(|| wrong(text))?);
+            user.set_gid(gid.unwrap_or(own));
         }
         if !self.additional_gids.is_empty() {
             let groups = user.additional_gids().iter().flatten().chain(&self.additional_gids).copied().collect();
             user.set_additional_gids(Some(groups));
         }
-        Ok(user)
+        user
     }
 
     /// As in config.json: of one that nobody knows there is a warning.
@@ -176,6 +172,21 @@ impl Exec {
             }
         }
         Ok(known)
+    }
+}
+
+fn ids(text: &str) -> Result<(u32, Option<u32>)> {
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok((id(uid)?, Some(id(gid)?))),
+        None => Ok((id(text)?, None)),
+    }
+}
+
+fn id(text: &str) -> Result<u32> {
+    match text.parse() {
+        Ok(u32::MAX) => Err(Error::new(format!("{text} is no id: to the kernel it is -1, and leaves the id as it is"))),
+        Ok(id) => Ok(id),
+        Err(_) => Err(Error::new(format!("`{text}` is no id in numbers"))),
     }
 }
 
@@ -210,7 +221,7 @@ mod tests {
         let cli = crate::grammar::read(&line.split(' ').map(Into::into).collect::<Vec<_>>()).1.unwrap();
         let Some(crate::grammar::Verb::Exec(exec)) = cli.verb else { panic!() };
         let of_container = serde_json::from_value(serde_json::json!({"uid": 1, "gid": 5, "additionalGids": [7]})).unwrap();
-        let user = exec.user(of_container).unwrap();
+        let user = exec.user(of_container);
         (user.uid(), user.gid(), user.additional_gids().clone())
     }
 
@@ -222,16 +233,20 @@ mod tests {
 
     #[test]
     fn what_flags_cannot_mean_is_said_of_the_flag() {
-        for (flags, wanted) in [
-            ("--cwd rel", "`--cwd rel` is not an absolute path"),
-            ("--user 4294967295", "`--user 4294967295` is not UID or UID:GID in numbers"),
-            ("--user 0:4294967295", "`--user 0:4294967295` is not"),
-        ] {
+        let read = |flags: &str| {
             let line = format!("codexrun exec {flags} x true");
-            let cli = crate::grammar::read(&line.split(' ').map(Into::into).collect::<Vec<_>>()).1.unwrap();
-            let Some(crate::grammar::Verb::Exec(exec)) = cli.verb else { panic!() };
-            let said = exec.flags(Process::default()).unwrap_err().to_string();
-            assert!(said.starts_with(wanted), "{said}");
+            crate::grammar::read(&line.split(' ').map(Into::into).collect::<Vec<_>>()).1
+        };
+        let Some(crate::grammar::Verb::Exec(exec)) = read("--cwd rel").unwrap().verb else { panic!() };
+        let said = exec.flags(Process::default()).unwrap_err().to_string();
+        assert!(said.starts_with("`--cwd rel` is not an absolute path"), "{said}");
+        for flags in ["--user 4294967295", "--user 0:4294967295", "-g 4294967295"] {
+            let said = read(flags).unwrap_err().to_string();
+            assert!(said.contains("4294967295 is no id: to the kernel it is -1"), "{said}");
+        }
+        for flags in ["--user nobody", "--user 0:", "--user :0", "--additional-gids x"] {
+            let said = read(flags).unwrap_err().to_string();
+            assert!(said.contains("is no id in numbers"), "{said}");
         }
     }
 

@@ -304,6 +304,18 @@ mod tests {
     }
 
     #[test]
+    fn ports_of_tcp_are_a_list_and_none_is_an_empty_one() {
+        for (line, ports) in
+            [("", None), ("--tcp-ports none", Some(vec![])), ("--tcp-ports 80,443 --tcp-ports 22", Some(vec![80, 443, 22]))]
+        {
+            let words = format!("codexrun sandbox {line} -- ls");
+            let cli = read(&words.split_ascii_whitespace().map(OsString::from).collect::<Vec<_>>()).1.unwrap();
+            let Some(Verb::Sandbox(sandbox)) = cli.verb else { panic!() };
+            assert_eq!(sandbox.make.choose.choices().unwrap().tcp_ports, ports, "{line}");
+        }
+    }
+
+    #[test]
     fn a_command_keeps_its_own_flags() {
         let line = ["codexrun", "sandbox", "--cwd", "/w", "--", "ls", "--help", "--", "-v"];
         let Some(Verb::Sandbox(sandbox)) = Cli::try_parse_from(line).unwrap().verb else { panic!() };

@@ -68,7 +68,10 @@ fn start() -> u8 {
             (done, Global::of_a_mistake(&line.words))
         }
     };
-    done.unwrap_or_else(|failure| code.unwrap_or(failure.report(&global, sandbox)))
+    done.unwrap_or_else(|failure| {
+        let own = failure.report(&global, sandbox);
+        code.unwrap_or(own)
+    })
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {

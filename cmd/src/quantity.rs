@@ -7,7 +7,7 @@ pub fn size(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
     }
-    let wrong = || format!("`{text}` is no size such as 1048576, 512m or 1.5g, and not -1");
+    let wrong = || format!("`{text}` is no size such as 1048576, 512m or 1.5g, or -1 for no limit");
     let (number, unit) = split(text);
     let unit = unit.trim_start().to_ascii_lowercase();
     let letter = match unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit) {

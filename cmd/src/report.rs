@@ -34,9 +34,9 @@ impl From<Vec<Error>> for Failure {
 const TOLD: usize = 1000;
 
 impl Failure {
-    /// Says it, and gives the code to leave with. `straight`: the log is reached by no link, as a sandbox may have made one.
-    pub fn report(&self, global: &Global, straight: bool) -> u8 {
-        let log = |file: &PathBuf| put::line(file, &self.record(global.log_format), straight).err().map(|e| unlogged(file, &e));
+    /// Says it, and gives the code to leave with. `no_links`: none leads to the log, as a sandbox may have made one.
+    pub fn report(&self, global: &Global, no_links: bool) -> u8 {
+        let log = |file: &PathBuf| put::line(file, &self.record(global.log_format), no_links).err().map(|e| unlogged(file, &e));
         let unlogged = global.log.as_ref().and_then(log);
         let mut told: Vec<Error> = self.0.iter().take(TOLD).cloned().collect();
         if let Some(more @ 1..) = self.0.len().checked_sub(TOLD) {
@@ -91,15 +91,16 @@ pub fn mistake(e: &clap::Error) -> Failure {
     }
 }
 
-/// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`.
+/// `error: A` / `tip: B` / `Usage: …` → `A (tip: B)`. The tip that a mistyped option be passed as a value is left out: it would be executed.
 fn one_line(text: &str) -> String {
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let mut all = String::new();
-    for line in said.filter(|line| !line.is_empty()) {
-        match line.strip_prefix("error: ") {
-            Some(what) => all.push_str(what),
-            None if line.starts_with("tip:") || line.starts_with('[') => all.push_str(&format!(" ({line})")),
-            None => all.push_str(&format!(" {line}")),
+    for line in said.filter(|line| !line.is_empty() && !line.starts_with("tip: to pass ")) {
+        let aside = line.strip_prefix('[').and_then(|values| values.strip_suffix(']'));
+        match (line.strip_prefix("error: "), aside.or_else(|| line.starts_with("tip:").then_some(line))) {
+            (Some(what), _) => all.push_str(what),
+            (None, Some(aside)) => all.push_str(&format!(" ({aside})")),
+            (None, None) => all.push_str(&format!(" {line}")),
         }
     }
     all
@@ -125,7 +126,9 @@ mod tests {
         let hint = mistake(&Cli::try_parse_from(["codexrun", "kill"]).unwrap_err()).0[0].hint.clone();
         assert!(hint.unwrap().starts_with("`codexrun kill "));
         let value = said(&["--log-format", "x", "list"]);
-        assert_eq!(value, "invalid value 'x' for '--log-format <FORMAT>' ([possible values: text, json])");
+        assert_eq!(value, "invalid value 'x' for '--log-format <FORMAT>' (possible values: text, json)");
+        let tips = said(&["sandbox", "--polcy", "read-only"]);
+        assert!(tips.contains("'--policy'") && !tips.contains("-- --polcy"), "{tips}");
     }
 
     #[test]

@@ -64,12 +64,10 @@ impl Restore {
     fn as_of_create(&self) -> New {
         New {
             bundle: self.bundle.clone(),
-            config: None,
             pid_file: self.pid_file.clone(),
-            preserve_fds: 0,
             console_socket: self.console_socket.clone(),
-            no_new_keyring: false,
             no_pivot: self.no_pivot,
+            ..New::default()
         }
     }
 }

@@ -44,7 +44,7 @@ impl Run {
             return Err(Error::new(format!("`{option}` needs an id to find the container by")).hint(hint).into());
         }
         let dir = absolute(&dir)?;
-        let bundle = self.new.read(&dir)?;
+        let bundle = self.new.read(&dir).map_err(|faults| self.taken_for_an_id(faults, &dir))?;
         run::read_only_self_among_others(&bundle.spec)?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then(|| global.store()).transpose()?;
@@ -64,13 +64,25 @@ impl Run {
         let id = |what: &str| what.parse::<ContainerId>().map(Some);
         match &self.new.bundle {
             Some(dir) => Ok((dir.clone(), id(&self.what)?)),
-            None if self.new.config.is_some() => Ok((PathBuf::from("."), id(&self.what)?)),
+            None if self.new.config.is_some() => {
+                let hint = "after `--config` it is always an id; `--bundle DIR` names the bundle";
+                Ok((PathBuf::from("."), id(&self.what).map_err(|e| e.hint(hint))?))
+            }
             None if Path::new(&self.what).join(CONFIG).exists() => Ok((PathBuf::from(&self.what), None)),
             None => {
                 let hint = "a directory that holds a `config.json` is a bundle, anything else is an id";
                 Ok((PathBuf::from("."), id(&self.what).map_err(|e| e.hint(hint))?))
             }
         }
+    }
+
+    /// A mistyped directory is an id by the one rule.
+    fn taken_for_an_id(&self, faults: Vec<Error>, dir: &Path) -> Vec<Error> {
+        if self.new.bundle.is_some() || self.new.config.is_some() || dir.join(CONFIG).exists() {
+            return faults;
+        }
+        let hint = format!("`{}` holds no `{CONFIG}` either, so it is an id: of a container of the current directory", self.what);
+        faults.into_iter().map(|fault| fault.hint(hint.clone())).collect()
     }
 }
 
@@ -81,15 +93,7 @@ mod tests {
     fn target(what: &str, bundle: Option<&Path>) -> Result<(PathBuf, Option<String>)> {
         let run = Run {
             what: what.into(),
-            new: New {
-                bundle: bundle.map(Path::to_owned),
-                config: None,
-                pid_file: None,
-                preserve_fds: 0,
-                console_socket: None,
-                no_new_keyring: false,
-                no_pivot: false,
-            },
+            new: New { bundle: bundle.map(Path::to_owned), ..New::default() },
             detach: false,
             keep: false,
             no_subreaper: false,

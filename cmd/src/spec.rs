@@ -48,9 +48,11 @@ impl Spec {
             Some(policy) => self.compiled(policy).map(|(bundle, policy)| (bundle, Some(policy)))?,
             None => (self.template()?, None),
         };
+        // Before anything is written: with a runtime that cannot be asked there is no bundle.
+        let lost = self.portable_to.as_deref().map(|runtime| lost(&bundle, runtime)).transpose()?;
         bundle.write(&self.bundle)?;
         policy.map_or(Ok(()), |policy| keep_policy(&policy, &self.bundle))?;
-        self.portable_to.as_ref().map_or(Ok(0), |runtime| output::print(&listed(&lost(&bundle, runtime)?)))
+        lost.map_or(Ok(0), |lost| output::print(&listed(&lost)))
     }
 
     fn compiled(&self, policy: &str) -> Result<(Bundle, Policy), Failure> {

@@ -139,6 +139,8 @@ mod spec {
         let (code, out, err) = at(dir.path(), &line);
         assert_eq!(code, 0, "{err}");
         assert!(out.contains("annotations[\"dev.codexrun.init\"]: "), "{out}");
+        let (code, out, err) = at(dir.path(), &["spec", "--portable-to", "./none", "--bundle", "unwritten"]);
+        assert_eq!((code, out.as_str(), dir.path().join("unwritten").exists()), (1, "", false), "{err}");
     }
 
     /// The default spec is runc's, less what has to do with cgroups.
@@ -187,7 +189,12 @@ mod usage {
             (&["run"], "required arguments"),
             (&["--rootless", "perhaps", "list"], "invalid value 'perhaps' for '--rootless <WHETHER>'"),
             (&["run", "a/b"], "a directory that holds a `config.json` is a bundle, anything else is an id"),
+            (&["run", "mistyped"], "`mistyped` holds no `config.json` either, so it is an id"),
+            (&["run", "--config", "c.json", "a/b"], "after `--config` it is always an id"),
             (&["sandbox"], "no command given"),
+            (&["sandbox", "--tcp-ports", "--", "ls"], "'--tcp-ports <PORT,…|none>'"),
+            (&["sandbox", "--tcp-ports", "80,0", "--", "ls"], "`0` is no port from 1 to 65535"),
+            (&["sandbox", "--dns", "dns", "--", "ls"], "`dns` is no port from 1 to 65535"),
             (&["spec", "--cwd", "/"], "need `--from-policy`"),
             (&["kill", "x", "NOPE"], "unknown signal `NOPE`"),
         ];
@@ -802,8 +809,9 @@ mod account {
     fn a_bundle_names_the_entries_of_the_policy_that_lies_beside_it() {
         let dir = dir();
         let bundle = bundle(dir.path());
-        let (code, out, err) = at(dir.path(), &["explain", &bundle, ".git", "new"]);
+        let (code, out, err) = at(dir.path(), &["explain", &bundle, ".git", "new", "."]);
         assert_eq!(code, 0, "{err}");
+        assert!(out.lines().any(|line| line.starts_with(&format!("{}: directory: ", dir.path().display()))), "{out}");
         assert!(out.contains(".git: directory: read, execute\n") && out.contains("= read\n"), "{out}");
         assert!(out.contains("new: missing: create\n") && out.contains(":workspace_roots = write\n"), "{out}");
         fs::write(dir.path().join("b/policy.json"), r#"{"type": "read-only"}"#).unwrap();

@@ -348,7 +348,7 @@ fn a_right_that_landlock_lacks_stops_the_launch_by_its_name() {
     let kernels: [Kernel; 8] = [
         (|_| Answer::Fail(libc::EOPNOTSUPP), "--landlock", &["this kernel has no Landlock, or has it switched off"]),
         (|_| Answer::Fail(libc::ENOSYS), alone, &["this kernel has no Landlock, or has it switched off"]),
-        (|_| Answer::Return(3), "--tcp-ports", &["`connect_tcp` needs Landlock's ABI 4 (Linux 6.7); this kernel has ABI 3"]),
+        (|_| Answer::Return(3), "--tcp-ports=none", &["`connect_tcp` needs Landlock's ABI 4 (Linux 6.7); this kernel has ABI 3"]),
         (|_| Answer::Return(4), "--landlock", &["`ioctl_dev` needs Landlock's ABI 5", "`abstract_unix_socket`, `signal` needs"]),
         (
             |_| Answer::Return(5),

@@ -59,18 +59,18 @@ fn gone(removed: Result<()>) -> Result<()> {
 }
 
 /// Appends to a file, which is made if it is missing. It is no symbolic link, which a sandbox could have made where it writes, but in /dev
-/// and /proc (`/dev/stderr`), and a FIFO keeps nobody waiting. `straight`: nor does a link lie on the way; engines' ways have some (/var/run).
+/// and /proc (`/dev/stderr`), and a FIFO keeps nobody waiting. `no_links`: nor does a link lie on the way; engines' ways have some (/var/run).
 ///
 /// # Errors
 /// ELOOP: it is a link. ENXIO: nobody reads the FIFO.
-pub fn line(file: &Path, text: &str, straight: bool) -> Result<()> {
+pub fn line(file: &Path, text: &str, no_links: bool) -> Result<()> {
     let append = |file: &Path, flags: i32| {
         let flags = libc::O_NONBLOCK | flags;
         OpenOptions::new().append(true).create(true).custom_flags(flags).open(file)?.write_all(text.as_bytes())
     };
     match (["/dev", "/proc"].iter().any(|kernels| file.starts_with(kernels)), file.file_name()) {
         (true, _) => append(file, 0),
-        (false, Some(name)) if straight => {
+        (false, Some(name)) if no_links => {
             let dir = CString::new(dir_of(file).as_os_str().as_bytes())?;
             let dir = open_in(cwd(), &dir, libc::O_PATH | libc::O_DIRECTORY, Resolve::HostNoLinks)?;
             append(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name), libc::O_NOFOLLOW)
@@ -86,10 +86,10 @@ mod tests {
 
     #[test]
     fn a_line_is_appended_and_by_no_link() {
-        for straight in [false, true] {
+        for no_links in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             let (log, mine, fifo) = (dir.path().join("log"), dir.path().join("mine"), dir.path().join("fifo"));
-            let append = |file: &Path, line: &str| super::line(file, line, straight);
+            let append = |file: &Path, line: &str| super::line(file, line, no_links);
             append(&log, "a\n").and_then(|()| append(&log, "b\n")).unwrap();
             assert_eq!(read(&log, 9).unwrap(), b"a\nb\n");
             std::fs::rename(&log, &mine).and_then(|()| std::os::unix::fs::symlink(&mine, &log)).unwrap();
@@ -100,7 +100,7 @@ mod tests {
             append(Path::new("/dev/fd/1"), "").unwrap();
             std::os::unix::fs::symlink(dir.path(), dir.path().join("way")).unwrap();
             let by_a_link = append(&dir.path().join("way/mine"), "e\n");
-            assert_eq!(by_a_link.map_err(|e| e.raw_os_error()), if straight { Err(Some(libc::ELOOP)) } else { Ok(()) });
+            assert_eq!(by_a_link.map_err(|e| e.raw_os_error()), if no_links { Err(Some(libc::ELOOP)) } else { Ok(()) });
         }
     }
 

@@ -119,7 +119,7 @@ fn domains_alone(play: &Play) -> Verdict {
 fn ports(play: &Play) -> Verdict {
     let friend = Friend::new()?;
     let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    let options = ["--landlock", "--tcp-ports", "--publish", &free, "--allow-host-port", &friend.good.port().to_string()];
+    let options = ["--landlock", "--tcp-ports", "none", "--publish", &free, "--allow-host-port", &friend.good.port().to_string()];
     held_with(play, &preset(play, 1)?, &options, &[FILES, SHUT])
 }
 

@@ -160,6 +160,9 @@ pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], mor
     let (line, column) = (e.line(), e.column());
     let said = e.to_string();
     let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
+    // A value of the wrong kind may be such a fault to `serde_json` too.
+    let broken = (e.is_syntax() || e.is_eof()) && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err();
+    let named = if broken { format!("not JSON: {what}") } else { what.to_owned() };
     let place = format!("{}:{}:{}", source.file.display(), source.line(line), column.saturating_sub(more));
     // What is no JSON is said of the character that should not be there; it closes nothing. An array in the wrong place is not entered: the
     // column is that of its bracket, or still the one before.
@@ -167,8 +170,8 @@ pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], mor
     let outside = e.is_syntax() || what.starts_with("invalid type: sequence") && entered;
     let steps = locate::steps(text, line, if outside { column.saturating_sub(1) } else { column });
     match source.path(&locate::written(&steps)) {
-        "" => (Error::new(what).at(place), steps),
-        path => (Error::new(what).at(format!("{place}: {path}")), steps),
+        "" => (Error::new(named).at(place), steps),
+        path => (Error::new(named).at(format!("{place}: {path}")), steps),
     }
 }
 
@@ -210,8 +213,8 @@ mod tests {
 
     #[test]
     fn broken_json_is_named_by_line_and_column() {
-        assert!(refusal("{\n \"a\": }").starts_with("DIR/config.json:2:7: a: expected value"));
-        assert!(refusal("").starts_with("DIR/config.json:1:0: EOF"));
+        assert!(refusal("{\n \"a\": }").starts_with("DIR/config.json:2:7: a: not JSON: expected value"));
+        assert!(refusal("").starts_with("DIR/config.json:1:0: not JSON: EOF"));
         assert!(refusal("{} {}").contains("trailing characters"));
     }
 

@@ -4,7 +4,9 @@
 use super::locate::{self, Source};
 use super::mend::Fault;
 use crate::Error;
-use oci_spec::runtime::{Linux, LinuxBlockIo, LinuxDeviceType, LinuxIdMapping, LinuxNetwork, LinuxResources, Process, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxBlockIo, LinuxDeviceType, LinuxIdMapping, LinuxNetwork, LinuxResources, LinuxThrottleDevice, Process, Spec,
+};
 use serde_json::Value;
 
 const ANY: &str = "*";
@@ -90,10 +92,7 @@ const REQUIRED: &[Required] = &[
         ],
         members: &["major", "minor", "rate"],
         is_doubtful: |spec, _| {
-            let bytes = |io| [LinuxBlockIo::throttle_read_bps_device(io), io.throttle_write_bps_device()];
-            let calls = |io| [LinuxBlockIo::throttle_read_iops_device(io), io.throttle_write_iops_device()];
-            let lists = block_io(spec).into_iter().flat_map(|io| bytes(io).into_iter().chain(calls(io)));
-            let mut all = lists.flat_map(|devices| devices.iter().flatten());
+            let mut all = block_io(spec).into_iter().flat_map(throttled).flat_map(|devices| devices.iter().flatten());
             all.any(|d| d.major() == 0 || d.minor() == 0 || d.rate() == 0)
         },
     },
@@ -109,6 +108,15 @@ fn resources(spec: &Spec) -> Option<&LinuxResources> {
 
 fn block_io(spec: &Spec) -> Option<&LinuxBlockIo> {
     resources(spec).and_then(|resources| resources.block_io().as_ref())
+}
+
+fn throttled(io: &LinuxBlockIo) -> [&Option<Vec<LinuxThrottleDevice>>; 4] {
+    [
+        io.throttle_read_bps_device(),
+        io.throttle_write_bps_device(),
+        io.throttle_read_iops_device(),
+        io.throttle_write_iops_device(),
+    ]
 }
 
 fn list<'s, T, I>(of: Option<&'s T>, member: fn(&'s T) -> &'s Option<Vec<I>>) -> impl Iterator<Item = &'s I> {

@@ -72,7 +72,8 @@ impl<'a> Explained<'a> {
 
     /// What may be done with a path; a relative one begins at the process's working directory.
     pub fn path(&self, path: &Path) -> Answer {
-        let mut answer = answer::Asker { table: &self.table, who: &self.who }.ask(&self.cwd.join(path));
+        let mut answer =
+            answer::Asker { table: &self.table, who: &self.who }.ask(&self.cwd.join(path).components().collect::<PathBuf>());
         if let Some(wall) = &self.wall {
             wall.confine(&self.table, &self.who, &mut answer);
         }

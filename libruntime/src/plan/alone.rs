@@ -25,9 +25,7 @@ pub(super) fn plan(bundle: &Bundle, host: &Host, options: &Options) -> Result<Pl
     let origin = format!("annotations[{ISOLATION}]");
     draft.before.push(ParentStep { op: ParentOp::Clone(0), origin: origin.clone() });
     let mut warnings = cgroup::plan(&mut draft, spec);
-    if draft.host.setgroups && !identity::keeps_groups(spec) {
-        draft.before.insert(0, ParentStep { op: ParentOp::DropGroups, origin: "process.user.additionalGids".to_owned() });
-    }
+    identity::drop_groups(&mut draft, spec);
     if let Some(process) = spec.process() {
         caller(&mut draft, process);
     }
@@ -35,8 +33,8 @@ pub(super) fn plan(bundle: &Bundle, host: &Host, options: &Options) -> Result<Pl
     process::plan(&mut draft, spec);
     warnings.extend(unknown(bundle));
     hook::plan(&mut draft, spec);
-    landlock::plan(&mut draft, spec);
-    warnings.extend(seccomp::plan(&mut draft, spec));
+    let ports = landlock::plan(&mut draft, spec);
+    warnings.extend(seccomp::plan(&mut draft, spec, ports));
     draft.finish(spec, warnings)
 }
 

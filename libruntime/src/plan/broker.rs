@@ -3,7 +3,7 @@
 
 use super::op::{Begins, Broker, Op, ParentOp};
 use super::order::Stage;
-use super::{Draft, ParentStep, annotation_of, landlock};
+use super::{Draft, ParentStep, annotation_of};
 use crate::argument::{AF_UNIX, INT, MSG_FASTOPEN, SOCK_DGRAM, SOCK_MASK, SOCK_RAW};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{
@@ -58,7 +58,7 @@ const MADE: &[Rule] = &[("socket", &[(0, Is(INT, AF_UNIX))], Action::ScmpActNoti
 const NONE: &[Rule] = &[("socket", &[(0, Is(INT, AF_UNIX))], Action::ScmpActErrno)];
 
 /// The rules that go before those of the filter; none without the annotation.
-pub(super) fn rules(draft: &mut Draft, spec: &Spec) -> Vec<LinuxSyscall> {
+pub(super) fn rules(draft: &mut Draft, spec: &Spec, ports: Option<Vec<u16>>) -> Vec<LinuxSyscall> {
     let datagrams = annotation_of(spec, annotation::UNIX_DATAGRAMS).is_some();
     let Some(text) = annotation_of(spec, annotation::UNIX_SOCKETS) else {
         if datagrams {
@@ -96,7 +96,7 @@ pub(super) fn rules(draft: &mut Draft, spec: &Spec) -> Vec<LinuxSyscall> {
         if begins != Begins::Before {
             draft.step(Stage::Namespaces, Op::Lend { own_network }, &place);
         }
-        let op = ParentOp::Broker(Broker { grants, own_network, datagrams, ports: landlock::connects(draft), begins });
+        let op = ParentOp::Broker(Broker { grants, own_network, datagrams, ports, begins });
         draft.parent.push(ParentStep { op, origin: place.clone() });
         if own_network { OWN } else { MADE }
     });

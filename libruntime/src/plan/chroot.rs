@@ -68,7 +68,7 @@ fn mounts(draft: &mut Draft, spec: &Spec) -> Grounds {
     let root = if readonly { Ground::Fixed } else { Ground::Own };
     let mut grounds = Grounds(HashMap::from([("/".into(), (0, root))]));
     for (i, mount) in spec.mounts().iter().flatten().enumerate() {
-        let options = Options::parse(mount.options().as_deref().unwrap_or_default());
+        let options = Options::of(mount);
         let place = format!("mounts[{i}]");
         let at = clean(draft, &format!("{place}.destination"), mount.destination());
         // What is wrong with the options is said where the mount is planned.

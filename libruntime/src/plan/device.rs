@@ -5,7 +5,7 @@ use super::op::{By, Device, Node, Op, ParentOp};
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
 use super::{Draft, ParentStep, check, kernels, options};
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, LinuxIdMapping, Mount, Spec};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, LinuxIdMapping, Spec};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -46,9 +46,7 @@ const DEV: &str = "/dev";
 
 /// Whether `/dev` is bound from the host in the end: nothing may be made in it.
 fn is_hosts(spec: &Spec) -> bool {
-    let over = |m: &&Mount| kernels::leads_to(m.destination(), DEV.as_bytes()) && options::words(m).all(|o| o != "remount");
-    let last = spec.mounts().iter().flatten().rfind(over);
-    last.is_some_and(options::is_bind)
+    kernels::last_at(spec, DEV.as_bytes()).is_some_and(options::is_bind)
 }
 
 /// What every container has (config-linux.md, "Default Devices"), where the same is not asked for in another way.

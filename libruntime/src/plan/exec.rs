@@ -27,8 +27,8 @@ pub(super) fn plan(bundle: &Bundle, first: Option<&Process>, host: &Host, option
     device::terminal(&mut draft, spec);
     let mut warnings = identity::plan(&mut draft, spec, &maps);
     process::plan(&mut draft, spec);
-    landlock::plan(&mut draft, spec);
-    warnings.extend(seccomp::plan(&mut draft, spec));
+    let ports = landlock::plan(&mut draft, spec);
+    warnings.extend(seccomp::plan(&mut draft, spec, ports));
     draft.pin = options.pin && keeps_to_itself(&draft, [first, spec.process().as_ref()]);
     draft.hand_over("exec");
     draft.settle(warnings)

@@ -17,8 +17,7 @@ impl<'a> Places<'a> {
         let devices =
             spec.linux().iter().flat_map(|linux| linux.devices().iter().flatten()).map(|device| device.path().as_path());
         let made = devices.chain([Path::new("/dev/null")]).map(|path| (path, 0));
-        let is_new = |mount: &&Mount| options::words(mount).all(|word| word != "remount");
-        let numbered = spec.mounts().iter().flatten().zip(1..).filter(|(mount, _)| is_new(mount));
+        let numbered = spec.mounts().iter().flatten().zip(1..).filter(|(mount, _)| !options::is_remount(mount));
         let mounted = numbered.map(|(mount, n)| (mount.destination().as_path(), n));
         let mut all: Vec<_> = made.chain(mounted).map(|(path, n)| (from_root(path), n)).collect();
         all.sort();

@@ -1,9 +1,9 @@
 //! `process.user` and `process.capabilities`: who the process is and what it may do.
 
 use super::namespace::Maps;
-use super::op::Op;
+use super::op::{Op, ParentOp};
 use super::order::Stage;
-use super::{Draft, annotation_of, device};
+use super::{Draft, ParentStep, annotation_of, device};
 use crate::annotation::KEEP_GROUPS;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, LinuxIdMapping, Process, Spec};
 
@@ -49,8 +49,15 @@ fn grantable(draft: &Draft) -> u64 {
 }
 
 /// Whether the caller's supplementary groups are to be the process's.
-pub(super) fn keeps_groups(spec: &Spec) -> bool {
+fn keeps_groups(spec: &Spec) -> bool {
     annotation_of(spec, KEEP_GROUPS).is_some_and(|value| value != "0")
+}
+
+/// Before the clone: inside, setgroups(2) is forbidden by the group map, or by the lack of the right to it.
+pub(super) fn drop_groups(draft: &mut Draft, spec: &Spec) {
+    if draft.host.setgroups && !keeps_groups(spec) {
+        draft.before.insert(0, ParentStep { op: ParentOp::DropGroups, origin: "process.user.additionalGids".to_owned() });
+    }
 }
 
 /// The groups to set; none where the caller's stay.

@@ -35,16 +35,18 @@ impl Kernels {
 
 /// Whether what is mounted at `point` in the end is a new file system of the type `fs`.
 fn is_seen(spec: &Spec, fs: &str, point: &CStr) -> bool {
+    last_at(spec, point.to_bytes()).is_some_and(|mount| mount.typ().as_deref() == Some(fs) && !options::is_bind(mount))
+}
+
+/// What is mounted at `point` in the end; none where that is nothing, or lies below another mount on `/`.
+pub(super) fn last_at<'a>(spec: &'a Spec, point: &[u8]) -> Option<&'a Mount> {
     let at = |mount: &Mount, point: &[u8]| leads_to(mount.destination(), point);
-    let covers = |mount: &&Mount| {
-        options::words(mount).all(|option| option != "remount") && (at(mount, point.to_bytes()) || at(mount, b"/"))
-    };
-    let last = spec.mounts().iter().flatten().rfind(covers);
-    last.is_some_and(|m| m.typ().as_deref() == Some(fs) && !options::is_bind(m) && at(m, point.to_bytes()))
+    let covers = |mount: &&Mount| !options::is_remount(mount) && (at(mount, point) || at(mount, b"/"));
+    spec.mounts().iter().flatten().rfind(covers).filter(|mount| at(mount, point))
 }
 
 /// Whether a destination, by its words, is `point`.
-pub(super) fn leads_to(destination: &Path, point: &[u8]) -> bool {
+fn leads_to(destination: &Path, point: &[u8]) -> bool {
     let names = || destination.components().filter(|c| !matches!(c, Component::RootDir | Component::CurDir));
     if names().any(|c| c == Component::ParentDir) {
         let at = At::new(&Path::new("/").join(destination), Resolve::NoLinks, false);

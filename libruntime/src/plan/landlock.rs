@@ -10,22 +10,25 @@ use crate::sys::file::Resolve;
 use oci_spec::runtime::Spec;
 use std::path::Path;
 
-pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
-    let Some(text) = annotation_of(spec, LANDLOCK) else { return };
+/// Gives the TCP ports that the rules let it connect to; none where they say nothing of connections.
+pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Option<Vec<u16>> {
+    let text = annotation_of(spec, LANDLOCK)?;
     let place = format!("annotations[{LANDLOCK}]");
-    let Some(rules) = draft.take(&place, Config::parse(text).and_then(|config| config.rules())) else { return };
+    let rules = draft.take(&place, Config::parse(text).and_then(|config| config.rules()))?;
     for lack in missing(&rules.handled, draft.host.landlock) {
         draft.refuse(&place, lack);
     }
     if spec.process().as_ref().and_then(|process| process.no_new_privileges()) != Some(true) {
         draft.refuse(&place, "needs `process.noNewPrivileges`: without it the kernel takes rules from CAP_SYS_ADMIN only");
     }
+    let connects = connectable(&rules.handled, &rules.ports);
     let op = ParentOp::Ruleset { handled: rules.handled, ports: rules.ports };
     draft.before.push(ParentStep { op, origin: place.clone() });
     for (path, access) in &rules.paths {
         permit(draft, &place, path, *access);
     }
     draft.step(Stage::Landlock, Op::Restrict, place);
+    connects
 }
 
 fn permit(draft: &mut Draft, place: &str, path: &Path, access: u64) {
@@ -38,14 +41,6 @@ fn permit(draft: &mut Draft, place: &str, path: &Path, access: u64) {
         let permit = Permit { path, access, of_a_file: access & OF_A_FILE, resolve };
         draft.step(Stage::Landlock, Op::Permit(permit), place);
     }
-}
-
-/// The TCP ports that the rules let it connect to; none where they say nothing of connections.
-pub(super) fn connects(draft: &Draft) -> Option<Vec<u16>> {
-    draft.before.iter().find_map(|step| match &step.op {
-        ParentOp::Ruleset { handled, ports } => connectable(handled, ports),
-        _ => None,
-    })
 }
 
 /// Whether the process restricts itself before its execve(2).

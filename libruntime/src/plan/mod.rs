@@ -150,8 +150,8 @@ impl Plan {
         process::plan(&mut draft, spec);
         warnings.extend(unknown(bundle));
         hook::plan(&mut draft, spec);
-        landlock::plan(&mut draft, spec);
-        warnings.extend(seccomp::plan(&mut draft, spec));
+        let ports = landlock::plan(&mut draft, spec);
+        warnings.extend(seccomp::plan(&mut draft, spec, ports));
         draft.finish(spec, warnings)
     }
 

@@ -77,7 +77,7 @@ fn one(draft: &mut Draft, spec: &Spec, i: usize, kept: bool, rest: &mut Rest) {
     if mount.destination().as_os_str().is_empty() {
         return draft.refuse(format!("{place}.destination"), "is empty");
     }
-    let options = Options::parse(mount.options().as_deref().unwrap_or_default());
+    let options = Options::of(mount);
     let options = draft.take_all(&format!("{place}.options"), options);
     // config.md, "Mounts": a relative one, as old tools write it, is relative to `/`.
     let at = draft.at(&format!("{place}.destination"), &Path::new("/").join(mount.destination()));
@@ -123,7 +123,7 @@ fn bound(mount: &Mount, options: &Options) -> Option<bool> {
 /// The first bind whose words mean what its source is on the host: to be a slave of it, or to leave alone what is mounted below.
 pub(super) fn first_peer(spec: &Spec) -> Option<usize> {
     let asks = |mount: &Mount| {
-        let options = Options::parse(mount.options().as_deref().unwrap_or_default()).ok();
+        let options = Options::of(mount).ok();
         options.is_some_and(|o| bound(mount, &o).is_some() && !o.remount && o.ask_for_peers())
     };
     spec.mounts().iter().flatten().position(asks)
@@ -136,7 +136,7 @@ fn remount(draft: &mut Draft, place: &str, options: Options, at: At, earlier: &[
     let word = |(key, value): &(String, Option<String>)| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}"));
     let new: Vec<_> = options.data.iter().filter(|data| !said.contains(&&*word(data))).cloned().collect();
     if let Some(mut parameters) = draft.take(&format!("{place}.options"), strings(&new)) {
-        let options_of = |other: &Mount| Options::parse(other.options().as_deref().unwrap_or_default()).unwrap_or_default();
+        let options_of = |other: &Mount| Options::of(other).unwrap_or_default();
         let made = |other: &&Mount| other.destination() == mount.destination() && !options_of(other).remount;
         if earlier.iter().rfind(made).is_some_and(|made| bound(made, &options_of(made)).is_none() && is_on_disk(made)) {
             parameters.extend(access(options.attrs.alone().own));
@@ -172,9 +172,9 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
     let propagation = if draft.taken_over == libc::MS_SHARED { 0 } else { draft.taken_over };
     let copied = Source { path: source.clone(), follow, tree: recursive, propagation };
     let mapped = super::idmap::plan(draft, place, mount, options.idmap, &copied);
-    // Copied before or behind what the container does about its mounts, it is the same.
-    let apart = if options.ask_for_peers() { draft.taken_over } else { libc::MS_PRIVATE };
-    let prepared = mapped.or_else(|| super::reach::plan(draft, place, &path, Source { propagation: apart, ..copied }));
+    // Copied before or behind what the container does about its mounts, it is the same: private, unless its words ask for what the host's is.
+    let propagation = if options.ask_for_peers() { draft.taken_over } else { libc::MS_PRIVATE };
+    let prepared = mapped.or_else(|| super::reach::plan(draft, place, &path, Source { propagation, ..copied }));
     let mut attrs = options.attrs;
     let one_call = draft.host.open_tree_attr && !draft.chroots && recursive && follow != Follow::None && !attrs.tree.is_empty();
     attrs.one_call = one_call && prepared.is_none();

@@ -6,6 +6,7 @@ use super::order::Stage;
 use super::place::c_string;
 use super::{Draft, ParentStep};
 use crate::host::Host;
+use crate::namespace::path;
 use crate::sys::mount::MountAttr;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 
@@ -109,7 +110,7 @@ fn spaces(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Spaces {
         if let Some(first) = index(linux, namespace.typ()).filter(|first| *first < i) {
             draft.refuse(&place, format!("has the type of [{first}]"));
         }
-        match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
+        match path(namespace) {
             Some(path) => {
                 spaces.joined |= flag;
                 super::join::plan(draft, spec, &format!("{place}.path"), *flag, path);
@@ -257,7 +258,7 @@ pub(super) fn maps_of(linux: &Linux, host: &Host, spec: &Spec, flags: u64) -> Ma
 }
 
 fn has_path(linux: &Linux, typ: Type) -> bool {
-    linux.namespaces().iter().flatten().any(|n| n.typ() == typ && n.path().is_some())
+    linux.namespaces().iter().flatten().any(|n| n.typ() == typ && path(n).is_some())
 }
 
 /// devpts(5) wants id 0 to be mapped.
@@ -270,9 +271,7 @@ fn itself(list: &[LinuxIdMapping], id: u32) -> bool {
 }
 
 fn map_itself(draft: &mut Draft, spec: &Spec, uid: (u32, u32), gid: (u32, u32)) -> Maps {
-    if draft.host.setgroups && !super::identity::keeps_groups(spec) {
-        draft.before.insert(0, ParentStep { op: ParentOp::DropGroups, origin: "process.user.additionalGids".to_owned() });
-    }
+    super::identity::drop_groups(draft, spec);
     if has_devpts(spec) && (uid.0, gid.0) != (0, 0) {
         push_map(draft, Stage::UserMap, Op::MapSelf, (0, uid.1), (0, gid.1));
         push_map(draft, Stage::NestUser, Op::NestUser, (uid.0, 0), (gid.0, 0));

@@ -97,6 +97,11 @@ pub fn words(mount: &Mount) -> impl Iterator<Item = &str> {
     all(mount.options().as_deref().unwrap_or_default())
 }
 
+/// Whether it changes a mount that is there, rather than to mount something.
+pub fn is_remount(mount: &Mount) -> bool {
+    words(mount).any(|word| word == "remount")
+}
+
 /// Whether it is a bind, by its type or by one of these.
 pub fn is_bind(mount: &Mount) -> bool {
     mount.typ().as_deref() == Some("bind") || words(mount).any(|option| matches!(option, "bind" | "rbind"))
@@ -124,6 +129,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// Those of a mount.
+    ///
+    /// # Errors
+    /// Each that is refused.
+    pub fn of(mount: &Mount) -> Result<Self, Vec<Error>> {
+        Options::parse(mount.options().as_deref().unwrap_or_default())
+    }
+
     /// Reads them in order; a later one overrides an earlier.
     ///
     /// # Errors

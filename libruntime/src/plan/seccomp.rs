@@ -7,9 +7,10 @@ use crate::annotation;
 use crate::bpf::{self, Data, Native};
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
-pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
+/// `ports`: those of TCP that Landlock's rules let it connect to, if they confine that.
+pub(super) fn plan(draft: &mut Draft, spec: &Spec, ports: Option<Vec<u16>>) -> Vec<String> {
     let place = "linux.seccomp";
-    let over = broker::rules(draft, spec);
+    let over = broker::rules(draft, spec, ports);
     let Some(seccomp) = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else {
         if !over.is_empty() {
             draft.refuse(place, format!("is missing: `{}` changes what it says", annotation::UNIX_SOCKETS));

@@ -153,7 +153,7 @@ impl fmt::Display for Op {
             Op::Supervised { program, sends } => {
                 let (length, flags) = (program.insns.len(), program.flags);
                 let by = if *sends { "" } else { ", by a thread without it" };
-                write!(f, "load a filter of {length} instructions, flags {flags:#x}; its listener to the agent{by}")
+                write!(f, "load a filter of {length} instructions, flags {flags:#x}; its listener is handed on{by}")
             }
             Op::Exec(exec) => write!(f, "exec {}", exec.args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")),
         }

@@ -442,7 +442,7 @@ fn a_filter_that_would_stop_the_process_from_telling_the_agent_is_told_of_by_a_t
         let rule = json!({"names": [notified], "action": "SCMP_ACT_NOTIFY"});
         let spec = with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a", "syscalls": [rule]}));
         let text = plan(spec, &Options::default()).unwrap().to_string();
-        assert_eq!(text.contains("its listener to the agent, by a thread without it"), thread, "{notified}: {text}");
+        assert_eq!(text.contains("its listener is handed on, by a thread without it"), thread, "{notified}: {text}");
     }
 }
 
@@ -581,6 +581,21 @@ fn a_node_is_made_outside_where_that_can_be_done_for_its_owner() {
         let told =
             |field: &str| plan.warnings.iter().any(|w| w.contains(&format!("[0].{field} has no effect")) && w.contains(why));
         assert_eq!(["fileMode", "uid", "gid"].map(told), [false, true, true], "{:?}", plan.warnings);
+    }
+}
+
+#[test]
+fn devices_are_made_unless_the_hosts_are_bound_in_the_end() {
+    let bind = |at: &str| json!({"destination": at, "type": "bind", "source": "/s", "options": ["bind"]});
+    let remount = json!({"destination": "/dev", "options": ["remount", "ro"]});
+    for (mounts, made) in [
+        (json!([bind("/dev")]), false),
+        (json!([bind("/"), bind("/dev"), remount]), false),
+        (json!([bind("/dev"), bind("/")]), true),
+        (json!([bind("/dev"), {"destination": "/dev", "type": "tmpfs"}]), true),
+    ] {
+        let text = plan(with("/mounts", mounts.clone()), &Options::default()).unwrap().to_string();
+        assert_eq!(text.contains("default devices"), made, "{mounts}\n{text}");
     }
 }
 

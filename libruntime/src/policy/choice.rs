@@ -207,12 +207,12 @@ impl Choices {
 
     /// Adds a port that is reached by name.
     pub fn dns_port(&mut self, number: u64) -> Result<()> {
-        port(number).map(|port| self.dns.push(port))
+        port(&number.to_string()).map(|port| self.dns.push(port))
     }
 
     /// Adds a TCP port that is connected to.
     pub fn tcp_port(&mut self, number: u64) -> Result<()> {
-        port(number).map(|port| self.tcp_ports.get_or_insert_default().push(port))
+        port(&number.to_string()).map(|port| self.tcp_ports.get_or_insert_default().push(port))
     }
 
     /// Adds a clause that may be given up.
@@ -235,22 +235,13 @@ impl Choices {
 
     /// These, and those of a policy.
     pub fn over(mut self, below: &Choices) -> Choices {
-        let all = |own: &mut Vec<String>, below: &[String]| {
-            let new: Vec<String> = below.iter().filter(|name| !own.contains(name)).cloned().collect();
-            own.extend(new);
-        };
         all(&mut self.devices, &below.devices);
         all(&mut self.caches, &below.caches);
         all(&mut self.unix_sockets, &below.unix_sockets);
-        let new: Vec<u16> = below.dns.iter().filter(|port| !self.dns.contains(port)).copied().collect();
-        self.dns.extend(new);
-        self.tcp_ports = match (self.tcp_ports.take(), &below.tcp_ports) {
-            (Some(own), Some(below)) => {
-                let new: Vec<u16> = below.iter().filter(|port| !own.contains(port)).copied().collect();
-                Some([own, new].concat())
-            }
-            (own, below) => own.or_else(|| below.clone()),
-        };
+        all(&mut self.dns, &below.dns);
+        if let Some(below) = &below.tcp_ports {
+            all(self.tcp_ports.get_or_insert_default(), below);
+        }
         self.proxy = self.proxy.or_else(|| below.proxy.clone());
         all(&mut self.accept_loss, &below.accept_loss);
         self.landlock |= below.landlock;
@@ -302,9 +293,19 @@ impl Choices {
     }
 }
 
-fn port(number: u64) -> Result<u16> {
-    let port = u16::try_from(number).ok().filter(|port| *port != 0);
-    port.ok_or_else(|| Error::new(format!("`{number}` is no port from 1 to 65535")))
+/// Adds what is not there.
+fn all<T: PartialEq + Clone>(own: &mut Vec<T>, below: &[T]) {
+    let new: Vec<T> = below.iter().filter(|one| !own.contains(one)).cloned().collect();
+    own.extend(new);
+}
+
+/// As a word of the command line.
+///
+/// # Errors
+/// It is no port from 1 to 65535.
+pub fn port(text: &str) -> Result<u16> {
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| Error::new(format!("`{text}` is no port from 1 to 65535")))
 }
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {

@@ -5,7 +5,7 @@ use super::fault;
 use super::op::mounts::clone_of;
 use crate::plan::ParentStep;
 use crate::plan::op::{IdMap, ParentOp, Source};
-use crate::sys::mount::{self, MountAttr, RECURSIVE, attr};
+use crate::sys::mount::{self, MountAttr, attr, recursive};
 use crate::sys::process::{self, Cloned};
 use crate::sys::{Errno, Result as SysResult, file};
 use crate::{Error, Result};
@@ -34,10 +34,6 @@ fn one(map: &IdMap, namespace: BorrowedFd) -> SysResult<OwnedFd> {
     let attr = MountAttr { set: attr::IDMAP, userns: namespace.as_raw_fd() as u64, ..MountAttr::default() };
     mount::setattr(copy.as_fd(), recursive(map.recursive), &attr)?;
     Ok(copy)
-}
-
-fn recursive(yes: bool) -> u32 {
-    if yes { RECURSIVE } else { 0 }
 }
 
 /// A mount of the host's, attached nowhere.

@@ -23,8 +23,8 @@ impl Job {
         if init { Job::Namespace(first) } else { Job::Group(first) }
     }
 
-    /// SIGTSTP has come, which `blocked` blocks: returns when we are let go on. Where nobody would do that (an orphaned process group, setpgid(2))
-    /// the kernel does not stop us, and it is at once.
+    /// SIGTSTP has come, which `blocked` blocks: returns when we are let go on. Where nobody would do that (an orphaned process group,
+    /// setpgid(2)) the kernel does not stop us, and it is at once.
     pub fn stand_still(self, blocked: &signal::Set) -> Result<()> {
         let cannot = |e| setup("stop as the terminal asks", e);
         self.send(libc::SIGTSTP, libc::SIGSTOP);

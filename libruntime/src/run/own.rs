@@ -5,11 +5,12 @@
 //! the file in memory.
 
 use super::fault::describe;
+use crate::namespace::is_new;
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::process::{self, Strings};
 use crate::sys::{Errno, Result as SysResult, cred, file};
 use crate::{Error, Result};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -60,7 +61,7 @@ fn unprotected(errno: Errno) -> Error {
 /// # Errors
 /// As there.
 pub fn read_only_self_among_others(spec: &Spec) -> Result<()> {
-    if crate::state::own_pids(spec) { Ok(()) } else { read_only_self() }
+    if is_new(spec, LinuxNamespaceType::Pid) { Ok(()) } else { read_only_self() }
 }
 
 /// By which it is known where it has no name.

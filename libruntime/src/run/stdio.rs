@@ -44,8 +44,9 @@ pub(super) fn sockets(spec: &Spec, process: Option<&Process>) -> Result<()> {
     }
 }
 
-/// A socket of datagrams sends to anybody, one that listens is called by anybody, and one without a peer connects to anybody. So does by another
-/// protocol than TCP (MPTCP, SCTP) who has dissolved his connection: Landlock's ports are TCP's. What cannot be asked is none.
+/// A socket of datagrams sends to anybody, one that listens is called by anybody, and one without a peer connects to anybody. A
+/// connection of another protocol than TCP (MPTCP, SCTP) can be dissolved, and made anew past Landlock, whose ports are TCP's. What
+/// cannot be asked is no socket.
 fn fits(fd: BorrowedFd, permitted: &str) -> bool {
     let (Ok(family), Ok(kind)) = (socket::domain(fd), socket::kind(fd)) else { return true };
     let internet = matches!(family, libc::AF_INET | libc::AF_INET6);

@@ -20,13 +20,14 @@ pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
 use crate::cgroup::Cgroup;
+use crate::namespace::is_new;
 use crate::resctrl::Resctrl;
 use crate::sys::inode::{is_mount_root, unique_mount};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::{Error, Result};
 use began::Began;
 use nix::errno::Errno;
-use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -143,7 +144,7 @@ impl Record {
             root_mount: if has_mounts(spec) { None } else { process::root(pid).and_then(|root| root_mount(&root)).ok() },
             late_hooks: late_hooks(spec),
             start_hooks: spec.hooks().as_ref().is_some_and(|hooks| has(hooks.start_container())),
-            own_pids: own_pids(spec),
+            own_pids: is_new(spec, LinuxNamespaceType::Pid),
             cgroup: None,
             resctrl: None,
             options: Value::Null,
@@ -338,16 +339,8 @@ fn root_mount(root: &OwnedFd) -> Result<u64> {
 
 /// Whether config.json names a mount namespace.
 fn has_mounts(spec: &Spec) -> bool {
-    namespaces(spec).any(|n| n.typ() == LinuxNamespaceType::Mount)
-}
-
-/// Whether the container gets a pid namespace of its own.
-pub(crate) fn own_pids(spec: &Spec) -> bool {
-    namespaces(spec).any(|n| n.typ() == LinuxNamespaceType::Pid && n.path().is_none())
-}
-
-fn namespaces(spec: &Spec) -> impl Iterator<Item = &LinuxNamespace> {
-    spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten())
+    let mut all = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
+    all.any(|n| n.typ() == LinuxNamespaceType::Mount)
 }
 
 #[cfg(test)]

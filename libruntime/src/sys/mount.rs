@@ -9,6 +9,12 @@ use std::ptr;
 pub const CLONE: u32 = 1;
 /// Apply to the whole tree below (AT_RECURSIVE).
 pub const RECURSIVE: u32 = 0x8000;
+
+/// [`RECURSIVE`] or 0.
+pub const fn recursive(yes: bool) -> u32 {
+    if yes { RECURSIVE } else { 0 }
+}
+
 const CLOEXEC: u32 = libc::O_CLOEXEC as u32;
 const EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
 const NOFOLLOW: u32 = libc::AT_SYMLINK_NOFOLLOW as u32;

@@ -27,6 +27,7 @@ use super::order::Stage;
 use super::{Draft, Options, ParentStep};
 use crate::bpf::device::Insn;
 use crate::host::cgroup::{Cgroups, Hierarchy, Version};
+use crate::namespace::is_new;
 use crate::{Error, Result};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use serde::{Deserialize, Serialize};
@@ -136,10 +137,7 @@ pub fn is_wanted(spec: &Spec, options: &Options) -> bool {
 
 fn is_made(spec: &Spec, options: &Options) -> bool {
     !options.no_cgroup
-        && (options.systemd
-            || is_asked(spec)
-            || mount::is_in(spec)
-            || (options.record && !has_namespace(spec, LinuxNamespaceType::Pid)))
+        && (options.systemd || is_asked(spec) || mount::is_in(spec) || (options.record && !is_new(spec, LinuxNamespaceType::Pid)))
 }
 
 fn is_asked(spec: &Spec) -> bool {
@@ -150,12 +148,6 @@ fn is_asked(spec: &Spec) -> bool {
 
 fn resources(spec: &Spec) -> Option<&LinuxResources> {
     spec.linux().as_ref()?.resources().as_ref()
-}
-
-/// A namespace that is the container's own.
-fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
-    let all = spec.linux().iter().flat_map(|l| l.namespaces().iter().flatten());
-    all.into_iter().any(|n| n.typ() == typ && n.path().is_none())
 }
 
 /// Plans the cgroup and how the child gets into it; what the spec says without effect.

@@ -11,6 +11,7 @@ use super::super::order::Stage;
 use super::super::place::{At, c_path, c_string};
 use super::Plan;
 use crate::host::cgroup::{Cgroups, Hierarchy, Version};
+use crate::namespace::is_new;
 use crate::sys::mount::{MountAttr, attr};
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use std::ffi::CString;
@@ -34,10 +35,10 @@ pub(super) fn owner(spec: &Spec) -> Option<u32> {
     let writable = |m: &Mount| {
         m.source().as_deref() == Some(Path::new("cgroup"))
             && m.destination() == Path::new("/sys/fs/cgroup")
-            && !Options::parse(m.options().as_deref().unwrap_or_default()).is_ok_and(read_only)
+            && !Options::of(m).is_ok_and(read_only)
     };
     let uid = spec.process().as_ref()?.user().uid();
-    if !super::has_namespace(spec, LinuxNamespaceType::Cgroup) || !spec.mounts().iter().flatten().any(writable) {
+    if !is_new(spec, LinuxNamespaceType::Cgroup) || !spec.mounts().iter().flatten().any(writable) {
         return None;
     }
     let maps = spec.linux().as_ref()?.uid_mappings().as_deref().unwrap_or_default();

@@ -381,6 +381,7 @@ fn a_cgroup_is_made_only_when_it_is_asked_for_or_needed_to_find_all_processes() 
     assert_eq!(paths(v1(), json!({})), Vec::<String>::new());
     assert_eq!(paths(v1(), json!({"resources": {}})), Vec::<String>::new());
     assert_eq!(paths(v1(), json!({"namespaces": [{"type": "mount"}]})).len(), 11);
+    assert_eq!(paths(v1(), json!({"namespaces": [{"type": "mount"}, {"type": "pid", "path": ""}]})), Vec::<String>::new());
     assert_eq!(paths(v1(), json!({"mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup"}]})).len(), 11);
     assert_eq!(paths(Cgroups::default(), json!({"namespaces": [{"type": "mount"}]})), Vec::<String>::new());
     let bare = json!({

@@ -5,7 +5,8 @@ use super::top::Style;
 use super::tree::Tree;
 use super::walk::Walk;
 use super::{
-    Compiled, Findings, Identity, Request, distinct, ground, limits, process, proxy, seccomp, top, wall, working_directory,
+    Compiled, Findings, Identity, Request, distinct, ground, is_entered, limits, process, proxy, seccomp, top, wall,
+    working_directory,
 };
 use crate::bridge::Side;
 use crate::bundle::{Bundle, Rootfs};
@@ -24,6 +25,7 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
     let policy = relaxed(request.policy);
     let request = &Request { policy: &policy, ..request.clone() };
     let (style, mut ground) = ground(request, &walk, &mut found);
+    is_entered(request, style, &walk)?;
     let mut lost = lost(style, &ground, request);
     narrow(&mut ground, &mut lost);
     let accepted = |clause: Clause| policy.choices.accepts(clause);

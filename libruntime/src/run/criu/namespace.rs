@@ -1,6 +1,7 @@
 //! Namespaces that config.json gives by path: they are not the container's, so criu neither writes them down nor makes them.
 
 use super::command::Found;
+use crate::namespace::path;
 use crate::sys::file;
 use crate::{Error, Result};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
@@ -17,7 +18,7 @@ const JOINED: &[(Type, &str)] = &[(Type::Ipc, "ipc"), (Type::Uts, "uts"), (Type:
 
 fn by_path(spec: &Spec) -> Vec<(Type, &Path)> {
     let all = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
-    all.filter_map(|n| Some((n.typ(), n.path().as_deref().filter(|path| !path.as_os_str().is_empty())?))).collect()
+    all.filter_map(|n| Some((n.typ(), path(n)?))).collect()
 }
 
 /// `net[INODE]:NAME` of those that criu leaves alone.

@@ -63,7 +63,7 @@ pub(super) fn receive(slot: usize, child: &mut Child) -> Result<()> {
 }
 
 fn copy_of(bind: &Bind) -> Result<OwnedFd> {
-    let tree = if bind.recursive { RECURSIVE } else { 0 };
+    let tree = mount::recursive(bind.recursive);
     match bind.attrs.one_call {
         true => mount::clone_path_attr(&bind.source, tree, bind.follow == Follow::All, &bind.attrs.tree),
         false => clone_of(&bind.source, bind.follow, tree),

@@ -140,12 +140,9 @@ fn join(list: &mut Vec<Part>) {
         list[n].access |= wider & BOTH;
     }
     let single: Vec<Part> = list.iter().filter(|one| (one.access & BOTH).count_ones() == 1).cloned().collect();
-    for (reads, writes) in
-        single.iter().filter(|one| one.access & READ != 0).flat_map(|one| single.iter().map(move |two| (one, two)))
-    {
-        if writes.access & WRITE != 0
-            && let Some(both) = reads.meet(writes)
-        {
+    for reads in single.iter().filter(|one| one.access & READ != 0) {
+        let writes = single.iter().filter(|one| one.access & WRITE != 0);
+        for both in writes.filter_map(|writes| reads.meet(writes)) {
             add(list, Part { access: BOTH, ..both });
         }
     }
