@@ -158,6 +158,15 @@ fn what_cannot_be_had_leaves_nothing() {
     assert!(said.contains("linux.intelRdt.schemata: cannot write `L3:0=f`"), "{said}");
     assert!(said.contains("(hint: the kernel says: mask f out of range)"), "{said}");
     assert!(!tree.path("there/mon_groups/box").exists());
+    fs::remove_dir(tree.path("there/mon_groups")).unwrap();
+    let said = tree.made(json!({"closID": "there", "enableMonitoring": true})).unwrap_err();
+    assert!(said.contains("linux.intelRdt.closID: cannot make the resctrl group"), "{said}");
+}
+
+#[test]
+fn without_the_field_nothing_is_touched() {
+    let text = Tree::new().plan(Value::Null).unwrap().to_string();
+    assert!(!text.contains("resctrl"), "{text}");
 }
 
 #[test]
