@@ -43,6 +43,7 @@ const REASONS: &[(&str, &str)] = &[
         "linux.required",
         "runc 1.1.5 takes a condition without `index` for one about the first argument, and so on; newer fields it ignores",
     ),
+    ("linux.cgroup-mount.read-only", "runc 1.1.5 takes `rro`, and leaves the groups writable"),
     ("linux.resources.cpu.", "runc 1.1.5 is older than the field (1.1.0 of the specification) and ignores it"),
     ("linux.resources.memory.kernel", "runc 1.1.5 ignores the field, with a warning"),
     ("linux.resources.block-io.weight-device.neither", "runc 1.1.5 takes an entry that says nothing"),
@@ -189,7 +190,8 @@ Written by `cargo run -p conformance -- --oci --write-doc docs/spec-conformance.
 the case of that name has found; where root and an ordinary user get different answers both stand there. The demands are
 those of runtime.md, config.md, config-linux.md and features.md; what container engines rely on beyond them; and that attacks on old
 holes fail ([threat model](threat-model.md)). [Each sentence](../conformance/src/oci/sentences.md) of config.md and config-linux.md that
-demands something stands there with its cases. Cgroup v2, AppArmor and systemd have cases of their own in [a machine](#the-machine).
+demands something stands there with its cases. Cgroup v2, AppArmor and systemd have cases of their own in [a machine](#the-machine). An
+`ok` of a referee at a race says that nobody has won it in this run.
 ";
 
 #[cfg(test)]
