@@ -6,7 +6,7 @@ use crate::quantity::duration;
 use crate::report::Failure;
 use clap::Args;
 use libruntime::state::Event;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 /// Print what a container uses, and when the kernel ends a process of it for want of memory
@@ -35,11 +35,25 @@ impl Events {
         Ok(0)
     }
 
+    /// The fields in runc's order, as people look for them with grep(1).
     fn line(&self, event: Event) -> String {
-        let object: Value = match event {
-            Event::Stats(data) => json!({ "type": "stats", "id": self.id, "data": data }),
-            Event::OutOfMemory => json!({ "type": "oom", "id": self.id }),
-        };
-        format!("{object}\n")
+        let id = json!(self.id);
+        match event {
+            Event::Stats(data) => format!("{{\"type\":\"stats\",\"id\":{id},\"data\":{data}}}\n"),
+            Event::OutOfMemory => format!("{{\"type\":\"oom\",\"id\":{id}}}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_as_runc_prints_it() {
+        let events = Events { stats: true, interval: Duration::ZERO, id: "box".into() };
+        assert_eq!(events.line(Event::OutOfMemory), "{\"type\":\"oom\",\"id\":\"box\"}\n");
+        let line = events.line(Event::Stats(Default::default()));
+        assert!(line.starts_with("{\"type\":\"stats\",\"id\":\"box\",\"data\":"), "{line}");
     }
 }

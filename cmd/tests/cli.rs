@@ -158,9 +158,9 @@ mod spec {
             theirs["hostname"] = "codexrun".into();
             // An ambient capability must be inheritable (capabilities(7)), and runc gives none: its request has no effect.
             theirs["process"]["capabilities"].as_object_mut().unwrap().remove("ambient");
-            theirs["mounts"].as_array_mut().unwrap().retain(|m| m["type"] != "cgroup" && m["destination"] != "/sys/fs/cgroup");
-            theirs["linux"].as_object_mut().unwrap().remove("resources");
             if !rootless.is_empty() {
+                theirs["mounts"].as_array_mut().unwrap().retain(|m| m["type"] != "cgroup");
+                theirs["linux"].as_object_mut().unwrap().remove("resources");
                 // runc puts `rbind` first; the order of options says nothing.
                 assert_eq!(sorted(&ours["mounts"][5]["options"]), sorted(&theirs["mounts"][5]["options"]));
                 theirs["mounts"][5]["options"] = ours["mounts"][5]["options"].clone();

@@ -1,5 +1,5 @@
-//! The spec to start from by hand, `codexrun spec` without a policy: what `runc spec` writes, less its cgroup parts (the
-//! mount and `linux.resources`), which codexrun does not do yet.
+//! The spec to start from by hand, `codexrun spec` without a policy: what `runc spec` writes; without root less its cgroup, which nobody
+//! has delegated.
 
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
@@ -53,14 +53,19 @@ fn mounts(runner: Runner) -> Value {
         // A user namespace with one group has no `tty` (5), and without a network namespace of its own no sysfs.
         Runner::Rootless { .. } => (&pts[..5], mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])),
     };
-    json!([
-        { "destination": "/proc", "type": "proc", "source": "proc" },
+    let mut mounts = vec![
+        json!({ "destination": "/proc", "type": "proc", "source": "proc" }),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         mount("/dev/pts", "devpts", "devpts", pts),
         mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         sys,
-    ])
+    ];
+    if runner == Runner::Root {
+        // With it comes a cgroup, which `pause`, `update` and `events` act on.
+        mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]));
+    }
+    mounts.into()
 }
 
 fn mount(at: &str, kind: &str, source: &str, options: &[&str]) -> Value {
@@ -78,6 +83,9 @@ fn linux(runner: Runner) -> Value {
         ],
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     });
+    if runner == Runner::Root {
+        linux["resources"] = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
+    }
     if let Runner::Rootless { uid, gid } = runner {
         linux["namespaces"] = namespaces(&["pid", "ipc", "uts", "mount", "user"]);
         linux["uidMappings"] = one(uid);

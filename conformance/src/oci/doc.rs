@@ -39,6 +39,11 @@ const REASONS: &[(&str, &str)] = &[
     ("linux.devices.number", "runc 1.1.5 takes a missing one for 0, and makes a device 0:0"),
     ("linux.devices.mismatch", "runc 1.1.5 leaves alone whatever lies there"),
     ("linux.devices.required", "runc 1.1.5 takes a device without a path or a type"),
+    (
+        "linux.required",
+        "runc 1.1.5 takes a condition without `index` for one about the first argument, and so on; newer fields it ignores",
+    ),
+    ("linux.cgroup-mount.read-only", "runc 1.1.5 takes `rro`, and leaves the groups writable"),
     ("linux.resources.cpu.", "runc 1.1.5 is older than the field (1.1.0 of the specification) and ignores it"),
     ("linux.resources.memory.kernel", "runc 1.1.5 ignores the field, with a warning"),
     ("linux.resources.block-io.weight-device.neither", "runc 1.1.5 takes an entry that says nothing"),
@@ -89,7 +94,7 @@ without counted reservations, and the controllers net_cls and net_prio.
 
 | MUST | proof |
 | --- | --- |
-| intelRdt: closID's directory is made, compared, required or left alone; l3CacheSchema, memBwSchema and then schemata are written; the process is in `tasks`; a monitoring group of the container's id; only what was made is removed; without the field nothing is touched | `libruntime/src/resctrl/tests.rs`, on a directory that stands for resctrl, and the lists of every field (`plan/every`) |
+| intelRdt: closID's directory, `/` among them, is made, compared, required or left alone; l3CacheSchema, memBwSchema and then schemata are written; the process is in `tasks`; a monitoring group of the container's id; only what was made is removed; without the field nothing is touched | `libruntime/src/resctrl/tests.rs`, on a directory that stands for resctrl, and the lists of every field (`plan/every`) |
 | `rdma` and `network`: the value in its file; `hugepageLimits` falls back to the limit of use | `libruntime/src/plan/cgroup/tests.rs` |
 | a SELinux label where there is the module; it is refused elsewhere | `libruntime/src/plan/label.rs`, by plan only |
 | files of `/sys/kernel/cgroup/delegate` that a cgroup does not have are no error | `the_directory_is_given_to_the_containers_user`; `cgroup.delegated` of the machine |
@@ -184,7 +189,9 @@ const HEAD: &str = "\
 Written by `cargo run -p conformance -- --oci --write-doc docs/spec-conformance.md`; do not edit. `ok` and `no` are what
 the case of that name has found; where root and an ordinary user get different answers both stand there. The demands are
 those of runtime.md, config.md, config-linux.md and features.md; what container engines rely on beyond them; and that attacks on old
-holes fail ([threat model](threat-model.md)). Cgroup v2, AppArmor and systemd have cases of their own in [a machine](#the-machine).
+holes fail ([threat model](threat-model.md)). [Each sentence](../conformance/src/oci/sentences.md) of config.md and config-linux.md that
+demands something stands there with its cases. Cgroup v2, AppArmor and systemd have cases of their own in [a machine](#the-machine). An
+`ok` of a referee at a race says that nobody has won it in this run.
 ";
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! A case for each MUST of the OCI runtime specification 1.3.0 (runtime.md; of config.md the sections on root, mounts,
-//! process, hostname, domainname, hooks, annotations, extensibility, valid values), and for what container engines rely on
-//! beyond its letter. codexrun must pass them all; runc and crun are asked the same, to show where the others stand.
+//! A case for each MUST of the OCI runtime specification 1.3.0 (runtime.md, config.md, config-linux.md, features.md), and for what
+//! container engines rely on beyond its letter. codexrun must pass them all; runc and crun are asked the same, to show where the others
+//! stand. `sentences.md` has the specification's words, each with its cases.
 
 mod annotations;
 pub mod bundle;
@@ -20,6 +20,7 @@ mod lifecycle;
 mod linux;
 mod mounts;
 pub mod process;
+mod required;
 mod rlimits;
 mod root;
 mod seccomp;
@@ -85,6 +86,7 @@ pub const GROUPS: &[(&str, &[Must])] = &[
     ("config.md: process.terminal", console::CASES),
     ("runtime.md, config.md: hooks", hooks::CASES),
     ("config.md: annotations, extensibility, valid values", annotations::CASES),
+    ("config.md, config-linux.md: required fields", required::CASES),
     ("config-linux.md: namespaces, mappings, time offsets", linux::namespaces::CASES),
     ("config-linux.md: default filesystems, devices", linux::devices::CASES),
     ("config-linux.md: control groups", linux::cgroups::CASES),
@@ -193,6 +195,45 @@ pub fn cgroups(tag: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// sentences.md: the specification's own words, each with what asks for it.
+    #[test]
+    fn every_sentence_of_the_specification_has_a_case_a_test_or_a_reason() {
+        let page = include_str!("sentences.md");
+        let (cases, tests) = (all().map(|must| must.name).chain(crate::vm::names()).collect::<Vec<_>>(), tests());
+        let known = |one: &str| match one.strip_prefix("test ") {
+            Some(test) => tests.contains(&format!("fn {}(", test.trim_matches('`'))),
+            None => cases.contains(&one.trim_matches('`')),
+        };
+        let mut sentences = page.split("\n- ").skip(1).map(|line| line.split("\n\n").next().unwrap_or_default());
+        let unproven = sentences.by_ref().filter(|line| match line.split_once("\n  → ") {
+            Some((says, proof)) => {
+                let demands = ["MUST", "REQUIRED", "SHALL"].iter().any(|word| says.contains(word));
+                !demands || !proof.starts_with("– ") && !proof.trim().split(", ").all(known)
+            }
+            None => true,
+        });
+        assert_eq!(unproven.collect::<Vec<_>>(), [""; 0]);
+        assert_eq!(page.matches("\n- ").count(), 197);
+    }
+
+    /// The first lines of every test of the workspace.
+    fn tests() -> String {
+        fn below(dir: &Path, text: &mut String) {
+            for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+                match path.extension() {
+                    _ if path.is_dir() => below(&path, text),
+                    Some(kind) if kind == "rs" => *text += &fs::read_to_string(path).unwrap(),
+                    _ => {}
+                }
+            }
+        }
+        let mut text = String::new();
+        for dir in ["libruntime/src", "libruntime/tests", "cmd/tests"] {
+            below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(dir), &mut text);
+        }
+        text.split("#[test]\n").skip(1).filter_map(|test| test.lines().find(|line| line.contains("fn "))).collect()
+    }
 
     #[test]
     fn every_demand_has_its_own_name_and_a_sentence() {

@@ -8,6 +8,7 @@ use super::turn::Turn;
 use super::{Must, must};
 use crate::report::{No, Verdict, fail};
 use serde_json::{Value, json};
+use std::os::unix::net::UnixDatagram;
 
 pub const CASES: &[Must] = &[
     must("linux.seccomp.listener.state", "the agent gets one container process state, then end of file", Both, state),
@@ -79,11 +80,17 @@ fn exec(turn: &Turn) -> Verdict {
     if same { Ok(()) } else { fail("the socket", format!("pid {pid}, and {first} in the state"), state) }
 }
 
+/// Nothing there, and a socket that takes no streams.
 fn absent(turn: &Turn) -> Verdict {
     let socket = Socket::new(turn)?;
-    let mut config = supervised(turn, &socket, "true");
-    config["linux"]["seccomp"]["listenerPath"] = json!(turn.dir.join("nobody"));
-    turn.refused(&config)
+    let _datagrams = UnixDatagram::bind(turn.dir.join("datagrams"))?;
+    turn.column.actor.own(&turn.dir.join("datagrams"))?;
+    for name in ["nobody", "datagrams"] {
+        let mut config = supervised(turn, &socket, "true");
+        config["linux"]["seccomp"]["listenerPath"] = json!(turn.dir.join(name));
+        turn.refused(&config)?;
+    }
+    Ok(())
 }
 
 fn ignored(turn: &Turn) -> Verdict {

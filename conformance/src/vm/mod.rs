@@ -57,6 +57,12 @@ fn all() -> impl Iterator<Item = &'static Must> {
     GROUPS.iter().chain([&SYSTEMD, &USER]).flat_map(|(_, cases)| cases.iter())
 }
 
+/// The names of its cases.
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    all().map(|must| must.name)
+}
+
 /// Boots the machine for each of these runtimes, and reports what came over its serial line.
 pub fn suite(args: &Args, runtimes: &[PathBuf]) -> Result<Report, String> {
     let mut report = Report::default();

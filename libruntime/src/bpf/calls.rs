@@ -24,6 +24,8 @@ pub struct Calls {
     pub named: Vec<Call>,
     /// What all others get.
     pub default: u32,
+    /// But from this number on, which is newer than all that are named, where they get ENOSYS.
+    pub unheard: Option<u32>,
 }
 
 impl Calls {
@@ -43,8 +45,10 @@ pub fn permits(answer: u32) -> bool {
 pub fn calls(seccomp: &LinuxSeccomp, native: Native) -> Result<Calls, Vec<Error>> {
     let profile = rules::read(seccomp)?;
     let mut named = Vec::new();
+    let mut unheard = None;
     // Without a list only the machine's own interface.
     for abi in arch::selected(&[], native) {
+        unheard = profile.unheard(abi);
         for (number, decision) in decide::decide(abi, &profile)? {
             let Some(name) = names::name(abi.column, number & !abi.marker) else { continue };
             named.push(match decision {
@@ -57,7 +61,7 @@ pub fn calls(seccomp: &LinuxSeccomp, native: Native) -> Result<Calls, Vec<Error>
         }
     }
     named.sort_by_key(|call| call.name);
-    Ok(Calls { named, default: profile.default })
+    Ok(Calls { named, default: profile.default, unheard })
 }
 
 fn words(conds: &[Cond]) -> String {

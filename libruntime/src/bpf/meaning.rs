@@ -2,7 +2,7 @@
 //! to it.
 
 use super::arch::{self, Abi};
-use super::rules::{self, Cond, Profile, RET_KILL_PROCESS, Test};
+use super::rules::{self, Cond, Profile, RET_ENOSYS, RET_KILL_PROCESS, Test};
 use super::{Data, Native, names};
 use crate::Error;
 use oci_spec::runtime::LinuxSeccomp;
@@ -54,7 +54,16 @@ impl<'a> Meaning<'a> {
                 matching = matching.or(Some(rule.action));
             }
         }
-        matching.unwrap_or(self.profile.default)
+        matching.unwrap_or(if self.is_unheard(data) { RET_ENOSYS } else { self.profile.default })
+    }
+
+    /// Whether the call is none that the profile names, but newer than these, so that it gets ENOSYS for an answer.
+    pub fn is_unheard(&self, data: &Data) -> bool {
+        let abi = arch::of(data.arch, data.nr as u32).filter(|abi| self.abis.contains(abi));
+        let Some(abi) = abi else { return false };
+        let mut numbers = self.profile.rules.iter().flat_map(|rule| &rule.calls).map(|(_, numbers)| numbers[abi.column]);
+        self.profile.unheard(abi).is_some_and(|from| data.nr as u32 >= from)
+            && !numbers.any(|number| number != names::NO && number | abi.marker as i32 == data.nr)
     }
 
     /// What it speaks of, on every interface of the machine: `AUDIT_ARCH_*` and number.

@@ -11,6 +11,8 @@
 //! * an interface that the profile does not list, x32 among them, gets `KILL_PROCESS` (runc: `KILL_THREAD`);
 //! * a rule for `shmat` and the like also stops `ipc(0x10015, …)` on i386 (see `arch::Carrier`);
 //! * rules with different actions whose conditions overlap apply in the order written (see `decide`);
+//! * a call that is newer than all that the profile names gets ENOSYS where the default is an errno, as from runc, and the default where
+//!   it is a signal, as from libseccomp (runc: ENOSYS; see docs/seccomp.md);
 //! * an `errnoRet` that cannot be returned is refused, not cut off or ignored, as the specification demands;
 //! * an architecture that this machine cannot execute is passed over, whatever its byte order;
 //! * no flags are set that the profile does not name (runc adds `SPEC_ALLOW` when `flags` is absent).
@@ -63,6 +65,8 @@ pub struct Program {
     pub insns: Vec<Insn>,
     /// `SECCOMP_FILTER_FLAG_*`; `NEW_LISTENER` among them if the filter can answer `USER_NOTIF`.
     pub flags: u32,
+    /// From this number on the machine's own interface answers ENOSYS: newer than all that the profile names.
+    pub unheard: Option<u32>,
     /// What the profile says in vain, and where: system calls that no architecture has.
     pub warnings: Vec<String>,
 }
@@ -82,6 +86,7 @@ pub fn compile_over(over: &[LinuxSyscall], seccomp: &LinuxSeccomp, native: Nativ
     profile.rules = rules::all(over)?.into_iter().chain(profile.rules).collect();
     let listed = seccomp.architectures().as_deref().unwrap_or_default();
     let tables = tables(&arch::selected(listed, native), &profile)?;
+    let unheard = tables.first().and_then(|table| table.unheard);
     let mut asm = emit::Asm::default();
     let entry = tree::program(&mut asm, &tables, profile.default);
     let insns = asm.finish(entry);
@@ -90,7 +95,7 @@ pub fn compile_over(over: &[LinuxSyscall], seccomp: &LinuxSeccomp, native: Nativ
     }
     let notify = insns.iter().any(|insn| insn.code == emit::RET && insn.k == rules::RET_NOTIFY);
     let flags = rules::flags(seccomp.flags().as_deref().unwrap_or_default(), notify);
-    Ok(Program { insns, flags, warnings: profile.warnings })
+    Ok(Program { insns, flags, unheard, warnings: profile.warnings })
 }
 
 fn tables(abis: &[&'static arch::Abi], profile: &rules::Profile<'_>) -> Result<Vec<tree::Table>, Vec<Error>> {
@@ -98,7 +103,7 @@ fn tables(abis: &[&'static arch::Abi], profile: &rules::Profile<'_>) -> Result<V
     let mut errors: Vec<Error> = Vec::new();
     for abi in abis {
         match decide::decide(abi, profile) {
-            Ok(decisions) => tables.push(tree::Table { abi, decisions }),
+            Ok(decisions) => tables.push(tree::Table { abi, decisions, unheard: profile.unheard(abi) }),
             // What is wrong on one interface is mostly wrong on all: said once.
             Err(more) => errors.extend(more.into_iter().filter(|error| !errors.contains(error)).collect::<Vec<_>>()),
         }

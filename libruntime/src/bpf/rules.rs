@@ -1,5 +1,6 @@
 //! Reads `linux.seccomp` into rules that cannot be wrong, or says everything that is wrong with it.
 
+use super::arch::Abi;
 use super::names::{self, Numbers};
 use crate::Error;
 use oci_spec::runtime::{
@@ -13,8 +14,19 @@ pub(super) struct Profile<'a> {
     pub default: u32,
     /// In the order written; entries that say the same as the default are gone, as in runc.
     pub rules: Vec<Rule<'a>>,
+    /// The greatest number that is named for each interface, whatever for, but at least [`UNORDERED`].
+    newest: Numbers,
     /// Names that no architecture here knows, and where they stand.
     pub warnings: Vec<String>,
+}
+
+impl Profile<'_> {
+    /// From where on numbers are newer than all that the profile speaks of, if that makes a difference: where the default is an errno,
+    /// they get [`RET_ENOSYS`].
+    pub(super) fn unheard(&self, abi: &Abi) -> Option<u32> {
+        let is_errno = self.default & 0xffff_0000 == RET_ERRNO && self.default != RET_ENOSYS;
+        is_errno.then(|| (self.newest[abi.column] + 1) as u32 | abi.marker)
+    }
 }
 
 /// One entry of `syscalls`.
@@ -65,13 +77,28 @@ pub(super) fn read(seccomp: &LinuxSeccomp) -> Result<Profile<'_>, Vec<Error>> {
     let mut rules = Vec::new();
     for (index, call) in seccomp.syscalls().iter().flatten().enumerate() {
         match rule(index, call, &mut warnings) {
-            Ok(rule) if rule.action != default => rules.push(rule),
-            Ok(_) => {}
+            Ok(rule) => rules.push(rule),
             Err(more) => errors.extend(more),
         }
     }
-    if errors.is_empty() { Ok(Profile { default, rules, warnings }) } else { Err(errors) }
+    let newest = newest(rules.iter().flat_map(|rule| &rule.calls).map(|(_, numbers)| *numbers));
+    rules.retain(|rule| rule.action != default);
+    if errors.is_empty() { Ok(Profile { default, rules, newest, warnings }) } else { Err(errors) }
 }
+
+/// Per interface. arm's private calls are no measure: their numbers are far above all others.
+fn newest<'a>(named: impl Iterator<Item = &'a Numbers>) -> Numbers {
+    named.fold([UNORDERED; 5], |newest, numbers| {
+        std::array::from_fn(
+            |column| if numbers[column] < ARM_PRIVATE { newest[column].max(numbers[column]) } else { newest[column] },
+        )
+    })
+}
+
+/// Since Linux 5.1 a new call has the next number, and the same one everywhere; up to this one they say nothing about age.
+const UNORDERED: i32 = 423;
+/// `__ARM_NR_BASE`.
+const ARM_PRIVATE: i32 = 0x0f_0000;
 
 /// Rules, each of which counts, whatever the default is.
 pub(super) fn all(calls: &[LinuxSyscall]) -> Result<Vec<Rule<'_>>, Vec<Error>> {
@@ -142,6 +169,10 @@ fn cond(arg: &LinuxSeccompArg) -> Result<Cond, Error> {
 
 /// `SECCOMP_RET_KILL_PROCESS`.
 pub(super) const RET_KILL_PROCESS: u32 = 0x8000_0000;
+/// `SECCOMP_RET_ERRNO`.
+const RET_ERRNO: u32 = 0x0005_0000;
+/// "There is no such call", as a kernel would say that is as old as the profile.
+pub(super) const RET_ENOSYS: u32 = RET_ERRNO | 38;
 /// `SECCOMP_RET_USER_NOTIF`.
 pub(super) const RET_NOTIFY: u32 = 0x7fc0_0000;
 
@@ -156,7 +187,7 @@ fn action(action: Action, errno: Option<u32>) -> Result<u32, String> {
         Action::ScmpActKill | Action::ScmpActKillThread => (0, None),
         Action::ScmpActKillProcess => (RET_KILL_PROCESS, None),
         Action::ScmpActTrap => (0x0003_0000, None),
-        Action::ScmpActErrno => (0x0005_0000, Some(MAX_ERRNO)),
+        Action::ScmpActErrno => (RET_ERRNO, Some(MAX_ERRNO)),
         Action::ScmpActNotify => (RET_NOTIFY, None),
         Action::ScmpActTrace => (0x7ff0_0000, Some(0xffff)),
         Action::ScmpActLog => (0x7ffc_0000, None),

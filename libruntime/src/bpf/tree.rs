@@ -4,7 +4,7 @@ use super::arch::{AUDIT_X86_64, Abi, X32_BIT};
 use super::decide::Decision;
 use super::emit::{Asm, JEQ, JGE, JGT, Target};
 use super::interpret::{ARCH, NR, high, low};
-use super::rules::{Cond, RET_KILL_PROCESS, Test};
+use super::rules::{Cond, RET_ENOSYS, RET_KILL_PROCESS, Test};
 
 /// One interface and its decisions, ascending by number.
 pub(super) struct Table {
@@ -12,6 +12,8 @@ pub(super) struct Table {
     pub abi: &'static Abi,
     /// From [`super::decide::decide`].
     pub decisions: Vec<(u32, Decision)>,
+    /// See [`super::rules::Profile::unheard`].
+    pub unheard: Option<u32>,
 }
 
 /// Writes the program; an architecture that has no table gets `KILL_PROCESS`.
@@ -45,7 +47,7 @@ fn marked(asm: &mut Asm, x32: Option<&Table>, default: u32) -> Target {
 }
 
 fn numbers(asm: &mut Asm, table: &Table, default: u32) -> Target {
-    Search { asm, default, narrow: table.abi.narrow }.ranges(&ranges(&table.decisions, default))
+    Search { asm, default, narrow: table.abi.narrow }.ranges(&ranges(table, default))
 }
 
 /// Numbers from `start` up to the next range that have the same fate.
@@ -61,26 +63,39 @@ enum Fate<'a> {
 }
 
 /// All numbers, without gaps; neighbours with the same fate are one range.
-fn ranges(decisions: &[(u32, Decision)], default: u32) -> Vec<Range<'_>> {
+fn ranges(table: &Table, default: u32) -> Vec<Range<'_>> {
     let mut ranges = vec![Range { start: 0, fate: Fate::Answer(default) }];
-    let mut push = |start: u32, fate| match ranges.last_mut() {
+    let unheard = table.unheard.unwrap_or(u32::MAX);
+    let mut next = 0;
+    for (number, decision) in &table.decisions {
+        gap(&mut ranges, next..*number, unheard, default);
+        let fate = match decision {
+            Decision::Always(action) => Fate::Answer(*action),
+            Decision::First(lines) => Fate::Ask(lines),
+        };
+        push(&mut ranges, *number, fate);
+        next = number + 1;
+    }
+    gap(&mut ranges, next..u32::MAX, unheard, default);
+    ranges
+}
+
+/// Numbers that no rule speaks of.
+fn gap(ranges: &mut Vec<Range<'_>>, numbers: std::ops::Range<u32>, unheard: u32, default: u32) {
+    if numbers.start < numbers.end.min(unheard) {
+        push(ranges, numbers.start, Fate::Answer(default));
+    }
+    if numbers.start.max(unheard) < numbers.end {
+        push(ranges, numbers.start.max(unheard), Fate::Answer(RET_ENOSYS));
+    }
+}
+
+fn push<'a>(ranges: &mut Vec<Range<'a>>, start: u32, fate: Fate<'a>) {
+    match ranges.last_mut() {
         Some(last) if last.fate == fate => {}
         Some(last) if last.start == start => last.fate = fate,
         _ => ranges.push(Range { start, fate }),
-    };
-    let mut next = 0;
-    for (number, decision) in decisions {
-        if *number > next {
-            push(next, Fate::Answer(default));
-        }
-        match decision {
-            Decision::Always(action) => push(*number, Fate::Answer(*action)),
-            Decision::First(lines) => push(*number, Fate::Ask(lines)),
-        }
-        next = number + 1;
     }
-    push(next, Fate::Answer(default));
-    ranges
 }
 
 /// Writes the search for a number, and what is asked of its arguments.

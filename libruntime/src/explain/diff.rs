@@ -91,7 +91,7 @@ fn ports(a: Option<&[u16]>, b: Option<&[u16]>) -> Vec<Difference> {
     }
 }
 
-static ALL: Calls = Calls { named: Vec::new(), default: 0x7fff_0000 };
+static ALL: Calls = Calls { named: Vec::new(), default: 0x7fff_0000, unheard: None };
 
 fn calls(a: Option<&Calls>, b: Option<&Calls>) -> Vec<Difference> {
     let (a, b) = (a.unwrap_or(&ALL), b.unwrap_or(&ALL));
@@ -137,9 +137,9 @@ mod tests {
                 named("mount", &[], REFUSED),
                 named("socket", &[("arg0 == 1", REFUSED), ("arg0 == 3", REFUSED)], ALL.default),
             ],
-            default: ALL.default,
+            ..ALL.clone()
         };
-        let loose = Calls { named: vec![named("socket", &[("arg0 == 3", REFUSED)], ALL.default)], default: ALL.default };
+        let loose = Calls { named: vec![named("socket", &[("arg0 == 3", REFUSED)], ALL.default)], ..ALL.clone() };
         let words = |all: Vec<Difference>| all.into_iter().map(|d| format!("{} {}", d.name, d.what)).collect::<Vec<_>>();
         assert_eq!(words(calls(Some(&strict), Some(&loose))), ["mount in general", "socket arg0 == 1"]);
         assert_eq!(words(calls(Some(&loose), Some(&strict))), [""; 0]);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_list_of_what_is_permitted_is_compared_with_one_of_what_is_refused() {
-        let few = Calls { named: vec![named("read", &[], ALL.default)], default: REFUSED };
+        let few = Calls { named: vec![named("read", &[], ALL.default)], default: REFUSED, unheard: None };
         let all = calls(Some(&few), None);
         assert_eq!(all.last().map(|d| d.name.as_str()), Some("all that are not named"));
         assert_eq!(calls(None, Some(&few)), []);

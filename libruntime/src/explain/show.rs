@@ -133,7 +133,8 @@ fn show_calls(calls: &Calls, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     };
     let usual = permits(calls.default);
     let word = if usual { "all but" } else { "only" };
-    writeln!(f, "system calls {word} {}; others {}", differ(!usual).join(" "), answer(calls.default))?;
+    let newer = calls.unheard.map_or(String::new(), |from| format!("; from number {from} ENOSYS"));
+    writeln!(f, "system calls {word} {}; others {}{newer}", differ(!usual).join(" "), answer(calls.default))?;
     let by_argument: Vec<&str> = calls.named.iter().filter(|call| !call.lines.is_empty()).map(|call| call.name).collect();
     if by_argument.is_empty() { Ok(()) } else { writeln!(f, "             by their arguments: {}", by_argument.join(" ")) }
 }

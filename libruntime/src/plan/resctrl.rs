@@ -41,7 +41,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     if let Some(name) = named.filter(|name| *name != "/" && !is_name(name)) {
         draft.refuse(format!("{PLACE}.closID"), format!("`{}` is no name of a resctrl group", name.escape_debug()));
     }
-    let (schema, schemata) = (schema(draft, rdt), lines(rdt.schemata().iter().flatten()));
+    let (schema, schemata) = (schema(draft, rdt), schemata(draft, rdt));
     let monitored = monitored(draft, rdt);
     let Some(resctrl) = &draft.host.resctrl else {
         let error = crate::Error::new("needs the resctrl file system, and none is mounted").at(PLACE);
@@ -50,7 +50,6 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     };
     let there = match named {
         None => There::No,
-        Some("/") => There::Yes,
         Some(_) if schema.is_empty() && schemata.is_empty() => There::Yes,
         Some(_) => There::Maybe,
     };
@@ -88,12 +87,13 @@ pub fn is_wanted(spec: &Spec) -> bool {
     intel_rdt(spec).is_some()
 }
 
-/// The lines of both fields; of the bandwidth speaks `memBwSchema` alone.
+/// The lines of both fields. `memBwSchema` comes last, so that it would overrule what the other says of the bandwidth; the kernel takes a
+/// resource once in a write.
 fn schema(draft: &mut Draft, rdt: &LinuxIntelRdt) -> Vec<String> {
     let bandwidth = |line: &String| line.starts_with("MB:");
     let mut schema = lines(rdt.l3_cache_schema());
-    if schema.iter().any(bandwidth) {
-        draft.warnings.push(format!("{PLACE}.l3CacheSchema: its `MB:` lines have no effect: `memBwSchema` is for them"));
+    if rdt.mem_bw_schema().is_some() && schema.iter().any(bandwidth) {
+        draft.warnings.push(format!("{PLACE}.l3CacheSchema: its `MB:` lines have no effect: `memBwSchema` has the last word"));
         schema.retain(|line| !bandwidth(line));
     }
     if let Some(line) = rdt.mem_bw_schema() {
@@ -103,6 +103,15 @@ fn schema(draft: &mut Draft, rdt: &LinuxIntelRdt) -> Vec<String> {
         schema.push(line.clone());
     }
     schema
+}
+
+/// A line each.
+fn schemata(draft: &mut Draft, rdt: &LinuxIntelRdt) -> Vec<String> {
+    let all = rdt.schemata().as_deref().unwrap_or_default();
+    for (n, _) in all.iter().enumerate().filter(|(_, line)| line.contains('\n')) {
+        draft.refuse(format!("{PLACE}.schemata[{n}]"), "has more than one line");
+    }
+    lines(all)
 }
 
 fn lines<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<String> {

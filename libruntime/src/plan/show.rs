@@ -147,13 +147,10 @@ impl fmt::Display for Op {
             Op::Signals => write!(f, "restore the caller's signal mask"),
             Op::Permit(permit) => write!(f, "permit {}: {}", text(&permit.path), file_rights(permit.access).join(" ")),
             Op::Restrict => write!(f, "restrict to what is permitted"),
-            Op::Seccomp(program) => {
-                write!(f, "load a filter of {} instructions, flags {:#x}", program.insns.len(), program.flags)
-            }
+            Op::Seccomp(program) => write!(f, "{}", filter(program)),
             Op::Supervised { program, sends } => {
-                let (length, flags) = (program.insns.len(), program.flags);
                 let by = if *sends { "" } else { ", by a thread without it" };
-                write!(f, "load a filter of {length} instructions, flags {flags:#x}; its listener is handed on{by}")
+                write!(f, "{}; its listener is handed on{by}", filter(program))
             }
             Op::Exec(exec) => write!(f, "exec {}", exec.args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")),
         }
@@ -409,6 +406,11 @@ fn line(s: &CStr) -> String {
 
 fn either(candidates: &[CString]) -> String {
     candidates.iter().map(|candidate| quoted(candidate)).collect::<Vec<_>>().join(" or ")
+}
+
+fn filter(program: &crate::bpf::Program) -> String {
+    let newer = program.unheard.map_or(String::new(), |from| format!(", ENOSYS from number {from}"));
+    format!("load a filter of {} instructions, flags {:#x}{newer}", program.insns.len(), program.flags)
 }
 
 fn quoted(s: &CStr) -> String {

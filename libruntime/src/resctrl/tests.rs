@@ -91,7 +91,22 @@ fn a_class_that_is_only_named_must_be_there_and_is_left_as_it_is() {
     assert_eq!((tree.read("there/tasks"), tree.read("there/schemata")), ("12".into(), before));
     let said = tree.made(json!({"closID": "other"})).unwrap_err();
     assert!(said.contains("linux.intelRdt.closID: the resctrl group") && said.contains("does not exist"), "{said}");
-    assert_eq!(tree.group(json!({"closID": "/"})).path, tree.0.path());
+}
+
+#[test]
+fn the_default_class_is_one_that_is_there() {
+    let tree = Tree::new();
+    fs::write(tree.path("schemata"), "L3:0=7ff\n").unwrap();
+    let made = tree.made(json!({"closID": "/", "l3CacheSchema": "L3:0=7ff"})).unwrap();
+    assert_eq!((made.groups, made.made), (vec![tree.0.path().to_path_buf()], vec![]));
+    let said = tree.made(json!({"closID": "/", "l3CacheSchema": "L3:0=f"})).unwrap_err();
+    assert!(said.contains("linux.intelRdt.l3CacheSchema: `L3:0=f` is not what the resctrl group"), "{said}");
+}
+
+#[test]
+fn without_a_field_of_its_own_bandwidth_may_stand_with_the_cache() {
+    let group = Tree::new().group(json!({"l3CacheSchema": "L3:0=f\nMB:0=10"}));
+    assert_eq!(group.schema, ["L3:0=f", "MB:0=10"]);
 }
 
 #[test]
@@ -143,6 +158,15 @@ fn what_cannot_be_had_leaves_nothing() {
     assert!(said.contains("linux.intelRdt.schemata: cannot write `L3:0=f`"), "{said}");
     assert!(said.contains("(hint: the kernel says: mask f out of range)"), "{said}");
     assert!(!tree.path("there/mon_groups/box").exists());
+    fs::remove_dir(tree.path("there/mon_groups")).unwrap();
+    let said = tree.made(json!({"closID": "there", "enableMonitoring": true})).unwrap_err();
+    assert!(said.contains("linux.intelRdt.closID: cannot make the resctrl group"), "{said}");
+}
+
+#[test]
+fn without_the_field_nothing_is_touched() {
+    let text = Tree::new().plan(Value::Null).unwrap().to_string();
+    assert!(!text.contains("resctrl"), "{text}");
 }
 
 #[test]
@@ -150,12 +174,13 @@ fn the_form_is_judged_before_anything_is_looked_at() {
     let bare = plan(
         Some(resctrl::Resctrl { mount: "/resctrl".into(), monitored: vec![] }),
         json!({
-            "closID": "a/b", "memBwSchema": "L3:0=1", "enableMBM": true, "enableMonitoring": true,
+            "closID": "a/b", "memBwSchema": "L3:0=1", "schemata": ["L3:0=1", "L3:0=1\nMB:0=9"], "enableMBM": true, "enableMonitoring": true,
         }),
     );
     let expected = [
         "config.json: linux.intelRdt.closID: `a/b` is no name of a resctrl group",
         "config.json: linux.intelRdt.memBwSchema: is not one line that begins with `MB:`",
+        "config.json: linux.intelRdt.schemata[1]: has more than one line",
         "config.json: linux.intelRdt.enableMBM: the processor, or its kernel, cannot monitor this",
         "config.json: linux.intelRdt.enableMonitoring: the processor, or its kernel, cannot monitor this",
     ];
