@@ -3,7 +3,7 @@
 use super::network::{are, probes};
 use super::{Case, On, Play, WRITE, case, unchanged};
 use crate::launch::{Launch, Ran};
-use crate::report::{No, Verdict};
+use crate::report::{No, Verdict, skip};
 use crate::runtime::{Job, Kind};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     case("what is chosen is said, by flags and by the policy", On::Sandbox, chosen),
     case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
     case("without user namespaces, the sysctl that forbids them is named", On::Sandbox, sysctl),
+    case("a program's own rules are none about connections, where the broker makes those", On::Codexrun, own_rules),
     case("so are Debian's and Ubuntu's, which do not bind root", On::Sandbox, distributions),
 ];
 
@@ -460,6 +461,40 @@ fn sysctl(play: &Play) -> Verdict {
     let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
     let says = ran.err.contains("sysctl user.max_user_namespaces=") && ran.err.contains("--isolation landlock");
     ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)
+}
+
+/// The version; a ruleset about ports, about abstract sockets, and about files; then what it forbids, and a connection.
+const CONFINES: &str = "
+import ctypes, errno, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*words):
+    made = libc.syscall(*words)
+    return made if made >= 0 else errno.errorcode[ctypes.get_errno()]
+files = call(444, struct.pack('QQQ', 2, 0, 0), 24, 0)
+print(call(444, None, 0, 1), call(444, struct.pack('QQQ', 0, 2, 0), 24, 0), call(444, struct.pack('QQQ', 2, 0, 1), 24, 0))
+libc.prctl(38, 1, 0, 0, 0)
+print(call(446, files, 0), end=' ')
+try:
+    open('plain.txt', 'a')
+except OSError as e:
+    print(errno.errorcode[e.errno], end=' ')
+server = socket.create_server(('127.0.0.1', 0))
+print(socket.create_connection(server.getsockname()).getpeername() == server.getsockname())
+";
+
+fn own_rules(play: &Play) -> Verdict {
+    let python = ["/usr/bin/python3", "-c", CONFINES];
+    let bare = Launch::new(&python, &play.scene.w()).run(&play.column.actor)?;
+    if bare.code != 0 || bare.out.starts_with(['E', '1', '2', '3']) {
+        return skip("python is not there, or Landlock has no rules about connections here");
+    }
+    let enabled = play.scene.put("enabled.json", r#"{"type": "workspace-write", "network_access": true}"#)?.display().to_string();
+    std::fs::write(play.scene.w().join("confines.py"), CONFINES)?;
+    for policy in [WRITE, &enabled] {
+        let ran = with(play, policy, &[], "/usr/bin/python3 confines.py")?;
+        ran.must("an older Landlock, which holds", ran.code == 0 && ran.out == "3 E2BIG E2BIG\n0 EACCES True\n")?;
+    }
+    Ok(())
 }
 
 /// Sysctls that this kernel does not have, shown by a mount; the filter does what they would do.
