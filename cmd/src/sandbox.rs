@@ -3,7 +3,7 @@
 use crate::environment::Environment;
 use crate::explain::Subject;
 use crate::filter::Filter;
-use crate::make::{Make, absolute, keep_policy, reach};
+use crate::make::{Make, absolute, keep_policy};
 use crate::report::{self, Failure};
 use clap::Args;
 use libruntime::bundle::Bundle;
@@ -43,7 +43,7 @@ impl Sandbox {
         let parsed = self.make.parse(&self.policy, &disk)?;
         run::close_inherited(0)?;
         // Without namespaces there is no bridge in between.
-        let reach = reach(&parsed.policy)?;
+        let reach = self.make.reach(&parsed.policy)?;
         let keeper = self.filter.start(self.make.own_domains(&parsed.policy), reach == Reach::Nothing)?;
         let mut env = Environment::inherited();
         if let Some(keeper) = &keeper {

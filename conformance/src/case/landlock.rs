@@ -29,6 +29,8 @@ pub const CASES: &[Case] = &[
     case("what is chosen is said, by flags and by the policy", On::Sandbox, chosen),
     case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
     case("without user namespaces, the sysctl that forbids them is named", On::Sandbox, sysctl),
+    case("auto is Landlock where a limit leaves no room for a sandbox's namespaces, and the limit is named", On::Sandbox, limits),
+    case("below a chroot(2) that is what forbids them", On::Sandbox, chroot),
     case("a program's own rules are none about connections, where the broker makes those", On::Codexrun, own_rules),
     case("so are Debian's and Ubuntu's, which do not bind root", On::Sandbox, distributions),
 ];
@@ -461,6 +463,46 @@ fn sysctl(play: &Play) -> Verdict {
     let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
     let says = ran.err.contains("sysctl user.max_user_namespaces=") && ran.err.contains("--isolation landlock");
     ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)
+}
+
+/// Who is not root keeps his id by a second user namespace; root needs none.
+fn limits(play: &Play) -> Verdict {
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let (root, same) = (["--map-root-user"].as_slice(), ["--map-current-user", "--keep-caps"].as_slice());
+    let table = [(root, "net", 0), (root, "user", 0), (same, "user", 1)];
+    for (who, kind, limit) in table.into_iter().filter(|(who, ..)| *who == root || !play.column.actor.is_root()) {
+        let run = |options: &str| -> Result<Ran, No> {
+            let words = format!("sandbox --policy read-only --cwd / {options} -- echo started");
+            let script = format!("echo {limit} > /proc/sys/user/max_{kind}_namespaces && exec {exe} {words}");
+            let unshare = [&["unshare", "--user"], who, &["--", "/bin/sh", "-c", &script]].concat();
+            Ok(Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?)
+        };
+        let ran = run("--isolation auto --accept-loss processes")?;
+        ran.must("landlock", ran.out == "started\n" && ran.err.contains("isolation: landlock"))?;
+        let (ran, named) = (run("")?, format!("user.max_{kind}_namespaces is {limit}: `sysctl"));
+        ran.must(&named, ran.code == 1 && ran.err.contains(&named))?;
+    }
+    Ok(())
+}
+
+/// To the root of a mount, and to a directory that is none.
+fn chroot(play: &Play) -> Verdict {
+    let (exe, dir) = (play.column.runtime.codexrun.display().to_string(), play.scene.w().join("root"));
+    let dir = dir.display();
+    let sandbox = "sandbox --cwd / --policy read-only -- echo started";
+    for script in [
+        format!("mkdir {dir} && mount --rbind / {dir} && exec chroot {dir} {exe} {sandbox}"),
+        format!(
+            "mkdir -p {dir}/proc && cp {exe} {dir}/codexrun && mount --rbind /proc {dir}/proc && exec chroot {dir} /codexrun {sandbox}"
+        ),
+    ] {
+        let unshare = ["unshare", "--user", "--map-root-user", "--mount", "--", "/bin/sh", "-c", &script];
+        let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
+        let says = ran.err.contains("runs below a chroot(2)") && ran.err.contains("--isolation landlock");
+        ran.must("the chroot", ran.code == 1 && ran.out.is_empty() && says)?;
+        std::fs::remove_dir_all(play.scene.w().join("root"))?;
+    }
+    Ok(())
 }
 
 /// The version; a ruleset about ports, about abstract sockets, and about files; then what it forbids, and a connection.
