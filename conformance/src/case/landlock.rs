@@ -76,7 +76,7 @@ fn unhindered(play: &Play) -> Verdict {
 }
 
 /// A bundle, changed.
-fn bundle(play: &Play, policy: &str, options: &[&str], change: impl FnOnce(&mut Value)) -> Result<PathBuf, No> {
+pub(super) fn bundle(play: &Play, policy: &str, options: &[&str], change: impl FnOnce(&mut Value)) -> Result<PathBuf, No> {
     let dir = play.scene.bundle(&play.column.actor)?;
     let (at, cwd) = (dir.display().to_string(), play.scene.w().display().to_string());
     let script = play.scene.w().join("script").display().to_string();

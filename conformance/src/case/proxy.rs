@@ -1,10 +1,12 @@
 //! `--allow-domain`: what codexrun's own proxy lets through, what it says of the rest, and that it ends.
 
+use super::landlock::bundle;
 use super::network::probes;
 use super::{Case, On, Play, WRITE, appears, case, until};
 use crate::report::{Verdict, fail};
 use crate::runtime::Job;
 use nix::sys::signal::Signal;
+use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ pub const CASES: &[Case] = &[
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
     case("a log that a sandbox has planted is not written to", On::Sandbox, planted),
     case("a log that the sandbox could rewrite is refused", On::Sandbox, exposed),
+    case("where sock_diag is refused the proxy serves, and its log names no process", On::Sandbox, nobody),
     case("another proxy of the environment is no way around", On::Sandbox, around),
     case("the policy may be a pipe of the caller's", On::Sandbox, piped),
     case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
@@ -156,6 +159,24 @@ fn exposed(play: &Play) -> Verdict {
     }
     let ran = begun("danger-full-access", &w.join("plain.txt"), "echo started")?;
     ran.must("a warning", ran.code == 0 && ran.out == "started\n" && ran.err.contains(said))
+}
+
+/// Under a filter of an outer sandbox.
+fn nobody(play: &Play) -> Verdict {
+    let socket =
+        json!([{"index": 0, "value": libc::AF_NETLINK, "op": "SCMP_CMP_EQ"}, {"index": 2, "value": 4, "op": "SCMP_CMP_EQ"}]);
+    let outer = bundle(play, "danger-full-access", &[], |config| {
+        let refused = json!({"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EPERM, "args": socket});
+        config["linux"]["seccomp"] =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [refused]});
+        config["process"]["noNewPrivileges"] = true.into();
+    })?;
+    let asks = "import urllib.request; urllib.request.urlopen('http://evil.example/')";
+    let words = format!("sandbox --policy read-only --cwd / --allow-domain localhost -- /usr/bin/python3 -c \"{asks}\"");
+    std::fs::write(play.scene.w().join("script"), format!("exec {} {words}", play.column.runtime.codexrun.display()))?;
+    let ran = play.codexrun(&["run", &outer.display().to_string()])?;
+    let line = |line: &str| line.contains("\"evil.example\"") && line.contains("\"process\":null");
+    ran.must("a refusal, of nobody", ran.code == 1 && ran.err.contains("403") && ran.err.lines().any(line))
 }
 
 /// Codex's config.toml, and the flags over it.
