@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
     case("a log that a sandbox has planted is not written to", On::Sandbox, planted),
     case("a log that the sandbox could rewrite is refused", On::Sandbox, exposed),
+    case("a log is known by each of its names, and one that is refused is not made", On::Sandbox, renamed),
     case("where sock_diag is refused the proxy serves, and its log names no process", On::Sandbox, nobody),
     case("another proxy of the environment is no way around", On::Sandbox, around),
     case("the policy may be a pipe of the caller's", On::Sandbox, piped),
@@ -154,11 +155,36 @@ fn exposed(play: &Play) -> Verdict {
         let ran = begun(WRITE, &w.join(name), "echo started")?;
         ran.must("exit 1, and why", ran.code == 1 && ran.out.is_empty() && ran.err.contains(said))?;
     }
+    if w.join("new.jsonl").exists() {
+        return fail("--network-log", "no file that was refused", "new.jsonl");
+    }
     for (policy, log) in [("read-only", w.join("plain.txt")), (WRITE, w.join(".git/log"))] {
         begun(policy, &log, "true")?.code_is(0)?;
     }
     let ran = begun("danger-full-access", &w.join("plain.txt"), "echo started")?;
     ran.must("a warning", ran.code == 0 && ran.out == "started\n" && ran.err.contains(said))
+}
+
+/// By a mount that shows the workspace again, and below a private /tmp, where a path of the host's leads elsewhere.
+fn renamed(play: &Play) -> Verdict {
+    let (exe, w, alias) = (play.column.runtime.codexrun.display().to_string(), play.scene.w(), play.scene.out().join("alias"));
+    [&alias, &w.join("shown")].into_iter().try_for_each(|dir| play.dir(dir))?;
+    let (at, w) = (alias.display(), w.display());
+    let script = format!(
+        "mount --bind {w}/shown {at} && exec {exe} sandbox --cwd {w} --allow-domain localhost --network-log {at}/log -- echo started"
+    );
+    let unshare = ["unshare", "--user", "--map-root-user", "--mount", "--", "/bin/sh", "-c", &script];
+    let ran = crate::launch::Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
+    let says = ran.err.contains(&format!("which it has as `{w}/shown/log`"));
+    ran.must("exit 1, and its name inside", ran.code == 1 && ran.out.is_empty() && says)?;
+    if play.scene.w().join("shown/log").exists() {
+        return fail("--network-log", "no file that was refused", "shown/log");
+    }
+    let log = PathBuf::from(format!("/tmp/codexrun-log-{}-{}", std::process::id(), play.column.actor.name));
+    let options = ["--private-tmp", "--allow-domain", "localhost", "--network-log", &log.display().to_string()];
+    let ran = play.column.run(&play.scene, &job(play, &options, "echo started"))?;
+    let made = std::fs::remove_file(&log);
+    ran.must("started, with a log", ran.code == 0 && ran.out == "started\n" && made.is_ok())
 }
 
 /// Under a filter of an outer sandbox.
