@@ -130,6 +130,7 @@ fn until_the_end(mut codexrun: File) {
 /// A connection that fails is one that ends; what was refused has been said.
 fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
+    relay::inline(&client).ok()?;
     let mut hurry = Hurry::new(&client, PATIENCE);
     let (who, mut first) = (Client::of(&mut hurry, gate.direct)?, [0]);
     match message::again(|| hurry.peek(&mut first)).ok()? {

@@ -149,3 +149,42 @@ fn socks_that_is_switched_off_is_a_line() {
     let said = ended(proxy);
     assert!(said.lines().count() == 1 && said.contains("SOCKS is switched off"), "{said}");
 }
+
+/// Says `said` and an urgent byte to whoever has said what ends so, and what it has heard.
+fn urgent(ends: &'static [u8], said: &'static [u8]) -> (u16, std::thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move || {
+        let (mut stream, mut heard) = (listener.accept().unwrap().0, Vec::new());
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut byte = [0];
+        while !heard.ends_with(ends) && stream.read_exact(&mut byte).is_ok() {
+            heard.extend(byte);
+        }
+        stream.write_all(said).unwrap();
+        rustix::net::send(&stream, b"!", rustix::net::SendFlags::OOB).unwrap();
+        heard
+    };
+    (port, std::thread::spawn(serve))
+}
+
+#[test]
+fn an_urgent_byte_goes_through_by_a_tunnel_and_by_plain_http() {
+    let proxy = serving("-c 0", "--direct --allow localhost");
+    let port = proxy.port;
+    let heard = |mut stream: TcpStream| {
+        rustix::net::send(&stream, b"?", rustix::net::SendFlags::OOB).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    };
+    let (at, server) = urgent(b"?", b"");
+    let stream = tunnel(port, at, Duration::from_secs(5)).unwrap();
+    assert!(heard(stream).ends_with('!') && server.join().unwrap().ends_with(b"?"));
+    let (at, server) = urgent(b"body?", b"HTTP/1.1 200 OK\r\n\r\n");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "POST http://localhost:{at}/ HTTP/1.1\r\nContent-Length: 5\r\n\r\nbody").unwrap();
+    let said = heard(stream);
+    assert!(server.join().unwrap().ends_with(b"body?") && said.ends_with('!'), "{said}");
+    ended(proxy);
+}
