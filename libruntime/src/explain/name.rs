@@ -30,11 +30,9 @@ impl Table<'_> {
             System::Memory(_) | System::Kernel(_) => None,
         };
         let within = on.and_then(|on| Some((on.device, on.root.join(spot.path.strip_prefix(&on.at).ok()?))));
-        let name = |mount: &HostMount| {
-            let (_, path) = within.as_ref().filter(|(device, _)| *device == mount.device)?;
-            Some(mount.at.join(path.strip_prefix(&mount.root).ok()?))
-        };
-        all.iter().filter_map(name).collect()
+        let Some((device, within)) = within else { return vec![file.into()] };
+        let name = |mount: &HostMount| within.strip_prefix(&mount.root).ok().map(|rest| mount.at.join(rest));
+        all.iter().filter(|mount| mount.device == device).filter_map(name).collect()
     }
 
     /// Where a mount shows this file of the host's inside, unless something else lies over it there.

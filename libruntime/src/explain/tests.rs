@@ -166,5 +166,5 @@ fn paths_begin_at_the_hosts_root_wherever_it_stands_in_the_list() {
     let mut paper = paper();
     paper.mounts.reverse();
     let table = super::table::Table::new(&paper);
-    assert_eq!((table.host, table.root), (1, 1));
+    assert_eq!((table.host, table.root), (2, 2));
 }

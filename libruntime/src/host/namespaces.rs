@@ -126,19 +126,27 @@ fn limit() -> String {
     }
 }
 
-/// In the order of the kernel's create_user_ns() behind the filter, but that a chroot(2) is certain.
+const CHROOT: &str = "codexrun runs below a chroot(2), where the kernel makes no user namespaces: who enters the tree by pivot_root(2), as bwrap and \
+                      containers do, may make them";
+
+/// What create_user_ns() of the kernel looks at, what is certain first, and a security module when it is nothing else.
 fn refusal() -> String {
-    let root = cred::euid() == 0;
-    let read = |file: &str| crate::text::lossy(file.as_ref()).unwrap_or_default();
-    let set = |switch: &&Switch| {
-        (switch.binds_root || !root)
-            && Some(read(switch.file)).is_some_and(|text| !text.is_empty() && (switch.forbids)(text.trim()))
+    let (user, read) = (cred::euid(), |file: &str| crate::text::lossy(file.as_ref()).unwrap_or_default());
+    let is_set = |switch: &&Switch| {
+        let value = read(switch.file);
+        (switch.binds_root || user != 0) && !value.is_empty() && (switch.forbids)(value.trim())
     };
-    match SWITCHES.iter().find(set) {
-        _ if is_chrooted() => "codexrun runs below a chroot(2), where the kernel makes no user namespaces: who enters the tree by pivot_root(2), as bwrap and containers do, may make them".into(),
+    match SWITCHES.iter().find(is_set) {
+        _ if is_chrooted() => CHROOT.into(),
         Some(switch) => switch.remedy.into(),
-        None if !maps(&read("/proc/self/uid_map"), cred::euid()) => format!("the user {} is not mapped in the user namespace that codexrun runs in, and gets none of its own", cred::euid()),
-        None => format!("a security module ({}) forbids them to codexrun, whose label is `{}`", read("/sys/kernel/security/lsm").trim(), read("/proc/self/attr/current").trim_end_matches(['\0', '\n'])),
+        None if !maps(&read("/proc/self/uid_map"), user) => {
+            format!("the user {user} is not mapped in the user namespace that codexrun runs in, and gets none of its own")
+        }
+        None => {
+            let (modules, label) = (read("/sys/kernel/security/lsm"), read("/proc/self/attr/current"));
+            let label = label.trim_end_matches(['\0', '\n']);
+            format!("a security module ({}) forbids user namespaces to codexrun, whose label is `{label}`", modules.trim())
+        }
     }
 }
 

@@ -321,7 +321,7 @@ mod tests {
         let datagrams = |spec: &mut Value| (none(spec), spec["annotations"][annotation::UNIX_DATAGRAMS] = json!("true")).0;
         assert!(plan(datagrams, host()).is_err());
         let shut = plan(none, host()).unwrap();
-        assert_eq!(answers(&shut, CALLS), [[EPERM; 4].as_slice(), &[ALLOW; 2], &[EPERM; 5], &[ALLOW; 2]].concat());
+        assert_eq!(answers(&shut, CALLS), [[EPERM; 4].as_slice(), &[ALLOW; 2], &[EPERM; 5], &[ALLOW; 3]].concat());
         assert!(!shut.parent.iter().any(|step| matches!(step.op, ParentOp::Broker(_))));
         assert!(plan(|_| {}, host()).is_err());
     }
