@@ -53,7 +53,7 @@ impl Filter {
         let domains = self.over(policy.cloned().unwrap_or_default());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let taken = listener.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
-        let (port, listener) = taken.map_err(|e| Error::new("no port of the loopback can be taken for the proxy").cause(e))?;
+        let (port, listener) = taken.map_err(|e| Error::new("cannot take a port for the proxy").cause(e))?;
         Ok(Some(Port { proxy: Proxy { port, socks: domains.socks, local: domains.local }, listener, domains }))
     }
 

@@ -164,7 +164,7 @@ fn elsewhere() -> std::io::Result<(u16, Arc<AtomicUsize>)> {
     };
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let (one, count) = (one.clone(), counted.clone());
+            let count = counted.clone();
             std::thread::spawn(move || one(client, count));
         }
     });

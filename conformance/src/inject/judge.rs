@@ -328,7 +328,8 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot refer to process ",
     "no process of the container can be looked into",
     "the proxy cannot ",
-    "the port of the proxy",
+    "cannot take a port for the proxy",
+    "cannot hear whether the proxy",
 ];
 
 /// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the

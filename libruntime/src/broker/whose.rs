@@ -4,8 +4,8 @@
 use crate::sys::{Errno, Result, netlink};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The sockets of the network namespace in which it was opened. None where the kernel may not be asked: all may be somebody else's.
-pub(super) struct Listing(Option<OwnedFd>);
+/// The sockets of the network namespace in which it was opened; or why the kernel may not be asked, where all may be somebody else's.
+pub(super) struct Listing(Result<OwnedFd>);
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// NLM_F_REQUEST | NLM_F_DUMP.
@@ -27,8 +27,8 @@ const ATTRIBUTE: usize = 4;
 impl Listing {
     pub fn open() -> Result<Listing> {
         match netlink::open_diag() {
-            Err(errno) if netlink::is_out_of_reach(errno) => Ok(Listing(None)),
-            opened => opened.map(Some).map(Listing),
+            Err(errno) if !netlink::is_out_of_reach(errno) => Err(errno),
+            opened => Ok(Listing(opened)),
         }
     }
 
@@ -36,7 +36,7 @@ impl Listing {
     /// the caller's SOCK_*), receives there.
     pub fn has(&self, id: (u32, u32), kind: i32) -> Result<bool> {
         let states: &[u8] = if kind == libc::SOCK_DGRAM { &[CONNECTED, OPEN, LISTENING] } else { &[LISTENING] };
-        let socket = self.0.as_ref().ok_or(Errno::EPERM)?.as_fd();
+        let socket = self.0.as_ref().map_err(|errno| *errno)?.as_fd();
         netlink::send(socket, &request(states))?;
         let (mut buffer, mut found) = (vec![0; 32 * 1024], false);
         loop {
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn where_the_kernel_may_not_be_asked_nobody_is_known() {
-        assert_eq!(Listing(None).has((0, 0), libc::SOCK_STREAM), Err(Errno::EPERM));
+        assert_eq!(Listing(Err(Errno::EPERM)).has((0, 0), libc::SOCK_STREAM), Err(Errno::EPERM));
     }
 
     #[test]
