@@ -4,16 +4,19 @@ use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
 use libruntime::{Error, Result};
 use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{Ipv4Addr, Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 /// The program, beside codexrun: what it needs (threads, name resolution) would be every command's burden here.
 const PROGRAM: &str = "codexrun-proxy";
-/// For it to listen.
+/// Its word that it serves.
+const READY: &str = "ready";
+/// For it to say so.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which domains may be reached.
@@ -42,12 +45,20 @@ enum Mode {
 }
 
 impl Filter {
-    /// The proxy, when a flag allows a domain or the policy has some. `direct`: its clients come by no bridge.
-    pub fn start(&self, policy: Option<&Domains>, direct: bool) -> Result<Option<Keeper>> {
+    /// A port for the proxy, when a flag allows a domain or the policy has some.
+    pub fn port(&self, policy: Option<&Domains>) -> Result<Option<Port>> {
         if self.allow_domain.is_empty() && policy.is_none() {
             return self.idle();
         }
         let domains = self.over(policy.cloned().unwrap_or_default());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let taken = listener.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
+        let (port, listener) = taken.map_err(|e| Error::new("cannot take a port for the proxy").cause(e))?;
+        Ok(Some(Port { proxy: Proxy { port, socks: domains.socks, local: domains.local }, listener, domains }))
+    }
+
+    /// The proxy, at its port. `direct`: its clients come by no bridge.
+    pub fn start(&self, Port { listener, domains, .. }: Port, direct: bool) -> Result<Keeper> {
         let program = std::env::current_exe().unwrap_or_default().with_file_name(PROGRAM);
         let mut command = Command::new(&program);
         command.args(domains.patterns(true).flat_map(|pattern| ["--allow", pattern]));
@@ -60,14 +71,14 @@ impl Filter {
         }
         let (ours, its) = UnixStream::pair().map_err(|e| Error::new("cannot make a socket").cause(e))?;
         // A signal from the terminal is the command's to answer, and the proxy stays for that.
-        command.stdin(Stdio::piped()).stdout(OwnedFd::from(its)).process_group(0);
+        command.stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(its)).process_group(0);
         let child = command.spawn().map_err(|e| {
             let error = Error::new(format!("domains need `{}`", program.display())).cause(e);
             error.hint("`cargo build -p codexrun-proxy` makes it; it lies beside codexrun")
         })?;
-        // With it goes our copy of the socket's other end, or the proxy's end would not be that of what it says.
+        // With it go our copies of the listener, and of the socket's other end, whose end would not be that of what the proxy says.
         drop(command);
-        Keeper::of(child, ours, |port| Proxy { port, socks: domains.socks, local: domains.local }).map(Some)
+        Keeper::of(child, ours)
     }
 
     /// What a flag says over what the policy says.
@@ -81,7 +92,7 @@ impl Filter {
     }
 
     /// Without a proxy no flag must say anything to it.
-    fn idle(&self) -> Result<Option<Keeper>> {
+    fn idle(&self) -> Result<Option<Port>> {
         let given = [
             (!self.deny_domain.is_empty(), "--deny-domain"),
             (self.network_mode.is_some(), "--network-mode"),
@@ -105,32 +116,40 @@ pub struct Proxy {
     pub local: bool,
 }
 
-/// A proxy that runs. Its standard input is the thread it hangs by: it ends when nobody holds the other end.
+/// A port that is taken for a proxy, before there is one: a bundle names it, and says whether the log is out of its reach.
 #[derive(Debug)]
-pub struct Keeper {
-    child: Child,
-    /// What it keeps.
+pub struct Port {
+    listener: TcpListener,
+    domains: Domains,
+    /// What will be there.
     pub proxy: Proxy,
 }
 
+/// A proxy that runs. Its standard output is the thread it hangs by: it ends when nobody holds the other end.
+#[derive(Debug)]
+pub struct Keeper {
+    child: Child,
+    thread: UnixStream,
+}
+
 impl Keeper {
-    /// Waits for the port, which it prints when it listens, or for its reason not to.
-    fn of(mut child: Child, says: UnixStream, at: impl Fn(u16) -> Proxy) -> Result<Keeper> {
+    /// Waits for its word that it serves, or for its reason not to.
+    fn of(mut child: Child, thread: UnixStream) -> Result<Keeper> {
         let mut line = String::new();
-        let read = says.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(says).read_line(&mut line));
-        match (read, line.trim().parse()) {
-            (Ok(_), Ok(port)) => Ok(Keeper { child, proxy: at(port) }),
-            (Ok(_), Err(_)) => {
-                drop(child.stdin.take());
+        let read = thread.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(&thread).read_line(&mut line));
+        match (read, line.trim()) {
+            (Ok(_), READY) => Ok(Keeper { child, thread }),
+            (Ok(_), said) => {
+                drop(thread);
                 let ended = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
                 let none = || Error::new("the proxy has not started").cause(ended);
-                Err(if line.trim().is_empty() { none() } else { Error::new(line.trim()) })
+                Err(if said.is_empty() { none() } else { Error::new(said) })
             }
             (Err(e), _) => {
                 let ended = child.kill().and_then(|()| child.wait().map(drop));
                 let what = match e.kind() {
-                    ErrorKind::WouldBlock => format!("the proxy has not said its port within {} s", PATIENCE.as_secs()),
-                    _ => "cannot hear the port of the proxy".into(),
+                    ErrorKind::WouldBlock => format!("the proxy has not begun within {} s", PATIENCE.as_secs()),
+                    _ => "cannot hear whether the proxy has begun".into(),
                 };
                 Err(Error::new(what).cause(ended.err().unwrap_or(e)))
             }
@@ -140,7 +159,8 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
+        // That nobody is at its other end is all that can hinder it.
+        let _ = self.thread.shutdown(Shutdown::Both);
         // It may have been waited for already, with the other children.
         let _ = self.child.wait();
     }

@@ -78,7 +78,7 @@ impl Make {
         terminal: bool,
     ) -> Result<(Bundle, Policy), Failure> {
         let parsed = self.parse(policy, view)?;
-        let reach = reach(&parsed.policy)?;
+        let reach = self.reach(&parsed.policy)?;
         self.compile(policy, parsed, view, env, terminal, reach)
     }
 
@@ -91,7 +91,7 @@ impl Make {
         self.parsed(policy, &base)
     }
 
-    /// The second half, for the namespaces that there are ([`reach`]).
+    /// The second half, for the namespaces that there are ([`Make::reach`]).
     pub fn compile(
         &self,
         policy: &str,
@@ -144,6 +144,15 @@ impl Make {
         Ok(parsed)
     }
 
+    /// How far namespaces keep the policy here; what is there is tried only for who leaves it open.
+    pub fn reach(&self, policy: &Policy) -> Result<Reach> {
+        match policy.choices.isolation {
+            Isolation::Namespaces => Ok(Reach::Everything),
+            Isolation::Landlock => Ok(Reach::Nothing),
+            Isolation::Auto => namespaces::reach(self.identity() == compile::Identity::Keep),
+        }
+    }
+
     pub fn cwd(&self) -> Result<PathBuf> {
         absolute(self.cwd.as_deref().unwrap_or(Path::new(".")))
     }
@@ -183,15 +192,6 @@ impl Make {
 fn covered() -> Error {
     let what = "parts of /proc are covered here, so that the kernel gives no new one: with the outer one `processes` is lost";
     Error::new(what).hint("`--proc outer` binds it read-only; `--accept-loss processes` lets `--isolation auto` do so")
-}
-
-/// How far namespaces keep the policy here; what is there is tried only for who leaves it open.
-pub fn reach(policy: &Policy) -> Result<Reach> {
-    match policy.choices.isolation {
-        Isolation::Namespaces => Ok(Reach::Everything),
-        Isolation::Landlock => Ok(Reach::Nothing),
-        Isolation::Auto => namespaces::reach(),
-    }
 }
 
 /// As Codex has it: a program is told that the network is off also where proxies are left.

@@ -3,11 +3,10 @@
 use crate::environment::Environment;
 use crate::explain::Subject;
 use crate::filter::Filter;
-use crate::make::{Make, absolute, keep_policy, reach};
+use crate::make::{Make, absolute, keep_policy};
 use crate::report::{self, Failure};
 use clap::Args;
 use libruntime::bundle::Bundle;
-use libruntime::explain::Verdict;
 use libruntime::host::namespaces::Reach;
 use libruntime::policy::isolation::Isolation;
 use libruntime::policy::view::Disk;
@@ -43,16 +42,17 @@ impl Sandbox {
         let parsed = self.make.parse(&self.policy, &disk)?;
         run::close_inherited(0)?;
         // Without namespaces there is no bridge in between.
-        let reach = reach(&parsed.policy)?;
-        let keeper = self.filter.start(self.make.own_domains(&parsed.policy), reach == Reach::Nothing)?;
+        let reach = self.make.reach(&parsed.policy)?;
+        let port = self.filter.port(self.make.own_domains(&parsed.policy))?;
         let mut env = Environment::inherited();
-        if let Some(keeper) = &keeper {
-            env.go_by(&keeper.proxy);
+        if let Some(port) = &port {
+            env.go_by(&port.proxy);
         }
         let (bundle, policy) = self.make.compile(&self.policy, parsed, &disk, env, false, reach)?;
         if let Some(log) = &self.filter.network_log {
             kept_from(log, &bundle, &policy)?;
         }
+        let _keeper = port.map(|port| self.filter.start(port, reach == Reach::Nothing)).transpose()?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;
@@ -68,11 +68,10 @@ impl Sandbox {
 /// What the sandbox may rewrite tells nothing of it.
 fn kept_from(log: &Path, bundle: &Bundle, policy: &Policy) -> Result<(), Failure> {
     let subject = Subject { bundle: bundle.clone(), policy: None, cwd: absolute(Path::new("."))? };
-    let answer = subject.planned()?.explained()?.path(&absolute(log)?);
-    if [answer.write, answer.create, answer.delete].iter().all(|verdict| matches!(verdict, Verdict::No { .. })) {
-        return Ok(());
-    }
-    let error = Error::new(format!("the sandbox could rewrite the network log `{}`", log.display()));
+    let log = real(&absolute(log)?);
+    let Some(inside) = subject.planned()?.explained()?.rewrites(&log) else { return Ok(()) };
+    let alias = if inside == log { String::new() } else { format!(", which it has as `{}`", inside.display()) };
+    let error = Error::new(format!("the sandbox could rewrite the network log `{}`{alias}", log.display()));
     match policy.file_system {
         FileSystem::Restricted(_) => Err(error.hint("it belongs where the policy grants no writing").into()),
         FileSystem::Unrestricted | FileSystem::External => {
@@ -80,6 +79,12 @@ fn kept_from(log: &Path, bundle: &Bundle, policy: &Policy) -> Result<(), Failure
             Ok(())
         }
     }
+}
+
+/// Without `..`. Where that cannot be told, or a link is crossed, the proxy does not open it.
+fn real(file: &Path) -> PathBuf {
+    let dir = file.parent().and_then(|dir| dir.canonicalize().ok());
+    dir.zip(file.file_name()).map_or_else(|| file.into(), |(dir, name)| dir.join(name))
 }
 
 /// By what the policy is enforced in the end, and what was given up for it.

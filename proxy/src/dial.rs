@@ -2,6 +2,7 @@
 
 use crate::client::{Client, shown};
 use crate::log::Log;
+use crate::relay::inline;
 use crate::rule::{Host, Refused, Rules};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -84,7 +85,7 @@ impl Gate {
         for address in resolve(ask.host, ask.port).map_err(No::Failed)? {
             match self.rules.address(ask.host, address.ip()) {
                 Err(refused) => why = No::Refused(refused),
-                Ok(()) => match TcpStream::connect_timeout(&address, PATIENCE) {
+                Ok(()) => match TcpStream::connect_timeout(&address, PATIENCE).and_then(|to| inline(&to).map(|()| to)) {
                     Ok(stream) => return Ok((stream, rule)),
                     Err(e) => why = No::Failed(e.to_string()),
                 },

@@ -9,6 +9,10 @@ use crate::relay::{both_ways, break_off, one_way};
 use crate::rule::Host;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+/// For a client that has got its answer to stop talking.
+const HEARD: Duration = Duration::from_secs(5);
 
 pub fn serve(mut hurry: Hurry, who: &Client, gate: &Gate) -> Option<()> {
     let client = hurry.client;
@@ -46,7 +50,7 @@ fn answer(mut client: &TcpStream, status: &str, error: Option<&str>, why: &str, 
     client.write_all(format!("{head}{body}").as_bytes()).ok()?;
     client.shutdown(Shutdown::Write).ok()?;
     // What the client still says is read, or it would get a reset in place of the answer.
-    io::copy(&mut client.take(1 << 20), &mut io::sink()).ok().map(drop)
+    io::copy(&mut Hurry::new(client, HEARD).take(1 << 20), &mut io::sink()).ok().map(drop)
 }
 
 /// The body goes one way while the answer may already come the other.
@@ -84,4 +88,28 @@ fn head(request: &Request) -> Vec<u8> {
     };
     head.extend(format!("{body}Connection: close\r\n\r\n").into_bytes());
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    #[test]
+    fn who_has_got_his_answer_and_goes_on_talking_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut slow = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (client, _) = listener.accept().unwrap();
+        let end = Instant::now() + 2 * HEARD;
+        let drip = std::thread::spawn(move || {
+            while Instant::now() < end && slow.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        answer(&client, "403 Forbidden", None, "no", true);
+        drop(client);
+        assert!(Instant::now() < end - HEARD / 2, "{:?} too late", Instant::now().duration_since(end - HEARD));
+        drip.join().unwrap();
+    }
 }

@@ -1,7 +1,8 @@
 //! The proxy of `codexrun sandbox --allow-domain`: HTTP, CONNECT and SOCKS5 on one port of the loopback, for the domains that it is
 //! told and for the bridge, which says who the client is. A program of its own, because threads and name resolution have no place in a runtime that clones.
 //!
-//! It prints its port, or why it has none, and ends when its standard input does: with the codexrun that started it, however that ends.
+//! Its standard input is the listener; its standard output a socket, to which it says that it serves, or why it does not, and with whose
+//! other end it ends: with the codexrun that started it, however that ends.
 #![deny(unsafe_code)]
 
 mod address;
@@ -23,8 +24,10 @@ use log::Log;
 use rule::Rules;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::convert::Infallible;
+use std::fs::File;
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +47,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 fn main() -> ExitCode {
     match watch().and_then(|()| gate(std::env::args().skip(1))).and_then(serve) {
         Ok(never) => match never {},
-        // In place of the port: whoever waits for that says it.
+        // In place of that word: whoever waits for it says why.
         Err(sentence) => {
             // Who does not hear it sees the exit code.
             let _ = writeln!(std::io::stdout(), "{sentence}");
@@ -73,10 +76,10 @@ fn gate(mut words: impl Iterator<Item = String>) -> Result<Gate, String> {
 }
 
 fn serve(gate: Gate) -> Result<Infallible, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("the proxy cannot listen: {e}"))?;
-    let port = listener.local_addr().map_err(|e| format!("the proxy cannot learn its port: {e}"))?.port();
+    let listener = std::io::stdin().as_fd().try_clone_to_owned().map(TcpListener::from);
+    let listener = listener.map_err(|e| format!("the proxy cannot listen: {e}"))?;
     // One write: of one that fails nothing may stay, to be said before the reason.
-    let told = std::io::stdout().write_all(format!("{port}\n").as_bytes());
+    let told = std::io::stdout().write_all(b"ready\n");
     told.map_err(|e| format!("nobody waits for the proxy: {e}"))?;
     hold_many();
     accept(&listener, Arc::new(gate), MOST)
@@ -103,7 +106,9 @@ fn accept(listener: &TcpListener, gate: Arc<Gate>, most: usize) -> ! {
 
 /// Before anything that may take its time.
 fn watch() -> Result<(), String> {
-    let thread = std::thread::Builder::new().stack_size(STACK).spawn(until_the_end);
+    let codexrun =
+        std::io::stdout().as_fd().try_clone_to_owned().map_err(|e| format!("the proxy cannot hear of codexrun's end: {e}"))?;
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(|| until_the_end(File::from(codexrun)));
     thread.map(drop).map_err(|e| format!("the proxy cannot begin a thread: {e}"))
 }
 
@@ -116,15 +121,16 @@ fn hold_many() -> Option<()> {
     setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).ok()
 }
 
-fn until_the_end() {
+fn until_the_end(mut codexrun: File) {
     // Whatever ends it: who cannot hear of codexrun's end must not outlive it.
-    drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    drop(std::io::copy(&mut codexrun, &mut std::io::sink()));
     std::process::exit(0)
 }
 
 /// A connection that fails is one that ends; what was refused has been said.
 fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
+    relay::inline(&client).ok()?;
     let mut hurry = Hurry::new(&client, PATIENCE);
     let (who, mut first) = (Client::of(&mut hurry, gate.direct)?, [0]);
     match message::again(|| hurry.peek(&mut first)).ok()? {

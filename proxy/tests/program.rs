@@ -1,36 +1,52 @@
 //! The program from outside: when something is short, or in its way, it ends, or waits, and burns nothing; what it does not serve, it says.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+struct Proxy {
+    child: Child,
+    port: u16,
+    /// To which it says that it serves, and with whose end it ends.
+    says: UnixStream,
+}
+
 /// Under a limit of ulimit(1), with these flags.
-fn proxy(limit: &str, flags: &str) -> Child {
+fn proxy(limit: &str, flags: &str) -> Proxy {
     let script = format!("ulimit {limit}; exec {} {flags}", env!("CARGO_BIN_EXE_codexrun-proxy"));
-    Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    let (listener, (says, its)) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixStream::pair().unwrap());
+    let port = listener.local_addr().unwrap().port();
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(its)).stderr(Stdio::piped());
+    Proxy { child: command.spawn().unwrap(), port, says }
 }
 
-fn port(proxy: &mut Child) -> u16 {
-    let mut line = String::new();
-    BufReader::new(proxy.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    line.trim().parse().unwrap()
+/// The same, when it serves.
+fn serving(limit: &str, flags: &str) -> Proxy {
+    let mut proxy = proxy(limit, flags);
+    let mut word = [0; 6];
+    proxy.says.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"ready\n");
+    proxy
 }
 
-/// It ends by itself when nobody holds its standard input, and is not left behind if it does not.
-fn ended(mut proxy: Child) -> String {
-    drop(proxy.stdin.take());
+/// It ends by itself when nobody holds the other end of its standard output, and is not left behind if it does not.
+fn ended(Proxy { mut child, says, .. }: Proxy) -> String {
+    drop(says);
     let end = Instant::now() + Duration::from_secs(5);
-    while proxy.try_wait().unwrap().is_none() {
+    while child.try_wait().unwrap().is_none() {
         if Instant::now() > end {
-            proxy.kill().and_then(|()| proxy.wait()).unwrap();
+            child.kill().and_then(|()| child.wait()).unwrap();
             panic!("it goes on");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     let mut said = String::new();
-    proxy.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     said
 }
 
@@ -62,8 +78,8 @@ fn burnt(proxy: &Child) -> u64 {
 
 #[test]
 fn the_soft_limit_of_descriptors_is_nobodys_measure() {
-    let (mut proxy, server) = (proxy("-S -n 32", "--direct --allow localhost"), server());
-    let port = port(&mut proxy);
+    let (proxy, server) = (serving("-S -n 32", "--direct --allow localhost"), server());
+    let port = proxy.port;
     let held: Vec<_> = (0..60).map_while(|_| tunnel(port, server, Duration::from_secs(5))).collect();
     assert_eq!(held.len(), 60);
     ended(proxy);
@@ -71,15 +87,15 @@ fn the_soft_limit_of_descriptors_is_nobodys_measure() {
 
 #[test]
 fn without_a_descriptor_it_waits_and_burns_nothing() {
-    let (mut proxy, server) = (proxy("-n 32", "--direct --allow localhost"), server());
-    let port = port(&mut proxy);
+    let (proxy, server) = (serving("-n 32", "--direct --allow localhost"), server());
+    let port = proxy.port;
     let held: Vec<_> = (0..40).map_while(|_| tunnel(port, server, Duration::from_millis(200))).collect();
     assert!((5..40).contains(&held.len()), "{} are held", held.len());
     // They are in its queue.
     let waiting: Vec<_> = (0..5).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
-    let before = burnt(&proxy);
+    let before = burnt(&proxy.child);
     std::thread::sleep(Duration::from_millis(500));
-    assert!(burnt(&proxy) - before < 20, "{} ticks", burnt(&proxy) - before);
+    assert!(burnt(&proxy.child) - before < 20, "{} ticks", burnt(&proxy.child) - before);
     drop((held, waiting));
     assert!(tunnel(port, server, Duration::from_secs(5)).is_some(), "others have gone");
     ended(proxy);
@@ -89,20 +105,17 @@ fn without_a_descriptor_it_waits_and_burns_nothing() {
 fn a_log_that_is_a_fifo_keeps_nobody_waiting() {
     let fifo = std::env::temp_dir().canonicalize().unwrap().join(format!("codexrun-proxy-fifo-{}", std::process::id()));
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let mut proxy = proxy("-c 0", &format!("--allow localhost --log {}", Path::display(&fifo)));
-    let (stdin, mut said) = (proxy.stdin.take(), String::new());
-    let mut out = proxy.stdout.take().unwrap();
+    let (mut proxy, mut said) = (proxy("-c 0", &format!("--allow localhost --log {}", Path::display(&fifo))), String::new());
+    proxy.says.read_to_string(&mut said).unwrap();
     ended(proxy);
-    drop(stdin);
-    out.read_to_string(&mut said).unwrap();
     std::fs::remove_file(&fifo).unwrap();
     assert!(said.contains("is no regular file"), "{said}");
 }
 
 #[test]
 fn what_is_not_served_is_a_line_too() {
-    let mut proxy = proxy("-c 0", "--direct --allow localhost");
-    let port = port(&mut proxy);
+    let proxy = serving("-c 0", "--direct --allow localhost");
+    let port = proxy.port;
     let socks = |command: u8, name: &str| [&[5, 1, 0, 5, command, 0, 3, name.len() as u8], name.as_bytes(), &[1, 187]].concat();
     let strays = [
         (socks(3, "x.org"), r#""host":"x.org","method":null,"port":443"#),
@@ -127,12 +140,51 @@ fn what_is_not_served_is_a_line_too() {
 
 #[test]
 fn socks_that_is_switched_off_is_a_line() {
-    let mut proxy = proxy("-c 0", "--direct --no-socks --allow localhost");
-    let port = port(&mut proxy);
+    let proxy = serving("-c 0", "--direct --no-socks --allow localhost");
+    let port = proxy.port;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(&[5, 1, 0]).unwrap();
     // A reset is as good an end.
     let _ = stream.read_to_end(&mut Vec::new());
     let said = ended(proxy);
     assert!(said.lines().count() == 1 && said.contains("SOCKS is switched off"), "{said}");
+}
+
+/// Says `said` and an urgent byte to whoever has said what ends so, and what it has heard.
+fn urgent(ends: &'static [u8], said: &'static [u8]) -> (u16, std::thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move || {
+        let (mut stream, mut heard) = (listener.accept().unwrap().0, Vec::new());
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut byte = [0];
+        while !heard.ends_with(ends) && stream.read_exact(&mut byte).is_ok() {
+            heard.extend(byte);
+        }
+        stream.write_all(said).unwrap();
+        rustix::net::send(&stream, b"!", rustix::net::SendFlags::OOB).unwrap();
+        heard
+    };
+    (port, std::thread::spawn(serve))
+}
+
+#[test]
+fn an_urgent_byte_goes_through_by_a_tunnel_and_by_plain_http() {
+    let proxy = serving("-c 0", "--direct --allow localhost");
+    let port = proxy.port;
+    let heard = |mut stream: TcpStream| {
+        rustix::net::send(&stream, b"?", rustix::net::SendFlags::OOB).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    };
+    let (at, server) = urgent(b"?", b"");
+    let stream = tunnel(port, at, Duration::from_secs(5)).unwrap();
+    assert!(heard(stream).ends_with('!') && server.join().unwrap().ends_with(b"?"));
+    let (at, server) = urgent(b"body?", b"HTTP/1.1 200 OK\r\n\r\n");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "POST http://localhost:{at}/ HTTP/1.1\r\nContent-Length: 5\r\n\r\nbody").unwrap();
+    let said = heard(stream);
+    assert!(server.join().unwrap().ends_with(b"body?") && said.ends_with('!'), "{said}");
+    ended(proxy);
 }

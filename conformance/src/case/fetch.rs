@@ -2,17 +2,25 @@
 //! another one, and with the network off.
 
 use super::proxy::{files, job};
-use super::{Case, On, Play, case};
-use crate::launch::Launch;
+use super::{Case, On, Play, case, until};
+use crate::launch::{Launch, Running, text};
 use crate::report::{No, Verdict, skip};
 use crate::runtime::Job;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub const CASES: &[Case] = &[
     case("git clone", On::Sandbox, |p| fetched(p, &GIT)),
     case("pip install", On::Sandbox, |p| fetched(p, &PIP)),
     case("npm install", On::Sandbox, |p| fetched(p, &NPM)),
     case("cargo fetch", On::Sandbox, |p| fetched(p, &CARGO)),
+    case("git clone by TLS, through each proxy's CONNECT", On::Sandbox, |p| tunnelled(p, &GIT)),
+    case("pip install by TLS, through each proxy's CONNECT", On::Sandbox, |p| tunnelled(p, &PIP)),
+    case("npm install by TLS, through each proxy's CONNECT", On::Sandbox, |p| tunnelled(p, &NPM)),
+    case("cargo fetch by TLS, through each proxy's CONNECT", On::Sandbox, |p| tunnelled(p, &CARGO)),
     case("curl, and python's urllib and requests", On::Sandbox, clients),
     case("node's fetch", On::Sandbox, node),
 ];
@@ -114,6 +122,85 @@ fn fetched(play: &Play, fetch: &Fetch) -> Verdict {
     refused.must("nothing", refused.out.is_empty())?;
     let off = asked(play, &[], &again.replace("again", "off"))?;
     off.must("nothing", off.code != 0 && off.out.is_empty())
+}
+
+const SERVER: &str = "
+import http.server, ssl
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('ca.pem', 'key.pem')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+
+/// A server of files by TLS, and its port; of a directory with its certificate in it, `ca.pem`.
+fn secure(play: &Play, dir: &Path) -> Result<(Running, String), No> {
+    let server = Launch::new(&["/usr/bin/python3", "-c", SERVER], dir).start(&play.column.actor)?;
+    let out = server.output()?;
+    until("the server listens", || text(&out).is_ok_and(|said| said.ends_with('\n')))?;
+    Ok((server, text(&out)?.trim().to_owned()))
+}
+
+const CERTIFICATE: &str = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost -keyout key.pem -out ca.pem";
+
+/// The user's own proxy: it tunnels to whomever it is asked for, and counts; it ends with the suite.
+fn elsewhere() -> std::io::Result<(u16, Arc<AtomicUsize>)> {
+    let (listener, count) = (TcpListener::bind("127.0.0.1:0")?, Arc::new(AtomicUsize::new(0)));
+    let (port, counted) = (listener.local_addr()?.port(), count.clone());
+    let one = move |client: TcpStream, count: Arc<AtomicUsize>| -> std::io::Result<()> {
+        let mut head = BufReader::new(client.try_clone()?).lines();
+        let first = head.next().transpose()?.unwrap_or_default();
+        while head.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        let to = first.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        let (mut server, mut client) = (TcpStream::connect(to)?, client);
+        count.fetch_add(1, Ordering::Relaxed);
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+        let (mut from, mut back) = (server.try_clone()?, client.try_clone()?);
+        std::thread::spawn(move || std::io::copy(&mut from, &mut back).and_then(|_| back.shutdown(Shutdown::Write)));
+        std::io::copy(&mut client, &mut server)?;
+        server.shutdown(Shutdown::Write)
+    };
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let count = counted.clone();
+            std::thread::spawn(move || one(client, count));
+        }
+    });
+    Ok((port, count))
+}
+
+/// By the proxy that the environment names, and by codexrun's own.
+fn tunnelled(play: &Play, fetch: &Fetch) -> Verdict {
+    let there = format!("{} && openssl version && /usr/bin/python3 -c 'import ssl'", fetch.there);
+    if host(play, &play.scene.w(), &there)?.code != 0 {
+        return skip(format!("`{there}` fails for {}", play.column.actor.name));
+    }
+    let www = play.scene.out().join("www");
+    play.dir(&www)?;
+    host(play, &www, CERTIFICATE)?.code_is(0)?;
+    let ((_server, port), (proxy, count)) = (secure(play, &www)?, elsewhere()?);
+    let at = |script: &str| script.replace("http://", "https://").replace("{port}", &port);
+    host(play, &www, &at(fetch.serve))?.code_is(0)?;
+    let ca = play.scene.w().join("ca.pem");
+    std::fs::copy(www.join("ca.pem"), &ca)?;
+    let known = ["GIT_SSL_CAINFO", "PIP_CERT", "npm_config_cafile", "CARGO_HTTP_CAINFO"]
+        .map(|name| format!("export {name}={}", ca.display()));
+    let url = format!("http://127.0.0.1:{proxy}");
+    let variables = ["HTTP_PROXY", "HTTPS_PROXY", "https_proxy"].map(|name| format!("{name}={url}"));
+    let others = ["--managed-network", "{}", "--env", &variables[0], "--env", &variables[1], "--env", &variables[2]];
+    for (dir, options) in [("others", &others[..]), ("own", &["--allow-domain", "localhost"])] {
+        let script = format!(
+            "{}; mkdir {dir} && cd {dir} && {}",
+            known.join("; "),
+            at(fetch.fetch).replace("--trusted-host localhost", "")
+        );
+        let ran = asked(play, options, &script)?;
+        ran.must("fetched", ran.code == 0 && ran.out == "fetched\n")?;
+        ran.must("by that proxy", (count.swap(0, Ordering::Relaxed) > 0) == (dir == "others"))?;
+    }
+    Ok(())
 }
 
 /// One file by each of these programs, where they are.

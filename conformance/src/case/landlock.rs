@@ -3,7 +3,7 @@
 use super::network::{are, probes};
 use super::{Case, On, Play, WRITE, case, unchanged};
 use crate::launch::{Launch, Ran};
-use crate::report::{No, Verdict};
+use crate::report::{No, Verdict, skip};
 use crate::runtime::{Job, Kind};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -29,6 +29,9 @@ pub const CASES: &[Case] = &[
     case("what is chosen is said, by flags and by the policy", On::Sandbox, chosen),
     case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
     case("without user namespaces, the sysctl that forbids them is named", On::Sandbox, sysctl),
+    case("auto is Landlock where a limit leaves no room for a sandbox's namespaces, and the limit is named", On::Sandbox, limits),
+    case("below a chroot(2) that is what forbids them", On::Sandbox, chroot),
+    case("a program's own rules are none about connections, where the broker makes those", On::Codexrun, own_rules),
     case("so are Debian's and Ubuntu's, which do not bind root", On::Sandbox, distributions),
 ];
 
@@ -73,7 +76,7 @@ fn unhindered(play: &Play) -> Verdict {
 }
 
 /// A bundle, changed.
-fn bundle(play: &Play, policy: &str, options: &[&str], change: impl FnOnce(&mut Value)) -> Result<PathBuf, No> {
+pub(super) fn bundle(play: &Play, policy: &str, options: &[&str], change: impl FnOnce(&mut Value)) -> Result<PathBuf, No> {
     let dir = play.scene.bundle(&play.column.actor)?;
     let (at, cwd) = (dir.display().to_string(), play.scene.w().display().to_string());
     let script = play.scene.w().join("script").display().to_string();
@@ -460,6 +463,80 @@ fn sysctl(play: &Play) -> Verdict {
     let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
     let says = ran.err.contains("sysctl user.max_user_namespaces=") && ran.err.contains("--isolation landlock");
     ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)
+}
+
+/// Who is not root keeps his id by a second user namespace; root needs none.
+fn limits(play: &Play) -> Verdict {
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let (root, same) = (["--map-root-user"].as_slice(), ["--map-current-user", "--keep-caps"].as_slice());
+    let table = [(root, "net", 0), (root, "user", 0), (same, "user", 1)];
+    for (who, kind, limit) in table.into_iter().filter(|(who, ..)| *who == root || !play.column.actor.is_root()) {
+        let run = |options: &str| -> Result<Ran, No> {
+            let words = format!("sandbox --policy read-only --cwd / {options} -- echo started");
+            let script = format!("echo {limit} > /proc/sys/user/max_{kind}_namespaces && exec {exe} {words}");
+            let unshare = [&["unshare", "--user"], who, &["--", "/bin/sh", "-c", &script]].concat();
+            Ok(Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?)
+        };
+        let ran = run("--isolation auto --accept-loss processes")?;
+        ran.must("landlock", ran.out == "started\n" && ran.err.contains("isolation: landlock"))?;
+        let (ran, named) = (run("")?, format!("user.max_{kind}_namespaces is {limit}: `sysctl"));
+        ran.must(&named, ran.code == 1 && ran.err.contains(&named))?;
+    }
+    Ok(())
+}
+
+/// To the root of a mount, and to a directory that is none.
+fn chroot(play: &Play) -> Verdict {
+    let (exe, dir) = (play.column.runtime.codexrun.display().to_string(), play.scene.w().join("root"));
+    let dir = dir.display();
+    let sandbox = "sandbox --cwd / --policy read-only -- echo started";
+    for script in [
+        format!("mkdir {dir} && mount --rbind / {dir} && exec chroot {dir} {exe} {sandbox}"),
+        format!(
+            "mkdir -p {dir}/proc && cp {exe} {dir}/codexrun && mount --rbind /proc {dir}/proc && exec chroot {dir} /codexrun {sandbox}"
+        ),
+    ] {
+        let unshare = ["unshare", "--user", "--map-root-user", "--mount", "--", "/bin/sh", "-c", &script];
+        let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
+        let says = ran.err.contains("runs below a chroot(2)") && ran.err.contains("--isolation landlock");
+        ran.must("the chroot", ran.code == 1 && ran.out.is_empty() && says)?;
+        std::fs::remove_dir_all(play.scene.w().join("root"))?;
+    }
+    Ok(())
+}
+
+/// The version; a ruleset about ports, about abstract sockets, and about files; then what it forbids, and a connection.
+const CONFINES: &str = "
+import ctypes, errno, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*words):
+    made = libc.syscall(*words)
+    return made if made >= 0 else errno.errorcode[ctypes.get_errno()]
+files = call(444, struct.pack('QQQ', 2, 0, 0), 24, 0)
+print(call(444, None, 0, 1), call(444, struct.pack('QQQ', 0, 2, 0), 24, 0), call(444, struct.pack('QQQ', 2, 0, 1), 24, 0))
+libc.prctl(38, 1, 0, 0, 0)
+print(call(446, files, 0), end=' ')
+try:
+    open('plain.txt', 'a')
+except OSError as e:
+    print(errno.errorcode[e.errno], end=' ')
+server = socket.create_server(('127.0.0.1', 0))
+print(socket.create_connection(server.getsockname()).getpeername() == server.getsockname())
+";
+
+fn own_rules(play: &Play) -> Verdict {
+    let python = ["/usr/bin/python3", "-c", CONFINES];
+    let bare = Launch::new(&python, &play.scene.w()).run(&play.column.actor)?;
+    if bare.code != 0 || bare.out.starts_with(['E', '1', '2', '3']) {
+        return skip("python is not there, or Landlock has no rules about connections here");
+    }
+    let enabled = play.scene.put("enabled.json", r#"{"type": "workspace-write", "network_access": true}"#)?.display().to_string();
+    std::fs::write(play.scene.w().join("confines.py"), CONFINES)?;
+    for policy in [WRITE, &enabled] {
+        let ran = with(play, policy, &[], "/usr/bin/python3 confines.py")?;
+        ran.must("an older Landlock, which holds", ran.code == 0 && ran.out == "3 E2BIG E2BIG\n0 EACCES True\n")?;
+    }
+    Ok(())
 }
 
 /// Sysctls that this kernel does not have, shown by a mount; the filter does what they would do.

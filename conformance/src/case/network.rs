@@ -55,7 +55,22 @@ pub const CASES: &[Case] = &[
     case("--publish reaches a server on the other loopback too", On::Every, |p| published(p, "[::1]")),
     case("a published port does not lead to the host", On::Sandbox, circle),
     case("a published port that is taken stops the start", On::Every, taken),
+    case("a bridge inside a sandbox of codexrun's is none, and a sandbox that needs one says so", On::Sandbox, bridge_inside),
 ];
+
+fn bridge_inside(play: &Play) -> Verdict {
+    if play.column.actor.is_root() {
+        return skip("root has given up CAP_SETFCAP inside, and makes no sandbox there");
+    }
+    let permits = ["--allow-syscalls", "namespaces", "--allow-syscalls", "mounts"];
+    let exe = play.column.runtime.codexrun.display();
+    let inner = |options: &str| format!("{exe} sandbox --policy read-only --cwd / --proc outer {options} -- echo started");
+    let ran = play.with(&permits, &inner(""))?;
+    ran.must("started", ran.code == 0 && ran.out == "started\n")?;
+    let ran = play.with(&permits, &inner("--publish 8080"))?;
+    let says = ran.err.contains("inside a sandbox of codexrun's");
+    ran.must("exit 1, and why", ran.code == 1 && ran.out.is_empty() && says)
+}
 
 /// A server of the host's: it reads to the end, then answers with the same bytes.
 struct Host {

@@ -1,10 +1,12 @@
 //! `--allow-domain`: what codexrun's own proxy lets through, what it says of the rest, and that it ends.
 
+use super::landlock::bundle;
 use super::network::probes;
 use super::{Case, On, Play, WRITE, appears, case, until};
 use crate::report::{Verdict, fail};
 use crate::runtime::Job;
 use nix::sys::signal::Signal;
+use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ pub const CASES: &[Case] = &[
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
     case("a log that a sandbox has planted is not written to", On::Sandbox, planted),
     case("a log that the sandbox could rewrite is refused", On::Sandbox, exposed),
+    case("a log is known by each of its names, and one that is refused is not made", On::Sandbox, renamed),
+    case("where sock_diag is refused the proxy serves, and its log names no process", On::Sandbox, nobody),
     case("another proxy of the environment is no way around", On::Sandbox, around),
     case("the policy may be a pipe of the caller's", On::Sandbox, piped),
     case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
@@ -151,11 +155,54 @@ fn exposed(play: &Play) -> Verdict {
         let ran = begun(WRITE, &w.join(name), "echo started")?;
         ran.must("exit 1, and why", ran.code == 1 && ran.out.is_empty() && ran.err.contains(said))?;
     }
+    if w.join("new.jsonl").exists() {
+        return fail("--network-log", "no file that was refused", "new.jsonl");
+    }
     for (policy, log) in [("read-only", w.join("plain.txt")), (WRITE, w.join(".git/log"))] {
         begun(policy, &log, "true")?.code_is(0)?;
     }
     let ran = begun("danger-full-access", &w.join("plain.txt"), "echo started")?;
     ran.must("a warning", ran.code == 0 && ran.out == "started\n" && ran.err.contains(said))
+}
+
+/// By a mount that shows the workspace again, and below a private /tmp, where a path of the host's leads elsewhere.
+fn renamed(play: &Play) -> Verdict {
+    let (exe, w, alias) = (play.column.runtime.codexrun.display().to_string(), play.scene.w(), play.scene.out().join("alias"));
+    [&alias, &w.join("shown")].into_iter().try_for_each(|dir| play.dir(dir))?;
+    let (at, w) = (alias.display(), w.display());
+    let script = format!(
+        "mount --bind {w}/shown {at} && exec {exe} sandbox --cwd {w} --allow-domain localhost --network-log {at}/log -- echo started"
+    );
+    let unshare = ["unshare", "--user", "--map-root-user", "--mount", "--", "/bin/sh", "-c", &script];
+    let ran = crate::launch::Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
+    let says = ran.err.contains(&format!("which it has as `{w}/shown/log`"));
+    ran.must("exit 1, and its name inside", ran.code == 1 && ran.out.is_empty() && says)?;
+    if play.scene.w().join("shown/log").exists() {
+        return fail("--network-log", "no file that was refused", "shown/log");
+    }
+    let log = PathBuf::from(format!("/tmp/codexrun-log-{}-{}", std::process::id(), play.column.actor.name));
+    let options = ["--private-tmp", "--allow-domain", "localhost", "--network-log", &log.display().to_string()];
+    let ran = play.column.run(&play.scene, &job(play, &options, "echo started"))?;
+    let made = std::fs::remove_file(&log);
+    ran.must("started, with a log", ran.code == 0 && ran.out == "started\n" && made.is_ok())
+}
+
+/// Under a filter of an outer sandbox.
+fn nobody(play: &Play) -> Verdict {
+    let socket =
+        json!([{"index": 0, "value": libc::AF_NETLINK, "op": "SCMP_CMP_EQ"}, {"index": 2, "value": 4, "op": "SCMP_CMP_EQ"}]);
+    let outer = bundle(play, "danger-full-access", &[], |config| {
+        let refused = json!({"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EPERM, "args": socket});
+        config["linux"]["seccomp"] =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [refused]});
+        config["process"]["noNewPrivileges"] = true.into();
+    })?;
+    let asks = "import urllib.request; urllib.request.urlopen('http://evil.example/')";
+    let words = format!("sandbox --policy read-only --cwd / --allow-domain localhost -- /usr/bin/python3 -c \"{asks}\"");
+    std::fs::write(play.scene.w().join("script"), format!("exec {} {words}", play.column.runtime.codexrun.display()))?;
+    let ran = play.codexrun(&["run", &outer.display().to_string()])?;
+    let line = |line: &str| line.contains("\"evil.example\"") && line.contains("\"process\":null");
+    ran.must("a refusal, of nobody", ran.code == 1 && ran.err.contains("403") && ran.err.lines().any(line))
 }
 
 /// Codex's config.toml, and the flags over it.

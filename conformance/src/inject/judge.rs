@@ -151,7 +151,9 @@ impl Judge {
             // The same where the program itself is behind what is shut.
             (None, Blow::Fails(Errno::EACCES)) if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
             (None, Blow::Fails(_)) if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
-                (!traced.err.contains(BRIDGE_FAILED)).then(|| "no sentence of the bridge".into()).and_then(told)
+                // Or it was the proxy's start.
+                let untold = !traced.err.contains(BRIDGE_FAILED) && !beside_us(traced.code, &traced.err);
+                untold.then(|| "no sentence of the bridge".into()).and_then(told)
             }
             // What the kernel, or a filter, will never do is told by what it is good for.
             (None, Blow::Fails(errno)) if FOR_EVER.contains(&errno) && NEVER.iter().any(|words| traced.err.contains(words)) => {
@@ -329,7 +331,8 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot refer to process ",
     "no process of the container can be looked into",
     "the proxy cannot ",
-    "the port of the proxy",
+    "cannot take a port for the proxy",
+    "cannot hear whether the proxy",
 ];
 
 /// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the

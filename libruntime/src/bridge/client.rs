@@ -2,11 +2,16 @@
 
 use super::errno;
 use crate::sys::{Errno, Result, netlink};
+use std::cell::Cell;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The sockets of the network namespace in which it was opened.
-pub(super) struct Sockets(pub OwnedFd);
+pub(super) struct Sockets {
+    socket: OwnedFd,
+    /// The number of the last question; an answer has that of its own (netlink(7)).
+    asked: Cell<u32>,
+}
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
@@ -16,25 +21,38 @@ const REQUEST: usize = 56;
 const INODE: usize = HEADER + 68;
 
 impl Sockets {
+    /// Asks by this socket (NETLINK_SOCK_DIAG).
+    pub fn by(socket: OwnedFd) -> Sockets {
+        Sockets { socket, asked: Cell::default() }
+    }
+
     /// The inode of the socket at the other end of a connection that came `from` there; 0: it has gone.
     pub fn of(&self, accepted: &TcpStream, from: SocketAddr) -> Result<u32> {
-        let request = request(from, accepted.local_addr().map_err(errno)?).ok_or(Errno::EAFNOSUPPORT)?;
-        netlink::send(self.0.as_fd(), &request)?;
-        let mut answer = [0; 1024];
-        let length = netlink::receive(self.0.as_fd(), &mut answer)?;
-        Ok(inode(&answer[..length]).unwrap_or(0))
+        let number = self.asked.get().wrapping_add(1);
+        let request = request(number, from, accepted.local_addr().map_err(errno)?).ok_or(Errno::EAFNOSUPPORT)?;
+        self.asked.set(number);
+        netlink::send(self.socket.as_fd(), &request)?;
+        loop {
+            let mut answer = [0; 1024];
+            let length = netlink::receive(self.socket.as_fd(), &mut answer)?;
+            // One that came too late for an earlier question is nobody's.
+            if answer[..length].get(8..12) == Some(&number.to_ne_bytes()) {
+                return Ok(inode(&answer[..length]).unwrap_or(0));
+            }
+        }
     }
 }
 
 /// For the one socket that has these two addresses, of version 4: one of version 6 has them behind a prefix, and is found by them too.
-fn request(from: SocketAddr, to: SocketAddr) -> Option<Vec<u8>> {
+fn request(number: u32, from: SocketAddr, to: SocketAddr) -> Option<Vec<u8>> {
     let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else { return None };
     let address = |at: std::net::SocketAddrV4| [at.ip().octets(), [0; 4], [0; 4], [0; 4]].concat();
     let parts = [
         &((HEADER + REQUEST) as u32).to_ne_bytes()[..],
         &SOCK_DIAG_BY_FAMILY.to_ne_bytes(),
         &NLM_F_REQUEST.to_ne_bytes(),
-        &[0; 8], // sequence number, sender
+        &number.to_ne_bytes(),
+        &[0; 4], // sender
         &[libc::AF_INET as u8, libc::IPPROTO_TCP as u8, 0, 0],
         &u32::MAX.to_ne_bytes(), // in whatever state
         &from.port().to_be_bytes(),
@@ -66,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_other_end_is_found_by_its_addresses_whatever_its_family_and_nobody_when_it_has_gone() {
-        let sockets = Sockets(netlink::open_diag().unwrap());
+        let sockets = Sockets::by(netlink::open_diag().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         for to in [format!("127.0.0.1:{port}"), format!("[::ffff:127.0.0.1]:{port}")] {
@@ -80,10 +98,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_an_earlier_question_is_not_taken_for_this_ones() {
+        let sockets = Sockets::by(netlink::open_diag().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, from) = listener.accept().unwrap();
+        let nobody = "127.0.0.1:1".parse().unwrap();
+        netlink::send(sockets.socket.as_fd(), &request(0, nobody, nobody).unwrap()).unwrap();
+        assert_eq!(sockets.of(&accepted, from), Ok(own(&client)));
+    }
+
+    #[test]
     fn a_request_is_as_long_as_it_says_and_garbage_is_no_answer() {
         let at = "127.0.0.1:1".parse().unwrap();
-        assert_eq!(request(at, at).unwrap().len(), HEADER + REQUEST);
-        assert_eq!(request("[::1]:1".parse().unwrap(), at), None);
+        assert_eq!(request(1, at, at).unwrap().len(), HEADER + REQUEST);
+        assert_eq!(request(1, "[::1]:1".parse().unwrap(), at), None);
         assert_eq!([&[0; 200][..], &[20; 30], &[]].map(inode), [None; 3]);
     }
 }

@@ -65,8 +65,13 @@ pub(super) struct Door {
 pub(super) fn knock(state: &State) -> Result<UnixStream> {
     let path = state.door();
     UnixStream::connect(&path).map_err(|e| {
+        // Who performs connect(2) for an outer sandbox does so for its own network alone.
+        let outer = e.raw_os_error() == Some(Errno::EPERM as i32);
         let error = Error::new(format!("no bridge at `{}`", path.display())).cause(e);
-        error.hint("the `createRuntime` hook of this bundle starts it")
+        error.hint(match outer {
+            true => "codexrun runs inside a sandbox of codexrun's, in which no other has a bridge: no proxy, no port, no names",
+            false => "the `createRuntime` hook of this bundle starts it",
+        })
     })
 }
 

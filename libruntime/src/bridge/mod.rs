@@ -21,7 +21,7 @@ pub use route::{Route, Says, Side};
 
 use crate::run::fault::describe;
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Errno, file, pidfd, signal};
+use crate::sys::{Errno, file, netlink, pidfd, signal};
 use crate::{Error, Result};
 use door::{Door, State};
 use namespace::Namespaces;
@@ -145,8 +145,8 @@ impl Bridge<'_> {
         }
         let clients = if routes.iter().any(|route| route.says.client) {
             match namespaces.sockets() {
-                // A filter around codexrun, a kernel without inet_diag: the log names no process.
-                Err(Errno::EPERM | Errno::EACCES | Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT) => None,
+                // The log names no process.
+                Err(errno) if netlink::is_out_of_reach(errno) => None,
                 sockets => {
                     let sockets = sockets.map_err(|e| failed("ask the kernel for sockets inside", e))?;
                     Some(Clients { init: init as u32, sockets })

@@ -49,7 +49,7 @@ impl Namespaces {
 
     /// What the kernel tells of sockets inside.
     pub fn sockets(&self) -> SysResult<Sockets> {
-        self.make(netlink::open_diag).map(Sockets)
+        self.make(netlink::open_diag).map(Sockets::by)
     }
 
     /// A connection inside, begun.

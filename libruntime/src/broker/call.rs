@@ -1,6 +1,6 @@
 //! One call: which it is, and the answer.
 
-use super::{Office, patience};
+use super::{Office, patience, ruleset};
 use crate::sys::notify::{self, Asked};
 use crate::sys::pidfd::{pidfd_getfd, pidfd_open, pidfd_open_thread};
 use crate::sys::process::Pid;
@@ -15,14 +15,14 @@ pub(super) struct Call<'a> {
     pub asked: Asked,
 }
 
-/// An interface into the kernel by its AUDIT_ARCH_*: bytes of a word, and the numbers of socket(2), connect(2), sendto(2), sendmsg(2) and
-/// sendmmsg(2). i386's socketcall(2) is none: its arguments are in memory, and the filter refuses it.
-const CALLS: &[(u32, usize, [i32; 5])] = &[
-    (0xc000_003e, 8, [41, 42, 44, 46, 307]),     // x86-64
-    (0x4000_0003, 4, [359, 362, 369, 370, 345]), // i386
-    (0xc000_00b7, 8, [198, 203, 206, 211, 269]), // aarch64
-    (0x4000_0028, 4, [281, 283, 290, 296, 374]), // arm
-    (0xc000_00f3, 8, [198, 203, 206, 211, 269]), // riscv64
+/// An interface into the kernel by its AUDIT_ARCH_*: bytes of a word, and the numbers of socket(2), connect(2), sendto(2), sendmsg(2),
+/// sendmmsg(2) and landlock_create_ruleset(2). i386's socketcall(2) is none: its arguments are in memory, and the filter refuses it.
+const CALLS: &[(u32, usize, [i32; 6])] = &[
+    (0xc000_003e, 8, [41, 42, 44, 46, 307, 444]),     // x86-64
+    (0x4000_0003, 4, [359, 362, 369, 370, 345, 444]), // i386
+    (0xc000_00b7, 8, [198, 203, 206, 211, 269, 444]), // aarch64
+    (0x4000_0028, 4, [281, 283, 290, 296, 374, 444]), // arm
+    (0xc000_00f3, 8, [198, 203, 206, 211, 269, 444]), // riscv64
 ];
 
 impl Office {
@@ -40,6 +40,7 @@ impl Office {
             Some(2) => self.send_to(call),
             Some(3) => self.send_message(call, word),
             Some(4) => self.send_messages(call, word),
+            Some(5) => ruleset::make(call),
             _ => Err(Errno::EPERM),
         };
         match answered {

@@ -7,6 +7,9 @@
 //! kernel whose socket that is, and connects a duplicate of the caller's socket to that inode and no other. It never lets the kernel go
 //! on with a call whose memory it has read.
 //!
+//! Landlock's rules that a program makes for itself would not bind it in what it does for that program, so none are made that speak of
+//! connections.
+//!
 //! It has the caller's ids, groups and namespaces and no capability but the right to look into processes of the sandbox, so nothing that
 //! it does for one of them reaches further than that one could. When it ends, a call that it should have answered fails with ENOSYS.
 //!
@@ -21,6 +24,7 @@ mod grant;
 pub(crate) mod message;
 mod patience;
 mod place;
+mod ruleset;
 mod send;
 mod serve;
 mod target;

@@ -4,8 +4,8 @@
 use crate::sys::{Errno, Result, netlink};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The sockets of the network namespace in which it was opened.
-pub(super) struct Listing(OwnedFd);
+/// The sockets of the network namespace in which it was opened; or why the kernel may not be asked, where all may be somebody else's.
+pub(super) struct Listing(Result<OwnedFd>);
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// NLM_F_REQUEST | NLM_F_DUMP.
@@ -26,17 +26,21 @@ const ATTRIBUTE: usize = 4;
 
 impl Listing {
     pub fn open() -> Result<Listing> {
-        netlink::open_diag().map(Listing)
+        match netlink::open_diag() {
+            Err(errno) if !netlink::is_out_of_reach(errno) => Err(errno),
+            opened => Ok(Listing(opened)),
+        }
     }
 
     /// Whether somebody listens at this file, by its device and inode as the kernel numbers them, or, for a caller of datagrams (`kind` is
     /// the caller's SOCK_*), receives there.
     pub fn has(&self, id: (u32, u32), kind: i32) -> Result<bool> {
         let states: &[u8] = if kind == libc::SOCK_DGRAM { &[CONNECTED, OPEN, LISTENING] } else { &[LISTENING] };
-        netlink::send(self.0.as_fd(), &request(states))?;
+        let socket = self.0.as_ref().map_err(|errno| *errno)?.as_fd();
+        netlink::send(socket, &request(states))?;
         let (mut buffer, mut found) = (vec![0; 32 * 1024], false);
         loop {
-            let length = netlink::receive(self.0.as_fd(), &mut buffer)?;
+            let length = netlink::receive(socket, &mut buffer)?;
             for (kind, body) in messages(&buffer[..length]) {
                 match kind {
                     NLMSG_DONE => return Ok(found),
@@ -135,6 +139,11 @@ mod tests {
         assert_eq!(listing.has(place("s"), libc::SOCK_DGRAM), Ok(true));
         drop(listener);
         assert_eq!(listing.has(place("s"), libc::SOCK_DGRAM), Ok(false), "only a connection is left");
+    }
+
+    #[test]
+    fn where_the_kernel_may_not_be_asked_nobody_is_known() {
+        assert_eq!(Listing(Err(Errno::EPERM)).has((0, 0), libc::SOCK_STREAM), Err(Errno::EPERM));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod facts;
 mod json;
 mod look;
 mod mount;
+mod name;
 mod node;
 mod right;
 mod show;

@@ -11,6 +11,10 @@ pub struct HostMount {
     pub id: (u32, u32),
     /// Where, in the caller's mount namespace.
     pub at: PathBuf,
+    /// Of its file system: major and minor number.
+    pub device: (u32, u32),
+    /// The directory, or file, of its file system that is mounted.
+    pub root: PathBuf,
     /// `ext4`, `proc`, …
     pub fstype: String,
     /// MOUNT_ATTR_*; RDONLY also when the file system itself is read-only.
@@ -35,6 +39,8 @@ impl From<Mount> for HostMount {
         HostMount {
             id: (mount.id, mount.parent),
             at: mount.point,
+            device: mount.device,
+            root: mount.root,
             fstype: mount.fstype,
             flags: own | if read_only { attr::RDONLY } else { 0 },
             unbindable: mount.tags.iter().any(|tag| tag == "unbindable"),

@@ -59,12 +59,20 @@ fn paper() -> Paper {
         ("/secret/key", file(0o644, 7, 7)),
         ("/dev/null", Node::made(Kind::Device, 0o666, (0, 0))),
     ];
-    let mount =
-        |id, at: &str, fstype: &str, flags| HostMount { id, at: at.into(), fstype: fstype.into(), flags, unbindable: false };
+    let mount = |id, at: &str, (device, root): (u32, &str), flags| HostMount {
+        id,
+        at: at.into(),
+        device: (8, device),
+        root: root.into(),
+        fstype: "ext4".into(),
+        flags,
+        unbindable: false,
+    };
     let nodes = nodes.into_iter().map(|(path, node)| (path.into(), node)).collect();
     let devices = ["zero", "full", "random", "urandom", "tty"].map(|name| (PathBuf::from(format!("/dev/{name}")), dir(0o666, 0)));
     let nodes: BTreeMap<_, _> = devices.into_iter().chain::<BTreeMap<_, _>>(nodes).collect();
-    Paper { nodes, mounts: vec![mount((1, 0), "/", "ext4", 0), mount((2, 1), "/w/ro", "ext4", attr::RDONLY)] }
+    let alias = mount((3, 1), "/mnt/alias", (0, "/w/sub"), 0);
+    Paper { nodes, mounts: vec![mount((1, 0), "/", (0, "/"), 0), mount((2, 1), "/w/ro", (1, "/"), attr::RDONLY), alias] }
 }
 
 fn compiled() -> (Bundle, Vec<Said>) {
@@ -87,13 +95,16 @@ fn compiled() -> (Bundle, Vec<Said>) {
     (compile::compile(&request, &view).unwrap().bundle, said)
 }
 
-/// `PATH letters`, and what is said of it.
-fn ask(path: &str) -> (String, String) {
+fn explained<T>(tell: impl FnOnce(Explained) -> T) -> T {
     let (bundle, said) = compiled();
     let (host, look) = (Host { setgroups: false, ..Host::recorded(7, 7) }, paper());
     let plan = Plan::new(&bundle, &host, &crate::plan::Options::default()).unwrap();
-    let explained = Explained::new(&bundle, &plan, &host, &look, Some(said)).unwrap();
-    let answer = explained.path(Path::new(path));
+    tell(Explained::new(&bundle, &plan, &host, &look, Some(said)).unwrap())
+}
+
+/// `PATH letters`, and what is said of it.
+fn ask(path: &str) -> (String, String) {
+    let answer = explained(|explained| explained.path(Path::new(path)));
     let letters = answer.rights().into_iter().zip("rwcdx".chars()).filter(|((_, may), _)| *may == &Verdict::Yes).map(|(_, c)| c);
     (letters.collect(), answer.to_string())
 }
@@ -127,6 +138,21 @@ fn modes_lists_groups_and_sticky_directories_decide_as_in_the_kernel() {
 }
 
 #[test]
+fn a_file_of_the_hosts_is_rewritten_by_any_name_that_it_has_inside() {
+    let by = |file: &str| explained(|explained| explained.rewrites(Path::new(file))).map(|name| name.display().to_string());
+    for (file, name) in [
+        ("/w/sub/log", Some("/w/sub/log")),
+        ("/mnt/alias/log", Some("/w/sub/log")),
+        ("/w/f", Some("/w/f")),
+        ("/w/.git/log", None),
+        ("/w/ro/log", None),
+        ("/etc/log", None),
+    ] {
+        assert_eq!(by(file).as_deref(), name, "{file}");
+    }
+}
+
+#[test]
 fn the_mount_and_the_entry_are_named() {
     let (_, said) = ask(".git/config");
     assert!(said.contains("protected metadata of entries[1]: :workspace_roots"), "{said}");
@@ -140,5 +166,5 @@ fn paths_begin_at_the_hosts_root_wherever_it_stands_in_the_list() {
     let mut paper = paper();
     paper.mounts.reverse();
     let table = super::table::Table::new(&paper);
-    assert_eq!((table.host, table.root), (1, 1));
+    assert_eq!((table.host, table.root), (2, 2));
 }

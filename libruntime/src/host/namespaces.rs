@@ -1,12 +1,12 @@
 //! Whether the caller may make the namespaces of a sandbox here, and if not, which switch would change it.
 
-use crate::Error;
 use crate::proc_status::ProcStatus;
 use crate::sys::mount::{self, attr};
-use crate::sys::process;
-use crate::sys::{Errno, Result, cred, file};
+use crate::sys::{Errno, Result, cred, file, inode, namespace, process};
+use crate::{Error, mountinfo};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 const PRIVATE: u64 = 1 << 18;
 
@@ -22,14 +22,17 @@ pub enum Reach {
 }
 
 /// Tries, in a process that ends at once: a user namespace and all that a sandbox may have in it, the caller's own id in it, the first thing
-/// that a launch asks of its mounts, and a /proc. An outer container may permit the one and not the other.
+/// that a launch asks of its mounts, a /proc, and for who is not root and is to keep its ids (`keeps`) the second user namespace that does.
+/// An outer container may permit the one and not the other.
 ///
 /// # Errors
 /// What says nothing about it: no memory, no process.
-pub fn reach() -> crate::Result<Reach> {
+pub fn reach(keeps: bool) -> crate::Result<Reach> {
     let maps = [cred::euid(), cred::egid()].map(|id| CString::new(format!("{id} {id} 1\n")).unwrap_or_default());
     let new_proc = || if is_permitted(new_proc)? { Ok(()) } else { Err(Errno::EPERM) };
-    let reach = match is_permitted(|| attempt(&maps)) {
+    let nested = keeps && (cred::euid(), cred::egid()) != (0, 0);
+    let nest = || if nested { process::unshare(libc::CLONE_NEWUSER as u64) } else { Ok(()) };
+    let reach = match is_permitted(|| attempt(&maps).and_then(|()| nest())) {
         Ok(false) => Ok(Reach::Nothing),
         Ok(true) => is_permitted(|| attempt(&maps).and_then(|()| new_proc()))
             .map(|whole| if whole { Reach::Everything } else { Reach::OuterProc }),
@@ -77,12 +80,6 @@ struct Switch {
 
 const SWITCHES: &[Switch] = &[
     Switch {
-        file: "/proc/sys/user/max_user_namespaces",
-        forbids: |value| value == "0",
-        binds_root: true,
-        remedy: "user.max_user_namespaces is 0: `sysctl user.max_user_namespaces=10000` permits user namespaces",
-    },
-    Switch {
         file: "/proc/sys/kernel/unprivileged_userns_clone",
         forbids: |value| value == "0",
         binds_root: false,
@@ -104,25 +101,84 @@ const SWITCHES: &[Switch] = &[
     },
 ];
 
-/// What hinders, as far as the machine tells.
-pub fn obstacle() -> String {
-    let root = cred::euid() == 0;
-    let found = SWITCHES.iter().filter(|switch| switch.binds_root || !root).find(|switch| {
-        let value = crate::text::lossy(switch.file.as_ref());
-        value.is_ok_and(|value| (switch.forbids)(value.trim()))
-    });
-    let remedy = found
-        .map_or("a security module, a chroot(2) or a limit of an outer user namespace forbids user namespaces", |s| s.remedy);
+/// Kinds of /proc/sys/user/max_KIND_namespaces, and how many of each a sandbox has.
+const LIMITS: [(&str, u64); 6] = [("user", 2), ("mnt", 1), ("pid", 1), ("ipc", 1), ("net", 1), ("uts", 1)];
+
+/// What hinders where a user namespace, or what a sandbox has in it, fails with this errno: what the machine tells, and then what is left.
+pub fn obstacle(errno: Errno) -> String {
+    let remedy = if errno == Errno::ENOSPC { limit() } else { refusal() };
     format!("{remedy}; `sandbox --isolation landlock` does without")
+}
+
+/// Of namespaces(7): each user namespace has limits, and those above it count too.
+fn limit() -> String {
+    let value = |kind: &str| -> Option<u64> {
+        crate::text::lossy(format!("/proc/sys/user/max_{kind}_namespaces").as_ref()).ok()?.trim().parse().ok()
+    };
+    let short = LIMITS.iter().find_map(|(kind, needs)| Some((kind, value(kind).filter(|value| value < needs)?)));
+    match short {
+        Some((kind, value)) => {
+            format!("user.max_{kind}_namespaces is {value}: `sysctl user.max_{kind}_namespaces=10000` permits those of a sandbox")
+        }
+        None => {
+            "as many namespaces are there as /proc/sys/user permits, here or in an outer user namespace, or 32 are nested".into()
+        }
+    }
+}
+
+const CHROOT: &str = "codexrun runs below a chroot(2), where the kernel makes no user namespaces: who enters the tree by pivot_root(2), as bwrap and \
+                      containers do, may make them";
+
+/// What create_user_ns() of the kernel looks at, what is certain first, and a security module when it is nothing else.
+fn refusal() -> String {
+    let (user, read) = (cred::euid(), |file: &str| crate::text::lossy(file.as_ref()).unwrap_or_default());
+    let is_set = |switch: &&Switch| {
+        let value = read(switch.file);
+        (switch.binds_root || user != 0) && !value.is_empty() && (switch.forbids)(value.trim())
+    };
+    match SWITCHES.iter().find(is_set) {
+        _ if is_chrooted() => CHROOT.into(),
+        Some(switch) => switch.remedy.into(),
+        None if !maps(&read("/proc/self/uid_map"), user) => {
+            format!("the user {user} is not mapped in the user namespace that codexrun runs in, and gets none of its own")
+        }
+        None => {
+            let (modules, label) = (read("/sys/kernel/security/lsm"), read("/proc/self/attr/current"));
+            let label = label.trim_end_matches(['\0', '\n']);
+            format!("a security module ({}) forbids user namespaces to codexrun, whose label is `{label}`", modules.trim())
+        }
+    }
+}
+
+/// Whether an id is mapped (user_namespaces(7)): lines of first id, first id outside, and how many.
+fn maps(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let mut words = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or_default());
+        let (first, _, count) = (words.next().unwrap_or_default(), words.next(), words.next().unwrap_or_default());
+        (first..first + count).contains(&id.into())
+    })
+}
+
+/// Whether our root is not that of our mount namespace: no root of a mount at all, or, as far as who asks may know, another one.
+fn is_chrooted() -> bool {
+    let root = || file::open_at(file::cwd(), c"/", libc::O_PATH);
+    let Ok(ours) = root().and_then(|root| Ok((inode::is_mount_root(root.as_fd())?, inode::mount(root.as_fd())?))) else {
+        return false;
+    };
+    let seen = crate::text::read("/proc/1/mountinfo".as_ref(), u64::MAX).unwrap_or_default();
+    let elsewhere = |mount: &mountinfo::Mount| u64::from(mount.id) == ours.1 && mount.point != Path::new("/");
+    // Who joins its own mount namespace gets its root.
+    let moved = || {
+        let space = file::open_at(file::cwd(), c"/proc/self/ns/mnt", libc::O_RDONLY)?;
+        namespace::join(space.as_fd(), libc::CLONE_NEWNS as u64)?;
+        if inode::mount(root()?.as_fd())? == ours.1 { Ok(()) } else { Err(Errno::EXDEV) }
+    };
+    !ours.0 || mountinfo::parse(&seen).iter().any(elsewhere) || process::apart(0, moved) == Err(Errno::EXDEV)
 }
 
 /// Whether an errno of a step that needs a user namespace of its own says that there may be none.
 pub fn is_forbidden(errno: Errno) -> bool {
-    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS) || (errno == Errno::ENOSPC && none_at_all())
-}
-
-fn none_at_all() -> bool {
-    std::fs::read_to_string(SWITCHES[0].file).is_ok_and(|value| (SWITCHES[0].forbids)(value.trim()))
+    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::ENOSPC)
 }
 
 #[cfg(test)]
@@ -142,9 +198,20 @@ mod tests {
     #[test]
     fn a_switch_is_known_by_its_value() {
         let forbids = |n: usize, value: &str| (SWITCHES[n].forbids)(value);
-        assert!(forbids(0, "0") && !forbids(0, "96365"));
-        assert!(forbids(1, "0") && !forbids(1, "1"));
-        assert!(forbids(2, "1") && !forbids(2, "0"));
-        assert!(forbids(3, "Name:\tx\nSeccomp:\t2\n") && !forbids(3, "Seccomp:\t0\nSeccomp_filters:\t0"));
+        assert!(forbids(0, "0") && !forbids(0, "1"));
+        assert!(forbids(1, "1") && !forbids(1, "0"));
+        assert!(forbids(2, "Name:\tx\nSeccomp:\t2\n") && !forbids(2, "Seccomp:\t0\nSeccomp_filters:\t0"));
+    }
+
+    #[test]
+    fn an_id_is_mapped_by_one_of_the_lines() {
+        let map = "         0       1000          1\n         5     100000      65536\n";
+        assert_eq!([0, 1, 4, 5, 65540, 65541].map(|id| maps(map, id)), [true, false, false, true, true, false]);
+        assert!(!maps("", 0));
+    }
+
+    #[test]
+    fn the_root_of_the_mount_namespace_is_no_chroot() {
+        assert!(!is_chrooted());
     }
 }

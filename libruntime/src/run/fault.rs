@@ -113,7 +113,7 @@ impl Fault {
         let error = Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(describe(errno));
         match hint(&step.op, errno) {
             Some(hint) => error.hint(hint),
-            None if needs_user_namespace(&step.op) && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle()),
+            None if needs_user_namespace(&step.op) && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle(errno)),
             None => error,
         }
     }
@@ -204,9 +204,8 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Bind(_) | Op::Again { .. } | Op::Mount(_), Errno::ELOOP) => {
             Some("a symbolic link lies on the way where none may, or leads to the root itself")
         }
-        (Op::Unshare(_) | Op::NestUser(_), Errno::ENOSPC) => {
-            Some("a limit under /proc/sys/user (max_net_namespaces, …) is reached")
-        }
+        // Which limit it is the machine tells.
+        (Op::Unshare(_) | Op::NestUser(_), Errno::ENOSPC) => None,
         (Op::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
         (Op::Rlimit { .. }, Errno::EPERM) => Some("raising a hard limit needs CAP_SYS_RESOURCE"),
         (Op::EnterCgroup, Errno::ENOSPC) => Some("its cpuset has no CPU or no memory node"),

@@ -277,7 +277,7 @@ pub(super) fn not_cloned(errno: Errno, flags: u64) -> Error {
     let error = Error::new("cannot make the namespaces").at("config.json: linux.namespaces").cause(fault::describe(errno));
     let user = flags & libc::CLONE_NEWUSER as u64 != 0;
     match errno {
-        errno if user && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle()),
+        errno if user && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle(errno)),
         Errno::EPERM => error.hint("this needs CAP_SYS_ADMIN, or a user namespace in linux.namespaces"),
         Errno::ENOSPC => error.hint("a limit of /proc/sys/user is reached, or user namespaces are nested too deep"),
         Errno::EINVAL => error.hint("this kernel lacks one of the namespaces"),

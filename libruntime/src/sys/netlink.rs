@@ -1,7 +1,7 @@
 //! Sockets to the kernel: of its network configuration, rtnetlink(7), and of its sockets, sock_diag(7). Each speaks of the network
 //! namespace in which it was made.
 
-use super::{Result, again, check, owned};
+use super::{Errno, Result, again, check, owned};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// socket(2), AF_NETLINK, NETLINK_ROUTE, close-on-exec.
@@ -14,6 +14,12 @@ pub fn open() -> Result<OwnedFd> {
 pub fn open_diag() -> Result<OwnedFd> {
     // SAFETY: takes no pointers.
     owned(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_SOCK_DIAG) }.into())
+}
+
+/// Whether it fails for good: a filter around codexrun refuses it, or the kernel has no such sockets.
+pub fn is_out_of_reach(errno: Errno) -> bool {
+    use Errno::{EACCES, EAFNOSUPPORT, EINVAL, ENOSYS, EPERM, EPROTONOSUPPORT};
+    matches!(errno, EPERM | EACCES | EINVAL | ENOSYS | EPROTONOSUPPORT | EAFNOSUPPORT)
 }
 
 /// send(2) of one message, to the kernel.

@@ -793,6 +793,23 @@ fn behind_the_mounts_landlock_permits_what_they_show() {
 }
 
 #[test]
+fn without_namespaces_an_older_landlock_will_do_where_that_is_accepted() {
+    use crate::policy::isolation::{Clause, Isolation};
+    let asks = |network, accepted: &[Clause]| {
+        let mut policy = restricted(vec![root(Read)]);
+        (policy.network, policy.choices.isolation) = (network, Isolation::Landlock);
+        policy.choices.accept_loss = [&[Clause::Processes], accepted].concat().iter().map(ToString::to_string).collect();
+        let made = compile(&request(&policy), &host("")).unwrap();
+        let ruleset = landlock(&made).ruleset[0].clone();
+        [ruleset.handled_access_fs, ruleset.handled_access_net, ruleset.scoped].map(|words| words.join(" "))
+    };
+    assert_eq!(asks(Network::Restricted, &[]), ["v5.all", "v4.all", "abstract_unix_socket signal"]);
+    let older = [Clause::Signals, Clause::AbstractSockets, Clause::DeviceIoctl];
+    assert_eq!(asks(Network::Restricted, &older), ["v4.all", "", ""], "the third version has all of these");
+    assert_eq!(asks(Network::Enabled, &[]), ["v5.all", "", "signal"]);
+}
+
+#[test]
 fn auto_takes_namespaces_where_there_can_be_some() {
     let mut policy = restricted(vec![root(Read)]);
     policy.choices.isolation = crate::policy::isolation::Isolation::Auto;

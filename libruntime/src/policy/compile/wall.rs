@@ -89,7 +89,12 @@ pub(super) fn only(
         ("signal", gone(Clause::Signals)),
     ];
     let scoped: Vec<&str> = scopes.into_iter().filter(|(_, gone)| !gone).map(|(scope, _)| scope).collect();
-    let tcp = if network == Network::Enabled { Vec::new() } else { words(&["v4.all"]) };
+    let tcp = match network {
+        // Where an older Landlock will do, the filter, which refuses every socket, is enough.
+        Network::Restricted if gone(Clause::AbstractSockets) => Vec::new(),
+        Network::Enabled => Vec::new(),
+        Network::Restricted | Network::Proxy => words(&["v4.all"]),
+    };
     let ruleset = Ruleset { handled_access_fs: words(&[all]), handled_access_net: tcp, scoped: words(&scoped) };
     for path in read.iter().chain(&write).filter(|path| path.to_str().is_none()) {
         found.errors.push(Error::new(format!("`{}` is not UTF-8, so config.json cannot name it", path.display())));
