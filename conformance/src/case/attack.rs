@@ -6,7 +6,7 @@ use crate::launch::{Launch, Ran};
 use crate::outside::Outside;
 use crate::policy::{POLICIES, special};
 use crate::report::{No, Verdict, fail};
-use crate::runtime::Job;
+use crate::runtime::{Job, Kind};
 use crate::scene::{Scene, difference, snapshot};
 use nix::unistd::Uid;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -17,6 +17,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -229,25 +230,48 @@ fn hand(listener: UnixListener, files: [File; HANDED]) -> JoinHandle<std::io::Re
 const HANDED: usize = 4;
 /// Fewer than there are of those attempts.
 const BY_HAND: usize = 40;
+/// Fewer than get through by them where nothing keeps them.
+const LEADS: usize = 10;
 
 fn handed(play: &Play) -> Verdict {
-    let (outside, at) = (Outside::new(&play.scene, &play.column.actor)?, play.scene.dir.join("hand.sock"));
+    let outside = Outside::new(&play.scene, &play.column.actor)?;
+    let words = words(&["only=handed", "handed=1"]);
+    by_hand(play, &outside, |at| {
+        let job = Job { handed: Some(at.to_owned()), ..job(play, WRITE, &[]) };
+        kept(play, &outside, &job, &[FILES, SHUT, &["always", "processes"]], words.clone(), BY_HAND)
+    })?;
+    if play.column.runtime.kind != Kind::Sandbox {
+        return Ok(());
+    }
+    // Without a sandbox the same descriptors lead somewhere: it can fail.
+    let probe = play.scene.w().join("bin/probe").display().to_string();
+    let (out, pid) = (format!("out={}", play.scene.out().display()), format!("pid={}", outside.pid()));
+    by_hand(play, &outside, |at| {
+        let at = at.display().to_string();
+        let attack = [&probe, "handed", &at, &probe, "attack", "walls=always", &out, &pid, &words[0], &words[1]];
+        let ran = Launch::new(&attack, &play.scene.w()).run(&play.column.actor)?;
+        let through = ran.out.lines().filter(|line| line.starts_with("always")).count();
+        ran.must(&format!("at least {LEADS} lead somewhere; they are {through}"), through >= LEADS)
+    })
+}
+
+/// While somebody at this socket hands descriptors to whoever connects.
+fn by_hand(play: &Play, outside: &Outside, run: impl Fn(&Path) -> Verdict) -> Verdict {
+    let at = play.scene.dir.join("hand.sock");
     let listener = UnixListener::bind(&at)?;
     std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o777))?;
-    let files = [
-        play.scene.out().join("file.txt").display().to_string(),
-        format!("/proc/{}", outside.pid()),
-        "/proc/self/ns/net".into(),
-        "/proc/self/ns/mnt".into(),
-    ];
-    let [a, b, c, d] = files.each_ref().map(File::open);
+    let process = format!("/proc/{}", outside.pid());
+    let file = play.scene.out().join("file.txt").display().to_string();
+    let files = [&file, &process, "/proc/self/ns/net", "/proc/self/ns/mnt"].map(File::open);
+    let [a, b, c, d] = files;
     let other = hand(listener, [a?, b?, c?, d?]);
-    let job = Job { handed: Some(at), ..job(play, WRITE, &[]) };
-    let words = words(&["only=handed", "handed=1"]);
-    let kept = kept(play, &outside, &job, &[FILES, SHUT, &["always", "processes"]], words, BY_HAND);
-    // Its end stays open until all have been tried.
-    drop(other.join());
-    kept
+    let verdict = run(&at);
+    // Nobody has come where nothing was started: then it is not waited for.
+    if verdict.is_ok() {
+        drop(other.join());
+    }
+    std::fs::remove_file(&at)?;
+    verdict
 }
 
 /// Of the caller's descriptors, which every runtime closes, the program is given two here: it can fail.
