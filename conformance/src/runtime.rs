@@ -70,7 +70,16 @@ impl Job {
     /// A command under a policy, in the scene's workspace.
     pub fn new(policy: impl ToString, scene: &Scene, argv: &[&str]) -> Job {
         let argv = argv.iter().map(|a| a.to_string()).collect();
-        Job { policy: policy.to_string(), cwd: scene.w(), argv, env: vec![], stdin: String::new(), options: vec![], leak: false, handed: None }
+        Job {
+            policy: policy.to_string(),
+            cwd: scene.w(),
+            argv,
+            env: vec![],
+            stdin: String::new(),
+            options: vec![],
+            leak: false,
+            handed: None,
+        }
     }
 
     /// A shell script under a policy.

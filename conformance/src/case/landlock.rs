@@ -9,8 +9,8 @@ use crate::runtime::{Job, Kind};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,11 @@ pub const CASES: &[Case] = &[
     case("TCP goes to listed ports alone, also where the network namespace is missing", On::Sandbox, listed_ports),
     case("abstract sockets of the host are behind the second wall", On::Sandbox, abstract_sockets),
     case("processes of the host are not signalled from behind the second wall", On::Sandbox, signals),
-    case("what is handed in to be read, and pipes of the host's, are not written to from behind the second wall", On::Sandbox, written),
+    case(
+        "what is handed in to be read, and pipes of the host's, are not written to from behind the second wall",
+        On::Sandbox,
+        written,
+    ),
     case("a second process of a container is behind its wall", On::Sandbox, joins),
     case("without namespaces: read-only", On::Codexrun, read_only),
     case("without namespaces: workspace-write", On::Codexrun, workspace_write),

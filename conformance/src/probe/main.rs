@@ -33,8 +33,10 @@ fn main() -> ExitCode {
         Some("share") => return attack::share(std::env::args().skip(2)),
         Some(list) => list.to_owned(),
         None => {
-            eprintln!("usage: probe LIST | probe attack NAME=VALUE... | probe id | probe share NAME | probe share NAME=VALUE... | \
-                 probe handed SOCKET PROGRAM...");
+            eprintln!(
+                "usage: probe LIST | probe attack NAME=VALUE... | probe id | probe share NAME | probe share NAME=VALUE... | \
+                 probe handed SOCKET PROGRAM..."
+            );
             return ExitCode::from(2);
         }
     };

@@ -13,11 +13,13 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// Moves a text into a descriptor.
-pub type Way = fn(i64, &[u8]) -> Result<i64, Fail>;
+type Way = fn(i64, &[u8]) -> Result<i64, Fail>;
+/// Its name, the calls that it is made of, and how it is done.
+pub type Move = (&'static str, &'static [&'static str], Way);
 
 /// Into whatever it is.
 #[rustfmt::skip]
-const MOVES: &[(&str, &[&str], Way)] = &[
+const MOVES: &[Move] = &[
     ("write", &["write"], |fd, text| Ok(call(libc::SYS_write, [Arg::Int(fd), Arg::In(text), length(text)])?)),
     ("writev", &["writev"], |fd, text| vector(libc::SYS_writev, fd, text)),
     ("pwritev2", &["pwritev2"], |fd, text| vector(libc::SYS_pwritev2, fd, text)),
@@ -40,7 +42,7 @@ const MOVES: &[(&str, &[&str], Way)] = &[
 
 /// Into a file.
 #[rustfmt::skip]
-const FILE: &[(&str, &[&str], Way)] = &[
+const FILE: &[Move] = &[
     ("pwrite64", &["pwrite64"], |fd, text| Ok(call(libc::SYS_pwrite64, [Arg::Int(fd), Arg::In(text), length(text), Arg::Int(0)])?)),
     ("pwritev", &["pwritev"], |fd, text| vector(libc::SYS_pwritev, fd, text)),
     ("a map that is made writable", &["mmap", "mprotect"], |fd, text| made_writable(libc::SYS_mprotect, fd, text)),
@@ -71,7 +73,7 @@ const FILE: &[(&str, &[&str], Way)] = &[
 
 /// Into a socket.
 #[rustfmt::skip]
-const SOCKET: &[(&str, &[&str], Way)] = &[
+const SOCKET: &[Move] = &[
     ("sendto", &["sendto"], |fd, text| Ok(call(libc::SYS_sendto, [Arg::Int(fd), Arg::In(text), length(text), Arg::Int(0), Arg::Null, Arg::Null])?)),
     ("sendmsg", &["sendmsg"], |fd, text| Ok(call(libc::SYS_sendmsg, [Arg::Int(fd), Arg::Int(message(text)?), Arg::Int(0)])?)),
     ("sendmmsg", &["sendmmsg"], |fd, text| Ok(call(libc::SYS_sendmmsg, [Arg::Int(fd), Arg::Int(message(text)?), Arg::Int(1), Arg::Int(0)])?)),
@@ -93,7 +95,8 @@ fn length(text: &[u8]) -> Arg<'_> {
     Arg::Int(text.len() as i64)
 }
 
-fn words(words: &[i64]) -> Result<i64, Fail> {
+/// A page of them.
+pub fn words(words: &[i64]) -> Result<i64, Fail> {
     Ok(page(&words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>())?)
 }
 
@@ -179,7 +182,7 @@ fn into_file(world: &World, way: Way) -> Outcome {
 }
 
 /// Every way into a file by a descriptor of it.
-pub fn ways() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str], Way)> {
+pub fn ways() -> impl Iterator<Item = &'static Move> {
     MOVES.iter().chain(FILE)
 }
 
@@ -208,13 +211,18 @@ fn connected(world: &World, to: &str) -> Result<i64, Fail> {
     .into())
 }
 
+/// The struct sockaddr_in of the host's listener.
+pub fn listener(world: &World) -> Result<Vec<u8>, Fail> {
+    let at: SocketAddr = world.fill("{tcp}").parse().map_err(|_| Fail::Errno(libc::EINVAL))?;
+    Ok([&(libc::AF_INET as u16).to_ne_bytes()[..], &at.port().to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat())
+}
+
 fn with_option(world: &World, level: i32, name: i32, value: &[u8]) -> Outcome {
     let socket = socket::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
     let fd = i64::from(socket.as_raw_fd());
     let option = [Arg::Int(fd), Arg::Int(level.into()), Arg::Int(name.into()), Arg::In(value), length(value)];
     call(libc::SYS_setsockopt, option)?;
-    let at: SocketAddr = world.fill("{tcp}").parse().map_err(|_| Fail::Errno(libc::EINVAL))?;
-    let to = [&(libc::AF_INET as u16).to_ne_bytes()[..], &at.port().to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat();
+    let to = listener(world)?;
     call(libc::SYS_connect, [Arg::Int(fd), Arg::In(&to), length(&to)])?;
     call(libc::SYS_write, [Arg::Int(fd), Arg::In(b"attack"), Arg::Int(6)])?;
     call(libc::SYS_read, [Arg::Int(fd), Arg::Out(&mut [0; 8]), Arg::Int(8)]).map(|n| n.to_string()).map_err(Fail::Errno)
@@ -243,7 +251,8 @@ fn bait(world: &World) -> Outcome {
 
 pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
     let mut all = vec![
-        Attempt::new(Wall::Network, "bytes\tfrom who calls a port", || bait(world)).by(&["bind", "listen", "accept4", "recvmmsg"]),
+        Attempt::new(Wall::Network, "bytes\tfrom who calls a port", || bait(world))
+            .by(&["bind", "listen", "accept4", "recvmmsg"]),
     ];
     for (name, calls, way) in ways() {
         all.push(Attempt::new(Wall::Files, format!("bytes\tinto a file: {name}"), || into_file(world, *way)).by(calls));

@@ -2,9 +2,11 @@
 //! /proc (which is a pidfd to some calls), a network and a mount namespace; and the process at the other end. What was handed in to be
 //! read is read, and nothing else.
 
-use super::{Attempt, Wall, World, absent, bytes};
+use super::bytes::{self, words};
+use super::{Attempt, Wall, World, absent};
 use crate::outcome::{Fail, Outcome, word};
 use crate::syscall::{Arg, Ret, call, fork, page, text};
+use std::os::fd::AsRawFd;
 
 /// The file, the process, the network namespace, the mount namespace.
 const SENT: usize = 4;
@@ -27,7 +29,6 @@ fn sent(world: &World) -> Result<[i64; SENT], Fail> {
 
 /// The descriptors of one message (cmsg(3)).
 fn received<const N: usize>(socket: i64, flags: i32) -> Result<[i64; N], Fail> {
-    let words = |words: &[i64]| page(&words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>());
     let mut control = [0u8; SPACE];
     let vector = words(&[page(&[])?, 1])?;
     let mut header: Vec<u8> =
@@ -52,9 +53,11 @@ fn below(process: i64, name: &str) -> Outcome {
     done(Ok(fd))
 }
 
-/// What a pidfd is good for. Of the other end, who is not to be harmed, it is only asked whether it could be.
+/// What a pidfd is good for, with a signal: of the other end, who is not to be harmed, it is only asked whether it could be.
+type Ask = fn(i64, i64) -> Ret;
+
 #[rustfmt::skip]
-const PIDFD: &[(&str, &[&str], fn(i64, i64) -> Ret)] = &[
+const PIDFD: &[(&str, &[&str], Ask)] = &[
     ("signal", &["pidfd_send_signal"], |fd, signal| call(libc::SYS_pidfd_send_signal, [Arg::Int(fd), Arg::Int(signal), Arg::Null, Arg::Int(0)])),
     ("descriptor", &["pidfd_getfd"], |fd, _| call(libc::SYS_pidfd_getfd, [Arg::Int(fd), Arg::Int(0), Arg::Int(0)])),
     ("advice", &["process_madvise"], |fd, _| {
@@ -78,28 +81,20 @@ fn peer(world: &World) -> Result<i64, Fail> {
 
 /// A socket that was made in the sandbox, sent to another process of it, which connects it to the host's listener.
 fn sent_on(world: &World) -> Outcome {
-    use std::net::TcpStream;
-    use std::os::fd::{AsRawFd, FromRawFd};
-    let (mut pair, at) = ([0; 8], world.fill("{tcp}"));
+    let (mut pair, to) = ([0; 8], bytes::listener(world)?);
     let words = [Arg::Int(libc::AF_UNIX.into()), Arg::Int(libc::SOCK_STREAM.into()), Arg::Int(0), Arg::Out(&mut pair)];
     call(libc::SYS_socketpair, words)?;
     let [a, b, c, d, e, f, g, h] = pair;
     let (ours, theirs) = (i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h]));
+    let socket = crate::socket::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    // Before the other process is there: it never waits.
+    pass(ours, socket.as_raw_fd())?;
     let child = fork()?;
     if child == 0 {
-        let done = || -> Outcome {
-            let [socket] = received(theirs.into(), 0)?;
-            #[allow(unsafe_code)]
-            // SAFETY: the kernel has just given this descriptor to us and to nobody else.
-            let stream = unsafe { TcpStream::from_raw_fd(socket as i32) };
-            let at: std::net::SocketAddr = at.parse().map_err(|_| Fail::Errno(libc::EINVAL))?;
-            let to = [&(libc::AF_INET as u16).to_ne_bytes()[..], &at.port().to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat();
-            done(call(libc::SYS_connect, [Arg::Int(stream.as_raw_fd().into()), Arg::In(&to), Arg::Int(16)]))
-        };
-        std::process::exit(done().is_err().into())
+        let connected = received(theirs.into(), 0)
+            .map(|[socket]| call(libc::SYS_connect, [Arg::Int(socket), Arg::In(&to), Arg::Int(to.len() as i64)]).is_ok());
+        std::process::exit((!connected.unwrap_or(false)).into())
     }
-    let socket = crate::socket::socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
-    pass(ours, socket.as_raw_fd())?;
     match crate::syscall::end(child) {
         Ok(0) => Ok("connected".into()),
         other => word("held", format!("{other:?}")),
@@ -108,7 +103,6 @@ fn sent_on(world: &World) -> Outcome {
 
 /// sendmsg(2) with one descriptor.
 fn pass(to: i32, fd: i32) -> Result<i64, Fail> {
-    let words = |words: &[i64]| page(&words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>());
     let rights = i64::from(libc::SOL_SOCKET) | i64::from(libc::SCM_RIGHTS) << 32;
     let (control, vector) = (words(&[20, rights, fd.into()])?, words(&[page(b"s")?, 1])?);
     Ok(call(libc::SYS_sendmsg, [Arg::Int(to.into()), Arg::Int(words(&[0, 0, vector, 1, control, 24, 0])?), Arg::Int(0)])?)

@@ -159,5 +159,9 @@ static KIND: &[Row] = &[
 ];
 
 pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
-    [READ, HOLD, CHANGE, SOCKET, KIND].into_iter().flatten().flat_map(|row| row.at("on a descriptor of the caller's", world)).collect()
+    [READ, HOLD, CHANGE, SOCKET, KIND]
+        .into_iter()
+        .flatten()
+        .flat_map(|row| row.at("on a descriptor of the caller's", world))
+        .collect()
 }

@@ -49,7 +49,10 @@ fn made(world: &World, family: i32, kind: i32, protocol: i32) -> Vec<Attempt<'_>
     let by = |entry: Entry| Attempt::new(wall, format!("{}\t{name}", entry.name()), move || socket(entry, words)).by(&["socket"]);
     let mut all: Vec<Attempt> = ENTRIES.iter().map(|entry| by(*entry)).collect();
     if kind <= libc::SOCK_DGRAM {
-        all.push(Attempt::new(wall, format!("i386 socketcall\t{name}"), move || done(socketcall(1, [family, kind, protocol]))).by(&["socketcall"]));
+        all.push(
+            Attempt::new(wall, format!("i386 socketcall\t{name}"), move || done(socketcall(1, [family, kind, protocol])))
+                .by(&["socketcall"]),
+        );
         // The kernel cuts the upper half off, a filter compares it.
         let upper = [words[0] | 1 << 32, words[1], words[2], 0, 0, 0];
         let run = move || socket(Entry::Native, upper);

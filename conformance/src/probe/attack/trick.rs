@@ -45,8 +45,12 @@ const TRICKS: &[Trick] = &[
     (Wall::Always, "a process group outside", &["getpgid"], |_| group()),
     (Wall::Files, "a descriptor to read opened again to write", &["openat"], |world| again(world, libc::O_RDONLY)),
     (Wall::Files, "a descriptor by path opened again to write", &["openat"], |world| again(world, libc::O_PATH)),
-    (Wall::Files, "a file by its handle", &["name_to_handle_at", "open_by_handle_at"], |world| by_handle(&world.fill("{out}/file.txt"))),
-    (Wall::Files, "a link that is swapped in", &["renameat2"], |world| swapped(&world.fill("{w}/bin/race"), &world.fill("{out}/file.txt"))),
+    (Wall::Files, "a file by its handle", &["name_to_handle_at", "open_by_handle_at"], |world| {
+        by_handle(&world.fill("{out}/file.txt"))
+    }),
+    (Wall::Files, "a link that is swapped in", &["renameat2"], |world| {
+        swapped(&world.fill("{w}/bin/race"), &world.fill("{out}/file.txt"))
+    }),
     (Wall::Metadata, ".git in a mount namespace of one's own", &["renameat"], |world| elsewhere(world)),
     (Wall::Ours, "descriptor 0 of init", &["pidfd_getfd"], |_| stolen(1)),
     (Wall::Always, "descriptor 0 of a process outside", &["pidfd_open", "pidfd_getfd"], |world| stolen(world.pid())),
