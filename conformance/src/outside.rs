@@ -50,7 +50,8 @@ impl Outside {
         let tag = format!("codexrun-test-{}-{}", std::process::id(), tcp.local_addr()?.port());
         let tmp = PathBuf::from("/tmp").join(&tag);
         // Below those that the kernel chooses from.
-        let bait = tcp.local_addr()?.port() / 2;
+        let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let bait = (tcp.local_addr()?.port() / 2..).find(free).unwrap_or_default();
         std::fs::write(tmp.with_extension("txt"), "host\n")?;
         let unix = |path: PathBuf| open_to_all(UnixListener::bind(&path), &path);
         let dgram = |path: PathBuf| open_to_all(UnixDatagram::bind(&path), &path);

@@ -9,12 +9,12 @@ use crate::report::{No, Verdict, fail};
 use crate::runtime::{Job, Kind};
 use crate::scene::{Scene, difference, snapshot};
 use nix::unistd::Uid;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -214,11 +214,11 @@ fn kept(play: &Play, outside: &Outside, job: &Job, walls: &[&[&str]], words: Vec
     if walls.contains(&"network") && !called.is_empty() { fail(&told.ran.line, "nobody called", called) } else { Ok(()) }
 }
 
-/// A file of the host's to read, the directory of a process in /proc, and two namespaces, sent to whoever connects.
-fn hand(listener: UnixListener, files: [File; HANDED]) -> JoinHandle<std::io::Result<UnixStream>> {
+/// A file of the host's to read, the directory of a process in /proc, two namespaces, and a socket, sent to whoever connects.
+fn hand(listener: UnixListener, all: [OwnedFd; HANDED]) -> JoinHandle<std::io::Result<UnixStream>> {
     std::thread::spawn(move || {
         let (to, _) = listener.accept()?;
-        let fds = files.each_ref().map(File::as_fd);
+        let fds = all.each_ref().map(OwnedFd::as_fd);
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&fds));
@@ -227,7 +227,7 @@ fn hand(listener: UnixListener, files: [File; HANDED]) -> JoinHandle<std::io::Re
     })
 }
 
-const HANDED: usize = 4;
+const HANDED: usize = 5;
 /// Fewer than there are of those attempts.
 const BY_HAND: usize = 40;
 /// Fewer than get through by them where nothing keeps them.
@@ -264,7 +264,8 @@ fn by_hand(play: &Play, outside: &Outside, run: impl Fn(&Path) -> Verdict) -> Ve
     let file = play.scene.out().join("file.txt").display().to_string();
     let files = [&file, &process, "/proc/self/ns/net", "/proc/self/ns/mnt"].map(File::open);
     let [a, b, c, d] = files;
-    let other = hand(listener, [a?, b?, c?, d?]);
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
+    let other = hand(listener, [a?.into(), b?.into(), c?.into(), d?.into(), socket]);
     let verdict = run(&at);
     // Nobody has come where nothing was started: then it is not waited for.
     if verdict.is_ok() {

@@ -1,6 +1,6 @@
 //! Descriptors that somebody outside has sent by standard input, a stream of Unix sockets: a file to read, the directory of a process in
-//! /proc (which is a pidfd to some calls), a network and a mount namespace; and the process at the other end. What was handed in to be
-//! read is read, and nothing else.
+//! /proc (which is a pidfd to some calls), a network and a mount namespace, a Unix socket that is not connected; and the process at the other
+//! end. What was handed in to be read is read, and nothing else.
 
 use super::bytes::{self, words};
 use super::{Attempt, Wall, World, absent};
@@ -8,10 +8,12 @@ use crate::outcome::{Fail, Outcome, word};
 use crate::syscall::{Arg, Ret, call, fork, page, text};
 use std::os::fd::AsRawFd;
 
-/// The file, the process, the network namespace, the mount namespace.
-const SENT: usize = 4;
+/// So many, and which is which.
+const SENT: usize = 5;
 const FILE: usize = 0;
 const PROCESS: usize = 1;
+const NAMESPACES: [usize; 2] = [2, 3];
+const SOCKET: usize = 4;
 const SPACE: usize = 64;
 const SO_PEERPIDFD: i64 = 77;
 const PIDFD_GET_FIRST_NAMESPACE: i64 = 0xff01;
@@ -125,9 +127,17 @@ pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
         all.push(always(format!("a process: its {name}"), calls, move || done(ask(sent(world)?[PROCESS], SIGNAL))));
         all.push(always(format!("who is at the other end: its {name}"), calls, move || done(ask(peer(world)?, 0))));
     }
-    for n in PROCESS + 1..SENT {
+    for n in NAMESPACES {
         let run = move || done(call(libc::SYS_setns, [Arg::Int(sent(world)?[n]), Arg::Int(0)]));
         all.push(always(format!("namespace {n}"), &["setns"], run));
+    }
+    // Its names are those of the host, and a filter does not see whose it is.
+    for name in ["{w}/host.sock", "{tmp}.sock"] {
+        let run = move || {
+            let to = crate::socket::address(&world.fill(name));
+            done(call(libc::SYS_connect, [Arg::Int(sent(world)?[SOCKET]), Arg::In(&to), Arg::Int(to.len() as i64)]))
+        };
+        all.push(Attempt::new(Wall::Ours, format!("handed\ta socket, connected to {name}"), run).by(&["connect"]));
     }
     let run = move || sent_on(world);
     all.push(Attempt::new(Wall::Network, "handed\ta socket of its own, sent on", run).by(&["sendmsg", "recvmsg", "connect"]));
