@@ -142,6 +142,8 @@ fn swapped(turn: &Turn) -> Verdict {
     let path = &turn.column.runtime.path;
     let (copy, whole) = (turn.dir.join("runtime"), fs::read(path)?);
     executable(&copy, &whole)?;
+    // As cargo install(1) leaves it: whose container it is may write to it.
+    turn.column.actor.own(&copy)?;
     let (from, to) = (path.display().to_string(), copy.display().to_string());
     let container = Container::create(turn, bundle.clone(), &[])?;
     container.made.must("create exits 0", container.made.code == 0)?;
