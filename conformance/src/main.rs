@@ -255,7 +255,7 @@ fn is_private() -> bool {
     std::env::var_os(PRIVATE).is_some()
 }
 
-/// Starts the suite again in a mount and a PID namespace of its own: mounts and processes that a broken runtime leaves die
+/// Starts the suite again in a mount, a PID and an IPC namespace of its own: mounts, processes and queues that a broken runtime leaves die
 /// with it, and other sandboxes on this machine share no /tmp with ours. Only root can.
 fn in_private_mounts() -> Result<(), String> {
     if !nix::unistd::Uid::effective().is_root() || is_private() {
@@ -264,7 +264,7 @@ fn in_private_mounts() -> Result<(), String> {
     let us = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut again = Command::new("unshare");
     again
-        .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--mount", "--propagation", "private", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(us)
         .args(std::env::args().skip(1))
         .env(PRIVATE, "1");

@@ -62,13 +62,24 @@ pub struct Job {
     pub options: Vec<String>,
     /// Whether descriptors 7 and 9 of the launcher are open on things of the host.
     pub leak: bool,
+    /// A Unix socket of the host's, a connection to which is the command's standard input.
+    pub handed: Option<PathBuf>,
 }
 
 impl Job {
     /// A command under a policy, in the scene's workspace.
     pub fn new(policy: impl ToString, scene: &Scene, argv: &[&str]) -> Job {
         let argv = argv.iter().map(|a| a.to_string()).collect();
-        Job { policy: policy.to_string(), cwd: scene.w(), argv, env: vec![], stdin: String::new(), options: vec![], leak: false }
+        Job {
+            policy: policy.to_string(),
+            cwd: scene.w(),
+            argv,
+            env: vec![],
+            stdin: String::new(),
+            options: vec![],
+            leak: false,
+            handed: None,
+        }
     }
 
     /// A shell script under a policy.
@@ -240,6 +251,10 @@ impl Column {
             let secret = scene.out().join("file.txt");
             let script = format!("exec 7<'{}' 9<'{}'; exec \"$0\" \"$@\"", secret.display(), scene.out().display());
             argv.splice(0..0, ["/bin/sh".into(), "-c".into(), script]);
+        }
+        if let Some(at) = &job.handed {
+            let probe = scene.w().join("bin/probe").display().to_string();
+            argv.splice(0..0, [probe, "handed".into(), at.display().to_string()]);
         }
         let (argv, keeps_root) = self.in_its_view(argv);
         Launch { argv, env: self.env(scene, job), dir: job.cwd.clone(), stdin: job.stdin.clone(), keeps_root }

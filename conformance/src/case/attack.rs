@@ -2,17 +2,22 @@
 //! program can fail.
 
 use super::{Case, On, Play, WRITE, case};
-use crate::launch::Ran;
+use crate::launch::{Launch, Ran};
 use crate::outside::Outside;
 use crate::policy::{POLICIES, special};
 use crate::report::{No, Verdict, fail};
-use crate::runtime::Job;
+use crate::runtime::{Job, Kind};
 use crate::scene::{Scene, difference, snapshot};
 use nix::unistd::Uid;
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 use serde_json::json;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 pub const CASES: &[Case] = &[
@@ -42,7 +47,9 @@ pub const CASES: &[Case] = &[
         alone(p, &preset(p, 2)?, ALONE, &[&["files"]])
     }),
     case("nothing gets through Landlock alone, with --allow-domain", On::Sandbox, domains_alone),
+    case("nothing gets through by descriptors that come by standard input", On::Every, handed),
     case("outside of any sandbox attempts get through", On::Every, control),
+    case("every call gets through by descriptors that are left open", On::Sandbox, left_open),
     case("where 127.0.0.1 is allowed it is reached in other spellings too", On::Sandbox, permitted),
     case("allow_syscalls lifts what it names and nothing else", On::Every, lifted),
 ];
@@ -56,6 +63,8 @@ const SHUT: &[&str] = &["network", "streams"];
 const ALONE: &[&str] = &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes"];
 /// Fewer than get through outside, as root and as an ordinary user.
 const THROUGH: [usize; 2] = [250, 120];
+/// Each way but the timer, which is for threads of one's own.
+const SIGNALS: usize = 10;
 /// Fewer than get through to an address that is allowed.
 const SPELLED: usize = 30;
 
@@ -103,7 +112,7 @@ fn domains(play: &Play) -> Verdict {
 fn permitted(play: &Play) -> Verdict {
     let (friend, outside) = (Friend::new()?, Outside::new(&play.scene, &play.column.actor)?);
     let options = [allowed(&friend), words(&["--allow-domain", "127.0.0.1"]), resolved(&friend).to_vec()].concat();
-    let told = attack(play, &outside, WRITE, &options, Some(&["domains"]), Some(&friend))?;
+    let told = attack(play, &outside, &job(play, WRITE, &options), Some(&["domains"]), friend.words())?;
     let through = told.through.len();
     told.ran.must(&format!("at least {SPELLED} through, of {}; there are {through}", told.made), through >= SPELLED)
 }
@@ -148,6 +157,10 @@ struct Friend {
 }
 
 impl Friend {
+    fn words(&self) -> Vec<String> {
+        vec![format!("good={}", self.good)]
+    }
+
     fn new() -> Result<Friend, No> {
         let bad = TcpListener::bind("127.0.0.1:0")?;
         let good = TcpListener::bind(("127.0.0.2", bad.local_addr()?.port()))?;
@@ -174,12 +187,17 @@ fn repeat(mut stream: TcpStream) -> std::io::Result<()> {
 /// These walls hold; and outside nothing has changed.
 fn tried(play: &Play, policy: &str, options: &[String], walls: &[&[&str]], friend: Option<&Friend>) -> Verdict {
     let outside = Outside::new(&play.scene, &play.column.actor)?;
+    set_user_id(play)?;
+    let words = friend.map(Friend::words).unwrap_or_default();
+    kept(play, &outside, &job(play, policy, options), walls, words, LEAST)
+}
+
+fn kept(play: &Play, outside: &Outside, job: &Job, walls: &[&[&str]], words: Vec<String>, least: usize) -> Verdict {
     let ours: &[&str] = if play.column.runtime.is_codexrun() { &["ours"] } else { &[] };
     let walls = [&walls.concat()[..], ours].concat();
-    set_user_id(play)?;
     let before = protected(&play.scene, &walls);
-    let told = attack(play, &outside, policy, options, Some(&walls), friend)?;
-    told.ran.must(&format!("at least {LEAST} attempts, nothing through"), told.ran.code == 0 && told.made >= LEAST)?;
+    let told = attack(play, outside, job, Some(&walls), words)?;
+    told.ran.must(&format!("at least {least} attempts, nothing through"), told.ran.code == 0 && told.made >= least)?;
     if !told.through.is_empty() {
         let lines = told.through.join("\n");
         return fail(&told.ran.line, "nothing through", format!("{} of {}:\n{lines}", told.through.len(), told.made));
@@ -187,9 +205,90 @@ fn tried(play: &Play, policy: &str, options: &[String], walls: &[&[&str]], frien
     for (before, after) in before.iter().zip(protected(&play.scene, &walls)) {
         difference(before, &after).map_or(Ok(()), |difference| fail(&told.ran.line, "no change outside", difference))?;
     }
+    let signals = outside.signals()?;
+    if !signals.is_empty() {
+        return fail(&told.ran.line, "no signal for the process outside", format!("{signals:?}"));
+    }
     let called = outside.called();
     if walls.contains(&"network") && !called.is_empty() { fail(&told.ran.line, "nobody called", called) } else { Ok(()) }
 }
+
+/// A file of the host's to read, the directory of a process in /proc, two namespaces, and a socket, sent to whoever connects until the suite
+/// ends; the connections stay open.
+fn hand(listener: UnixListener, all: [OwnedFd; HANDED]) {
+    std::thread::spawn(move || {
+        let give = |to: &UnixStream| {
+            let fds = all.each_ref().map(OwnedFd::as_fd);
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            control.push(SendAncillaryMessage::ScmRights(&fds));
+            sendmsg(to, &[std::io::IoSlice::new(b"s")], &mut control, SendFlags::empty()).is_ok()
+        };
+        listener.incoming().flatten().filter(give).collect::<Vec<_>>()
+    });
+}
+
+const HANDED: usize = 5;
+/// Fewer than there are of those attempts.
+const BY_HAND: usize = 40;
+/// Fewer than get through by them where nothing keeps them.
+const LEADS: usize = 10;
+
+fn handed(play: &Play) -> Verdict {
+    let outside = Outside::new(&play.scene, &play.column.actor)?;
+    let words = words(&["only=handed", "handed=1"]);
+    by_hand(play, &outside, |at| {
+        let job = Job { handed: Some(at.to_owned()), ..job(play, WRITE, &[]) };
+        kept(play, &outside, &job, &[FILES, SHUT, &["always", "processes"]], words.clone(), BY_HAND)
+    })?;
+    if play.column.runtime.kind != Kind::Sandbox {
+        return Ok(());
+    }
+    // Without a sandbox the same descriptors lead somewhere: it can fail.
+    let probe = play.scene.w().join("bin/probe").display().to_string();
+    let (out, pid) = (format!("out={}", play.scene.out().display()), format!("pid={}", outside.pid()));
+    by_hand(play, &outside, |at| {
+        let at = at.display().to_string();
+        let attack = [&probe, "handed", &at, &probe, "attack", "walls=always", &out, &pid, &words[0], &words[1]];
+        let ran = Launch::new(&attack, &play.scene.w()).run(&play.column.actor)?;
+        let through = ran.out.lines().filter(|line| line.starts_with("always")).count();
+        ran.must(&format!("at least {LEADS} lead somewhere; they are {through}"), through >= LEADS)
+    })
+}
+
+/// While somebody at this socket hands descriptors to whoever connects.
+fn by_hand(play: &Play, outside: &Outside, run: impl Fn(&Path) -> Verdict) -> Verdict {
+    let at = play.scene.dir.join("hand.sock");
+    let listener = UnixListener::bind(&at)?;
+    std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o777))?;
+    let process = format!("/proc/{}", outside.pid());
+    let file = play.scene.out().join("file.txt").display().to_string();
+    let files = [&file, &process, "/proc/self/ns/net", "/proc/self/ns/mnt"].map(File::open);
+    let [a, b, c, d] = files;
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
+    hand(listener, [a?.into(), b?.into(), c?.into(), d?.into(), socket]);
+    let verdict = run(&at);
+    std::fs::remove_file(&at)?;
+    verdict
+}
+
+/// Of the caller's descriptors, which every runtime closes, the program is given two here: it can fail.
+fn left_open(play: &Play) -> Verdict {
+    let (out, probe) = (play.scene.out(), play.scene.w().join("bin/probe"));
+    let script = format!(
+        "exec 7<{} 9<{}; exec {} attack walls=always \"only=on a descriptor of the caller's\"",
+        out.join("file.txt").display(),
+        out.display(),
+        probe.display()
+    );
+    let ran = Launch::new(&["/bin/sh", "-c", &script], &play.scene.w()).run(&play.column.actor)?;
+    let native = format!("always\t{}\t", std::env::consts::ARCH);
+    let through = ran.out.lines().filter(|line| line.starts_with(&native)).count();
+    ran.must(&format!("at least {LEFT_OPEN} calls through; there are {through}"), ran.code == 0 && through >= LEFT_OPEN)
+}
+
+/// All by the machine's own table but for what its file system or its kernel does not have.
+const LEFT_OPEN: usize = 80;
 
 type Snapshot = std::collections::BTreeMap<std::path::PathBuf, String>;
 
@@ -218,14 +317,12 @@ struct Told {
     made: usize,
 }
 
-fn attack(
-    play: &Play,
-    outside: &Outside,
-    policy: &str,
-    options: &[String],
-    walls: Option<&[&str]>,
-    friend: Option<&Friend>,
-) -> Result<Told, No> {
+fn job(play: &Play, policy: &str, options: &[String]) -> Job {
+    Job { leak: true, options: options.to_vec(), ..Job::new(policy, &play.scene, &[]) }
+}
+
+/// The job's command is the program, which is told what is outside, and more in these words.
+fn attack(play: &Play, outside: &Outside, job: &Job, walls: Option<&[&str]>, words: Vec<String>) -> Result<Told, No> {
     let scene = &play.scene;
     let mut world = vec![
         ("w", scene.w().display().to_string()),
@@ -236,13 +333,13 @@ fn attack(
         ("tcp", outside.tcp.clone()),
         ("udp", outside.udp.clone()),
         ("name", outside.name.clone()),
+        ("bait", outside.bait.to_string()),
     ];
     world.extend(walls.map(|walls| ("walls", walls.join(","))));
-    world.extend(friend.map(|friend| ("good", friend.good.to_string())));
-    let world: Vec<String> = world.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let argv = [vec![scene.w().join("bin/probe").display().to_string(), "attack".into()], world].concat();
-    let job = Job { leak: true, options: options.to_vec(), argv, ..Job::new(policy, scene, &[]) };
-    let ran = play.column.run(scene, &job)?;
+    let world = world.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let program = vec![scene.w().join("bin/probe").display().to_string(), "attack".into()];
+    let argv = [program, world, outside.shared.clone(), words].concat();
+    let ran = play.column.run(scene, &Job { argv, ..job.clone() })?;
     let (ends, through): (Vec<&str>, Vec<&str>) = ran.out.lines().partition(|line| line.starts_with("end\t"));
     let made = ends.first().and_then(|end| end[4..].parse().ok()).unwrap_or(0);
     let through = through.into_iter().map(|line| line.replace('\t', ": ")).collect();
@@ -253,10 +350,11 @@ fn attack(
 fn control(play: &Play) -> Verdict {
     let outside = Outside::new(&play.scene, &play.column.actor)?;
     set_user_id(play)?;
-    let told = attack(play, &outside, "danger-full-access", &[], None, None)?;
+    let told = attack(play, &outside, &job(play, "danger-full-access", &[]), None, Vec::new())?;
     let least = THROUGH[usize::from(!play.column.actor.is_root())];
-    let through = told.through.len();
-    told.ran.must(&format!("at least {least} through, of {}; there are {through}", told.made), through >= least)
+    let (through, signals) = (told.through.len(), outside.signals()?.len());
+    told.ran.must(&format!("at least {least} through, of {}; there are {through}", told.made), through >= least)?;
+    told.ran.must(&format!("at least {SIGNALS} signals; there are {signals}"), signals >= SIGNALS)
 }
 
 /// With each choice its own probe succeeds, and that of no other.

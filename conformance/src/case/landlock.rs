@@ -3,12 +3,14 @@
 use super::network::{are, probes};
 use super::{Case, On, Play, WRITE, case, unchanged};
 use crate::launch::{Launch, Ran};
+use crate::outside::Outside;
 use crate::report::{No, Verdict, skip};
 use crate::runtime::{Job, Kind};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,12 @@ pub const CASES: &[Case] = &[
     case("what the mounts leave writable the second wall does not", On::Sandbox, behind_the_mounts),
     case("TCP goes to listed ports alone, also where the network namespace is missing", On::Sandbox, listed_ports),
     case("abstract sockets of the host are behind the second wall", On::Sandbox, abstract_sockets),
+    case("processes of the host are not signalled from behind the second wall", On::Sandbox, signals),
+    case(
+        "what is handed in to be read, and pipes of the host's, are not written to from behind the second wall",
+        On::Sandbox,
+        written,
+    ),
     case("a second process of a container is behind its wall", On::Sandbox, joins),
     case("without namespaces: read-only", On::Codexrun, read_only),
     case("without namespaces: workspace-write", On::Codexrun, workspace_write),
@@ -191,6 +199,40 @@ fn abstract_sockets(play: &Play) -> Verdict {
         ran.must(answer, ran.out.starts_with(answer))?;
     }
     Ok(())
+}
+
+/// Where the PID namespace is missing: then the host's processes are there, and the rules alone keep signals from them.
+fn signals(play: &Play) -> Verdict {
+    let outside = Outside::new(&play.scene, &play.column.actor)?;
+    std::fs::write(play.scene.w().join("script"), format!("echo began; kill -USR1 {} && echo sent", outside.pid()))?;
+    for (scoped, came) in [(json!(["abstract_unix_socket", "signal"]), false), (json!(["abstract_unix_socket"]), true)] {
+        let dir = bundle(play, WRITE, &["--landlock", "--proc", "outer"], |config| {
+            rules(config, |rules| rules["ruleset"][0]["scoped"] = scoped);
+            let all = config["linux"]["namespaces"].as_array_mut();
+            all.into_iter().for_each(|all| all.retain(|one| one["type"] != "pid"));
+            config["annotations"].as_object_mut().map(|all| all.remove("dev.codexrun.init"));
+        })?;
+        let ran = play.codexrun(&["run", &dir.display().to_string()])?;
+        let said = if came { "began\nsent\n" } else { "began\n" };
+        ran.must(&format!("{said:?}"), ran.out == said && outside.signals()?.is_empty() != came)?;
+    }
+    Ok(())
+}
+
+/// Neither is asked of a mount: the one lies on the caller's, and of pipes read-only mounts know nothing.
+fn written(play: &Play) -> Verdict {
+    let (file, pipe) = (play.scene.out().join("file.txt"), play.scene.out().join("pipe"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o666)).map_err(std::io::Error::from)?;
+    play.column.actor.own(&play.scene.dir)?;
+    let reader = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&pipe)?;
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let script = format!("exec 2> /dev/null; echo x >> /proc/self/fd/0 || :; echo x > {} || :; cat", pipe.display());
+    let outer = format!("exec \"$@\" < {}", file.display());
+    let words = ["/bin/sh", "-c", &outer, "sh", &exe, "sandbox", "--policy", WRITE, "--landlock", "--", "/bin/sh", "-c", &script];
+    let ran = Launch::new(&words, &play.scene.w()).run(&play.column.actor)?;
+    ran.must("what is in the file", ran.code == 0 && ran.out == "outside\n")?;
+    unchanged(&file, "outside\n")?;
+    ran.must("nothing in the pipe", matches!((&reader).read(&mut [0; 8]), Ok(0)))
 }
 
 fn joins(play: &Play) -> Verdict {

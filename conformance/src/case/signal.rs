@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     case("a background process dies with the command", On::Every, |p| background(p, "sleep 300")),
     case("one in a session of its own dies too", On::Every, |p| background(p, "setsid sleep 300")),
     case("one that ignores every signal dies too", On::Every, |p| background(p, "sh -c 'trap \"\" TERM HUP INT; sleep 300'")),
+    case("an orphan that has ended is gone within a second (29)", On::Codexrun, collected),
     case("SIGKILL of codexrun ends the command", On::Codexrun, killed),
     case("output held open by a background process does not hang", On::Every, held_open),
 ];
@@ -57,6 +58,14 @@ fn nobody(line: &str, mark: &str) -> Verdict {
 
 fn alive(mark: &str) -> bool {
     processes().iter().any(|(_, _, name)| name.contains(mark) && name.contains("sleep"))
+}
+
+/// Its parent has ended before it: whoever is the first process collects it.
+fn collected(play: &Play) -> Verdict {
+    let script = "sh -c 'sleep 0.1 & echo $!' > orphan; pid=$(cat orphan); [ -e /proc/$pid ] && echo there; sleep 0.1
+        for n in 1 2 3 4 5 6 7 8 9 10; do [ -e /proc/$pid ] || { echo gone; exit; }; sleep 0.1; done; cat /proc/$pid/stat";
+    let ran = play.write(script)?;
+    ran.must("there, then gone", ran.code == 0 && ran.out == "there\ngone\n")
 }
 
 fn killed(play: &Play) -> Verdict {

@@ -1,6 +1,7 @@
 //! Runs inside the sandbox: reads a list of probes (`name TAB verb TAB argument…`), tries each in a child of its own, and
 //! prints `name TAB result TAB detail`. A result is `ok`, the name of an errno, or a word that the verb defines. `probe attack` instead
-//! tries all that it knows (`attack/`), and `probe id` says who runs it.
+//! tries all that it knows (`attack/`), `probe id` says who runs it, and outside
+//! `probe share` makes what an attack is to find shut, and `probe handed` starts a program whose standard input is a connection.
 
 mod attack;
 mod datagram;
@@ -28,9 +29,14 @@ fn main() -> ExitCode {
     let list = match std::env::args().nth(1).as_deref() {
         Some("attack") => return attack::run(std::env::args().skip(2)),
         Some("id") => return id(),
+        Some("handed") => return handed(),
+        Some("share") => return attack::share(std::env::args().skip(2)),
         Some(list) => list.to_owned(),
         None => {
-            eprintln!("usage: probe LIST | probe attack NAME=VALUE... | probe id");
+            eprintln!(
+                "usage: probe LIST | probe attack NAME=VALUE... | probe id | probe share NAME | probe share NAME=VALUE... | \
+                 probe handed SOCKET PROGRAM..."
+            );
             return ExitCode::from(2);
         }
     };
@@ -53,6 +59,18 @@ fn main() -> ExitCode {
 fn id() -> ExitCode {
     println!("{:?}", syscall::call(libc::SYS_geteuid, []));
     ExitCode::SUCCESS
+}
+
+fn handed() -> ExitCode {
+    use std::os::unix::process::CommandExt;
+    let words: Vec<String> = std::env::args().skip(2).collect();
+    let [at, program, rest @ ..] = &words[..] else { return ExitCode::from(2) };
+    let failed = match std::os::unix::net::UnixStream::connect(at) {
+        Ok(stream) => std::process::Command::new(program).args(rest).stdin(std::os::fd::OwnedFd::from(stream)).exec(),
+        Err(e) => e,
+    };
+    eprintln!("probe: {failed}");
+    ExitCode::from(2)
 }
 
 /// One probe in a child: a probe that blocks, unshares or is killed by a filter takes nothing else with it.

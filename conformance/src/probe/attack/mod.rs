@@ -5,14 +5,21 @@
 //! what is written lies in the directories that were named, and the rest asks for a power without using it. `walls=files,always` limits
 //! them to those that somebody promises to stop; without it everything is tried, as outside of a sandbox.
 
+mod bytes;
 mod domain;
 mod entry;
 mod file;
+mod handed;
+mod inherited;
 mod network;
 mod power;
 mod process;
+mod queue;
 mod row;
 mod shut;
+mod signal;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod table;
 mod trick;
 mod unix;
 
@@ -76,13 +83,19 @@ pub struct Attempt<'a> {
     wall: Wall,
     /// For the reader.
     name: String,
+    /// The system calls that it is about, by name, for [`table`].
+    calls: &'a [&'a str],
     /// Made in a process of its own.
     run: Box<dyn Fn() -> Outcome + 'a>,
 }
 
 impl<'a> Attempt<'a> {
     fn new(wall: Wall, name: impl ToString, run: impl Fn() -> Outcome + 'a) -> Attempt<'a> {
-        Attempt { wall, name: name.to_string(), run: Box::new(run) }
+        Attempt { wall, name: name.to_string(), calls: &[], run: Box::new(run) }
+    }
+
+    fn by(self, calls: &'a [&'a str]) -> Attempt<'a> {
+        Attempt { calls, ..self }
     }
 }
 
@@ -109,29 +122,60 @@ impl World {
         self.0.get("walls").is_none_or(|walls| walls.split(',').any(|name| name == wall.name()))
     }
 
+    /// What the names of the attempts contain that are made: all of them, unless `only=` says more.
+    fn only(&self) -> &str {
+        self.0.get("only").map_or("", String::as_str)
+    }
+
+    /// A number of something outside.
+    fn number(&self, name: &str) -> Option<i64> {
+        self.0.get(name).and_then(|value| value.parse().ok())
+    }
+
     /// The process outside.
     fn pid(&self) -> i64 {
-        self.0.get("pid").and_then(|pid| pid.parse().ok()).unwrap_or(i64::MAX)
+        self.number("pid").unwrap_or(i64::MAX)
     }
 }
 
-/// All of them, each in a child.
-pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
-    let world = World::read(words);
+fn attempts(world: &World) -> impl Iterator<Item = Attempt<'_>> {
     let all = [
+        // Before the file that it is about is taken away, where that is permitted.
+        bytes::attempts,
         file::attempts,
+        inherited::attempts,
+        handed::attempts,
         power::attempts,
         shut::attempts,
         process::attempts,
+        queue::attempts,
+        signal::attempts,
         network::attempts,
         domain::attempts,
         trick::attempts,
         unix::attempts,
     ];
-    let attempts: Vec<Attempt> = all.iter().flat_map(|list| list(&world)).collect();
-    let made = attempts.iter().filter(|attempt| world.has(attempt.wall)).filter(|attempt| apart(attempt)).count();
+    all.into_iter().flat_map(|list| list(world))
+}
+
+/// All of them, each in a child.
+pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
+    let world = World::read(words);
+    let wanted = |attempt: &Attempt| world.has(attempt.wall) && attempt.name.contains(world.only());
+    let made = attempts(&world).filter(wanted).filter(apart).count();
     say(&format!("end\t{made}\n"));
     ExitCode::SUCCESS
+}
+
+/// Outside: makes queues, a segment and a semaphore that everybody may use, and says them; or takes those away that are said.
+pub fn share(words: impl Iterator<Item = String>) -> ExitCode {
+    let said: Vec<String> = words.collect();
+    let done = match &said[..] {
+        [name] if !name.contains('=') => queue::make(name),
+        _ => queue::unmake(&World::read(said.into_iter())),
+    };
+    say(&done.as_deref().map_or_else(|_| String::new(), |made| format!("{made}\n")));
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Some wait for an answer that never comes.
@@ -169,7 +213,7 @@ fn judged(attempt: &Attempt) -> i32 {
             // To see why an attempt failed: `why=` on the command line.
             if std::env::args().any(|word| word == "why=") {
                 let (word, detail) = words(&Err(fail));
-                say(&format!("held\t{}\t{word} {detail}\n", attempt.name));
+                say(&format!("held\t{}\t{:?}\t{word} {detail}\n", attempt.name, attempt.calls));
             }
             0
         }

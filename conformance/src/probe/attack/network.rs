@@ -46,10 +46,13 @@ fn made(world: &World, family: i32, kind: i32, protocol: i32) -> Vec<Attempt<'_>
     let name = format!("socket {family} {kind} {protocol}");
     let words = [family.into(), kind.into(), protocol.into(), 0, 0, 0];
     let socket = move |entry, words| done(make(entry, "socket", words).and_then(|fd| reaching(world, entry, family, kind, fd)));
-    let by = |entry: Entry| Attempt::new(wall, format!("{}\t{name}", entry.name()), move || socket(entry, words));
+    let by = |entry: Entry| Attempt::new(wall, format!("{}\t{name}", entry.name()), move || socket(entry, words)).by(&["socket"]);
     let mut all: Vec<Attempt> = ENTRIES.iter().map(|entry| by(*entry)).collect();
     if kind <= libc::SOCK_DGRAM {
-        all.push(Attempt::new(wall, format!("i386 socketcall\t{name}"), move || done(socketcall(1, [family, kind, protocol]))));
+        all.push(
+            Attempt::new(wall, format!("i386 socketcall\t{name}"), move || done(socketcall(1, [family, kind, protocol])))
+                .by(&["socketcall"]),
+        );
         // The kernel cuts the upper half off, a filter compares it.
         let upper = [words[0] | 1 << 32, words[1], words[2], 0, 0, 0];
         let run = move || socket(Entry::Native, upper);
@@ -154,7 +157,8 @@ fn pairs(world: &World) -> Vec<Attempt<'_>> {
             for (close, whose) in [(false, ""), (true, " without a peer")] {
                 for host in ["{w}/host.sock", "{w}/host.dgram"] {
                     let run = move || of_a_pair(kind, close, *step, &world.fill(host));
-                    all.push(Attempt::new(Wall::Network, format!("pair\t{name}{whose} {trick} {host}"), run));
+                    let name = format!("pair\t{name}{whose} {trick} {host}");
+                    all.push(Attempt::new(Wall::Network, name, run).by(&["socketpair", "recvfrom"]));
                 }
             }
         }

@@ -109,6 +109,8 @@ static MACHINE: &[Row] = &[
     past(ENOENT, "process accounting", "acct", &[T("{w}/no-such")]),
     any("the kernel's log", "syslog", &[N(3), Room, N(64)]),
     any("set the clock to nothing", "settimeofday", &[N(0), N(0)]),
+    past(EINVAL, "another second", "adjtimex", &[Q(&[0x4000])]),
+    past(EINVAL, "another second of that clock", "clock_adjtime", &[N(0), Q(&[0x4000])]),
     past(EINVAL, "host name", "sethostname", &[T("x"), N(65)]),
     past(EINVAL, "domain name", "setdomainname", &[T("x"), N(65)]),
     any("all I/O ports", "iopl", &[N(3)]),

@@ -20,8 +20,14 @@ pub enum Word {
     Read(&'static str),
     /// A descriptor of that path by O_PATH.
     Path(&'static str),
+    /// The end of a pipe that is written to; it has a byte in it.
+    Pipe,
     /// The process outside.
     Pid,
+    /// Another number of something outside, if there is one.
+    Is(&'static str),
+    /// A descriptor of the host's message queue.
+    Queue,
 }
 
 /// What shows that it got through.
@@ -65,7 +71,8 @@ impl Row {
     pub fn at<'a>(&'a self, target: &'a str, world: &'a World) -> impl Iterator<Item = Attempt<'a>> {
         ENTRIES.iter().map(move |entry| {
             let at = if target.is_empty() { String::new() } else { format!(" {target}") };
-            Attempt::new(self.wall, format!("{}\t{}{at}", entry.name(), self.name), move || self.attempt(*entry, target, world))
+            let run = move || self.attempt(*entry, target, world);
+            Attempt::new(self.wall, format!("{}\t{}{at}", entry.name(), self.name), run).by(std::slice::from_ref(&self.call))
         })
     }
 
@@ -97,9 +104,25 @@ impl Word {
             Word::Room => page(&[])?,
             Word::Read(path) => open(&fill(path), libc::O_RDONLY | libc::O_NONBLOCK)?,
             Word::Path(path) => open(&fill(path), libc::O_PATH)?,
+            Word::Pipe => pipe()?.1,
             Word::Pid => world.pid(),
+            Word::Is(name) => world.number(name).map_or_else(absent, Ok)?,
+            Word::Queue => {
+                let (name, flags) = (text(&world.fill("{mq}")), libc::O_RDWR | libc::O_NONBLOCK);
+                call(libc::SYS_mq_open, [Arg::Text(&name), Arg::Int(flags.into()), Arg::Int(0), Arg::Null])?
+            }
         })
     }
+}
+
+/// Both ends, a byte in it.
+pub fn pipe() -> Result<(i64, i64), Fail> {
+    let mut ends = [0; 8];
+    call(libc::SYS_pipe2, [Arg::Out(&mut ends), Arg::Int(0)])?;
+    let [a, b, c, d, e, f, g, h] = ends;
+    let (from, to) = (i32::from_ne_bytes([a, b, c, d]).into(), i32::from_ne_bytes([e, f, g, h]).into());
+    call(libc::SYS_write, [Arg::Int(to), Arg::In(b"X"), Arg::Int(1)])?;
+    Ok((from, to))
 }
 
 fn read(fd: i64) -> Outcome {

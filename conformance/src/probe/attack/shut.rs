@@ -31,10 +31,8 @@ const SHARED: &[&str] = &[
 ];
 
 pub fn attempts(_: &World) -> Vec<Attempt<'_>> {
-    let always = ALWAYS.iter().map(|call| (Wall::Always, *call));
-    let always = always.chain(OURS.iter().map(|call| (Wall::Ours, *call)));
-    let all =
-        always.chain(NETWORK.iter().map(|call| (Wall::Network, *call))).chain(SHARED.iter().map(|call| (Wall::Shared, *call)));
+    let lists = [(Wall::Always, ALWAYS), (Wall::Ours, OURS), (Wall::Network, NETWORK), (Wall::Shared, SHARED)];
+    let all = lists.into_iter().flat_map(|(wall, calls)| calls.iter().map(move |call| (wall, call)));
     all.flat_map(|(wall, call)| ENTRIES.iter().map(move |entry| (wall, call, *entry)))
         .map(|(wall, call, entry)| {
             Attempt::new(wall, format!("{}\tthe filter lets {call} pass", entry.name()), move || {
@@ -45,6 +43,7 @@ pub fn attempts(_: &World) -> Vec<Attempt<'_>> {
                     Ok(n) => Ok(n.to_string()),
                 }
             })
+            .by(std::slice::from_ref(call))
         })
         .collect()
 }

@@ -35,25 +35,35 @@ const VERBS: &[(Wall, &str)] = &[
     (Wall::Files, "create {w}/escapedir/made"),
 ];
 
-/// What it is kept from by, its name, and how it is done.
-type Trick = (Wall, &'static str, fn(&World) -> Outcome);
+/// What it is kept from by, its name, the calls that it is about, and how it is done.
+type Trick = (Wall, &'static str, &'static [&'static str], fn(&World) -> Outcome);
 
 /// More steps, or a thread of two.
 const TRICKS: &[Trick] = &[
-    (Wall::Always, "a descriptor of the caller's", |_| inherited()),
-    (Wall::Always, "a program that is another user's", |world| setuid(&world.fill("{out}/suid"))),
-    (Wall::Always, "a process group outside", |_| group()),
-    (Wall::Files, "a descriptor to read opened again to write", |world| again(world, libc::O_RDONLY)),
-    (Wall::Files, "a descriptor by path opened again to write", |world| again(world, libc::O_PATH)),
-    (Wall::Files, "a file by its handle", |world| by_handle(&world.fill("{out}/file.txt"))),
-    (Wall::Files, "a link that is swapped in", |world| swapped(&world.fill("{w}/bin/race"), &world.fill("{out}/file.txt"))),
-    (Wall::Metadata, ".git in a mount namespace of one's own", |world| elsewhere(world)),
-    (Wall::Ours, "descriptor 0 of init", |_| stolen(1)),
-    (Wall::Always, "descriptor 0 of a process outside", |world| stolen(world.pid())),
-    (Wall::Always, "a signal by a descriptor of a process outside", |world| signalled(world.pid())),
-    (Wall::Always, "advice about the memory of a process outside", |world| advised(world.pid())),
-    (Wall::Always, "the sandbox's own network", |_| power_over_network()),
-    (Wall::Always, "a network namespace of one's own with power over it", |_| raw_in_a_namespace()),
+    (Wall::Always, "a descriptor of the caller's", &["fcntl"], |_| inherited()),
+    (Wall::Always, "a program that is another user's", &["execve"], |world| setuid(&world.fill("{out}/suid"))),
+    (Wall::Always, "a process group outside", &["getpgid"], |_| group()),
+    (Wall::Files, "a descriptor to read opened again to write", &["openat"], |world| again(world, libc::O_RDONLY)),
+    (Wall::Files, "a descriptor by path opened again to write", &["openat"], |world| again(world, libc::O_PATH)),
+    (Wall::Files, "a file by its handle", &["name_to_handle_at", "open_by_handle_at"], |world| {
+        by_handle(&world.fill("{out}/file.txt"))
+    }),
+    (Wall::Files, "a link that is swapped in", &["renameat2"], |world| {
+        swapped(&world.fill("{w}/bin/race"), &world.fill("{out}/file.txt"))
+    }),
+    (Wall::Metadata, ".git in a mount namespace of one's own", &["renameat"], |world| elsewhere(world)),
+    (Wall::Ours, "descriptor 0 of init", &["pidfd_getfd"], |_| stolen(1)),
+    (Wall::Always, "descriptor 0 of a process outside", &["pidfd_open", "pidfd_getfd"], |world| stolen(world.pid())),
+    (Wall::Always, "a signal by a descriptor of a process outside", &["pidfd_send_signal"], |world| signalled(world.pid())),
+    (Wall::Always, "advice about the memory of a process outside", &["process_madvise"], |world| advised(world.pid())),
+    (Wall::Always, "the memory of a process outside that ends", &["process_mrelease"], |world| released(world.pid())),
+    (Wall::Processes, "the capabilities of a process outside", &["capget"], |world| capabilities(world.pid())),
+    (Wall::Always, "another user for files", &["setfsuid"], |_| for_files(libc::SYS_setfsuid)),
+    (Wall::Always, "another group for files", &["setfsgid"], |_| for_files(libc::SYS_setfsgid)),
+    (Wall::Always, "the host's mounts by their numbers", &["statmount", "listmount"], |_| mounts()),
+    (Wall::Always, "a watch over a whole file system", &["fanotify_init", "fanotify_mark"], |_| watch()),
+    (Wall::Always, "the sandbox's own network", &["ioctl"], |_| power_over_network()),
+    (Wall::Always, "a network namespace of one's own with power over it", &["unshare"], |_| raw_in_a_namespace()),
 ];
 
 pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
@@ -61,7 +71,8 @@ pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
         let run = move || crate::attempt(&format!("-\t{}", world.fill(&line.replace(' ', "\t"))));
         Attempt::new(*wall, format!("verb\t{line}"), run)
     });
-    let tricks = TRICKS.iter().map(|(wall, name, run)| Attempt::new(*wall, format!("steps\t{name}"), move || run(world)));
+    let tricks =
+        TRICKS.iter().map(|(wall, name, calls, run)| Attempt::new(*wall, format!("steps\t{name}"), move || run(world)).by(calls));
     verbs.chain(tricks).collect()
 }
 
@@ -167,6 +178,46 @@ fn advised(pid: i64) -> Outcome {
     let (pidfd, cold) = (call(libc::SYS_pidfd_open, [Arg::Int(pid), Arg::Int(0)])?, Arg::Int(libc::MADV_COLD.into()));
     let words = [Arg::Int(pidfd), Arg::In(&[0; 16]), Arg::Int(1), cold, Arg::Int(0)];
     Ok(call(libc::SYS_process_madvise, words)?.to_string())
+}
+
+fn released(pid: i64) -> Outcome {
+    let pidfd = call(libc::SYS_pidfd_open, [Arg::Int(pid), Arg::Int(0)])?;
+    Ok(call(libc::SYS_process_mrelease, [Arg::Int(pidfd), Arg::Int(0)])?.to_string())
+}
+
+fn capabilities(pid: i64) -> Outcome {
+    let header = [0x2008_0522, pid as i32].map(i32::to_ne_bytes).concat();
+    Ok(call(libc::SYS_capget, [Arg::In(&header), Arg::Out(&mut [0; 24])])?.to_string())
+}
+
+/// These return whom one was before, whether it came about or not (setfsuid(2)).
+fn for_files(nr: i64) -> Outcome {
+    const OTHER: i64 = 5432;
+    call(nr, [Arg::Int(OTHER)])?;
+    match call(nr, [Arg::Int(-1)])? {
+        OTHER => Ok(String::new()),
+        own => word("own", own),
+    }
+}
+
+/// The oldest of the machine's (statmount(2), listmount(2)): their numbers begin there, and those of a sandbox are new.
+fn mounts() -> Outcome {
+    const FIRST: u64 = 1 << 31;
+    const CALLS: [(i64, i64); 2] = [(457, 512), (458, 64)];
+    let asked = |id: u64, (nr, room): (i64, i64)| {
+        let (request, mut answer) = ([24, id, 1].map(u64::to_ne_bytes).concat(), [0; 512]);
+        call(nr, [Arg::In(&request), Arg::Out(&mut answer), Arg::Int(room), Arg::Int(0)]).is_ok()
+    };
+    let found = (FIRST..FIRST + 64).find(|id| CALLS.iter().any(|call| asked(*id, *call)));
+    found.map_or_else(|| word("none", ""), |id| Ok(id.to_string()))
+}
+
+/// FAN_REPORT_FID, which needs no power, and a mark that does.
+fn watch() -> Outcome {
+    let (fd, root) = (call(libc::SYS_fanotify_init, [Arg::Int(0x200), Arg::Int(0)])?, text("/"));
+    let whole = Arg::Int((libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM).into());
+    let words = [Arg::Int(fd), whole, Arg::Int(libc::FAN_OPEN as i64), Arg::Int(libc::AT_FDCWD.into()), Arg::Text(&root)];
+    Ok(call(libc::SYS_fanotify_mark, words)?.to_string())
 }
 
 /// Flags of an interface that there is not: who may not set any hears EPERM.
