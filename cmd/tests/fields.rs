@@ -1591,7 +1591,12 @@ fn a_plan_says_what_is_done_without_the_calls_that_are_missing() {
         }
         for (name, way) in [("open_tree_attr", one_call), ("pidfd_getfd", broker), ("process_vm_readv", broker)] {
             let plan = plan(&[name], errno);
-            assert!(plan.code == 0 && plan.out.contains("\nchild\n") && !plan.out.contains(way), "{name}: {}{}", plan.out, plan.err);
+            assert!(
+                plan.code == 0 && plan.out.contains("\nchild\n") && !plan.out.contains(way),
+                "{name}: {}{}",
+                plan.out,
+                plan.err
+            );
         }
     }
 }
