@@ -99,6 +99,20 @@ fn bytes(turn: &Turn) -> Verdict {
             ("/mounts/1/destination", json!(name)),
             ("/mounts/1/type", json!(name)),
             ("/mounts/1/options", json!([name])),
+            ("/mounts/1/source", json!(name)),
+            ("/domainname", json!(name)),
+            ("/process/capabilities", json!({"bounding": [name]})),
+            ("/process/rlimits", json!([{"type": name, "soft": 1, "hard": 1}])),
+            ("/process/apparmorProfile", json!(name)),
+            ("/process/selinuxLabel", json!(name)),
+            ("/linux/cgroupsPath", json!(name)),
+            ("/linux/devices", json!([{"path": name, "type": name, "major": 1, "minor": 3}])),
+            ("/linux/mountLabel", json!(name)),
+            ("/linux/namespaces", json!([{"type": "mount"}, {"type": "pid", "path": name}])),
+            ("/linux/readonlyPaths", json!([name])),
+            ("/linux/rootfsPropagation", json!(name)),
+            ("/linux/seccomp", json!({"defaultAction": name, "syscalls": [{"names": [name], "action": name}]})),
+            ("/hooks", json!({"createRuntime": [{"path": name, "args": [name], "env": [name]}]})),
         ] {
             run(turn, &with(turn, pointer, value).to_string(), |_| Ok(()))?;
         }
