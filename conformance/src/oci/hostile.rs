@@ -99,25 +99,27 @@ fn bytes(turn: &Turn) -> Verdict {
             ("/mounts/1/destination", json!(name)),
             ("/mounts/1/type", json!(name)),
             ("/mounts/1/options", json!([name])),
-            ("/mounts/1/source", json!(name)),
-            ("/domainname", json!(name)),
-            ("/process/capabilities", json!({"bounding": [name]})),
-            ("/process/rlimits", json!([{"type": name, "soft": 1, "hard": 1}])),
-            ("/process/apparmorProfile", json!(name)),
-            ("/process/selinuxLabel", json!(name)),
-            ("/linux/cgroupsPath", json!(name)),
-            ("/linux/devices", json!([{"path": name, "type": name, "major": 1, "minor": 3}])),
-            ("/linux/mountLabel", json!(name)),
-            ("/linux/namespaces", json!([{"type": "mount"}, {"type": "pid", "path": name}])),
-            ("/linux/readonlyPaths", json!([name])),
-            ("/linux/rootfsPropagation", json!(name)),
-            ("/linux/seccomp", json!({"defaultAction": name, "syscalls": [{"names": [name], "action": name}]})),
-            ("/hooks", json!({"createRuntime": [{"path": name, "args": [name], "env": [name]}]})),
         ] {
             run(turn, &with(turn, pointer, value).to_string(), |_| Ok(()))?;
         }
     }
-    Ok(())
+    let others = [
+        ("/mounts/1/source", json!(odd)),
+        ("/domainname", json!(odd)),
+        ("/process/capabilities", json!({"bounding": [odd]})),
+        ("/process/rlimits", json!([{"type": odd, "soft": 1, "hard": 1}])),
+        ("/process/apparmorProfile", json!(odd)),
+        ("/process/selinuxLabel", json!(odd)),
+        ("/linux/cgroupsPath", json!(odd)),
+        ("/linux/devices", json!([{"path": odd, "type": odd, "major": 1, "minor": 3}])),
+        ("/linux/mountLabel", json!(odd)),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "pid", "path": odd}])),
+        ("/linux/readonlyPaths", json!([odd])),
+        ("/linux/rootfsPropagation", json!(odd)),
+        ("/linux/seccomp", json!({"defaultAction": odd, "syscalls": [{"names": [odd], "action": odd}]})),
+        ("/hooks", json!({"createRuntime": [{"path": odd, "args": [odd], "env": [odd]}]})),
+    ];
+    others.into_iter().try_for_each(|(pointer, value)| run(turn, &with(turn, pointer, value).to_string(), |_| Ok(())))
 }
 
 /// The good configuration with one value in place of another, or beside the others.
