@@ -145,10 +145,7 @@ impl Make {
     }
 
     pub fn cwd(&self) -> Result<PathBuf> {
-        match &self.cwd {
-            Some(dir) => absolute(dir),
-            None => std::env::current_dir().map_err(|e| Error::new("the current directory cannot be found").cause(e)),
-        }
+        absolute(self.cwd.as_deref().unwrap_or(Path::new(".")))
     }
 
     fn args(&self) -> Result<Vec<String>> {
@@ -226,9 +223,10 @@ pub fn keep_policy(policy: &Policy, dir: &Path) -> Result<()> {
     new.write_all(text.as_bytes()).map_err(fail)
 }
 
-/// Absolute by words alone: the path need not exist.
+/// Absolute by words alone: the path need not exist. Only an empty one and a working directory that is gone (getcwd(3)) have none.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|e| Error::new(format!("no absolute path for `{}`", path.display())).cause(e))
+    let what = if path.as_os_str().is_empty() { "a path is empty" } else { "cannot learn the working directory" };
+    std::path::absolute(path).map_err(|e| Error::new(what).cause(e))
 }
 
 #[cfg(test)]

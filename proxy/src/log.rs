@@ -1,7 +1,7 @@
 //! One JSON object a line for each request: refused ones on standard error, and all of them in the file, when there is one.
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write;
@@ -50,9 +50,14 @@ impl Log {
     }
 }
 
+/// How often a path is tried that openat2(2) could not follow for a rename or a mount anywhere on the machine (EAGAIN).
+const TRIES: usize = 128;
+
 fn append(path: &str) -> Result<File, String> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat2(CWD, path, flags, Mode::RUSR | Mode::WUSR, ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS);
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let once = || retry_on_intr(|| openat2(CWD, path, flags, Mode::RUSR | Mode::WUSR, resolve));
+    let opened = (1..TRIES).map(|_| once()).find(|opened| !matches!(opened, Err(Errno::AGAIN))).unwrap_or_else(once);
     let file = File::from(opened.map_err(|errno| cannot(path, errno))?);
     match file.metadata() {
         Ok(found) if found.is_file() => Ok(file),

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub const CASES: &[Must] = &[
     attack("cve-2016-9962", "nobody in the container can look into a process that `exec` brings in", Both, own::joining),
+    attack("shared-pids", "nor into the first process of one that joins its user and PID namespace", Both, own::neighbour),
     attack("cve-2019-5736", "no program of the image leads to the runtime's own file, to be written to", Both, own::file),
     attack("cve-2019-16884", "a volume on /proc does not swallow the label of a security module", Both, proc::label),
     attack(

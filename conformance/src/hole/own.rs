@@ -3,8 +3,10 @@
 use super::race::{self, met};
 use crate::oci::bundle::push;
 use crate::oci::container::Container;
+use crate::oci::idmap::in_user_namespace;
 use crate::oci::turn::Turn;
 use crate::report::{Verdict, fail};
+use serde_json::{Value, json};
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -36,7 +38,32 @@ pub fn joining(turn: &Turn) -> Verdict {
     let container = turn.started(&config)?;
     container.says("up")?;
     race::again(&mut || turn.succeeds(&["exec", &container.id, "/bin/true"]).map(drop))?;
-    let text = container.text();
+    unopened(&container.text())
+}
+
+/// In a pod the first process of the next container enters with the host's files: whoever may trace there must not reach it.
+pub fn neighbour(turn: &Turn) -> Verdict {
+    let own = |config| if turn.column.actor.is_root() { in_user_namespace(config) } else { config };
+    let mut watcher = own(turn.sh(WATCH));
+    for set in ["bounding", "permitted", "effective"] {
+        push(&mut watcher["process"]["capabilities"][set], "CAP_SYS_PTRACE".into());
+    }
+    let container = turn.started(&watcher)?;
+    container.says("up")?;
+    let pid = container.pid()?;
+    let mut config = turn.config(&["/bin/true"]);
+    let namespaces = config["linux"]["namespaces"].as_array().into_iter().flatten();
+    let others = namespaces.filter(|one| one["type"] != "pid" && one["type"] != "user").cloned();
+    let joined = ["user", "pid"].map(|kind| json!({"type": kind, "path": format!("/proc/{pid}/ns/{kind}")}));
+    config["linux"]["namespaces"] = others.chain(joined).collect();
+    ["uidMappings", "gidMappings"].iter().for_each(|maps| config["linux"][maps] = Value::Null);
+    let bundle = turn.bundle(&config)?.display().to_string();
+    race::again(&mut || turn.succeeds(&["run", "--bundle", &bundle, &turn.fresh()]).map(drop))?;
+    unopened(&container.text())
+}
+
+/// [`WATCH`] has seen the runtime, and could open nothing of it.
+fn unopened(text: &str) -> Verdict {
     let open: Vec<&str> = text.lines().filter(|l| l.starts_with("open ")).collect();
     if !open.is_empty() {
         return fail("seen from inside", "nothing can be opened", open.join("\n"));
@@ -115,6 +142,8 @@ fn swapped(turn: &Turn) -> Verdict {
     let path = &turn.column.runtime.path;
     let (copy, whole) = (turn.dir.join("runtime"), fs::read(path)?);
     executable(&copy, &whole)?;
+    // As cargo install(1) leaves it: whose container it is may write to it.
+    turn.column.actor.own(&copy)?;
     let (from, to) = (path.display().to_string(), copy.display().to_string());
     let container = Container::create(turn, bundle.clone(), &[])?;
     container.made.must("create exits 0", container.made.code == 0)?;

@@ -30,11 +30,18 @@ const NEVER: [&str; 5] = [
     "to what is attached nowhere itself",
 ];
 
+/// What they are refused with.
+const FOR_EVER: [Errno; 7] =
+    [Errno::EPERM, Errno::EACCES, Errno::EINVAL, Errno::ENOSYS, Errno::EOPNOTSUPP, Errno::ENOSPC, Errno::EUSERS];
+
 /// Where root's containers are known.
 const RECORDS: &str = "/run/codexrun";
 
 /// Exit codes of a program that cannot be executed, or is not there (POSIX, "Exit Status for Commands").
 const NOT_EXECUTED: [i32; 2] = [126, 127];
+
+/// What `exec` says of a container whose process has ended.
+const STOPPED: &str = "cannot exec in a stopped container";
 
 /// What `start` says of a container whose process has died.
 const DIED: &str = "cannot start a container that has stopped";
@@ -141,10 +148,11 @@ impl Judge {
             (_, Blow::Fails(errno)) if traced.err.contains(LOST) && says(errno, &traced.err) => None,
             // The C library's, around the start of the proxy, which has nobody to tell.
             (Some(said), Blow::Fails(_)) if self.course == Course::Outlet && call.nr == libc::SYS_rt_sigprocmask => {
-                let rest = |lines: &[String]| {
-                    lines.iter().filter(|line| !line.starts_with("status SigBlk")).cloned().collect::<Vec<_>>()
-                };
-                difference(&rest(&self.undisturbed), &rest(said)).and_then(told)
+                self.less_but("status SigBlk", said).and_then(told)
+            }
+            // Without CAP_CHOWN a terminal stays its maker's; it is open already.
+            (Some(said), Blow::Fails(Errno::EPERM)) if call.nr == libc::SYS_fchown => {
+                self.less_but("node /dev/console", said).and_then(told)
             }
             (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
             (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
@@ -156,11 +164,11 @@ impl Judge {
                 (!traced.err.contains(BRIDGE_FAILED)).then(|| "no sentence of the bridge".into()).and_then(told)
             }
             // What the kernel, or a filter, will never do is told by what it is good for.
-            (None, Blow::Fails(Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS | Errno::ENOSPC | Errno::EUSERS))
-                if NEVER.iter().any(|words| traced.err.contains(words)) =>
-            {
+            (None, Blow::Fails(errno)) if FOR_EVER.contains(&errno) && NEVER.iter().any(|words| traced.err.contains(words)) => {
                 None
             }
+            // Whose process is not there any more has stopped, and that is what is said.
+            (None, Blow::Fails(Errno::ESRCH)) if call.nr == libc::SYS_pidfd_open && traced.err.contains(STOPPED) => None,
             (None, Blow::Fails(errno)) if traced.code != 0 => {
                 // Beside the plan there is more than the first process.
                 let call = if self.course.is_tried_apart() { Call { process: 0, ..call } } else { call };
@@ -274,6 +282,12 @@ impl Judge {
     fn fewer(&self, said: &[String]) -> bool {
         let shut = |line: &str| ["reads not ", "writes not ", "descriptor *"].iter().any(|words| line.starts_with(words));
         said.iter().all(|line| shut(line) || self.undisturbed.iter().any(|known| known.starts_with(line.as_str())))
+    }
+
+    /// What a payload was lacking beside the lines that begin so.
+    fn less_but(&self, beginning: &str, said: &[String]) -> Option<String> {
+        let rest = |lines: &[String]| lines.iter().filter(|line| !line.starts_with(beginning)).cloned().collect::<Vec<_>>();
+        difference(&rest(&self.undisturbed), &rest(said))
     }
 
     /// What a payload that ran was lacking. One that was ended while it spoke has said the beginning, and its launch has failed.

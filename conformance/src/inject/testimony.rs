@@ -29,11 +29,12 @@ every limit /proc/self/limits
 every personality /proc/self/personality
 every clock /proc/self/timens_offsets
 while read -r line; do case $line in *-*127.0.0.1) echo "loopback is up" ;; esac; done </proc/self/net/fib_trie
-read -r line </proc/self/stat
-set -- ${line##*) }
-echo "scheduling: priority ${16}, nice ${17}, real time ${38}, policy ${39}"
-[ "$4" = $$ ] && echo "session its own" || echo "session another's"
-[ "$5" = 0 ] && echo "no controlling terminal" || echo "a controlling terminal"
+if read -r line </proc/self/stat; then
+  set -- ${line##*) }
+  echo "scheduling: priority ${16}, nice ${17}, real time ${38}, policy ${39}"
+  [ "$4" = $$ ] && echo "session its own" || echo "session another's"
+  [ "$5" = 0 ] && echo "no controlling terminal" || echo "a controlling terminal"
+fi
 { true </proc/1/environ; } 2>/dev/null && echo "looks into the first process"
 [ -e /trace/hooks ] && every hook /trace/hooks
 export -p

@@ -77,7 +77,8 @@ fn with(turn: &Turn, script: &str, mount: Value) -> Value {
     config
 }
 
-fn in_user_namespace(mut config: Value) -> Value {
+/// The same in a user namespace of its own, which maps nobody of the host's.
+pub fn in_user_namespace(mut config: Value) -> Value {
     push(&mut config["linux"]["namespaces"], json!({"type": "user"}));
     (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (map(UID), map(GID));
     config

@@ -14,7 +14,7 @@ mod exec;
 mod hook;
 mod hooks;
 mod hostile;
-mod idmap;
+pub mod idmap;
 mod kill;
 mod lifecycle;
 mod linux;

@@ -66,6 +66,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
     };
     draft.spaces = spaces(draft, spec, linux);
     let (new, origin) = (draft.spaces.new, "linux.namespaces".to_owned());
+    if !writes_own_maps(draft) {
+        draft.before.push(ParentStep { op: ParentOp::Undumpable, origin: origin.clone() });
+    }
     draft.before.push(ParentStep { op: ParentOp::Clone(new & FIRST), origin: origin.clone() });
     if new & !FIRST & !TIME != 0 {
         draft.step(Stage::Namespaces, Op::Unshare(new & !FIRST & !TIME), origin);
@@ -86,6 +89,12 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
         (false, true) => super::join::user(draft, linux),
         (false, false) => without_maps(draft, linux),
     }
+}
+
+/// Whose files in /proc are root's could not write them, nor have them written by newuidmap(1). Nobody but the caller's own processes has
+/// power over the namespace then, nor the caller's ids outside of it.
+fn writes_own_maps(draft: &Draft) -> bool {
+    draft.host.uid != 0 && draft.spaces.new & libc::CLONE_NEWUSER as u64 != 0
 }
 
 fn index(linux: &Linux, typ: Type) -> Option<usize> {

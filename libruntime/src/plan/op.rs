@@ -471,6 +471,11 @@ pub enum ParentOp {
     DropGroups,
     /// Opens a namespace, and joins it in the process that makes the container's first one.
     Join(Join),
+    /// Writes /proc/self/oom_score_adj in that process: what it makes inherits the score, and is nobody's file any more.
+    OomScore(CString),
+    /// Not dumpable from before the container's first process is made, which inherits that: as soon as it can be seen from inside it
+    /// still has the host's files, and as much power as the caller.
+    Undumpable,
     /// Copies a mount and maps its ids, while there is power over its file system.
     IdMap(IdMap),
     /// Makes a device node that nobody else can reach, before the clone.

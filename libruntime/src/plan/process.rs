@@ -1,9 +1,9 @@
 //! The rest of `process`: arguments, environment, working directory, limits, session.
 
-use super::Draft;
-use super::op::{Exec, Op};
+use super::op::{Exec, Op, ParentOp};
 use super::order::Stage;
 use super::place::{c_path, c_string};
+use super::{Draft, ParentStep};
 use crate::sys::file::Resolve;
 use oci_spec::runtime::{PosixRlimitType as Limit, Process, Spec};
 use std::collections::HashSet;
@@ -110,9 +110,13 @@ fn limits(draft: &mut Draft, process: &Process) {
     } else if let Some(score) = process.oom_score_adj()
         && let Ok(text) = c_string(score.to_string().as_bytes())
     {
-        // Through the host's /proc; the container's could be anything.
-        let stage = if draft.joins { Stage::Guard } else { Stage::Network };
-        draft.step(stage, Op::OomScore(text), "process.oomScoreAdj");
+        // Through the host's /proc; the container's could be anything. As long as the file is the process's own.
+        let origin = "process.oomScoreAdj";
+        if draft.host.uid != 0 && draft.spaces.joined & libc::CLONE_NEWUSER as u64 != 0 && !draft.joins {
+            draft.before.insert(0, ParentStep { op: ParentOp::OomScore(text), origin: origin.to_owned() });
+        } else {
+            draft.step(Stage::Guard, Op::OomScore(text), origin);
+        }
     }
 }
 

@@ -164,6 +164,8 @@ impl fmt::Display for ParentOp {
         match self {
             ParentOp::Cgroup(_) => write!(f, "make the cgroup"),
             ParentOp::DropGroups => write!(f, "drop supplementary groups"),
+            ParentOp::OomScore(score) => write!(f, "set oom_score_adj {}", text(score)),
+            ParentOp::Undumpable => write!(f, "become undumpable"),
             ParentOp::IdMap(map) => {
                 let lines = |lines: &str| lines.trim_end().replace('\n', ", ");
                 let (source, flag) = (text(&map.source.path), map.source.propagation);

@@ -36,21 +36,22 @@ impl<'a> Launch<'a> {
     pub(super) fn start(&self, mask: signal::Set, cgroup: Option<&Cgroup>) -> Result<Container> {
         let clone = |op: &ParentOp| if let ParentOp::Clone(flags) = op { Some(*flags) } else { None };
         let namespaces = self.plan.parent.iter().find_map(|step| clone(&step.op)).unwrap_or(0);
-        let doors = door::open(&self.plan.parent)?;
+        let (doors, early) = (door::open(&self.plan.parent)?, door::early(&self.plan.parent));
         netdevice::look(&self.plan.parent)?;
         // Born in a cgroup is only who has the parent's rights.
         let init = self.joined.filter(|joined| !joined.placed).map(|joined| joined.init);
         let entered = cgroup.filter(|_| self.plan.child.iter().any(|step| step.op == Op::EnterCgroup));
-        let mut entry = entered.map_or(Ok(Entry::default()), |c| c.open(init, doors.is_empty()))?;
+        let mut entry = entered.map_or(Ok(Entry::default()), |c| c.open(init, !door::is_between(&doors, &early)))?;
         let unified = entry.unified.take();
         let (ours, child) = self.prepare(mask, entry)?;
         let groups = self.drop_groups()?;
-        let cloned = door::clone(&doors, namespaces, unified.as_ref().map(AsFd::as_fd));
+        let cloned = door::clone(&doors, &early, namespaces, unified.as_ref().map(AsFd::as_fd));
         if matches!(cloned, Ok(Cloned::Child)) {
             self.go_on_as(child, (ours, unified))
         }
         let restored = groups.map_or(Ok(()), |groups| cred::set_groups(&groups));
-        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, &doors, namespaces, unified.is_some()))? else {
+        let Cloned::Parent(pid, pidfd) = cloned.map_err(|e| door::failed(e, (&doors, &early), namespaces, unified.is_some()))?
+        else {
             process::exit(1)
         };
         let Child { faults: fault_writer, states, agent, .. } = child;

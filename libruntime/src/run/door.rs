@@ -1,6 +1,7 @@
 //! How the container's first process gets into namespaces that exist already: a process in between joins them and makes it, as a
 //! child of ours (CLONE_PARENT) that engines can wait for. We stay where we are, and so do hooks and the keeper.
 
+use super::op::write_proc;
 use super::{fault, launch};
 use crate::plan::ParentStep;
 use crate::plan::op::{Join, ParentOp};
@@ -16,10 +17,33 @@ pub struct Door<'a> {
     origin: &'a str,
 }
 
-/// Why there is no container, and at which door.
+/// Why there is no container, and at which door, or, behind those, at which of the early steps.
 pub struct Stuck {
     errno: Errno,
     at: Option<usize>,
+}
+
+/// What the first process inherits from the one that makes it.
+pub(super) fn early(steps: &[ParentStep]) -> Vec<&ParentStep> {
+    steps.iter().filter(|step| matches!(step.op, ParentOp::OomScore(_) | ParentOp::Undumpable)).collect()
+}
+
+/// Whether another process than ours makes it.
+pub(super) fn is_between(doors: &[Door], early: &[&ParentStep]) -> bool {
+    // A score of ours would stay.
+    !doors.is_empty() || early.iter().any(|step| matches!(step.op, ParentOp::OomScore(_)))
+}
+
+/// The early steps; of the first that fails which it is.
+fn precede(early: &[&ParentStep]) -> Result<(), (usize, Errno)> {
+    early.iter().enumerate().try_for_each(|(at, step)| {
+        let done = match &step.op {
+            ParentOp::OomScore(score) => write_proc(c"/proc/self/oom_score_adj", score.to_bytes()),
+            ParentOp::Undumpable => process::set_undumpable(),
+            _ => Ok(()),
+        };
+        done.map_err(|errno| (at, errno))
+    })
 }
 
 /// Opens what the plan joins; what is no namespace, or one of another kind, is refused here.
@@ -88,19 +112,22 @@ fn own(flag: u64) -> &'static std::ffi::CStr {
 
 /// As [`process::clone`], inside of all these namespaces. The new process is our child in any case.
 ///
-/// Without doors it is born in `cgroup`.
-pub(super) fn clone(doors: &[Door], namespaces: u64, cgroup: Option<BorrowedFd>) -> Result<Cloned, Stuck> {
+/// Without a process in between it is born in `cgroup`.
+pub(super) fn clone(doors: &[Door], early: &[&ParentStep], namespaces: u64, cgroup: Option<BorrowedFd>) -> Result<Cloned, Stuck> {
     let stuck = |errno| Stuck { errno, at: None };
-    if doors.is_empty() {
-        return process::clone_into(namespaces, cgroup).map_err(stuck);
+    let precede = || precede(early).map_err(|(at, errno)| Stuck { errno, at: Some(doors.len() + at) });
+    if !is_between(doors, early) {
+        return precede().and_then(|()| process::clone_into(namespaces, cgroup).map_err(stuck));
     }
     let (hear, say) = file::socketpair().map_err(stuck)?;
     match process::clone(0).map_err(stuck)? {
-        Cloned::Child => match pass(doors).and_then(|()| process::clone_sibling(namespaces).map_err(stuck)) {
-            Ok(Cloned::Child) => Ok(Cloned::Child),
-            Ok(Cloned::Parent(pid, pidfd)) => tell(say.as_fd(), [pid, -1], Some(pidfd)),
-            Err(Stuck { errno, at }) => tell(say.as_fd(), [-(errno as i32), at.map_or(-1, |at| at as i32)], None),
-        },
+        Cloned::Child => {
+            match precede().and_then(|()| pass(doors)).and_then(|()| process::clone_sibling(namespaces).map_err(stuck)) {
+                Ok(Cloned::Child) => Ok(Cloned::Child),
+                Ok(Cloned::Parent(pid, pidfd)) => tell(say.as_fd(), [pid, -1], Some(pidfd)),
+                Err(Stuck { errno, at }) => tell(say.as_fd(), [-(errno as i32), at.map_or(-1, |at| at as i32)], None),
+            }
+        }
         Cloned::Parent(between, _) => {
             drop(say);
             let told = hear_from(hear.as_fd());
@@ -165,14 +192,18 @@ fn pass(doors: &[Door]) -> Result<(), Stuck> {
 }
 
 /// The sentence for it.
-pub fn failed(stuck: Stuck, doors: &[Door], namespaces: u64, cgroup: bool) -> Error {
+pub fn failed(stuck: Stuck, (doors, early): (&[Door], &[&ParentStep]), namespaces: u64, cgroup: bool) -> Error {
     if cgroup && matches!(stuck.errno, Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENODEV | Errno::EACCES) {
         let error = Error::new("cannot make the process in its cgroup").at("config.json: linux.cgroupsPath");
         return error
             .cause(fault::describe(stuck.errno))
             .hint("a cgroup with controllers for its children may hold no process (cgroups(7))");
     }
-    let Some(door) = stuck.at.and_then(|at| doors.get(at)) else { return launch::not_cloned(stuck.errno, namespaces) };
+    let Some(at) = stuck.at else { return launch::not_cloned(stuck.errno, namespaces) };
+    let Some(door) = doors.get(at) else {
+        let step = early.get(at - doors.len());
+        return step.map_or_else(|| launch::not_cloned(stuck.errno, namespaces), |step| launch::failed(step, stuck.errno));
+    };
     let what = format!("cannot join the {} namespace `{}`", name(door.join.flag), door.join.path.to_string_lossy());
     let error = Error::new(what).at(format!("config.json: {}", door.origin)).cause(fault::describe(stuck.errno));
     match (stuck.errno, door.join.flag as i32) {

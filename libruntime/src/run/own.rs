@@ -1,7 +1,8 @@
 //! codexrun's own file (CVE-2019-5736). A container that swaps a program for `#!/proc/self/exe` between our look at it and execve(2)
 //! makes us run inside of it, where its root finds our file in /proc/PID/exe and could write to it once we have ended. Where that cannot
 //! be ruled out (`op/pin.rs` does, for programs that need no interpreter) we run from a read-only copy of the mount that the file is on,
-//! which is nowhere attached and which nobody inside can make writable.
+//! which is nowhere attached and which nobody inside can make writable; an ordinary user, who may copy no mount, from a sealed copy of
+//! the file in memory.
 
 use super::fault::describe;
 use crate::sys::mount::{self, MountAttr};
@@ -17,18 +18,19 @@ use std::os::unix::fs::MetadataExt;
 /// What /proc links to the file that is running.
 const EXE: &std::ffi::CStr = c"/proc/self/exe";
 
-/// Whether our file could be written to by who has come by a descriptor of it: root's can, by its containers' root, unless the mount
-/// that it is on is read-only. An ordinary user's containers have no right to root's files.
+/// Whether our file could be written to by who has come by a descriptor of it: its owner's containers' root is its owner, and root's may
+/// write to any, unless the mount that it is on is read-only or it has no name that anybody could execute later.
 ///
 /// # Errors
 /// It cannot be looked at.
 pub(super) fn is_exposed() -> Result<bool> {
-    if cred::euid() != 0 {
-        return Ok(false);
-    }
     let exposed = || {
         let own = file::open_at(file::cwd(), EXE, libc::O_PATH)?;
-        match file::is_read_only(own.as_fd())? {
+        let (user, stat) = (cred::euid(), file::stat(own.as_fd())?);
+        if user != 0 && stat.owner.0 != user {
+            return Ok(false);
+        }
+        match stat.links == 0 || file::is_read_only(own.as_fd())? {
             true => name().map(|()| false),
             false => Ok(true),
         }
@@ -45,11 +47,7 @@ pub fn read_only_self() -> Result<()> {
     if !is_exposed()? {
         return Ok(());
     }
-    match begin_anew() {
-        // Without CAP_SYS_ADMIN there is no container but in a user namespace, whose root may not write to the file.
-        Errno::EPERM => Ok(()),
-        e => Err(unprotected(e)),
-    }
+    Err(unprotected(begin_anew()))
 }
 
 fn unprotected(errno: Errno) -> Error {
@@ -96,7 +94,18 @@ fn name() -> SysResult<()> {
 }
 
 fn copy() -> SysResult<OwnedFd> {
-    let copy = mount::clone_path(EXE, 0, true)?;
+    let copy = match mount::clone_path(EXE, 0, true) {
+        // It takes CAP_SYS_ADMIN in the user namespace that the mount namespace belongs to.
+        Err(Errno::EPERM) => return in_memory(),
+        copy => copy?,
+    };
     mount::setattr(copy.as_fd(), 0, &MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    Ok(copy)
+}
+
+fn in_memory() -> SysResult<OwnedFd> {
+    let (own, copy) = (file::open_at(file::cwd(), EXE, libc::O_RDONLY)?, file::sealable(c"codexrun")?);
+    while file::send(copy.as_fd(), own.as_fd(), u64::MAX)? > 0 {}
+    file::seal(copy.as_fd())?;
     Ok(copy)
 }

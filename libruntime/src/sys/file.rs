@@ -317,6 +317,23 @@ pub fn memory(name: &CStr) -> Result<OwnedFd> {
     owned(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }.into())
 }
 
+/// memfd_create(2) of a program, close-on-exec, which [`seal`] makes one that nobody can change.
+pub fn sealable(name: &CStr) -> Result<OwnedFd> {
+    let create = |flags| {
+        // SAFETY: `name` is NUL-terminated and outlives the call.
+        owned(unsafe { libc::memfd_create(name.as_ptr(), flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) }.into())
+    };
+    // Before Linux 6.3 there is no such flag, and every one can be executed.
+    create(libc::MFD_EXEC).or_else(|errno| if errno == Errno::EINVAL { create(0) } else { Err(errno) })
+}
+
+/// fcntl(2), F_ADD_SEALS: no byte more or less or another, nor another seal.
+pub fn seal(memory: BorrowedFd) -> Result<()> {
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: no pointers.
+    done(unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into())
+}
+
 /// socketpair(2), AF_UNIX stream, close-on-exec.
 pub fn socketpair() -> Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];

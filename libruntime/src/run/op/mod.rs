@@ -218,7 +218,7 @@ fn sysctl(path: &CStr, value: &[u8]) -> Result<()> {
     file::write_once(file::open_in(dir.as_fd(), path, libc::O_WRONLY, Resolve::NoLinks)?.as_fd(), value)
 }
 
-fn write_proc(path: &CStr, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_proc(path: &CStr, bytes: &[u8]) -> Result<()> {
     file::write_once(file::open_at(file::cwd(), path, libc::O_WRONLY)?.as_fd(), bytes)
 }
 /// A kernel without keyrings has none to hide.
