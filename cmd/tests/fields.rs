@@ -1618,6 +1618,24 @@ fn a_plan_says_what_is_done_without_the_calls_that_are_missing() {
     );
     let forbidden = plan(&["clone3", "keyctl"], libc::EPERM);
     assert_eq!(forbidden.out.lines().skip_while(|line| *line != "this host").count(), 2, "{}", forbidden.out);
+    // What codexrun asks for before it plans is in the plan itself.
+    let (broker, one_call) = ("fork the broker of Unix sockets", "(open_tree_attr)");
+    assert!(all.out.contains(broker) && all.out.contains(one_call) == some.out.contains(one_call), "{}", all.out);
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        for name in ["faccessat2", "setns"] {
+            let plan = plan(&[name], errno);
+            assert!(plan.out.contains(&format!("\nthis host\n  no {name}: ")), "{}{}", plan.out, plan.err);
+        }
+        for (name, way) in [("open_tree_attr", one_call), ("pidfd_getfd", broker), ("process_vm_readv", broker)] {
+            let plan = plan(&[name], errno);
+            assert!(
+                plan.code == 0 && plan.out.contains("\nchild\n") && !plan.out.contains(way),
+                "{name}: {}{}",
+                plan.out,
+                plan.err
+            );
+        }
+    }
 }
 
 /// Runs as the ordinary user `codexrun-test`.

@@ -68,7 +68,7 @@ pub fn status_field(text: &str, name: &str) -> Option<String> {
 /// The sentence for what the process in between says, where it has not made one.
 pub fn not_cloned(bytes: [u8; 8]) -> Option<String> {
     use crate::run::door::{failed, told};
-    told(bytes).err().map(|stuck| failed(stuck, &[], 0, false).to_string())
+    told(bytes).err().map(|stuck| failed(stuck, (&[], &[]), 0, false).to_string())
 }
 
 /// Control messages, of words of so many bytes, as the broker sends them on, and the number of descriptors in them.

@@ -25,6 +25,7 @@ impl Next {
         let number = |blow| match blow {
             Blow::Fails(errno) | Blow::Refused(errno) => errno as usize,
             Blow::Signal(signal) => signal as usize,
+            Blow::Omitted(_) => 0,
         };
         let sum = strike.map_or(0, |(call, blow)| call.process + call.nth + number(blow));
         [Next::Delete, Next::Again, Next::Reach][sum % 3]

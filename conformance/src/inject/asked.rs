@@ -37,8 +37,8 @@ pub fn questions() -> String {
 /// What the payload of a bundle asks them with.
 pub const ASKS: &str = "ASKS=/bin/probe /etc/asks";
 
-/// Where root's payload sees the limits of its cgroup, of version 1.
-const CGROUP: &str = "/sys/fs/cgroup/pids";
+/// Where the host has its cgroups, and what is there of version 2 alone.
+const CGROUPS: (&str, &str) = ("/sys/fs/cgroup", "cgroup.controllers");
 
 /// Where the hooks that come before a payload leave their names: below the directory of marks, which is `/trace` inside.
 pub const HOOKS: &str = "hooks";
@@ -61,6 +61,9 @@ pub fn add(config: &mut Value, tried: &str, hooks: &Path, is_root: bool) {
         let bounding = json!(["CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_NET_RAW"]);
         process["capabilities"] =
             json!({"bounding": bounding, "permitted": kept, "effective": kept, "inheritable": kept, "ambient": kept});
+    } else {
+        // More than he has from the beginning.
+        bundle::push(&mut process["capabilities"]["bounding"], json!("CAP_NET_RAW"));
     }
     process["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 3});
     process["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 6});
@@ -74,21 +77,24 @@ pub fn add(config: &mut Value, tried: &str, hooks: &Path, is_root: bool) {
         "args": [{"index": 0, "value": libc::PRIO_USER, "op": "SCMP_CMP_EQ"}]});
     bundle::push(&mut linux["seccomp"]["syscalls"], compared);
     let group = linux["cgroupsPath"].as_str().unwrap_or_default().to_string();
-    let seen = is_root && Path::new(CGROUP).exists();
     let env = &mut config["process"]["env"];
-    if seen {
-        bundle::push(env, json!(format!("GROUP=/cgroup{group}")));
-        bundle::push(env, json!(format!("TRIED={tried} /cgroup{group}/pids.max")));
-        let bind = json!({"destination": "/cgroup", "type": "bind", "source": CGROUP, "options": ["bind", "ro"]});
-        bundle::push(&mut config["mounts"], bind);
+    bundle::push(env, json!(format!("TRIED={tried}")));
+    // Of version 2 its own is the root of what it mounts; of version 1 it would have to mount each hierarchy.
+    let (groups, mount) = if Path::new(CGROUPS.0).join(CGROUPS.1).exists() {
+        ("/cgroup".into(), json!({"destination": "/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}))
+    } else if is_root {
+        let options = ["rbind", "ro"];
+        (format!("/cgroup/*{group}"), json!({"destination": "/cgroup", "type": "bind", "source": CGROUPS.0, "options": options}))
     } else {
-        bundle::push(env, json!(format!("TRIED={tried}")));
-    }
+        return;
+    };
+    bundle::push(env, json!(format!("GROUPS={groups}")));
+    bundle::push(&mut config["mounts"], mount);
 }
 
 /// What has to lie in a bundle's root file system for that. Mount points that are missing stay behind (`mounts.rs` of the suite): they are there.
 pub fn furnish(rootfs: &Path, probe: &Path) -> Verdict {
-    ["ro", "cgroup"].iter().try_for_each(|name| fs::create_dir(rootfs.join(name)))?;
+    fs::create_dir(rootfs.join("cgroup"))?;
     fs::hard_link(probe, rootfs.join("bin/probe"))?;
     fs::write(rootfs.join("etc/asks"), questions())?;
     Ok(())
@@ -111,28 +117,34 @@ const OF_A_BUNDLE: &[&str] = &[
     "hook startContainer",
     "directory /work",
     "writes not /etc/fixed",
-    "writes not /ro/file",
+    "writes not /tmp/in/ro/file",
     "reads not /proc/interrupts",
     "reads not /proc/irq/default_smp_affinity",
     "writes not /proc/sys/kernel/domainname",
     "ptrace\tEPERM\t",
     "compared\tEXFULL\t",
     "io-priority\tok\t16390",
+    "namespace cgroup: its own",
+    "namespace ipc: its own",
+    "namespace mnt: its own",
+    "namespace net: its own",
     "namespace pid: its own",
+    "namespace uts: its own",
 ];
 
 /// The same without a mount namespace, where no file is read-only.
 const HERE: &[&str] = &["hostname inside", "reads not /proc/interrupts", "writes not /proc/sys/kernel/domainname"];
 
 /// What the payload of a policy has to say.
-const OF_A_POLICY: &[&str] = &["reads not secret", "writes not .git/config", "writes not /etc/passwd", "ptrace\tEPERM\t"];
+const OF_A_POLICY: &[&str] =
+    &["reads not secret", "writes not ../trace/file", "writes not .git/config", "writes not /etc/passwd", "ptrace\tEPERM\t"];
 
 /// The first line that a payload of an undisturbed launch has to say, and has not.
 pub fn missing(course: Course, said: &[String]) -> Option<&'static str> {
     let lines: &[&[&'static str]] = match course {
         Course::Sandbox | Course::Auto => &[OF_A_POLICY, &OF_BROKER],
         Course::Outlet => &[OF_A_POLICY, &outlet::ANSWERS],
-        Course::Alone => &[&["writes not /etc/passwd", "ptrace\tEPERM\t"]],
+        Course::Alone => &[&["writes not ../trace/file", "writes not /etc/passwd", "ptrace\tEPERM\t"]],
         Course::Run | Course::RunTerminal | Course::Create | Course::CreateTerminal | Course::Start => &[OF_A_BUNDLE],
         Course::Exec | Course::ExecTerminal | Course::ExecDetached => &[OF_A_BUNDLE],
         Course::RunHere => &[HERE],

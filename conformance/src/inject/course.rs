@@ -2,7 +2,7 @@
 
 use super::aftermath::{self, Next};
 use super::asked;
-use super::material::{self, TRIED_BY_POLICY, WORKSPACE};
+use super::material::{self, Peer, TRIED_BY_POLICY, WORKSPACE};
 use super::outlet::{self, Outlet};
 use super::places::Places;
 use super::story::Story;
@@ -115,6 +115,13 @@ impl Course {
         self != Course::RunHere
     }
 
+    /// Whether its payload says all that a call could be missed in: no table has the mounts of one without a mount namespace; what the others do
+    /// is another course's, and beside it, or no launch.
+    pub fn can_be_missed(self) -> bool {
+        let not = [Course::Auto, Course::Outlet, Course::RunHere, Course::Start, Course::Delete];
+        !not.contains(&self)
+    }
+
     /// Whether it joins a container that runs.
     fn joins(self) -> bool {
         matches!(self, Course::Exec | Course::ExecTerminal | Course::ExecDetached)
@@ -140,6 +147,7 @@ pub struct Ground<'t> {
     shut: Socket,
     /// Of the course that has one.
     outlet: Option<Outlet>,
+    _peer: Peer,
 }
 
 /// One repetition, and all that can be said about it.
@@ -182,7 +190,7 @@ impl<'t> Ground<'t> {
         };
         fs::write(turn.dir.join("script"), script)?;
         fs::create_dir_all(turn.dir.join(PIDS))?;
-        material::workspace(turn, course, &socket)?;
+        let peer = material::workspace(turn, course, &socket)?;
         material::connections(turn, [&socket, &shut], outlet.as_ref())?;
         let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
         let mut plain = turn.config(&["/bin/true"]);
@@ -191,7 +199,7 @@ impl<'t> Ground<'t> {
         material::furnish(&bundle.join("rootfs"))?;
         asked::furnish(&bundle.join("rootfs"), &turn.column.runtime.path.with_file_name("probe"))?;
         turn.column.actor.own(&turn.dir)?;
-        Ok(Ground { turn, course, bundle, plain, id, socket, shut, outlet })
+        Ok(Ground { turn, course, bundle, plain, id, socket, shut, outlet, _peer: peer })
     }
 
     /// What is run on it.
@@ -221,6 +229,7 @@ impl<'t> Ground<'t> {
             let ran = running.finish_beside_others()?;
             Ok(Traced {
                 calls: Vec::new(),
+                omissions: Vec::new(),
                 struck: false,
                 code: ran.code,
                 out,
@@ -311,7 +320,7 @@ impl<'t> Ground<'t> {
             // It waits for its start, unless the blow was its end.
             0 if self.course.creates() => {
                 let (inside, there) = (inside(), inode(&self.bundle.join("rootfs/etc/fixed")));
-                inside == there || inside.is_none() && traced.struck
+                inside == there || inside.is_none() && traced.struck && text.parse::<u32>().is_ok()
             }
             0 => text.parse::<u32>().is_ok(),
             _ => text.is_empty() || text == NO_PID || text.parse::<u32>().is_ok(),

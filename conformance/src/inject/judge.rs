@@ -4,6 +4,7 @@ use super::asked;
 use super::course::{Course, Trial};
 use super::errno::made_again;
 use super::fallback;
+use super::omission::Omission;
 use super::outlet;
 use super::testimony::difference;
 use super::tracer::{Blow, Call, Traced};
@@ -52,6 +53,7 @@ pub struct Judge {
     code: i32,
     err: String,
     calls: Vec<Call>,
+    omissions: Vec<Omission>,
 }
 
 impl Judge {
@@ -64,7 +66,7 @@ impl Judge {
         if let Some(left) = trial.left {
             return bad(left);
         }
-        let Traced { code, err, calls, .. } = trial.traced;
+        let Traced { code, err, calls, omissions, .. } = trial.traced;
         match trial.said {
             Some(lines) if lines.last().is_some_and(|l| l == "end") => match asked::missing(course, &lines) {
                 Some(line) => bad(format!(
@@ -74,9 +76,9 @@ impl Judge {
 "
                     )
                 )),
-                None => Ok(Judge { course, undisturbed: lines, code, err, calls }),
+                None => Ok(Judge { course, undisturbed: lines, code, err, calls, omissions }),
             },
-            None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], code, err, calls }),
+            None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], code, err, calls, omissions }),
             other => bad(format!("{other:?}")),
         }
     }
@@ -86,8 +88,16 @@ impl Judge {
         &self.calls
     }
 
+    /// What can be left out.
+    pub fn omissions(&self) -> impl Iterator<Item = &Omission> {
+        self.omissions.iter().filter(|omission| omission.is_of(self.course))
+    }
+
     /// What is wrong with a trial.
     pub fn fault(&self, call: Call, blow: Blow, trial: &Trial) -> Option<String> {
+        if let Blow::Omitted(_) = blow {
+            return self.unmissed(trial);
+        }
         let traced = &trial.traced;
         let told = |what: String| Some(format!("{what}; exit {}, stderr: {}", traced.code, traced.err.trim()));
         if traced.hung {
@@ -193,6 +203,13 @@ impl Judge {
         }
     }
 
+    /// A call was left out, and neither the payload nor whoever looked around afterwards has missed it: a fault that has the same effect
+    /// would go by unseen, too.
+    fn unmissed(&self, trial: &Trial) -> Option<String> {
+        let well = !trial.traced.hung && !trial.traced.stalled && trial.left.is_none();
+        (trial.traced.struck && well && self.noticed(trial).is_none()).then(|| "nobody has missed it".into())
+    }
+
     /// What shows of a call that is made again: nothing may.
     fn noticed(&self, trial: &Trial) -> Option<String> {
         let said = trial.said.as_deref().unwrap_or_default();
@@ -227,7 +244,7 @@ impl Judge {
     /// What was said, as if the broker had answered: a connection may fail, by the errno of the blow, or when that has ended the broker.
     fn answered(&self, said: &[String], blow: Blow) -> Vec<String> {
         let excused = |errno: &str| match blow {
-            Blow::Signal(_) => errno != "ok",
+            Blow::Signal(_) | Blow::Omitted(_) => errno != "ok",
             // What cannot be reached is not granted.
             Blow::Fails(Errno::EACCES | Errno::ELOOP) => errno != "ok",
             // ENOSYS: nobody is left to answer, or whoever was to could not.
@@ -414,6 +431,7 @@ pub fn blow(call: &Call, blow: &Blow) -> String {
         Blow::Fails(errno) => format!("{errno:?}"),
         Blow::Refused(errno) => format!("{errno:?}, always"),
         Blow::Signal(signal) => signal.as_str().into(),
+        Blow::Omitted(_) => "left out".into(),
     };
     format!("process {}, {name} {}: {what}", call.process, call.nth)
 }
@@ -424,7 +442,7 @@ mod tests {
     use nix::sys::signal::Signal;
 
     fn judge(course: Course, undisturbed: &[&str]) -> Judge {
-        Judge { course, undisturbed: lines(undisturbed), code: 0, err: String::new(), calls: vec![] }
+        Judge { course, undisturbed: lines(undisturbed), code: 0, err: String::new(), calls: vec![], omissions: vec![] }
     }
 
     fn lines(lines: &[&str]) -> Vec<String> {

@@ -8,10 +8,13 @@ use super::tracer::End;
 use crate::oci::bundle;
 use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
-use crate::report::Verdict;
+use crate::report::{No, Verdict};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 /// Before and after its testimony: a payload that only SIGTERM ends, PID 1 or not.
 const LIVES_ON: (&str, &str) = ("trap 'exit 0' TERM\n", "sleep 1000 & wait");
@@ -27,11 +30,11 @@ const ASIDE: &str = "exec >/trace/said\n";
 const AT_ONCE: (&str, &str) = ("echo testimony\n{\n", "} >/tmp/said\ncat /tmp/said\n");
 
 /// What the payload of a bundle tries to read and write.
-const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /ro/file /trace/file /tmp/file /proc/interrupts /proc/irq/default_smp_affinity \
-                     /proc/sys/kernel/domainname";
+const TRIED: &str = "/etc/mark /etc/hidden /etc/fixed /tmp/in/ro/file /trace/file /tmp/file /proc/interrupts \
+                     /proc/irq/default_smp_affinity /proc/sys/kernel/domainname /etc/unlisted";
 
 /// What the payload of a policy tries.
-pub const TRIED_BY_POLICY: &str = "secret plain .git/config .codex/config.toml /etc/passwd";
+pub const TRIED_BY_POLICY: &str = "secret plain ../trace/file .git/config .codex/config.toml /etc/passwd";
 
 /// What is in the workspace of a policy, before and after.
 pub const WORKSPACE: [&str; 3] = [".git", "plain", "secret"];
@@ -52,8 +55,8 @@ pub fn script(course: Course, end: End) -> String {
 }
 
 /// The directories of the host's that a course opens, and its policy.
-pub fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Verdict {
-    fs::create_dir_all(turn.dir.join("ro"))?;
+pub fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Result<Peer, No> {
+    let peer = Peer::mount(turn.dir.join("ro"))?;
     for (file, text) in [("ro/file", "fixed\n"), ("trace/file", "open\n")] {
         fs::write(turn.dir.join(file), text)?;
     }
@@ -74,7 +77,28 @@ pub fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Verdict {
         {"path": {"type": "path", "path": dir.join("secret")}, "access": "deny"},
     ]}, "codexrun": choices});
     fs::write(turn.dir.join("policy.json"), policy.to_string())?;
-    Ok(())
+    Ok(peer)
+}
+
+/// A mount of the host's that its copies share, as most of a host's are; in the column's namespace all others are private. Gone when dropped.
+pub struct Peer(PathBuf);
+
+impl Peer {
+    fn mount(at: PathBuf) -> Result<Peer, No> {
+        fs::create_dir_all(&at)?;
+        let (none, flags) = (None::<&str>, MsFlags::empty());
+        mount(Some("peer"), &at, Some("tmpfs"), flags, none).map_err(std::io::Error::from)?;
+        let peer = Peer(at);
+        mount(none, &peer.0, none, MsFlags::MS_SHARED, none).map_err(std::io::Error::from)?;
+        Ok(peer)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // What stays mounted is found by the look at what is left.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
 }
 
 /// The connections that the payload of a policy asks for: of the broker one that it makes and one that it refuses, or what goes by the bridge.
@@ -92,10 +116,11 @@ pub fn everything(turn: &Turn) -> Value {
     config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 123}]);
     config["process"]["oomScoreAdj"] = json!(500);
     config["process"]["user"]["umask"] = json!(0o27);
-    let ro = json!({"destination": "/ro", "type": "bind", "source": turn.dir.join("ro"), "options": ["rbind", "ro", "nosuid"]});
-    bundle::push(&mut config["mounts"], ro);
     let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=1m"]});
     bundle::push(&mut config["mounts"], tmp);
+    // Where no umask has a say in the directory that has to be made for it.
+    let (ro, options) = (turn.dir.join("ro"), ["rbind", "ro", "nosuid"]);
+    bundle::push(&mut config["mounts"], json!({"destination": "/tmp/in/ro", "type": "bind", "source": ro, "options": options}));
     let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
     config["hooks"] = json!({"poststart": hook, "poststop": hook});
     let linux = &mut config["linux"];
@@ -107,7 +132,7 @@ pub fn everything(turn: &Turn) -> Value {
     bundle::push(&mut linux["namespaces"], json!({"type": "cgroup"}));
     bundle::push(&mut linux["namespaces"], json!({"type": "network"}));
     if turn.column.actor.is_root() {
-        linux["resources"] = json!({"pids": {"limit": 50}});
+        linux["resources"] = json!({"pids": {"limit": 50}, "memory": {"limit": 67_108_864}, "cpu": {"shares": 512}});
     }
     asked::add(&mut config, TRIED, &turn.trace(asked::HOOKS), turn.column.actor.is_root());
     config
@@ -125,5 +150,11 @@ pub fn furnish(rootfs: &Path) -> Verdict {
     for name in ["hidden", "fixed"] {
         fs::write(rootfs.join("etc").join(name), "text\n")?;
     }
+    // Not as a tmpfs is by itself.
+    fs::set_permissions(rootfs.join("tmp"), fs::Permissions::from_mode(0o777))?;
+    // FUSE's, which a container may not open that does not ask for it.
+    let (all, node) = (Mode::from_bits_truncate(0o666), rootfs.join("etc/unlisted"));
+    mknod(&node, SFlag::S_IFCHR, all, makedev(10, 229)).map_err(std::io::Error::from)?;
+    fs::set_permissions(node, fs::Permissions::from_mode(0o666))?;
     Ok(())
 }

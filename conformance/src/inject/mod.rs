@@ -9,6 +9,7 @@ mod errno;
 mod fallback;
 pub mod judge;
 mod material;
+mod omission;
 mod outlet;
 mod places;
 mod story;
@@ -72,9 +73,10 @@ enum Harm {
     Failures,
     Refusals,
     Signals,
+    Omissions,
 }
 
-const HARMS: [Harm; 3] = [Harm::Failures, Harm::Refusals, Harm::Signals];
+const HARMS: [Harm; 4] = [Harm::Failures, Harm::Refusals, Harm::Signals, Harm::Omissions];
 
 const SIGNALS: [Signal; 3] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT];
 
@@ -88,6 +90,7 @@ fn row(course: Course, kind: Harm) -> String {
         Harm::Failures => "each call fails",
         Harm::Refusals => "each call is refused throughout",
         Harm::Signals => "each moment is hit by a signal",
+        Harm::Omissions => "each call that is left out is missed",
     };
     format!("inject: {}: {what}", course.name())
 }
@@ -113,6 +116,9 @@ fn one(stage: &Stage, column: &Column, course: Course, kind: Harm, part: Part) -
     }
     if !course.is_for_all() && !column.actor.is_root() {
         return skip("an ordinary user has a user namespace, which needs a mount namespace; asked as root");
+    }
+    if kind == Harm::Omissions && !course.can_be_missed() {
+        return skip("another course tells, or nobody can");
     }
     let busybox = busybox(stage)?;
     let (dir, tag) = stage.place("inject")?;
@@ -182,7 +188,7 @@ fn struck(ground: &Ground, kind: Harm, end: End, part: impl Fn(usize) -> Part) -
     if !unknown.is_empty() {
         return fail(ground.course().name(), "every call has its errnos (errno.rs)", unknown.join(", "));
     }
-    let all = blows(judge.calls(), kind);
+    let all = blows(&judge, kind);
     let part = part(all.len());
     let mut tally = Tally { calls: judge.calls().len(), all: all.len(), tried: 0, missed: 0, faults: Vec::new() };
     for (call, blow) in all.iter().skip(part.nth).step_by(part.of) {
@@ -225,7 +231,8 @@ fn tried(ground: &Ground, tracer: &Tracer, judge: &Judge, strike: (Call, Blow), 
     Ok((trial, fault))
 }
 
-fn blows(calls: &[Call], kind: Harm) -> Vec<(Call, Blow)> {
+fn blows(judge: &Judge, kind: Harm) -> Vec<(Call, Blow)> {
+    let calls = judge.calls();
     let each =
         |blows: fn(Call) -> Vec<Blow>| calls.iter().flat_map(|call| blows(*call).into_iter().map(|blow| (*call, blow))).collect();
     match kind {
@@ -233,6 +240,7 @@ fn blows(calls: &[Call], kind: Harm) -> Vec<(Call, Blow)> {
             each(|call| errno::plausible(call.nr).unwrap_or_default().iter().map(|errno| Blow::Fails(*errno)).collect())
         }
         Harm::Signals => each(|_| SIGNALS.map(Blow::Signal).into()),
+        Harm::Omissions => judge.omissions().map(|omission| (omission.call, Blow::Omitted(omission.said))).collect(),
         Harm::Refusals => {
             let mut seen = HashSet::new();
             let first = calls.iter().filter(|call| fallback::is_refusable(call.nr) && seen.insert(call.nr));

@@ -13,7 +13,12 @@ done </proc/self/status
 while read -r id parent device rest; do echo "mount $rest"; done </proc/self/mountinfo
 for map in uid_map gid_map setgroups; do every $map /proc/self/$map; done
 every cgroup /proc/self/cgroup
-[ -n "$GROUP" ] && while read -r pid; do [ "$pid" = $$ ] && echo "in its cgroup"; done <"$GROUP/cgroup.procs"
+for group in $GROUPS; do
+  [ -e "$group/cgroup.procs" ] && while read -r pid; do [ "$pid" = $$ ] && echo "in $group"; done <"$group/cgroup.procs"
+  for file in pids.max memory.limit_in_bytes memory.max cpu.shares cpu.weight cpuset.cpus cpuset.mems devices.list; do
+    [ -e "$group/$file" ] && every "$group/$file" "$group/$file"
+  done
+done
 every hostname /proc/sys/kernel/hostname
 every domainname /proc/sys/kernel/domainname
 # A number there is read in one piece or not at all.
@@ -42,8 +47,9 @@ for path in $TRIED; do
 done
 $ASKS
 for file in /proc/self/fd/*; do [ "${file##*/}" -gt 2 ] && echo "descriptor ${file##*/}"; done
+for path in /*; do echo "there $path"; done
 for link in fd stdin stdout stderr ptmx; do [ -h /dev/$link ] && echo "link /dev/$link"; done
-stat -L -c 'node %n %f %t:%T %u:%g %i' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/console \
+stat -L -c 'node %n %f %t:%T %u:%g %i' /tmp /tmp/in /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/console /proc/self/fd/0 \
   /proc/self/ns/* 2>/dev/null
 echo end
 "#;

@@ -2,6 +2,7 @@
 //! it fail, or sends a signal at its entry. A process that executes another program is let go: the payload and the hooks run
 //! untraced.
 
+use super::omission::{self, Omission};
 use super::story::{Seen, Story};
 use crate::actor::Actor;
 use crate::launch::{self, Launch};
@@ -12,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -40,6 +41,19 @@ pub enum Blow {
     Refused(Errno),
     /// The process gets a signal before the call is made.
     Signal(Signal),
+    /// The call is not made, and returns this as if it were: what codexrun would be without it.
+    Omitted(i64),
+}
+
+impl Blow {
+    /// Whether every call of this number is struck.
+    fn is_everywhere(self, call: Call) -> bool {
+        match self {
+            Blow::Refused(_) => true,
+            Blow::Omitted(_) => omission::is_one_of_several(call.nr),
+            Blow::Fails(_) | Blow::Signal(_) => false,
+        }
+    }
 }
 
 /// What ends a launch that goes well.
@@ -56,6 +70,8 @@ pub enum End {
 pub struct Traced {
     /// Every call, in the order seen.
     pub calls: Vec<Call>,
+    /// Those that could be left out.
+    pub omissions: Vec<Omission>,
     /// Whether the call that was to be struck at was made; the launch may go another way this time.
     pub struck: bool,
     /// Exit code; 128+n for signal n.
@@ -91,7 +107,7 @@ struct Tracee {
     /// Whether it is codexrun: not before the first execve of the command.
     watched: bool,
     /// What its call returns instead, when it comes back.
-    fails: Option<Errno>,
+    says: Option<i64>,
 }
 
 /// The tracer; one thread, one launch at a time.
@@ -134,7 +150,7 @@ impl Tracer {
         waitpid(main, Some(WaitPidFlag::WUNTRACED))?;
         ptrace::seize(main, options())?;
         kill(main, Signal::SIGCONT)?;
-        let first = Tracee { process: 0, counts: HashMap::new(), watched: false, fails: None };
+        let first = Tracee { process: 0, counts: HashMap::new(), watched: false, says: None };
         let tracees = HashMap::from([(main, first)]);
         let mut hunt = Hunt {
             tracer: self,
@@ -144,6 +160,9 @@ impl Tracer {
             early: vec![],
             births: 0,
             calls: vec![],
+            omissions: vec![],
+            parents: vec![],
+            payloads: HashSet::new(),
             strike,
             end,
             struck: false,
@@ -152,8 +171,10 @@ impl Tracer {
             story: Story::default(),
         };
         let hung = hunt.follow()?;
+        // What a keeper or a broker does to itself is no payload's.
+        let omissions = hunt.omissions.into_iter().filter(|of| hunt.payloads.contains(&of.call.process)).collect();
         let Hunt { calls, struck, stalled, code, story, .. } = hunt;
-        Ok(Traced { calls, struck, code: code.unwrap_or(-1), out, err: launch::text(&err)?, hung, stalled, story })
+        Ok(Traced { calls, omissions, struck, code: code.unwrap_or(-1), out, err: launch::text(&err)?, hung, stalled, story })
     }
 
     /// Whether a process is codexrun, by the file that it executes.
@@ -179,8 +200,8 @@ pub fn stop_signals() -> SigSet {
     [Signal::SIGCHLD].into_iter().collect()
 }
 
-/// With a descriptor that is nobody's, which no payload may have.
-const STOPPED: [&str; 3] = ["/bin/sh", "-c", "kill -STOP $$; exec \"$0\" \"$@\" 9</dev/null"];
+/// With a descriptor that is nobody's, which no payload may have, and a umask that nothing may show which others are to use.
+const STOPPED: [&str; 3] = ["/bin/sh", "-c", "umask 077; kill -STOP $$; exec \"$0\" \"$@\" 9</dev/null"];
 
 fn options() -> Options {
     Options::PTRACE_O_TRACESYSGOOD
@@ -201,6 +222,11 @@ struct Hunt<'t> {
     early: Vec<Pid>,
     births: usize,
     calls: Vec<Call>,
+    omissions: Vec<Omission>,
+    /// The parent of each but the first, by the order of their births.
+    parents: Vec<usize>,
+    /// Those that are another program now, and whose descendants they are.
+    payloads: HashSet<usize>,
     strike: Option<(Call, Blow)>,
     end: End,
     struck: bool,
@@ -300,8 +326,9 @@ impl Hunt<'_> {
         let child = Pid::from_raw(ptrace::getevent(parent)? as i32);
         let watched = self.tracees.get(&parent).is_some_and(|p| p.watched);
         self.births += 1;
+        self.parents.push(self.tracees.get(&parent).map_or(0, |p| p.process));
         self.story.tell(self.births, Seen::Born(parent, child));
-        self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, fails: None });
+        self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, says: None });
         if let Some(at) = self.early.iter().position(|p| *p == child) {
             self.early.swap_remove(at);
             self.go_on(child, None)?;
@@ -319,7 +346,10 @@ impl Hunt<'_> {
         if pid == self.main && self.tracees.get(&pid).is_some_and(|t| !t.watched) {
             return self.go_on(pid, None);
         }
-        self.tracees.remove(&pid);
+        if let Some(tracee) = self.tracees.remove(&pid) {
+            let parent = |of: &usize| of.checked_sub(1).and_then(|at| self.parents.get(at)).copied();
+            self.payloads.extend(std::iter::successors(Some(tracee.process), parent));
+        }
         ptrace::detach(pid, None)
     }
 
@@ -327,17 +357,21 @@ impl Hunt<'_> {
         let entry = ptrace::syscall_info(pid)?.op == libc::PTRACE_SYSCALL_INFO_ENTRY;
         if let Some(tracee) = self.tracees.get_mut(&pid).filter(|t| t.watched) {
             if entry {
-                let nr = ptrace::getregs(pid)?.orig_rax.cast_signed();
+                let regs = ptrace::getregs(pid)?;
+                let nr = regs.orig_rax.cast_signed();
                 let count = tracee.counts.entry(nr).or_default();
                 let call = Call { process: tracee.process, nr, nth: *count };
                 *count += 1;
                 self.calls.push(call);
+                if self.strike.is_none() {
+                    self.omissions.extend(Omission::of(pid, call, &regs));
+                }
                 self.story.tell(call.process, Seen::Call(nr));
                 self.entered(pid, call)?;
             } else {
                 let mut regs = ptrace::getregs(pid)?;
-                if let Some(errno) = tracee.fails.take() {
-                    regs.rax = (-(errno as i64)).cast_unsigned();
+                if let Some(said) = tracee.says.take() {
+                    regs.rax = said.cast_unsigned();
                     ptrace::setregs(pid, regs)?;
                 }
                 self.story.tell(tracee.process, Seen::Returned(regs.rax.cast_signed()));
@@ -351,31 +385,31 @@ impl Hunt<'_> {
     fn go_on(&self, pid: Pid, signal: Option<Signal>) -> nix::Result<()> {
         let tracee = self.tracees.get(&pid);
         let struck_soon = |call: Call| !self.struck && tracee.is_some_and(|t| t.process == call.process);
-        let everywhere = self.tracer.thorough || matches!(self.strike, Some((_, Blow::Refused(_))));
+        let everywhere = self.tracer.thorough || self.strike.is_some_and(|(call, blow)| blow.is_everywhere(call));
         let matters =
-            everywhere || self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.fails.is_some());
+            everywhere || self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.says.is_some());
         if matters { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }
     }
 
     /// Strikes when this is the spot.
     fn entered(&mut self, pid: Pid, call: Call) -> nix::Result<()> {
-        let here = |wanted: Call, blow| wanted == call || matches!(blow, Blow::Refused(_)) && wanted.nr == call.nr;
+        let here = |wanted: Call, blow: Blow| wanted == call || blow.is_everywhere(wanted) && wanted.nr == call.nr;
         let Some((_, blow)) = self.strike.filter(|(wanted, blow)| here(*wanted, *blow)) else {
             return Ok(());
         };
         self.struck = true;
         self.story.tell(call.process, Seen::Struck);
-        match blow {
-            Blow::Signal(signal) => kill(pid, signal),
-            Blow::Fails(errno) | Blow::Refused(errno) => {
-                // Another call that does nothing, in its place; -1 would be a call that a seccomp filter may kill for.
-                let mut regs = ptrace::getregs(pid)?;
-                regs.orig_rax = libc::SYS_getpid.cast_unsigned();
-                ptrace::setregs(pid, regs)?;
-                self.tracees.entry(pid).and_modify(|t| t.fails = Some(errno));
-                Ok(())
-            }
-        }
+        let said = match blow {
+            Blow::Signal(signal) => return kill(pid, signal),
+            Blow::Fails(errno) | Blow::Refused(errno) => -(errno as i64),
+            Blow::Omitted(said) => said,
+        };
+        // Another call that does nothing, in its place; -1 would be a call that a seccomp filter may kill for.
+        let mut regs = ptrace::getregs(pid)?;
+        regs.orig_rax = libc::SYS_getpid.cast_unsigned();
+        ptrace::setregs(pid, regs)?;
+        self.tracees.entry(pid).and_modify(|t| t.says = Some(said));
+        Ok(())
     }
 
     /// Lets go of processes that wait for somebody else: a created container waits for its start.

@@ -103,7 +103,23 @@ fn bytes(turn: &Turn) -> Verdict {
             run(turn, &with(turn, pointer, value).to_string(), |_| Ok(()))?;
         }
     }
-    Ok(())
+    let others = [
+        ("/mounts/1/source", json!(odd)),
+        ("/domainname", json!(odd)),
+        ("/process/capabilities", json!({"bounding": [odd]})),
+        ("/process/rlimits", json!([{"type": odd, "soft": 1, "hard": 1}])),
+        ("/process/apparmorProfile", json!(odd)),
+        ("/process/selinuxLabel", json!(odd)),
+        ("/linux/cgroupsPath", json!(odd)),
+        ("/linux/devices", json!([{"path": odd, "type": odd, "major": 1, "minor": 3}])),
+        ("/linux/mountLabel", json!(odd)),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "pid", "path": odd}])),
+        ("/linux/readonlyPaths", json!([odd])),
+        ("/linux/rootfsPropagation", json!(odd)),
+        ("/linux/seccomp", json!({"defaultAction": odd, "syscalls": [{"names": [odd], "action": odd}]})),
+        ("/hooks", json!({"createRuntime": [{"path": odd, "args": [odd], "env": [odd]}]})),
+    ];
+    others.into_iter().try_for_each(|(pointer, value)| run(turn, &with(turn, pointer, value).to_string(), |_| Ok(())))
 }
 
 /// The good configuration with one value in place of another, or beside the others.

@@ -179,11 +179,18 @@ fn terminal(place: &Place, way: &str) -> Verdict {
     let begun = Instant::now();
     let ran = turn.call(&["exec", "--tty", &id, "/bin/true"])?;
     in_time(&ran, begun)?;
+    // One more that rages, on a terminal of its own; it ends with the container.
+    let second = turn.launch(&["exec", "--tty", &id, "/probe", "hostile", way]).start(&turn.column.actor)?;
+    sleep(RAGE);
     let begun = Instant::now();
+    second.signal(Signal::SIGTERM);
     running.signal(Signal::SIGTERM);
     sleep(RAGE);
     // It may have ended by SIGTERM, and is forgotten then.
     turn.call(&["kill", &id, "KILL"])?;
+    let ran = second.finish_beside_others()?;
+    in_time(&ran, begun)?;
+    ran.must("no end of its own", ran.code != 0)?;
     let ran = running.finish_beside_others()?;
     in_time(&ran, begun)?;
     ran.must("the end by a signal", ran.code > 128)?;

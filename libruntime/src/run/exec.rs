@@ -6,6 +6,7 @@ use crate::cgroup::{Below, Cgroup};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Status, Store};
+use crate::sys::file;
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::Process;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,7 +41,37 @@ pub fn exec(
 ) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
     alone().map_err(one)?;
-    let found = Found::of(store, id, exec).map_err(one)?;
+    let record = store.load(id).map_err(one)?;
+    join(&record, process, exec).map_err(|errors| meanwhile(&record, errors))
+}
+
+/// What goes wrong because the container has ended meanwhile is told as that, whichever step comes upon it: its processes, namespaces and
+/// broker go one after another, its first process last.
+fn meanwhile(record: &Record, mut errors: Vec<Error>) -> Vec<Error> {
+    let ends = || match record.observe() {
+        Ok((Status::Stopped, _)) => true,
+        Ok((_, Some(first))) => file::poll_for(first.as_fd(), SOON) == Ok(true),
+        Ok((_, None)) | Err(_) => false,
+    };
+    match errors.pop() {
+        Some(only) if errors.is_empty() && only.what != STOPPED && ends() => {
+            vec![Error { code: only.code, ..Error::new(STOPPED).cause(only) }]
+        }
+        last => errors.into_iter().chain(last).collect(),
+    }
+}
+
+/// Milliseconds that a container needs to end when its broker has.
+const SOON: i32 = 100;
+
+/// Into a container that runs now.
+fn join(
+    record: &Record,
+    process: impl FnOnce(Option<&Process>) -> Result<Process, Vec<Error>>,
+    exec: &Exec,
+) -> Result<u8, Vec<Error>> {
+    let one = |e| vec![e];
+    let found = Found::of(record, exec).map_err(one)?;
     let spec = &found.bundle.spec;
     let process = process(spec.process().as_ref())?;
     stdio::sockets(spec, Some(&process)).map_err(one)?;
@@ -63,8 +94,8 @@ pub fn exec(
 }
 
 /// A container that runs, and how it is joined.
-struct Found {
-    record: Record,
+struct Found<'a> {
+    record: &'a Record,
     bundle: Bundle,
     options: Options,
     /// A process of it that can be looked into.
@@ -75,14 +106,13 @@ struct Found {
     door: Option<PathBuf>,
 }
 
-impl Found {
-    fn of(store: &Store, id: &ContainerId, exec: &Exec) -> Result<Self> {
-        let record = store.load(id)?;
-        let target = record.joinable(running(&record, exec.ignore_paused)?)?;
+impl<'a> Found<'a> {
+    fn of(record: &'a Record, exec: &Exec) -> Result<Self> {
+        let target = record.joinable(running(record, exec.ignore_paused)?)?;
         let door = Some(record.door())
             .filter(|door| record.annotations.contains_key(annotation::UNIX_SOCKETS) && broker::knock(door).is_ok());
         let options = Options {
-            id: Some(id.clone()),
+            id: Some(record.id.clone()),
             detach: exec.detach,
             pid_file: exec.pid_file.clone(),
             console_socket: exec.console_socket.clone(),
@@ -95,7 +125,7 @@ impl Found {
             options,
             target,
             root: record.root()?,
-            below: below(&record, &exec.cgroups)?,
+            below: below(record, &exec.cgroups)?,
             door,
             record,
         })
@@ -146,6 +176,34 @@ fn running(record: &Record, ignore_paused: bool) -> Result<OwnedFd> {
         (Status::Creating | Status::Created, _) => {
             Err(Error::new("cannot exec in a container that was not started").hint("`codexrun start` starts it"))
         }
-        (Status::Running | Status::Stopped, _) => Err(Error::new("cannot exec in a stopped container")),
+        (Status::Running | Status::Stopped, _) => Err(Error::new(STOPPED)),
+    }
+}
+
+const STOPPED: &str = "cannot exec in a stopped container";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::Spec;
+    use std::path::Path;
+    use std::process::Command;
+
+    #[test]
+    fn what_goes_wrong_as_the_container_ends_is_told_as_its_end() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let (id, pid) = ("a".parse().unwrap(), i32::try_from(child.id()).unwrap());
+        let record = Record::new(id, Some(pid), Path::new("/b"), Path::new("/b/rootfs"), &Spec::default()).unwrap();
+        let said = |errors: &[&str]| {
+            let errors = errors.iter().map(|what| Error::new(*what)).collect();
+            meanwhile(&record, errors).iter().map(Error::to_string).collect::<Vec<_>>()
+        };
+        let knock = "cannot reach the broker: ECONNREFUSED";
+        assert_eq!(said(&[knock]), [knock], "it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(said(&[knock]), [format!("{STOPPED}: {knock}")]);
+        assert_eq!(said(&[STOPPED]), [STOPPED]);
+        assert_eq!(said(&["a", "b"]), ["a", "b"], "a refused process has its reasons");
     }
 }

@@ -11,7 +11,7 @@ mod container;
 pub mod criu;
 mod delete;
 pub(crate) mod died;
-mod door;
+pub(crate) mod door;
 mod exec;
 pub mod fault;
 mod hook;

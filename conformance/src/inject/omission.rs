@@ -1,0 +1,131 @@
+//! Calls whose whole effect is on what runs afterwards, so that they can be left out and say that they were made. Each must be missed: by the
+//! payload, by whoever looks around afterwards, or because nothing runs. Otherwise the testimony is blind to what the call does, and a
+//! launch that does not do it would pass for a whole one.
+
+use super::course::Course;
+use super::tracer::Call;
+use libc::user_regs_struct;
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// A call that can be left out.
+#[derive(Debug, Clone, Copy)]
+pub struct Omission {
+    /// Which one.
+    pub call: Call,
+    /// What it would have returned.
+    pub said: i64,
+}
+
+/// They return 0, or what nobody needs. Not unshare(2) and setns(2), without which the rest would be done to the host: which namespaces are the
+/// payload's own stands in `asked.rs`. Nor what permits (landlock_add_rule(2)).
+const SILENT: &[i64] = &[
+    libc::SYS_capset,
+    libc::SYS_chdir,
+    libc::SYS_chroot,
+    libc::SYS_close_range,
+    libc::SYS_fchdir,
+    libc::SYS_fchmod,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_ioprio_set,
+    libc::SYS_keyctl,
+    libc::SYS_landlock_restrict_self,
+    libc::SYS_linkat,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_pivot_root,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr,
+    libc::SYS_set_mempolicy,
+    libc::SYS_setdomainname,
+    libc::SYS_setgroups,
+    libc::SYS_sethostname,
+    libc::SYS_setresgid,
+    libc::SYS_setresuid,
+    libc::SYS_setsid,
+    libc::SYS_symlinkat,
+    libc::SYS_umount2,
+];
+
+/// What the others have to be about, lest they only ask. Of prctl(2) not what execve(2) undoes or has (PR_SET_DUMPABLE), nor what shows only
+/// when somebody is killed (PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER: *each moment is hit by a signal*), nor that nothing stays ambient,
+/// where nothing was (`hole/identity.rs`).
+const PRCTL: [i32; 3] = [libc::PR_CAPBSET_DROP, libc::PR_SET_KEEPCAPS, libc::PR_SET_NO_NEW_PRIVS];
+const IOCTL: [u64; 4] = [libc::SIOCSIFFLAGS, libc::TIOCSCTTY, libc::TIOCSWINSZ, libc::TCSETS];
+/// fsconfig(2): a parameter with a value. The only one without is `newinstance`, which the kernel ignores.
+const FSCONFIG_SET_STRING: u64 = 1;
+/// The mode that a tmpfs has by itself.
+const OWN_MODE: &[u8] = b"1777\0";
+
+/// personality(2): only what it is.
+const ASKS: u64 = 0xffff_ffff;
+
+/// What a payload of a policy cannot miss, as one of a bundle can: with an empty bounding set execve(2) leaves no capability, init has a session
+/// and the payload another, whatever a umask could be for is mounted over, and the suite's root is in no group.
+const NOT_OF_A_POLICY: [i64; 4] = [libc::SYS_capset, libc::SYS_setsid, libc::SYS_umask, libc::SYS_setgroups];
+
+impl Omission {
+    /// Whether a payload can miss it.
+    pub fn is_of(&self, course: Course) -> bool {
+        !course.is_sandbox() || !NOT_OF_A_POLICY.contains(&self.call.nr)
+    }
+
+    /// Of a call that is about to be made with these registers.
+    pub fn of(pid: Pid, call: Call, regs: &user_regs_struct) -> Option<Omission> {
+        said(pid, call.nr, regs).map(|said| Omission { call, said })
+    }
+}
+
+fn said(pid: Pid, nr: i64, regs: &user_regs_struct) -> Option<i64> {
+    let if_so = |does: bool| does.then_some(0);
+    match nr {
+        nr if SILENT.contains(&nr) => Some(0),
+        libc::SYS_umask => status(pid, "Umask:", 8),
+        libc::SYS_prlimit64 => if_so(regs.rdx != 0),
+        libc::SYS_personality => if_so(regs.rdi != ASKS),
+        // Without a filter it asks whether there could be one.
+        libc::SYS_seccomp => if_so(regs.rdi == u64::from(libc::SECCOMP_SET_MODE_FILTER) && regs.rdx != 0),
+        libc::SYS_fsconfig => if_so(regs.rsi == FSCONFIG_SET_STRING && !lies_at(pid, regs.r10, OWN_MODE)),
+        // A file is a mount point, which whoever mounts makes when it is missing.
+        libc::SYS_mknodat => if_so(regs.rdx as u32 & libc::S_IFMT != libc::S_IFREG),
+        libc::SYS_ioctl => if_so(IOCTL.contains(&regs.rsi)),
+        libc::SYS_prctl => if_so(PRCTL.contains(&(regs.rdi as i32)) && !is_dropped(pid, regs)),
+        libc::SYS_write | libc::SYS_pwrite64 => is_the_kernels(pid, regs.rdi).then_some(regs.rdx.cast_signed()),
+        _ => None,
+    }
+}
+
+/// Whether it drops a capability that the caller does not have.
+fn is_dropped(pid: Pid, regs: &user_regs_struct) -> bool {
+    let has = |bounding: i64| regs.rsi < 64 && bounding >> regs.rsi & 1 == 1;
+    regs.rdi as i32 == libc::PR_CAPBSET_DROP && !status(pid, "CapBnd:", 16).is_some_and(has)
+}
+
+/// A number of /proc/PID/status.
+fn status(pid: Pid, field: &str, radix: u32) -> Option<i64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    i64::from_str_radix(status.lines().find_map(|line| line.strip_prefix(field))?.trim(), radix).ok()
+}
+
+/// Whether this is in a process's memory.
+fn lies_at(pid: Pid, at: u64, bytes: &[u8]) -> bool {
+    let mut there = vec![0; bytes.len()];
+    let read = fs::File::open(format!("/proc/{pid}/mem")).and_then(|memory| memory.read_exact_at(&mut there, at));
+    read.is_ok() && there == bytes
+}
+
+/// Whether a descriptor is of a file by which the kernel is told something.
+fn is_the_kernels(pid: Pid, fd: u64) -> bool {
+    let file = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap_or_default();
+    ["/proc", "/sys"].iter().any(|dir| file.starts_with(Path::new(dir)))
+}
+
+/// Whether each call of this number does again what another does: of descriptors both codexrun and its child take care, and the working
+/// directory is entered by who has the power to and by who has not. They are left out all together.
+pub fn is_one_of_several(nr: i64) -> bool {
+    [libc::SYS_close_range, libc::SYS_chdir].contains(&nr)
+}
