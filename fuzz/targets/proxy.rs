@@ -9,6 +9,8 @@ mod address;
 mod body;
 #[path = "../../proxy/src/client.rs"]
 mod client;
+#[path = "../../proxy/src/hurry.rs"]
+mod hurry;
 #[path = "../../proxy/src/message.rs"]
 mod message;
 #[path = "../../proxy/src/rule.rs"]
