@@ -81,7 +81,11 @@ impl Door {
         let path = state.door();
         let old = process::umask(0o177);
         let listener = match UnixListener::bind(&path) {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse && stale(&path) => {
+            Err(e)
+                if e.kind() == io::ErrorKind::AddrInUse
+                    && fs::symlink_metadata(&path).is_ok_and(|of| own(&of))
+                    && stale(&path) =>
+            {
                 fs::remove_file(&path).and_then(|()| UnixListener::bind(&path))
             }
             bound => bound,
@@ -120,7 +124,7 @@ impl Door {
 fn sweep() {
     for door in fs::read_dir(DIR).into_iter().flatten().flatten() {
         if door.file_name().as_encoded_bytes().starts_with(NAME.as_bytes())
-            && door.metadata().is_ok_and(|of| old(&of))
+            && door.metadata().is_ok_and(|of| own(&of) && old(&of))
             && stale(&door.path())
         {
             // Whoever else makes doors sweeps too.
@@ -129,10 +133,14 @@ fn sweep() {
     }
 }
 
-/// Whether it is one of our own, and not just made. Another user's may keep us waiting.
+/// Whether it is a socket of our own. Another user's may keep us waiting.
+fn own(door: &fs::Metadata) -> bool {
+    door.file_type().is_socket() && door.uid() == nix::unistd::geteuid().as_raw()
+}
+
 fn old(door: &fs::Metadata) -> bool {
     let age = door.modified().ok().and_then(|made| made.elapsed().ok());
-    door.file_type().is_socket() && door.uid() == nix::unistd::geteuid().as_raw() && age.is_some_and(|age| age > YOUNG)
+    age.is_some_and(|age| age > YOUNG)
 }
 
 /// A name whose bridge was killed.

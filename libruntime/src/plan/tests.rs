@@ -342,8 +342,7 @@ fn the_seccomp_agent_is_there_before_the_clone_and_is_told_of_the_pid_before_the
         with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent", "syscalls": [rule]}));
     spec["hooks"] = json!({"prestart": [{"path": "/hook"}]});
     let options = Options { record: true, ..Options::default() };
-    for (no_new_privileges, child) in [(false, ["its listener", "tell ready"]), (true, ["wait for start", "its listener"])]
-    {
+    for (no_new_privileges, child) in [(false, ["its listener", "tell ready"]), (true, ["wait for start", "its listener"])] {
         spec["process"]["noNewPrivileges"] = no_new_privileges.into();
         let text = plan(spec.clone(), &options).unwrap().to_string();
         let (parent, inside) = text.split_once("child\n").unwrap();
