@@ -67,6 +67,11 @@ const REASONS: &[(&str, &str)] = &[
     ("features.namespaces", "runc 1.1.5 knows no time namespaces"),
     ("features.capabilities", "runc 1.1.5 fails where the caller lacks one; codexrun leaves it out, with a warning"),
     ("features.seccomp", "runc 1.1.5 lists architectures that it does not take together"),
+    (
+        "shared-pids",
+        "runc 1.1.5 wants maps where it joins a user namespace too, and is not asked then; of crun 1.8.1's first process the neighbour \
+         opens the working directory",
+    ),
     ("cve-2019-5736", "runc 1.1.5 lets itself be the interpreter of an ELF file; it is a copy of itself by then"),
     ("cve-2019-19921", "runc 1.1.5 looks for what it masks by name, and passes over what it does not find"),
     ("cve-2024-45310", "runc 1.1.5 is older than the repair (1.1.14)"),
