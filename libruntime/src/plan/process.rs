@@ -7,7 +7,7 @@ use super::{Draft, ParentStep};
 use crate::sys::file::Resolve;
 use oci_spec::runtime::{PosixRlimitType as Limit, Process, Spec};
 use std::collections::HashSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(process) = spec.process() else {
@@ -112,12 +112,20 @@ fn limits(draft: &mut Draft, process: &Process) {
     {
         // Through the host's /proc; the container's could be anything. As long as the file is the process's own.
         let origin = "process.oomScoreAdj";
-        if draft.host.uid != 0 && draft.spaces.joined & libc::CLONE_NEWUSER as u64 != 0 && !draft.joins {
+        if score_before_clone(draft, &text) {
             draft.before.insert(0, ParentStep { op: ParentOp::OomScore(text), origin: origin.to_owned() });
         } else {
             draft.step(Stage::Guard, Op::OomScore(text), origin);
         }
     }
+}
+
+/// Whether the score has to be there before the clone: an ordinary user's undumpable process has a file that is root's, and in a user
+/// namespace nobody has the power that lowering it takes (CAP_SYS_RESOURCE of the initial one).
+fn score_before_clone(draft: &Draft, score: &CStr) -> bool {
+    let undumpable = draft.before.iter().any(|step| step.op == ParentOp::Undumpable);
+    let lowered = score.to_bytes().starts_with(b"-") && draft.spaces.own(libc::CLONE_NEWUSER);
+    !draft.joins && if draft.host.uid == 0 { lowered } else { undumpable }
 }
 
 fn resource(limit: Limit) -> u32 {

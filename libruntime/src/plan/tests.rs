@@ -356,6 +356,36 @@ fn the_seccomp_agent_is_there_before_the_clone_and_is_told_of_the_pid_before_the
     }
 }
 
+/// Undumpable before the clone, but for who writes his own map; the score before that where its file is somebody else's afterwards, or
+/// the power over it gone.
+#[test]
+fn what_the_first_process_inherits_is_done_before_its_clone() {
+    let (pids, user) = (json!({"type": "pid"}), json!({"type": "user"}));
+    let joined = json!({"type": "user", "path": "/u"});
+    let some_power = Host { privileged: true, ..Host::recorded(1000, 1000) };
+    let cases = [
+        (Host::recorded(0, 0), vec![pids.clone()], -5, (true, false)),
+        (Host::recorded(0, 0), vec![pids.clone(), user.clone()], 5, (true, false)),
+        (Host::recorded(0, 0), vec![pids.clone(), user.clone()], -5, (true, true)),
+        (Host::recorded(1000, 1000), vec![pids.clone(), user.clone()], 5, (false, false)),
+        (Host::recorded(1000, 1000), vec![pids.clone(), joined], 5, (true, true)),
+        (some_power, vec![pids], 5, (true, true)),
+    ];
+    for (host, namespaces, score, want) in cases {
+        let mut spec = with("/process/oomScoreAdj", json!(score));
+        let maps = namespaces.contains(&user);
+        spec["linux"]["namespaces"] = [vec![json!({"type": "mount"})], namespaces].concat().into();
+        for list in ["uidMappings", "gidMappings"].iter().filter(|_| maps) {
+            spec["linux"][list] = json!([{"containerID": 0, "hostID": host.uid, "size": 1}]);
+        }
+        let text = plan_on(&host, spec, &Options::default()).unwrap().to_string();
+        let (parent, _) = text.split_once("child\n").unwrap();
+        let (before, _) = parent.split_once("  clone").unwrap();
+        assert_eq!((before.contains("become undumpable"), before.contains("set oom_score_adj")), want, "{text}");
+        assert_eq!(text.matches("set oom_score_adj").count(), 1, "{text}");
+    }
+}
+
 /// Who reads the listing decides by it.
 #[test]
 fn no_name_makes_a_line_of_its_own_in_the_listing() {
