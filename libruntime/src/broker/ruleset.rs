@@ -13,6 +13,8 @@ const VERSION: u32 = 3;
 const ASKS_VERSION: u32 = 1;
 /// `struct landlock_ruleset_attr` of that version, and the most that any is given as: a page.
 const FILES: usize = 8;
+/// LANDLOCK_ACCESS_FS_EXECUTE to LANDLOCK_ACCESS_FS_TRUNCATE. What came later is about devices (5), and will be about sockets by path.
+const RIGHTS: u64 = (1 << 15) - 1;
 const LONGEST: usize = 4096;
 
 pub(super) fn make(call: &Call) -> Result<Answer> {
@@ -37,9 +39,10 @@ pub(super) fn make(call: &Call) -> Result<Answer> {
 /// Zeros behind what is known say nothing.
 fn handled(bytes: &[u8]) -> Result<Handled> {
     let (files, rest) = bytes.split_first_chunk::<FILES>().ok_or(Errno::EINVAL)?;
-    match rest.iter().all(|byte| *byte == 0) {
-        true => Ok(Handled { files: u64::from_ne_bytes(*files), ..Handled::default() }),
-        false => Err(Errno::E2BIG),
+    match (rest.iter().all(|byte| *byte == 0), u64::from_ne_bytes(*files)) {
+        (false, _) => Err(Errno::E2BIG),
+        (true, files) if files & !RIGHTS != 0 => Err(Errno::EINVAL),
+        (true, files) => Ok(Handled { files, ..Handled::default() }),
     }
 }
 
@@ -53,6 +56,6 @@ mod tests {
         let files = Ok(Handled { files: 5, network: 0, scoped: 0 });
         assert_eq!((of(5, &[]), of(5, &[0; 16])), (files, files));
         assert_eq!((of(5, &[0, 0, 0, 0, 0, 0, 0, 1]), of(0, &[2, 0, 0, 0])), (Err(Errno::E2BIG), Err(Errno::E2BIG)));
-        assert_eq!(handled(&[1; 7]), Err(Errno::EINVAL));
+        assert_eq!([handled(&[1; 7]), of(1 << 15, &[]), of(1 << 16, &[])], [Err(Errno::EINVAL); 3]);
     }
 }
