@@ -5,7 +5,7 @@ use super::top::Style;
 use super::tree::Tree;
 use super::walk::Walk;
 use super::{
-    Compiled, Findings, Identity, Request, distinct, ground, is_entered, limits, process, proxy, seccomp, top, wall,
+    Compiled, Findings, Identity, Request, distinct, enterable, ground, limits, process, proxy, seccomp, top, wall,
     working_directory,
 };
 use crate::bridge::Side;
@@ -25,7 +25,7 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
     let policy = relaxed(request.policy);
     let request = &Request { policy: &policy, ..request.clone() };
     let (style, mut ground) = ground(request, &walk, &mut found);
-    is_entered(request, style, &walk)?;
+    enterable(request, style, &walk)?;
     let mut lost = lost(style, &ground, request);
     narrow(&mut ground, &mut lost);
     let accepted = |clause: Clause| policy.choices.accepts(clause);

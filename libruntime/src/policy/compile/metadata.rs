@@ -134,11 +134,16 @@ fn shut(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
         End::Dir(at) => (at, true),
         End::File(at) => (at, false),
         // A repository of the sandbox's making would be trusted as the one that was there.
-        End::Missing(at) => return ground.hold(&at, walk),
-        End::Barred(_) => return,
+        End::Missing(at) if is_shut(&at, ground) => return ground.hold(&at, walk),
+        End::Missing(_) | End::Barred(_) => return,
     };
-    let by_name = |path: &Path| path.components().any(|c| c.as_os_str() == ".git");
-    if ground.tree.nearest(&at).is_some_and(|(root, spot)| spot.access == Access::Write && !by_name(root)) {
+    if is_shut(&at, ground) {
         ground.tree.put(at, Spot { access: Access::Read, dir });
     }
+}
+
+/// Whether the sandbox could write there, and not because the policy grants a `.git` by name.
+fn is_shut(at: &Path, ground: &Ground) -> bool {
+    let by_name = |path: &Path| path.components().any(|c| c.as_os_str() == ".git");
+    ground.tree.nearest(at).is_some_and(|(root, spot)| spot.access == Access::Write && !by_name(root))
 }

@@ -123,7 +123,7 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
     let mut found = Findings::default();
     let request = &proxy::routed(request, &mut found);
     let (style, mut ground) = ground(request, &walk, &mut found);
-    is_entered(request, style, &walk)?;
+    enterable(request, style, &walk)?;
     ground.sockets = choice::granted(&request.policy.choices, &walk, &mut found);
     let wall = if style == Style::Sandbox { wall::behind(&ground.tree, request) } else { None };
     let barred = top::expand(&mut ground, style, &walk, &mut found);
@@ -242,7 +242,7 @@ fn working_directory(request: &Request, style: Style, ground: &Ground, walk: &Wa
 }
 
 /// So of one that cannot be entered; who keeps the host's root has the power that is looked with there.
-fn is_entered(request: &Request, style: Style, walk: &Walk) -> Result<(), Vec<Error>> {
+fn enterable(request: &Request, style: Style, walk: &Walk) -> Result<(), Vec<Error>> {
     match walk.trace(&request.cwd).end {
         End::Barred(at) if style == Style::Sandbox => Err(vec![no_directory(request).cause(walk.barred(&at))]),
         _ => Ok(()),

@@ -269,6 +269,10 @@ fn a_pointer_file_protects_what_it_points_to() {
     // Whoever makes the directory that is gone makes the repository.
     let c = made(vec![root(Read), project(Write)], &format!(r#"{rest}, "/w/.git": {{"file": "gitdir: none/x"}}"#));
     assert_eq!(placeholders(&c), [PathBuf::from("/w/none")]);
+    // A `.git` that is granted by name is granted with what is missing in it.
+    let granted = vec![root(Read), project(Write), sub("m/.git", Write)];
+    let pointer = r#""/w/.git": {"file": "gitdir: m/.git/worktrees/gone"}"#;
+    assert!(placeholders(&made(granted, &format!("{rest}, {pointer}"))).is_empty());
     let common = r#""/w/.git": {"file": "gitdir: m/.git/worktrees/x"}, "/w/m/.git/worktrees/x/commondir": {"file": "../.."}"#;
     let c = made(vec![root(Read), project(Write)], &format!("{rest},{common}"));
     assert!(own(&c).contains(&format!("/w/m/.git /w/m/.git {RO}")), "hooks of the shared repository");
