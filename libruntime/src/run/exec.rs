@@ -54,7 +54,8 @@ fn meanwhile(record: &Record, mut errors: Vec<Error>) -> Vec<Error> {
         Ok((_, None)) | Err(_) => false,
     };
     match errors.pop() {
-        Some(only) if errors.is_empty() && only.what != STOPPED && ends() => {
+        // Of a program there is a word only where there is a container to look for it.
+        Some(only) if errors.is_empty() && only.what != STOPPED && !matches!(only.code, 126 | 127) && ends() => {
             vec![Error { code: only.code, ..Error::new(STOPPED).cause(only) }]
         }
         last => errors.into_iter().chain(last).collect(),

@@ -120,7 +120,7 @@ fn prepare(input: &File, null: &File, said: Option<&Said>) -> SysResult<()> {
 /// It is killed when who began it is: nobody would heed its timeout. The container's filter may refuse this one call.
 fn die_with(parent: Pid) -> SysResult<()> {
     match process::set_death_signal(libc::SIGKILL) {
-        Ok(()) | Err(Errno::EPERM | Errno::ENOSYS) if Pid::parent() == parent => Ok(()),
+        Ok(()) | Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) if Pid::parent() == parent => Ok(()),
         Ok(()) => Err(Errno::ESRCH),
         refused => refused,
     }

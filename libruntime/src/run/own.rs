@@ -28,7 +28,7 @@ pub(super) fn is_exposed() -> Result<bool> {
     let exposed = || {
         let own = file::open_at(file::cwd(), EXE, libc::O_PATH)?;
         let (user, stat) = (cred::euid(), file::stat(own.as_fd())?);
-        if user != 0 && stat.owner.0 != user {
+        if user != 0 && stat.owner.0 != user && stat.mode & 0o022 == 0 {
             return Ok(false);
         }
         match stat.links == 0 || file::is_read_only(own.as_fd())? {
