@@ -98,6 +98,9 @@ impl Choose {
 
     /// The choices that the switches make.
     pub fn choices(&self) -> Result<Choices> {
+        if self.tcp_ports.len() > 1 && self.tcp_ports.contains(&Port(None)) {
+            return Err(Error::new("`none` of --tcp-ports has no port beside it"));
+        }
         let mut choices = Choices {
             private_tmp: self.private_tmp,
             deny_secrets: self.deny_secrets,

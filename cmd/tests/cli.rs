@@ -143,7 +143,7 @@ mod spec {
         assert_eq!((code, out.as_str(), dir.path().join("unwritten").exists()), (1, "", false), "{err}");
     }
 
-    /// The default spec is runc's, less what has to do with cgroups.
+    /// The default spec is runc's, for an ordinary user less its cgroup.
     #[test]
     fn the_default_is_runcs() {
         for rootless in [&[][..], &["--rootless"]] {

@@ -38,7 +38,7 @@ fn section(asm: &mut Asm, table: &Table, x32: Option<&Table>, default: u32) -> T
 }
 
 /// Numbers from x32's bit upward, of which x86-64 itself has none. -1 is not a call but what a tracer writes to have
-/// one skipped (seccomp(2)): killing there would break ptrace(2), so it gets the default like any unknown number.
+/// one skipped (seccomp(2)): killing there would break ptrace(2), so it gets the default.
 fn marked(asm: &mut Asm, x32: Option<&Table>, default: u32) -> Target {
     match x32 {
         Some(table) => numbers(asm, table, default),

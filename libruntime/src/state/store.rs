@@ -67,7 +67,7 @@ impl Store {
         Ok(Store { root, guarded: true })
     }
 
-    /// Where a codexrun of this user would look, whatever its environment: what a sandbox could make in one of these, another codexrun
+    /// Where a codexrun of this user would look by this environment, by none, and by a login's: what a sandbox could make in one of these, another codexrun
     /// would believe.
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl Store {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed("read", &self.root, &e)),
             Ok(_) | Err(_) => {
                 let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
-                made.map_err(|e| failed("create", &self.root, &e))?;
+                made.map_err(|e| failed("create", &self.root, &e).hint("set XDG_RUNTIME_DIR, or --root"))?;
             }
         }
         self.trust()
