@@ -146,8 +146,15 @@ pub(super) fn keep_cache(ground: &mut Ground, walk: &Walk, found: &mut Findings)
 
 /// Who could open what is kept of other containers could hold their locks and start those that wait (flock(2) and a FIFO need no more
 /// than that, on a read-only mount too); who could write there would decide which hooks `delete` runs.
-pub(super) fn keep_records(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    walk.records().iter().for_each(|dir| keep_own(dir, Access::Deny, ground, walk, found));
+///
+/// `own_dev`: the sandbox has a /dev of its own, in which nothing is the host's but what is granted by name.
+pub(super) fn keep_records(own_dev: bool, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    for dir in walk.records() {
+        let granted_by = ground.tree.nearest(&dir).map(|(by, _)| by);
+        if !(own_dev && dir.starts_with("/dev") && granted_by == Some(Path::new("/"))) {
+            keep_own(&dir, Access::Deny, ground, walk, found);
+        }
+    }
 }
 
 /// Allows no more than `most` of a directory of codexrun's own.

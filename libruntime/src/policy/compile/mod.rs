@@ -180,7 +180,8 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
             }
             globs::deny(policy, &request.cwd, &mut ground, walk, found);
             globs::keep_cache(&mut ground, walk, found);
-            globs::keep_records(&mut ground, walk, found);
+            let alone = choices.isolation == Isolation::Landlock || choices.isolation == Isolation::Auto && !request.namespaces;
+            globs::keep_records(!alone, &mut ground, walk, found);
             if choices.isolation != Isolation::Landlock || !choices.accepts(Clause::Metadata) {
                 metadata::protect(choices, &mut ground, walk, found);
             }
