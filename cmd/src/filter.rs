@@ -59,7 +59,8 @@ impl Filter {
 
     /// The proxy, at its port. `direct`: its clients come by no bridge.
     pub fn start(&self, Port { listener, domains, .. }: Port, direct: bool) -> Result<Keeper> {
-        let program = std::env::current_exe().unwrap_or_default().with_file_name(PROGRAM);
+        let own = std::env::current_exe().map_err(|e| Error::new("cannot learn where codexrun's own file is").cause(e))?;
+        let program = own.with_file_name(PROGRAM);
         let mut command = Command::new(&program);
         command.args(domains.patterns(true).flat_map(|pattern| ["--allow", pattern]));
         command.args(domains.patterns(false).flat_map(|pattern| ["--deny", pattern]));

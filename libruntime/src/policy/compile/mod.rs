@@ -242,10 +242,14 @@ fn working_directory(request: &Request, style: Style, ground: &Ground, walk: &Wa
     request.cwd.clone()
 }
 
-/// So of one that cannot be entered; who keeps the host's root has the power that is looked with there.
+/// Of a working directory that cannot be entered there is one reason, and none about the names below it; who keeps the host's root has the
+/// power that is looked with there.
 fn enterable(request: &Request, style: Style, walk: &Walk) -> Result<(), Vec<Error>> {
     match walk.trace(&request.cwd).end {
-        End::Barred(at) if style == Style::Sandbox => Err(vec![no_directory(request).cause(walk.barred(&at))]),
+        End::Barred(at) if style == Style::Sandbox => {
+            let unanswered = walk.unanswered();
+            Err(if unanswered.is_empty() { vec![no_directory(request).cause(walk.barred(&at))] } else { distinct(unanswered) })
+        }
         _ => Ok(()),
     }
 }
