@@ -154,10 +154,17 @@ pub fn host_mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
 }
 
+/// The lines of a mount table, without what other cases have in their own places beside `dir` at this moment.
+fn own_mounts<'a>(table: &'a str, dir: &Path) -> Vec<&'a str> {
+    let at = |line: &'a str| Path::new(line.split(' ').nth(4).unwrap_or_default());
+    let others = |at: &Path| dir.parent().is_some_and(|stage| at != stage && at.starts_with(stage)) && !at.starts_with(dir);
+    table.lines().filter(|line| !others(at(line))).collect()
+}
+
 /// After a case no process, mount, cgroup or state of it is there.
 pub fn nothing_left(turn: &Turn, mounts: &str) -> Verdict {
     let mut left = orphans_end(GRACE);
-    if host_mounts() != mounts {
+    if own_mounts(&host_mounts(), &turn.dir) != own_mounts(mounts, &turn.dir) {
         left.push("a mount".into());
     }
     left.extend(named_in(&turn.state, &turn.tag));
@@ -241,5 +248,12 @@ mod tests {
         names.sort_unstable();
         assert!(names.windows(2).all(|w| w[0] != w[1]), "a name stands twice");
         assert!(all().all(|m| !m.says.is_empty() && m.says.len() < 200));
+    }
+
+    #[test]
+    fn a_mount_is_left_unless_it_is_another_cases() {
+        let table = "1 0 0:1 / / rw - ext4 d rw\n2 1 0:2 / /s/oci-1/ro rw - tmpfs t rw\n3 1 0:3 / /s/oci-2/b rw - tmpfs t rw\n4 1 0:4 / /s rw - tmpfs t rw";
+        let own: Vec<&str> = own_mounts(table, Path::new("/s/oci-2")).iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(own, ["1", "3", "4"]);
     }
 }
