@@ -160,9 +160,10 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // That nobody is at its other end is all that can hinder it.
-        let _ = self.thread.shutdown(Shutdown::Both);
-        // It may have been waited for already, with the other children.
-        let _ = self.child.wait();
+        // Who cannot be told goes when we do: the thread ends with us.
+        if self.thread.shutdown(Shutdown::Both).is_ok() {
+            // It may have been waited for already, with the other children.
+            let _ = self.child.wait();
+        }
     }
 }
