@@ -352,6 +352,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot refer to process ",
     "no process of the container can be looked into",
     "the proxy cannot ",
+    "nobody waits for the proxy",
     "cannot take a port for the proxy",
     "cannot hear whether the proxy",
 ];

@@ -35,6 +35,7 @@ use crate::report::{No, Verdict, asked, fail, skip};
 use crate::runtime::{Column, Kind};
 use crate::scene::Stage;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use turn::Turn;
 
@@ -154,11 +155,12 @@ pub fn host_mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
 }
 
-/// The lines of a mount table, without what other cases have in their own places beside `dir` at this moment.
+/// The lines of a mount table, without what other cases have in their own places at this moment, of this stage or another.
 fn own_mounts<'a>(table: &'a str, dir: &Path) -> Vec<&'a str> {
     let at = |line: &'a str| Path::new(line.split(' ').nth(4).unwrap_or_default());
-    let others = |at: &Path| dir.parent().is_some_and(|stage| at != stage && at.starts_with(stage)) && !at.starts_with(dir);
-    table.lines().filter(|line| !others(at(line))).collect()
+    let of_a_case =
+        |at: &Path| at.parent().is_some_and(|up| up.iter().any(|name| name.as_bytes().starts_with(b"codexrun-test-")));
+    table.lines().filter(|line| !of_a_case(at(line)) || at(line).starts_with(dir)).collect()
 }
 
 /// After a case no process, mount, cgroup or state of it is there.
@@ -252,8 +254,9 @@ mod tests {
 
     #[test]
     fn a_mount_is_left_unless_it_is_another_cases() {
-        let table = "1 0 0:1 / / rw - ext4 d rw\n2 1 0:2 / /s/oci-1/ro rw - tmpfs t rw\n3 1 0:3 / /s/oci-2/b rw - tmpfs t rw\n4 1 0:4 / /s rw - tmpfs t rw";
-        let own: Vec<&str> = own_mounts(table, Path::new("/s/oci-2")).iter().filter_map(|line| line.split(' ').next()).collect();
+        let table = "1 0 0:1 / / rw\n2 1 0:2 / /codexrun-test-b/oci-1/ro rw\n3 1 0:3 / /codexrun-test-a/oci-2/b rw\n4 1 0:4 / /codexrun-test-a rw";
+        let own: Vec<&str> =
+            own_mounts(table, Path::new("/codexrun-test-a/oci-2")).iter().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(own, ["1", "3", "4"]);
     }
 }

@@ -230,8 +230,8 @@ pub fn receive(socket: BorrowedFd, into: &mut [u8]) -> Result<usize> {
 
 fn recv(socket: BorrowedFd, into: &mut [u8], flags: i32) -> Result<usize> {
     // SAFETY: `into` is live, writable and as long as said.
-    check(unsafe { libc::recv(socket.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), flags) } as libc::c_long)
-        .map(|n| n as usize)
+    let mut once = || unsafe { libc::recv(socket.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), flags) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
 }
 
 /// fcntl(2), F_SETPIPE_SZ: how many bytes a pipe holds.
