@@ -150,8 +150,10 @@ impl Judge {
             (Some(said), Blow::Fails(_)) if self.course == Course::Outlet && call.nr == libc::SYS_rt_sigprocmask => {
                 self.less_but("status SigBlk", said).and_then(told)
             }
-            // A link of the host's root is one that has gone since its name was read.
-            (Some(said), Blow::Fails(Errno::ENOENT)) if call.nr == libc::SYS_readlink && self.course.is_sandbox() => {
+            // A link of the host's root is one that has gone since its name was read, or that shows nobody where it leads.
+            (Some(said), Blow::Fails(Errno::ENOENT | Errno::EACCES))
+                if call.nr == libc::SYS_readlink && self.course.is_sandbox() =>
+            {
                 self.less_but("there /", said).and_then(told)
             }
             // Without CAP_CHOWN a terminal stays its maker's; it is open already.
