@@ -3,6 +3,11 @@
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use std::path::Path;
 
+/// All of them.
+pub(crate) fn all(spec: &Spec) -> impl Iterator<Item = &LinuxNamespace> {
+    spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten())
+}
+
 /// What the container joins instead of a new one.
 pub(crate) fn path(namespace: &LinuxNamespace) -> Option<&Path> {
     namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty())
@@ -10,8 +15,7 @@ pub(crate) fn path(namespace: &LinuxNamespace) -> Option<&Path> {
 
 /// Whether the container gets a namespace of this type that nobody else has.
 pub(crate) fn is_new(spec: &Spec, typ: LinuxNamespaceType) -> bool {
-    let mut all = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
-    all.any(|namespace| namespace.typ() == typ && path(namespace).is_none())
+    all(spec).any(|namespace| namespace.typ() == typ && path(namespace).is_none())
 }
 
 #[cfg(test)]

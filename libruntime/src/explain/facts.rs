@@ -9,7 +9,7 @@ use crate::landlock::connectable;
 use crate::plan::op::{Broker, ParentOp};
 use crate::plan::{ParentStep, Plan, annotation_of as said};
 use crate::policy::compile;
-use crate::{Error, annotation};
+use crate::{Error, annotation, namespace};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
 use std::path::PathBuf;
 
@@ -118,10 +118,9 @@ fn lifts(calls: &Calls) -> Vec<(&'static str, Vec<&'static str>, &'static str)> 
 }
 
 fn whose(spec: &Spec, kind: Type) -> Whose {
-    let all = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
-    match all.into_iter().find(|namespace| namespace.typ() == kind) {
+    match namespace::all(spec).find(|namespace| namespace.typ() == kind) {
         None => Whose::Caller,
-        Some(namespace) => namespace.path().clone().map_or(Whose::Own, Whose::Joined),
+        Some(namespace) => namespace::path(namespace).map_or(Whose::Own, |path| Whose::Joined(path.into())),
     }
 }
 
@@ -147,4 +146,18 @@ fn limits(spec: &Spec, plan: &Plan) -> Vec<(String, String)> {
     let writes = cgroup.flat_map(|cgroup| &cgroup.writes).filter_map(|write| write.choices.first().cloned());
     let wall = spec.annotations().iter().filter_map(|all| all.get(annotation::WALL_TIME));
     rlimits.chain(writes).chain(wall.map(|seconds| ("wall time".into(), format!("{seconds} s")))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_namespace_with_an_empty_path_is_the_containers_own() {
+        let namespaces = json!([{"type": "pid", "path": ""}, {"type": "ipc", "path": "/i"}]);
+        let spec = serde_json::from_value(json!({"ociVersion": "1.0.2", "linux": {"namespaces": namespaces}})).unwrap();
+        let kinds = [Type::Pid, Type::Ipc, Type::Uts].map(|kind| whose(&spec, kind));
+        assert!(matches!(&kinds, [Whose::Own, Whose::Joined(path), Whose::Caller] if path.as_os_str() == "/i"));
+    }
 }
