@@ -20,7 +20,7 @@ pub use store::{Reserved, Store};
 pub use time::rfc3339;
 
 use crate::cgroup::Cgroup;
-use crate::namespace::is_new;
+use crate::namespace::{self, is_new};
 use crate::resctrl::Resctrl;
 use crate::sys::inode::{is_mount_root, unique_mount};
 use crate::sys::pidfd::pidfd_send_signal;
@@ -339,8 +339,7 @@ fn root_mount(root: &OwnedFd) -> Result<u64> {
 
 /// Whether config.json names a mount namespace.
 fn has_mounts(spec: &Spec) -> bool {
-    let mut all = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
-    all.any(|n| n.typ() == LinuxNamespaceType::Mount)
+    namespace::all(spec).any(|n| n.typ() == LinuxNamespaceType::Mount)
 }
 
 #[cfg(test)]

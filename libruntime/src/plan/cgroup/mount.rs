@@ -11,7 +11,7 @@ use super::super::order::Stage;
 use super::super::place::{At, c_path, c_string};
 use super::Plan;
 use crate::host::cgroup::{Cgroups, Hierarchy, Version};
-use crate::namespace::is_new;
+use crate::namespace::{all, is_new};
 use crate::sys::mount::{MountAttr, attr};
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use std::ffi::CString;
@@ -69,8 +69,7 @@ pub(in super::super) fn plan(draft: &mut Draft, spec: &Spec, place: &str, mount:
 
 /// New or joined.
 fn has_any_namespace(spec: &Spec) -> bool {
-    let all = spec.linux().iter().flat_map(|l| l.namespaces().iter().flatten());
-    all.into_iter().any(|n| n.typ() == LinuxNamespaceType::Cgroup)
+    all(spec).any(|n| n.typ() == LinuxNamespaceType::Cgroup)
 }
 
 struct Frame<'a> {

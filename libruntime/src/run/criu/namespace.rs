@@ -1,7 +1,7 @@
 //! Namespaces that config.json gives by path: they are not the container's, so criu neither writes them down nor makes them.
 
 use super::command::Found;
-use crate::namespace::path;
+use crate::namespace::{all, path};
 use crate::sys::file;
 use crate::{Error, Result};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
@@ -17,8 +17,7 @@ const KEPT: &[(Type, &str, &str)] = &[(Type::Network, "net", "extRootNetNS"), (T
 const JOINED: &[(Type, &str)] = &[(Type::Ipc, "ipc"), (Type::Uts, "uts"), (Type::Time, "time"), (Type::User, "user")];
 
 fn by_path(spec: &Spec) -> Vec<(Type, &Path)> {
-    let all = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
-    all.filter_map(|n| Some((n.typ(), path(n)?))).collect()
+    all(spec).filter_map(|n| Some((n.typ(), path(n)?))).collect()
 }
 
 /// `net[INODE]:NAME` of those that criu leaves alone.

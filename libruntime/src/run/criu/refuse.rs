@@ -1,7 +1,7 @@
 //! Which containers criu cannot bring back; said before it writes the first image.
 
 use crate::annotation;
-use crate::namespace::path;
+use crate::namespace::{all, path};
 use crate::plan::op::{Op, ParentOp};
 use crate::plan::{Plan, annotation_of};
 use crate::{Error, Result};
@@ -63,9 +63,8 @@ pub(super) fn too_old(version: (u32, u32), plan: &Plan) -> Result<()> {
 }
 
 fn joined(spec: &Spec) -> Vec<(usize, Type)> {
-    let all = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
     let cannot = |typ| matches!(typ, Type::Mount | Type::Cgroup);
-    all.enumerate().filter(|(_, n)| path(n).is_some() && cannot(n.typ())).map(|(i, n)| (i, n.typ())).collect()
+    all(spec).enumerate().filter(|(_, n)| path(n).is_some() && cannot(n.typ())).map(|(i, n)| (i, n.typ())).collect()
 }
 
 #[cfg(test)]
