@@ -81,11 +81,7 @@ impl Door {
         let path = state.door();
         let old = process::umask(0o177);
         let listener = match UnixListener::bind(&path) {
-            Err(e)
-                if e.kind() == io::ErrorKind::AddrInUse
-                    && fs::symlink_metadata(&path).is_ok_and(|of| own(&of))
-                    && stale(&path) =>
-            {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && stale(&path) => {
                 fs::remove_file(&path).and_then(|()| UnixListener::bind(&path))
             }
             bound => bound,
@@ -124,7 +120,7 @@ impl Door {
 fn sweep() {
     for door in fs::read_dir(DIR).into_iter().flatten().flatten() {
         if door.file_name().as_encoded_bytes().starts_with(NAME.as_bytes())
-            && door.metadata().is_ok_and(|of| own(&of) && old(&of))
+            && door.metadata().is_ok_and(|of| old(&of))
             && stale(&door.path())
         {
             // Whoever else makes doors sweeps too.
@@ -133,20 +129,16 @@ fn sweep() {
     }
 }
 
-/// Whether it is a socket of our own. Another user's may keep us waiting.
-fn own(door: &fs::Metadata) -> bool {
-    door.file_type().is_socket() && door.uid() == nix::unistd::geteuid().as_raw()
-}
-
 fn old(door: &fs::Metadata) -> bool {
     let age = door.modified().ok().and_then(|made| made.elapsed().ok());
     age.is_some_and(|age| age > YOUNG)
 }
 
-/// A name whose bridge was killed.
+/// A name of our own whose bridge was killed. Another user's socket may keep us waiting.
 fn stale(path: &PathBuf) -> bool {
     let refused = Errno::ECONNREFUSED as i32;
-    UnixStream::connect(path).is_err_and(|e| e.raw_os_error() == Some(refused))
+    let own = |of: fs::Metadata| of.file_type().is_socket() && of.uid() == nix::unistd::geteuid().as_raw();
+    fs::symlink_metadata(path).is_ok_and(own) && UnixStream::connect(path).is_err_and(|e| e.raw_os_error() == Some(refused))
 }
 
 /// A runtime runs a hook by a process or two in between.
