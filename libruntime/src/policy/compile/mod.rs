@@ -180,9 +180,9 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
             }
             globs::deny(policy, &request.cwd, &mut ground, walk, found);
             globs::keep_cache(&mut ground, walk, found);
-            let alone = choices.isolation == Isolation::Landlock || choices.isolation == Isolation::Auto && !request.namespaces;
+            let alone = choices.isolation == Isolation::Landlock;
             globs::keep_records(!alone, &mut ground, walk, found);
-            if choices.isolation != Isolation::Landlock || !choices.accepts(Clause::Metadata) {
+            if !alone || !choices.accepts(Clause::Metadata) {
                 metadata::protect(choices, &mut ground, walk, found);
             }
             roots::judge(&traced, walk, &mut ground, found);
