@@ -139,50 +139,63 @@ impl Judge {
             _ => self.answered(said, blow),
         });
         let said = said.map(|said| self.as_behind_a_filter(said, call, blow));
-        match (&said, blow) {
+        // What has been said is not unsaid: a terminal's bytes that could not be written are told.
+        if matches!(blow, Blow::Fails(errno) if traced.err.contains(LOST) && says(errno, &traced.err)) {
+            return None;
+        }
+        let wrong = match &said {
+            Some(said) => self.wrong_with_payload(said, call, blow, traced.code),
+            None => self.wrong_without(call, blow, traced),
+        };
+        wrong.and_then(told)
+    }
+
+    /// What is wrong with a payload that has said this.
+    fn wrong_with_payload(&self, said: &[String], call: Call, blow: Blow, code: i32) -> Option<String> {
+        match blow {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
-            (Some(said), Blow::Fails(Errno::EACCES)) if self.shut(said) => None,
+            Blow::Fails(Errno::EACCES) if self.shut(said) => None,
             // And permits nothing there; nor what the kernel says is a right of directories, to what it says is none.
-            (Some(said), Blow::Fails(Errno::EACCES | Errno::EINVAL)) if self.course == Course::Alone && self.fewer(said) => None,
-            // What has been said is not unsaid: a terminal's bytes that could not be written are told.
-            (_, Blow::Fails(errno)) if traced.err.contains(LOST) && says(errno, &traced.err) => None,
+            Blow::Fails(Errno::EACCES | Errno::EINVAL) if self.course == Course::Alone && self.fewer(said) => None,
             // The C library's, around the start of the proxy, which has nobody to tell.
-            (Some(said), Blow::Fails(_)) if self.course == Course::Outlet && call.nr == libc::SYS_rt_sigprocmask => {
-                self.less_but("status SigBlk", said).and_then(told)
+            Blow::Fails(_) if self.course == Course::Outlet && call.nr == libc::SYS_rt_sigprocmask => {
+                self.less_but("status SigBlk", said)
             }
             // A link of the host's root is one that has gone since its name was read, or that shows nobody where it leads.
-            (Some(said), Blow::Fails(Errno::ENOENT | Errno::EACCES))
-                if call.nr == libc::SYS_readlink && self.course.is_sandbox() =>
-            {
-                self.less_but("there /", said).and_then(told)
+            Blow::Fails(Errno::ENOENT | Errno::EACCES) if call.nr == libc::SYS_readlink && self.course.is_sandbox() => {
+                self.less_but("there /", said)
             }
             // Without CAP_CHOWN a terminal stays its maker's; it is open already.
-            (Some(said), Blow::Fails(Errno::EPERM)) if call.nr == libc::SYS_fchown => {
-                self.less_but("node /dev/console", said).and_then(told)
-            }
-            (Some(said), _) => self.less(said, traced.code, blow).and_then(told),
-            (None, Blow::Fails(_)) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
+            Blow::Fails(Errno::EPERM) if call.nr == libc::SYS_fchown => self.less_but("node /dev/console", said),
+            _ => self.less(said, code, blow),
+        }
+    }
+
+    /// What is wrong with a launch whose payload has not begun.
+    fn wrong_without(&self, call: Call, blow: Blow, traced: &Traced) -> Option<String> {
+        let Blow::Fails(errno) = blow else { return None };
+        let err = &traced.err;
+        match errno {
+            _ if traced.code == 0 && self.course != Course::Delete => Some("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
-            (None, Blow::Fails(_)) if self.course.creates() && traced.err.contains(DIED) => None,
+            _ if self.course.creates() && err.contains(DIED) => None,
             // The same where the program itself is behind what is shut.
-            (None, Blow::Fails(Errno::EACCES)) if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
-            (None, Blow::Fails(_)) if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
+            Errno::EACCES if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
+            _ if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
                 // Or it was the proxy's start.
-                let untold = !traced.err.contains(BRIDGE_FAILED) && !beside_us(traced.code, &traced.err);
-                untold.then(|| "no sentence of the bridge".into()).and_then(told)
+                let untold = !err.contains(BRIDGE_FAILED) && !beside_us(traced.code, err);
+                untold.then(|| "no sentence of the bridge".into())
             }
             // What the kernel, or a filter, will never do is told by what it is good for.
-            (None, Blow::Fails(errno)) if FOR_EVER.contains(&errno) && NEVER.iter().any(|words| traced.err.contains(words)) => {
-                None
-            }
+            _ if FOR_EVER.contains(&errno) && NEVER.iter().any(|words| err.contains(words)) => None,
             // Whose process is not there any more has stopped, and that is what is said.
-            (None, Blow::Fails(Errno::ESRCH)) if call.nr == libc::SYS_pidfd_open && traced.err.contains(STOPPED) => None,
-            (None, Blow::Fails(errno)) if traced.code != 0 => {
+            Errno::ESRCH if call.nr == libc::SYS_pidfd_open && err.contains(STOPPED) => None,
+            _ if traced.code != 0 => {
                 // Beside the plan there is more than the first process.
                 let call = if self.course.is_tried_apart() { Call { process: 0, ..call } } else { call };
-                unsaid(call, errno, traced.code, &traced.err).and_then(told)
+                unsaid(call, errno, traced.code, err)
             }
-            (None, _) => None,
+            _ => None,
         }
     }
 
