@@ -11,11 +11,12 @@ use std::os::fd::AsFd;
 const VERSION: u32 = 3;
 /// LANDLOCK_CREATE_RULESET_VERSION.
 const ASKS_VERSION: u32 = 1;
-/// `struct landlock_ruleset_attr` of that version, and the most that any is given as: a page.
+/// Bytes of `struct landlock_ruleset_attr` of that version.
 const FILES: usize = 8;
+/// And the most that one of any version is given as: a page.
+const LONGEST: usize = 4096;
 /// LANDLOCK_ACCESS_FS_EXECUTE to LANDLOCK_ACCESS_FS_TRUNCATE. What came later is about devices (5), and will be about sockets by path.
 const RIGHTS: u64 = (1 << 15) - 1;
-const LONGEST: usize = 4096;
 
 pub(super) fn make(call: &Call) -> Result<Answer> {
     let [attributes, size, flags] = [0, 1, 2].map(|n| call.asked.args[n]);

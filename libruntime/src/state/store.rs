@@ -67,8 +67,8 @@ impl Store {
         Ok(Store { root, guarded: true })
     }
 
-    /// Where a codexrun of this user would look by this environment, by none, and by a login's: what a sandbox could make in one of these, another codexrun
-    /// would believe.
+    /// Where a codexrun of this user would look by this environment, by none, and by a login's: what a sandbox could make in one of
+    /// these, another codexrun would believe.
     ///
     /// # Errors
     /// As of [`Store::usual`].
