@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     case("the longest match wins", On::Every, longest),
     case("an explicit grant of .git lifts its protection, and no other", On::Every, lifted),
     case("/ as a writable root keeps /proc and /dev fresh", On::Every, whole_root),
+    case("the host's device nodes are used and not changed", On::Codexrun, lent),
     case(":tmpdir and :slash_tmp follow the launcher's environment", On::Sandbox, temporary),
     case("an unknown special path is kept, warned about, and without effect", On::Sandbox, unknown),
     case("extends: a child adds to its parent and takes from it", On::Sandbox, extends),
@@ -49,6 +50,18 @@ fn alternating(play: &Play) -> Verdict {
         for d in 1 1/2 1/2/3 1/2/3/4 1/2/3/4/5; do touch $d/new 2>/dev/null && echo $d; done; :";
     let ran = with(play, &more, script)?;
     ran.must("three can be read, two written", ran.out == "1/2\n1/2/3/4\n1/2/3/4/5\n1/2\n1/2/3/4/5\n")
+}
+
+/// By whom they belong to: root's payload. What got through would be to mode, owner and time as they are.
+fn lent(play: &Play) -> Verdict {
+    let script = "for node in null zero full random urandom tty; do
+            at=/dev/$node; then=$(stat -c %Y $at)
+            chmod 666 $at && echo chmod $node; chown 0 $at && echo chown $node; touch -d @$then $at && echo touch $node
+        done 2> /dev/null; echo x > /dev/null && head -c 1 /dev/zero | wc -c";
+    ["read-only", "workspace-write"].into_iter().try_for_each(|policy| {
+        let ran = play.sh(policy, script)?;
+        ran.must("1: the host's nodes cannot be changed, and are written to", ran.code == 0 && ran.out == "1\n")
+    })
 }
 
 fn file_root(play: &Play) -> Verdict {

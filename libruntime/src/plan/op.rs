@@ -120,7 +120,8 @@ pub enum Op {
         /// makedev(3).
         device: u64,
     },
-    /// In a user namespace mknod(2) is refused: the host's node is bound instead.
+    /// In a user namespace mknod(2) is refused: the host's node is bound instead, read-only: to be used, and not to be
+    /// changed.
     BindNode {
         /// One component.
         name: CString,

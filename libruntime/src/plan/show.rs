@@ -84,7 +84,7 @@ impl fmt::Display for Op {
             Op::Node { name, device } => {
                 write!(f, "mknod {} c {}:{}", text(name), libc::major(*device), libc::minor(*device))
             }
-            Op::BindNode { name, source } => write!(f, "bind {} → /dev/{}", text(source), text(name)),
+            Op::BindNode { name, source } => write!(f, "bind {} → /dev/{} ro", text(source), text(name)),
             Op::Link { name, target } => write!(f, "symlink /dev/{} → {}", text(name), text(target)),
             Op::Console { console, .. } => write!(f, "open a terminal → {console}, master to the parent"),
             Op::OwnTerminal(uid) => write!(f, "give the terminal to uid {uid}"),
@@ -277,7 +277,7 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (at, (uid, gid)) = (&self.at, self.owner);
         match &self.by {
-            By::Host(source) => write!(f, "bind {} → {at}", text(source)),
+            By::Host(source) => write!(f, "bind {} → {at} ro", text(source)),
             By::Parent(slot) => write!(f, "bind node {slot} → {at}"),
             By::Mknod if self.kind == libc::S_IFIFO => write!(f, "mkfifo {at} {:04o} {uid}:{gid}", self.mode),
             By::Mknod => {

@@ -1,11 +1,11 @@
 //! `/dev`: nodes, and the terminal.
 
 use super::super::child::Child;
-use super::chroot::copied;
 use super::place::{PATH, exists_is_fine, open, open_or_make, parent, touch};
 use crate::plan::op::{By, Device, Sync};
 use crate::plan::place::At;
 use crate::sys::file::Stat;
+use crate::sys::mount::MountAttr;
 use crate::sys::{Errno, Result, file, mount, tty};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,7 +29,7 @@ pub(super) fn device(plan: &Device, child: &mut Child) -> Result<()> {
     let name = &plan.at.name;
     let made = match &plan.by {
         By::Mknod => file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device),
-        By::Host(source) => return bind_device(plan, copied(mount::clone_path(source, 0, false)?, child)?, parent.as_fd()),
+        By::Host(source) => return bind_device(plan, lent(source, child)?, parent.as_fd()),
         By::Parent(slot) => {
             let node = child.nodes.get_mut(*slot).and_then(Option::take).ok_or(Errno::EBADF)?;
             return bind_device(plan, node, parent.as_fd());
@@ -73,7 +73,15 @@ pub(super) fn node(child: &Child, name: &CStr, device: u64) -> Result<()> {
 pub(super) fn bind_node(child: &Child, name: &CStr, source: &CStr) -> Result<()> {
     let dev = dev(child)?;
     touch(dev, name)?;
-    mount::attach_at(copied(mount::clone_path(source, 0, false)?, child)?.as_fd(), dev, name)
+    mount::attach_at(lent(source, child)?.as_fd(), dev, name)
+}
+
+/// A copy of the host's node, to use and not to change: whom it belongs to (root's payload) would set mode, owner, times and attributes
+/// of the host's. A device is written to on a read-only mount as well (mount(2), MS_RDONLY speaks of the file system).
+fn lent(source: &CStr, child: &Child) -> Result<OwnedFd> {
+    let node = mount::clone_path(source, 0, false)?;
+    mount::setattr(node.as_fd(), 0, &MountAttr { set: child.copies.set | libc::MOUNT_ATTR_RDONLY, ..child.copies })?;
+    Ok(node)
 }
 
 pub(super) fn console(child: &mut Child, ptmx: &At, console: &At, size: Option<(u16, u16)>) -> Result<()> {
