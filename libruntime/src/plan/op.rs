@@ -243,7 +243,7 @@ pub enum Op {
     Home(u32),
     /// chdir(2) with the power that the process is about to give up; who lacks it is tried again by `Chdir`.
     Enter(CString),
-    /// chdir(2).
+    /// chdir(2), unless `Enter` was permitted.
     Chdir(CString),
     /// PR_SET_NO_NEW_PRIVS.
     NoNewPrivs,

@@ -95,10 +95,8 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Undumpable => process::set_undumpable(),
         Op::Home(uid) => home::add(*uid, child),
         Op::Enter(path) => enter(path, child),
-        Op::Chdir(path) => match chdir(path) {
-            Err(Errno::EACCES) if child.entered => Ok(()),
-            done => done,
-        },
+        Op::Chdir(_) if child.entered => Ok(()),
+        Op::Chdir(path) => chdir(path),
         Op::NoNewPrivs => process::set_no_new_privs(),
         Op::CloexecFrom(first) => file::cloexec_from(*first),
         Op::Join(flags) => join::join(child, *flags),
