@@ -60,17 +60,28 @@ pub struct Host {
     pub resctrl: Option<resctrl::Resctrl>,
 }
 
-/// Whether the caller is in the initial user namespace. The number of that one is fixed (PROC_USER_INIT_INO of the kernel's
-/// include/linux/proc_ns.h), and no other has it; another one's uid_map could look the same. Without a /proc it counts as the initial.
+/// Whether the caller is in the initial user namespace; another one's uid_map could look the same. Without a /proc it counts as the initial.
 ///
 /// # Errors
 /// The kernel does not tell.
 pub fn in_initial_user_namespace() -> Result<bool> {
-    let namespace = told(Path::new(USER_NAMESPACE), std::fs::metadata(USER_NAMESPACE))?;
-    Ok(namespace.is_none_or(|namespace| namespace.ino() == 0xEFFF_FFFD))
+    is_initial("/proc/self/ns/user", 0xEFFF_FFFD)
 }
 
-const USER_NAMESPACE: &str = "/proc/self/ns/user";
+/// Whether the caller is in the initial time namespace, in which no clock is ahead; as it is on a kernel without such.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn in_initial_time_namespace() -> Result<bool> {
+    is_initial("/proc/self/ns/time", 0xEFFF_FFFA)
+}
+
+/// The number of an initial namespace is fixed (PROC_USER_INIT_INO, PROC_TIME_INIT_INO of the kernel's include/linux/proc_ns.h), and no
+/// other has it.
+fn is_initial(path: &str, number: u64) -> Result<bool> {
+    let namespace = told(Path::new(path), std::fs::metadata(path))?;
+    Ok(namespace.is_none_or(|namespace| namespace.ino() == number))
+}
 
 /// user_namespaces(7), /proc/PID/setgroups; the initial one always permits it.
 fn setgroups_allowed() -> Result<bool> {

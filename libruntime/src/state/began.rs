@@ -1,9 +1,10 @@
 //! When a process began, said so that every time namespace understands it. /proc counts from boot as the reader's time namespace
 //! has it (time_namespaces(7)), so a reading is kept together with how far that clock was ahead.
 
+use crate::host::in_initial_time_namespace;
 use crate::{Error, Result, text};
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 /// What field 22 of `/proc/PID/stat` said, and to whom.
@@ -24,8 +25,8 @@ impl Began {
     /// # Errors
     /// The kernel does not tell by which clock it counts.
     pub fn read(ticks: u64) -> Result<Began> {
-        let ahead = ahead().map_err(|e| Error::new("cannot tell when a process began: /proc/self/timens_offsets").cause(e))?;
-        Ok(Began { ticks, ahead })
+        let failed = |e| Error::new("cannot tell when a process began: /proc/self/timens_offsets").cause(e);
+        Ok(Began { ticks, ahead: if in_initial_time_namespace()? { 0 } else { ahead().map_err(failed)? } })
     }
 
     /// Whether both can be said of one process: what was cut down to a tick is true of every moment of that tick.
@@ -36,11 +37,7 @@ impl Began {
 }
 
 fn ahead() -> io::Result<i64> {
-    let text = match text::lossy(Path::new("/proc/self/timens_offsets")) {
-        // A kernel without time namespaces.
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(0),
-        read => read?,
-    };
+    let text = text::lossy(Path::new("/proc/self/timens_offsets"))?;
     let ahead = offset(&text).ok_or_else(|| io::Error::other("no offset of boottime"))?;
     // It tells of our children's namespace, which on older kernels is another one for who has unshared it and not forked.
     if ahead != 0 && fs::read_link("/proc/self/ns/time")? != fs::read_link("/proc/self/ns/time_for_children")? {
