@@ -1,6 +1,7 @@
 //! The command line of the suite.
 
 use crate::inject::Part;
+use std::iter::Peekable;
 use std::path::PathBuf;
 
 /// What was asked for.
@@ -28,8 +29,8 @@ pub struct Args {
     pub seed: Option<u64>,
     /// Strike at the calls of launches: which part of the trials.
     pub inject: Option<Part>,
-    /// Only the worst of days: resources that give out, payloads that attack.
-    pub worst: bool,
+    /// Only the worst of days: resources that give out, payloads that attack; of the launches with ever less, which part.
+    pub worst: Option<Part>,
     /// One line per row and policy.
     pub verbose: bool,
     /// Drive real engines instead of the cases.
@@ -45,7 +46,7 @@ pub const USAGE: &str = "\
 usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci] [--write-doc FILE] [--storm [N]]
                    [--explain [N]] [--seed S] [--list] [--user NAME] [-v]
        conformance --inject [K/N] [--filter WORD] [--user NAME] [-v]
-       conformance --worst [--filter WORD] [--user NAME] [-v]
+       conformance --worst [K/N] [--filter WORD] [--user NAME] [-v]
        conformance --engines [--engine NAME]... [--runtime PATH]... [--filter WORD] [--list] [--user NAME] [-v]
        conformance --vm [--runtime PATH]... [--filter WORD] [--write-doc FILE] [--list] [-v]
 
@@ -57,7 +58,8 @@ usage: conformance [--runtime PATH]... [--codexrun PATH] [--filter WORD] [--oci]
   --storm [N]      only the storm: N containers (200), 16 at a time, and the runtime killed at random moments
   --inject [K/N]   as root: make every system call of a launch fail, and hit every moment of it with a signal;
                    only every N-th trial from the K-th on
-  --worst          as root: only launches on a machine that gives out, records that were spoilt, and payloads that attack
+  --worst [K/N]    as root: only launches on a machine that gives out, records that were spoilt, and payloads that attack;
+                   of the commands that have ever less of something only every N-th, from the K-th on
   --explain [N]    only the property of `codexrun explain`: N random trees and policies (40) for each user
   --seed S         the storm, or the worlds, of that seed again
   --list           print the rows and stop
@@ -92,8 +94,8 @@ impl Args {
                     args.explain = Some(number(words.next_if(|w| w.parse::<u32>().is_ok()).as_deref().unwrap_or(WORLDS))?)
                 }
                 "--seed" => args.seed = Some(number(&value()?)?),
-                "--inject" => args.inject = Some(words.next_if(|w| w.contains('/')).as_deref().unwrap_or("0/1").parse()?),
-                "--worst" => args.worst = true,
+                "--inject" => args.inject = Some(part(&mut words)?),
+                "--worst" => args.worst = Some(part(&mut words)?),
                 "--list" => args.list = true,
                 "--engines" => args.engines = true,
                 "--vm" => args.vm = true,
@@ -114,6 +116,11 @@ const STORM: &str = "200";
 
 /// As many as `--explain` makes when nothing is said.
 const WORLDS: &str = "40";
+
+/// All of it when nothing is said.
+fn part(words: &mut Peekable<impl Iterator<Item = String>>) -> Result<Part, String> {
+    words.next_if(|w| w.contains('/')).as_deref().unwrap_or("0/1").parse()
+}
 
 fn number<T: std::str::FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(|_| format!("`{word}` is no number"))

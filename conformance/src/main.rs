@@ -82,7 +82,7 @@ fn suite(args: &Args) -> Result<Report, String> {
         report.print(args.verbose);
         return Ok(report);
     }
-    if args.inject.is_some() || args.worst {
+    if args.inject.is_some() || args.worst.is_some() {
         worker::play(stage.programs(), &columns, at_once(), &mut report);
         report.print(args.verbose);
         return Ok(report);
@@ -127,10 +127,10 @@ fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Res
     let stage = Stage::sharing(programs).map_err(|e| format!("/var/tmp: {e}"))?;
     let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == name).ok_or(format!("no column {name}"))?;
     let wanted = |row: &str| args.wants(row, name);
-    match args.inject {
-        Some(part) => inject::run_one(&stage, &column, part, &wanted),
-        None if args.worst => worst::run_one(&stage, &column, &wanted),
-        None => {
+    match (args.inject, args.worst) {
+        (Some(part), _) => inject::run_one(&stage, &column, part, &wanted),
+        (None, Some(part)) => worst::run_one(&stage, &column, part, &wanted),
+        (None, None) => {
             if !args.oci {
                 matrix::run_one(&stage, &column, &wanted);
                 case::run_one(&stage, &column, &wanted);
@@ -198,7 +198,7 @@ fn columns(args: &Args, stage: &Stage, actors: &[Actor]) -> Vec<Column> {
     let runtimes = runtimes(args, stage);
     let all = runtimes.iter().flat_map(|r| actors.iter().map(|a| Column { runtime: r.clone(), actor: a.clone() }));
     // These drive every verb themselves.
-    let only_ours = args.inject.is_some() || args.worst;
+    let only_ours = args.inject.is_some() || args.worst.is_some();
     let all: Vec<Column> = all.filter(|c| !only_ours || c.runtime.kind == Kind::Codexrun).collect();
     let filter = args.filter.clone().unwrap_or_default();
     let named: Vec<Column> = all.iter().filter(|c| !filter.is_empty() && c.name().contains(&filter)).cloned().collect();

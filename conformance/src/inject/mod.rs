@@ -50,6 +50,11 @@ impl FromStr for Part {
 }
 
 impl Part {
+    /// Whether the `n`-th of many is in it.
+    pub fn has(self, n: usize) -> bool {
+        n % self.of == self.nth
+    }
+
     /// A smaller one where trials are dear: of so many times as many one, another one each time that all of the others had their day.
     fn of_dear(self) -> Part {
         match self.of {

@@ -11,6 +11,7 @@ mod scarce;
 mod terminal;
 mod want;
 
+use crate::inject::Part;
 use crate::oci::{busybox, host_mounts, nothing_left, turn::Turn};
 use crate::report::{Verdict, skip};
 use crate::runtime::Column;
@@ -24,6 +25,8 @@ pub struct Place<'a> {
     pub turn: Turn<'a>,
     /// The program that attacks.
     pub probe: PathBuf,
+    /// Which of the commands have ever less of something.
+    pub part: Part,
 }
 
 /// One case: its name and what it does.
@@ -49,20 +52,20 @@ pub fn rows() -> Vec<String> {
 }
 
 /// Plays one column.
-pub fn run_one(stage: &Stage, column: &Column, wanted: &dyn Fn(&str) -> bool) {
+pub fn run_one(stage: &Stage, column: &Column, part: Part, wanted: &dyn Fn(&str) -> bool) {
     for (row, case) in all().filter(|(row, _)| wanted(row)) {
-        crate::told::say(&row, crate::report::asked(&row, || one(stage, column, case)));
+        crate::told::say(&row, crate::report::asked(&row, || one(stage, column, part, case)));
     }
 }
 
-fn one(stage: &Stage, column: &Column, (_, run): &Case) -> Verdict {
+fn one(stage: &Stage, column: &Column, part: Part, (_, run): &Case) -> Verdict {
     if !nix::unistd::Uid::effective().is_root() {
         return skip("limits, small file systems and cgroups are made by root");
     }
     let (dir, tag) = stage.place("worst")?;
     let turn = Turn::new(column, dir.clone(), tag, &busybox(stage)?)?;
     let mounts = host_mounts();
-    let place = Place { turn, probe: stage.probe.clone() };
+    let place = Place { turn, probe: stage.probe.clone(), part };
     let verdict = run(&place);
     let clean = nothing_left(&place.turn, &mounts);
     fs::remove_dir_all(&dir)?;

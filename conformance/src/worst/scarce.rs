@@ -111,14 +111,15 @@ fn threads(place: &Place) -> Verdict {
     ran.must("a bundle", ran.code == 0 && Path::new(&bundle).join("config.json").exists())
 }
 
-/// Every course that the user can have and that costs little, at every level; at the last, which is plenty, it must be done.
+/// Every course that the user can have and that costs little, of this part, at every level; at the last, which is plenty, it must be done.
 fn each(place: &Place, courses: &[Course], means: Means, levels: impl IntoIterator<Item = u64>) -> Verdict {
     let levels: Vec<u64> = levels.into_iter().collect();
     let want = Want::new(place, means)?;
     let root = place.turn.column.actor.is_root();
-    let played = courses.iter().filter(|course| !course.is_dear() && (course.is_for_all() || root));
+    let had = courses.iter().filter(|course| !course.is_dear() && (course.is_for_all() || root));
+    let played = had.enumerate().filter(|(n, _)| place.part.has(*n));
     let faults: Vec<String> =
-        played.map(|course| sweep(place, *course, &want, &levels)).collect::<Result<Vec<_>, No>>()?.concat();
+        played.map(|(_, course)| sweep(place, *course, &want, &levels)).collect::<Result<Vec<_>, No>>()?.concat();
     if faults.is_empty() { Ok(()) } else { fail(want.name(), "all or nothing, and nothing left", faults.join("\n")) }
 }
 
