@@ -6,7 +6,7 @@ use crate::launch::{Launch, Ran};
 use crate::outside::Outside;
 use crate::policy::{POLICIES, special};
 use crate::report::{No, Verdict, fail};
-use crate::runtime::{Job, Kind};
+use crate::runtime::Job;
 use crate::scene::{Scene, difference, snapshot};
 use nix::unistd::Uid;
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
@@ -47,7 +47,16 @@ pub const CASES: &[Case] = &[
         alone(p, &preset(p, 2)?, ALONE, &[&["files"]])
     }),
     case("nothing gets through Landlock alone, with --allow-domain", On::Sandbox, domains_alone),
-    case("nothing gets through by descriptors that come by standard input", On::Every, handed),
+    case("nothing gets through by descriptors that come by standard input", On::Every, |p| {
+        handed(p, WRITE, &[], NAMESPACES, BY_HAND)
+    }),
+    case("nothing gets through by descriptors that come by standard input, with Unix datagrams", On::Codexrun, |p| {
+        handed(p, WRITE, &["--unix-datagrams"], &[NAMESPACES, &["sends"]].concat(), BY_HAND)
+    }),
+    case("nothing gets through by sockets that come by standard input, Landlock alone", On::Codexrun, |p| {
+        handed(p, "read-only", &["--isolation", "landlock", "--accept-loss", "processes"], &["accepts", "network"], BY_SOCKET)
+    }),
+    case("what comes by standard input leads on outside of any sandbox", On::Sandbox, leads),
     case("outside of any sandbox attempts get through", On::Every, control),
     case("every call gets through by descriptors that are left open", On::Sandbox, left_open),
     case("where 127.0.0.1 is allowed it is reached in other spellings too", On::Sandbox, permitted),
@@ -56,6 +65,8 @@ pub const CASES: &[Case] = &[
 
 /// The program knows more attempts than this for every mode, and for none.
 const LEAST: usize = 1000;
+/// What every sandbox of namespaces promises of what is handed in.
+const NAMESPACES: &[&str] = &["files", "attributes", "metadata", "network", "streams", "always", "processes"];
 /// What policies promise of files, and of a network that is shut.
 const FILES: &[&str] = &["files", "attributes", "metadata"];
 const SHUT: &[&str] = &["network", "streams"];
@@ -213,7 +224,7 @@ fn kept(play: &Play, outside: &Outside, job: &Job, walls: &[&[&str]], words: Vec
     if walls.contains(&"network") && !called.is_empty() { fail(&told.ran.line, "nobody called", called) } else { Ok(()) }
 }
 
-/// A file of the host's to read, the directory of a process in /proc, two namespaces, and a socket, sent to whoever connects until the suite
+/// A file of the host's to read, the directory of a process in /proc, two namespaces, and sockets, sent to whoever connects until the suite
 /// ends; the connections stay open.
 fn hand(listener: UnixListener, all: [OwnedFd; HANDED]) {
     std::thread::spawn(move || {
@@ -228,31 +239,69 @@ fn hand(listener: UnixListener, all: [OwnedFd; HANDED]) {
     });
 }
 
-const HANDED: usize = 5;
+const HANDED: usize = 11;
 /// Fewer than there are of those attempts.
 const BY_HAND: usize = 40;
-/// Fewer than get through by them where nothing keeps them.
+/// Fewer than there are of those by sockets.
+const BY_SOCKET: usize = 20;
+/// Fewer than get through by files and processes where nothing keeps them.
 const LEADS: usize = 10;
+/// Who calls the listener that is handed in, so often that each attempt has somebody to accept.
+const CALLS: usize = 16;
 
-fn handed(play: &Play) -> Verdict {
+fn handed(play: &Play, policy: &str, options: &[&str], walls: &[&str], least: usize) -> Verdict {
     let outside = Outside::new(&play.scene, &play.column.actor)?;
-    let words = words(&["only=handed", "handed=1"]);
+    let tells = words(&["only=handed", "handed=1"]);
     by_hand(play, &outside, |at| {
-        let job = Job { handed: Some(at.to_owned()), ..job(play, WRITE, &[]) };
-        kept(play, &outside, &job, &[FILES, SHUT, &["always", "processes"]], words.clone(), BY_HAND)
-    })?;
-    if play.column.runtime.kind != Kind::Sandbox {
-        return Ok(());
-    }
-    // Without a sandbox the same descriptors lead somewhere: it can fail.
-    let probe = play.scene.w().join("bin/probe").display().to_string();
-    let (out, pid) = (format!("out={}", play.scene.out().display()), format!("pid={}", outside.pid()));
+        let job = Job { handed: Some(at.to_owned()), ..job(play, policy, &words(options)) };
+        kept(play, &outside, &job, &[walls], tells.clone(), least)
+    })
+}
+
+/// What each socket is good for.
+const SOCKETS: &[&str] = &[
+    "a Unix socket, connect",
+    "a Unix datagram socket, connect",
+    "a TCP socket, connect",
+    "a UDP socket, connect",
+    "a Unix datagram socket, sendto",
+    "a Unix datagram socket, sendmsg",
+    "a Unix datagram socket, sendmmsg",
+    "a UDP socket, sendto",
+    "a UDP socket, sendmsg",
+    "a UDP socket, sendmmsg",
+    "TCP, listens",
+    "TCP, bound, listens",
+    "a listener, accept\t",
+    "a listener, accept4\t",
+];
+
+/// Without a sandbox the same descriptors lead somewhere: it can fail.
+fn leads(play: &Play) -> Verdict {
+    let outside = Outside::new(&play.scene, &play.column.actor)?;
+    let scene = &play.scene;
+    let probe = scene.w().join("bin/probe").display().to_string();
+    let world = [
+        format!("out={}", scene.out().display()),
+        format!("w={}", scene.w().display()),
+        format!("tmp={}", outside.tmp.display()),
+        format!("pid={}", outside.pid()),
+        format!("tcp={}", outside.tcp),
+        format!("udp={}", outside.udp),
+        "walls=always,ours,sends,accepts".into(),
+    ];
     by_hand(play, &outside, |at| {
         let at = at.display().to_string();
-        let attack = [&probe, "handed", &at, &probe, "attack", "walls=always", &out, &pid, &words[0], &words[1]];
-        let ran = Launch::new(&attack, &play.scene.w()).run(&play.column.actor)?;
+        let attack = words(&[&probe, "handed", &at, &probe, "attack", "only=handed", "handed=1"]);
+        let attack = [attack, world.to_vec()].concat();
+        let attack: Vec<&str> = attack.iter().map(String::as_str).collect();
+        let ran = Launch::new(&attack, &scene.w()).run(&play.column.actor)?;
         let through = ran.out.lines().filter(|line| line.starts_with("always")).count();
-        ran.must(&format!("at least {LEADS} lead somewhere; they are {through}"), through >= LEADS)
+        ran.must(&format!("at least {LEADS} lead somewhere; they are {through}"), through >= LEADS)?;
+        let native = format!("\thanded\tsocket, {}: ", std::env::consts::ARCH);
+        SOCKETS
+            .iter()
+            .try_for_each(|what| ran.must(&format!("{what}: it leads somewhere"), ran.out.contains(&format!("{native}{what}"))))
     })
 }
 
@@ -263,10 +312,21 @@ fn by_hand(play: &Play, outside: &Outside, run: impl Fn(&Path) -> Verdict) -> Ve
     std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o777))?;
     let process = format!("/proc/{}", outside.pid());
     let file = play.scene.out().join("file.txt").display().to_string();
-    let files = [&file, &process, "/proc/self/ns/net", "/proc/self/ns/mnt"].map(File::open);
-    let [a, b, c, d] = files;
-    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
-    hand(listener, [a?.into(), b?.into(), c?.into(), d?.into(), socket]);
+    let [a, b, c, d] = [&file, &process, "/proc/self/ns/net", "/proc/self/ns/mnt"].map(File::open);
+    let kinds = [
+        (AddressFamily::UNIX, SocketType::STREAM),
+        (AddressFamily::INET, SocketType::STREAM),
+        (AddressFamily::INET, SocketType::DGRAM),
+        (AddressFamily::UNIX, SocketType::DGRAM),
+        (AddressFamily::INET, SocketType::STREAM),
+        (AddressFamily::INET, SocketType::STREAM),
+    ];
+    let [e, f, g, h, i, j] = kinds.map(|(family, kind)| rustix::net::socket(family, kind, None).map_err(std::io::Error::from));
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    server.set_nonblocking(true)?;
+    let called = server.local_addr()?;
+    let _guests = (0..CALLS).map(|_| TcpStream::connect(called)).collect::<Result<Vec<_>, _>>()?;
+    hand(listener, [a?.into(), b?.into(), c?.into(), d?.into(), e?, f?, g?, h?, server.into(), i?, j?]);
     let verdict = run(&at);
     std::fs::remove_file(&at)?;
     verdict

@@ -56,6 +56,10 @@ pub enum Wall {
     Domains,
     /// The network is shut, and Unix datagrams were not asked for.
     Streams,
+    /// The network is shut, and Unix datagrams were asked for: who sends to a name is looked at.
+    Sends,
+    /// Nobody has a listener of his own.
+    Accepts,
 }
 
 impl Wall {
@@ -73,6 +77,8 @@ impl Wall {
             Wall::Proxy => "proxy",
             Wall::Domains => "domains",
             Wall::Streams => "streams",
+            Wall::Sends => "sends",
+            Wall::Accepts => "accepts",
         }
     }
 }

@@ -14,9 +14,9 @@ const DATAGRAMS: &[&str] =
     &["{w}/host.dgram", "{w}/../w/host.dgram", "/proc/self/root{w}/host.dgram", "{tmp}.dgram", "{name}.dgram"];
 
 /// What is done with a socket and a name, both on pages that every entry can see.
-type Way = fn(Entry, i64, &[u8]) -> Result<i64, Fail>;
+pub type Way = fn(Entry, i64, &[u8]) -> Result<i64, Fail>;
 
-const WAYS: &[(&str, Way)] = &[
+pub const WAYS: &[(&str, Way)] = &[
     ("connect", |by, fd, to| make(by, "connect", [fd, page(to)?, to.len() as i64, 0, 0, 0])),
     ("sendto", |by, fd, to| make(by, "sendto", [fd, page(b"attack")?, 6, 0, page(to)?, to.len() as i64])),
     ("sendmsg", |by, fd, to| make(by, "sendmsg", [fd, page(&header(by, to)?)?, 0, 0, 0, 0])),
@@ -41,7 +41,7 @@ fn header(by: Entry, to: &[u8]) -> Result<Vec<u8>, Fail> {
     Ok(words(&[page(to)?, to.len() as i64, vector, 1, 0, 0, 0, 0]))
 }
 
-fn make(by: Entry, name: &str, words: [i64; 6]) -> Result<i64, Fail> {
+pub fn make(by: Entry, name: &str, words: [i64; 6]) -> Result<i64, Fail> {
     match by.number(name) {
         Some(number) => Ok(by.call(number, words)?),
         None => absent(),
