@@ -34,6 +34,8 @@ pub const CASES: &[Case] = &[
     case("nothing gets through proxy-only", On::Every, proxy),
     case("nothing gets through with the network on", On::Every, |p| held(p, &preset(p, 2)?, &[FILES])),
     case("nothing gets through unrestricted files without network", On::Every, |p| held(p, &unrestricted(p)?, &[SHUT])),
+    case("nothing gets through beside granted sockets", On::Codexrun, |p| granted(p, 1, &[SHUT])),
+    case("nothing gets through beside granted sockets with the network on", On::Codexrun, |p| granted(p, 2, &[])),
     case("nothing gets through --allow-domain and --dns", On::Sandbox, domains),
     case("nothing gets through --publish, --allow-host-port, --tcp-ports and a second wall", On::Sandbox, ports),
     case("nothing gets through Landlock alone, read-only", On::Codexrun, |p| {
@@ -204,8 +206,14 @@ fn tried(play: &Play, policy: &str, options: &[String], walls: &[&[&str]], frien
 }
 
 fn kept(play: &Play, outside: &Outside, job: &Job, walls: &[&[&str]], words: Vec<String>, least: usize) -> Verdict {
-    let ours: &[&str] = if play.column.runtime.is_codexrun() { &["ours"] } else { &[] };
-    let walls = [&walls.concat()[..], ours].concat();
+    let walls = walls.concat();
+    // Where there are namespaces there is a broker.
+    let ours: &[&str] = match (play.column.runtime.is_codexrun(), walls.contains(&"processes")) {
+        (true, true) => &["ours", "rulesets"],
+        (true, false) => &["ours"],
+        (false, _) => &[],
+    };
+    let walls = [&walls[..], ours].concat();
     let before = protected(&play.scene, &walls);
     let told = attack(play, outside, job, Some(&walls), words)?;
     told.ran.must(&format!("at least {least} attempts, nothing through"), told.ran.code == 0 && told.made >= least)?;
@@ -332,6 +340,17 @@ fn by_hand(play: &Play, outside: &Outside, run: impl Fn(&Path) -> Verdict) -> Ve
     verdict
 }
 
+/// A socket of the host's is granted, and a directory of one; the others stay shut, also by links and new names in that directory.
+fn granted(play: &Play, policy: usize, walls: &[&[&str]]) -> Verdict {
+    let dir = play.scene.w().join("granted");
+    std::fs::create_dir(&dir)?;
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777))?;
+    let file = play.scene.w().join("granted.sock");
+    let _friends = [UnixListener::bind(dir.join("friend.sock"))?, UnixListener::bind(&file)?];
+    let options = ["--unix-socket", &dir.display().to_string(), "--unix-socket", &file.display().to_string()];
+    held_with(play, &preset(play, policy)?, &options, &[walls, &[FILES]].concat())
+}
+
 /// Of the caller's descriptors, which every runtime closes, the program is given two here: it can fail.
 fn left_open(play: &Play) -> Verdict {
     let (out, probe) = (play.scene.out(), play.scene.w().join("bin/probe"));
@@ -408,6 +427,8 @@ fn attack(play: &Play, outside: &Outside, job: &Job, walls: Option<&[&str]>, wor
 
 /// danger-full-access is no sandbox: nothing is promised, and the attempts do what they are meant to do.
 fn control(play: &Play) -> Verdict {
+    std::fs::create_dir(play.scene.w().join("granted"))?;
+    std::fs::set_permissions(play.scene.w().join("granted"), std::fs::Permissions::from_mode(0o777))?;
     let outside = Outside::new(&play.scene, &play.column.actor)?;
     set_user_id(play)?;
     let told = attack(play, &outside, &job(play, "danger-full-access", &[]), None, Vec::new())?;

@@ -16,6 +16,7 @@ mod power;
 mod process;
 mod queue;
 mod row;
+mod ruleset;
 mod shut;
 mod signal;
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -60,6 +61,8 @@ pub enum Wall {
     Sends,
     /// Nobody has a listener of his own.
     Accepts,
+    /// Somebody outside makes rulesets of Landlock for whoever asks.
+    Rulesets,
 }
 
 impl Wall {
@@ -79,6 +82,7 @@ impl Wall {
             Wall::Streams => "streams",
             Wall::Sends => "sends",
             Wall::Accepts => "accepts",
+            Wall::Rulesets => "rulesets",
         }
     }
 }
@@ -160,6 +164,7 @@ fn attempts(world: &World) -> impl Iterator<Item = Attempt<'_>> {
         domain::attempts,
         trick::attempts,
         unix::attempts,
+        ruleset::attempts,
     ];
     all.into_iter().flat_map(|list| list(world))
 }
