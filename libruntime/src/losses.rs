@@ -86,14 +86,20 @@ const ANNOTATIONS: &[(&str, &str, &str, &str)] = &[
     (
         annotation::STDIO_SOCKETS,
         "connected",
-        "no standard stream that is a socket without a peer",
-        "one is passed on, and reaches whom it reaches outside",
+        "no standard stream but files, pipes, terminals and connections",
+        "any other is passed on, and reaches what it reaches outside",
     ),
     (
         annotation::STDIO_SOCKETS,
         annotation::STDIO_INTERNET,
-        "no standard stream that is a Unix socket without a peer",
-        "one is passed on, and reaches whom it reaches outside",
+        "no standard stream but files, pipes, terminals, connections and sockets of IP",
+        "any other is passed on, and reaches what it reaches outside",
+    ),
+    (
+        annotation::STDIO_SOCKETS,
+        annotation::STDIO_ANY,
+        "no standard stream but files, pipes, terminals and sockets",
+        "any other is passed on, and reaches what it reaches outside",
     ),
     (
         annotation::RESOLVE,

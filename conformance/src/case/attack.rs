@@ -6,7 +6,7 @@ use crate::launch::{Launch, Ran};
 use crate::outside::Outside;
 use crate::policy::{POLICIES, special};
 use crate::report::{No, Verdict, fail};
-use crate::runtime::{Job, Kind};
+use crate::runtime::Job;
 use crate::scene::{Scene, difference, snapshot};
 use nix::unistd::Uid;
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
@@ -34,6 +34,8 @@ pub const CASES: &[Case] = &[
     case("nothing gets through proxy-only", On::Every, proxy),
     case("nothing gets through with the network on", On::Every, |p| held(p, &preset(p, 2)?, &[FILES])),
     case("nothing gets through unrestricted files without network", On::Every, |p| held(p, &unrestricted(p)?, &[SHUT])),
+    case("nothing gets through beside granted sockets", On::Codexrun, |p| granted(p, 1, &[SHUT])),
+    case("nothing gets through beside granted sockets with the network on", On::Codexrun, |p| granted(p, 2, &[])),
     case("nothing gets through --allow-domain and --dns", On::Sandbox, domains),
     case("nothing gets through --publish, --allow-host-port, --tcp-ports and a second wall", On::Sandbox, ports),
     case("nothing gets through Landlock alone, read-only", On::Codexrun, |p| {
@@ -47,7 +49,16 @@ pub const CASES: &[Case] = &[
         alone(p, &preset(p, 2)?, ALONE, &[&["files"]])
     }),
     case("nothing gets through Landlock alone, with --allow-domain", On::Sandbox, domains_alone),
-    case("nothing gets through by descriptors that come by standard input", On::Every, handed),
+    case("nothing gets through by descriptors that come by standard input", On::Every, |p| {
+        handed(p, WRITE, &[], NAMESPACES, BY_HAND)
+    }),
+    case("nothing gets through by descriptors that come by standard input, with Unix datagrams", On::Codexrun, |p| {
+        handed(p, WRITE, &["--unix-datagrams"], &[NAMESPACES, &["sends"]].concat(), BY_HAND)
+    }),
+    case("nothing gets through by sockets that come by standard input, Landlock alone", On::Codexrun, |p| {
+        handed(p, "read-only", &["--isolation", "landlock", "--accept-loss", "processes"], &["accepts", "network"], BY_SOCKET)
+    }),
+    case("what comes by standard input leads on outside of any sandbox", On::Sandbox, leads),
     case("outside of any sandbox attempts get through", On::Every, control),
     case("every call gets through by descriptors that are left open", On::Sandbox, left_open),
     case("where 127.0.0.1 is allowed it is reached in other spellings too", On::Sandbox, permitted),
@@ -56,6 +67,8 @@ pub const CASES: &[Case] = &[
 
 /// The program knows more attempts than this for every mode, and for none.
 const LEAST: usize = 1000;
+/// What every sandbox of namespaces promises of what is handed in.
+const NAMESPACES: &[&str] = &["files", "attributes", "metadata", "network", "streams", "always", "processes"];
 /// What policies promise of files, and of a network that is shut.
 const FILES: &[&str] = &["files", "attributes", "metadata"];
 const SHUT: &[&str] = &["network", "streams"];
@@ -193,8 +206,14 @@ fn tried(play: &Play, policy: &str, options: &[String], walls: &[&[&str]], frien
 }
 
 fn kept(play: &Play, outside: &Outside, job: &Job, walls: &[&[&str]], words: Vec<String>, least: usize) -> Verdict {
-    let ours: &[&str] = if play.column.runtime.is_codexrun() { &["ours"] } else { &[] };
-    let walls = [&walls.concat()[..], ours].concat();
+    let walls = walls.concat();
+    // Where there are namespaces there is a broker.
+    let ours: &[&str] = match (play.column.runtime.is_codexrun(), walls.contains(&"processes")) {
+        (true, true) => &["ours", "rulesets"],
+        (true, false) => &["ours"],
+        (false, _) => &[],
+    };
+    let walls = [&walls[..], ours].concat();
     let before = protected(&play.scene, &walls);
     let told = attack(play, outside, job, Some(&walls), words)?;
     told.ran.must(&format!("at least {least} attempts, nothing through"), told.ran.code == 0 && told.made >= least)?;
@@ -213,7 +232,7 @@ fn kept(play: &Play, outside: &Outside, job: &Job, walls: &[&[&str]], words: Vec
     if walls.contains(&"network") && !called.is_empty() { fail(&told.ran.line, "nobody called", called) } else { Ok(()) }
 }
 
-/// A file of the host's to read, the directory of a process in /proc, two namespaces, and a socket, sent to whoever connects until the suite
+/// A file of the host's to read, the directory of a process in /proc, two namespaces, and sockets, sent to whoever connects until the suite
 /// ends; the connections stay open.
 fn hand(listener: UnixListener, all: [OwnedFd; HANDED]) {
     std::thread::spawn(move || {
@@ -228,31 +247,69 @@ fn hand(listener: UnixListener, all: [OwnedFd; HANDED]) {
     });
 }
 
-const HANDED: usize = 5;
+const HANDED: usize = 11;
 /// Fewer than there are of those attempts.
 const BY_HAND: usize = 40;
-/// Fewer than get through by them where nothing keeps them.
+/// Fewer than there are of those by sockets.
+const BY_SOCKET: usize = 20;
+/// Fewer than get through by files and processes where nothing keeps them.
 const LEADS: usize = 10;
+/// Who calls the listener that is handed in, so often that each attempt has somebody to accept.
+const CALLS: usize = 16;
 
-fn handed(play: &Play) -> Verdict {
+fn handed(play: &Play, policy: &str, options: &[&str], walls: &[&str], least: usize) -> Verdict {
     let outside = Outside::new(&play.scene, &play.column.actor)?;
-    let words = words(&["only=handed", "handed=1"]);
+    let tells = words(&["only=handed", "handed=1"]);
     by_hand(play, &outside, |at| {
-        let job = Job { handed: Some(at.to_owned()), ..job(play, WRITE, &[]) };
-        kept(play, &outside, &job, &[FILES, SHUT, &["always", "processes"]], words.clone(), BY_HAND)
-    })?;
-    if play.column.runtime.kind != Kind::Sandbox {
-        return Ok(());
-    }
-    // Without a sandbox the same descriptors lead somewhere: it can fail.
-    let probe = play.scene.w().join("bin/probe").display().to_string();
-    let (out, pid) = (format!("out={}", play.scene.out().display()), format!("pid={}", outside.pid()));
+        let job = Job { handed: Some(at.to_owned()), ..job(play, policy, &words(options)) };
+        kept(play, &outside, &job, &[walls], tells.clone(), least)
+    })
+}
+
+/// What each socket is good for.
+const SOCKETS: &[&str] = &[
+    "a Unix socket, connect",
+    "a Unix datagram socket, connect",
+    "a TCP socket, connect",
+    "a UDP socket, connect",
+    "a Unix datagram socket, sendto",
+    "a Unix datagram socket, sendmsg",
+    "a Unix datagram socket, sendmmsg",
+    "a UDP socket, sendto",
+    "a UDP socket, sendmsg",
+    "a UDP socket, sendmmsg",
+    "TCP, listens",
+    "TCP, bound, listens",
+    "a listener, accept\t",
+    "a listener, accept4\t",
+];
+
+/// Without a sandbox the same descriptors lead somewhere: it can fail.
+fn leads(play: &Play) -> Verdict {
+    let outside = Outside::new(&play.scene, &play.column.actor)?;
+    let scene = &play.scene;
+    let probe = scene.w().join("bin/probe").display().to_string();
+    let world = [
+        format!("out={}", scene.out().display()),
+        format!("w={}", scene.w().display()),
+        format!("tmp={}", outside.tmp.display()),
+        format!("pid={}", outside.pid()),
+        format!("tcp={}", outside.tcp),
+        format!("udp={}", outside.udp),
+        "walls=always,ours,sends,accepts".into(),
+    ];
     by_hand(play, &outside, |at| {
         let at = at.display().to_string();
-        let attack = [&probe, "handed", &at, &probe, "attack", "walls=always", &out, &pid, &words[0], &words[1]];
-        let ran = Launch::new(&attack, &play.scene.w()).run(&play.column.actor)?;
+        let attack = words(&[&probe, "handed", &at, &probe, "attack", "only=handed", "handed=1"]);
+        let attack = [attack, world.to_vec()].concat();
+        let attack: Vec<&str> = attack.iter().map(String::as_str).collect();
+        let ran = Launch::new(&attack, &scene.w()).run(&play.column.actor)?;
         let through = ran.out.lines().filter(|line| line.starts_with("always")).count();
-        ran.must(&format!("at least {LEADS} lead somewhere; they are {through}"), through >= LEADS)
+        ran.must(&format!("at least {LEADS} lead somewhere; they are {through}"), through >= LEADS)?;
+        let native = format!("\thanded\tsocket, {}: ", std::env::consts::ARCH);
+        SOCKETS
+            .iter()
+            .try_for_each(|what| ran.must(&format!("{what}: it leads somewhere"), ran.out.contains(&format!("{native}{what}"))))
     })
 }
 
@@ -263,13 +320,35 @@ fn by_hand(play: &Play, outside: &Outside, run: impl Fn(&Path) -> Verdict) -> Ve
     std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o777))?;
     let process = format!("/proc/{}", outside.pid());
     let file = play.scene.out().join("file.txt").display().to_string();
-    let files = [&file, &process, "/proc/self/ns/net", "/proc/self/ns/mnt"].map(File::open);
-    let [a, b, c, d] = files;
-    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(std::io::Error::from)?;
-    hand(listener, [a?.into(), b?.into(), c?.into(), d?.into(), socket]);
+    let [a, b, c, d] = [&file, &process, "/proc/self/ns/net", "/proc/self/ns/mnt"].map(File::open);
+    let kinds = [
+        (AddressFamily::UNIX, SocketType::STREAM),
+        (AddressFamily::INET, SocketType::STREAM),
+        (AddressFamily::INET, SocketType::DGRAM),
+        (AddressFamily::UNIX, SocketType::DGRAM),
+        (AddressFamily::INET, SocketType::STREAM),
+        (AddressFamily::INET, SocketType::STREAM),
+    ];
+    let [e, f, g, h, i, j] = kinds.map(|(family, kind)| rustix::net::socket(family, kind, None).map_err(std::io::Error::from));
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    server.set_nonblocking(true)?;
+    let called = server.local_addr()?;
+    let _guests = (0..CALLS).map(|_| TcpStream::connect(called)).collect::<Result<Vec<_>, _>>()?;
+    hand(listener, [a?.into(), b?.into(), c?.into(), d?.into(), e?, f?, g?, h?, server.into(), i?, j?]);
     let verdict = run(&at);
     std::fs::remove_file(&at)?;
     verdict
+}
+
+/// A socket of the host's is granted, and a directory of one; the others stay shut, also by links and new names in that directory.
+fn granted(play: &Play, policy: usize, walls: &[&[&str]]) -> Verdict {
+    let dir = play.scene.w().join("granted");
+    std::fs::create_dir(&dir)?;
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777))?;
+    let file = play.scene.w().join("granted.sock");
+    let _friends = [UnixListener::bind(dir.join("friend.sock"))?, UnixListener::bind(&file)?];
+    let options = ["--unix-socket", &dir.display().to_string(), "--unix-socket", &file.display().to_string()];
+    held_with(play, &preset(play, policy)?, &options, &[walls, &[FILES]].concat())
 }
 
 /// Of the caller's descriptors, which every runtime closes, the program is given two here: it can fail.
@@ -348,6 +427,8 @@ fn attack(play: &Play, outside: &Outside, job: &Job, walls: Option<&[&str]>, wor
 
 /// danger-full-access is no sandbox: nothing is promised, and the attempts do what they are meant to do.
 fn control(play: &Play) -> Verdict {
+    std::fs::create_dir(play.scene.w().join("granted"))?;
+    std::fs::set_permissions(play.scene.w().join("granted"), std::fs::Permissions::from_mode(0o777))?;
     let outside = Outside::new(&play.scene, &play.column.actor)?;
     set_user_id(play)?;
     let told = attack(play, &outside, &job(play, "danger-full-access", &[]), None, Vec::new())?;

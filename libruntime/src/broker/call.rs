@@ -16,13 +16,13 @@ pub(super) struct Call<'a> {
 }
 
 /// An interface into the kernel by its AUDIT_ARCH_*: bytes of a word, and the numbers of socket(2), connect(2), sendto(2), sendmsg(2),
-/// sendmmsg(2) and landlock_create_ruleset(2). i386's socketcall(2) is none: its arguments are in memory, and the filter refuses it.
-const CALLS: &[(u32, usize, [i32; 6])] = &[
-    (0xc000_003e, 8, [41, 42, 44, 46, 307, 444]),     // x86-64
-    (0x4000_0003, 4, [359, 362, 369, 370, 345, 444]), // i386
-    (0xc000_00b7, 8, [198, 203, 206, 211, 269, 444]), // aarch64
-    (0x4000_0028, 4, [281, 283, 290, 296, 374, 444]), // arm
-    (0xc000_00f3, 8, [198, 203, 206, 211, 269, 444]), // riscv64
+/// sendmmsg(2), landlock_create_ruleset(2) and listen(2). i386's socketcall(2) is none: its arguments are in memory, and the filter refuses it.
+const CALLS: &[(u32, usize, [i32; 7])] = &[
+    (0xc000_003e, 8, [41, 42, 44, 46, 307, 444, 50]),      // x86-64
+    (0x4000_0003, 4, [359, 362, 369, 370, 345, 444, 363]), // i386
+    (0xc000_00b7, 8, [198, 203, 206, 211, 269, 444, 201]), // aarch64
+    (0x4000_0028, 4, [281, 283, 290, 296, 374, 444, 284]), // arm
+    (0xc000_00f3, 8, [198, 203, 206, 211, 269, 444, 201]), // riscv64
 ];
 
 impl Office {
@@ -41,6 +41,7 @@ impl Office {
             Some(3) => self.send_message(call, word),
             Some(4) => self.send_messages(call, word),
             Some(5) => ruleset::make(call),
+            Some(6) => self.listen(call),
             _ => Err(Errno::EPERM),
         };
         match answered {
@@ -48,6 +49,19 @@ impl Office {
             Ok(Answer::Done(value)) => call.say(Ok(value)),
             Err(errno) => call.say(Err(errno as i32)),
         }
+    }
+
+    /// A socket of the host's listens to nobody, unless it was handed in as a listener.
+    fn listen(&self, call: &Call) -> Result<Answer> {
+        let [fd, waiting] = [0, 1].map(|n| call.asked.args[n] as i32);
+        let socket = Duplicate::of(owner(call.asked.thread)?.as_fd(), fd)?;
+        if self.is_from_outside(socket.as_fd())? && !socket::listens(socket.as_fd())? {
+            return Err(Errno::EPERM);
+        }
+        if !call.still_waits()? {
+            return Ok(Answer::Given);
+        }
+        socket::listen(socket.as_fd(), waiting).map(|()| Answer::Done(0))
     }
 
     fn connect(&self, call: &Call) -> Result<Answer> {

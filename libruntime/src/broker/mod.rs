@@ -1,5 +1,5 @@
-//! The broker of Unix sockets: a process outside of the sandbox that performs its connect(2), where there are datagrams also what sends
-//! them by name, and where the sandbox has no network namespace of its own its socket(AF_UNIX). The filter refers these to it
+//! The broker of Unix sockets: a process outside of the sandbox that performs its connect(2) and listen(2), where there are datagrams also
+//! what sends them by name, and where the sandbox has no network namespace of its own its socket(AF_UNIX). The filter refers these to it
 //! (seccomp_unotify(2)).
 //!
 //! A named socket of the host is an inode like those that the sandbox makes, so mounts cannot tell them apart, and a filter cannot read

@@ -29,11 +29,16 @@ impl Office {
         match socket::domain(socket)? {
             libc::AF_UNIX => self.named(thread, socket, address),
             // A connection of the caller's (standard input of an inetd) could be dissolved by AF_UNSPEC, and made anew to anywhere.
-            _ if self.outside == Some(socket::network(socket)?) => Err(Errno::EPERM),
+            _ if self.is_from_outside(socket)? => Err(Errno::EPERM),
             // Of what is made of TCP (MPTCP, SMC) too.
             _ if socket::kind(socket)? == libc::SOCK_STREAM && !self.grants.reach(&address) => Err(Errno::EACCES),
             _ => Ok(Target { address, _place: None }),
         }
+    }
+
+    /// Whether it was made in the host's network namespace, where the sandbox has one of its own.
+    pub(super) fn is_from_outside(&self, socket: BorrowedFd) -> Result<bool> {
+        Ok(self.outside == Some(socket::network(socket)?))
     }
 
     /// What a Unix socket may be connected to. A name is looked up in the network namespace of the socket, wherever its holder is: one

@@ -50,10 +50,12 @@ const DATAGRAMS: &[Rule] = &[
 /// A pair is of the namespace that its maker is in, whatever may be done with it.
 const NO_PAIR: &[Rule] = &[("socketpair", &[(1, Is(SOCK_MASK, SOCK_DGRAM))], Action::ScmpActErrno)];
 const CONNECT: Rule = ("connect", &[], Action::ScmpActNotify);
+/// A socket that was made outside would listen there, whoever has bound it; connect(2) and this are all that TCP needs.
+const LISTEN: Rule = ("listen", &[], Action::ScmpActNotify);
 /// A program's own rules of Landlock do not see what the broker connects for it, so it is told of a kernel that has no such rules.
 const RULESET: Rule = ("landlock_create_ruleset", &[], Action::ScmpActNotify);
 /// They are made in the container's own network namespace, where no name of the host's is known.
-const OWN: &[Rule] = &[("socket", &[(0, Is(INT, AF_UNIX))], Action::ScmpActAllow), CONNECT, RULESET];
+const OWN: &[Rule] = &[("socket", &[(0, Is(INT, AF_UNIX))], Action::ScmpActAllow), CONNECT, LISTEN, RULESET];
 /// In the host's they are made by the broker.
 const MADE: &[Rule] = &[("socket", &[(0, Is(INT, AF_UNIX))], Action::ScmpActNotify), CONNECT, RULESET];
 /// Nobody answers.
@@ -247,13 +249,16 @@ mod tests {
         (X86_64, 41, 2, 1),           // AF_INET
         (X86_64, 49, 3, 0),           // bind
         (X86_64, 444, 0x7000, 24),    // landlock_create_ruleset
+        (X86_64, 50, 3, 5),           // listen
+        (I386, 363, 3, 5),            // listen
     ];
 
     #[test]
-    fn streams_are_its_own_and_only_connect_asks_the_broker() {
+    fn streams_are_its_own_and_who_connects_or_listens_asks_the_broker() {
         let plan = plan(|_| {}, Host::recorded(ID, ID)).unwrap();
         let shut = [EPERM; 5];
-        let expected = [&[ALLOW, ALLOW, ALLOW, ALLOW, NOTIFY, NOTIFY][..], &shut, &[ALLOW, ALLOW, NOTIFY]].concat();
+        let expected =
+            [&[ALLOW, ALLOW, ALLOW, ALLOW, NOTIFY, NOTIFY][..], &shut, &[ALLOW, ALLOW, NOTIFY, NOTIFY, NOTIFY]].concat();
         assert_eq!(answers(&plan, CALLS), expected);
         let broker =
             Broker { grants: vec!["/run/x".into()], own_network: true, datagrams: false, ports: None, begins: Begins::WhenAsked };
@@ -266,7 +271,7 @@ mod tests {
     fn in_the_hosts_network_the_broker_makes_the_sockets_too() {
         let plan = plan(without_network, Host::recorded(ID, ID)).unwrap();
         assert_eq!(answers(&plan, &CALLS[..6]), [NOTIFY; 6]);
-        assert_eq!(answers(&plan, &CALLS[6..]), [[EPERM; 5].as_slice(), &[ALLOW, ALLOW, NOTIFY]].concat());
+        assert_eq!(answers(&plan, &CALLS[6..]), [[EPERM; 5].as_slice(), &[ALLOW, ALLOW, NOTIFY, ALLOW, ALLOW]].concat());
     }
 
     /// sendto, sendmsg, sendmmsg by number.
@@ -321,7 +326,7 @@ mod tests {
         let datagrams = |spec: &mut Value| (none(spec), spec["annotations"][annotation::UNIX_DATAGRAMS] = json!("true")).0;
         assert!(plan(datagrams, host()).is_err());
         let shut = plan(none, host()).unwrap();
-        assert_eq!(answers(&shut, CALLS), [[EPERM; 4].as_slice(), &[ALLOW; 2], &[EPERM; 5], &[ALLOW; 3]].concat());
+        assert_eq!(answers(&shut, CALLS), [[EPERM; 4].as_slice(), &[ALLOW; 2], &[EPERM; 5], &[ALLOW; 5]].concat());
         assert!(!shut.parent.iter().any(|step| matches!(step.op, ParentOp::Broker(_))));
         assert!(plan(|_| {}, host()).is_err());
     }

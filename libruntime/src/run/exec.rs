@@ -75,7 +75,7 @@ fn join(
     let found = Found::of(record, exec).map_err(one)?;
     let spec = &found.bundle.spec;
     let process = process(spec.process().as_ref())?;
-    stdio::sockets(spec, Some(&process)).map_err(one)?;
+    stdio::permitted(spec, Some(&process)).map_err(one)?;
     let host = Host::probe(spec, Some(&process)).map_err(one)?;
     let exposed = own::is_exposed().map_err(one)?;
     let plan = |pin| found.plan(process.clone(), &host, pin);

@@ -128,7 +128,7 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     options.config.iter().for_each(|file| name_config(file));
-    alone().and_then(|()| stdio::sockets(&bundle.spec, bundle.spec.process().as_ref())).map_err(|e| vec![e])?;
+    alone().and_then(|()| stdio::permitted(&bundle.spec, bundle.spec.process().as_ref())).map_err(|e| vec![e])?;
     let plan = planned(bundle, &options.plan(park))?;
     if !park {
         plan.warnings.iter().for_each(|what| warning(what).warn());

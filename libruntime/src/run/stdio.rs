@@ -4,6 +4,7 @@ use crate::plan::annotation_of;
 use crate::sys::{file, socket};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{Process, Spec};
+use std::io::IsTerminal;
 use std::os::fd::BorrowedFd;
 
 fn streams() -> [(&'static str, BorrowedFd<'static>); 3] {
@@ -27,28 +28,62 @@ pub(super) fn no_directory() -> Result<()> {
 /// What the policy permits ([`annotation::STDIO_SOCKETS`]); a terminal of its own is all that the process has.
 ///
 /// # Errors
-/// One is a socket that is not one conversation.
-pub(super) fn sockets(spec: &Spec, process: Option<&Process>) -> Result<()> {
+/// One is something else.
+pub(super) fn permitted(spec: &Spec, process: Option<&Process>) -> Result<()> {
     let asked = annotation_of(spec, annotation::STDIO_SOCKETS);
     let terminal = process.is_some_and(|process| process.terminal().unwrap_or_default());
-    let Some(permitted) = asked.filter(|_| !terminal) else { return Ok(()) };
-    match streams().iter().find(|(_, fd)| !fits(*fd, permitted)) {
-        None => Ok(()),
-        Some((name, _)) => {
-            let what = format!(
-                "{name} is a socket that is no connection: by it the command would reach others than its caller, past the policy"
-            );
+    let Some(sockets) = asked.filter(|_| !terminal) else { return Ok(()) };
+    streams().into_iter().try_for_each(|(name, fd)| match kind(fd) {
+        Kind::Plain => Ok(()),
+        Kind::Socket if fits(fd, sockets) => Ok(()),
+        Kind::Socket => {
+            let what = "is a socket that is no connection: by it the command would reach others than its caller, past the policy";
             let hint = "give it a connection of TCP or of a Unix socket, a pipe or a file; `--stdio-sockets`, or `stdio_sockets` in the policy, permits any socket";
-            Err(Error::new(what).hint(hint))
+            Err(Error::new(format!("{name} {what}")).hint(hint))
         }
+        Kind::Other => {
+            let what = "is no file, pipe, terminal or connection: by it the command could reach past the policy";
+            Err(Error::new(format!("{name} {what}")).hint("redirect it to a file, a pipe or /dev/null"))
+        }
+    })
+}
+
+enum Kind {
+    /// Bytes, and nothing that they lead to.
+    Plain,
+    Socket,
+    /// A disk, a namespace, a process, a ring of io_uring, a program of BPF, …: what is none of these by name is one of them.
+    Other,
+}
+
+fn kind(fd: BorrowedFd) -> Kind {
+    let Ok(stat) = file::stat(fd) else { return Kind::Other };
+    match stat.mode & libc::S_IFMT {
+        libc::S_IFIFO => Kind::Plain,
+        libc::S_IFSOCK => Kind::Socket,
+        libc::S_IFCHR if MEMORY.contains(&numbers(stat.device)) || fd.is_terminal() => Kind::Plain,
+        libc::S_IFREG if file::filesystem(fd).is_ok_and(|magic| !NO_FILES.contains(&magic)) => Kind::Plain,
+        _ => Kind::Other,
     }
 }
 
+/// Whose files are namespaces, processes and queues of messages (linux/magic.h, ipc/mqueue.c, fs/pidfs.c).
+const NO_FILES: &[i64] = &[0x6e73_6673, 0x5049_4446, 0x1980_0202];
+
+fn numbers(device: u64) -> (u32, u32) {
+    (libc::major(device), libc::minor(device))
+}
+
+/// null, zero, full, random, urandom (Documentation/admin-guide/devices.txt).
+const MEMORY: &[(u32, u32)] = &[(1, 3), (1, 5), (1, 7), (1, 8), (1, 9)];
+
 /// A socket of datagrams sends to anybody, one that listens is called by anybody, and one without a peer connects to anybody. A
-/// connection of another protocol than TCP (MPTCP, SCTP) can be dissolved, and made anew past Landlock, whose ports are TCP's. What
-/// cannot be asked is no socket.
+/// connection of another protocol than TCP (MPTCP, SCTP) can be dissolved, and made anew past Landlock, whose ports are TCP's.
 fn fits(fd: BorrowedFd, permitted: &str) -> bool {
-    let (Ok(family), Ok(kind)) = (socket::domain(fd), socket::kind(fd)) else { return true };
+    if permitted == annotation::STDIO_ANY {
+        return true;
+    }
+    let (Ok(family), Ok(kind)) = (socket::domain(fd), socket::kind(fd)) else { return false };
     let internet = matches!(family, libc::AF_INET | libc::AF_INET6);
     let plain = !internet || socket::protocol(fd) == Ok(libc::IPPROTO_TCP);
     let conversation = matches!(kind, libc::SOCK_STREAM | libc::SOCK_SEQPACKET) && socket::has_peer(fd) && plain;

@@ -173,7 +173,12 @@ pub fn waits(socket: BorrowedFd) -> Result<bool> {
     check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) }.into()).map(|flags| flags as i32 & libc::O_NONBLOCK == 0)
 }
 
-/// listen(2): changes how many connections may wait to be accepted.
+/// SO_ACCEPTCONN: whether it listens.
+pub fn listens(socket: BorrowedFd) -> Result<bool> {
+    option(socket, libc::SO_ACCEPTCONN, 0).map(|listens: i32| listens != 0)
+}
+
+/// listen(2): listens, or changes how many connections may wait to be accepted.
 pub fn listen(socket: BorrowedFd, waiting: i32) -> Result<()> {
     // SAFETY: takes no pointers.
     done(unsafe { libc::listen(socket.as_raw_fd(), waiting) }.into())

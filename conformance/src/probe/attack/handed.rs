@@ -1,19 +1,29 @@
 //! Descriptors that somebody outside has sent by standard input, a stream of Unix sockets: a file to read, the directory of a process in
-//! /proc (which is a pidfd to some calls), a network and a mount namespace, a Unix socket that is not connected; and the process at the other
-//! end. What was handed in to be read is read, and nothing else.
+//! /proc (which is a pidfd to some calls), a network and a mount namespace, sockets of the host's network; and the process at the other end.
+//! What was handed in to be read is read, and nothing else.
 
 use super::bytes::{self, words};
+use super::entry::{ENTRIES, Entry};
+use super::unix::{WAYS, make};
 use super::{Attempt, Wall, World, absent};
 use crate::outcome::{Fail, Outcome, word};
 use crate::syscall::{Arg, Ret, call, fork, page, text};
 use std::os::fd::AsRawFd;
 
 /// So many, and which is which.
-const SENT: usize = 5;
+const SENT: usize = 11;
 const FILE: usize = 0;
 const PROCESS: usize = 1;
 const NAMESPACES: [usize; 2] = [2, 3];
-const SOCKET: usize = 4;
+/// One of each that is neither connected nor bound, and one that listens and that somebody has called.
+const STREAM: usize = 4;
+const TCP: usize = 5;
+const UDP: usize = 6;
+const DATAGRAM: usize = 7;
+const LISTENER: usize = 8;
+/// TCP too: what one attempt does to a socket stays done.
+const UNBOUND: usize = 9;
+const BOUND: usize = 10;
 const SPACE: usize = 64;
 const SO_PEERPIDFD: i64 = 77;
 const PIDFD_GET_FIRST_NAMESPACE: i64 = 0xff01;
@@ -114,6 +124,61 @@ fn always<'a>(name: String, calls: &'a [&'a str], run: impl Fn() -> Outcome + 'a
     Attempt::new(Wall::Always, format!("handed\t{name}"), run).by(calls)
 }
 
+/// To whom each is connected, and sends.
+const REACH: &[(usize, &str, &str)] = &[
+    (STREAM, "a Unix socket", "{w}/host.sock"),
+    (STREAM, "a Unix socket", "{tmp}.sock"),
+    (DATAGRAM, "a Unix datagram socket", "{w}/host.dgram"),
+    (DATAGRAM, "a Unix datagram socket", "{tmp}.dgram"),
+    (TCP, "a TCP socket", "{tcp}"),
+    (UDP, "a UDP socket", "{udp}"),
+];
+
+/// Of a path, or of an address of IP.
+fn address(name: &str) -> Result<Vec<u8>, Fail> {
+    if name.contains('/') {
+        return Ok(crate::socket::address(name));
+    }
+    let to: std::net::SocketAddrV4 = name.parse().or_else(|_| absent())?;
+    Ok([&(libc::AF_INET as u16).to_ne_bytes()[..], &to.port().to_be_bytes(), &to.ip().octets(), &[0; 8]].concat())
+}
+
+/// With a name and without: a listener that is bound to nothing gets a port.
+fn listens(by: Entry, socket: i64, name: Option<&str>) -> Outcome {
+    if let Some(name) = name {
+        let to = address(name)?;
+        make(by, "bind", [socket, page(&to)?, to.len() as i64, 0, 0, 0])?;
+    }
+    done(Ok(make(by, "listen", [socket, 5, 0, 0, 0, 0])?))
+}
+
+fn sockets<'a>(world: &'a World) -> Vec<Attempt<'a>> {
+    let mut all = Vec::new();
+    for by in ENTRIES {
+        let mut held = |wall, what: String, run: Box<dyn Fn() -> Outcome + 'a>| {
+            all.push(Attempt::new(wall, format!("handed\tsocket, {}: {what}", by.name()), run));
+        };
+        for (which, called, name) in REACH {
+            for (way, step) in WAYS.iter().filter(|(way, _)| !way.starts_with("connect to")) {
+                let wall = if *way == "connect" { Wall::Ours } else { Wall::Sends };
+                let run = move || done(Ok(step(*by, sent(world)?[*which], &address(&world.fill(name))?)?));
+                // TCP and streams send to no name.
+                if wall == Wall::Ours || matches!(*which, UDP | DATAGRAM) {
+                    held(wall, format!("{called}, {way} {name}"), Box::new(run));
+                }
+            }
+        }
+        let listens = move |which: usize, name| move || listens(*by, sent(world)?[which], name);
+        held(Wall::Ours, "TCP, listens".into(), Box::new(listens(UNBOUND, None)));
+        held(Wall::Ours, "TCP, bound, listens".into(), Box::new(listens(BOUND, Some("127.0.0.1:0"))));
+        for (call, flags) in [("accept", 0), ("accept4", libc::SOCK_CLOEXEC)] {
+            let run = move || done(Ok(make(*by, call, [sent(world)?[LISTENER], 0, 0, flags.into(), 0, 0])?));
+            held(Wall::Accepts, format!("a listener, {call}"), Box::new(run));
+        }
+    }
+    all
+}
+
 pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
     let mut all = Vec::new();
     for (name, calls, way) in bytes::ways() {
@@ -131,14 +196,8 @@ pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
         let run = move || done(call(libc::SYS_setns, [Arg::Int(sent(world)?[n]), Arg::Int(0)]));
         all.push(always(format!("namespace {n}"), &["setns"], run));
     }
-    // Its names are those of the host, and a filter does not see whose it is.
-    for name in ["{w}/host.sock", "{tmp}.sock"] {
-        let run = move || {
-            let to = crate::socket::address(&world.fill(name));
-            done(call(libc::SYS_connect, [Arg::Int(sent(world)?[SOCKET]), Arg::In(&to), Arg::Int(to.len() as i64)]))
-        };
-        all.push(Attempt::new(Wall::Ours, format!("handed\ta socket, connected to {name}"), run).by(&["connect"]));
-    }
+    // Their names are those of the host, and a filter does not see whose they are.
+    all.extend(sockets(world));
     let run = move || sent_on(world);
     all.push(Attempt::new(Wall::Network, "handed\ta socket of its own, sent on", run).by(&["sendmsg", "recvmsg", "connect"]));
     all

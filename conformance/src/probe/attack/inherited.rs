@@ -27,6 +27,11 @@ const fn invalid(call: &'static str, words: &'static [Word]) -> Row {
     other(libc::EINVAL, call, words)
 }
 
+/// Asked for nothing of a descriptor, it says nothing, unless that is closed (POLLNVAL).
+const fn idle(call: &'static str, words: &'static [Word]) -> Row {
+    Row { through: Through::Idle, ..on(call, words) }
+}
+
 /// A vector, or a set of signals, of nothing.
 const NONE: Word = Room;
 
@@ -68,6 +73,10 @@ static READ: &[Row] = &[
     on("select", &[N(8), Q(&[1 << 7]), N(0), N(0), Q(&[0, 0])]),
     on("_newselect", &[N(8), Q(&[1 << 7]), N(0), N(0), Q(&[0, 0])]),
     on("pselect6", &[N(8), Q(&[1 << 7]), N(0), N(0), Q(&[0, 0]), N(0)]),
+    idle("poll", &[Q(&[7]), N(1), N(0)]),
+    idle("ppoll", &[Q(&[7]), N(1), Room, N(0), N(8)]),
+    idle("ppoll_time64", &[Q(&[7]), N(1), Room, N(0), N(8)]),
+    on("readdir", &[DIR, Room, N(1)]),
     on("pselect6_time64", &[N(8), Q(&[1 << 7]), N(0), N(0), Q(&[0, 0]), N(0)]),
 ];
 
@@ -154,6 +163,7 @@ static KIND: &[Row] = &[
     invalid("timerfd_gettime64", &[FILE, Room]),
     invalid("inotify_add_watch", &[FILE, T("/"), N(1)]),
     invalid("inotify_rm_watch", &[FILE, N(1)]),
+    other(libc::EBADFD, "landlock_restrict_self", &[FILE, N(0)]),
     invalid("fanotify_mark", &[FILE, N(1), N(1), N(0), T("/"), T("/")]),
     other(libc::EBADFD, "landlock_add_rule", &[FILE, N(1), Q(&[4, 0]), N(0)]),
 ];

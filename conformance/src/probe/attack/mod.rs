@@ -16,6 +16,7 @@ mod power;
 mod process;
 mod queue;
 mod row;
+mod ruleset;
 mod shut;
 mod signal;
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -56,6 +57,12 @@ pub enum Wall {
     Domains,
     /// The network is shut, and Unix datagrams were not asked for.
     Streams,
+    /// The network is shut, and Unix datagrams were asked for: who sends to a name is looked at.
+    Sends,
+    /// Nobody has a listener of his own.
+    Accepts,
+    /// Somebody outside makes rulesets of Landlock for whoever asks.
+    Rulesets,
 }
 
 impl Wall {
@@ -73,6 +80,9 @@ impl Wall {
             Wall::Proxy => "proxy",
             Wall::Domains => "domains",
             Wall::Streams => "streams",
+            Wall::Sends => "sends",
+            Wall::Accepts => "accepts",
+            Wall::Rulesets => "rulesets",
         }
     }
 }
@@ -154,6 +164,7 @@ fn attempts(world: &World) -> impl Iterator<Item = Attempt<'_>> {
         domain::attempts,
         trick::attempts,
         unix::attempts,
+        ruleset::attempts,
     ];
     all.into_iter().flat_map(|list| list(world))
 }

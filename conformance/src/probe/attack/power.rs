@@ -122,6 +122,8 @@ static MACHINE: &[Row] = &[
     any("an event of its own", "perf_event_open", &[Q(&EVENT), N(0), N(-1), N(-1), N(0)]),
     any("the session keyring", "keyctl", &[N(0), N(-3), N(0)]),
     any("a key for the session", "add_key", &[T("user"), T("attack"), T("x"), N(1), N(-3)]),
+    any("a timer that wakes the machine", "timerfd_create", &[N(8), N(0)]),
+    any("a timer that wakes the machine, by another clock", "timerfd_create", &[N(9), N(0)]),
     any("watch a file system", "fanotify_init", &[N(4), N(0)]),
     any("a directory by its handle", "open_by_handle_at", &[Read("/"), Q(&[0x1_0000_0008, 2]), N(0)]),
     any("the root of a file system by its number", "open_by_handle_at", &[Path("{w}"), Q(&[0x1_0000_0008, 2]), N(0)]),

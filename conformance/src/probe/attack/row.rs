@@ -41,6 +41,8 @@ pub enum Through {
     Read,
     /// A child was made.
     Child,
+    /// Success, and nothing to say.
+    Idle,
 }
 
 /// One line of a table.
@@ -86,6 +88,7 @@ impl Row {
             // The child that was made.
             (Ok(0), Through::Child) => std::process::exit(0),
             (Ok(fd), Through::Read) => read(fd),
+            (Ok(n), Through::Idle) if n > 0 => crate::outcome::word("closed", n),
             (Ok(n), _) => Ok(format!("{} = {n}", self.call)),
             (Err(errno), Through::Past(past)) if errno == past => Ok(format!("{}: past the question", self.call)),
             (Err(errno), _) => Err(Fail::Errno(errno)),

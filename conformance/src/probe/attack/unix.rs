@@ -14,9 +14,9 @@ const DATAGRAMS: &[&str] =
     &["{w}/host.dgram", "{w}/../w/host.dgram", "/proc/self/root{w}/host.dgram", "{tmp}.dgram", "{name}.dgram"];
 
 /// What is done with a socket and a name, both on pages that every entry can see.
-type Way = fn(Entry, i64, &[u8]) -> Result<i64, Fail>;
+pub type Way = fn(Entry, i64, &[u8]) -> Result<i64, Fail>;
 
-const WAYS: &[(&str, Way)] = &[
+pub const WAYS: &[(&str, Way)] = &[
     ("connect", |by, fd, to| make(by, "connect", [fd, page(to)?, to.len() as i64, 0, 0, 0])),
     ("sendto", |by, fd, to| make(by, "sendto", [fd, page(b"attack")?, 6, 0, page(to)?, to.len() as i64])),
     ("sendmsg", |by, fd, to| make(by, "sendmsg", [fd, page(&header(by, to)?)?, 0, 0, 0, 0])),
@@ -41,7 +41,7 @@ fn header(by: Entry, to: &[u8]) -> Result<Vec<u8>, Fail> {
     Ok(words(&[page(to)?, to.len() as i64, vector, 1, 0, 0, 0, 0]))
 }
 
-fn make(by: Entry, name: &str, words: [i64; 6]) -> Result<i64, Fail> {
+pub fn make(by: Entry, name: &str, words: [i64; 6]) -> Result<i64, Fail> {
     match by.number(name) {
         Some(number) => Ok(by.call(number, words)?),
         None => absent(),
@@ -58,10 +58,37 @@ fn reach(by: Entry, kind: i32, way: Way, name: &str) -> Outcome {
     way(by, fd, &to).map(|n| n.to_string())
 }
 
+type Name = fn(&str, &str) -> std::io::Result<()>;
+
+/// Ways to give the host's socket a name in a directory whose sockets are granted, or by it.
+const NAMED: &[(&str, &[&str], Name)] = &[
+    ("a hard link", &["link"], |host, name| std::fs::hard_link(host, name)),
+    ("another name", &["rename"], |host, name| {
+        let friend = format!("{host}.friend");
+        std::fs::hard_link(host, &friend).and_then(|()| std::fs::rename(friend, name))
+    }),
+    ("a link", &["symlink"], |host, name| std::os::unix::fs::symlink(host, name)),
+    ("the way up", &[], |_, _| Ok(())),
+];
+
+fn smuggled(world: &World, name: Name, up: bool) -> Outcome {
+    let (host, new) = (world.fill("{w}/host.sock"), world.fill("{w}/granted/smuggled.sock"));
+    // Of the attempt before; and a link may be refused, when nothing is there to be connected to.
+    let _ = std::fs::remove_file(&new);
+    name(&host, &new)?;
+    let at = if up { world.fill("{w}/granted/../host.sock") } else { new };
+    std::os::unix::net::UnixStream::connect(at)?;
+    Ok("connected".into())
+}
+
 pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
     // With the network on only codexrun tells the host's from others.
     let wall = if world.has(Wall::Network) { Wall::Network } else { Wall::Ours };
     let mut all = Vec::new();
+    for (called, calls, name) in NAMED {
+        let run = move || smuggled(world, *name, calls.is_empty());
+        all.push(Attempt::new(wall, format!("steps\tthe host's socket in a granted directory: {called}"), run).by(calls));
+    }
     for entry in ENTRIES {
         for (kind, called) in KINDS {
             for name in if kind == libc::SOCK_DGRAM { DATAGRAMS } else { STREAMS } {

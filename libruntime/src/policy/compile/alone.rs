@@ -46,10 +46,8 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
     }
     let given = lost.into_iter().map(|(clause, _)| clause.to_string()).collect::<Vec<_>>();
     let written = || -> Result<Spec> {
-        let filter = rules
-            .as_ref()
-            .map(|_| seccomp::alone(policy.network, attributes, &policy.choices.allow_syscalls, view.arch()))
-            .transpose()?;
+        let filter =
+            rules.as_ref().map(|_| seccomp::alone(policy.network, attributes, &lifted(&policy), view.arch())).transpose()?;
         let annotations = annotations(request, style, &ground, rules.as_ref().map(wall::text).transpose()?, &given)?;
         spec(request, &cwd, style, view, filter, annotations)
     };
@@ -64,6 +62,12 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
 }
 
 /// What is given up asks for nothing any more.
+/// The lines of the filter that the policy does without, by name.
+fn lifted(policy: &Policy) -> Vec<String> {
+    let sockets = policy.choices.stdio_sockets.then(|| "stdio_sockets".to_owned());
+    policy.choices.allow_syscalls.iter().cloned().chain(sockets).collect()
+}
+
 fn relaxed(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     let choices = &policy.choices;

@@ -262,6 +262,16 @@ const ALONE_PROXY: &[Part] = &[
     part("binds to some port without bind(2)", &[call("listen")]),
 ];
 
+/// Off and with a proxy: what was handed in.
+#[rustfmt::skip]
+const HANDED: &[Part] = &[
+    lifted("stdio_sockets", "nobody has a listener or a socket of datagrams of his own: one that was handed in hears nobody, and sends to no name", &[
+        call("accept"),
+        call("accept4"),
+        rule("sendto", &[Not(4, 0)]),
+    ]),
+];
+
 /// The same, where nobody's attributes are to change.
 #[rustfmt::skip]
 const ATTRIBUTES: &[Part] = &[
@@ -334,13 +344,13 @@ pub(super) fn filter(network: Network, ports: bool, lift: &[String], arch: &str)
 
 /// The filter where there are no namespaces. Without `attributes` nobody's are changed.
 pub(super) fn alone(network: Network, attributes: bool, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
-    let outer = match network {
-        Network::Restricted => ALONE_OFF,
-        Network::Proxy => ALONE_PROXY,
-        Network::Enabled => &[],
+    let (outer, handed) = match network {
+        Network::Restricted => (ALONE_OFF, HANDED),
+        Network::Proxy => (ALONE_PROXY, HANDED),
+        Network::Enabled => (&[][..], &[][..]),
     };
     let attributes = if attributes { &[] } else { ATTRIBUTES };
-    built(parts(network).chain(outer).chain(ALONE).chain(attributes), lift, arch)
+    built(parts(network).chain(outer).chain(handed).chain(ALONE).chain(attributes), lift, arch)
 }
 
 fn built(parts: impl Iterator<Item = &'static Part>, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
@@ -500,7 +510,8 @@ mod tests {
 
     #[test]
     fn no_rule_has_two_conditions_on_one_argument_and_each_part_has_a_reason() {
-        for part in [SHUT, PROXY, PORTS, ENABLED, ALWAYS, ALONE, ALONE_OFF, ALONE_PROXY, ATTRIBUTES].into_iter().flatten() {
+        for part in [SHUT, PROXY, PORTS, ENABLED, ALWAYS, ALONE, ALONE_OFF, ALONE_PROXY, HANDED, ATTRIBUTES].into_iter().flatten()
+        {
             assert!(!part.because.is_empty() && !part.rules.is_empty());
             for rule in part.rules {
                 let mut seen: Vec<usize> = rule.when.iter().map(|w| arg(w).unwrap().index()).collect();
@@ -561,7 +572,7 @@ mod tests {
         let (off, both, proxy, on, all) = ("✓ | |", "✓ | ✓ |", "| ✓ |", "| | ✓", "✓ | ✓ | ✓");
         let tables = [
             ("lifted by", rows(&[(SHUT, both), (PROXY, proxy), (PORTS, both), (ENABLED, on), (ALWAYS, all)])),
-            ("", rows(&[(ALONE_OFF, off), (ALONE_PROXY, proxy), (ALONE, all), (ATTRIBUTES, all)])),
+            ("unless", rows(&[(ALONE_OFF, off), (ALONE_PROXY, proxy), (HANDED, both), (ALONE, all), (ATTRIBUTES, all)])),
         ];
         for (last, rows) in tables {
             let text = std::fs::read_to_string(&file).unwrap();

@@ -162,10 +162,11 @@ fn gives_up_processes(policy: &Policy) -> bool {
     policy.choices.isolation == Isolation::Auto && policy.choices.accepts(Clause::Processes)
 }
 
-/// Which sockets may be a standard stream, where not any may.
+/// What may be a standard stream, where not anything may.
 pub(super) fn stdio(request: &Request, style: Style) -> Option<&'static str> {
     match request.policy.network {
-        _ if style == Style::Host || request.policy.choices.stdio_sockets => None,
+        _ if style == Style::Host => None,
+        _ if request.policy.choices.stdio_sockets => Some(annotation::STDIO_ANY),
         Network::Enabled => Some(annotation::STDIO_INTERNET),
         Network::Proxy | Network::Restricted => Some("connected"),
     }

@@ -46,7 +46,7 @@ pub struct Restore {
 /// criu is not installed; every reason for which the spec is refused; or what criu says, in which case nothing of the container is left.
 pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
-    alone().and_then(|()| stdio::sockets(&bundle.spec, bundle.spec.process().as_ref())).map_err(one)?;
+    alone().and_then(|()| stdio::permitted(&bundle.spec, bundle.spec.process().as_ref())).map_err(one)?;
     let program = program::find(restore.criu.program.as_deref()).map_err(one)?;
     let asked = options.plan(false);
     let host = Host::probe_for(&bundle.spec, &asked).map_err(one)?;
