@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     case("git = commit: refused where it cannot be held, and for a pointer that a sandbox may have made", On::Sandbox, not_held),
     case("git = commit: where an earlier sandbox's links lead nothing is granted", On::Sandbox, planted),
     case("git = commit: a repository in a writable root is refused", On::Sandbox, exposed),
+    case("git = commit: no link and no pipe is left for git outside to write to", On::Codexrun, left),
     case("hooks, included configuration and submodules that git trusts are read-only (#37081)", On::Every, trusted),
     case("nested_git: a repository inside the workspace is protected (#37081)", On::Every, nested),
     case("git init is refused where .git is missing", On::Every, init),
@@ -230,6 +231,28 @@ fn exposed(play: &Play) -> Verdict {
     let ran = in_tree(play, &policy(play, text)?, "echo x > ../w/.git/hooks/pre-commit; echo started")?;
     let named = ran.err.contains("w/.git/worktrees/tree` lies in the writable root") && ran.err.contains("leave that root out");
     ran.must("exit 1, the place and the remedy", ran.code == 1 && ran.out.is_empty() && named)
+}
+
+fn left(play: &Play) -> Verdict {
+    repository(play)?;
+    let victim = play.scene.put("victim", "mine\n")?;
+    play.column.actor.own(&victim)?;
+    let script = format!(
+        "own=$(git rev-parse --git-dir); all=$(git rev-parse --git-common-dir)
+        for at in $own/COMMIT_EDITMSG $own/FETCH_HEAD $own/logs/x $all/logs/x $all/refs/heads/x $all/objects/x; do
+            {{ ln -sf {0} $at || mkfifo $at || ln {0} $at; }} 2>/dev/null && echo $at
+        done; printf 'planted\\n' > $own/MERGE_MSG
+        ln -s {0} here && mkfifo pipe && mkdir fresh && mv here fresh/there && rm -r fresh pipe",
+        victim.display()
+    );
+    for landlock in [false, true] {
+        let text = serde_json::json!({"type": "workspace-write", "codexrun": {"git": "commit", "landlock": landlock}});
+        let ran = in_tree(play, &policy(play, text)?, &script)?;
+        ran.must("no link in a git directory, one in the workspace", ran.code == 0 && ran.out.is_empty())?;
+    }
+    let ran = outside(play, &play.scene.dir.join("tree"), &format!("GIT_EDITOR=true {COMMIT} --allow-empty"))?;
+    ran.must("a commit outside", ran.code == 0)?;
+    unchanged(&victim, "mine\n")
 }
 
 fn trusted(play: &Play) -> Verdict {

@@ -545,6 +545,24 @@ fn what_no_commit_writes_of_a_repository_stays_shut() {
 }
 
 #[test]
+fn links_and_pipes_are_not_made_in_a_git_directory() {
+    let c = commit("/opt/g", &[]).unwrap();
+    assert_eq!(rules(&c), ["refer: /", "make_fifo,make_sock,make_sym: /dev /proc /tmp /w"]);
+    assert_eq!(landlock(&c).ruleset[0].handled_access_fs, ["make_fifo", "make_sock", "make_sym", "refer"]);
+    let choices = Choices { git: Git::Commit, landlock: true, ..Choices::default() };
+    let policy = Policy { choices, ..restricted(vec![root(Read), project(Write)]) };
+    let view = r#""/w/.git": {"file": "gitdir: /opt/g/worktrees/w"}, "/opt/g/worktrees/w/commondir": {"file": "../.."},
+        "/opt/g/worktrees/w/gitdir": {"file": "/w/.git"}, "/opt/g/refs": "dir", "/w/.agents": "dir", "/w/.codex": "dir""#;
+    let both = compile(&request(&policy), &host(view)).unwrap();
+    let [read, write, opened] = &rules(&both)[..] else { panic!("{:?}", rules(&both)) };
+    assert_eq!((read.as_str(), write.as_str()), ("v5.read_execute: /", "v5.all: /dev /proc /w"));
+    let (rights, places) = opened.split_once(": ").unwrap();
+    assert_eq!(places, "/opt/g/worktrees/w /opt/g/refs");
+    assert!(rights.contains("make_reg") && !rights.contains("make_sym") && !rights.contains("make_fifo"), "{rights}");
+    crate::landlock::Config::rules(&landlock(&both)).unwrap();
+}
+
+#[test]
 fn a_nested_root_is_bound_before_the_protections_of_both() {
     let c = made(vec![root(Read), project(Write), sub("a", Read), sub("a/b", Write)], r#""/w/a/b": "dir""#);
     let at: Vec<String> = own(&c).iter().map(|l| l.split(' ').nth(1).unwrap().to_string()).collect();
