@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     case("git = commit: where an earlier sandbox's links lead nothing is granted", On::Sandbox, planted),
     case("git = commit: a repository in a writable root is refused", On::Sandbox, exposed),
     case("git = commit: no link and no pipe is left for git outside to write to", On::Codexrun, left),
+    case("git = commit: commands in an unfinished rebase are told of", On::Sandbox, unfinished),
     case("hooks, included configuration and submodules that git trusts are read-only (#37081)", On::Every, trusted),
     case("nested_git: a repository inside the workspace is protected (#37081)", On::Every, nested),
     case("git init is refused where .git is missing", On::Every, init),
@@ -253,6 +254,20 @@ fn left(play: &Play) -> Verdict {
     let ran = outside(play, &play.scene.dir.join("tree"), &format!("GIT_EDITOR=true {COMMIT} --allow-empty"))?;
     ran.must("a commit outside", ran.code == 0)?;
     unchanged(&victim, "mine\n")
+}
+
+/// An interrupted rebase is real work; what it executes is told of.
+fn unfinished(play: &Play) -> Verdict {
+    repository(play)?;
+    for (word, told) in [("exec", true), ("x", true), ("pick", false)] {
+        let script = format!(
+            "d=$(git rev-parse --git-dir)/rebase-merge; mkdir -p $d; printf 'noop\\n {word} id\\n' > $d/git-rebase-todo; exit 3"
+        );
+        let ran = in_tree(play, &commit_policy(play)?, &script)?;
+        let said = ran.err.contains("rebase-merge/git-rebase-todo` has commands");
+        ran.must(&format!("{word}: exit 3, a warning: {told}"), ran.code == 3 && said == told)?;
+    }
+    Ok(())
 }
 
 fn trusted(play: &Play) -> Verdict {
