@@ -8,8 +8,9 @@ use crate::report::{self, Failure};
 use clap::Args;
 use libruntime::bundle::Bundle;
 use libruntime::host::namespaces::Reach;
+use libruntime::policy::choice::Git;
 use libruntime::policy::isolation::Isolation;
-use libruntime::policy::view::Disk;
+use libruntime::policy::view::{Disk, View};
 use libruntime::policy::{FileSystem, Policy};
 use libruntime::run::{self, Options};
 use libruntime::{Error, annotation};
@@ -61,8 +62,26 @@ impl Sandbox {
         if policy.choices.isolation != Isolation::default() {
             report::note(&format!("isolation: {}", mode(&bundle)));
         }
-        Ok(run::run(&bundle, &options(kept))?)
+        let ended = run::run(&bundle, &options(kept));
+        if policy.choices.git == Git::Commit {
+            unfinished(&bundle, &disk).iter().for_each(|todo| commands(todo));
+        }
+        Ok(ended?)
     }
+}
+
+/// A rebase that the command has left in a git directory it may write to, and that executes commands when somebody goes on with it outside.
+fn unfinished(bundle: &Bundle, disk: &Disk) -> Vec<PathBuf> {
+    let mounts = bundle.spec.mounts().iter().flatten();
+    let todos = mounts.map(|mount| mount.destination().join("rebase-merge/git-rebase-todo"));
+    let executes = |line: &str| matches!(line.split_whitespace().next(), Some("exec" | "x"));
+    let said = |todo: &PathBuf| disk.read(todo).is_ok_and(|text| String::from_utf8_lossy(&text).lines().any(executes));
+    todos.filter(said).collect()
+}
+
+fn commands(todo: &Path) {
+    let what = format!("`{}` has commands, which `git rebase --continue` executes outside of the sandbox", todo.display());
+    Error::new(what).hint("read them with `git rebase --edit-todo`, or give it up with `git rebase --abort`").warn();
 }
 
 /// What the sandbox may rewrite tells nothing of it.

@@ -24,7 +24,12 @@ pub const CASES: &[Case] = &[
         On::Every,
         committing,
     ),
+    case("git = commit: add, commit, branch, stash and rebase work", On::Every, working),
     case("git = commit: refused where it cannot be held, and for a pointer that a sandbox may have made", On::Sandbox, not_held),
+    case("git = commit: where an earlier sandbox's links lead nothing is granted", On::Sandbox, planted),
+    case("git = commit: a repository in a writable root is refused", On::Sandbox, exposed),
+    case("git = commit: no link and no pipe is left for git outside to write to", On::Codexrun, left),
+    case("git = commit: commands in an unfinished rebase are told of", On::Sandbox, unfinished),
     case("hooks, included configuration and submodules that git trusts are read-only (#37081)", On::Every, trusted),
     case("nested_git: a repository inside the workspace is protected (#37081)", On::Every, nested),
     case("git init is refused where .git is missing", On::Every, init),
@@ -177,6 +182,92 @@ fn not_held(play: &Play) -> Verdict {
     play.column.actor.own(&sub)?;
     let ran = play.column.run(&play.scene, &Job { cwd: sub, ..Job::sh(&policy, &play.scene, "echo started") })?;
     ran.must("exit 1: the worktree does not name this pointer", ran.code == 1 && ran.out.is_empty())
+}
+
+fn commit_policy(play: &Play) -> Result<String, No> {
+    policy(play, serde_json::json!({"type": "workspace-write", "codexrun": {"git": "commit"}}))
+}
+
+fn outside(play: &Play, dir: &std::path::Path, script: &str) -> Result<Ran, No> {
+    Ok(Launch::new(&["/bin/sh", "-c", script], dir).run(&play.column.actor)?)
+}
+
+const WORK: &str = "set -e
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+echo 1 > new; git add new plain.txt; git commit -qm one
+git branch other; git checkout -q other; git checkout -q side
+echo 2 > new; git stash -q; [ $(cat new) = 1 ]; git stash pop -q; [ $(cat new) = 2 ]; git checkout -q new
+git rebase -q main
+git log --format=%s; git status --short";
+
+fn working(play: &Play) -> Verdict {
+    repository(play)?;
+    let more = "git -c user.name=a -c user.email=a@b commit -q --allow-empty -m base";
+    outside(play, &play.scene.w(), more)?.code_is(0)?;
+    let ran = in_tree(play, &commit_policy(play)?, WORK)?;
+    ran.must("one, base, first", ran.code == 0 && ran.out == "one\nbase\nfirst\n")?;
+    let seen = outside(play, &play.scene.dir.join("tree"), "git log --format=%s && git status --short && git fsck --strict")?;
+    seen.must("the same outside", seen.code == 0 && seen.out == "one\nbase\nfirst\n")
+}
+
+/// What looks like a worktree of a repository whose `refs` and `logs` lie elsewhere.
+const FORGED: &str = "set -e; mkdir -p forged fake/worktrees/y fake/objects ../victim; echo mine > ../victim/file
+echo \"gitdir: $PWD/fake/worktrees/y\" > forged/.git; echo \"$PWD/forged/.git\" > fake/worktrees/y/gitdir
+echo ../.. > fake/worktrees/y/commondir; echo ref: refs/heads/m | tee fake/HEAD > fake/worktrees/y/HEAD
+ln -s $PWD/../victim fake/refs; ln -s $PWD/../victim fake/logs";
+
+fn planted(play: &Play) -> Verdict {
+    let (policy, cwd) = (commit_policy(play)?, play.scene.w().join("forged"));
+    outside(play, &play.scene.w(), FORGED)?.code_is(0)?;
+    let script = "echo x >> ../../victim/file; echo started";
+    let ran = play.column.run(&play.scene, &Job { cwd, ..Job::sh(&policy, &play.scene, script) })?;
+    let named = ran.err.contains("fake/refs` is a symbolic link") && ran.err.contains("fake/logs` is a symbolic link");
+    ran.must("exit 1 and both links by name", ran.code == 1 && ran.out.is_empty() && named)?;
+    unchanged(&play.scene.dir.join("victim/file"), "mine\n")
+}
+
+fn exposed(play: &Play) -> Verdict {
+    repository(play)?;
+    let text = serde_json::json!({"type": "workspace-write", "writable_roots": [play.scene.dir], "codexrun": {"git": "commit"}});
+    let ran = in_tree(play, &policy(play, text)?, "echo x > ../w/.git/hooks/pre-commit; echo started")?;
+    let named = ran.err.contains("w/.git/worktrees/tree` lies in the writable root") && ran.err.contains("leave that root out");
+    ran.must("exit 1, the place and the remedy", ran.code == 1 && ran.out.is_empty() && named)
+}
+
+fn left(play: &Play) -> Verdict {
+    repository(play)?;
+    let victim = play.scene.put("victim", "mine\n")?;
+    play.column.actor.own(&victim)?;
+    let script = format!(
+        "own=$(git rev-parse --git-dir); all=$(git rev-parse --git-common-dir)
+        for at in $own/COMMIT_EDITMSG $own/FETCH_HEAD $own/logs/x $all/logs/x $all/refs/heads/x $all/objects/x; do
+            {{ ln -sf {0} $at || mkfifo $at || ln {0} $at; }} 2>/dev/null && echo $at
+        done; printf 'planted\\n' > $own/MERGE_MSG
+        ln -s {0} here && mkfifo pipe && mkdir fresh && mv here fresh/there && rm -r fresh pipe",
+        victim.display()
+    );
+    for landlock in [false, true] {
+        let text = serde_json::json!({"type": "workspace-write", "codexrun": {"git": "commit", "landlock": landlock}});
+        let ran = in_tree(play, &policy(play, text)?, &script)?;
+        ran.must("no link in a git directory, one in the workspace", ran.code == 0 && ran.out.is_empty())?;
+    }
+    let ran = outside(play, &play.scene.dir.join("tree"), &format!("GIT_EDITOR=true {COMMIT} --allow-empty"))?;
+    ran.must("a commit outside", ran.code == 0)?;
+    unchanged(&victim, "mine\n")
+}
+
+/// An interrupted rebase is real work; what it executes is told of.
+fn unfinished(play: &Play) -> Verdict {
+    repository(play)?;
+    for (word, told) in [("exec", true), ("x", true), ("pick", false)] {
+        let script = format!(
+            "d=$(git rev-parse --git-dir)/rebase-merge; mkdir -p $d; printf 'noop\\n {word} id\\n' > $d/git-rebase-todo; exit 3"
+        );
+        let ran = in_tree(play, &commit_policy(play)?, &script)?;
+        let said = ran.err.contains("rebase-merge/git-rebase-todo` has commands");
+        ran.must(&format!("{word}: exit 3, a warning: {told}"), ran.code == 3 && said == told)?;
+    }
+    Ok(())
 }
 
 fn trusted(play: &Play) -> Verdict {

@@ -22,8 +22,12 @@ const KEPT: &[&str] = &[
     "config.worktree", // names programs, as every configuration does
     "modules",         // repositories of submodules, each with a configuration and hooks
 ];
-/// Of a repository that a worktree shares: all that a commit writes.
-const SHARED: &[&str] = &["objects", "refs", "logs"];
+/// Of a repository that a worktree shares: all that a commit writes, and what of it no commit does.
+const SHARED: &[(&str, &[&str])] = &[
+    ("objects", &["info"]), // `alternates`: objects of other repositories, which the sandbox may not see
+    ("refs", &["replace"]), // other commits are shown in the place of those that are there, and pushed
+    ("logs", &[]),
+];
 /// Files that include others: what stands in the rest would not be known.
 const MAX_FILES: usize = 64;
 
@@ -122,16 +126,27 @@ pub(super) fn refuse(gitdir: &Path) -> Error {
 
 /// Makes a worktree's git directory writable but for what git obeys, and of the repository what a commit writes.
 pub(super) fn open(gitdir: &Path, common: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    let place = |path: &Path| if let End::Dir(at) = walk.trace(path).end { Some(at) } else { None };
-    let own = place(gitdir);
-    for at in own.iter().cloned().chain(SHARED.iter().filter_map(|name| place(&common.join(name)))) {
-        if ground.tree.access(&at) != Some(Access::Deny) {
-            ground.opened.push(at.clone());
-            ground.tree.set(at, Spot { access: Access::Write, dir: true });
-        }
+    for link in walk.list(gitdir).iter().filter(|at| walk.kind(at) == Ok(Kind::Symlink)) {
+        found.errors.push(planted(link));
     }
-    for path in own.iter().flat_map(|gitdir| KEPT.iter().map(|name| gitdir.join(name))) {
+    writable(gitdir, KEPT, common, ground, walk, found);
+    for (name, kept) in SHARED {
+        writable(&common.join(name), kept, common, ground, walk, found);
+    }
+}
+
+/// Opens a directory but for some names in it. It is opened where it stands: by a link it would be another one.
+fn writable(at: &Path, kept: &[&str], common: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    match walk.kind(at) {
+        Ok(Kind::Symlink) => return found.errors.push(planted(at)),
+        Ok(Kind::Dir) if ground.tree.access(at) != Some(Access::Deny) => {}
+        Ok(_) | Err(_) => return,
+    }
+    ground.opened.push(at.into());
+    ground.tree.set(at.into(), Spot { access: Access::Write, dir: true });
+    for path in kept.iter().map(|name| at.join(name)) {
         match walk.kind(&path) {
+            Ok(Kind::Symlink) => found.errors.push(planted(&path)),
             Ok(kind) => ground.tree.put(path, Spot { access: Access::Read, dir: kind == Kind::Dir }),
             Err(_) if path.ends_with("config.worktree") && has_own_configuration(common, walk) => {
                 let what = format!("`git = \"commit\"` cannot be held: `{}` is missing, and git would read it", path.display());
@@ -142,6 +157,13 @@ pub(super) fn open(gitdir: &Path, common: &Path, ground: &mut Ground, walk: &Wal
     }
 }
 
+/// git makes no links in a git directory: what they lead to would be granted, and outside git would write to it.
+fn planted(link: &Path) -> Error {
+    let what =
+        format!("`git = \"commit\"` cannot be held: `{}` is a symbolic link, which a sandbox may have made", link.display());
+    Error::new(what).hint("remove it, or put what it leads to in its place")
+}
+
 /// `extensions.worktreeConfig`
 fn has_own_configuration(common: &Path, walk: &Walk) -> bool {
     configuration(&common.join("config"), walk)
@@ -149,14 +171,52 @@ fn has_own_configuration(common: &Path, walk: &Walk) -> bool {
         .any(|s| s.section == "extensions" && s.key == "worktreeconfig" && s.value != "false")
 }
 
-/// The repository of a linked worktree, if its git directory says that it belongs to the pointer: an earlier sandbox may have made a
-/// pointer to anywhere, but could not write there.
-pub(super) fn linked(gitdir: &Path, common: Option<PathBuf>, pointer: &Path, walk: &Walk) -> Option<PathBuf> {
-    let end = |path: &Path| walk.trace(path).end.place();
-    let back = gitdir.join(path_in(&gitdir.join("gitdir"), walk)?);
-    let common = common
-        .filter(|common| end(gitdir).is_some_and(|at| end(common).is_some_and(|top| at.starts_with(top.join("worktrees")))));
-    common.filter(|_| end(&back).is_some() && end(&back) == end(pointer))
+/// The git directory of a linked worktree and the repository that it shares, as `git worktree add` makes them: one lies in `worktrees` of
+/// the other and names the pointer. An earlier sandbox may have made the pointer and links, but could not write to a repository; to one in
+/// a writable root it could, and nothing that is said there counts.
+pub(super) fn linked(gitdir: &Path, pointer: &Path, ground: &Ground, walk: &Walk) -> Result<(PathBuf, PathBuf), Error> {
+    let Some(own) = straight(gitdir, pointer, walk)? else { return Err(refuse(gitdir)) };
+    let (Some(common), Some(back)) = (named(&own, "commondir", walk)?, named(&own, "gitdir", walk)?) else {
+        return Err(refuse(&own));
+    };
+    if own.parent() != Some(&common.join("worktrees")) || back != pointer {
+        return Err(refuse(&own));
+    }
+    for place in [&own, &common] {
+        if let Some((root, _)) = ground.tree.nearest(place).filter(|(_, spot)| spot.access == Access::Write) {
+            return Err(exposed(place, root));
+        }
+    }
+    Ok((own, common))
+}
+
+/// Where the path leads that stands in a file of a git directory.
+fn named(gitdir: &Path, name: &str, walk: &Walk) -> Result<Option<PathBuf>, Error> {
+    let file = gitdir.join(name);
+    match walk.kind(&file) {
+        Ok(Kind::Symlink) => Err(planted(&file)),
+        Ok(Kind::File) => path_in(&file, walk).map_or(Ok(None), |path| straight(&gitdir.join(path), &file, walk)),
+        Ok(Kind::Dir) | Err(_) => Ok(None),
+    }
+}
+
+/// The place of a path, which stands in `file`. git writes paths without links.
+fn straight(path: &Path, file: &Path, walk: &Walk) -> Result<Option<PathBuf>, Error> {
+    let trace = walk.trace(path);
+    let Some(link) = trace.links.first() else { return Ok(trace.end.place()) };
+    let (file, link) = (file.display(), link.at.display());
+    let what = format!(
+        "`git = \"commit\"` cannot be held: the path in `{file}` crosses the symbolic link `{link}`, which a sandbox may have made"
+    );
+    Err(Error::new(what).hint("name the target of the link there instead"))
+}
+
+fn exposed(place: &Path, root: &Path) -> Error {
+    let (place, root) = (place.display(), root.display());
+    let what = format!(
+        "`git = \"commit\"` cannot be held: `{place}` lies in the writable root `{root}`, where a sandbox may have made it"
+    );
+    Error::new(what).hint("keep the repository outside of writable roots, or leave that root out")
 }
 
 fn resolve(value: &str, base: &Path, walk: &Walk) -> PathBuf {

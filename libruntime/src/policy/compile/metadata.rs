@@ -89,9 +89,9 @@ fn pointer(root: &Path, file: &Path, git: Git, ground: &mut Ground, walk: &Walk,
             let common = path_in(&gitdir.join("commondir"), walk).map(|path| gitdir.join(path));
             git::trusted(common.as_deref().unwrap_or(&gitdir), &gitdir, root, ground, walk, found);
             if git == Git::Commit {
-                match git::linked(&gitdir, common, file, walk) {
-                    Some(common) => git::open(&gitdir, &common, ground, walk, found),
-                    None => found.errors.push(git::refuse(&gitdir)),
+                match git::linked(&gitdir, file, ground, walk) {
+                    Ok((gitdir, common)) => git::open(&gitdir, &common, ground, walk, found),
+                    Err(error) => found.errors.push(error),
                 }
                 return;
             }

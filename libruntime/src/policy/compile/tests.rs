@@ -471,6 +471,97 @@ fn a_commit_is_for_a_worktree_that_its_repository_knows() {
     }
 }
 
+/// A worktree in /w of the repository `common`, and the choice to commit in it.
+fn commit(common: &str, extra: &[&str]) -> Result<Compiled, Vec<String>> {
+    let own = format!("{common}/worktrees/w");
+    let real = [
+        format!(r#""/w/.git": {{"file": "gitdir: {own}"}}"#),
+        format!(r#""{own}/commondir": {{"file": "../.."}}"#),
+        format!(r#""{own}/gitdir": {{"file": "/w/.git"}}"#),
+        format!(r#""{common}/objects/info": "dir""#),
+        format!(r#""{common}/refs": "dir""#),
+        format!(r#""{common}/logs": "dir""#),
+        r#""/w/.agents": "dir", "/w/.codex": "dir", "/tmp/.git": "file", "/tmp/.agents": "dir", "/tmp/.codex": "dir""#.to_owned(),
+    ];
+    let place = |line: &str| line.split(": ").next().unwrap_or_default().to_owned();
+    let replaced = |line: &String| !extra.iter().any(|one| place(line).starts_with(place(one).trim_end_matches('"')));
+    let lines: Vec<String> = real.into_iter().filter(replaced).chain(extra.iter().map(ToString::to_string)).collect();
+    let policy = Policy {
+        choices: Choices { git: Git::Commit, ..Choices::default() },
+        ..restricted(vec![root(Read), project(Write), tmp()])
+    };
+    let errors = |errors: Vec<Error>| errors.into_iter().map(|e| e.what).collect();
+    compile(&request(&policy), &host(&lines.join(","))).map_err(errors)
+}
+
+#[test]
+fn a_commit_opens_nothing_that_a_link_leads_to() {
+    for (extra, crossed) in [
+        (&[r#""/opt/g/refs": {"link": "/home/u/.ssh"}"#, r#""/home/u/.ssh": "dir""#][..], "/opt/g/refs"),
+        (&[r#""/opt/g/logs": {"link": "/home/u"}"#], "/opt/g/logs"),
+        (&[r#""/opt/g/objects": {"link": "/home/u"}"#], "/opt/g/objects"),
+        (&[r#""/opt/g/objects/info": {"link": "/home/u"}"#, r#""/opt/g/objects/x": "dir""#], "/opt/g/objects/info"),
+        (&[r#""/w/.git": {"file": "gitdir: /opt/l/worktrees/w"}"#, r#""/opt/l": {"link": "g"}"#], "/opt/l"),
+        (&[r#""/opt/g/worktrees/w/commondir": {"file": "/opt/l"}"#, r#""/opt/l": {"link": "g"}"#], "/opt/l"),
+        (&[r#""/opt/g/worktrees/w/gitdir": {"file": "/opt/l/.git"}"#, r#""/opt/l": {"link": "/w"}"#], "/opt/l"),
+        (
+            &[r#""/opt/g/worktrees/w/gitdir": {"link": "/opt/x"}"#, r#""/opt/x": {"file": "/w/.git"}"#],
+            "/opt/g/worktrees/w/gitdir",
+        ),
+        (&[r#""/opt/g/worktrees/w/COMMIT_EDITMSG": {"link": "/home/u/.bashrc"}"#], "/opt/g/worktrees/w/COMMIT_EDITMSG"),
+        (&[r#""/opt/g/worktrees/w/modules": {"link": "/home/u"}"#], "/opt/g/worktrees/w/modules"),
+    ] {
+        let errors = commit("/opt/g", extra).err().unwrap_or_default();
+        let said = |e: &String| e.starts_with("`git = \"commit\"` cannot be held") && e.contains(&format!("`{crossed}`"));
+        assert!(errors.iter().any(said), "{crossed}: {errors:?}");
+    }
+}
+
+#[test]
+fn a_repository_in_a_writable_root_is_not_believed() {
+    for common in ["/tmp/g/.git", "/tmp/g", "/w/g"] {
+        let errors = commit(common, &[]).err().unwrap_or_default();
+        let said = |e: &String| e.contains(&format!("`{common}/worktrees/w` lies in the writable root"));
+        assert!(errors.iter().any(said), "{common}: {errors:?}");
+    }
+    let elsewhere =
+        [r#""/opt/g/worktrees/w/commondir": {"file": "/opt"}"#, r#""/opt/g/worktrees/w/gitdir": {"file": "/w/.git"}"#];
+    let errors = commit("/opt/g", &elsewhere).err().unwrap_or_default();
+    assert!(errors.iter().any(|e| e.contains("another configuration")), "`worktrees` is not the repository's: {errors:?}");
+}
+
+#[test]
+fn what_no_commit_writes_of_a_repository_stays_shut() {
+    let c = commit("/opt/g", &[]).unwrap();
+    let all = own(&c);
+    for want in [
+        format!("/opt/g/refs /opt/g/refs {RW}"),
+        format!("/opt/g/objects/info /opt/g/objects/info {RO}"),
+        "/opt/g/worktrees/w/commondir /opt/g/worktrees/w/commondir bind,ro,nosuid,nodev".into(),
+        format!("tmpfs /opt/g/refs/replace {HELD}"),
+    ] {
+        assert!(all.contains(&want), "{want}: {all:?}");
+    }
+}
+
+#[test]
+fn links_and_pipes_are_not_made_in_a_git_directory() {
+    let c = commit("/opt/g", &[]).unwrap();
+    assert_eq!(rules(&c), ["refer: /", "make_fifo,make_sock,make_sym: /dev /proc /tmp /w"]);
+    assert_eq!(landlock(&c).ruleset[0].handled_access_fs, ["make_fifo", "make_sock", "make_sym", "refer"]);
+    let choices = Choices { git: Git::Commit, landlock: true, ..Choices::default() };
+    let policy = Policy { choices, ..restricted(vec![root(Read), project(Write)]) };
+    let view = r#""/w/.git": {"file": "gitdir: /opt/g/worktrees/w"}, "/opt/g/worktrees/w/commondir": {"file": "../.."},
+        "/opt/g/worktrees/w/gitdir": {"file": "/w/.git"}, "/opt/g/refs": "dir", "/w/.agents": "dir", "/w/.codex": "dir""#;
+    let both = compile(&request(&policy), &host(view)).unwrap();
+    let [read, write, opened] = &rules(&both)[..] else { panic!("{:?}", rules(&both)) };
+    assert_eq!((read.as_str(), write.as_str()), ("v5.read_execute: /", "v5.all: /dev /proc /w"));
+    let (rights, places) = opened.split_once(": ").unwrap();
+    assert_eq!(places, "/opt/g/worktrees/w /opt/g/refs");
+    assert!(rights.contains("make_reg") && !rights.contains("make_sym") && !rights.contains("make_fifo"), "{rights}");
+    crate::landlock::Config::rules(&landlock(&both)).unwrap();
+}
+
 #[test]
 fn a_nested_root_is_bound_before_the_protections_of_both() {
     let c = made(vec![root(Read), project(Write), sub("a", Read), sub("a/b", Write)], r#""/w/a/b": "dir""#);

@@ -1,5 +1,6 @@
 //! The tree → Landlock's rules: as a second wall behind the mounts, and as the only one.
 
+use super::roots::Ground;
 use super::tree::{Spot, Tree};
 use super::walk::Walk;
 use super::{Findings, Request, proxy};
@@ -16,11 +17,16 @@ const ALL: &str = "v5.all";
 /// The same without `ioctl_dev`.
 const OLD: &str = "v4.all";
 const CONNECT: &str = "connect_tcp";
+/// To make what is no file and no directory.
+const LINKS: &[&str] = &["make_fifo", "make_sock", "make_sym"];
+/// All but those, and devices.
+const NO_LINKS: &[&str] =
+    &[READ, "write_file", "truncate", "make_reg", "make_dir", "remove_file", "remove_dir", "refer", "ioctl_dev"];
 
-/// Behind namespaces and mounts; none unless the policy asks for one.
-pub(super) fn behind(tree: &Tree, request: &Request) -> Option<Config> {
+/// Behind namespaces and mounts; none unless the policy asks for one, or opens a git directory.
+pub(super) fn behind(ground: &Ground, request: &Request) -> Option<Config> {
     let choices = &request.policy.choices;
-    let mut wall = choices.landlock.then(|| second(tree, request.policy.network));
+    let mut wall = if choices.landlock { Some(second(ground, request.policy.network)) } else { no_links(ground) };
     if let Some(own) = &choices.tcp_ports {
         let wall = wall.get_or_insert_default();
         let net = Ruleset { handled_access_net: words(&[CONNECT]), ..Ruleset::default() };
@@ -37,27 +43,42 @@ fn connected(ports: impl Iterator<Item = u16>) -> Vec<NetPort> {
 
 /// What the mounts show to be read can be read, what they show to be written can be written. What is taken away below
 /// a place that is granted only they take away, since Landlock's rules add up.
-fn second(tree: &Tree, network: Network) -> Config {
+fn second(ground: &Ground, network: Network) -> Config {
     let scoped: &[&str] = if network == Network::Enabled { &["signal"] } else { &["abstract_unix_socket", "signal"] };
     let ruleset = Ruleset { handled_access_fs: words(&[ALL]), scoped: words(scoped), ..Ruleset::default() };
-    let (mut read, mut write) = (Vec::new(), vec!["/dev".into(), "/proc".into()]);
-    for (path, spot) in tree.iter() {
-        match (spot.access, tree.around(path)) {
-            (Access::Deny, _) | (_, Some(Access::Write)) | (Access::Read, Some(Access::Read)) => {}
-            (Access::Read, _) => read.push(path.to_path_buf()),
-            (Access::Write, _) => write.push(path.to_path_buf()),
-        }
-    }
-    Config { ruleset: vec![ruleset], path_beneath: beneath([(READ, read), (ALL, write)]), net_port: Vec::new() }
+    let tree = &ground.tree;
+    let read =
+        tree.iter().filter(|(path, spot)| spot.access == Access::Read && tree.around(path).is_none_or(|a| a == Access::Deny));
+    let read = read.map(|(path, _)| path.to_path_buf()).collect();
+    let rules = [(&[READ][..], read), (&[ALL], written(ground)), (NO_LINKS, ground.opened.clone())];
+    Config { ruleset: vec![ruleset], path_beneath: beneath(rules), net_port: Vec::new() }
+}
+
+/// git outside opens by name what a commit leaves in a git directory, COMMIT_EDITMSG or a log, and would write through a link, or wait for
+/// a pipe. Only Landlock knows directories in which there may be files and none of those.
+fn no_links(ground: &Ground) -> Option<Config> {
+    let handled = [LINKS, &["refer"]].concat();
+    let rules = [(&["refer"][..], vec!["/".into()]), (LINKS, written(ground))];
+    let ruleset = Ruleset { handled_access_fs: words(&handled), ..Ruleset::default() };
+    let wall = Config { ruleset: vec![ruleset], path_beneath: beneath(rules), net_port: Vec::new() };
+    (!ground.opened.is_empty()).then_some(wall)
+}
+
+/// What may be written, git directories apart; of places inside each other the outer one.
+fn written(ground: &Ground) -> Vec<PathBuf> {
+    let tree = &ground.tree;
+    let outer = tree.iter().filter(|(path, spot)| spot.access == Access::Write && tree.around(path) != Some(Access::Write));
+    let plain = outer.map(|(path, _)| path.to_path_buf()).filter(|path| !ground.opened.contains(path));
+    ["/dev".into(), "/proc".into()].into_iter().chain(plain).collect()
 }
 
 fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
-fn beneath<const N: usize>(rules: [(&str, Vec<PathBuf>); N]) -> Vec<PathBeneath> {
+fn beneath<const N: usize>(rules: [(&[&str], Vec<PathBuf>); N]) -> Vec<PathBeneath> {
     let rules = rules.into_iter().filter(|(_, places)| !places.is_empty());
-    rules.map(|(access, parent)| PathBeneath { allowed_access: words(&[access]), parent }).collect()
+    rules.map(|(access, parent)| PathBeneath { allowed_access: words(access), parent }).collect()
 }
 
 /// What a program cannot do without and what gives nothing away. Not /dev/pts: those are the terminals of others.
@@ -101,7 +122,7 @@ pub(super) fn only(
     }
     Config {
         ruleset: vec![ruleset],
-        path_beneath: beneath([("read_dir", names), (READ, read), (all, write)]),
+        path_beneath: beneath([(&["read_dir"], names), (&[READ], read), (&[all], write)]),
         net_port: connected(ports.iter().copied()),
     }
 }
