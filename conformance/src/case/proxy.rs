@@ -244,7 +244,15 @@ fn around(play: &Play) -> Verdict {
     let mut job = job(play, &["--allow-domain", "localhost"], "env");
     job.env.extend([("pip_proxy".into(), format!("http://{open}")), ("HTTP_PROXY".into(), format!("http://{open}"))]);
     let ran = play.column.run(&play.scene, &job)?;
-    ran.must("no word of it", ran.code == 0 && !ran.out.contains(&open.to_string()))
+    ran.must("no word of it", ran.code == 0 && !ran.out.contains(&open.to_string()))?;
+    let (variable, inherited) = (format!("all_proxy=http://{open}"), "HTTP_PROXY");
+    for (asked, name) in [(variable.as_str(), "all_proxy"), (inherited, inherited)] {
+        let refused = Job { options: [job.options.clone(), vec!["--env".into(), asked.into()]].concat(), ..job.clone() };
+        let ran = play.column.run(&play.scene, &refused)?;
+        let says = ran.err.contains(&format!("`--env {name}` names another proxy than codexrun's"));
+        ran.must("exit 1, and why", ran.code == 1 && ran.out.is_empty() && says)?;
+    }
+    Ok(())
 }
 
 /// What is inherited is closed before there is a proxy, and after the policy has been read.
