@@ -3,16 +3,17 @@
 use crate::environment::Environment;
 use crate::explain::Subject;
 use crate::filter::Filter;
+use crate::isolation;
 use crate::make::{Make, absolute, keep_policy};
-use crate::report::{self, Failure};
+use crate::report::Failure;
 use clap::Args;
+use libruntime::Error;
 use libruntime::bundle::Bundle;
 use libruntime::host::namespaces::Reach;
 use libruntime::policy::isolation::Isolation;
 use libruntime::policy::view::Disk;
 use libruntime::policy::{FileSystem, Policy};
 use libruntime::run::{self, Options};
-use libruntime::{Error, annotation};
 use std::path::{Path, PathBuf};
 
 /// Run a command under a policy
@@ -59,7 +60,7 @@ impl Sandbox {
             keep_policy(&policy, dir)?;
         }
         if policy.choices.isolation != Isolation::default() {
-            report::note(&format!("isolation: {}", mode(&bundle)));
+            isolation::say(&bundle);
         }
         Ok(run::run(&bundle, &options(kept))?)
     }
@@ -85,18 +86,6 @@ fn kept_from(log: &Path, bundle: &Bundle, policy: &Policy) -> Result<(), Failure
 fn real(file: &Path) -> PathBuf {
     let dir = file.parent().and_then(|dir| dir.canonicalize().ok());
     dir.zip(file.file_name()).map_or_else(|| file.into(), |(dir, name)| dir.join(name))
-}
-
-/// By what the policy is enforced in the end, and what was given up for it.
-fn mode(bundle: &Bundle) -> String {
-    let all = bundle.spec.annotations().as_ref();
-    let said = |key| all.and_then(|all| all.get(key)).map(String::as_str);
-    let lost: Vec<String> = said(annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
-    let mode = match said(annotation::ISOLATION) {
-        Some(_) if said(annotation::LANDLOCK).is_none() => "none, as the policy forbids nothing",
-        mode => mode.unwrap_or("namespaces"),
-    };
-    if lost.is_empty() { mode.into() } else { format!("{mode}; given up: {}", lost.join(", ")) }
 }
 
 /// In the foreground, and not recorded: it ends with the caller.

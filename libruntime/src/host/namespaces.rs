@@ -107,7 +107,7 @@ const LIMITS: [(&str, u64); 6] = [("user", 2), ("mnt", 1), ("pid", 1), ("ipc", 1
 /// What hinders where a user namespace, or what a sandbox has in it, fails with this errno: what the machine tells, and then what is left.
 pub fn obstacle(errno: Errno) -> String {
     let remedy = if errno == Errno::ENOSPC { limit() } else { refusal() };
-    format!("{remedy}; `sandbox --isolation landlock` does without")
+    format!("{remedy}; `--isolation landlock` of `sandbox` and `spec --from-policy` does without")
 }
 
 /// Of namespaces(7): each user namespace has limits, and those above it count too.
