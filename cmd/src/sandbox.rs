@@ -53,7 +53,7 @@ impl Sandbox {
         if let Some(log) = &self.filter.network_log {
             kept_from(log, &bundle, &policy)?;
         }
-        let _keeper = port.map(|port| self.filter.start(port, reach == Reach::Nothing)).transpose()?;
+        let keeper = port.map(|port| self.filter.start(port, reach == Reach::Nothing)).transpose()?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;
@@ -62,7 +62,8 @@ impl Sandbox {
         if policy.choices.isolation != Isolation::default() {
             isolation::say(&bundle);
         }
-        Ok(run::run(&bundle, &options(kept))?)
+        let book = keeper.as_ref().and_then(|keeper| keeper.book.clone());
+        Ok(run::run(&bundle, &Options { book, ..options(kept) })?)
     }
 }
 

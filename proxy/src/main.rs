@@ -79,7 +79,8 @@ fn serve(gate: Gate) -> Result<Infallible, String> {
     let listener = std::io::stdin().as_fd().try_clone_to_owned().map(TcpListener::from);
     let listener = listener.map_err(|e| format!("the proxy cannot listen: {e}"))?;
     // One write: of one that fails nothing may stay, to be said before the reason.
-    let told = std::io::stdout().write_all(b"ready\n");
+    let book = client::open_book().filter(|_| !gate.direct).map_or(String::new(), |book| format!(" {book}"));
+    let told = std::io::stdout().write_all(format!("ready{book}\n").as_bytes());
     told.map_err(|e| format!("nobody waits for the proxy: {e}"))?;
     hold_many();
     accept(&listener, Arc::new(gate), MOST)
