@@ -2,7 +2,6 @@
 //! when a line is to be written about it. The broker, who makes the sandbox's connections, has written down who it was; without one /proc is asked.
 
 use crate::hurry::Hurry;
-use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Read;
@@ -97,10 +96,9 @@ static BOOK: OnceLock<File> = OnceLock::new();
 const ENTRY: usize = 64;
 const NAME: usize = 6;
 
-/// A file in memory for the broker to write to, by its descriptor. Without one /proc is asked.
-pub fn open_book() -> Option<RawFd> {
-    let made = memfd_create("codexrun clients", MemfdFlags::CLOEXEC).ok()?;
-    Some(BOOK.get_or_init(|| File::from(made)).as_raw_fd())
+/// Looks there first who has connected. The descriptor, by which the broker finds it.
+pub fn look_in(book: File) -> RawFd {
+    BOOK.get_or_init(|| book).as_raw_fd()
 }
 
 /// Whoever has connected from the one port to the other.
@@ -228,7 +226,9 @@ mod tests {
 
     #[test]
     fn the_book_is_by_both_ports_and_has_no_entry_of_who_is_not_known() {
-        let book = File::from(memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
+        let path = std::env::temp_dir().join(format!("codexrun-proxy-book-{}", std::process::id()));
+        let book = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        fs::remove_file(path).unwrap();
         let entry = [&7u32.to_be_bytes()[..], &443u16.to_be_bytes(), b"a\x1bb", &[0; ENTRY - NAME - 3]].concat();
         book.write_all_at(&entry, 65535 * ENTRY as u64).unwrap();
         assert_eq!(noted(&book, (65535, 443)), Some(json!({ "comm": "a\u{fffd}b", "pid": 7 })));
