@@ -146,9 +146,9 @@ fn limit() -> String {
 
 /// The kind of which there can be no more; each is tried in a process of its own.
 fn exhausted() -> Option<&'static str> {
-    let user = libc::CLONE_NEWUSER;
+    let (user, maps) = (libc::CLONE_NEWUSER, own_maps());
     let one = |flag: i32| process::apart(0, || process::unshare((user | flag) as u64)) == Err(Errno::ENOSPC);
-    let nested = || process::apart(0, || attempt(&own_maps(), 0).and_then(|()| process::unshare(user as u64)));
+    let nested = || process::apart(0, || attempt(&maps, 0).and_then(|()| process::unshare(user as u64)));
     let short = LIMITS.iter().find(|(_, flag, _)| one(*flag)).map(|(kind, ..)| *kind);
     short.or_else(|| (nested() == Err(Errno::ENOSPC)).then_some("user"))
 }
