@@ -1,6 +1,8 @@
 //! `codexrun create`: a bundle on disk → a container whose process waits for `start`.
 
+use crate::choose::Isolation;
 use crate::grammar::Global;
+use crate::isolation;
 use crate::listen::Listen;
 use crate::make::absolute;
 use crate::report::Failure;
@@ -44,6 +46,9 @@ pub struct New {
     /// Send the terminal's master to this Unix socket
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
+    /// Run only what was made for this isolation; auto: as the bundle was made. Which it is is said
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub isolation: Option<Isolation>,
     /// Keep the caller's session keyring
     #[arg(long)]
     pub no_new_keyring: bool,
@@ -60,7 +65,9 @@ impl New {
 
     /// The bundle in `dir`.
     pub fn read(&self, dir: &Path) -> Result<Bundle, Vec<Error>> {
-        run::read(dir, self.config().map_err(|e| vec![e])?.as_deref())
+        let bundle = run::read(dir, self.config().map_err(|e| vec![e])?.as_deref())?;
+        isolation::must_be(self.isolation, &bundle, dir).map_err(|e| vec![e])?;
+        Ok(bundle)
     }
 
     /// The options of a container that is made of the bundle in `dir`.
@@ -90,6 +97,7 @@ impl Create {
         let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
         run::close_inherited(options.preserve_fds)?;
         let options = Options { id: Some(id), store: Some(global.store()?), ..options };
+        isolation::say_of(&bundle, self.new.isolation);
         run::create(&bundle, &options)?;
         Ok(0)
     }

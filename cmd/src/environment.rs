@@ -78,6 +78,7 @@ impl Environment {
         match text.split_once('=') {
             _ if text.is_empty() || text.starts_with('=') => Err(Error::new(format!("`--env {text}` names no variable"))),
             Some((name, value)) => {
+                self.besides(name, value)?;
                 self.set(name, value);
                 Ok(())
             }
@@ -85,9 +86,22 @@ impl Environment {
         }
     }
 
+    /// A variable that names a proxy is a way to that port of the host, where nobody knows of the domains.
+    fn besides(&self, name: &str, value: &str) -> Result<()> {
+        if self.own_proxy.is_none() || value.is_empty() || !compile::names_a_proxy(name) {
+            return Ok(());
+        }
+        let what = format!("`--env {name}` names another proxy than codexrun's, which would be a way past the allowed domains");
+        let hint = "without it the variable names codexrun's; `--allow-host-port PORT` opens a port of the host to the sandbox";
+        Err(Error::new(what).hint(hint))
+    }
+
     fn copy(&mut self, name: &str) -> Result<()> {
         match std::env::var(name) {
-            Ok(value) => self.set(name, &value),
+            Ok(value) => {
+                self.besides(name, &value)?;
+                self.set(name, &value);
+            }
             Err(std::env::VarError::NotPresent) => {
                 self.warnings.push(format!("`--env {name}`: the caller has no such variable"));
             }
@@ -151,6 +165,19 @@ mod tests {
         assert_eq!(of("all_proxy"), Some("socks5h://127.0.0.1:4000"));
         assert_eq!((of("NO_PROXY"), of("pip_proxy"), of("A")), (Some(NO_PROXY), None, Some("1")));
         assert!(env.pairs.iter().all(|pair| !pair.contains("8888")));
+    }
+
+    #[test]
+    fn no_variable_names_a_proxy_beside_ours_and_one_may_be_emptied() {
+        let mut env = Environment::default();
+        env.apply(&["http_proxy=http://127.0.0.1:9".into()]).unwrap();
+        env.go_by(&Proxy { port: 4000, socks: true, local: false });
+        for name in ["HTTP_PROXY", "Pip_Proxy", "docker_https_proxy"] {
+            let said = env.apply(&[format!("{name}=http://127.0.0.1:9").into()]).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("`--env {name}` names another proxy than codexrun's")), "{said}");
+        }
+        env.apply(&["HTTP_PROXY=".into(), "NO_PROXY=*".into()]).unwrap();
+        assert!(env.pairs.contains(&"HTTP_PROXY=".into()) && env.pairs.iter().all(|pair| !pair.ends_with(":9")));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
 use libruntime::{Error, Result};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
@@ -10,11 +11,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The program, beside codexrun: what it needs (threads, name resolution) would be every command's burden here.
 const PROGRAM: &str = "codexrun-proxy";
-/// Its word that it serves.
+/// Its word that it serves; behind it the descriptor of its book of clients, if it has one.
 const READY: &str = "ready";
 /// For it to say so.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -131,6 +133,8 @@ pub struct Port {
 pub struct Keeper {
     child: Child,
     thread: UnixStream,
+    /// Where it looks who has connected.
+    pub book: Option<Arc<File>>,
 }
 
 impl Keeper {
@@ -138,8 +142,13 @@ impl Keeper {
     fn of(mut child: Child, thread: UnixStream) -> Result<Keeper> {
         let mut line = String::new();
         let read = thread.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(&thread).read_line(&mut line));
-        match (read, line.trim()) {
-            (Ok(_), READY) => Ok(Keeper { child, thread }),
+        let (said, book) = line.trim().split_once(' ').filter(|(word, _)| *word == READY).unwrap_or((line.trim(), ""));
+        match (read, said) {
+            (Ok(_), READY) => {
+                // Without it the proxy looks into /proc.
+                let book = OpenOptions::new().write(true).open(format!("/proc/{}/fd/{book}", child.id()));
+                Ok(Keeper { child, thread, book: book.ok().map(Arc::new) })
+            }
             (Ok(_), said) => {
                 drop(thread);
                 let ended = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());

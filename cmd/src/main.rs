@@ -21,6 +21,7 @@ mod explain;
 mod features;
 mod filter;
 mod grammar;
+mod isolation;
 mod kill;
 mod list;
 mod listen;

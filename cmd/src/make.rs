@@ -86,9 +86,10 @@ impl Make {
     pub fn parse(&self, policy: &str, view: &dyn View) -> Result<Parsed> {
         let (cwd, home) = (self.cwd()?, view.home()?);
         let base = Base { cwd: &cwd, home: home.as_deref() };
-        let managed = self.network.managed_network.as_ref();
-        managed.map(|managed| parse::managed(managed, &base)).transpose()?;
-        self.parsed(policy, &base)
+        let managed = self.network.managed_network.as_ref().map(|managed| parse::managed(managed, &base)).transpose()?;
+        let mut parsed = self.parsed(policy, &base)?;
+        parsed.policy.choices = parsed.policy.choices.over(&managed.unwrap_or_default());
+        Ok(parsed)
     }
 
     /// The second half, for the namespaces that there are ([`Make::reach`]).

@@ -2,6 +2,7 @@
 
 use crate::create::New;
 use crate::grammar::Global;
+use crate::isolation;
 use crate::listen::Listen;
 use crate::make::absolute;
 use crate::report::Failure;
@@ -51,6 +52,7 @@ impl Run {
         let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
         run::close_inherited(options.preserve_fds)?;
         let options = Options { id, store, detach: self.detach, keep: self.keep, ..options };
+        isolation::say_of(&bundle, self.new.isolation);
         Ok(run::run(&bundle, &options)?)
     }
 

@@ -3,9 +3,11 @@
 use crate::environment::Environment;
 use crate::explain::Subject;
 use crate::filter::Filter;
+use crate::isolation;
 use crate::make::{Make, absolute, keep_policy};
-use crate::report::{self, Failure};
+use crate::report::Failure;
 use clap::Args;
+use libruntime::Error;
 use libruntime::bundle::Bundle;
 use libruntime::host::namespaces::Reach;
 use libruntime::policy::choice::Git;
@@ -13,7 +15,6 @@ use libruntime::policy::isolation::Isolation;
 use libruntime::policy::view::{Disk, View};
 use libruntime::policy::{FileSystem, Policy};
 use libruntime::run::{self, Options};
-use libruntime::{Error, annotation};
 use std::path::{Path, PathBuf};
 
 /// Run a command under a policy
@@ -53,16 +54,17 @@ impl Sandbox {
         if let Some(log) = &self.filter.network_log {
             kept_from(log, &bundle, &policy)?;
         }
-        let _keeper = port.map(|port| self.filter.start(port, reach == Reach::Nothing)).transpose()?;
+        let keeper = port.map(|port| self.filter.start(port, reach == Reach::Nothing)).transpose()?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
             bundle.write(dir)?;
             keep_policy(&policy, dir)?;
         }
         if policy.choices.isolation != Isolation::default() {
-            report::note(&format!("isolation: {}", mode(&bundle)));
+            isolation::say(&bundle);
         }
-        let ended = run::run(&bundle, &options(kept));
+        let book = keeper.as_ref().and_then(|keeper| keeper.book.clone());
+        let ended = run::run(&bundle, &Options { book, ..options(kept) });
         if policy.choices.git == Git::Commit {
             unfinished(&bundle, &disk).iter().for_each(|todo| commands(todo));
         }
@@ -104,18 +106,6 @@ fn kept_from(log: &Path, bundle: &Bundle, policy: &Policy) -> Result<(), Failure
 fn real(file: &Path) -> PathBuf {
     let dir = file.parent().and_then(|dir| dir.canonicalize().ok());
     dir.zip(file.file_name()).map_or_else(|| file.into(), |(dir, name)| dir.join(name))
-}
-
-/// By what the policy is enforced in the end, and what was given up for it.
-fn mode(bundle: &Bundle) -> String {
-    let all = bundle.spec.annotations().as_ref();
-    let said = |key| all.and_then(|all| all.get(key)).map(String::as_str);
-    let lost: Vec<String> = said(annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
-    let mode = match said(annotation::ISOLATION) {
-        Some(_) if said(annotation::LANDLOCK).is_none() => "none, as the policy forbids nothing",
-        mode => mode.unwrap_or("namespaces"),
-    };
-    if lost.is_empty() { mode.into() } else { format!("{mode}; given up: {}", lost.join(", ")) }
 }
 
 /// In the foreground, and not recorded: it ends with the caller.

@@ -1017,3 +1017,48 @@ fn want_of_memory_has_a_sentence_and_an_exit_code() {
     assert_eq!(memory, (Some(1), "codexrun: error: there is not enough memory: ENOMEM (Cannot allocate memory)\n".into()));
     assert!(limited("--data=1073741824").unwrap().1.contains("settings of no sandbox that is known"));
 }
+
+mod isolation {
+    use super::*;
+
+    #[test]
+    fn run_and_create_say_what_a_bundle_is_confined_by_and_refuse_to_have_it_otherwise() {
+        let (work, out) = (dir(), dir());
+        let path = |name: &str| out.path().join(name).display().to_string();
+        let (alone, mounts) = (path("alone"), path("mounts"));
+        for (bundle, options) in [(&alone, &["--isolation", "landlock", "--accept-loss", "processes"][..]), (&mounts, &[])] {
+            let words = [&["spec", "--from-policy", "read-only", "--bundle", bundle], options, &["--", "sh", "-c", "exit 7"]];
+            assert_eq!(at(work.path(), &words.concat()), (0, String::new(), String::new()));
+        }
+        let run = |options: &[&str], bundle: &str| at(work.path(), &[&["run"], options, &[bundle]].concat());
+        let ran = |mode: &str| (7, String::new(), format!("codexrun: isolation: {mode}\n"));
+        for options in [&[][..], &["--isolation", "landlock"], &["--isolation", "auto"]] {
+            assert_eq!(run(options, &alone), ran("landlock; given up: processes"));
+        }
+        assert_eq!(run(&[], &mounts), (7, String::new(), String::new()));
+        for isolation in ["auto", "namespaces"] {
+            assert_eq!(run(&["--isolation", isolation], &mounts), ran("namespaces"));
+        }
+        refused(&run(&["--isolation", "namespaces"], &alone), "was made for Landlock alone");
+        let refusal = run(&["--isolation", "landlock"], &mounts);
+        refused(&refusal, "was made for namespaces and mounts");
+        let (root, said) = (path("root"), out.path().join("said"));
+        let create = |bundle: &str| {
+            // What waits for `start` has them open.
+            let words = ["--root", &root, "create", "--isolation", "landlock", "--bundle", bundle, "box"];
+            let file = fs::File::create(&said).unwrap();
+            let done = codexrun().args(words).stdout(Stdio::null()).stderr(file).status().unwrap();
+            (done.code().unwrap(), String::new(), fs::read_to_string(&said).unwrap())
+        };
+        assert_eq!(create(&alone), (0, String::new(), ran("landlock; given up: processes").2));
+        assert_eq!(at(work.path(), &["--root", &root, "delete", "--force", "box"]).0, 0);
+        assert_eq!(create(&mounts), refusal);
+        // The way that it names is one.
+        let (_, after) = refusal.2.split_once("`codexrun ").unwrap();
+        let words = after.split_once('`').unwrap().0.replace("DIR -- CMD…", &format!("{} -- true", path("third")));
+        let words: Vec<&str> = words.split(' ').collect();
+        refused(&at(work.path(), &words), "--accept-loss processes");
+        assert_eq!(at(work.path(), &[&words[..3], &["--accept-loss", "processes"], &words[3..]].concat()).0, 0);
+        assert_eq!(run(&[], &path("third")), (0, String::new(), ran("landlock; given up: processes").2));
+    }
+}

@@ -1,13 +1,15 @@
-//! Who is at the other end of the bridge: it says so before every connection, in 16 bytes, and which process that is /proc is asked only
-//! when a line is to be written about it.
+//! Who is at the other end of the bridge: it says so before every connection, in 20 bytes, and which process that is /proc is asked only
+//! when a line is to be written about it. The broker, who makes the sandbox's connections, has written down who it was; without one /proc is asked.
 
 use crate::hurry::Hurry;
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// With which the bridge begins.
 const MAGIC: &[u8; 8] = b"codexrun";
@@ -21,6 +23,8 @@ pub enum Client {
         init: u32,
         /// 0: it had gone.
         socket: u32,
+        /// The ports that it comes from and goes to, inside.
+        ports: (u16, u16),
     },
     /// One that came by no bridge, from the network that the proxy is in.
     Direct {
@@ -42,11 +46,14 @@ impl Client {
 
     /// `None`: not the bridge, but somebody else on this machine.
     pub fn read(mut bridge: impl Read) -> Option<Client> {
-        let mut bytes = [0; 16];
+        let mut bytes = [0; 20];
         bridge.read_exact(&mut bytes).ok()?;
         let (magic, rest) = bytes.split_first_chunk::<8>()?;
-        let (init, socket) = rest.split_first_chunk::<4>()?;
-        let client = Client::Bridged { init: u32::from_be_bytes(*init), socket: u32::from_be_bytes(socket.try_into().ok()?) };
+        let (init, rest) = rest.split_first_chunk::<4>()?;
+        let (socket, rest) = rest.split_first_chunk::<4>()?;
+        let (from, to) = rest.split_first_chunk::<2>()?;
+        let ports = (u16::from_be_bytes(*from), u16::from_be_bytes(to.try_into().ok()?));
+        let client = Client::Bridged { init: u32::from_be_bytes(*init), socket: u32::from_be_bytes(*socket), ports };
         (magic == MAGIC).then_some(client)
     }
 
@@ -59,7 +66,11 @@ impl Client {
 
     /// `{"pid": …, "comm": …}`, the number being that of the sandbox; null when the process has gone or hides.
     pub fn process(&self) -> Value {
-        self.find().unwrap_or(Value::Null)
+        let known = match self {
+            Client::Bridged { ports, .. } => BOOK.get().and_then(|book| noted(book, *ports)),
+            Client::Direct { .. } => None,
+        };
+        known.or_else(|| self.find()).unwrap_or(Value::Null)
     }
 
     /// Of several that share the socket the oldest: it is a parent that has made it. One search at a time: a sandbox with many processes
@@ -69,7 +80,7 @@ impl Client {
         let _one = SEARCH.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut there, inode) = match self {
             Client::Bridged { socket: 0, .. } => return None,
-            Client::Bridged { init, socket } => (descendants(*init), *socket),
+            Client::Bridged { init, socket, ports: _ } => (descendants(*init), *socket),
             Client::Direct { from, to } => (processes().collect(), inode(*from, *to)?),
         };
         there.sort_unstable();
@@ -77,6 +88,27 @@ impl Client {
         let (_, dir) = there.iter().find(|(_, dir)| holds(dir, &socket))?;
         Some(json!({ "comm": comm(dir)?, "pid": inner_pid(dir)? }))
     }
+}
+
+/// The broker's (`libruntime/src/broker/book.rs`): an entry for each port that a client may come from.
+static BOOK: OnceLock<File> = OnceLock::new();
+/// Bytes of an entry, and where its name begins; before it the process's number, and the port that the client goes to.
+const ENTRY: usize = 64;
+const NAME: usize = 6;
+
+/// Looks there first who has connected. The descriptor, by which the broker finds it.
+pub fn look_in(book: File) -> RawFd {
+    BOOK.get_or_init(|| book).as_raw_fd()
+}
+
+/// Whoever has connected from the one port to the other.
+fn noted(book: &File, (from, to): (u16, u16)) -> Option<Value> {
+    let mut entry = [0; ENTRY];
+    book.read_exact_at(&mut entry, u64::from(from) * ENTRY as u64).ok()?;
+    let (pid, rest) = entry.split_first_chunk::<4>()?;
+    let pid = Some(u32::from_be_bytes(*pid)).filter(|pid| *pid != 0 && rest[..2] == to.to_be_bytes())?;
+    let name = entry[NAME..].split(|byte| *byte == 0).next()?;
+    Some(json!({ "comm": shown(&String::from_utf8_lossy(name)), "pid": pid }))
 }
 
 /// A process and those below it (proc_pid_task(5)): all of a PID namespace, if it is the first there.
@@ -189,14 +221,25 @@ mod tests {
         }
         shell.wait().unwrap();
         assert_eq!((all[0].0, all.len(), holders), (shell.id(), 2, 2));
-        assert_eq!(Client::Bridged { init: shell.id(), socket: 1 }.process(), Value::Null, "it has gone");
+        assert_eq!(Client::Bridged { init: shell.id(), socket: 1, ports: (0, 0) }.process(), Value::Null, "it has gone");
+    }
+
+    #[test]
+    fn the_book_is_by_both_ports_and_has_no_entry_of_who_is_not_known() {
+        let path = std::env::temp_dir().join(format!("codexrun-proxy-book-{}", std::process::id()));
+        let book = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        let entry = [&7u32.to_be_bytes()[..], &443u16.to_be_bytes(), b"a\x1bb", &[0; ENTRY - NAME - 3]].concat();
+        book.write_all_at(&entry, 65535 * ENTRY as u64).unwrap();
+        assert_eq!(noted(&book, (65535, 443)), Some(json!({ "comm": "a\u{fffd}b", "pid": 7 })));
+        assert_eq!([(65535, 80), (65534, 443), (65534, 0)].map(|ports| noted(&book, ports)), [None, None, None]);
     }
 
     #[test]
     fn the_bridge_says_who_it_is_for_and_nobody_else_is_heard() {
-        let said = b"codexrun\0\0\0\x07\0\0\x01\x02";
-        assert_eq!(Client::read(&said[..]), Some(Client::Bridged { init: 7, socket: 258 }));
-        assert_eq!(Client::read(&said[..15]), None);
+        let said = b"codexrun\0\0\0\x07\0\0\x01\x02\x02\x01\x01\xbb";
+        assert_eq!(Client::read(&said[..]), Some(Client::Bridged { init: 7, socket: 258, ports: (513, 443) }));
+        assert_eq!(Client::read(&said[..19]), None);
         assert_eq!(Client::read(&b"CONNECT x.y:443 HTTP/1.1\r\n\r\n"[..]), None);
     }
 }

@@ -22,6 +22,7 @@ use dial::{Gate, Stray};
 use hurry::Hurry;
 use log::Log;
 use rule::Rules;
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::convert::Infallible;
 use std::fs::File;
@@ -79,7 +80,10 @@ fn serve(gate: Gate) -> Result<Infallible, String> {
     let listener = std::io::stdin().as_fd().try_clone_to_owned().map(TcpListener::from);
     let listener = listener.map_err(|e| format!("the proxy cannot listen: {e}"))?;
     // One write: of one that fails nothing may stay, to be said before the reason.
-    let told = std::io::stdout().write_all(b"ready\n");
+    // For the broker to write to; who comes by no bridge has none. Without it /proc is asked.
+    let book = if gate.direct { None } else { memfd_create("codexrun clients", MemfdFlags::CLOEXEC).ok() };
+    let book = book.map_or(String::new(), |book| format!(" {}", client::look_in(File::from(book))));
+    let told = std::io::stdout().write_all(format!("ready{book}\n").as_bytes());
     told.map_err(|e| format!("nobody waits for the proxy: {e}"))?;
     hold_many();
     accept(&listener, Arc::new(gate), MOST)

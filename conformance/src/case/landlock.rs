@@ -4,7 +4,7 @@ use super::network::{are, probes};
 use super::{Case, On, Play, WRITE, case, unchanged};
 use crate::launch::{Launch, Ran};
 use crate::outside::Outside;
-use crate::report::{No, Verdict, skip};
+use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::{Job, Kind};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -38,9 +38,12 @@ pub const CASES: &[Case] = &[
     case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
     case("without user namespaces, the sysctl that forbids them is named", On::Sandbox, sysctl),
     case("auto is Landlock where a limit leaves no room for a sandbox's namespaces, and the limit is named", On::Sandbox, limits),
+    case("of a limit outside, or one that is used up, the kind is named", On::Sandbox, outer_limits),
     case("below a chroot(2) that is what forbids them", On::Sandbox, chroot),
+    case("below a chroot(2) to a mount's root it is said to be possible, and no module is made up", On::Sandbox, chroot_to_mount),
     case("a program's own rules are none about connections, where the broker makes those", On::Codexrun, own_rules),
     case("so are Debian's and Ubuntu's, which do not bind root", On::Sandbox, distributions),
+    case("so is Ubuntu's where it permits the namespace and not its id map", On::Sandbox, unmapped),
 ];
 
 /// The strongest that there is, what was asked for, and nothing where nothing is enforced.
@@ -452,15 +455,21 @@ fn lost(play: &Play) -> Verdict {
 
 /// A bundle that confines nothing but refuses what docker's default profile refuses; `clone3` is what clone3(2) fails with.
 fn outer(play: &Play, clone3: i32) -> Result<PathBuf, No> {
-    let errno = |names: &[&str], errno: i32| json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
     let mut user = errno(&["clone"], libc::EPERM);
     user["args"] =
         json!([{"index": 0, "value": libc::CLONE_NEWUSER, "valueTwo": libc::CLONE_NEWUSER, "op": "SCMP_CMP_MASKED_EQ"}]);
     let refused = ["unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount", "fsopen", "mount_setattr"];
-    let filter = json!({
-        "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
-        "syscalls": [errno(&refused, libc::EPERM), errno(&["clone3"], clone3), user],
-    });
+    filtered(play, &[errno(&refused, libc::EPERM), errno(&["clone3"], clone3), user])
+}
+
+/// What these calls fail with.
+fn errno(names: &[&str], errno: i32) -> Value {
+    json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno})
+}
+
+/// A bundle that confines nothing but refuses these.
+fn filtered(play: &Play, refused: &[Value]) -> Result<PathBuf, No> {
+    let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": refused});
     bundle(play, "danger-full-access", &[], |config| {
         config["linux"]["seccomp"] = filter;
         config["process"]["noNewPrivileges"] = true.into();
@@ -527,6 +536,45 @@ fn limits(play: &Play) -> Verdict {
     Ok(())
 }
 
+/// The limits where codexrun runs are high; those of the user namespace around are not, or, of user namespaces, leave one less than it needs.
+fn outer_limits(play: &Play) -> Verdict {
+    let exe = play.column.runtime.codexrun.display().to_string();
+    let (root, same) = ("--map-root-user", "--map-current-user --keep-caps");
+    let table = [(root, "net", 0), (root, "pid", 0), (root, "ipc", 0), (root, "user", 1), (same, "user", 2)];
+    for (who, kind, limit) in table.into_iter().filter(|(who, ..)| *who == root || !play.column.actor.is_root()) {
+        let sandbox = format!("{exe} sandbox --policy read-only --cwd / -- echo started");
+        let script = format!("echo {limit} > /proc/sys/user/max_{kind}_namespaces && exec unshare --user {who} -- {sandbox}");
+        let unshare = format!("exec unshare --user {who} -- /bin/sh -c \"$0\"");
+        let ran = Launch::new(&["/bin/sh", "-c", &unshare, &script], &play.scene.w()).run(&play.column.actor)?;
+        let left = format!("no {kind} namespace is left of user.max_{kind}_namespaces, here (");
+        let says = ran.err.contains(&left) && ran.err.contains("--isolation landlock");
+        ran.must(&left, ran.code == 1 && ran.out.is_empty() && says)?;
+    }
+    Ok(())
+}
+
+/// Where he may not look at /proc/1 only root can tell it from what a security module does.
+fn chroot_to_mount(play: &Play) -> Verdict {
+    let (root, uid, gid) = (nix::unistd::Uid::effective().is_root(), play.column.actor.uid, play.column.actor.gid);
+    if play.column.actor.is_root() || !root {
+        return skip("only root can bring another user there");
+    }
+    let (exe, dir) = (play.column.runtime.codexrun.display(), play.scene.dir.join("root"));
+    std::fs::create_dir(&dir)?;
+    let dir = dir.display();
+    let user = format!("setpriv --reuid={uid} --regid={gid} --clear-groups");
+    let script =
+        format!("mount --rbind / {dir} && exec chroot {dir} {user} {exe} sandbox --policy read-only --cwd / -- echo started");
+    let out = std::process::Command::new("unshare").args(["--mount", "--", "/bin/sh", "-c", &script]).output()?;
+    let (said, err) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let says =
+        err.contains("below a chroot(2)") && err.contains("--isolation landlock") && !err.contains("()") && !err.contains("``");
+    if out.status.code() == Some(1) && said.is_empty() && says {
+        return Ok(());
+    }
+    fail("unshare --mount … chroot …", "exit 1, and the chroot", format!("{:?}, {said}{err}", out.status.code()))
+}
+
 /// To the root of a mount, and to a directory that is none.
 fn chroot(play: &Play) -> Verdict {
     let (exe, dir) = (play.column.runtime.codexrun.display().to_string(), play.scene.w().join("root"));
@@ -583,25 +631,58 @@ fn own_rules(play: &Play) -> Verdict {
 
 /// Sysctls that this kernel does not have, shown by a mount; the filter does what they would do.
 fn distributions(play: &Play) -> Verdict {
-    std::fs::write(
-        play.scene.w().join("script"),
-        format!("exec {} sandbox -- echo started", play.column.runtime.codexrun.display()),
-    )?;
-    for (name, value) in [("unprivileged_userns_clone", "0\n"), ("apparmor_restrict_unprivileged_userns", "1\n")] {
-        let sysctls = play.scene.dir.join(name);
-        std::fs::create_dir(&sysctls)?;
-        std::fs::write(sysctls.join(name), value)?;
-        let dir = outer(play, libc::ENOSYS)?;
-        edit(&dir, |config| {
-            let mount = json!({"destination": "/proc/sys/kernel", "source": sysctls, "type": "bind", "options": ["bind", "ro"]});
-            config["mounts"].as_array_mut().into_iter().for_each(|all| all.push(mount.clone()));
-        })?;
-        let ran = play.codexrun(&["run", &dir.display().to_string()])?;
+    for (name, value) in [("unprivileged_userns_clone", "0\n"), (RESTRICTS, "1\n")] {
         let switch = if play.column.actor.is_root() { "under a seccomp filter".into() } else { format!("sysctl kernel.{name}=") };
-        ran.must(
-            &switch,
-            ran.code == 1 && ran.out.is_empty() && ran.err.contains(&switch) && ran.err.contains("--isolation landlock"),
-        )?;
+        let ran = shown(play, &outer(play, libc::ENOSYS)?, name, value, "")?;
+        names(&ran, &switch)?;
     }
     Ok(())
+}
+
+/// Of Ubuntu since 23.10.
+const RESTRICTS: &str = "apparmor_restrict_unprivileged_userns";
+
+/// There clone(2) makes a user namespace, and AppArmor's profile `unprivileged_userns` takes all capabilities in it: what fails first is
+/// the write(2) of the id map. The filter knows that one by its length, which is that of no other write of a launch.
+fn unmapped(play: &Play) -> Verdict {
+    if play.column.actor.is_root() {
+        return skip("it restricts who is not root");
+    }
+    let uid = play.column.actor.uid;
+    // As root of the namespace, by which a launch begins, and the caller's own id, as `auto` tries it.
+    let lengths = [format!("0 {uid} 1\n"), format!("{uid} {uid} 1\n")].map(|map| map.len());
+    for error in [libc::EPERM, libc::EACCES] {
+        let writes = lengths.map(|length| {
+            let mut write = errno(&["write"], error);
+            write["args"] = json!([{"index": 2, "value": length, "op": "SCMP_CMP_EQ"}]);
+            write
+        });
+        let ran = shown(play, &filtered(play, &writes)?, RESTRICTS, "1\n", "")?;
+        names(&ran, &format!("sysctl kernel.{RESTRICTS}="))?;
+        let step = ran.err.contains("cannot map uid") && ran.err.contains("profile for codexrun with the rule `userns,`");
+        ran.must("the step, and what else permits it", step)?;
+        let auto = "--policy read-only --isolation auto --accept-loss processes";
+        let ran = shown(play, &filtered(play, &writes)?, RESTRICTS, "1\n", auto)?;
+        ran.must("landlock", ran.out == "started\n" && ran.err.contains("isolation: landlock"))?;
+    }
+    Ok(())
+}
+
+/// A sandbox in the bundle, where the sysctl of this name has this value.
+fn shown(play: &Play, dir: &Path, name: &str, value: &str, options: &str) -> Result<Ran, No> {
+    let script = format!("exec {} sandbox {options} -- echo started", play.column.runtime.codexrun.display());
+    std::fs::write(play.scene.w().join("script"), script)?;
+    let sysctls = play.scene.dir.join(name);
+    std::fs::create_dir_all(&sysctls)?;
+    std::fs::write(sysctls.join(name), value)?;
+    edit(dir, |config| {
+        let mount = json!({"destination": "/proc/sys/kernel", "source": sysctls, "type": "bind", "options": ["bind", "ro"]});
+        config["mounts"].as_array_mut().into_iter().for_each(|all| all.push(mount.clone()));
+    })?;
+    play.codexrun(&["run", &dir.display().to_string()])
+}
+
+fn names(ran: &Ran, switch: &str) -> Verdict {
+    let says = ran.err.contains(switch) && ran.err.contains("--isolation landlock");
+    ran.must(switch, ran.code == 1 && ran.out.is_empty() && says)
 }

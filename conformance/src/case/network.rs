@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,13 +23,11 @@ pub const CASES: &[Case] = &[
     case("without a proxy on the loopback nothing starts", On::Sandbox, |p| {
         closed(p, &["--env", "HTTP_PROXY=http://192.0.2.1:3128"], "requires parseable loopback proxy endpoints")
     }),
-    case("dangerouslyAllowAllUnixSockets is refused (37)", On::Sandbox, |p| {
-        let ran = p.with(&["--managed-network", "{\"dangerouslyAllowAllUnixSockets\":true}"], "echo started")?;
-        ran.must(
-            "exit 1, and why",
-            ran.code == 1 && ran.out.is_empty() && ran.err.contains("Unix sockets of the host cannot be allowed"),
-        )
-    }),
+    case(
+        "dangerouslyAllowAllUnixSockets is every socket of the host's that has a path, and no other way out (37)",
+        On::Sandbox,
+        all_sockets,
+    ),
     case("a proxy is reached with closed standard streams too (33)", On::Sandbox, closed_streams),
     case("curl, wget, ping, nc, ssh, getent and bash reach nobody (12)", On::Every, programs),
     case("--managed-network is proxy-only under every policy", On::Every, managed),
@@ -188,6 +186,23 @@ fn only_the_proxy(play: &Play) -> Verdict {
     let (list, expected): (Vec<&str>, Vec<&str>) = asked.into_iter().unzip();
     let (ran, answers) = probes(play, &policy(play)?, &["--env", &variable], &list)?;
     are(&ran, &answers, &expected)
+}
+
+fn all_sockets(play: &Play) -> Verdict {
+    let (proxy, other) = (Host::new()?, Host::on("127.0.0.2:0")?);
+    let host_socket = play.scene.w().join("host.sock");
+    let _listening = UnixListener::bind(&host_socket)?;
+    std::fs::set_permissions(&host_socket, std::fs::Permissions::from_mode(0o777))?;
+    let variable = format!("HTTPS_PROXY={}", proxy.url());
+    let (reach, beside) = (format!("unix-connect {}", host_socket.display()), format!("tcp {}", other.at));
+    let asked = [&reach, &beside, "tcp 192.0.2.1:80", "socket 16 3 0", "socket 40 1 0", "io-uring"];
+    for (all, connected) in [(false, "EPERM"), (true, "ok")] {
+        let managed = format!("{{\"dangerouslyAllowAllUnixSockets\":{all}}}");
+        let options = ["--managed-network", &managed, "--env", &variable];
+        let (ran, answers) = probes(play, "workspace-write", &options, &asked)?;
+        are(&ran, &answers, &[connected, "ECONNREFUSED", "ENETUNREACH", "EPERM", "EPERM", "refused"])?;
+    }
+    Ok(())
 }
 
 fn closed(play: &Play, options: &[&str], sentence: &str) -> Verdict {

@@ -3,7 +3,7 @@
 use super::landlock::bundle;
 use super::network::probes;
 use super::{Case, On, Play, WRITE, appears, case, until};
-use crate::report::{Verdict, fail};
+use crate::report::{Verdict, fail, skip};
 use crate::runtime::Job;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -16,10 +16,11 @@ pub const CASES: &[Case] = &[
     case("limited reads, and tunnels nothing", On::Sandbox, limited),
     case("an allowed name that leads to a private address is refused", On::Sandbox, rebound),
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
+    case("who closes at once, or cannot be looked into, is named all the same", On::Sandbox, hasty),
     case("a log that a sandbox has planted is not written to", On::Sandbox, planted),
     case("a log that the sandbox could rewrite is refused", On::Sandbox, exposed),
     case("a log is known by each of its names, and one that is refused is not made", On::Sandbox, renamed),
-    case("where sock_diag is refused the proxy serves, and its log names no process", On::Sandbox, nobody),
+    case("where sock_diag is refused the proxy serves, and its log names the process by the broker", On::Sandbox, undiagnosed),
     case("another proxy of the environment is no way around", On::Sandbox, around),
     case("the policy may be a pipe of the caller's", On::Sandbox, piped),
     case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
@@ -130,6 +131,44 @@ fn lines(play: &Play) -> Verdict {
     ran.must("the refusal on standard error", said.len() == 1 && has(said[0], &refused))
 }
 
+/// Says what it wants, and is gone.
+const GONE: &str = "exec 3<> /dev/tcp/127.0.0.1/${HTTP_PROXY##*:}; printf 'CONNECT evil.example:443 HTTP/1.1\\r\\n\\r\\n' >&3";
+/// Waits for the answer as a process that only root may look into (PR_SET_DUMPABLE).
+const HIDDEN: &str = "
+import ctypes, os, socket
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+proxy = socket.create_connection(('127.0.0.1', int(os.environ['HTTP_PROXY'].split(':')[-1])))
+proxy.send(b'CONNECT evil.example:443 HTTP/1.1\\r\\n\\r\\n')
+proxy.recv(100)
+";
+
+fn hasty(play: &Play) -> Verdict {
+    let w = play.scene.w();
+    for (program, comm, text, times) in [("/bin/bash", "bash", GONE, 20), ("/usr/bin/python3", "python3", HIDDEN, 1)] {
+        if !Path::new(program).exists() {
+            return skip(format!("`{program}` is not there"));
+        }
+        std::fs::write(w.join("client"), text)?;
+        let log = play.scene.dir.join("run").join(comm);
+        // What was said last is heard by the proxy as long as codexrun is there.
+        let script = format!(
+            "for n in $(seq {times}); do {program} client; done; : > {comm}.said; while [ ! -e {comm}.heard ]; do sleep 0.02; done"
+        );
+        let options = ["--allow-domain", "localhost", "--network-log", &log.display().to_string()];
+        let running = play.column.start(&play.scene, &job(play, &options, &script))?;
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let all = appears(&w.join(format!("{comm}.said")))
+            .and_then(|()| until("each refusal is a line", || said().lines().count() == times));
+        std::fs::write(w.join(format!("{comm}.heard")), "")?;
+        let ran = running.finish()?;
+        all?;
+        // python3 is a link to a program with a number behind its name.
+        let named = said().lines().filter(|line| line.contains(&format!("{{\"comm\":\"{comm}"))).count();
+        ran.must(&format!("{times} lines that name {comm}; they are {}", said()), named == times)?;
+    }
+    Ok(())
+}
+
 /// What one sandbox has put where the next one is to log: a link, a directory that has become one, a FIFO.
 fn planted(play: &Play) -> Verdict {
     let outside = play.scene.dir.join("run");
@@ -188,7 +227,7 @@ fn renamed(play: &Play) -> Verdict {
 }
 
 /// Under a filter of an outer sandbox.
-fn nobody(play: &Play) -> Verdict {
+fn undiagnosed(play: &Play) -> Verdict {
     let socket =
         json!([{"index": 0, "value": libc::AF_NETLINK, "op": "SCMP_CMP_EQ"}, {"index": 2, "value": 4, "op": "SCMP_CMP_EQ"}]);
     let outer = bundle(play, "danger-full-access", &[], |config| {
@@ -201,8 +240,8 @@ fn nobody(play: &Play) -> Verdict {
     let words = format!("sandbox --policy read-only --cwd / --allow-domain localhost -- /usr/bin/python3 -c \"{asks}\"");
     std::fs::write(play.scene.w().join("script"), format!("exec {} {words}", play.column.runtime.codexrun.display()))?;
     let ran = play.codexrun(&["run", &outer.display().to_string()])?;
-    let line = |line: &str| line.contains("\"evil.example\"") && line.contains("\"process\":null");
-    ran.must("a refusal, of nobody", ran.code == 1 && ran.err.contains("403") && ran.err.lines().any(line))
+    let line = |line: &str| line.contains("\"evil.example\"") && line.contains("\"process\":{\"comm\":\"python3");
+    ran.must("a refusal, of python3", ran.code == 1 && ran.err.contains("403") && ran.err.lines().any(line))
 }
 
 /// Codex's config.toml, and the flags over it.
@@ -244,7 +283,15 @@ fn around(play: &Play) -> Verdict {
     let mut job = job(play, &["--allow-domain", "localhost"], "env");
     job.env.extend([("pip_proxy".into(), format!("http://{open}")), ("HTTP_PROXY".into(), format!("http://{open}"))]);
     let ran = play.column.run(&play.scene, &job)?;
-    ran.must("no word of it", ran.code == 0 && !ran.out.contains(&open.to_string()))
+    ran.must("no word of it", ran.code == 0 && !ran.out.contains(&open.to_string()))?;
+    let (variable, inherited) = (format!("all_proxy=http://{open}"), "HTTP_PROXY");
+    for (asked, name) in [(variable.as_str(), "all_proxy"), (inherited, inherited)] {
+        let refused = Job { options: [job.options.clone(), vec!["--env".into(), asked.into()]].concat(), ..job.clone() };
+        let ran = play.column.run(&play.scene, &refused)?;
+        let says = ran.err.contains(&format!("`--env {name}` names another proxy than codexrun's"));
+        ran.must("exit 1, and why", ran.code == 1 && ran.out.is_empty() && says)?;
+    }
+    Ok(())
 }
 
 /// What is inherited is closed before there is a proxy, and after the policy has been read.

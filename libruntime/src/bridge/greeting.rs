@@ -9,7 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 
 /// Before every connection to a proxy of codexrun's: these bytes, the number of the container's first process, and the inode of the client's
-/// socket, each 32 bits in the order of the network. The proxy finds the client among that process and its descendants, if it needs to.
+/// socket, each 32 bits in the order of the network, and the ports that it comes from and goes to, each 16. By the ports the proxy finds the client
+/// where a broker has connected it, and else among that process and its descendants, if it needs to.
 const CLIENT: &[u8; 8] = b"codexrun";
 /// More than any proxy's answer to CONNECT.
 const LONGEST: usize = 16 * 1024;
@@ -21,6 +22,8 @@ pub(super) struct Client<'a> {
     pub init: u32,
     /// Its socket; 0: it has gone.
     pub socket: u32,
+    /// Its own port.
+    pub from: u16,
     /// Where it has connected to.
     pub to: SocketAddr,
     /// What it resolved to get there.
@@ -41,6 +44,7 @@ impl Greeting {
         if says.client {
             words.extend_from_slice(CLIENT);
             words.extend([client.init, client.socket].iter().flat_map(|number| number.to_be_bytes()));
+            words.extend([client.from, client.to.port()].iter().flat_map(|port| port.to_be_bytes()));
         }
         if says.name {
             let authority = format!("{}:{}", client.name?, client.to.port());
@@ -104,14 +108,14 @@ mod tests {
     use std::net::TcpListener;
 
     fn client<'a>(name: Option<&'a str>) -> Client<'a> {
-        Client { init: 7, socket: 258, to: "127.64.0.1:443".parse().unwrap(), name }
+        Client { init: 7, socket: 258, from: 513, to: "127.64.0.1:443".parse().unwrap(), name }
     }
 
     #[test]
     fn the_client_comes_first_and_the_name_after_it() {
         let said = |client_too, name, of| Greeting::of(Says { client: client_too, name }, &client(of)).map(|g| g.words);
         assert_eq!(said(false, false, None), Some(vec![]));
-        let who = b"codexrun\0\0\0\x07\0\0\x01\x02".to_vec();
+        let who = b"codexrun\0\0\0\x07\0\0\x01\x02\x02\x01\x01\xbb".to_vec();
         assert_eq!(said(true, false, None), Some(who.clone()));
         let connect = b"CONNECT a.b:443 HTTP/1.1\r\nHost: a.b:443\r\n\r\n";
         assert_eq!(said(true, true, Some("a.b")), Some([&who[..], connect].concat()));

@@ -184,7 +184,7 @@ impl Relay {
             Some(clients) if route.says.client => (clients.init, clients.sockets.of(accepted, from).unwrap_or(0)),
             _ => (0, 0),
         };
-        let client = Client { init, socket, to, name };
+        let client = Client { init, socket, from: from.port(), to, name };
         Greeting::of(route.says, &client).ok_or(Errno::EADDRNOTAVAIL)
     }
 }

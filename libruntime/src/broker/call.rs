@@ -1,6 +1,6 @@
 //! One call: which it is, and the answer.
 
-use super::{Office, patience, ruleset};
+use super::{Office, book, patience, ruleset};
 use crate::sys::notify::{self, Asked};
 use crate::sys::pidfd::{pidfd_getfd, pidfd_open, pidfd_open_thread};
 use crate::sys::process::Pid;
@@ -74,7 +74,12 @@ impl Office {
             return Ok(Answer::Given);
         }
         let connect = || socket::connect_as_written(socket.as_fd(), &target.address);
-        match for_a_moment(connect) {
+        let connected = for_a_moment(connect);
+        if let Some(book) = self.grants.book() {
+            // Nobody's entry is no reason to fail a connection that is there.
+            let _ = book::note(book, call, socket.as_fd(), &target.address);
+        }
+        match connected {
             Err(Errno::EINTR) => {
                 let family = socket::domain(socket.as_fd())?;
                 let over = if family == libc::AF_UNIX { Errno::EAGAIN } else { Errno::EINPROGRESS };

@@ -4,9 +4,11 @@
 use crate::sys::file::{self, Resolve};
 use crate::sys::{Errno, Result};
 use std::ffi::{CString, OsStr};
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// All that is granted.
 #[derive(Default)]
@@ -14,17 +16,29 @@ pub struct Grants {
     sockets: Vec<Grant>,
     /// TCP ports; none: all.
     ports: Option<Vec<u16>>,
+    /// Where it is written who connects.
+    book: Option<Arc<File>>,
 }
 
 impl Grants {
     /// Those of these paths that there are, and these ports.
     pub fn pin(paths: &[PathBuf], ports: Option<&[u16]>) -> Result<Grants> {
         let pinned = paths.iter().map(|path| Grant::pin(path)).collect::<Result<Vec<_>>>()?;
-        Ok(Grants { sockets: pinned.into_iter().flatten().collect(), ports: ports.map(<[u16]>::to_vec) })
+        Ok(Grants { sockets: pinned.into_iter().flatten().collect(), ports: ports.map(<[u16]>::to_vec), book: None })
+    }
+
+    /// The same, and who connects is written to this file, for the proxy that has made it.
+    pub fn noted_in(self, book: Option<Arc<File>>) -> Grants {
+        Grants { book, ..self }
+    }
+
+    pub(super) fn book(&self) -> Option<&File> {
+        self.book.as_deref()
     }
 
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.sockets.iter().map(|grant| grant.place.as_raw_fd())
+        let book = self.book.iter().map(|book| book.as_raw_fd());
+        self.sockets.iter().map(|grant| grant.place.as_raw_fd()).chain(book)
     }
 
     /// Whether one of them is this socket, or a directory above it. `name` is its path, as the kernel tells it.

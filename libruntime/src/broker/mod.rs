@@ -18,6 +18,7 @@
 //!
 //! Most programs connect to nothing. Who stays with the sandbox holds what a broker needs ([`Vacant`]), and clones it at the first call.
 
+mod book;
 mod call;
 mod enter;
 mod grant;

@@ -2,7 +2,7 @@
 
 use crate::proc_status::ProcStatus;
 use crate::sys::mount::{self, attr};
-use crate::sys::{Errno, Result, cred, file, inode, namespace, process};
+use crate::sys::{Errno, Result, cred, file, inode, lsm, namespace, process};
 use crate::{Error, mountinfo};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
@@ -28,13 +28,15 @@ pub enum Reach {
 /// # Errors
 /// What says nothing about it: no memory, no process.
 pub fn reach(keeps: bool) -> crate::Result<Reach> {
-    let maps = [cred::euid(), cred::egid()].map(|id| CString::new(format!("{id} {id} 1\n")).unwrap_or_default());
+    let (maps, all) =
+        (own_maps(), libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWNET | libc::CLONE_NEWUTS);
+    let attempt = || attempt(&maps, all).and_then(|()| mount::set_propagation(mount::RECURSIVE, PRIVATE));
     let new_proc = || if is_permitted(new_proc)? { Ok(()) } else { Err(Errno::EPERM) };
     let nested = keeps && (cred::euid(), cred::egid()) != (0, 0);
     let nest = || if nested { process::unshare(libc::CLONE_NEWUSER as u64) } else { Ok(()) };
-    let reach = match is_permitted(|| attempt(&maps).and_then(|()| nest())) {
+    let reach = match is_permitted(|| attempt().and_then(|()| nest())) {
         Ok(false) => Ok(Reach::Nothing),
-        Ok(true) => is_permitted(|| attempt(&maps).and_then(|()| new_proc()))
+        Ok(true) => is_permitted(|| attempt().and_then(|()| new_proc()))
             .map(|whole| if whole { Reach::Everything } else { Reach::OuterProc }),
         Err(errno) => Err(errno),
     };
@@ -56,14 +58,17 @@ fn new_proc() -> Result<()> {
     mount::fsmount(fs.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC).map(drop)
 }
 
-fn attempt([uid, gid]: &[CString; 2]) -> Result<()> {
-    // The limits of /proc/sys/user are for each kind.
-    let others = libc::CLONE_NEWIPC | libc::CLONE_NEWNET | libc::CLONE_NEWUTS;
-    process::unshare((libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | others) as u64)?;
+/// The caller's own id, in a user namespace.
+fn own_maps() -> [CString; 2] {
+    [cred::euid(), cred::egid()].map(|id| CString::new(format!("{id} {id} 1\n")).unwrap_or_default())
+}
+
+/// A user namespace, and the `others` in it: the limits of /proc/sys/user are for each kind.
+fn attempt([uid, gid]: &[CString; 2], others: i32) -> Result<()> {
+    process::unshare((libc::CLONE_NEWUSER | others) as u64)?;
     write(c"/proc/self/setgroups", b"deny")?;
     write(c"/proc/self/uid_map", uid.to_bytes())?;
-    write(c"/proc/self/gid_map", gid.to_bytes())?;
-    mount::set_propagation(mount::RECURSIVE, PRIVATE)
+    write(c"/proc/self/gid_map", gid.to_bytes())
 }
 
 fn write(path: &CStr, bytes: &[u8]) -> Result<()> {
@@ -101,13 +106,20 @@ const SWITCHES: &[Switch] = &[
     },
 ];
 
-/// Kinds of /proc/sys/user/max_KIND_namespaces, and how many of each a sandbox has.
-const LIMITS: [(&str, u64); 6] = [("user", 2), ("mnt", 1), ("pid", 1), ("ipc", 1), ("net", 1), ("uts", 1)];
+/// A kind of /proc/sys/user/max_KIND_namespaces; its flag; and how many of it a sandbox has.
+const LIMITS: [(&str, i32, u64); 6] = [
+    ("user", libc::CLONE_NEWUSER, 2),
+    ("mnt", libc::CLONE_NEWNS, 1),
+    ("pid", libc::CLONE_NEWPID, 1),
+    ("ipc", libc::CLONE_NEWIPC, 1),
+    ("net", libc::CLONE_NEWNET, 1),
+    ("uts", libc::CLONE_NEWUTS, 1),
+];
 
 /// What hinders where a user namespace, or what a sandbox has in it, fails with this errno: what the machine tells, and then what is left.
 pub fn obstacle(errno: Errno) -> String {
     let remedy = if errno == Errno::ENOSPC { limit() } else { refusal() };
-    format!("{remedy}; `sandbox --isolation landlock` does without")
+    format!("{remedy}; `--isolation landlock` of `sandbox` and `spec --from-policy` does without")
 }
 
 /// Of namespaces(7): each user namespace has limits, and those above it count too.
@@ -115,38 +127,90 @@ fn limit() -> String {
     let value = |kind: &str| -> Option<u64> {
         crate::text::lossy(format!("/proc/sys/user/max_{kind}_namespaces").as_ref()).ok()?.trim().parse().ok()
     };
-    let short = LIMITS.iter().find_map(|(kind, needs)| Some((kind, value(kind).filter(|value| value < needs)?)));
-    match short {
-        Some((kind, value)) => {
-            format!("user.max_{kind}_namespaces is {value}: `sysctl user.max_{kind}_namespaces=10000` permits those of a sandbox")
-        }
-        None => {
-            "as many namespaces are there as /proc/sys/user permits, here or in an outer user namespace, or 32 are nested".into()
-        }
+    let short = LIMITS.iter().find_map(|(kind, _, needs)| Some((kind, value(kind).filter(|value| value < needs)?)));
+    if let Some((kind, value)) = short {
+        return format!(
+            "user.max_{kind}_namespaces is {value}: `sysctl user.max_{kind}_namespaces=10000` permits those of a sandbox"
+        );
     }
+    let Some(kind) = exhausted() else {
+        return "as many namespaces were there as /proc/sys/user permits, here or in an outer user namespace; there are fewer again".into();
+    };
+    let here = value(kind).map_or_else(String::new, |value| format!(" ({value})"));
+    let nested = if ["user", "pid"].contains(&kind) { ", or 32 are nested" } else { "" };
+    format!(
+        "no {kind} namespace is left of user.max_{kind}_namespaces, here{here} or in an outer user namespace{nested}: where it is too low \
+         `sysctl user.max_{kind}_namespaces=10000` permits those of a sandbox"
+    )
+}
+
+/// The kind of which there can be no more; each is tried in a process of its own.
+fn exhausted() -> Option<&'static str> {
+    let (user, maps) = (libc::CLONE_NEWUSER, own_maps());
+    let one = |flag: i32| process::apart(0, || process::unshare((user | flag) as u64)) == Err(Errno::ENOSPC);
+    let nested = || process::apart(0, || attempt(&maps, 0).and_then(|()| process::unshare(user as u64)));
+    let short = LIMITS.iter().find(|(_, flag, _)| one(*flag)).map(|(kind, ..)| *kind);
+    short.or_else(|| (nested() == Err(Errno::ENOSPC)).then_some("user"))
 }
 
 const CHROOT: &str = "codexrun runs below a chroot(2), where the kernel makes no user namespaces: who enters the tree by pivot_root(2), as bwrap and \
                       containers do, may make them";
 
-/// What create_user_ns() of the kernel looks at, what is certain first, and a security module when it is nothing else.
+/// Security modules that are asked about a user namespace (the hook userns_create): name, number (LSM_ID_*).
+const MODULES: [(&str, u64); 3] = [("apparmor", 104), ("selinux", 101), ("bpf", 109)];
+
+/// Those of them that the kernel runs. `None`: securityfs is not mounted, and the kernel older than lsm_list_modules(2).
+fn asked_modules() -> Option<Vec<&'static str>> {
+    let list = crate::text::lossy("/sys/kernel/security/lsm".as_ref()).unwrap_or_default();
+    let numbers = if list.is_empty() { Some(lsm::modules().ok()?) } else { None };
+    let runs = |(name, number): &(&str, u64)| match &numbers {
+        Some(numbers) => numbers.contains(number),
+        None => list.trim().split(',').any(|listed| listed == *name),
+    };
+    Some(MODULES.iter().filter(|module| runs(module)).map(|(name, _)| *name).collect())
+}
+
+/// What create_user_ns() of the kernel looks at, what is certain first, and what cannot be seen when it is nothing else.
 fn refusal() -> String {
     let (user, read) = (cred::euid(), |file: &str| crate::text::lossy(file.as_ref()).unwrap_or_default());
     let is_set = |switch: &&Switch| {
         let value = read(switch.file);
         (switch.binds_root || user != 0) && !value.is_empty() && (switch.forbids)(value.trim())
     };
+    let unmapped = |kind: &str, id: u32| !maps(&read(&format!("/proc/self/{kind}_map")), id);
+    let ids = [("user", "uid", user), ("group", "gid", cred::egid())];
     match SWITCHES.iter().find(is_set) {
         _ if is_chrooted() => CHROOT.into(),
         Some(switch) => switch.remedy.into(),
-        None if !maps(&read("/proc/self/uid_map"), user) => {
-            format!("the user {user} is not mapped in the user namespace that codexrun runs in, and gets none of its own")
-        }
-        None => {
-            let (modules, label) = (read("/sys/kernel/security/lsm"), read("/proc/self/attr/current"));
-            let label = label.trim_end_matches(['\0', '\n']);
-            format!("a security module ({}) forbids user namespaces to codexrun, whose label is `{label}`", modules.trim())
-        }
+        None => match ids.iter().find(|(_, kind, id)| unmapped(kind, *id)) {
+            Some((who, _, id)) => {
+                format!("the {who} {id} is not mapped in the user namespace that codexrun runs in, and gets none of its own")
+            }
+            None => {
+                let made = process::apart(0, || process::unshare(libc::CLONE_NEWUSER as u64)).is_ok();
+                unseen(asked_modules().as_deref(), &read("/proc/self/attr/current"), made)
+            }
+        },
+    }
+}
+
+/// What is left: a chroot(2) to the root of a mount, which only root can see, and a security module, of which `asked` are those that there are,
+/// if that is known. Below a chroot(2) not even a user namespace is `made`.
+fn unseen(asked: Option<&[&str]>, label: &str, made: bool) -> String {
+    let label = match label.trim_end_matches(['\0', '\n']) {
+        "" => String::new(),
+        label => format!(", whose label is `{label}`"),
+    };
+    let module = match asked {
+        None => Some("of this kernel".into()),
+        Some([]) => None,
+        Some(asked) => Some(format!("({})", asked.join(" or "))),
+    };
+    match (module.map(|module| format!("a security module {module} forbids user namespaces to codexrun{label}")), made) {
+        (Some(module), true) => module,
+        (Some(module), false) => format!("one of two things: {CHROOT}; or {module}"),
+        (None, false) => CHROOT.into(),
+        (None, true) => "no switch, filter, chroot(2) or security module that codexrun knows of forbids them".into(),
     }
 }
 
@@ -208,6 +272,26 @@ mod tests {
         let map = "         0       1000          1\n         5     100000      65536\n";
         assert_eq!([0, 1, 4, 5, 65540, 65541].map(|id| maps(map, id)), [true, false, false, true, true, false]);
         assert!(!maps("", 0));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_told_by_what_it_cannot_be() {
+        let of = |asked: &[&str], made: bool| unseen(Some(asked), "unconfined\n", made);
+        assert_eq!(of(&[], false), CHROOT);
+        let module = "a security module (apparmor or bpf) forbids user namespaces to codexrun, whose label is `unconfined`";
+        assert_eq!(of(&["apparmor", "bpf"], true), module);
+        assert_eq!(of(&["apparmor", "bpf"], false), format!("one of two things: {CHROOT}; or {module}"));
+        let unknown = unseen(None, "", false);
+        assert_eq!(
+            unknown,
+            format!("one of two things: {CHROOT}; or a security module of this kernel forbids user namespaces to codexrun")
+        );
+        assert!(of(&[], true).starts_with("no switch, filter, chroot(2) or security module"));
+    }
+
+    #[test]
+    fn where_namespaces_can_be_had_none_is_exhausted() {
+        assert_eq!(exhausted(), None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     }
     if let Some(personality) = linux.personality() {
         if let Some(flag) = personality.flags().iter().flatten().next() {
-            draft.refuse("linux.personality.flags", format!("`{flag}` is not known: the specification has no flags yet"));
+            draft.refuse("linux.personality.flags", format!("`{flag}` is not known, and the specification has none"));
         }
         let domain = match personality.domain() {
             Domain::PerLinux => 0,

@@ -154,7 +154,7 @@ fn what_is_wrong_is_refused_with_its_place() {
         (
             "/linux/personality",
             json!({"domain": "LINUX", "flags": ["x"]}),
-            "linux.personality.flags: `x` is not known: the specification has no flags yet",
+            "linux.personality.flags: `x` is not known, and the specification has none",
         ),
         (
             "/linux/memoryPolicy",

@@ -93,6 +93,8 @@ pub const FIELDS: &[&str] = &[
     "isolation",
     "accept_loss",
 ];
+/// The directory below which every Unix socket of the host lies that has a path.
+pub const EVERY_SOCKET: &str = "/";
 /// The keys of `limits`.
 pub const LIMITS: &[&str] = &["pids", "memory", "cpus", "files", "wall"];
 /// Values of `git`.

@@ -66,6 +66,7 @@ pub(super) fn to_broker(launch: &Launch) -> Result<Option<(Agent, BrokerProcess)
         None => {
             let (socket, brokers) = file::socketpair().map_err(|e| launch::failed(step, e))?;
             let grants = Grants::pin(&plan.grants, plan.ports.as_deref()).map_err(|e| launch::failed(step, e))?;
+            let grants = grants.noted_in(launch.options.book.clone());
             (socket, BrokerProcess::Planned(brokers, ManuallyDrop::new(grants)))
         }
     };

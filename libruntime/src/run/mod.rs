@@ -46,7 +46,9 @@ use crate::state::{ContainerId, Reserved, Store};
 use crate::sys::file;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use delete::delete;
 pub use exec::{Exec, exec};
@@ -87,6 +89,8 @@ pub struct Options {
     pub systemd: bool,
     /// A cgroup in which nothing is limited is gone without when the caller may make none.
     pub may_lack_cgroup: bool,
+    /// A file of a proxy's, to which the broker writes who connects.
+    pub book: Option<Arc<File>>,
 }
 
 impl Options {

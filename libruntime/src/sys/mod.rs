@@ -8,6 +8,7 @@ pub mod event;
 pub mod file;
 pub mod inode;
 pub mod landlock;
+pub mod lsm;
 pub mod mount;
 pub mod namespace;
 pub mod net;

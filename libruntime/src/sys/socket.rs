@@ -205,6 +205,16 @@ pub fn urgent_inline(socket: BorrowedFd) -> Result<()> {
     done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), size) }.into())
 }
 
+/// getsockname(2): the port of a socket of IP; 0: it has none.
+pub fn port(socket: BorrowedFd) -> Result<u16> {
+    // struct sockaddr_in6, in which a port lies where struct sockaddr_in has it.
+    let mut address = [0u8; 28];
+    let mut size = address.len() as libc::socklen_t;
+    // SAFETY: `address` is live and writable, and as long as said; what is longer is cut off.
+    done(unsafe { libc::getsockname(socket.as_raw_fd(), address.as_mut_ptr().cast(), &raw mut size) }.into())?;
+    Ok(u16::from_be_bytes([address[2], address[3]]))
+}
+
 /// SO_PEERCRED: the process that connected to a Unix socket, or listens on it, by its number here (0 for one that has none), and its user.
 pub fn peer(socket: BorrowedFd) -> Result<(libc::pid_t, libc::uid_t)> {
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };

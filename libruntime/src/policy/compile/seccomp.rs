@@ -354,7 +354,7 @@ pub(super) fn alone(network: Network, attributes: bool, lift: &[String], arch: &
 }
 
 fn built(parts: impl Iterator<Item = &'static Part>, lift: &[String], arch: &str) -> Result<LinuxSeccomp> {
-    let missing = || Error::new(format!("there is no system-call filter for the architecture `{arch}` yet"));
+    let missing = || Error::new(format!("there is no system-call filter for the architecture `{arch}`"));
     let (_, arches) = ARCHES.iter().find(|(name, _)| *name == arch).ok_or_else(missing)?;
     let stays = |part: &&Part| !lift.iter().any(|name| Some(name.as_str()) == part.lift);
     let syscalls = parts.filter(stays).flat_map(entries).map(|rules| syscall(&rules)).collect::<Result<_, _>>();

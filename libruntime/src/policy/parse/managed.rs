@@ -4,10 +4,11 @@ use super::cursor::At;
 use super::source::Source;
 use super::{Base, Format, json};
 use crate::Result;
+use crate::policy::choice::{Choices, EVERY_SOCKET};
 
 /// The value of `--managed-network`; `{}` is valid. On Linux a server inside is always permitted, in the network namespace of its own,
-/// and the ports of the proxy are those of the environment, so that the first two have no effect.
-pub fn managed(text: &str, base: &Base) -> Result<()> {
+/// and the ports of the proxy are those of the environment, so that the first two have no effect. What it grants beside proxies is returned.
+pub fn managed(text: &str, base: &Base) -> Result<Choices> {
     let source = Source::new("--managed-network", text, Format::Json, base);
     let document = json::read(&source)?;
     let at = At::document(&source, &document);
@@ -18,10 +19,11 @@ pub fn managed(text: &str, base: &Base) -> Result<()> {
         }
     }
     at.get("allowLocalBinding").map(|on| on.bool()).transpose()?;
-    match at.get("dangerouslyAllowAllUnixSockets") {
-        Some(on) if on.bool()? => Err(on.error("Unix sockets of the host cannot be allowed yet")),
-        _ => Ok(()),
+    let mut choices = Choices::default();
+    if at.get("dangerouslyAllowAllUnixSockets").map_or(Ok(false), |on| on.bool())? {
+        choices.unix_socket(EVERY_SOCKET)?;
     }
+    Ok(choices)
 }
 
 #[cfg(test)]
@@ -29,18 +31,22 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn said(text: &str) -> Option<String> {
-        managed(text, &Base { cwd: Path::new("/w"), home: None }).err().map(|e| e.what)
+    fn said(text: &str) -> Result<Choices> {
+        managed(text, &Base { cwd: Path::new("/w"), home: None })
     }
 
     #[test]
     fn every_key_is_read_or_refused() {
-        assert_eq!(said("{}"), None);
-        let all = r#"{"loopbackPorts":[3128,8081],"allowLocalBinding":true,"dangerouslyAllowAllUnixSockets":false}"#;
-        assert_eq!(said(all), None);
-        for wrong in [r#"{"loopbackPorts":[0]}"#, r#"{"allowLocalBinding":1}"#, r#"{"port":1}"#, "[]", "true", "", "{"] {
-            assert!(said(wrong).is_some(), "{wrong}");
+        let all = |on: bool| {
+            format!(r#"{{"loopbackPorts":[3128,8081],"allowLocalBinding":true,"dangerouslyAllowAllUnixSockets":{on}}}"#)
+        };
+        for nothing in ["{}", &all(false)] {
+            assert_eq!(said(nothing).unwrap(), Choices::default(), "{nothing}");
         }
-        assert_eq!(said(r#"{"dangerouslyAllowAllUnixSockets":true}"#).unwrap(), "Unix sockets of the host cannot be allowed yet");
+        assert_eq!(said(&all(true)).unwrap(), Choices { unix_sockets: vec!["/".into()], ..Choices::default() });
+        let wrong = [r#"{"loopbackPorts":[0]}"#, r#"{"allowLocalBinding":1}"#, r#"{"dangerouslyAllowAllUnixSockets":1}"#];
+        for wrong in wrong.into_iter().chain([r#"{"port":1}"#, "[]", "true", "", "{"]) {
+            assert!(said(wrong).is_err(), "{wrong}");
+        }
     }
 }

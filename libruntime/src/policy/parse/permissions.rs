@@ -6,7 +6,7 @@ use super::domain;
 use super::filesystem;
 use super::path::{WORKSPACE_GLOB, glob_below, workspace_root};
 use super::preset::{Workspace, full_access, read_only, restricted, special};
-use crate::policy::choice::Choices;
+use crate::policy::choice::{Choices, EVERY_SOCKET};
 use crate::policy::domain::{Domains, KEYS};
 use crate::policy::{Access, Entry, FileSystem, Network, Policy, Restricted, Special, Target};
 use crate::{Error, Result};
@@ -23,10 +23,10 @@ const BUILT_IN: &[(&str, Base)] = &[
 const MAX_CHAIN: usize = 64;
 
 const PROFILE: &[&str] = &["extends", "description", "workspace_roots", "filesystem", "network"];
+/// Grants every Unix socket of the host that has a path.
+const ALL_SOCKETS: &str = "dangerously_allow_all_unix_sockets";
 /// Keys of a network beside those of its proxy.
-const SOCKETS: &[&str] = &["enabled", "unix_sockets"];
-/// Keys of the network proxy that no policy can ask for.
-const PROXY: &[&str] = &["dangerously_allow_all_unix_sockets"];
+const SOCKETS: &[&str] = &["enabled", "unix_sockets", ALL_SOCKETS];
 /// Values of `unix_sockets`.
 const SOCKET: &[(&str, bool)] = &[("allow", true), ("deny", false), ("none", false)];
 
@@ -38,6 +38,7 @@ pub(super) fn read(config: &At, name: &Text, workspace: Workspace) -> Result<Pol
     for profile in profiles.iter().rev() {
         overlay(&mut policy, &mut roots, profile)?;
     }
+    all_sockets(&mut policy, config, &profiles)?;
     by_proxy(&mut policy, config);
     if let FileSystem::Restricted(r) = &mut policy.file_system {
         r.entries = in_every_root(&r.entries, &roots);
@@ -120,9 +121,6 @@ fn override_roots(roots: &mut Vec<(PathBuf, bool)>, table: &At) -> Result<()> {
 }
 
 fn network(at: &At) -> Result<Option<Network>> {
-    if let Some(key) = at.items()?.into_iter().find(|item| PROXY.contains(&item.name().str)) {
-        return Err(key.name().error(format!("`{}` is not supported yet", key.name().str)));
-    }
     let ours = |key: &str| SOCKETS.contains(&key) || KEYS.contains(&key) || domain::is_without_effect(key);
     if let Some(stranger) = at.items()?.into_iter().find(|item| !ours(item.name().str)) {
         return Err(stranger.unknown("a profile's network", &[SOCKETS, &KEYS[..]].concat()));
@@ -140,6 +138,18 @@ fn override_sockets(choices: &mut Choices, table: &At) -> Result<()> {
         if allowed {
             choices.unix_sockets.extend(one.unix_sockets);
         }
+    }
+    Ok(())
+}
+
+/// The word of the youngest profile that has one. It widens a network that is on or one of proxies, as Codex has it, and no other.
+fn all_sockets(policy: &mut Policy, config: &At, profiles: &[At]) -> Result<()> {
+    let said = profiles.iter().filter_map(|profile| profile.get("network")?.option(ALL_SOCKETS));
+    let said: Vec<bool> = said.map(|on| on.bool()).collect::<Result<_>>()?;
+    match policy.network {
+        _ if said.first() != Some(&true) => {}
+        Network::Restricted => config.warn(&format!("the network is off, and `{ALL_SOCKETS}` has no effect")),
+        Network::Enabled | Network::Proxy => policy.choices.unix_socket(EVERY_SOCKET)?,
     }
     Ok(())
 }

@@ -281,6 +281,85 @@ fn unix_sockets_are_those_that_the_profile_allows_in_the_end() {
 }
 
 #[test]
+fn all_unix_sockets_are_a_grant_of_the_youngest_profile_that_says_so_and_of_a_network_that_is_not_off() {
+    let of = |network: &str| {
+        let parent = "permissions.b = { extends = ':read-only', network.dangerously_allow_all_unix_sockets = true }";
+        let parsed =
+            toml(&format!("default_permissions = 'a'\n{parent}\npermissions.a = {{ extends = 'b', network = {{ {network} }} }}"));
+        parsed.map(|parsed| (parsed.policy.choices.unix_sockets, parsed.warnings))
+    };
+    let granted = (vec!["/".to_owned()], vec![]);
+    assert_eq!(of("enabled = true").unwrap(), granted);
+    assert_eq!(of("enabled = true, domains = { 'a.b' = 'allow' }").unwrap(), granted);
+    assert_eq!(of("enabled = true, dangerously_allow_all_unix_sockets = false").unwrap(), (vec![], vec![]));
+    let (none, warnings) = of("enabled = false").unwrap();
+    assert_eq!(none, [""; 0]);
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("the network is off, and `dangerously_allow_all_unix_sockets` has no effect"), "{warnings:?}");
+    assert!(of("dangerously_allow_all_unix_sockets = 1").is_err());
+}
+
+/// Codex's own description of its file; the values that it gives are its defaults, or say what may stand there.
+const WHOLE: &str = r#"
+default_permissions = "work"
+sandbox_mode = "workspace-write"
+[sandbox_workspace_write]
+writable_roots = ["/home/u/.cache"]
+network_access = false
+exclude_tmpdir_env_var = false
+exclude_slash_tmp = false
+
+[permissions.work]
+extends = ":workspace"
+description = "…"
+[permissions.work.workspace_roots]
+"../sibling" = true
+[permissions.work.filesystem]
+glob_scan_max_depth = 2
+":root" = "read"
+":minimal" = "read"
+":tmpdir" = "write"
+":slash_tmp" = "write"
+"/abs/or/~/path" = "write"
+"/abs/**/*.pem" = "deny"
+[permissions.work.filesystem.":workspace_roots"]
+"." = "write"
+".git" = "read"
+"**/*.env" = "deny"
+[permissions.work.network]
+enabled = true
+mode = "full"
+proxy_url = "http://127.0.0.1:3128"
+socks_url = "http://127.0.0.1:8081"
+enable_socks5 = true
+enable_socks5_udp = true
+allow_upstream_proxy = true
+allow_local_binding = false
+dangerously_allow_non_loopback_proxy = false
+dangerously_allow_all_unix_sockets = false
+[permissions.work.network.domains]
+"*.openai.com" = "allow"
+"evil.example" = "deny"
+[permissions.work.network.unix_sockets]
+"/run/x.sock" = "allow"
+"#;
+
+#[test]
+fn every_key_of_config_toml_is_taken() {
+    let parsed = toml(WHOLE).unwrap();
+    assert_eq!(parsed.policy.network, Network::Proxy);
+    assert_eq!(parsed.policy.choices.unix_sockets, ["/run/x.sock"]);
+    let said = show(&parsed.policy);
+    for entry in ["/abs/or/~/path=write", "/repo/sibling=write", "glob:/abs/**/*.pem=deny", "/home/u/.cache=write", "depth=2"] {
+        assert!(said.contains(entry), "{entry} in {said}");
+    }
+    // What can have no effect is said, and nothing else.
+    let named: Vec<&str> = parsed.warnings.iter().filter_map(|warning| warning.split(": ").nth(1)).collect();
+    let network = "permissions.work.network";
+    assert_eq!(named, ["sandbox_mode", &format!("{network}.enable_socks5_udp"), &format!("{network}.allow_upstream_proxy")]);
+}
+
+#[test]
 fn a_workspace_root_is_literal_in_the_globs_below_it() {
     let text = "default_permissions = 'a'\npermissions.a.workspace_roots = { '/w[1]*' = true }\n\
          permissions.a.filesystem.':workspace_roots' = { '*.pem' = 'deny' }";
@@ -503,8 +582,8 @@ fn a_wrong_config_toml_is_refused_with_place_and_expectation() {
             ),
             (
                 "default_permissions = 'a'\n[permissions.a.network]\non = true",
-                "c.toml:3:1: permissions.a.network.on: unknown field `on` in a profile's network; expected `enabled`, `unix_sockets`, `domains`, \
-                 `mode`, `allow_local_binding`, `enable_socks5`, `proxy_url` or `socks_url` (hint: read as config.toml)",
+                "c.toml:3:1: permissions.a.network.on: unknown field `on` in a profile's network; expected `enabled`, `unix_sockets`, \
+                 `dangerously_allow_all_unix_sockets`, `domains`, `mode`, `allow_local_binding`, `enable_socks5`, `proxy_url` or `socks_url` (hint: read as config.toml)",
             ),
             (
                 "default_permissions = 'a'\n[permissions.a.workspace_roots]\n'../x' = 1",

@@ -1,0 +1,50 @@
+//! What a bundle is confined by: that it is said, and that nobody can have it otherwise than it was compiled.
+
+use crate::choose::Isolation;
+use crate::make::POLICY;
+use crate::report;
+use libruntime::bundle::Bundle;
+use libruntime::{Error, Result, annotation};
+use std::path::Path;
+
+fn said<'a>(bundle: &'a Bundle, key: &str) -> Option<&'a str> {
+    bundle.spec.annotations().as_ref()?.get(key).map(String::as_str)
+}
+
+/// By what it is enforced, and what was given up for it.
+pub fn say(bundle: &Bundle) {
+    let lost: Vec<String> = said(bundle, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
+    let mode = match said(bundle, annotation::ISOLATION) {
+        Some(_) if said(bundle, annotation::LANDLOCK).is_none() => "none, as the policy forbids nothing",
+        mode => mode.unwrap_or("namespaces"),
+    };
+    let lost = if lost.is_empty() { String::new() } else { format!("; given up: {}", lost.join(", ")) };
+    report::note(&format!("isolation: {mode}{lost}"));
+}
+
+/// The same of a bundle on disk, where anybody would ask.
+pub fn say_of(bundle: &Bundle, asked: Option<Isolation>) {
+    if asked.is_some() || said(bundle, annotation::ISOLATION).is_some() {
+        say(bundle);
+    }
+}
+
+/// Refuses another isolation than that of the bundle in `dir`: what Landlock alone would lose of namespaces and mounts only a policy tells.
+pub fn must_be(asked: Option<Isolation>, bundle: &Bundle, dir: &Path) -> Result<()> {
+    let alone = said(bundle, annotation::ISOLATION).is_some();
+    match asked {
+        Some(Isolation::Landlock) if !alone => {
+            let what = "`--isolation landlock`: the bundle was made for namespaces and mounts, and only its policy tells what would be lost without them";
+            let file = dir.join(POLICY);
+            let policy = if file.exists() { file.display().to_string() } else { "POLICY".into() };
+            let spec = format!("codexrun spec --from-policy {policy} --isolation landlock --bundle DIR -- CMD…");
+            Err(Error::new(what)
+                .hint(format!("`{spec}` makes one of Landlock alone, and names what `--accept-loss` must give up")))
+        }
+        Some(Isolation::Namespaces) if alone => {
+            let what = "`--isolation namespaces`: the bundle was made for Landlock alone, and has neither namespaces nor mounts";
+            Err(Error::new(what).hint("`codexrun spec --from-policy POLICY --bundle DIR -- CMD…` makes one of namespaces"))
+        }
+        None | Some(Isolation::Namespaces | Isolation::Landlock | Isolation::Auto) => Ok(()),
+    }
+}
