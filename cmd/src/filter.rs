@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
+use libruntime::policy::view::PROXY;
 use libruntime::{Error, Result};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, Shutdown, TcpListener};
@@ -12,8 +13,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-/// The program, beside codexrun: what it needs (threads, name resolution) would be every command's burden here.
-const PROGRAM: &str = "codexrun-proxy";
 /// Its word that it serves.
 const READY: &str = "ready";
 /// For it to say so.
@@ -60,7 +59,8 @@ impl Filter {
     /// The proxy, at its port. `direct`: its clients come by no bridge.
     pub fn start(&self, Port { listener, domains, .. }: Port, direct: bool) -> Result<Keeper> {
         let own = std::env::current_exe().map_err(|e| Error::new("cannot learn where codexrun's own file is").cause(e))?;
-        let program = own.with_file_name(PROGRAM);
+        // A program of its own: what it needs (threads, name resolution) would be every command's burden here.
+        let program = own.with_file_name(PROXY);
         let mut command = Command::new(&program);
         command.args(domains.patterns(true).flat_map(|pattern| ["--allow", pattern]));
         command.args(domains.patterns(false).flat_map(|pattern| ["--deny", pattern]));

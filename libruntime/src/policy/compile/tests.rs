@@ -11,10 +11,15 @@ use oci_spec::runtime::{LinuxNamespaceType, Mount};
 
 /// An ordinary machine; `extra` are more lines of `paths`.
 fn host(extra: &str) -> Recorded {
+    host_of("1000", extra)
+}
+
+/// The same, of another user; `uid` may be followed by more of what a view says.
+fn host_of(uid: &str, extra: &str) -> Recorded {
     let base = r#""/bin": {"link": "usr/bin"}, "/usr/bin": "dir", "/etc/passwd": "file", "/tmp": "dir", "/proc": "dir",
         "/dev/shm": "dir", "/opt": "dir", "/lost+found": {"dir": "unreadable"}, "/file": "file", "/w": "dir""#;
     let comma = if extra.is_empty() { "" } else { "," };
-    let text = format!(r#"{{"uid": 1000, "gid": 100, "home": "/home/u", "paths": {{{base}{comma}{extra}}}}}"#);
+    let text = format!(r#"{{"uid": {uid}, "gid": 100, "home": "/home/u", "paths": {{{base}{comma}{extra}}}}}"#);
     Recorded::parse(&text).unwrap()
 }
 
@@ -428,6 +433,29 @@ fn files_of_configuration_that_include_each_other_are_read_once_and_too_many_are
         refused(vec![root(Read), project(Write)], &extra),
         ["git's configuration in `/w/.git` includes more than 64 files"]
     );
+}
+
+#[test]
+fn codexruns_own_programs_are_read_only_where_they_could_be_replaced() {
+    let compiled = |exe: &str, extra: &str| {
+        let view = host_of(&format!(r#"1000, "exe": "{exe}""#), extra);
+        compile(&request(&restricted(vec![root(Read), project(Write)])), &view)
+    };
+    let c = compiled("/w/bin/codexrun", r#""/w/bin/codexrun": "file", "/w/bin/codexrun-proxy": "file""#).unwrap();
+    for line in [
+        format!("/w/bin /w/bin {RW}"),
+        "/w/bin/codexrun /w/bin/codexrun bind,ro,nosuid,nodev".into(),
+        "/w/bin/codexrun-proxy /w/bin/codexrun-proxy bind,ro,nosuid,nodev".into(),
+    ] {
+        assert!(own(&c).contains(&line), "{line}: {:?}", own(&c));
+    }
+    let c = compiled("/w/bin/codexrun", r#""/w/bin/codexrun": "file""#).unwrap();
+    assert!(placeholders(&c).contains(&"/w/bin/codexrun-proxy".into()), "it would be started next time");
+    let errors = compiled("/w/cx", r#""/w/cx": {"link": "/opt/codexrun"}, "/opt/codexrun": "file""#).unwrap_err();
+    let what = "the sandbox could replace codexrun: `/w/cx` leads to it by the writable symlink `/w/cx`";
+    assert_eq!((errors[0].what.as_str(), errors[0].hint.as_deref()), (what, Some("call it by `/opt/codexrun`")));
+    let elsewhere = compiled("/opt/codexrun", r#""/opt/codexrun": "file""#).unwrap();
+    assert_eq!(own(&elsewhere), own(&compiled("/none/codexrun", "").unwrap()));
 }
 
 #[test]
