@@ -431,8 +431,64 @@ fn files_of_configuration_that_include_each_other_are_read_once_and_too_many_are
     let extra = format!(r#""/w/.git/config": {}, {}"#, include("/opt/0"), chain.join(", "));
     assert_eq!(
         refused(vec![root(Read), project(Write)], &extra),
-        ["git's configuration in `/w/.git` includes more than 64 files"]
+        ["git's configuration includes more than 64 files, the last in `/opt/61`"]
     );
+}
+
+#[test]
+fn what_an_outer_repository_trusts_is_kept() {
+    let config = |text: &str| format!(r#"{{"file": {}}}"#, serde_json::to_string(text).unwrap());
+    let hooks = config("[core]\n hooksPath = app/.husky/_\n[include]\n path = ../app/inc\n");
+    let own_of = |repository: String| {
+        let extra = format!(r#"{repository}, "/opt/mono/app/.husky/_": "dir", "/opt/mono/app/inc": "file""#);
+        own(&made(vec![root(Read), path("/opt/mono/app", Write)], &extra))
+    };
+    let of = |lines: &[String], at: &str, how: &str| lines.contains(&format!("{at} {at} {how}"));
+    let top = own_of(format!(r#""/opt/mono/.git/config": {hooks}"#));
+    assert!(of(&top, "/opt/mono/app/.husky", RO) && of(&top, "/opt/mono/app/inc", "bind,ro,nosuid,nodev"), "{top:?}");
+    // A worktree, whose configuration lies elsewhere.
+    let linked = own_of(format!(
+        r#""/opt/mono/.git": {{"file": "gitdir: /opt/g/.git/worktrees/m"}}, "/opt/g/.git/worktrees/m/config.worktree": {}"#,
+        config("[core]\n hooksPath = app/.husky/_\n")
+    ));
+    assert!(of(&linked, "/opt/mono/app/.husky", RO), "{linked:?}");
+    // One that lies in another writable root is kept itself, and what is not there is not held.
+    let entries = || vec![root(Read), path("/opt", Write), path("/opt/mono/app", Write)];
+    let c = made(entries(), r#""/opt/mono/.git/config": "file", "/opt/mono/app": "dir""#);
+    assert!(of(&own(&c), "/opt/mono/.git", RO), "{:?}", own(&c));
+    assert!(!placeholders(&made(entries(), r#""/opt/mono/app": "dir""#)).contains(&"/opt/mono/.git".into()));
+}
+
+#[test]
+fn worktrees_below_their_repository_keep_their_pointers() {
+    let one = |name: &str| {
+        format!(
+            r#""/w/.git/worktrees/{name}/gitdir": {{"file": "/w/trees/{name}/.git\n"}},
+            "/w/.git/worktrees/{name}/commondir": {{"file": "../.."}},
+            "/w/trees/{name}/.git": {{"file": "gitdir: /w/.git/worktrees/{name}"}}"#
+        )
+    };
+    let c = made(vec![root(Read), project(Write)], &format!(r#"{}, {}, "/w/.git/config": "file""#, one("a"), one("b")));
+    for name in ["a", "b"] {
+        let line = format!("/w/trees/{name}/.git /w/trees/{name}/.git bind,ro,nosuid,nodev");
+        assert!(own(&c).contains(&line), "{:?}", own(&c));
+    }
+}
+
+#[test]
+fn what_the_users_own_configuration_of_git_trusts_is_kept_without_a_repository_too() {
+    let entries = || vec![root(Read), project(Write)];
+    let file = |text: &str| format!(r#"{{"file": {}}}"#, serde_json::to_string(text).unwrap());
+    let hooks = format!(r#""/home/u/.gitconfig": {}, "/w/hooks": "dir""#, file("[core]\nhooksPath = /w/hooks\n"));
+    assert!(own(&made(entries(), &hooks)).contains(&format!("/w/hooks /w/hooks {RO}")));
+    // Another directory in each repository.
+    let hooks = format!(
+        r#""/home/u/.config/git/config": {}, "/w/hooks": "dir", "/w/.git/config": "file""#,
+        file("[core]\nhooksPath = hooks\n")
+    );
+    assert!(own(&made(entries(), &hooks)).contains(&format!("/w/hooks /w/hooks {RO}")));
+    let c = made(entries(), r#""/home/u/.gitconfig": {"link": "../../w/gitconfig"}, "/w/gitconfig": "file""#);
+    assert!(own(&c).contains(&"/w/gitconfig /w/gitconfig bind,ro,nosuid,nodev".into()), "{:?}", own(&c));
 }
 
 #[test]
