@@ -515,6 +515,35 @@ fn codexruns_own_programs_are_read_only_where_they_could_be_replaced() {
 }
 
 #[test]
+fn what_somebody_else_has_put_into_tmp_neither_stops_a_launch_nor_says_anything() {
+    let includes: String = (0..70).map(|n| format!("[include]\npath = /w/{n}\n")).collect();
+    let hostile = format!(r#""/tmp/.git/config": {{"file": {}}}"#, serde_json::to_string(&includes).unwrap());
+    let link = r#""/tmp/.codex": {"link": "/w"}"#;
+    let compiled = |uid: &str, name: &str, extra: &str| {
+        let view = host_of(&format!(r#"{uid}, "others": ["/tmp/{name}"]"#), extra);
+        compile(&request(&restricted(vec![root(Read), project(Write), tmp()])), &view).unwrap()
+    };
+    // The kernel lets nobody replace it but its owner.
+    let plain = own(&made(vec![root(Read), project(Write), tmp()], ""));
+    for (name, extra) in [(".git", hostile.as_str()), (".codex", link)] {
+        let c = compiled("1000", name, extra);
+        let without: Vec<_> = plain.iter().filter(|line| !line.contains(&format!("/tmp/{name} "))).cloned().collect();
+        assert_eq!((own(&c), c.warnings), (without, vec![]), "{name}");
+    }
+    // Root, who owns /tmp, may: of what is no link a mount keeps it.
+    let c = compiled("0", ".git", &hostile);
+    assert!(own(&c).contains(&format!("/tmp/.git /tmp/.git {RO}")), "{:?}", own(&c));
+    let c = compiled("0", ".codex", link);
+    assert!(own(&c).contains(&format!("/tmp /tmp {RO}")), "{:?}", own(&c));
+    let said = "`/tmp` is not granted for writing: somebody else has made the link `/tmp/.codex`; remove it";
+    assert_eq!(c.warnings, [said]);
+    // A repository around the workspace.
+    let view = host_of(r#"1000, "others": ["/tmp/.git"]"#, &format!(r#"{hostile}, "/tmp/p": "dir""#));
+    let c = compile(&request(&restricted(vec![root(Read), path("/w", Read), path("/tmp/p", Write)])), &view);
+    assert!(c.is_ok_and(|c| c.warnings.is_empty()));
+}
+
+#[test]
 fn hooks_that_a_worktree_has_to_itself_are_kept() {
     let extra = r#""/w/.git": {"file": "gitdir: /opt/g/.git/worktrees/w"}, "/opt/g/.git/worktrees/w/commondir": {"file": "../.."},
         "/opt/g/.git/worktrees/w/config.worktree": {"file": "[core]\n hooksPath = hooks\n"}, "/opt/g/.git/config": "file", "/w/hooks": "dir""#;
