@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
+use libruntime::policy::view::PROXY;
 use libruntime::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -14,8 +15,6 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The program, beside codexrun: what it needs (threads, name resolution) would be every command's burden here.
-const PROGRAM: &str = "codexrun-proxy";
 /// Its word that it serves; behind it the descriptor of its book of clients, if it has one.
 const READY: &str = "ready";
 /// For it to say so.
@@ -62,7 +61,8 @@ impl Filter {
     /// The proxy, at its port. `direct`: its clients come by no bridge.
     pub fn start(&self, Port { listener, domains, .. }: Port, direct: bool) -> Result<Keeper> {
         let own = std::env::current_exe().map_err(|e| Error::new("cannot learn where codexrun's own file is").cause(e))?;
-        let program = own.with_file_name(PROGRAM);
+        // A program of its own: what it needs (threads, name resolution) would be every command's burden here.
+        let program = own.with_file_name(PROXY);
         let mut command = Command::new(&program);
         command.args(domains.patterns(true).flat_map(|pattern| ["--allow", pattern]));
         command.args(domains.patterns(false).flat_map(|pattern| ["--deny", pattern]));

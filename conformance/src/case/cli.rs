@@ -1,6 +1,7 @@
 //! The command line: refusals that say where, nothing overwritten, the same bytes each time.
 
 use super::{Case, On, Play, WRITE, case, unchanged};
+use crate::launch::Launch;
 use crate::report::{Verdict, fail};
 use crate::runtime::Job;
 
@@ -25,7 +26,43 @@ pub const CASES: &[Case] = &[
     case("an unknown special place loads and warns", On::Sandbox, unknown_special),
     case("--identity root is root inside", On::Sandbox, identity_root),
     case("the ids of the caller are kept", On::Sandbox, identity_kept),
+    case(
+        "codexrun's own file in the workspace is not replaced, and what is put in its place not executed",
+        On::Sandbox,
+        own_program,
+    ),
+    case("a link in the workspace that leads to codexrun is refused", On::Sandbox, own_link),
 ];
+
+/// The hook that ends a bridge is codexrun, by its path, outside.
+fn own_program(play: &Play) -> Verdict {
+    let (w, proof) = (play.scene.w(), play.scene.w().join("proof"));
+    let own = w.join("bin/codexrun");
+    play.dir(&w.join("bin"))?;
+    std::fs::copy(&play.column.runtime.codexrun, &own)?;
+    play.column.actor.own(&w)?;
+    let script = format!(
+        "printf '#!/bin/sh\\n: > {0}\\n' > evil; chmod 755 evil
+        for way in 'mv -f evil bin/codexrun' 'cp evil bin/codexrun' 'mv bin moved' 'cp evil bin/codexrun-proxy'; do $way && echo \"$way\"; done",
+        proof.display()
+    );
+    let own = own.display().to_string();
+    let ran =
+        Launch::new(&[&own, "sandbox", "--allow-host-port", "9", "--", "/bin/sh", "-c", &script], &w).run(&play.column.actor)?;
+    ran.must("nothing is replaced", ran.out.is_empty() && w.join("evil").exists())?;
+    if proof.exists() { fail(&ran.line, "nothing of the sandbox's is executed outside", "it was") } else { Ok(()) }
+}
+
+fn own_link(play: &Play) -> Verdict {
+    let link = play.scene.w().join("cx");
+    std::os::unix::fs::symlink(&play.column.runtime.codexrun, &link)?;
+    let words = [&link.display().to_string(), "sandbox", "--", "/bin/echo", "started"];
+    let ran = Launch::new(&words, &play.scene.w()).run(&play.column.actor)?;
+    let says = ran.err.contains("the sandbox could replace codexrun") && ran.err.contains("hint: call it by");
+    ran.must("exit 1 and the remedy", ran.code == 1 && ran.out.is_empty() && says)?;
+    let words = [words[0], "sandbox", "--policy", "read-only", "--", "/bin/echo", "started"];
+    Launch::new(&words, &play.scene.w()).run(&play.column.actor)?.code_is(0)
+}
 
 const WRONG_ACCESS: &str = "{\"file_system\": {\"kind\": \"restricted\", \"entries\": [\n\
   {\"path\": {\"type\": \"path\", \"path\": \"/usr\"}, \"access\": \"readwrite\"}]}, \"network\": \"restricted\"}\n";

@@ -31,6 +31,9 @@ pub const CASES: &[Case] = &[
     case("git = commit: no link and no pipe is left for git outside to write to", On::Codexrun, left),
     case("git = commit: commands in an unfinished rebase are told of", On::Sandbox, unfinished),
     case("hooks, included configuration and submodules that git trusts are read-only (#37081)", On::Every, trusted),
+    case("an agent below the top of a repository: what that trusts is read-only", On::Every, outer),
+    case("a worktree below its repository keeps its pointer", On::Every, tree_inside),
+    case("what the user's own configuration trusts is read-only without a repository too", On::Sandbox, users),
     case("nested_git: a repository inside the workspace is protected (#37081)", On::Every, nested),
     case("git init is refused where .git is missing", On::Every, init),
 ];
@@ -276,6 +279,48 @@ fn trusted(play: &Play) -> Verdict {
     Launch::new(&["/bin/sh", "-c", set], &play.scene.w()).run(&play.column.actor)?.code_is(0)?;
     read_only(play, play.scene.w(), &[".husky/pre-commit", ".husky/_/h", ".gitconfig", "mod/.git"])?;
     play.write("echo fine > mod/made && ! mv mod moved 2>/dev/null && ! rm -rf .husky 2>/dev/null")?.code_is(0)
+}
+
+fn outer(play: &Play) -> Verdict {
+    repository(play)?;
+    let set =
+        "git config core.hooksPath sub/.husky/_ && git config include.path ../sub/inc && mkdir -p sub/.husky/_ && : > sub/inc
+        git -c protocol.file.allow=always submodule --quiet add ../x sub/mod";
+    Launch::new(&["/bin/sh", "-c", set], &play.scene.w()).run(&play.column.actor)?.code_is(0)?;
+    let sub = play.scene.w().join("sub");
+    read_only(play, sub.clone(), &[".husky/_/pre-commit", ".husky/x", "inc", "mod/.git"])?;
+    at(play, sub, "echo fine > made && ! mv .husky moved 2>/dev/null && git status --short .")?.code_is(0)
+}
+
+fn tree_inside(play: &Play) -> Verdict {
+    repository(play)?;
+    let add = ["/bin/sh", "-c", "git worktree add -q -b inside trees/a"];
+    Launch::new(&add, &play.scene.w()).run(&play.column.actor)?.code_is(0)?;
+    let script = "! rm trees/a/.git 2>/dev/null && ! mv trees moved 2>/dev/null && echo fine > trees/a/made && git -C trees/a status --short";
+    play.write(script)?.code_is(0)
+}
+
+fn users(play: &Play) -> Verdict {
+    if on_path("git").is_none() {
+        return skip("git is not on PATH");
+    }
+    let (home, dot) = (play.scene.dir.join("home"), play.scene.dir.join("dot"));
+    play.dir(&home)?;
+    std::fs::create_dir_all(dot.join("hooks"))?;
+    std::fs::write(dot.join("gitconfig"), format!("[core]\n\thooksPath = {}\n", dot.join("hooks").display()))?;
+    std::os::unix::fs::symlink("../dot/gitconfig", home.join(".gitconfig"))?;
+    play.column.actor.own(&play.scene.dir)?;
+    let codexrun = play.column.runtime.codexrun.display().to_string();
+    for place in ["hooks/pre-commit", "gitconfig"] {
+        let words = ["/usr/bin/env", &format!("HOME={}", home.display()), &codexrun, "sandbox", "--", "/bin/sh", "-c"];
+        let script = format!("echo x >> {place}; : > made");
+        let ran = Launch::new(&[&words[..], &[&script]].concat(), &dot).run(&play.column.actor)?;
+        ran.must(
+            &format!("{place}: Read-only file system"),
+            ran.err.contains("Read-only file system") && dot.join("made").exists(),
+        )?;
+    }
+    Ok(())
 }
 
 fn nested(play: &Play) -> Verdict {

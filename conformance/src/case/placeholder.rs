@@ -6,7 +6,7 @@ use crate::matrix::gone;
 use crate::report::{Verdict, fail, skip};
 use crate::runtime::{Job, Kind};
 use nix::sys::signal::Signal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub const CASES: &[Case] = &[
     case("gone after a normal exit", On::Every, |p| ended(p, "exit 0", 0)),
@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     case("one sandbox ends, the other is still protected", On::Every, concurrent),
     case("twenty sandboxes on one directory", On::Codexrun, crowd),
     case("taken over after a SIGKILL", On::Codexrun, taken_over),
+    case("what another user has put into /tmp stops nobody", On::Codexrun, strangers),
 ];
 
 fn names(play: &Play) -> Vec<PathBuf> {
@@ -106,4 +107,37 @@ fn crowd(play: &Play) -> Verdict {
 fn taken_over(play: &Play) -> Verdict {
     stopped(play, Signal::SIGKILL)?;
     ended(play, "exit 0", 0)
+}
+
+const NOBODY: u32 = 65534;
+
+/// A link, a placeholder whose lock is held, a repository with more than is read.
+fn strangers(play: &Play) -> Verdict {
+    let free = |path: &PathBuf| path.starts_with("/tmp") && path.symlink_metadata().is_err();
+    let mine: Vec<PathBuf> = names(play).into_iter().filter(free).collect();
+    if !nix::unistd::Uid::effective().is_root() || mine.len() < 3 {
+        return skip("only root can make another user's files, and /tmp must have none of these names");
+    }
+    let of_nobody = |path: &Path| std::os::unix::fs::lchown(path, Some(NOBODY), Some(NOBODY));
+    for path in &mine {
+        std::os::unix::fs::symlink("/nonexistent", path)?;
+        of_nobody(path)?;
+        let ran = play.write("echo fine > made");
+        std::fs::remove_file(path)?;
+        ran?.code_is(0)?;
+    }
+    let git = Path::new("/tmp/.git");
+    std::fs::create_dir(git)?;
+    std::fs::set_permissions(git, std::os::unix::fs::PermissionsExt::from_mode(0o1555))?;
+    of_nobody(git)?;
+    let lock = std::fs::File::open(git)?;
+    lock.lock()?;
+    let ran = play.write("echo fine > made");
+    drop(lock);
+    std::fs::set_permissions(git, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    std::fs::write(git.join("config"), "[include]\npath = x\n".repeat(1 << 17))?;
+    let config = play.write("echo fine > made");
+    std::fs::remove_dir_all(git)?;
+    ran?.code_is(0)?;
+    config?.code_is(0)
 }

@@ -15,6 +15,9 @@ use crate::Result;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The file name of codexrun's proxy, which lies beside codexrun.
+pub const PROXY: &str = "codexrun-proxy";
+
 /// The kind of a directory entry, as lstat(2) sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -101,6 +104,22 @@ pub trait View {
     }
     /// Whether the caller may create entries in a directory. An error is the host's, not a no.
     fn writable(&self, path: &Path) -> io::Result<bool>;
+    /// What is executed by its path outside, while a sandbox runs or next time: codexrun's own file, the proxy beside it, and the name that
+    /// codexrun was called by. Compile lets no sandbox replace them.
+    fn programs(&self) -> Vec<PathBuf>;
+    /// Whether a file has other names, which lead past a mount on this one (hard links).
+    fn has_other_names(&self, _path: &Path) -> bool {
+        false
+    }
+    /// Whether `path` is somebody else's in a directory where everybody may make names, but remove only his own: sticky, as /tmp. No
+    /// launch may depend on that.
+    fn of_others(&self, path: &Path) -> io::Result<bool>;
+    /// Whether the caller owns a directory: in a sticky one it may remove what others have put there.
+    fn owns(&self, dir: &Path) -> io::Result<bool>;
+    /// Whether a look at a name in a directory would have the automounter ask for it (autofs(5)), which may take a while.
+    fn is_automounted(&self, _dir: &Path) -> bool {
+        false
+    }
     /// The codexrun executable, for the hook that removes placeholders under other runtimes.
     fn exe(&self) -> PathBuf;
     /// The machine's architecture, as `std::env::consts::ARCH` names it: which system calls a filter speaks of.

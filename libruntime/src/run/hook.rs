@@ -12,8 +12,11 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
+/// What runs, whatever has become of its name.
+const EXE: &str = "/proc/self/exe";
 /// For a hook that cleans up when codexrun is asked to end.
 const HURRY: Duration = Duration::from_secs(2);
 
@@ -21,7 +24,7 @@ const HURRY: Duration = Duration::from_secs(2);
 /// `hooks.createRuntime`.
 pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str, interrupt: &Interrupt) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
-        match run(hook, state, Some(interrupt)).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
+        match run(hook, state, Some(interrupt), None).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
             Err(e) if hook.fatal || interrupt.came().is_some() => return Err(e),
             failed => failed.unwrap_or_else(|e| e.warn()),
         }
@@ -30,19 +33,21 @@ pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str, interrupt: &Inte
 }
 
 /// After the end of a container, which no failure can undo: every hook gets its turn. A signal ends the one that runs, and hurries those
-/// that follow.
-pub(super) fn run_poststop(hooks: &[Hook], state: &str, interrupt: Option<&Interrupt>) {
+/// that follow. `own`: codexrun's own file as it was called when the container was made. What has that name now may be of the container's
+/// making; executed is what runs already.
+pub(super) fn run_poststop(hooks: &[Hook], state: &str, interrupt: Option<&Interrupt>, own: Option<&Path>) {
     for (i, hook) in hooks.iter().enumerate() {
         let hurry = interrupt.and_then(Interrupt::came).map(|_| hook.timeout.map_or(HURRY, |timeout| timeout.min(HURRY)));
         let hook = Hook { timeout: hurry.or(hook.timeout), ..hook.clone() };
-        run(&hook, state, interrupt).unwrap_or_else(|e| e.at(format!("config.json: hooks.poststop[{i}]")).warn());
+        run(&hook, state, interrupt, own).unwrap_or_else(|e| e.at(format!("config.json: hooks.poststop[{i}]")).warn());
     }
 }
 
-fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>) -> Result<()> {
+fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>, own: Option<&Path>) -> Result<()> {
     let name = hook.path.display();
+    let file = if own == Some(&hook.path) { Path::new(EXE) } else { &hook.path };
     let said = hook.is_bridge().then(Said::new).transpose().map_err(std::io::Error::from);
-    let running = said.and_then(|said| Ok((spawn(hook, &input(state)?, said.as_ref())?, said)));
+    let running = said.and_then(|said| Ok((spawn(file, hook, &input(state)?, said.as_ref())?, said)));
     let (running, said) = running.map_err(|e| Error::new(format!("cannot run the hook `{name}`")).cause(e))?;
     let cannot = |e: Errno| Error::new(format!("cannot wait for the hook `{name}`")).cause(std::io::Error::from(e));
     match running.ended(hook.timeout, interrupt) {
@@ -84,8 +89,8 @@ pub(super) struct Running {
 }
 
 /// By execve(2) of that path and nothing else: execvp(3) would give what the kernel cannot execute to a shell.
-fn spawn(hook: &Hook, input: &File, said: Option<&Said>) -> std::io::Result<Running> {
-    let (path, args, env) = (CString::new(hook.path.as_os_str().as_bytes())?, strings(&hook.args)?, environment(hook)?);
+fn spawn(file: &Path, hook: &Hook, input: &File, said: Option<&Said>) -> std::io::Result<Running> {
+    let (path, args, env) = (CString::new(file.as_os_str().as_bytes())?, strings(&hook.args)?, environment(hook)?);
     let (args, env) = (Strings::new(&args), Strings::new(&env));
     let null = File::options().write(true).open("/dev/null")?;
     let running = Running::begin(|| match prepare(input, &null, said) {
@@ -185,21 +190,21 @@ mod tests {
 
     #[test]
     fn a_hook_that_does_not_read_a_long_state_is_stopped_in_time() {
-        let error = run(&sh("exec sleep 30", Duration::from_secs(1)), &"x".repeat(1 << 20), None).unwrap_err();
+        let error = run(&sh("exec sleep 30", Duration::from_secs(1)), &"x".repeat(1 << 20), None, None).unwrap_err();
         assert!(error.to_string().contains("did not end within 1 s"), "{error}");
     }
 
     #[test]
     fn the_runtimes_environment_is_that_of_a_hook_which_names_none() {
         let hook = |env| Hook { env, ..sh("test -n \"$CARGO_MANIFEST_DIR\"", Duration::from_secs(9)) };
-        run(&hook(None), "", None).unwrap();
-        run(&hook(Some(Vec::new())), "", None).unwrap_err();
+        run(&hook(None), "", None, None).unwrap();
+        run(&hook(Some(Vec::new())), "", None, None).unwrap_err();
     }
 
     #[test]
     fn a_hook_dies_with_the_thread_that_waits_for_it() {
         let hook = sh("exec sleep 60", Duration::from_secs(60));
-        let running = std::thread::spawn(move || spawn(&hook, &input("").unwrap(), None).unwrap()).join().unwrap();
+        let running = std::thread::spawn(move || spawn(&hook.path, &hook, &input("").unwrap(), None).unwrap()).join().unwrap();
         assert_eq!(running.wait(), Ok(Ended::Killed(libc::SIGKILL)));
     }
 
@@ -209,7 +214,7 @@ mod tests {
         let path = dir.path().join("hook");
         std::fs::write(&path, "exit 0\n").unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let error = run(&Hook { path, ..sh("", Duration::from_secs(9)) }, "", None).unwrap_err();
+        let error = run(&Hook { path, ..sh("", Duration::from_secs(9)) }, "", None, None).unwrap_err();
         assert!(error.to_string().ends_with("Exec format error (os error 8)"), "{error}");
     }
 
@@ -217,12 +222,26 @@ mod tests {
     fn what_a_hook_of_the_bridge_says_is_the_cause_and_nothing_else_is_said() {
         // A shell takes `bridge` for a script, and there is none.
         let hook = Hook { args: ["codexrun", "bridge"].map(str::to_owned).to_vec(), ..sh("", Duration::from_secs(9)) };
-        let error = run(&hook, "", None).unwrap_err().to_string();
+        let error = run(&hook, "", None, None).unwrap_err().to_string();
         assert!(error.starts_with("the hook `/bin/sh` failed: codexrun: ") && error.contains("bridge"), "{error}");
     }
 
     #[test]
+    fn what_has_taken_the_name_of_codexruns_own_file_is_not_executed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, proof) = (dir.path().join("codexrun"), dir.path().join("proof"));
+        std::fs::write(&path, format!("#!/bin/sh\ntouch {}\n", proof.display())).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // What runs here is a test program, which has such an option too.
+        let hook = Hook { path: path.clone(), args: vec!["codexrun".into(), "--help".into()], ..sh("", Duration::from_secs(9)) };
+        run_poststop(std::slice::from_ref(&hook), "", None, Some(&path));
+        assert!(!proof.exists());
+        run_poststop(&[hook], "", None, None);
+        assert!(proof.exists());
+    }
+
+    #[test]
     fn a_timeout_beyond_the_end_of_time_is_none() {
-        run(&sh("read line; test \"$line\" = state", Duration::from_secs(i64::MAX as u64)), "state\n", None).unwrap();
+        run(&sh("read line; test \"$line\" = state", Duration::from_secs(i64::MAX as u64)), "state\n", None, None).unwrap();
     }
 }

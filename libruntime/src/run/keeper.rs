@@ -19,7 +19,7 @@ use crate::proc_status::ProcStatus;
 use crate::sys::file::{self, Resolve};
 use crate::sys::pidfd::pidfd_send_signal;
 use crate::sys::process::{self, Cloned};
-use crate::sys::{Errno, Result, signal};
+use crate::sys::{Errno, Result, cred, signal};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -155,7 +155,11 @@ fn reserve(path: &Path) -> Result<Option<Kept>> {
             Found::Nothing => continue,
             Found::Other => return Ok(None),
         };
-        lock_shared(dir.as_fd())?;
+        match lock_shared(dir.as_fd()) {
+            // Its owner may remove it at any time, with a lock of ours or without; and must not keep everybody from starting.
+            Err(Errno::EWOULDBLOCK) if is_others(dir.as_fd())? => return Ok(None),
+            locked => locked?,
+        }
         // Between the open and the lock another keeper may have removed it; then it has no name any more.
         if file::stat(dir.as_fd())?.links > 0 {
             return Ok(Some(Kept { parent, name, dir, made }));
@@ -163,9 +167,15 @@ fn reserve(path: &Path) -> Result<Option<Kept>> {
     }
 }
 
-/// A keeper holds the exclusive lock for an instant only. Who holds it longer is nobody of ours, and would stop us for ever.
+fn is_others(dir: BorrowedFd) -> Result<bool> {
+    Ok(file::stat(dir)?.owner.0 != cred::euid())
+}
+
+/// A keeper holds the exclusive lock for an instant only. Who holds it longer is nobody of ours, and would stop us for ever; who is another
+/// user is waited for as long as his keeper may take.
 fn lock_shared(dir: BorrowedFd) -> Result<()> {
-    for _ in 0..200 {
+    let patience = if is_others(dir)? { 50 } else { 200 };
+    for _ in 0..patience {
         match file::flock(dir, libc::LOCK_SH | libc::LOCK_NB) {
             Err(Errno::EWOULDBLOCK) => std::thread::sleep(Duration::from_millis(5)),
             other => return other,
@@ -454,6 +464,17 @@ mod tests {
         let kept = reserve(&path).unwrap().unwrap();
         file::flock(kept.dir.as_fd(), libc::LOCK_EX).unwrap();
         assert_eq!(reserve(&path).err(), Some(Errno::EWOULDBLOCK));
+    }
+
+    #[test]
+    fn another_user_who_holds_the_lock_does_not_stop_us_at_all() {
+        let (_dir, path) = dir();
+        let kept = reserve(&path).unwrap().unwrap();
+        if std::os::unix::fs::chown(&path, Some(65534), None).is_err() {
+            return eprintln!("skipped: only root can give a directory away");
+        }
+        file::flock(kept.dir.as_fd(), libc::LOCK_EX).unwrap();
+        assert!(reserve(&path).unwrap().is_none(), "it is mounted over, and not ours to remove");
     }
 
     #[test]

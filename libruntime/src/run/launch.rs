@@ -8,6 +8,7 @@ use super::{Options, died, hook, netdevice, oci_state};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::host::namespaces;
+use crate::plan::hook::Hook;
 use crate::plan::op::{HookKind, Op, ParentOp};
 use crate::plan::resctrl::Group;
 use crate::plan::{ParentStep, Plan};
@@ -61,6 +62,8 @@ impl<'a> Launch<'a> {
 
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
     fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<Option<u8>> {
+        // While its name is still its own.
+        let own = self.poststop_hooks().and_then(|_| std::env::current_exe().ok());
         let mut made = self.make_cgroup()?;
         self.make_resctrl().map_err(|e| without(made.as_ref(), e))?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
@@ -96,7 +99,7 @@ impl<'a> Launch<'a> {
             }
             Err(e) => Err(without(made.as_ref(), e)),
         };
-        self.poststop(container.pid, interrupt);
+        self.poststop(container.pid, interrupt, own.as_deref());
         code
     }
 
@@ -202,12 +205,16 @@ impl<'a> Launch<'a> {
 
     /// runtime.md: a failure is a warning, and the remaining hooks run all the same. What ended the launch hurries them; what came later was
     /// for the container.
-    pub(super) fn poststop(&self, pid: Pid, interrupt: Interrupt) {
+    pub(super) fn poststop(&self, pid: Pid, interrupt: Interrupt, own: Option<&Path>) {
+        let Some(hooks) = self.poststop_hooks() else { return };
+        let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
+        hook::run_poststop(hooks, &self.state("stopped", pid), Some(&hurry), own);
+    }
+
+    fn poststop_hooks(&self) -> Option<&'a Vec<Hook>> {
         let hooks =
             |step: &'a ParentStep| if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op { Some(hooks) } else { None };
-        let Some(hooks) = self.plan.after.iter().find_map(hooks) else { return };
-        let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
-        hook::run_poststop(hooks, &self.state("stopped", pid), Some(&hurry));
+        self.plan.after.iter().find_map(hooks)
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {

@@ -128,5 +128,5 @@ fn poststart(record: &Record, interrupt: &Interrupt) -> Result<()> {
 pub(super) fn poststop(record: &Record, bundle: &Bundle, interrupt: Option<&Interrupt>) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle);
-    hook::run_poststop(&hooks, &state.to_string(), interrupt);
+    hook::run_poststop(&hooks, &state.to_string(), interrupt, None);
 }

@@ -22,6 +22,14 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+/// The name by which this process was executed, as execve(2) was given it (AT_EXECFN of getauxval(3)).
+pub fn called() -> Option<&'static CStr> {
+    // SAFETY: it takes a number and returns one.
+    let at = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+    // SAFETY: the kernel has put the text above the first stack of the process, with a NUL behind it, and nobody here writes there.
+    (!at.is_null()).then(|| unsafe { CStr::from_ptr(at) })
+}
+
 /// What clone3(2) returned, in the two processes that it returns to.
 pub enum Cloned {
     /// The new process. It shares no memory with its parent and must leave by [`exit`] or [`exec`].

@@ -31,32 +31,74 @@ const SHARED: &[(&str, &[&str])] = &[
 /// Files that include others: what stands in the rest would not be known.
 const MAX_FILES: usize = 64;
 
-/// Protects what the repository's configuration, and the user's own, trusts of what the sandbox may write. `common` has the configuration,
-/// and `gitdir`, which mostly is the same, the worktree's own.
+/// Protects the user's own configuration, and what it trusts of what the sandbox may write. A directory of hooks that is named without a
+/// path from `/` on is another one in each repository ([`trusted`]).
+pub(super) fn users(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let home = walk.home();
+    let own = home.iter().flat_map(|home| [home.join(".gitconfig"), home.join(".config/git/config")]);
+    let all = std::iter::once("/etc/gitconfig".into()).chain(own);
+    let files: Vec<PathBuf> = all.filter(|file: &PathBuf| walk.kind(file).is_ok()).collect();
+    for file in &files {
+        keep(file, Kind::File, ground, walk, found);
+    }
+    for Setting { section, key, value, .. } in included(files, ground, walk, found) {
+        match (section.as_str(), key.as_str()) {
+            ("core", "hookspath") if resolve(&value, Path::new(""), walk).is_relative() => ground.hooks.push(value),
+            ("core", "hookspath") => hooks(&resolve(&value, Path::new("/"), walk), ground, walk, found),
+            _ => {}
+        }
+    }
+}
+
+/// Protects what the repository's configuration trusts of what the sandbox may write. `common` has the configuration, and `gitdir`, which
+/// mostly is the same, the worktree's own.
 pub(super) fn trusted(common: &Path, gitdir: &Path, root: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    let mut files = vec![common.join("config"), gitdir.join("config.worktree"), "/etc/gitconfig".into()];
-    files.extend(walk.home().into_iter().flat_map(|home| [home.join(".gitconfig"), home.join(".config/git/config")]));
-    let mut next = 0;
+    let files = vec![common.join("config"), gitdir.join("config.worktree")];
+    for Setting { section, name, key, value } in included(files, ground, walk, found) {
+        match (section.as_str(), key.as_str()) {
+            ("core", "hookspath") => hooks(&resolve(&value, root, walk), ground, walk, found),
+            ("submodule", "url") => submodule(&common.join("modules").join(path(&name)), ground, walk, found),
+            _ => {}
+        }
+    }
+    for value in ground.hooks.clone() {
+        hooks(&root.join(path(&value)), ground, walk, found);
+    }
+    worktrees(common, ground, walk, found);
+}
+
+/// What these files set, and those that they include, which are kept too.
+fn included(mut files: Vec<PathBuf>, ground: &mut Ground, walk: &Walk, found: &mut Findings) -> Vec<Setting> {
+    let (mut next, mut all) = (0, Vec::new());
     while let Some(file) = files.get(next).cloned() {
         next += 1;
-        let dir = file.parent().unwrap_or(root);
-        for Setting { section, name, key, value } in configuration(&file, walk) {
-            match (section.as_str(), key.as_str()) {
-                ("core", "hookspath") => hooks(&resolve(&value, root, walk), ground, walk, found),
-                ("include" | "includeif", "path") => {
-                    let included = resolve(&value, dir, walk);
-                    keep(&included, Kind::File, ground, walk, found);
-                    if !files.contains(&included) {
-                        files.push(included);
-                    }
+        let dir = file.parent().unwrap_or(Path::new("/"));
+        for setting in configuration(&file, walk) {
+            if matches!((setting.section.as_str(), setting.key.as_str()), ("include" | "includeif", "path")) {
+                let included = resolve(&setting.value, dir, walk);
+                keep(&included, Kind::File, ground, walk, found);
+                if !files.contains(&included) {
+                    files.push(included);
                 }
-                ("submodule", "url") => submodule(&common.join("modules").join(path(&name)), ground, walk, found),
-                _ => {}
             }
+            all.push(setting);
         }
         if files.len() > MAX_FILES {
-            let what = format!("git's configuration in `{}` includes more than {MAX_FILES} files", common.display());
-            return found.errors.push(Error::new(what).hint("what they name could not all be protected"));
+            let what = format!("git's configuration includes more than {MAX_FILES} files, the last in `{}`", file.display());
+            found.errors.push(Error::new(what).hint("what they name could not all be protected"));
+            break;
+        }
+    }
+    all
+}
+
+/// The pointers of linked worktrees, as their repository names them: replaced, one would lead git to another git directory.
+fn worktrees(common: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let Some(common) = walk.trace(common).end.place().filter(|common| ground.commons.insert(common.clone())) else { return };
+    for gitdir in walk.list(&common.join("worktrees")) {
+        let pointer = path_in(&gitdir.join("gitdir"), walk).map(|path| gitdir.join(path));
+        if let Some(worktree) = pointer.as_deref().and_then(Path::parent) {
+            guard_pointer(worktree, ground, walk, found);
         }
     }
 }
@@ -69,8 +111,13 @@ fn hooks(dir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
 
 /// The pointer of a submodule that was set up: replaced, it would lead git to another git directory.
 fn submodule(gitdir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    let Some(worktree) = worktree(gitdir, walk) else { return };
-    if let End::Dir(at) = walk.trace(&worktree).end
+    if let Some(worktree) = worktree(gitdir, walk) {
+        guard_pointer(&worktree, ground, walk, found);
+    }
+}
+
+fn guard_pointer(worktree: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    if let End::Dir(at) = walk.trace(worktree).end
         && ground.tree.access(&at) == Some(Access::Write)
         && walk.kind(&at.join(".git")) == Ok(Kind::File)
         && ground.tree.get(&at.join(".git")).is_none()

@@ -11,7 +11,9 @@ use crate::policy::Access;
 use crate::policy::choice::{Choices, Git};
 use crate::policy::glob::Pattern;
 use crate::policy::view::{Kind, Search};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io::ErrorKind::{self, NotFound};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -23,11 +25,19 @@ const NAMES: &[&str] = &[
 
 /// Adds the protections of every writable root.
 pub(super) fn protect(choices: &Choices, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    withdraw(ground, walk, found);
     let roots = writable_roots(ground);
+    if !roots.is_empty() {
+        git::users(ground, walk, found);
+    }
     for root in &roots {
         for name in NAMES {
             guard(root, name, choices.git, ground, walk, found);
         }
+    }
+    let above: BTreeSet<&Path> = roots.iter().flat_map(|root| root.ancestors().skip(1)).collect();
+    for dir in above.into_iter().filter(|dir| !roots.iter().any(|root| root == dir)) {
+        around(dir, ground, walk, found);
     }
     let nested = if choices.nested_git { roots } else { Vec::new() };
     for repository in nested.iter().flat_map(|root| repositories(root, walk, found)).collect::<Vec<_>>() {
@@ -35,17 +45,61 @@ pub(super) fn protect(choices: &Choices, ground: &mut Ground, walk: &Walk, found
     }
 }
 
+/// A link of somebody else's where the caller may remove it, root in /tmp: no mount can lie on it, and who replaces it would be trusted.
+/// Everybody on the machine can make one, so that it is no reason to refuse every command.
+fn withdraw(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    for root in writable_roots(ground) {
+        let theirs = |path: &PathBuf| walk.kind(path) == Ok(Kind::Symlink) && walk.of_others(path) && walk.owns(&root);
+        if let Some(link) = NAMES.iter().map(|name| root.join(name)).find(theirs) {
+            let (at, link) = (root.display(), link.display());
+            found
+                .warnings
+                .push(format!("`{at}` is not granted for writing: somebody else has made the link `{link}`; remove it"));
+            ground.tree.set(root.clone(), Spot { access: Access::Read, dir: true });
+        }
+    }
+}
+
+/// The repository that a root lies in, if `dir` is its top: its configuration may trust what lies in the root.
+fn around(dir: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
+    let path = dir.join(".git");
+    if walk.view.is_automounted(dir) {
+        return; // nobody has made a repository of it
+    }
+    let Ok(kind) = walk.kind(&path) else { return };
+    if walk.of_others(&path) {
+        return;
+    }
+    match walk.trace(&path).end {
+        End::Dir(_) | End::File(_) if kind != Kind::Symlink && ground.tree.access(dir) == Some(Access::Write) => {
+            guard(dir, ".git", Git::Protect, ground, walk, found)
+        }
+        End::Dir(at) => git::trusted(&at, &at, dir, ground, walk, found),
+        End::File(at) => pointer(dir, &at, Git::Protect, ground, walk, found),
+        End::Missing(_) | End::Barred(_) => {}
+    }
+}
+
 /// Every directory below a root that has a `.git`. What is in one is not looked at.
 fn repositories(root: &Path, walk: &Walk, found: &mut Findings) -> Vec<PathBuf> {
     let patterns = Pattern::parse(root, "**/.git").unwrap_or_default();
     match walk.view.search(&Search { root, patterns: &patterns, max_depth: None, open: &[] }) {
-        Ok(all) => all.hits.iter().filter_map(|hit| hit.path.parent()).map(Path::to_path_buf).collect(),
+        Ok(all) => {
+            let dirs = all.hits.iter().filter_map(|hit| hit.path.parent());
+            dirs.filter(|dir| !is_strangers(root, dir, walk)).map(Path::to_path_buf).collect()
+        }
         Err(cause) => {
             let what = format!("cannot look for repositories below `{}`", root.display());
             found.errors.push(Error::new(what).cause(cause));
             Vec::new()
         }
     }
+}
+
+/// Whether it lies in what somebody else has put into a sticky root.
+fn is_strangers(root: &Path, dir: &Path, walk: &Walk) -> bool {
+    let top = dir.ancestors().take_while(|up| *up != root).last();
+    top.is_some_and(|top| walk.of_others(top))
 }
 
 /// An explicit grant of `R/.git` is a root, but not one that has a `.git` of its own.
@@ -62,7 +116,11 @@ pub(super) fn guard(root: &Path, name: &str, git: Git, ground: &mut Ground, walk
     if ground.tree.get(&path).is_some_and(|spot| spot.access == Access::Write) {
         return;
     }
-    match walk.kind(&path) {
+    let kind = walk.kind(&path);
+    if kind != Err(NotFound) && walk.of_others(&path) {
+        return strangers(root, path, kind, ground, walk);
+    }
+    match kind {
         Ok(Kind::Symlink) => found.errors.push(crosses(Access::Read, &path, &path)),
         Ok(Kind::Dir) if name == ".git" => {
             git::trusted(&path, &path, root, ground, walk, found);
@@ -71,13 +129,26 @@ pub(super) fn guard(root: &Path, name: &str, git: Git, ground: &mut Ground, walk
         }
         Ok(Kind::Dir) => ground.tree.put(path, Spot { access: Access::Read, dir: true }),
         Ok(Kind::File) => {
+            // First, as it may lead back to itself.
+            ground.tree.put(path.clone(), Spot { access: Access::Read, dir: false });
             if name == ".git" {
                 pointer(root, &path, git, ground, walk, found);
             }
-            ground.tree.put(path, Spot { access: Access::Read, dir: false });
         }
-        Err(std::io::ErrorKind::NotFound) => ground.hold(&path, walk),
+        Err(NotFound) => ground.hold(&path, walk),
         Err(cause) => found.errors.push(unenforceable(Access::Read, &path).cause(cause)),
+    }
+}
+
+/// What somebody else has put into a sticky directory says nothing to us, and the kernel lets the sandbox replace it no more than it lets
+/// the caller: only where that owns the directory.
+fn strangers(root: &Path, path: PathBuf, kind: Result<Kind, ErrorKind>, ground: &mut Ground, walk: &Walk) {
+    match kind {
+        Ok(kind @ (Kind::Dir | Kind::File)) if walk.owns(root) => {
+            ground.tree.put(path, Spot { access: Access::Read, dir: kind == Kind::Dir });
+        }
+        // Nothing lies on a mount point that would not answer; a link is gone, as is the grant ([`withdraw`]).
+        Ok(_) | Err(_) => {}
     }
 }
 

@@ -12,6 +12,7 @@ mod kernel;
 mod limits;
 mod metadata;
 mod mounts;
+mod own;
 mod process;
 mod proxy;
 mod resolve;
@@ -180,6 +181,7 @@ fn ground(request: &Request, walk: &Walk, found: &mut Findings) -> (Style, Groun
             }
             globs::deny(policy, &request.cwd, &mut ground, walk, found);
             globs::keep_cache(&mut ground, walk, found);
+            own::keep(&mut ground, walk, found);
             let alone = choices.isolation == Isolation::Landlock;
             globs::keep_records(!alone, &mut ground, walk, found);
             if !alone || !choices.accepts(Clause::Metadata) {

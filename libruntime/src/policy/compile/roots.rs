@@ -26,6 +26,10 @@ pub(super) struct Ground {
     pub sockets: Vec<String>,
     /// Of a git directory, what may be written by choice.
     pub opened: Vec<PathBuf>,
+    /// Directories of hooks that the user's own configuration of git names, relative to each repository.
+    pub hooks: Vec<String>,
+    /// Repositories whose worktrees have been looked for.
+    pub commons: BTreeSet<PathBuf>,
     /// What names a resolver, which the sandbox has inside.
     pub resolver: Option<PathBuf>,
 }

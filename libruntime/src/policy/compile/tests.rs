@@ -11,10 +11,15 @@ use oci_spec::runtime::{LinuxNamespaceType, Mount};
 
 /// An ordinary machine; `extra` are more lines of `paths`.
 fn host(extra: &str) -> Recorded {
+    host_of("1000", extra)
+}
+
+/// The same, of another user; `uid` may be followed by more of what a view says.
+fn host_of(uid: &str, extra: &str) -> Recorded {
     let base = r#""/bin": {"link": "usr/bin"}, "/usr/bin": "dir", "/etc/passwd": "file", "/tmp": "dir", "/proc": "dir",
         "/dev/shm": "dir", "/opt": "dir", "/lost+found": {"dir": "unreadable"}, "/file": "file", "/w": "dir""#;
     let comma = if extra.is_empty() { "" } else { "," };
-    let text = format!(r#"{{"uid": 1000, "gid": 100, "home": "/home/u", "paths": {{{base}{comma}{extra}}}}}"#);
+    let text = format!(r#"{{"uid": {uid}, "gid": 100, "home": "/home/u", "paths": {{{base}{comma}{extra}}}}}"#);
     Recorded::parse(&text).unwrap()
 }
 
@@ -426,8 +431,116 @@ fn files_of_configuration_that_include_each_other_are_read_once_and_too_many_are
     let extra = format!(r#""/w/.git/config": {}, {}"#, include("/opt/0"), chain.join(", "));
     assert_eq!(
         refused(vec![root(Read), project(Write)], &extra),
-        ["git's configuration in `/w/.git` includes more than 64 files"]
+        ["git's configuration includes more than 64 files, the last in `/opt/61`"]
     );
+}
+
+#[test]
+fn what_an_outer_repository_trusts_is_kept() {
+    let config = |text: &str| format!(r#"{{"file": {}}}"#, serde_json::to_string(text).unwrap());
+    let hooks = config("[core]\n hooksPath = app/.husky/_\n[include]\n path = ../app/inc\n");
+    let own_of = |repository: String| {
+        let extra = format!(r#"{repository}, "/opt/mono/app/.husky/_": "dir", "/opt/mono/app/inc": "file""#);
+        own(&made(vec![root(Read), path("/opt/mono/app", Write)], &extra))
+    };
+    let of = |lines: &[String], at: &str, how: &str| lines.contains(&format!("{at} {at} {how}"));
+    let top = own_of(format!(r#""/opt/mono/.git/config": {hooks}"#));
+    assert!(of(&top, "/opt/mono/app/.husky", RO) && of(&top, "/opt/mono/app/inc", "bind,ro,nosuid,nodev"), "{top:?}");
+    // A worktree, whose configuration lies elsewhere.
+    let linked = own_of(format!(
+        r#""/opt/mono/.git": {{"file": "gitdir: /opt/g/.git/worktrees/m"}}, "/opt/g/.git/worktrees/m/config.worktree": {}"#,
+        config("[core]\n hooksPath = app/.husky/_\n")
+    ));
+    assert!(of(&linked, "/opt/mono/app/.husky", RO), "{linked:?}");
+    // One that lies in another writable root is kept itself, and what is not there is not held.
+    let entries = || vec![root(Read), path("/opt", Write), path("/opt/mono/app", Write)];
+    let c = made(entries(), r#""/opt/mono/.git/config": "file", "/opt/mono/app": "dir""#);
+    assert!(of(&own(&c), "/opt/mono/.git", RO), "{:?}", own(&c));
+    assert!(!placeholders(&made(entries(), r#""/opt/mono/app": "dir""#)).contains(&"/opt/mono/.git".into()));
+}
+
+#[test]
+fn worktrees_below_their_repository_keep_their_pointers() {
+    let one = |name: &str| {
+        format!(
+            r#""/w/.git/worktrees/{name}/gitdir": {{"file": "/w/trees/{name}/.git\n"}},
+            "/w/.git/worktrees/{name}/commondir": {{"file": "../.."}},
+            "/w/trees/{name}/.git": {{"file": "gitdir: /w/.git/worktrees/{name}"}}"#
+        )
+    };
+    let c = made(vec![root(Read), project(Write)], &format!(r#"{}, {}, "/w/.git/config": "file""#, one("a"), one("b")));
+    for name in ["a", "b"] {
+        let line = format!("/w/trees/{name}/.git /w/trees/{name}/.git bind,ro,nosuid,nodev");
+        assert!(own(&c).contains(&line), "{:?}", own(&c));
+    }
+}
+
+#[test]
+fn what_the_users_own_configuration_of_git_trusts_is_kept_without_a_repository_too() {
+    let entries = || vec![root(Read), project(Write)];
+    let file = |text: &str| format!(r#"{{"file": {}}}"#, serde_json::to_string(text).unwrap());
+    let hooks = format!(r#""/home/u/.gitconfig": {}, "/w/hooks": "dir""#, file("[core]\nhooksPath = /w/hooks\n"));
+    assert!(own(&made(entries(), &hooks)).contains(&format!("/w/hooks /w/hooks {RO}")));
+    // Another directory in each repository.
+    let hooks = format!(
+        r#""/home/u/.config/git/config": {}, "/w/hooks": "dir", "/w/.git/config": "file""#,
+        file("[core]\nhooksPath = hooks\n")
+    );
+    assert!(own(&made(entries(), &hooks)).contains(&format!("/w/hooks /w/hooks {RO}")));
+    let c = made(entries(), r#""/home/u/.gitconfig": {"link": "../../w/gitconfig"}, "/w/gitconfig": "file""#);
+    assert!(own(&c).contains(&"/w/gitconfig /w/gitconfig bind,ro,nosuid,nodev".into()), "{:?}", own(&c));
+}
+
+#[test]
+fn codexruns_own_programs_are_read_only_where_they_could_be_replaced() {
+    let compiled = |exe: &str, extra: &str| {
+        let view = host_of(&format!(r#"1000, "exe": "{exe}""#), extra);
+        compile(&request(&restricted(vec![root(Read), project(Write)])), &view)
+    };
+    let c = compiled("/w/bin/codexrun", r#""/w/bin/codexrun": "file", "/w/bin/codexrun-proxy": "file""#).unwrap();
+    for line in [
+        format!("/w/bin /w/bin {RW}"),
+        "/w/bin/codexrun /w/bin/codexrun bind,ro,nosuid,nodev".into(),
+        "/w/bin/codexrun-proxy /w/bin/codexrun-proxy bind,ro,nosuid,nodev".into(),
+    ] {
+        assert!(own(&c).contains(&line), "{line}: {:?}", own(&c));
+    }
+    let c = compiled("/w/bin/codexrun", r#""/w/bin/codexrun": "file""#).unwrap();
+    assert!(placeholders(&c).contains(&"/w/bin/codexrun-proxy".into()), "it would be started next time");
+    let errors = compiled("/w/cx", r#""/w/cx": {"link": "/opt/codexrun"}, "/opt/codexrun": "file""#).unwrap_err();
+    let what = "the sandbox could replace codexrun: `/w/cx` leads to it by the writable symlink `/w/cx`";
+    assert_eq!((errors[0].what.as_str(), errors[0].hint.as_deref()), (what, Some("call it by `/opt/codexrun`")));
+    let elsewhere = compiled("/opt/codexrun", r#""/opt/codexrun": "file""#).unwrap();
+    assert_eq!(own(&elsewhere), own(&compiled("/none/codexrun", "").unwrap()));
+}
+
+#[test]
+fn what_somebody_else_has_put_into_tmp_neither_stops_a_launch_nor_says_anything() {
+    let includes: String = (0..70).map(|n| format!("[include]\npath = /w/{n}\n")).collect();
+    let hostile = format!(r#""/tmp/.git/config": {{"file": {}}}"#, serde_json::to_string(&includes).unwrap());
+    let link = r#""/tmp/.codex": {"link": "/w"}"#;
+    let compiled = |uid: &str, name: &str, extra: &str| {
+        let view = host_of(&format!(r#"{uid}, "others": ["/tmp/{name}"]"#), extra);
+        compile(&request(&restricted(vec![root(Read), project(Write), tmp()])), &view).unwrap()
+    };
+    // The kernel lets nobody replace it but its owner.
+    let plain = own(&made(vec![root(Read), project(Write), tmp()], ""));
+    for (name, extra) in [(".git", hostile.as_str()), (".codex", link)] {
+        let c = compiled("1000", name, extra);
+        let without: Vec<_> = plain.iter().filter(|line| !line.contains(&format!("/tmp/{name} "))).cloned().collect();
+        assert_eq!((own(&c), c.warnings), (without, vec![]), "{name}");
+    }
+    // Root, who owns /tmp, may: of what is no link a mount keeps it.
+    let c = compiled("0", ".git", &hostile);
+    assert!(own(&c).contains(&format!("/tmp/.git /tmp/.git {RO}")), "{:?}", own(&c));
+    let c = compiled("0", ".codex", link);
+    assert!(own(&c).contains(&format!("/tmp /tmp {RO}")), "{:?}", own(&c));
+    let said = "`/tmp` is not granted for writing: somebody else has made the link `/tmp/.codex`; remove it";
+    assert_eq!(c.warnings, [said]);
+    // A repository around the workspace.
+    let view = host_of(r#"1000, "others": ["/tmp/.git"]"#, &format!(r#"{hostile}, "/tmp/p": "dir""#));
+    let c = compile(&request(&restricted(vec![root(Read), path("/w", Read), path("/tmp/p", Write)])), &view);
+    assert!(c.is_ok_and(|c| c.warnings.is_empty()));
 }
 
 #[test]

@@ -121,6 +121,16 @@ impl<'a> Walk<'a> {
         self.heard("look at", path, self.view.writable(path)).unwrap_or(false)
     }
 
+    /// See [`View::of_others`].
+    pub fn of_others(&self, path: &Path) -> bool {
+        self.heard("look at", path, self.view.of_others(path)).unwrap_or(false)
+    }
+
+    /// See [`View::owns`].
+    pub fn owns(&self, dir: &Path) -> bool {
+        self.heard("look at", dir, self.view.owns(dir)).unwrap_or(false)
+    }
+
     /// What the host could not answer so far, one error each: whatever else was found out is a consequence, and not true.
     pub fn unanswered(&self) -> Vec<Error> {
         self.unanswered.take()

@@ -4,22 +4,28 @@
 use super::automount::Automounts;
 use super::cache::Cache;
 use super::scan::{Found, Level, Source, scan};
-use super::{Kind, Search, View};
+use super::{Kind, PROXY, Search, View};
 use crate::annotation::is_placeholder;
 use crate::listing::{again, entries};
 use crate::proc_status::ProcStatus;
+use crate::sys::process::called;
 use crate::{Error, Result, passwd};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::statfs::{AUTOFS_SUPER_MAGIC, statfs};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgroups};
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File, FileType, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
+/// Of a directory: who does not own it removes only his own names (inode(7)).
+const STICKY: u32 = libc::S_ISVTX;
+/// Others than its owner may make names in it.
+const OPEN: u32 = 0o022;
 /// See the trait; enough for git's configuration, and for any `gitdir:` pointer.
 const READ_MAX: u64 = 1 << 20;
 
@@ -157,6 +163,39 @@ impl View for Disk {
         }
     }
 
+    fn programs(&self) -> Vec<PathBuf> {
+        let exe = self.exe();
+        // A descriptor's name is nobody's to replace, and what it leads to is the own file.
+        let called = called().map(|name| Path::new(OsStr::from_bytes(name.to_bytes()))).and_then(|path| absolute(path).ok());
+        let called = called.filter(|path| *path != exe && !path.starts_with("/proc") && !path.starts_with("/dev"));
+        [exe.with_file_name(PROXY), exe].into_iter().chain(called).collect()
+    }
+
+    fn has_other_names(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|meta| meta.nlink() > 1)
+    }
+
+    fn of_others(&self, path: &Path) -> io::Result<bool> {
+        let Some(dir) = path.parent() else { return Ok(false) };
+        let dir = fs::symlink_metadata(dir)?;
+        if dir.mode() & STICKY == 0 || dir.mode() & OPEN == 0 {
+            return Ok(false);
+        }
+        match fs::symlink_metadata(path) {
+            // A file system of its owner's, which answers nobody else (fuse(4)).
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(true),
+            meta => Ok(meta?.uid() != self.uid),
+        }
+    }
+
+    fn owns(&self, dir: &Path) -> io::Result<bool> {
+        Ok(fs::symlink_metadata(dir)?.uid() == self.uid)
+    }
+
+    fn is_automounted(&self, dir: &Path) -> bool {
+        statfs(dir).is_ok_and(|fs| fs.filesystem_type() == AUTOFS_SUPER_MAGIC)
+    }
+
     fn exe(&self) -> PathBuf {
         std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())
     }
@@ -220,11 +259,12 @@ fn read(dir: &Path, see: &dyn Fn(&OsStr, Kind, &mut Level)) -> io::Result<Level>
     Ok(level)
 }
 
-/// Or gone meanwhile.
+/// Or gone meanwhile. What cannot be listed is no placeholder: those everybody may list.
 fn is_empty(path: &Path) -> io::Result<bool> {
     match entries(path) {
         Ok(list) => Ok(list.is_empty()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(false),
         Err(e) => Err(e),
     }
 }
@@ -364,6 +404,44 @@ mod tests {
             fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(Disk { uid: 0, gid: 0 }.enters(&at).unwrap(), want, "{uid}:{gid} {mode:o}");
         }
+    }
+
+    #[test]
+    fn a_sticky_directory_of_everybodys_has_what_others_have_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+        fs::write(&ours, "").unwrap();
+        symlink("none", &theirs).unwrap();
+        let disk = Disk::new();
+        if std::os::unix::fs::lchown(&theirs, Some(65534), None).is_err() {
+            return eprintln!("skipped: only root can give a link away");
+        }
+        for (mode, want) in [(0o1777, true), (0o1775, true), (0o777, false), (0o1755, false)] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(disk.of_others(&theirs).unwrap(), want, "{mode:o}");
+            assert!(!disk.of_others(&ours).unwrap(), "{mode:o}");
+        }
+        assert!(disk.owns(dir.path()).unwrap() && !disk.owns(&theirs).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_no_placeholder_and_no_reason_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".git");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o1000)).unwrap();
+        // Root lists it all the same.
+        let want = if geteuid().is_root() { Err(io::ErrorKind::NotFound) } else { Ok(Kind::Dir) };
+        assert_eq!(Disk::new().kind(&path).map_err(|e| e.kind()), want);
+    }
+
+    #[test]
+    fn codexruns_programs_are_its_file_the_proxy_beside_it_and_how_it_was_called() {
+        let all = Disk::new().programs();
+        let own = std::env::current_exe().unwrap();
+        assert!(all.contains(&own) && all.contains(&own.with_file_name(PROXY)), "{all:?}");
+        let called = Path::new(OsStr::from_bytes(called().unwrap().to_bytes()));
+        assert_eq!(called.canonicalize().unwrap(), own);
     }
 
     /// The paths that a pattern finds below `root`, relative to it.

@@ -2,7 +2,7 @@
 //! every machine.
 
 use super::scan::{Found, Level, Source, scan};
-use super::{Kind, Search, View};
+use super::{Kind, PROXY, Search, View};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -36,6 +36,9 @@ pub struct Recorded {
     /// `x86_64`, `aarch64`, …
     #[serde(default = "default_arch")]
     arch: String,
+    /// Paths that are somebody else's, in sticky directories of everybody's.
+    #[serde(default)]
+    others: Vec<PathBuf>,
     /// Absolute path → what lies there.
     paths: BTreeMap<PathBuf, Item>,
 }
@@ -168,6 +171,21 @@ impl View for Recorded {
 
     fn writable(&self, path: &Path) -> io::Result<bool> {
         Ok(self.paths.contains_key(path) && !self.marked(path, Mark::Unwritable))
+    }
+
+    /// Those that are written down.
+    fn programs(&self) -> Vec<PathBuf> {
+        let all = [self.exe.with_file_name(PROXY), self.exe.clone()].into_iter();
+        all.filter(|_| self.paths.contains_key(&self.exe)).collect()
+    }
+
+    fn of_others(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.others.iter().any(|other| other == path))
+    }
+
+    /// Sticky directories of everybody's are root's.
+    fn owns(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(self.uid == 0)
     }
 
     fn exe(&self) -> PathBuf {

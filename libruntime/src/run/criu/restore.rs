@@ -105,7 +105,7 @@ impl Revival<'_> {
             Ok(code) => cgroup.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code),
             Err(e) => Err(without(cgroup.as_ref(), e)),
         };
-        self.launch.poststop(first.pid, Interrupt::default());
+        self.launch.poststop(first.pid, Interrupt::default(), None);
         code
     }
 
