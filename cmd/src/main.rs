@@ -34,6 +34,7 @@ mod plan;
 mod policy;
 mod ps;
 mod quantity;
+mod records;
 mod report;
 mod restore;
 mod run;

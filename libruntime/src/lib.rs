@@ -62,6 +62,7 @@ mod proc_status;
 pub mod put;
 pub mod resctrl;
 pub mod run;
+mod runtime_dir;
 pub mod state;
 #[allow(unsafe_code)]
 pub mod sys;

@@ -78,8 +78,8 @@ pub trait View {
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
     /// Everything below a directory that matches, whatever its file system, except what only automounting would bring there.
     fn search(&self, search: &Search) -> io::Result<Found>;
-    /// Where results of searches are kept, if anywhere: compile lets no sandbox write there.
-    fn cache(&self) -> Option<PathBuf>;
+    /// Where results of searches are kept, in this environment or in another: compile lets no sandbox write there.
+    fn caches(&self) -> Vec<PathBuf>;
     /// Where the caller's containers may be recorded: compile lets no sandbox look or write there.
     ///
     /// # Errors

@@ -141,7 +141,7 @@ fn follow(link: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
 
 /// Nobody but codexrun writes down what a search has found: a sandbox would leave its secrets out.
 pub(super) fn keep_cache(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    walk.view.cache().iter().for_each(|dir| keep_own(dir, Access::Read, ground, walk, found));
+    walk.view.caches().iter().for_each(|dir| keep_own(dir, Access::Read, ground, walk, found));
 }
 
 /// Who could open what is kept of other containers could hold their locks and start those that wait (flock(2) and a FIFO need no more

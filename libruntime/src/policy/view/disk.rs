@@ -8,6 +8,7 @@ use super::{Kind, Search, View};
 use crate::annotation::is_placeholder;
 use crate::listing::{again, entries};
 use crate::proc_status::ProcStatus;
+use crate::runtime_dir::{of_login, runtime_dir};
 use crate::{Error, Result, passwd};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -23,6 +24,9 @@ use std::path::{Path, PathBuf};
 /// See the trait; enough for git's configuration, and for any `gitdir:` pointer.
 const READ_MAX: u64 = 1 << 20;
 
+/// Where results of searches are kept, in the caller's part of /run.
+const SCAN: &str = "codexrun-scan";
+
 /// The real host.
 #[derive(Debug, Clone, Copy)]
 pub struct Disk {
@@ -34,6 +38,12 @@ impl Disk {
     /// The host, as the caller sees it.
     pub fn new() -> Self {
         Disk { uid: geteuid().as_raw(), gid: getegid().as_raw() }
+    }
+
+    /// Not in `$HOME`, which a sandbox may have been given, and where a link may lead on: in the caller's part of /run.
+    fn cache(self) -> Option<PathBuf> {
+        let run = if self.uid == 0 { Some("/run".into()) } else { runtime_dir() };
+        run.map(|path| path.join(SCAN))
     }
 }
 
@@ -101,10 +111,11 @@ impl View for Disk {
         Ok(found)
     }
 
-    /// Not in `$HOME`, which a sandbox may have been given, and where a link may lead on: in the caller's part of /run.
-    fn cache(&self) -> Option<PathBuf> {
-        let run = if self.uid == 0 { Some("/run".into()) } else { std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) };
-        run.filter(|path| path.is_absolute()).map(|path| path.join("codexrun-scan"))
+    fn caches(&self) -> Vec<PathBuf> {
+        let login = (self.uid != 0).then(|| of_login(self.uid).join(SCAN));
+        let own = self.cache();
+        let login = login.filter(|login| own.as_ref() != Some(login));
+        own.into_iter().chain(login).collect()
     }
 
     fn records(&self) -> Result<Vec<PathBuf>> {
