@@ -12,6 +12,7 @@ pub use scan::Found;
 
 use super::glob::Pattern;
 use crate::Result;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,13 @@ pub trait View {
     /// # Errors
     /// There may be such an entry, and it cannot be read.
     fn home(&self) -> Result<Option<PathBuf>>;
+    /// The home directory of somebody else, by name; a recorded view knows nobody.
+    ///
+    /// # Errors
+    /// As of [`View::home`].
+    fn home_of(&self, _user: &OsStr) -> Result<Option<PathBuf>> {
+        Ok(None)
+    }
     /// `$TMPDIR` as set, also when relative, empty or missing on disk: compile decides.
     fn tmpdir(&self) -> Option<PathBuf>;
     /// lstat(2); `NotFound` when missing, or when it is the placeholder of a concurrent sandbox (`run::keeper`): an empty directory

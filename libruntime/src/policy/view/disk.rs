@@ -73,6 +73,10 @@ impl View for Disk {
         Ok(home.map(PathBuf::from).filter(|path| path.is_absolute()))
     }
 
+    fn home_of(&self, user: &OsStr) -> Result<Option<PathBuf>> {
+        Ok(passwd::named(user)?.map(|entry| PathBuf::from(entry.home)).filter(|path| path.is_absolute()))
+    }
+
     fn tmpdir(&self) -> Option<PathBuf> {
         std::env::var_os("TMPDIR").map(PathBuf::from)
     }
