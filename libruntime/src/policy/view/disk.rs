@@ -405,6 +405,19 @@ mod tests {
         assert_eq!(found(dir.path(), "aga*"), ["again"], "a link is found, and not followed");
     }
 
+    #[test]
+    fn a_directory_that_lies_too_deep_for_a_path_is_a_match_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut at, name) = (File::open(dir.path()).unwrap(), "d".repeat(200));
+        for _ in 0..40 {
+            nix::sys::stat::mkdirat(&at, name.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+            at = nix::fcntl::openat(&at, name.as_str(), flags, nix::sys::stat::Mode::empty()).unwrap().into();
+        }
+        let all = found(dir.path(), "**/*.env");
+        assert!(all.len() == 1 && all[0].len() > 3300 && all[0].ends_with("ddd"), "{all:?}");
+    }
+
     /// Directories are moved, removed, shut and swapped for links all the while.
     #[test]
     fn a_tree_that_changes_during_the_search_neither_stops_it_nor_leads_it_astray() {
