@@ -62,12 +62,12 @@ mod proc_status;
 pub mod put;
 pub mod resctrl;
 pub mod run;
-mod runtime_dir;
 pub mod state;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod systemd;
 pub mod template;
 pub mod text;
+mod xdg;
 
 pub use error::{Error, Result};

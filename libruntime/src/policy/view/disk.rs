@@ -8,7 +8,7 @@ use super::{Kind, Search, View};
 use crate::annotation::is_placeholder;
 use crate::listing::{again, entries};
 use crate::proc_status::ProcStatus;
-use crate::runtime_dir::{of_login, runtime_dir};
+use crate::xdg::{of_login, runtime_dir};
 use crate::{Error, Result, passwd};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
