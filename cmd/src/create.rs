@@ -5,6 +5,7 @@ use crate::grammar::Global;
 use crate::isolation;
 use crate::listen::Listen;
 use crate::make::absolute;
+use crate::records::out_of_reach;
 use crate::report::Failure;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, value_parser};
@@ -96,7 +97,9 @@ impl Create {
         run::read_only_self_among_others(&bundle.spec)?;
         let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
         run::close_inherited(options.preserve_fds)?;
-        let options = Options { id: Some(id), store: Some(global.store()?), ..options };
+        let store = global.store()?;
+        out_of_reach(&bundle, &store, true)?;
+        let options = Options { id: Some(id), store: Some(store), ..options };
         isolation::say_of(&bundle, self.new.isolation);
         run::create(&bundle, &options)?;
         Ok(0)

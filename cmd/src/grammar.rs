@@ -35,7 +35,7 @@ pub struct Top {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Where the state of containers is kept [default: /run/codexrun for root, else $XDG_RUNTIME_DIR/codexrun, else
+    /// Where the state of containers is kept [default: /run/codexrun for root, else $XDG_RUNTIME_DIR/codexrun unless below /tmp, else
     /// /dev/shm/codexrun-UID]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,

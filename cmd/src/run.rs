@@ -5,6 +5,7 @@ use crate::grammar::Global;
 use crate::isolation;
 use crate::listen::Listen;
 use crate::make::absolute;
+use crate::records::out_of_reach;
 use crate::report::Failure;
 use clap::Args;
 use libruntime::bundle::CONFIG;
@@ -47,10 +48,12 @@ impl Run {
         let dir = absolute(&dir)?;
         let bundle = self.new.read(&dir).map_err(|faults| self.taken_for_an_id(faults, &dir))?;
         run::read_only_self_among_others(&bundle.spec)?;
-        // Without an id there is nothing to record it under.
-        let store = id.is_some().then(|| global.store()).transpose()?;
         let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
         run::close_inherited(options.preserve_fds)?;
+        let store = global.store()?;
+        out_of_reach(&bundle, &store, id.is_some())?;
+        // Without an id there is nothing to record it under.
+        let store = id.is_some().then_some(store);
         let options = Options { id, store, detach: self.detach, keep: self.keep, ..options };
         isolation::say_of(&bundle, self.new.isolation);
         Ok(run::run(&bundle, &options)?)

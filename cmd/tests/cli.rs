@@ -709,6 +709,26 @@ mod sandbox {
         assert_eq!(code, 141, "{err}");
     }
 
+    /// `delete` would run the hooks that it writes there.
+    #[test]
+    fn a_sandbox_that_could_rewrite_its_own_record_is_refused() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let (work, out) = (dir.path().join("work"), dir.path().join("out"));
+        fs::create_dir(&work).unwrap();
+        let line = ["spec", "--from-policy", "workspace-write", "--bundle", "../b", "--", "true"];
+        assert_eq!(at(&work, &line).0, 0);
+        for verb in [&["run"][..], &["create"], &["run", "--detach"]] {
+            let line = |root| [&["--root", root], verb, &["--bundle", "../b", "box"]].concat();
+            let inside = work.join("r").display().to_string();
+            for root in ["r", &inside, "/tmp/codexrun-test-records"] {
+                refused(&at(&work, &line(root)), "and the sandbox could reach that");
+            }
+        }
+        fs::remove_dir("/tmp/codexrun-test-records").unwrap();
+        let root = out.display().to_string();
+        assert_eq!(at(&work, &["--root", &root, "run", "--bundle", "../b", "box"]), (0, String::new(), String::new()));
+    }
+
     #[test]
     fn a_detached_container_is_found_killed_and_deleted() {
         let dir = dir();

@@ -1,5 +1,8 @@
 //! Sockets as standard streams: one conversation passes, and what reaches others than its other end does not.
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::pty::openpty;
+use nix::sys::termios;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -204,5 +207,33 @@ fn what_is_neither_bytes_nor_a_connection_is_refused_by_one_sentence() {
 fn files_pipes_terminals_and_dev_null_pass() {
     for kind in ["memory", "null", "random", "terminal", "pipe"] {
         assert_eq!(strange(kind, &[]), (0, String::new()), "{kind}");
+    }
+}
+
+/// A terminal's modes, and the flags of the file by which it is open.
+fn state(terminal: &OwnedFd) -> (Vec<u32>, i32) {
+    let modes = termios::tcgetattr(terminal).unwrap();
+    let flags = [modes.input_flags.bits(), modes.output_flags.bits(), modes.local_flags.bits()];
+    (flags.to_vec(), fcntl(terminal, FcntlArg::F_GETFL).unwrap())
+}
+
+#[test]
+fn the_callers_terminal_is_afterwards_as_it_was() {
+    let pty = openpty(None, None).unwrap();
+    let before = state(&pty.slave);
+    // The flags of the file are octal; 04000 is O_NONBLOCK.
+    let script = "stty raw -echo -isig && dd iflag=nonblock count=0 2>/dev/null; grep flags /proc/self/fdinfo/0; stty -a | grep -o -e -isig";
+    let dir = TempDir::new().unwrap();
+    for how in [&["--policy", "read-only"][..], &["--isolation", "landlock", "--policy", "read-only"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
+        command.arg("sandbox").args(how).args(["--", "sh", "-c", script]).current_dir(dir.path());
+        let output = command.stdin(Stdio::from(pty.slave.try_clone().unwrap())).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        if how.len() > 2 && !output.status.success() {
+            eprintln!("skipped: no Landlock: {}", String::from_utf8_lossy(&output.stderr));
+            continue;
+        }
+        assert!(said.contains("04") && said.contains("-isig"), "it was changed inside: {output:?}");
+        assert_eq!(state(&pty.slave), before, "{how:?}");
     }
 }

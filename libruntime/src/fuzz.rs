@@ -119,7 +119,7 @@ pub fn is_remembered(bytes: &[u8]) -> bool {
 /// The home of a user, as a line of the image's /etc/passwd and as the same line of the host's has it.
 pub fn homes(line: &[u8], uid: u32) -> [Option<Vec<u8>>; 2] {
     use std::os::unix::ffi::OsStringExt;
-    let hosts = crate::passwd::find(line, uid).map(|entry| entry.home.into_vec());
+    let hosts = crate::passwd::by(line, 2, uid.to_string().as_bytes()).map(|entry| entry.home.into_vec());
     [crate::run::op::home::home(line, uid).map(<[u8]>::to_vec), hosts]
 }
 

@@ -68,5 +68,6 @@ pub mod sys;
 pub mod systemd;
 pub mod template;
 pub mod text;
+mod xdg;
 
 pub use error::{Error, Result};

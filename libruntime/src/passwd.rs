@@ -1,10 +1,12 @@
 //! passwd(5) of the host, read as bytes: getpwuid(3) loads NSS modules, which a static binary cannot.
 
 use crate::{Error, Result};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+
+const FILE: &str = "/etc/passwd";
 
 /// What is said of one user.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,23 +22,33 @@ pub struct Entry {
 /// # Errors
 /// The file is there and cannot be read: that nobody is in it is not known.
 pub fn entry(uid: u32) -> Result<Option<Entry>> {
-    of("/etc/passwd".as_ref(), uid)
+    let uid = uid.to_string();
+    of(FILE.as_ref(), 2, uid.as_bytes())
 }
 
-fn of(file: &Path, uid: u32) -> Result<Option<Entry>> {
+/// The first entry with this login name.
+///
+/// # Errors
+/// As of [`entry`].
+pub fn named(name: &OsStr) -> Result<Option<Entry>> {
+    of(FILE.as_ref(), 0, name.as_bytes())
+}
+
+fn of(file: &Path, field: usize, value: &[u8]) -> Result<Option<Entry>> {
     match crate::text::read(file, u64::MAX) {
-        Ok(text) => Ok(find(&text, uid)),
+        Ok(text) => Ok(by(&text, field, value)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::new(format!("cannot read `{}`", file.display())).cause(e)),
     }
 }
 
-pub(crate) fn find(text: &[u8], uid: u32) -> Option<Entry> {
-    let uid = uid.to_string();
+/// The first line of which this field says this.
+pub(crate) fn by(text: &[u8], field: usize, value: &[u8]) -> Option<Entry> {
     text.split(|byte| *byte == b'\n').find_map(|line| {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+        let there = fields.get(field) == Some(&value);
         let field = |n: usize| fields.get(n).map(|field| OsString::from_vec(field.to_vec()));
-        (fields.get(2) == Some(&uid.as_bytes())).then_some(Entry { name: field(0)?, home: field(5).unwrap_or_default() })
+        there.then_some(Entry { name: field(0)?, home: field(5).unwrap_or_default() })
     })
 }
 
@@ -44,19 +56,24 @@ pub(crate) fn find(text: &[u8], uid: u32) -> Option<Entry> {
 mod tests {
     use super::*;
 
+    fn find(text: &[u8], uid: u32) -> Option<Entry> {
+        by(text, 2, uid.to_string().as_bytes())
+    }
+
     #[test]
     fn the_first_line_with_the_uid_counts() {
         let text = b"root:x:0:0:r\xe9al:/root:/bin/sh\n+::::::\nbroken\nu:x:7:7::/home/\xe9:\nv:x:7\n";
         assert_eq!(find(text, 0), Some(Entry { name: "root".into(), home: "/root".into() }));
         assert_eq!(find(text, 7).unwrap().home, OsString::from_vec(b"/home/\xe9".to_vec()));
         assert_eq!(find(b"v:x:7", 7).unwrap().home, "");
+        assert_eq!(by(text, 0, b"u"), find(text, 7));
         assert!(find(text, 8).is_none() && find(b"", 0).is_none());
     }
 
     #[test]
     fn a_file_that_cannot_be_read_is_not_an_empty_one() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(of(&dir.path().join("none"), 0), Ok(None));
-        assert!(of(dir.path(), 0).unwrap_err().to_string().starts_with("cannot read"));
+        assert_eq!(of(&dir.path().join("none"), 2, b"0"), Ok(None));
+        assert!(of(dir.path(), 2, b"0").unwrap_err().to_string().starts_with("cannot read"));
     }
 }

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// With which the bridge begins.
 const MAGIC: &[u8; 8] = b"codexrun";
@@ -33,6 +34,31 @@ pub enum Client {
         /// What it has connected to.
         to: SocketAddrV4,
     },
+}
+
+/// Descriptors that one search looks at: more than a program has that is not made to be searched.
+const MOST: usize = 1 << 16;
+/// What searches may take at once, and after that one part in so many of the time.
+const AT_ONCE: Duration = Duration::from_secs(1);
+const SHARE: u32 = 20;
+
+/// The time that searches may take. It is the caller's, whatever limit the sandbox has.
+struct Budget {
+    /// What they have taken and time has not paid back.
+    debt: Duration,
+    at: Option<Instant>,
+}
+
+impl Budget {
+    fn has_any(&mut self, now: Instant) -> bool {
+        let passed = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        (self.debt, self.at) = (self.debt.saturating_sub(passed / SHARE), Some(now));
+        self.debt < AT_ONCE
+    }
+
+    fn spend(&mut self, time: Duration) {
+        self.debt += time;
+    }
 }
 
 /// A process by its number and its place in /proc.
@@ -73,11 +99,18 @@ impl Client {
         known.or_else(|| self.find()).unwrap_or(Value::Null)
     }
 
-    /// Of several that share the socket the oldest: it is a parent that has made it. One search at a time: a sandbox with many processes
-    /// and descriptors must not keep every processor busy by what it is refused.
+    /// Of several that share the socket the oldest: it is a parent that has made it. One search at a time, and no more than [`Budget`] says: a
+    /// sandbox with many processes and descriptors must not keep a processor busy by what it is refused.
     fn find(&self) -> Option<Value> {
-        static SEARCH: Mutex<()> = Mutex::new(());
-        let _one = SEARCH.lock().unwrap_or_else(PoisonError::into_inner);
+        static SEARCH: Mutex<Budget> = Mutex::new(Budget { debt: Duration::ZERO, at: None });
+        let mut budget = SEARCH.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        let found = budget.has_any(begun).then(|| self.search());
+        budget.spend(begun.elapsed());
+        found.flatten()
+    }
+
+    fn search(&self) -> Option<Value> {
         let (mut there, inode) = match self {
             Client::Bridged { socket: 0, .. } => return None,
             Client::Bridged { init, socket, ports: _ } => (descendants(*init), *socket),
@@ -85,7 +118,8 @@ impl Client {
         };
         there.sort_unstable();
         let socket = PathBuf::from(format!("socket:[{inode}]"));
-        let (_, dir) = there.iter().find(|(_, dir)| holds(dir, &socket))?;
+        let mut left = MOST;
+        let (_, dir) = there.iter().find(|(_, dir)| holds(dir, &socket, &mut left))?;
         Some(json!({ "comm": comm(dir)?, "pid": inner_pid(dir)? }))
     }
 }
@@ -153,9 +187,13 @@ fn hex(at: SocketAddrV4) -> String {
     format!("{:08X}:{:04X}", u32::from_ne_bytes(at.ip().octets()), at.port())
 }
 
-fn holds(process: &Path, socket: &Path) -> bool {
-    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    descriptors.map(|entry| entry.path()).any(|fd| fs::read_link(fd).is_ok_and(|to| to == socket))
+/// Looks at no more than what is left.
+fn holds(process: &Path, socket: &Path, left: &mut usize) -> bool {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten().take(*left);
+    descriptors.map(|entry| entry.path()).any(|fd| {
+        *left -= 1;
+        fs::read_link(fd).is_ok_and(|to| to == socket)
+    })
 }
 
 /// The name that the process has given itself, which is no text that one may show to a terminal.
@@ -185,6 +223,7 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
     use std::process::{Child, Command, Stdio};
 
     #[test]
@@ -215,7 +254,7 @@ mod tests {
     fn who_is_searched_are_the_first_process_and_those_below_it() {
         let (mut shell, pipe) = family();
         let all = descendants(shell.id());
-        let holders = all.iter().filter(|(_, dir)| holds(dir, &pipe)).count();
+        let holders = all.iter().filter(|(_, dir)| holds(dir, &pipe, &mut MOST.clone())).count();
         for (pid, _) in all.iter().rev() {
             Command::new("kill").arg(pid.to_string()).status().unwrap();
         }
@@ -233,6 +272,32 @@ mod tests {
         book.write_all_at(&entry, 65535 * ENTRY as u64).unwrap();
         assert_eq!(noted(&book, (65535, 443)), Some(json!({ "comm": "a\u{fffd}b", "pid": 7 })));
         assert_eq!([(65535, 80), (65534, 443), (65534, 0)].map(|ports| noted(&book, ports)), [None, None, None]);
+    }
+
+    #[test]
+    fn no_more_descriptors_are_looked_at_than_are_left() {
+        let (listener, own) = (TcpListener::bind("127.0.0.1:0").unwrap(), Path::new("/proc/self"));
+        let socket = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+        let mut left = MOST;
+        assert!(holds(own, &socket, &mut left));
+        let mut short = MOST - left - 1;
+        assert!(!holds(own, &socket, &mut short) && short == 0, "it is the next");
+    }
+
+    #[test]
+    fn searches_take_a_share_of_the_time_and_no_more() {
+        let (mut budget, begun) = (Budget { debt: Duration::ZERO, at: None }, Instant::now());
+        let dear = Duration::from_millis(50);
+        let mut taken = Duration::ZERO;
+        // One asks all the time for a minute.
+        for n in 0..6000 {
+            if budget.has_any(begun + Duration::from_millis(10) * n) {
+                budget.spend(dear);
+                taken += dear;
+            }
+        }
+        assert!((Duration::from_secs(3)..Duration::from_secs(5)).contains(&taken), "{taken:?}");
+        assert!(budget.has_any(begun + Duration::from_secs(120)), "it is paid back");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::greeting::{Answer, Greeting};
 use crate::sys::epoll::{Epoll, Events};
-use crate::sys::socket::{receive, reset_on_close, set_pipe_size, splice, urgent_inline};
+use crate::sys::socket::{limit_buffers, receive, reset_on_close, set_pipe_size, splice, urgent_inline};
 use crate::sys::{Errno, Result, file};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -104,9 +104,16 @@ fn fill(pipe: &Pipe, from: &TcpStream) -> Result<usize> {
     }
 }
 
+/// Bytes that each buffer of a socket takes where there are many: what is not read there is charged to the caller, not to the sandbox, and
+/// the kernel would let them grow to some MiB each (tcp(7), tcp_rmem and tcp_wmem).
+pub(super) const NARROW: i32 = 64 * 1024;
+
 /// A socket of a link, as both of them are set.
-fn end(socket: TcpStream) -> Result<TcpStream> {
+fn end(socket: TcpStream, narrow: bool) -> Result<TcpStream> {
     reset_on_close(socket.as_fd(), true)?;
+    if narrow {
+        limit_buffers(socket.as_fd(), NARROW)?;
+    }
     // An urgent byte is one of the stream's (RFC 6093, 3).
     urgent_inline(socket.as_fd())?;
     // Only a matter of speed.
@@ -120,6 +127,7 @@ pub(super) struct Link {
     id: u64,
     ends: [TcpStream; 2],
     flows: [Flow; 2],
+    narrow: bool,
     watched: [Events; 2],
     phase: Phase,
 }
@@ -134,10 +142,10 @@ enum Phase {
 }
 
 impl Link {
-    /// Watches the two ends as `2 * id` and `2 * id + 1`.
-    pub fn new(id: u64, accepted: TcpStream, dialed: TcpStream, greeting: Greeting, epoll: &Epoll) -> Result<Link> {
-        let (ends, flows) = ([end(accepted)?, end(dialed)?], <[Flow; 2]>::default());
-        let mut link = Link { id, ends, flows, watched: [0; 2], phase: Phase::Dialing(greeting) };
+    /// Of what was accepted and what was dialed. Watches the two ends as `2 * id` and `2 * id + 1`.
+    pub fn new(id: u64, [accepted, dialed]: [TcpStream; 2], narrow: bool, greeting: Greeting, epoll: &Epoll) -> Result<Link> {
+        let (ends, flows) = ([end(accepted, narrow)?, end(dialed, narrow)?], <[Flow; 2]>::default());
+        let mut link = Link { id, ends, flows, narrow, watched: [0; 2], phase: Phase::Dialing(greeting) };
         link.watch(epoll)?;
         Ok(link)
     }
@@ -145,7 +153,7 @@ impl Link {
     /// Another end is dialed in place of one where nobody listens.
     pub fn redial(&mut self, dialed: TcpStream, epoll: &Epoll) -> Result<bool> {
         // The first is closed by this, and so watched no more (epoll(7)).
-        (self.ends[1], self.watched[1]) = (end(dialed)?, 0);
+        (self.ends[1], self.watched[1]) = (end(dialed, self.narrow)?, 0);
         self.watch(epoll).map(|()| true)
     }
 
@@ -261,7 +269,7 @@ mod tests {
     fn driven(play: impl FnOnce(&mut TcpStream, &mut TcpStream)) -> (bool, TcpStream, TcpStream) {
         let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
         let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
-        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        let mut link = Link::new(0, [accepted, dialed], false, Greeting::default(), &epoll).unwrap();
         let (_, writable) = epoll.wait(&mut Batch::of(1)).unwrap()[0];
         assert_eq!(link.ready(1, writable, &mut pool, &epoll), Ok(true), "dialed");
         play(&mut client, &mut server);
@@ -308,7 +316,7 @@ mod tests {
     fn what_was_said_before_the_container_ended_is_whole_for_whoever_listens() {
         let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
         let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
-        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        let mut link = Link::new(0, [accepted, dialed], false, Greeting::default(), &epoll).unwrap();
         let words = vec![7; 60_000];
         client.write_all(&words).unwrap();
         drop(client);
@@ -332,7 +340,7 @@ mod tests {
     fn bytes_go_past_our_memory() {
         let ([accepted, mut client], [dialed, server]) = (pair(), pair());
         let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
-        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        let mut link = Link::new(0, [accepted, dialed], false, Greeting::default(), &epoll).unwrap();
         client.write_all(&[7; 60_000]).unwrap();
         drop(client);
         let before = copied();
@@ -347,7 +355,7 @@ mod tests {
     fn an_urgent_byte_is_one_of_the_others() {
         let ([accepted, mut client], [dialed, mut server]) = (pair(), pair());
         let (epoll, mut pool) = (Epoll::new().unwrap(), Pool::default());
-        let mut link = Link::new(0, accepted, dialed, Greeting::default(), &epoll).unwrap();
+        let mut link = Link::new(0, [accepted, dialed], false, Greeting::default(), &epoll).unwrap();
         client.write_all(b"hello").unwrap();
         assert_eq!(send_message(client.as_fd(), b"", b"!", b"", libc::MSG_OOB), Ok(1));
         client.write_all(b"after").unwrap();
@@ -369,7 +377,7 @@ mod tests {
             TcpStream::from(socket)
         };
         let ([accepted, mut client], epoll, mut pool) = (pair(), Epoll::new().unwrap(), Pool::default());
-        let mut link = Link::new(0, accepted, dial(&nobody), Greeting::default(), &epoll).unwrap();
+        let mut link = Link::new(0, [accepted, dial(&nobody)], false, Greeting::default(), &epoll).unwrap();
         let mut ready = |link: &mut Link| {
             let (token, events) = epoll.wait(&mut Batch::of(1)).unwrap()[0];
             link.ready(token as usize, events, &mut pool, &epoll)
@@ -384,10 +392,31 @@ mod tests {
         assert_eq!(&got, b"x");
     }
 
+    /// What a link takes of a client for a server that does not read; their own buffers are narrow.
+    fn held(narrow: bool) -> usize {
+        let ([accepted, mut client], [dialed, server]) = (pair(), pair());
+        [&client, &server].iter().for_each(|end| limit_buffers(end.as_fd(), NARROW).unwrap());
+        client.set_nonblocking(true).unwrap();
+        let (epoll, mut pool, mut all, mut idle) = (Epoll::new().unwrap(), Pool::default(), 0, 0);
+        let mut link = Link::new(0, [accepted, dialed], narrow, Greeting::default(), &epoll).unwrap();
+        while idle < 3 {
+            let written = client.write(&[0; 65536]).unwrap_or(0);
+            (all, idle) = (all + written, if written == 0 { idle + 1 } else { 0 });
+            link.settle(&mut pool);
+        }
+        all
+    }
+
+    #[test]
+    fn a_narrow_link_holds_little() {
+        let [narrow, wide] = [true, false].map(held);
+        assert!(narrow < 1 << 20 && wide > 2 * narrow, "{narrow}, {wide}");
+    }
+
     #[test]
     fn a_link_that_is_dropped_is_a_reset() {
         let ([accepted, mut client], [dialed, _server]) = (pair(), pair());
-        drop(Link::new(0, accepted, dialed, Greeting::default(), &Epoll::new().unwrap()).unwrap());
+        drop(Link::new(0, [accepted, dialed], false, Greeting::default(), &Epoll::new().unwrap()).unwrap());
         assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }

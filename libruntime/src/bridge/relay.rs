@@ -31,6 +31,10 @@ const RESOLVER: u64 = 1 << 61;
 const LISTENERS: u64 = 1 << 62;
 const CONTAINER: u64 = u64::MAX;
 const IN: Events = libc::EPOLLIN as Events;
+/// Links whose buffers may grow as the kernel lets them; further ones have narrow ones.
+const WIDE: usize = 16;
+/// Links at a time, as the proxy has connections: what they hold is outside of the sandbox's cgroup. Who waits does so in the kernel's queue.
+const MOST: usize = 1024;
 /// Until somebody else may have given back what is missing.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -125,6 +129,9 @@ impl Relay {
     fn accept(&mut self, n: usize) -> Result<()> {
         let Listener { socket, to } = &self.listeners[n];
         let to = *to;
+        if self.links.len() >= MOST && matches!(to, To::Route(_)) {
+            return self.stop();
+        }
         let (accepted, from) = match socket.accept() {
             Ok(accepted) => accepted,
             Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
@@ -161,8 +168,12 @@ impl Relay {
             std::thread::sleep(PAUSE);
             return Ok(());
         }
-        self.full = true;
-        self.watch_listeners(0)
+        self.stop()
+    }
+
+    /// Nobody is accepted until a link has ended.
+    fn stop(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.full, true) { Ok(()) } else { self.watch_listeners(0) }
     }
 
     fn link(&self, accepted: TcpStream, from: SocketAddr, route: Route) -> Result<Link> {
@@ -170,7 +181,7 @@ impl Relay {
         socket::reset_on_close(accepted.as_fd(), true)?;
         let greeting = self.greeting(&accepted, from, route)?;
         let dialed = dial(&self.namespaces, (route.side, route.dial))?;
-        Link::new(self.next, accepted, dialed, greeting, &self.epoll)
+        Link::new(self.next, [accepted, dialed], self.links.len() >= WIDE, greeting, &self.epoll)
     }
 
     fn greeting(&self, accepted: &TcpStream, from: SocketAddr, route: Route) -> Result<Greeting> {

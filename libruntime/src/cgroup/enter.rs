@@ -4,7 +4,7 @@
 //! (cgroup_attach_lock in the kernel). A thread that moves itself does not, nor does a process that is born there. So the files are
 //! opened here, with the rights of the parent, and a new process of one thread writes to those of version 1 by itself.
 
-use super::{Cgroup, file};
+use super::{Cgroup, file, tree};
 use crate::host::cgroup::Version;
 use crate::plan::cgroup::Group;
 use crate::{Error, Result};
@@ -70,7 +70,8 @@ impl Cgroup {
 /// cgroups(7), "No internal processes".
 fn undivided(dir: PathBuf, init: Option<i32>) -> PathBuf {
     let divided = |dir: &Path| file::line(dir, "cgroup.subtree_control").is_ok_and(|controllers| !controllers.is_empty());
-    let inside = init.filter(|_| divided(&dir)).and_then(|init| file::tree(&dir).into_iter().find(|dir| file::holds(dir, init)));
+    let holds = |init| tree::find(&dir, |place| Ok(file::holds_at(place.dir, init).then(|| place.path()))).ok().flatten();
+    let inside = init.filter(|_| divided(&dir)).and_then(holds);
     inside.unwrap_or(dir)
 }
 

@@ -1,11 +1,15 @@
 //! Reading and writing the files of a cgroup.
 
+use super::tree;
 use crate::host::cgroup::Version;
 use crate::listing::again;
 use crate::plan::cgroup::Group;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use oci_spec::runtime::LinuxResources;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Result, Write};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// One write(2). Not `fs::write`, which would try to create what is missing.
@@ -56,16 +60,19 @@ pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// The directories below, deepest first, and the directory itself last. What vanishes meanwhile is not there.
-pub(super) fn tree(dir: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|typ| typ.is_dir()) {
-            all.extend(tree(&entry.path()));
-        }
-    }
-    all.push(dir.to_owned());
-    all
+/// A file of a directory that is open.
+fn open_at(dir: BorrowedFd, file: &str, flags: OFlag) -> Result<File> {
+    Ok(openat(dir, file, flags | OFlag::O_CLOEXEC, Mode::empty())?.into())
+}
+
+/// As [`write()`], of a directory that is open.
+pub(super) fn write_at(dir: BorrowedFd, file: &str, value: &str) -> Result<()> {
+    open_at(dir, file, OFlag::O_WRONLY)?.write_all(value.as_bytes())
+}
+
+fn processes(dir: BorrowedFd) -> Result<String> {
+    let mut text = String::new();
+    open_at(dir, "cgroup.procs", OFlag::O_RDONLY)?.read_to_string(&mut text).map(|_| text)
 }
 
 /// Whether a process is in the directory itself.
@@ -73,20 +80,25 @@ pub(super) fn holds(dir: &Path, pid: i32) -> bool {
     read(dir, "cgroup.procs").is_ok_and(|all| all.lines().any(|line| line == pid.to_string()))
 }
 
+/// As [`holds()`], of a directory that is open.
+pub(super) fn holds_at(dir: BorrowedFd, pid: i32) -> bool {
+    processes(dir).is_ok_and(|all| all.lines().any(|line| line == pid.to_string()))
+}
+
 /// Every process in the directory and in those below; none when it is gone.
 pub(super) fn pids(dir: &Path) -> crate::Result<Vec<i32>> {
     let mut all = Vec::new();
-    for dir in tree(dir) {
-        match read(&dir, "cgroup.procs") {
+    let walked = tree::find(dir, |place| {
+        match processes(place.dir) {
             Ok(text) => all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
             // A threaded cgroup has no list of processes; theirs stand in the domain above it (cgroups(7)).
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-            Err(e) => {
-                return Err(crate::Error::new(format!("cannot read the processes of the cgroup `{}`", dir.display())).cause(e));
-            }
+            Err(e) => return Err(e),
         }
-    }
+        Ok(None::<()>)
+    });
+    walked.map_err(|e| crate::Error::new(format!("cannot read the processes of the cgroup `{}`", dir.display())).cause(e))?;
     all.sort_unstable();
     all.dedup();
     // 0: a process of another pid namespace, which has no number here.

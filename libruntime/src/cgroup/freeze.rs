@@ -1,6 +1,6 @@
 //! `pause` and `resume`: the freezer controller of version 1, cgroup.freeze of version 2.
 
-use super::{Cgroup, file};
+use super::{Cgroup, file, tree};
 use crate::host::cgroup::Version;
 use crate::plan::cgroup::Group;
 use crate::{Error, Result};
@@ -57,8 +57,11 @@ impl Cgroup {
     /// Version 1: also what the container itself has frozen. A directory that is gone by now needs nothing.
     pub(super) fn thaw_all(&self) {
         let Some(group) = self.own().find(|group| group.controllers.iter().any(|name| name == "freezer")) else { return };
-        let thawed = file::tree(&group.dir()).into_iter().map(|dir| file::write(&dir, "freezer.state", "THAWED"));
-        thawed.for_each(drop);
+        // What cannot be thawed is found out by whoever waits for its processes to end.
+        let _ = tree::find(&group.dir(), |place| {
+            let _ = file::write_at(place.dir, "freezer.state", "THAWED");
+            Ok(None::<()>)
+        });
     }
 
     /// The group that can stop all of the container and nothing else.

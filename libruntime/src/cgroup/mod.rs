@@ -15,6 +15,7 @@ mod stale;
 pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod unit;
 
 pub use below::Below;

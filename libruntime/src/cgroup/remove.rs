@@ -1,6 +1,6 @@
 //! The end of a cgroup.
 
-use super::{Cgroup, file};
+use super::{Cgroup, tree};
 use crate::{Error, Result};
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn remove(leaf: &Path) -> Result<()> {
     let begun = Instant::now();
     let mut pause = Duration::from_micros(50);
     loop {
-        match remove_tree(leaf) {
+        match tree::remove(leaf) {
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) && begun.elapsed() < PATIENCE => {
                 sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(20));
@@ -49,16 +49,6 @@ fn remove(leaf: &Path) -> Result<()> {
             done => return done.map_err(|e| failed(leaf, &e)),
         }
     }
-}
-
-fn remove_tree(leaf: &Path) -> std::io::Result<()> {
-    if !leaf.exists() {
-        return Ok(());
-    }
-    file::tree(leaf).iter().try_for_each(|dir| match fs::remove_dir(dir) {
-        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        done => done,
-    })
 }
 
 fn failed(dir: &Path, error: &std::io::Error) -> Error {

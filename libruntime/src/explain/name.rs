@@ -10,15 +10,28 @@ impl Explained<'_> {
     /// By which name inside the process may write, make or remove this file of the host's; an absolute path without links, and what it
     /// leads to may be missing.
     pub fn rewrites(&self, file: &Path) -> Option<PathBuf> {
+        self.shows(file).find(changes).map(|answer| answer.path)
+    }
+
+    /// The path by which the process can do anything at all with this file of the host's, if there is one.
+    pub fn reaches(&self, file: &Path) -> Option<PathBuf> {
+        self.shows(file).find(|answer| answer.rights().iter().any(|(_, verdict)| may(verdict))).map(|answer| answer.path)
+    }
+
+    fn shows(&self, file: &Path) -> impl Iterator<Item = Answer> {
         let mounts = self.table.tree(self.table.root);
         let names = self.table.names(file);
         let shown = mounts.iter().flat_map(|mount| names.iter().filter_map(|name| self.table.shown(*mount, name)));
-        shown.map(|inside| self.path(&inside)).find(changes).map(|answer| answer.path)
+        shown.map(|inside| self.path(&inside)).collect::<Vec<_>>().into_iter()
     }
 }
 
 fn changes(answer: &Answer) -> bool {
-    [&answer.write, &answer.create, &answer.delete].iter().any(|verdict| !matches!(verdict, Verdict::No { .. }))
+    [&answer.write, &answer.create, &answer.delete].into_iter().any(may)
+}
+
+fn may(verdict: &Verdict) -> bool {
+    !matches!(verdict, Verdict::No { .. })
 }
 
 impl Table<'_> {

@@ -12,6 +12,7 @@ pub use scan::Found;
 
 use super::glob::Pattern;
 use crate::Result;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,13 @@ pub trait View {
     /// # Errors
     /// There may be such an entry, and it cannot be read.
     fn home(&self) -> Result<Option<PathBuf>>;
+    /// The home directory of somebody else, by name; a recorded view knows nobody.
+    ///
+    /// # Errors
+    /// As of [`View::home`].
+    fn home_of(&self, _user: &OsStr) -> Result<Option<PathBuf>> {
+        Ok(None)
+    }
     /// `$TMPDIR` as set, also when relative, empty or missing on disk: compile decides.
     fn tmpdir(&self) -> Option<PathBuf>;
     /// lstat(2); `NotFound` when missing, or when it is the placeholder of a concurrent sandbox (`run::keeper`): an empty directory
@@ -81,8 +89,8 @@ pub trait View {
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
     /// Everything below a directory that matches, whatever its file system, except what only automounting would bring there.
     fn search(&self, search: &Search) -> io::Result<Found>;
-    /// Where results of searches are kept, if anywhere: compile lets no sandbox write there.
-    fn cache(&self) -> Option<PathBuf>;
+    /// Where results of searches are kept, in this environment or in another: compile lets no sandbox write there.
+    fn caches(&self) -> Vec<PathBuf>;
     /// Where the caller's containers may be recorded: compile lets no sandbox look or write there.
     ///
     /// # Errors

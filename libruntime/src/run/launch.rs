@@ -4,6 +4,7 @@ use super::attend::{OURS, attend};
 use super::container::Container;
 use super::fault::{self, Fault, Heard};
 use super::interrupt::Interrupt;
+use super::streams::Streams;
 use super::{Options, died, hook, netdevice, oci_state};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
@@ -57,7 +58,11 @@ impl<'a> Launch<'a> {
     /// The whole life of the process; its exit code, or 0 when it goes on without us. `None`: nothing has been run, as the program cannot
     /// be kept ([`Op::Pin`]).
     pub fn run(&self) -> Result<Option<u8>> {
-        undisturbed(|blocked, caller| self.with_cgroup(blocked, caller))
+        undisturbed(|blocked, caller| {
+            // Who goes on without us has them for longer.
+            let _streams = (!self.park && !self.options.detach).then(Streams::now);
+            self.with_cgroup(blocked, caller)
+        })
     }
 
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.

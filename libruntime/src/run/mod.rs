@@ -34,6 +34,7 @@ mod readings;
 mod said;
 mod start;
 mod stdio;
+mod streams;
 mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};

@@ -6,6 +6,7 @@ use crate::annotation::is_placeholder;
 use crate::host::in_initial_user_namespace;
 use crate::listing::entries;
 use crate::sys::{Errno, file};
+use crate::xdg::{of_login, runtime_dir};
 use crate::{Error, Result};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
@@ -62,8 +63,7 @@ impl Store {
         if uid.is_root() && in_initial_user_namespace()? {
             return Ok(Store::at(OF_ROOT));
         }
-        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
-        let root = runtime_dir.map_or_else(|| in_memory(uid), |dir| dir.join("codexrun"));
+        let root = runtime_dir().map_or_else(|| in_memory(uid), |dir| dir.join("codexrun"));
         Ok(Store { root, guarded: true })
     }
 
@@ -77,8 +77,20 @@ impl Store {
         if usual == Path::new(OF_ROOT) {
             return Ok(vec![usual]);
         }
-        let others = [in_memory(uid), format!("/run/user/{uid}/codexrun").into()];
+        let others = [in_memory(uid), of_login(uid.as_raw()).join("codexrun")];
         Ok(std::iter::once(usual.clone()).chain(others.into_iter().filter(|other| *other != usual)).collect())
+    }
+
+    /// Whether every bundle hides it, in whatever environment it was compiled.
+    pub fn is_hidden_anywhere(&self) -> bool {
+        let uid = nix::unistd::geteuid();
+        let known = [OF_ROOT.into(), in_memory(uid), of_login(uid.as_raw()).join("codexrun")];
+        self.guarded && known.contains(&self.root)
+    }
+
+    /// Whether somebody has named it by `--root`.
+    pub fn is_named(&self) -> bool {
+        !self.guarded
     }
 
     /// The directory that has one for each container; it need not be there.
@@ -94,7 +106,7 @@ impl Store {
     /// Takes `id` for a new container.
     pub fn reserve(&self, id: &ContainerId) -> Result<Reserved> {
         let taken = || Error::new("container with given ID already exists");
-        self.make_root()?;
+        self.make()?;
         let dir = self.dir(id);
         loop {
             let made = make_dir(&dir).map_err(|e| failed("create", &dir, &e))?;
@@ -183,7 +195,11 @@ impl Store {
         self.root.join(id.as_str())
     }
 
-    fn make_root(&self) -> Result<()> {
+    /// Makes the directory, if it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made, or is not the caller's alone.
+    pub fn make(&self) -> Result<()> {
         // Asked first: mkdir(2) says only that it is there, also where it is there and cannot be looked at.
         match fs::metadata(&self.root) {
             // From now on it is more than that: the keeper leaves it, and who has it covered keeps it covered.

@@ -46,6 +46,16 @@ pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
     }
 }
 
+/// SO_RCVBUF and SO_SNDBUF: the kernel takes twice as much, and lets neither grow any more (socket(7)).
+pub fn limit_buffers(socket: BorrowedFd, bytes: i32) -> Result<()> {
+    for name in [libc::SO_RCVBUF, libc::SO_SNDBUF] {
+        let (level, size) = (libc::SOL_SOCKET, size_of_val(&bytes) as libc::socklen_t);
+        // SAFETY: `bytes` is a live int, and as long as said.
+        done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const bytes).cast(), size) }.into())?;
+    }
+    Ok(())
+}
+
 /// A Unix stream socket, close-on-exec, that is connected to `path`. Where nobody accepts and the queue is full, connect(2) waits for
 /// room, and so do what is sent and what is read: EAGAIN after `patience` (SO_SNDTIMEO, SO_RCVTIMEO, socket(7)); without any at once, and
 /// the socket never waits.

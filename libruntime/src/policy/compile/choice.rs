@@ -2,6 +2,7 @@
 
 use super::Findings;
 use super::resolve::{Wish, Wishes, wish};
+use super::tree::Tree;
 use super::walk::Walk;
 use crate::Error;
 use crate::policy::Access;
@@ -76,13 +77,17 @@ pub(super) fn sockets<'a>(choices: &'a Choices, walk: &Walk) -> Vec<(&'a str, Pa
     choices.unix_sockets.iter().filter_map(place).collect()
 }
 
-/// The same, for those that make the connections; of what is not there, and what is no socket, it is said.
-pub(super) fn granted(choices: &Choices, walk: &Walk, found: &mut Findings) -> Vec<String> {
+/// The same, for those that make the connections; of what is not there, what is no socket, and what may be another one, it is said.
+pub(super) fn granted(choices: &Choices, tree: &Tree, walk: &Walk, found: &mut Findings) -> Vec<String> {
     let there = sockets(choices, walk);
     let missing = choices.unix_sockets.iter().filter(|path| !there.iter().any(|(name, _)| name == path));
     found.warnings.extend(missing.map(|path| format!("there is no socket `{path}` on this host")));
     let files = there.iter().filter(|(_, place)| walk.view.is_regular(place));
     found.warnings.extend(files.map(|(name, _)| format!("`{name}` is a file and no socket: nobody can connect to it")));
+    let moved = there.iter().filter(|(_, place)| tree.replaceable(place));
+    found.warnings.extend(moved.map(|(name, _)| {
+        format!("`{name}`, which is granted, lies where a sandbox can write: an earlier one may have moved another socket there")
+    }));
     there.into_iter().map(|(_, place)| place.to_string_lossy().into_owned()).collect()
 }
 

@@ -28,6 +28,8 @@ const SHARED: &[(&str, &[&str])] = &[
     ("refs", &["replace"]), // other commits are shown in the place of those that are there, and pushed
     ("logs", &[]),
 ];
+/// Where Debian's git, and everybody else's that a distribution has built, was installed.
+const PREFIX: &str = "/usr";
 /// Files that include others: what stands in the rest would not be known.
 const MAX_FILES: usize = 64;
 
@@ -266,11 +268,17 @@ fn exposed(place: &Path, root: &Path) -> Error {
     Error::new(what).hint("keep the repository outside of writable roots, or leave that root out")
 }
 
+/// As git does (git-config(1), "pathname"). `%(prefix)/` is where git was installed: mostly below /usr, and the sandbox has no say in it.
 fn resolve(value: &str, base: &Path, walk: &Walk) -> PathBuf {
-    match (value.strip_prefix("~/"), walk.home()) {
-        (Some(below), Some(home)) => home.join(path(below)),
-        _ => base.join(path(value)),
+    let value = value.strip_prefix(":(optional)").unwrap_or(value);
+    if let Some(below) = value.strip_prefix("%(prefix)/") {
+        return Path::new(PREFIX).join(path(below));
     }
+    let Some((user, below)) = value.strip_prefix('~').and_then(|rest| rest.split_once('/')) else {
+        return base.join(path(value));
+    };
+    let home = if user.is_empty() { walk.home() } else { walk.home_of(path(user).as_os_str()) };
+    home.map_or_else(|| base.join(path(value)), |home| home.join(path(below)))
 }
 
 /// One line of git-config(1).
@@ -296,6 +304,8 @@ fn path(text: &str) -> PathBuf {
 }
 
 pub(crate) fn settings(text: &str) -> Vec<Setting> {
+    // A byte order mark, of which git skips one.
+    let text = text.strip_prefix("\u{ef}\u{bb}\u{bf}").unwrap_or(text);
     let (mut section, mut name, mut all, mut rest) = (String::new(), String::new(), Vec::new(), text.trim_start());
     while !rest.is_empty() {
         let line = rest.split('\n').next().unwrap_or(rest);
@@ -381,6 +391,36 @@ mod tests {
         let all: Vec<String> =
             settings(text).into_iter().map(|s| format!("{} {} {} {}", s.section, s.name, s.key, s.value)).collect();
         assert_eq!(all, ["core  hookspath .githooks", "submodule lib/x url a;b", "include  path ../.gitconfig"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_no_section() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        std::fs::write(&file, b"\xef\xbb\xbf[core]\n\thooksPath = h\n").unwrap();
+        let disk = crate::policy::view::Disk::new();
+        let all = configuration(&file, &Walk::new(&disk));
+        assert_eq!(all.iter().map(|s| (s.section.as_str(), s.value.as_str())).collect::<Vec<_>>(), [("core", "h")]);
+    }
+
+    #[test]
+    fn a_path_is_resolved_as_git_resolves_it() {
+        let disk = crate::policy::view::Disk::new();
+        let (walk, base) = (Walk::new(&disk), Path::new("/w"));
+        let home = walk.home().unwrap();
+        for (value, path) in [
+            ("~root/x", "/root/x".into()),
+            ("~/x", home.join("x")),
+            ("~nobody-has-this-name/x", "/w/~nobody-has-this-name/x".into()),
+            ("~x", "/w/~x".into()),
+            ("%(prefix)/x", "/usr/x".into()),
+            (":(optional)h", "/w/h".into()),
+            (":(optional)~root/x", "/root/x".into()),
+            ("../h", "/w/../h".into()),
+            ("/h", "/h".into()),
+        ] {
+            assert_eq!(resolve(value, base, &walk), path, "{value}");
+        }
     }
 
     #[test]

@@ -113,6 +113,9 @@ fn plant(hit: Hit, ground: &mut Ground, walk: &Walk) {
     }
 }
 
+/// Where programs and what they need to begin are.
+const PROGRAMS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store"];
+
 /// What a link leads to is denied, if it is a file: a directory could be `/usr`, by a link that a sandbox has made.
 fn follow(link: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
     let (at, dir) = match walk.trace(link).end {
@@ -125,12 +128,14 @@ fn follow(link: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
         return;
     }
     let theirs = ground.tree.replaceable(link);
-    if !(dir && theirs) {
+    // A link of a sandbox's making is no reason to deny what the next one needs to execute anything; no secret lies there.
+    let spared = theirs && (dir || PROGRAMS.iter().any(|top| at.starts_with(top)));
+    if !spared {
         ground.tree.put(at.clone(), Spot { access: Access::Deny, dir });
         ground.matched.push((at.clone(), link.into()));
     }
     if theirs {
-        let now = if dir { "is not denied" } else { "is denied as long as the link stays" };
+        let now = if spared { "is not denied" } else { "is denied as long as the link stays" };
         found.warnings.push(format!(
             "`{}` matches a denied pattern, but is a symbolic link which the sandbox can replace: `{}`, to which it leads, {now}",
             link.display(),
@@ -141,7 +146,7 @@ fn follow(link: &Path, ground: &mut Ground, walk: &Walk, found: &mut Findings) {
 
 /// Nobody but codexrun writes down what a search has found: a sandbox would leave its secrets out.
 pub(super) fn keep_cache(ground: &mut Ground, walk: &Walk, found: &mut Findings) {
-    walk.view.cache().iter().for_each(|dir| keep_own(dir, Access::Read, ground, walk, found));
+    walk.view.caches().iter().for_each(|dir| keep_own(dir, Access::Read, ground, walk, found));
 }
 
 /// Who could open what is kept of other containers could hold their locks and start those that wait (flock(2) and a FIFO need no more
@@ -239,6 +244,15 @@ mod tests {
         );
         assert!(paths.is_empty());
         assert!(found.warnings[0].ends_with("`/usr`, to which it leads, is not denied"), "{found:?}");
+    }
+
+    #[test]
+    fn a_link_of_a_sandboxs_making_does_not_deny_a_program() {
+        let links = r#""/w/a.env": {"link": "/usr/bin/sh"}, "/usr/bin/sh": "file", "/fixed/b.env": {"link": "/usr/bin/sh"}"#;
+        let (paths, found) = denied(links, vec![root(Read), project(Write), glob("/w/*.env")], None);
+        assert!(paths.is_empty() && found.warnings[0].ends_with("`/usr/bin/sh`, to which it leads, is not denied"), "{found:?}");
+        let (paths, _) = denied(links, vec![root(Read), project(Write), glob("/fixed/*.env")], None);
+        assert_eq!(paths, ["/usr/bin/sh"], "nobody in the sandbox has made that link");
     }
 
     #[test]

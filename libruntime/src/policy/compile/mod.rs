@@ -125,7 +125,7 @@ pub fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Vec<Error
     let request = &proxy::routed(request, &mut found);
     let (style, mut ground) = ground(request, &walk, &mut found);
     enterable(request, style, &walk)?;
-    ground.sockets = choice::granted(&request.policy.choices, &walk, &mut found);
+    ground.sockets = choice::granted(&request.policy.choices, &ground.tree, &walk, &mut found);
     let wall = if style == Style::Sandbox { wall::behind(&ground, request) } else { None };
     let barred = top::expand(&mut ground, style, &walk, &mut found);
     ground.resolver = resolver(request, &ground, &walk);

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::policy::view::{Kind, View, speaks_of_the_path};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
@@ -139,6 +139,11 @@ impl<'a> Walk<'a> {
     /// See [`View::home`].
     pub fn home(&self) -> Option<PathBuf> {
         self.told(self.view.home())
+    }
+
+    /// See [`View::home_of`].
+    pub fn home_of(&self, user: &OsStr) -> Option<PathBuf> {
+        self.told(self.view.home_of(user))
     }
 
     /// Where the caller's containers may be recorded.

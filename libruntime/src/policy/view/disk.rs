@@ -9,6 +9,7 @@ use crate::annotation::is_placeholder;
 use crate::listing::{again, entries};
 use crate::proc_status::ProcStatus;
 use crate::sys::process::called;
+use crate::xdg::{of_login, runtime_dir};
 use crate::{Error, Result, passwd};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -29,6 +30,9 @@ const OPEN: u32 = 0o022;
 /// See the trait; enough for git's configuration, and for any `gitdir:` pointer.
 const READ_MAX: u64 = 1 << 20;
 
+/// Where results of searches are kept, in the caller's part of /run.
+const SCAN: &str = "codexrun-scan";
+
 /// The real host.
 #[derive(Debug, Clone, Copy)]
 pub struct Disk {
@@ -40,6 +44,12 @@ impl Disk {
     /// The host, as the caller sees it.
     pub fn new() -> Self {
         Disk { uid: geteuid().as_raw(), gid: getegid().as_raw() }
+    }
+
+    /// Not in `$HOME`, which a sandbox may have been given, and where a link may lead on: in the caller's part of /run.
+    fn cache(self) -> Option<PathBuf> {
+        let run = if self.uid == 0 { Some("/run".into()) } else { runtime_dir() };
+        run.map(|path| path.join(SCAN))
     }
 }
 
@@ -67,6 +77,10 @@ impl View for Disk {
             None => passwd::entry(self.uid)?.map(|entry| entry.home),
         };
         Ok(home.map(PathBuf::from).filter(|path| path.is_absolute()))
+    }
+
+    fn home_of(&self, user: &OsStr) -> Result<Option<PathBuf>> {
+        Ok(passwd::named(user)?.map(|entry| PathBuf::from(entry.home)).filter(|path| path.is_absolute()))
     }
 
     fn tmpdir(&self) -> Option<PathBuf> {
@@ -107,10 +121,11 @@ impl View for Disk {
         Ok(found)
     }
 
-    /// Not in `$HOME`, which a sandbox may have been given, and where a link may lead on: in the caller's part of /run.
-    fn cache(&self) -> Option<PathBuf> {
-        let run = if self.uid == 0 { Some("/run".into()) } else { std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) };
-        run.filter(|path| path.is_absolute()).map(|path| path.join("codexrun-scan"))
+    fn caches(&self) -> Vec<PathBuf> {
+        let login = (self.uid != 0).then(|| of_login(self.uid).join(SCAN));
+        let own = self.cache();
+        let login = login.filter(|login| own.as_ref() != Some(login));
+        own.into_iter().chain(login).collect()
     }
 
     fn records(&self) -> Result<Vec<PathBuf>> {
@@ -466,6 +481,19 @@ mod tests {
         assert_eq!(found(dir.path(), "**/*.env"), want);
         assert_eq!(found(dir.path(), "*/00[0-9]/*.env").len(), 10);
         assert_eq!(found(dir.path(), "aga*"), ["again"], "a link is found, and not followed");
+    }
+
+    #[test]
+    fn a_directory_that_lies_too_deep_for_a_path_is_a_match_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut at, name) = (File::open(dir.path()).unwrap(), "d".repeat(200));
+        for _ in 0..40 {
+            nix::sys::stat::mkdirat(&at, name.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+            at = nix::fcntl::openat(&at, name.as_str(), flags, nix::sys::stat::Mode::empty()).unwrap().into();
+        }
+        let all = found(dir.path(), "**/*.env");
+        assert!(all.len() == 1 && all[0].len() > 3300 && all[0].ends_with("ddd"), "{all:?}");
     }
 
     /// Directories are moved, removed, shut and swapped for links all the while.

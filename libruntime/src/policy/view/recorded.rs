@@ -148,8 +148,8 @@ impl View for Recorded {
         scan(search, self, 1)
     }
 
-    fn cache(&self) -> Option<PathBuf> {
-        None
+    fn caches(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     fn controllers(&self) -> Option<Vec<String>> {

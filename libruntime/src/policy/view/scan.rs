@@ -11,6 +11,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Directories that are read before anybody is asked to help: a thread costs as much as some of them.
 const ALONE: usize = 64;
+/// Bytes of the path of a directory that is still gone into; a longer one is a match as a whole, since there is an end to what a path can say
+/// (PATH_MAX), and whoever can write could make every later search fail by going beyond.
+const LONGEST: usize = 3500;
 /// More only wait for each other's locks in the kernel.
 const MAX_WORKERS: usize = 8;
 
@@ -145,7 +148,11 @@ impl Walk<'_> {
         }
         for name in below {
             let (_, progress) = job.progress.step(self.search.patterns, &name);
-            state.todo.push(Job { dir: job.dir.join(name), progress, depth: job.depth + 1 });
+            let dir = job.dir.join(name);
+            match dir.as_os_str().len() > LONGEST {
+                true => state.found.hits.push(Hit { path: dir, kind: Kind::Dir }),
+                false => state.todo.push(Job { dir, progress, depth: job.depth + 1 }),
+            }
         }
     }
 }
