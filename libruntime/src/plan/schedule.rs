@@ -109,6 +109,8 @@ fn io_priority(draft: &mut Draft, process: &Process) {
 /// MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES, of which set_mempolicy(2) takes one.
 const BOTH: u32 = 1 << 14 | 1 << 15;
 
+/// MPOL_F_NUMA_BALANCING.
+const BALANCING: u32 = 1 << 13;
 fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
     let mode = match policy.mode() {
         Mode::MpolDefault => 0,
@@ -120,7 +122,7 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
         Mode::MpolWeightedInterleave => 6,
     };
     let flag = |flag: &MemoryFlag| match flag {
-        MemoryFlag::MpolFNumaBalancing => 1 << 13,
+        MemoryFlag::MpolFNumaBalancing => BALANCING,
         MemoryFlag::MpolFRelativeNodes => 1 << 14,
         MemoryFlag::MpolFStaticNodes => 1 << 15,
     };
@@ -129,7 +131,19 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
         draft.refuse("linux.memoryPolicy.flags", "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other");
     }
     let list = policy.nodes().as_deref().unwrap_or_default();
+    if flags & BALANCING != 0 && !matches!(mode, 0 | 2 | 5) {
+        draft.refuse(
+            "linux.memoryPolicy.flags",
+            "MPOL_F_NUMA_BALANCING is for MPOL_BIND, and since Linux 6.10 for MPOL_PREFERRED_MANY",
+        );
+    }
     let place = "linux.memoryPolicy";
+    if flags & BOTH != 0 && (mode == 4 || mode == 1 && list.is_empty()) {
+        draft.refuse(
+            "linux.memoryPolicy.flags",
+            "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES are about nodes, and there are none",
+        );
+    }
     let Some(nodes) = set(list) else {
         return draft.refuse(format!("{place}.nodes"), format!("`{list}` is not a list of nodes like `0-3,7`"));
     };

@@ -207,6 +207,7 @@ fn unified(t: &mut Table, r: &LinuxResources) {
             Some(at) if controller != "cgroup" && !t.groups[at].controllers.iter().any(|name| name == controller) => {
                 t.refuse(&field, format!("the version 2 hierarchy of this host has no controller `{controller}`"));
             }
+            Some(_) if value.contains('\0') => t.refuse(&field, "contains a NUL byte"),
             Some(_) if value.trim().is_empty() => t.refuse(&field, "is empty: there is nothing to write"),
             // The files take one line at a time.
             Some(at) => {
