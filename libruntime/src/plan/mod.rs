@@ -38,7 +38,7 @@ mod sysctl;
 mod tests;
 mod time;
 
-use crate::bundle::{Bundle, Rootfs};
+use crate::bundle::{Bundle, CONFIG, Rootfs};
 use crate::host::Host;
 use crate::sys::file::Resolve;
 use crate::{Error, annotation};
@@ -118,6 +118,9 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
     pub may_lack_cgroup: bool,
+    /// The file that holds a process which joins.
+    #[serde(skip)]
+    pub process: Option<PathBuf>,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
     pub keep_keyring: bool,
     /// Others could write to codexrun's own file if they had a descriptor of it: its program is to be kept ([`Op::Pin`]), if it can be.
@@ -323,14 +326,11 @@ impl<'a> Draft<'a> {
 
     /// The errors, with the file in front of the place in it.
     fn located(self) -> Vec<Error> {
-        let config = self.options.config.as_deref().unwrap_or("config.json".as_ref());
+        let config = self.options.config.as_deref().unwrap_or(CONFIG.as_ref());
         let file = self.options.bundle_dir.as_deref().unwrap_or("".as_ref()).join(config);
         let locate = |mut error: Error| {
-            error.place = Some(match error.place {
-                Some(place) => format!("{}: {place}", file.display()),
-                None => file.display().to_string(),
-            });
-            error
+            let place = error.place.take().map_or(CONFIG.to_owned(), |place| format!("{CONFIG}: {place}"));
+            error.at(place).of(Some(&file), self.options.process.as_deref())
         };
         self.errors.into_iter().map(locate).collect()
     }

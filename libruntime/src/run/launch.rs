@@ -86,7 +86,7 @@ impl<'a> Launch<'a> {
         let code = match self.finish(&mut container, ended, cgroup) {
             Ok(code) => {
                 if let Some(kills) = made.as_ref().map(Cgroup::oom_kills).filter(|kills| *kills > 0) {
-                    starved(kills);
+                    self.options.warn(starved(kills));
                 }
                 if self.options.keep {
                     // `delete` does the rest, poststop hooks too.
@@ -127,7 +127,7 @@ impl<'a> Launch<'a> {
         }
         match step.map(|step| (&step.op, &step.origin)) {
             Some((ParentOp::Hooks(_, hooks), origin)) => {
-                hook::run_all(origin, hooks, &self.state("running", container.pid), interrupt)
+                hook::run_all((origin, self.config()), hooks, &self.state("running", container.pid), interrupt)
             }
             _ => Ok(()),
         }
@@ -207,7 +207,12 @@ impl<'a> Launch<'a> {
             |step: &'a ParentStep| if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op { Some(hooks) } else { None };
         let Some(hooks) = self.plan.after.iter().find_map(hooks) else { return };
         let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
-        hook::run_poststop(hooks, &self.state("stopped", pid), Some(&hurry));
+        hook::run_poststop(hooks, self.config(), &self.state("stopped", pid), Some(&hurry));
+    }
+
+    /// What was read in place of config.json.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.options.config.as_deref()
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {
@@ -238,9 +243,9 @@ pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
 }
 
 /// The exit code alone, 137, could be anybody's SIGKILL.
-fn starved(kills: u64) {
+fn starved(kills: u64) -> Error {
     let what = format!("the kernel ended {kills} process(es) of the container, which wanted more memory than it may have");
-    Error::new(what).at("config.json: linux.resources.memory.limit").warn();
+    Error::new(what).at("config.json: linux.resources.memory.limit")
 }
 
 /// The error; what is left of the cgroup is said with it.
