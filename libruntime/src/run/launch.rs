@@ -4,7 +4,7 @@ use super::attend::{OURS, attend};
 use super::container::Container;
 use super::fault::{self, Fault, Heard};
 use super::interrupt::Interrupt;
-use super::{Options, died, hook, netdevice, oci_state};
+use super::{Options, died, hook, look, netdevice, oci_state};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::host::namespaces;
@@ -61,13 +61,13 @@ impl<'a> Launch<'a> {
 
     /// In its cgroup, which is made and limited before there is a process to limit, and goes when the container does.
     fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<Option<u8>> {
-        let mut made = self.make_cgroup()?;
+        let mut made = self.make_cgroup().map_err(|e| look::around(self.plan, e))?;
         self.make_resctrl().map_err(|e| without(made.as_ref(), e))?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
         let started = self.start(caller, cgroup);
         let mut container = match started {
             Ok(container) => container,
-            Err(e) => return Err(without(made.as_ref(), e)),
+            Err(e) => return Err(without(made.as_ref(), look::around(self.plan, e))),
         };
         let interrupt = Interrupt::default();
         let up = self.bring_up(&mut container, &mut made, &interrupt);
@@ -188,7 +188,7 @@ impl<'a> Launch<'a> {
         // A fault says more than the parent's own impression of it.
         match self.last_fault(container) {
             Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
-            Ok(Some(fault)) => return Err(container.heard(fault.explain(self.plan))),
+            Ok(Some(fault)) => return Err(look::ahead(self.plan, fault, container.heard(fault.explain(self.plan)))),
             Ok(None) | Err(_) => followed.map_err(|e| match (container.gone, &ended) {
                 (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills), self.joined.is_some()),
                 _ => e,

@@ -22,6 +22,7 @@ mod job;
 pub mod keeper;
 mod kill;
 mod launch;
+mod look;
 mod maps;
 mod netdevice;
 pub(crate) mod netlink;
@@ -76,9 +77,9 @@ pub struct Options {
     pub bundle_dir: Option<PathBuf>,
     /// The file that was read in place of the bundle's config.json.
     pub config: Option<PathBuf>,
-    /// A Unix socket that gets the master of the terminal.
     /// The file that holds a process which joins.
     pub process: Option<PathBuf>,
+    /// A Unix socket that gets the master of the terminal.
     pub console_socket: Option<PathBuf>,
     /// The caller's session keyring stays the process's.
     pub keep_keyring: bool,
@@ -96,7 +97,6 @@ impl Options {
         self.id.as_ref().map_or_else(|| format!("{UNNAMED}{}", std::process::id()), ToString::to_string)
     }
 
-    /// What the plan needs to know of it.
     /// By the files that were read.
     fn named(&self, errors: Vec<Error>) -> Vec<Error> {
         errors.into_iter().map(|error| error.of(self.config.as_deref(), self.process.as_deref())).collect()
@@ -106,6 +106,7 @@ impl Options {
         warning.of(self.config.as_deref(), None).warn();
     }
 
+    /// What the plan needs to know of it.
     fn plan(&self, park: bool) -> plan::Options {
         plan::Options {
             detach: self.detach,
@@ -116,8 +117,8 @@ impl Options {
             id: Some(self.name()),
             bundle_dir: self.bundle_dir.clone(),
             config: self.config.clone(),
-            no_cgroup: self.no_cgroup,
             process: self.process.clone(),
+            no_cgroup: self.no_cgroup,
             systemd: self.systemd,
             may_lack_cgroup: self.may_lack_cgroup,
             keep_keyring: self.keep_keyring,
