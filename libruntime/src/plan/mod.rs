@@ -63,6 +63,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Hooks after the process has started, and after it has ended.
     pub after: Vec<ParentStep>,
+    /// What a process that joins (`exec`) has besides, when it is the container's own one but for its command.
+    pub joining: Vec<Step>,
     /// Seconds after which the container is killed by whoever waits for it.
     pub wall: Option<u64>,
 }
@@ -116,11 +118,11 @@ pub struct Options {
     /// The file that was read in place of the bundle's config.json.
     #[serde(default)]
     pub config: Option<PathBuf>,
-    /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
-    pub may_lack_cgroup: bool,
     /// The file that holds a process which joins.
     #[serde(skip)]
     pub process: Option<PathBuf>,
+    /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
+    pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
     pub keep_keyring: bool,
     /// Others could write to codexrun's own file if they had a descriptor of it: its program is to be kept ([`Op::Pin`]), if it can be.
@@ -196,6 +198,7 @@ struct Draft<'a> {
     before: Vec<ParentStep>,
     parent: Vec<ParentStep>,
     after: Vec<ParentStep>,
+    joining: Vec<Step>,
     errors: Vec<Error>,
     /// How symbolic links inside the root are treated.
     resolve: Resolve,
@@ -245,6 +248,7 @@ impl<'a> Draft<'a> {
             before: Vec::new(),
             parent: Vec::new(),
             after: Vec::new(),
+            joining: Vec::new(),
             errors: Vec::new(),
             resolve: if nofollow { Resolve::NoLinks } else { Resolve::InRoot },
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
@@ -321,7 +325,8 @@ impl<'a> Draft<'a> {
         self.child.sort_by_key(|step| step.stage);
         let terminal = self.has_terminal();
         let parent = self.before.into_iter().chain(self.parent).collect();
-        Ok(Plan { parent, child: self.child, init: self.init, terminal, warnings, after: self.after, wall: self.wall })
+        let Draft { child, init, after, joining, wall, .. } = self;
+        Ok(Plan { parent, child, init, terminal, warnings, after, joining, wall })
     }
 
     /// The errors, with the file in front of the place in it.

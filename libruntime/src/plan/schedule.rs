@@ -1,9 +1,9 @@
 //! `process.scheduler`, `process.ioPriority`, `process.execCPUAffinity`, `linux.memoryPolicy`, `linux.personality`: how the kernel
 //! is to treat the process.
 
-use super::Draft;
 use super::op::{Nodes, Op, Scheduling};
 use super::order::Stage;
+use super::{Draft, Step};
 use oci_spec::runtime::{
     IOPriorityClass as Class, LinuxMemoryPolicy, LinuxPersonalityDomain as Domain, LinuxSchedulerFlag as Flag,
     LinuxSchedulerPolicy as Policy, MemoryPolicyFlagType as MemoryFlag, MemoryPolicyModeType as Mode, Process, Scheduler, Spec,
@@ -33,7 +33,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     }
 }
 
-/// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair. What no `exec` could do is refused before.
+/// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair. What no `exec` could do is refused before,
+/// and the rest is listed.
 fn affinity(draft: &mut Draft, process: &Process) {
     let Some(affinity) = process.exec_cpu_affinity().as_ref() else { return };
     let place = "process.execCPUAffinity";
@@ -43,8 +44,8 @@ fn affinity(draft: &mut Draft, process: &Process) {
         let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else { continue };
         let place = format!("{place}.{name}");
         match set(list) {
-            Some(_) if !draft.joins => {}
-            Some(cpus) => draft.step(stage, Op::Affinity(cpus), place),
+            Some(cpus) if draft.joins => draft.step(stage, Op::Affinity(cpus), place),
+            Some(cpus) => draft.joining.push(Step { stage, op: Op::Affinity(cpus), origin: place }),
             None => draft.refuse(place, format!("`{list}` is not a list of CPUs like `0-3,7`")),
         }
     }
@@ -108,9 +109,9 @@ fn io_priority(draft: &mut Draft, process: &Process) {
 
 /// MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES, of which set_mempolicy(2) takes one.
 const BOTH: u32 = 1 << 14 | 1 << 15;
-
 /// MPOL_F_NUMA_BALANCING.
 const BALANCING: u32 = 1 << 13;
+
 fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
     let mode = match policy.mode() {
         Mode::MpolDefault => 0,
@@ -130,20 +131,20 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
     if flags & BOTH == BOTH {
         draft.refuse("linux.memoryPolicy.flags", "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other");
     }
-    let list = policy.nodes().as_deref().unwrap_or_default();
     if flags & BALANCING != 0 && !matches!(mode, 0 | 2 | 5) {
         draft.refuse(
             "linux.memoryPolicy.flags",
             "MPOL_F_NUMA_BALANCING is for MPOL_BIND, and since Linux 6.10 for MPOL_PREFERRED_MANY",
         );
     }
-    let place = "linux.memoryPolicy";
+    let list = policy.nodes().as_deref().unwrap_or_default();
     if flags & BOTH != 0 && (mode == 4 || mode == 1 && list.is_empty()) {
         draft.refuse(
             "linux.memoryPolicy.flags",
             "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES are about nodes, and there are none",
         );
     }
+    let place = "linux.memoryPolicy";
     let Some(nodes) = set(list) else {
         return draft.refuse(format!("{place}.nodes"), format!("`{list}` is not a list of nodes like `0-3,7`"));
     };

@@ -347,7 +347,8 @@ fn the_cpus_are_for_a_process_that_joins() {
     let mut spec = minimal();
     spec["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "1-2"});
     let first = plan(spec.clone(), &Options::default()).unwrap().to_string();
-    assert!(!first.contains("CPUs"), "{first}");
+    let (run, joins) = first.split_once("\nwho joins\n").unwrap();
+    assert!(!run.contains("CPUs") && joins.contains("guard         run on CPUs 0 "), "{first}");
     let spec: oci_spec::runtime::Spec = serde_json::from_value(spec).unwrap();
     let process = spec.process().clone().unwrap();
     let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };
