@@ -110,7 +110,7 @@ fn resources() -> Value {
 /// The full spec, and with what excludes some of it.
 fn variants() -> [Value; 3] {
     let [first, mut second, mut third] = [full(), full(), full()];
-    second["process"]["scheduler"] = json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3});
+    second["process"]["scheduler"] = json!({"policy": "SCHED_DEADLINE", "runtime": 1024, "deadline": 2048, "period": 4096});
     second["linux"]["intelRdt"] = json!({"enableMBM": true});
     third["linux"]["intelRdt"] = json!({"enableMonitoring": true});
     let map = json!([{"containerID": 0, "hostID": 5, "size": 9}]);

@@ -77,9 +77,26 @@ fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
     if policy != 6 && deadline != [0; 3] {
         draft.refuse(place, "`runtime`, `deadline` and `period` are for SCHED_DEADLINE");
     }
+    if policy == 6 {
+        self::deadline(draft, place, deadline);
+    }
     let op = Scheduling { policy, flags, nice, priority: priority.unsigned_abs(), deadline };
     draft.step(Stage::Scheduling, Op::Scheduler(op), place);
 }
+
+/// What is judged of the three before there is any task (`__checkparam_dl` of the kernel); a period of 0 is the deadline.
+fn deadline(draft: &mut Draft, place: &str, [runtime, deadline, period]: [u64; 3]) {
+    if runtime < LEAST_RUNTIME {
+        draft.refuse(format!("{place}.runtime"), format!("{runtime} ns are below {LEAST_RUNTIME}, the least"));
+    }
+    if runtime > deadline || period != 0 && deadline > period {
+        let three = format!("`runtime`, `deadline` and `period` are {runtime}, {deadline} and {period}");
+        draft.refuse(place, format!("{three}: none may be above the next (sched(7))"));
+    }
+}
+
+/// `1 << DL_SCALE`.
+const LEAST_RUNTIME: u64 = 1024;
 
 /// SCHED_FLAG_* of sched_setattr(2).
 fn bit(flag: Flag) -> u64 {

@@ -172,6 +172,24 @@ fn what_is_wrong_is_refused_with_its_place() {
             "linux.memoryPolicy.flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES are about nodes, and there are none",
         ),
         (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 3000, "deadline": 2000, "period": 1000}),
+            "process.scheduler: `runtime`, `deadline` and `period` are 3000, 2000 and 1000: none may be above the next (sched(7))",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 1023, "deadline": 2000}),
+            "process.scheduler.runtime: 1023 ns are below 1024, the least",
+        ),
+        (
+            "/linux/seccomp",
+            json!({
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a\0",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+            }),
+            "linux.seccomp.listenerPath: contains a NUL byte",
+        ),
+        (
             "/process/capabilities",
             json!({"bounding": ["CAP_KILL"], "inheritable": ["CAP_KILL", "CAP_CHOWN"]}),
             "process.capabilities.inheritable: has CAP_CHOWN, which `bounding` lacks",

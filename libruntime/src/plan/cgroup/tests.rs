@@ -66,6 +66,7 @@ fn what_no_kernel_would_take_is_refused_by_every_name() {
         (json!({"cpu": {"shares": 300_000}}), "cpu.shares: 300000 is above 262144"),
         (json!({"cpu": {"shares": 1}}), "cpu.shares: 1 is below 2, the least on cgroup version 1"),
         (json!({"cpu": {"quota": 999}}), "cpu.quota: 999 is below 1000, the least"),
+        (json!({"pids": {"limit": 4_194_305}}), "pids.limit: 4194305 is above 4194304"),
         (json!({"cpu": {"period": 999}}), "cpu.period: 999 is not from 1000 to 1000000"),
         (json!({"cpu": {"period": 1_000_001}}), "cpu.period: 1000001 is not from 1000 to 1000000"),
         (json!({"cpu": {"realtimeRuntime": 9, "realtimePeriod": 8}}), "cpu.realtimeRuntime: 9 is above `cpu.realtimePeriod`, 8"),
