@@ -84,6 +84,7 @@ impl Exec {
         let given = self.process.as_deref().map(read).transpose()?;
         run::close_inherited(self.preserve_fds)?;
         let how = How {
+            file: self.process.clone(),
             detach: self.detach,
             pid_file: self.pid_file.clone(),
             console_socket: self.console_socket.clone(),
@@ -112,7 +113,17 @@ impl Exec {
     }
 
     fn parsed(&self, text: &[u8], of_container: Option<&Process>) -> Result<Process, Vec<Error>> {
-        part::process(self.process.as_deref().unwrap_or("".as_ref()), text, of_container.map(Process::user))
+        // Who begins anew later would say it twice.
+        let mut protected = Ok(());
+        let mut warn = |warning: Error| {
+            if protected.is_ok() {
+                protected = run::read_only_self();
+            }
+            warning.warn();
+        };
+        let file = self.process.as_deref().unwrap_or("".as_ref());
+        let process = part::process(file, text, of_container.map(Process::user), &mut warn)?;
+        protected.map(|()| process).map_err(|e| vec![e])
     }
 
     fn flags(&self, mut process: Process) -> Result<Process> {

@@ -20,13 +20,13 @@ fn unlogged(log: &Path, e: &std::io::Error) -> String {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure(vec![error])
+        Failure(error.each())
     }
 }
 
 impl From<Vec<Error>> for Failure {
     fn from(errors: Vec<Error>) -> Failure {
-        Failure(errors)
+        Failure(errors.into_iter().flat_map(Error::each).collect())
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
-use std::sync::OnceLock;
 
 /// What went wrong, where in the user's file, and what to do about it.
 ///
@@ -20,24 +19,17 @@ pub struct Error {
     pub hint: Option<String>,
     /// Exit code that `main` leaves with; 1 unless the command itself could not be executed (126, 127).
     pub code: u8,
+    /// What else is wrong, each to be told in a line of its own.
+    pub more: Box<[Error]>,
 }
 
 /// `Result` with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What `config.json` is in sentences of this process.
-static CONFIG: OnceLock<String> = OnceLock::new();
-
-/// The caller has named another file in place of config.json: from here on places name it.
-pub fn name_config(file: &Path) {
-    // The first stays: a process makes one container.
-    CONFIG.get_or_init(|| file.display().to_string());
-}
-
 impl Error {
     /// An error that says only what.
     pub fn new(what: impl Into<String>) -> Self {
-        Error { place: None, what: what.into(), cause: None, hint: None, code: 1 }
+        Error { place: None, what: what.into(), cause: None, hint: None, code: 1, more: Box::default() }
     }
     /// Names the place in the user's file.
     pub fn at(mut self, place: impl Into<String>) -> Self {
@@ -53,6 +45,33 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+    /// Names the files that were read: `config` in place of config.json, and `process` in place of its member `process`.
+    pub fn of(mut self, config: Option<&Path>, process: Option<&Path>) -> Self {
+        self.place = self.place.map(|place| named(&place, config, process).unwrap_or(place));
+        self.more = self.more.into_iter().map(|error| error.of(config, process)).collect();
+        self
+    }
+    /// One that stands for all of them, if there are any.
+    pub fn all(errors: impl IntoIterator<Item = Error>) -> Result<()> {
+        let mut errors = errors.into_iter();
+        errors.next().map_or(Ok(()), |first| Err(first.and(errors)))
+    }
+    /// With others, but for those of a place of which there is one already.
+    pub fn and(mut self, others: impl IntoIterator<Item = Error>) -> Self {
+        let mut more = std::mem::take(&mut self.more).into_vec();
+        for other in others {
+            if std::iter::once(&self).chain(&more).all(|one| one.place.is_none() || one.place != other.place) {
+                more.push(other);
+            }
+        }
+        self.more = more.into();
+        self
+    }
+    /// Each of those that it stands for.
+    pub fn each(mut self) -> Vec<Error> {
+        let more = std::mem::take(&mut self.more);
+        std::iter::once(self).chain(more.into_iter().flat_map(Error::each)).collect()
     }
     /// Says it on standard error: for what has stopped us.
     pub fn tell(&self) {
@@ -71,12 +90,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.place.as_deref(), CONFIG.get()) {
-            (Some(place), Some(file)) if place.starts_with("config.json") => {
-                write!(f, "{}: ", place.replacen("config.json", file, 1))?
-            }
-            (Some(place), _) => write!(f, "{place}: ")?,
-            (None, _) => {}
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
         }
         f.write_str(&self.what)?;
         if let Some(cause) = &self.cause {
@@ -90,6 +105,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Of a place in config.json the place in the files that were read, if it is another one.
+fn named(place: &str, config: Option<&Path>, process: Option<&Path>) -> Option<String> {
+    let rest = place.strip_prefix("config.json")?;
+    let of_process = rest.strip_prefix(": process").filter(|rest| rest.is_empty() || rest.starts_with('.'));
+    match (process, of_process) {
+        (Some(file), Some("")) => Some(file.display().to_string()),
+        (Some(file), Some(inside)) => Some(format!("{}: {}", file.display(), &inside[1..])),
+        _ => config.map(|file| format!("{}{rest}", file.display())),
+    }
+}
 
 /// What is told of a sentence, at its beginning and at its end; room for two of the longest paths.
 const TOLD: (usize, usize) = (8192, 2048);
@@ -121,6 +147,37 @@ pub fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_in_the_file_that_was_read() {
+        let place = |place: &str, config: &str, process: &str| {
+            let path = |text| Some(Path::new(text)).filter(|path| *path != Path::new(""));
+            Error::new("x").at(place).of(path(config), path(process)).to_string()
+        };
+        for (at, config, process, wanted) in [
+            ("config.json: mounts[3]", "", "", "config.json: mounts[3]: x"),
+            ("config.json: mounts[3]", "/a.json", "/p.json", "/a.json: mounts[3]: x"),
+            ("config.json", "/a.json", "", "/a.json: x"),
+            ("config.json: process.cwd", "/a.json", "p.json", "p.json: cwd: x"),
+            ("config.json: process", "", "p.json", "p.json: x"),
+            ("config.json: processes", "", "p.json", "config.json: processes: x"),
+            ("config.json: process.cwd", "/a.json", "", "/a.json: process.cwd: x"),
+            ("/b/config.json: cwd", "/a.json", "p.json", "/b/config.json: cwd: x"),
+        ] {
+            assert_eq!(place(at, config, process), wanted);
+        }
+        let more = Error::new("x").and([Error::new("y").at("config.json: root")]).of(Some("/a.json".as_ref()), None);
+        assert_eq!(more.each()[1].to_string(), "/a.json: root: y");
+    }
+
+    #[test]
+    fn an_error_that_stands_for_several_has_one_of_each_place() {
+        let at = |place: &str| Error::new("x").at(place);
+        let all = Error::all([at("a"), at("b"), at("a")]).unwrap_err().and([at("c"), at("b"), Error::new("y"), Error::new("z")]);
+        let told: Vec<String> = all.each().iter().map(Error::to_string).collect();
+        assert_eq!(told, ["a: x", "b: x", "c: x", "y", "z"]);
+        assert_eq!(Error::all([]), Ok(()));
+    }
 
     #[test]
     fn a_line_is_one_line_and_no_orders_to_a_terminal() {

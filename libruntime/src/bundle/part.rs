@@ -15,33 +15,39 @@ use std::path::Path;
 /// # Errors
 /// Every fault of form, with its place.
 pub fn resources(file: &Path, text: &[u8]) -> Result<LinuxResources, Vec<Error>> {
-    let spec = read(&Source { file, within: &["linux", "resources"] }, text, |_| String::new())?;
+    let spec = read(&Source { file, within: &["linux", "resources"] }, text, |_| String::new(), &mut |e| e.warn())?;
     Ok(spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default())
 }
 
-/// The `process` that a file holds, in the same way. One that does not say who it is, is this user, as with crun.
+/// The `process` that a file holds, in the same way; `warn` hears of what there is a warning. One that does not say who it is, is this user,
+/// as with crun.
 ///
 /// # Errors
 /// Every fault of form, with its place.
-pub fn process(file: &Path, text: &[u8], user: Option<&User>) -> Result<Process, Vec<Error>> {
+pub fn process(file: &Path, text: &[u8], user: Option<&User>, warn: &mut dyn FnMut(Error)) -> Result<Process, Vec<Error>> {
     let own = |names: &Names| match user.filter(|_| !names.is_empty() && !names.contains_key("user")) {
         Some(user) => format!("\"user\":{},", serde_json::json!(user)),
         None => String::new(),
     };
-    let spec = read(&Source { file, within: &["process"] }, text, own)?;
+    let spec = read(&Source { file, within: &["process"] }, text, own, warn)?;
     spec.process().clone().ok_or_else(|| vec![Error::new("holds no process").at(file.display().to_string())])
 }
 
 /// Of the members of an object.
 type Names = BTreeMap<String, IgnoredAny>;
 
-fn read(source: &Source, text: &[u8], more: impl FnOnce(&Names) -> String) -> Result<Spec, Vec<Error>> {
+fn read(
+    source: &Source,
+    text: &[u8],
+    more: impl FnOnce(&Names) -> String,
+    warn: &mut dyn FnMut(Error),
+) -> Result<Spec, Vec<Error>> {
     // Otherwise the text could end what is put around it.
     let names = serde_json::from_slice(text).map_err(|e| vec![malformed(&Source::whole(source.file), &e, text, 0).0])?;
     let text = around(source.within, &more(&names), text);
-    match parse(source, &text) {
+    match parse(source, &text, warn) {
         Ok((spec, unknown)) => {
-            unknown.iter().for_each(|path| super::unknown(source.path(path)).at(source.file.display().to_string()).warn());
+            unknown.iter().for_each(|path| warn(super::unknown(source.path(path)).at(source.file.display().to_string())));
             Ok(spec)
         }
         Err(first) => {
@@ -74,7 +80,7 @@ mod tests {
     }
 
     fn run(text: &str, user: Option<&User>) -> Result<Process, Vec<String>> {
-        process("p.json".as_ref(), text.as_bytes(), user).map_err(told)
+        process("p.json".as_ref(), text.as_bytes(), user, &mut drop).map_err(told)
     }
 
     #[test]

@@ -21,14 +21,14 @@ impl Bundle {
         let file = dir.join(config);
         // Of a caller who names a pipe somebody writes to it.
         let text = if config == Path::new(CONFIG) { text(&file) } else { given(&file) }?;
-        let (spec, unknown) = parse(&Source::whole(&file), &text)?;
+        let (spec, unknown) = parse(&Source::whole(&file), &text, &mut |e| e.warn())?;
         let rootfs = rootfs(&dir, &file, &spec)?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
 
     /// The bundle that a container was made of, from the copy of its config.json that is kept with the container's record.
     pub fn recorded(file: &Path, rootfs: PathBuf) -> Result<Bundle> {
-        let (spec, unknown) = parse(&Source::whole(file), &text(file)?)?;
+        let (spec, unknown) = parse(&Source::whole(file), &text(file)?, &mut |e| e.warn())?;
         Ok(Bundle { spec, rootfs: Rootfs::Dir(rootfs), unknown })
     }
 }
@@ -61,11 +61,11 @@ fn cause(e: &std::io::Error) -> String {
     }
 }
 
-/// The spec, and the fields that it does not know.
-pub(super) fn parse(source: &Source, text: &[u8]) -> Result<(Spec, Vec<String>)> {
+/// The spec, and the fields that it does not know. `warn` hears of capabilities that nobody knows.
+pub(super) fn parse(source: &Source, text: &[u8], warn: &mut dyn FnMut(Error)) -> Result<(Spec, Vec<String>)> {
     let text = &*respelt(text);
-    let (spec, unknown) =
-        known(text).or_else(|e| without_unknown_capabilities(source, text).ok_or_else(|| malformed(source, &e, text, 0).0))?;
+    let (spec, unknown) = known(text)
+        .or_else(|e| without_unknown_capabilities(source, text, warn).ok_or_else(|| malformed(source, &e, text, 0).0))?;
     match super::required::missing(source, text, &spec).into_iter().next() {
         Some(fault) => Err(fault.error),
         None => Ok((spec, unknown)),
@@ -91,7 +91,7 @@ fn written(path: &serde_ignored::Path) -> String {
 }
 
 /// `None` where it is not they that keep the text from being read, or not they alone.
-fn without_unknown_capabilities(source: &Source, text: &[u8]) -> Option<(Spec, Vec<String>)> {
+fn without_unknown_capabilities(source: &Source, text: &[u8], warn: &mut dyn FnMut(Error)) -> Option<(Spec, Vec<String>)> {
     let mut json: serde_json::Value = serde_json::from_slice(text).ok()?;
     let process = json.get_mut("process")?;
     let left_out = capability::leave_out_unknown(process);
@@ -103,7 +103,7 @@ fn without_unknown_capabilities(source: &Source, text: &[u8]) -> Option<(Spec, V
     }
     let read = known(&text).ok()?;
     for (set, name) in left_out {
-        capability::unknown(&name).at(source.place(&format!("process.capabilities.{set}"))).warn();
+        warn(capability::unknown(&name).at(source.place(&format!("process.capabilities.{set}"))));
     }
     Some(read)
 }

@@ -14,15 +14,15 @@ use std::path::{Path, PathBuf};
 pub(super) fn create(plan: &Plan) -> Result<Option<Cgroup>> {
     plan.groups.iter().for_each(|group| super::stale::remove_beside(&group.dir()));
     let mut cgroup = Cgroup { lenient: plan.is_lenient(), ..Cgroup::default() };
-    let made = plan.groups.iter().enumerate().try_for_each(|(i, group)| match directory(group, &mut cgroup.made) {
-        Ok(()) => {
-            cgroup.groups.push(group.clone());
-            Ok(())
+    let mut missing = Vec::new();
+    for (i, group) in plan.groups.iter().enumerate() {
+        match directory(group, &mut cgroup.made) {
+            Ok(()) => cgroup.groups.push(group.clone()),
+            Err(e) if may_lack(plan, i, &e) => {}
+            Err(e) => missing.extend(not_made(plan, i, &e)),
         }
-        Err(e) if may_lack(plan, i, &e) => Ok(()),
-        Err(e) => Err(not_made(plan, i, &e)),
-    });
-    let done = made.and_then(|()| not_frozen(&cgroup)).and_then(|()| limit(plan));
+    }
+    let done = Error::all(missing).and_then(|()| not_frozen(&cgroup)).and_then(|()| limit(plan));
     match done {
         Ok(()) if cgroup.groups.is_empty() => Ok(None),
         Ok(()) => Ok(Some(cgroup)),
@@ -57,9 +57,16 @@ fn may_lack(plan: &Plan, group: usize, error: &io::Error) -> bool {
     plan.tolerant && !limited && refused
 }
 
-fn not_made(plan: &Plan, group: usize, error: &io::Error) -> Error {
-    let origin = plan.writes.iter().find(|w| w.group == group).map_or(&plan.origin, |w| &w.origin);
-    let what = format!("cannot make the cgroup `{}`", plan.groups[group].dir().display());
+/// By each field that needs it, or what asks for a cgroup at all.
+fn not_made(plan: &Plan, group: usize, error: &io::Error) -> Vec<Error> {
+    let fields = plan.writes.iter().filter(|write| write.group == group).map(|write| &write.origin);
+    let origins: Vec<&String> = fields.chain(plan.devices.iter().filter(|d| d.group == group).map(|_| &plan.origin)).collect();
+    let origins = if origins.is_empty() { vec![&plan.origin] } else { origins };
+    origins.into_iter().map(|origin| not_made_for(origin, &plan.groups[group], error)).collect()
+}
+
+fn not_made_for(origin: &str, group: &Group, error: &io::Error) -> Error {
+    let what = format!("cannot make the cgroup `{}`", group.dir().display());
     let made = Error::new(what).at(format!("config.json: {origin}")).cause(error);
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => {
@@ -149,16 +156,20 @@ pub(super) fn limit(plan: &Plan) -> Result<()> {
     plan.owner.map_or(Ok(()), |uid| v2.map(Group::dir).try_for_each(|dir| give(&dir, uid)))
 }
 
-/// Writes them in order; what the kernel refuses because of a value that comes later is tried again at the end.
+/// Writes them in order; what the kernel refuses because of a value that comes later is tried again at the end. One that is refused keeps
+/// none of the others from being tried: all of those are told.
 pub(super) fn write_all(groups: &[Group], writes: &[Write]) -> Result<()> {
-    let (mut later, mut last) = (Vec::new(), file::Last::default());
+    let (mut later, mut last, mut errors) = (Vec::new(), file::Last::default(), Vec::new());
     for write in writes {
         match put(groups, write, &mut last) {
             Err(e) if write.again && e.raw_os_error() == Some(libc::EINVAL) => later.push(write),
-            done => done.map_err(|e| not_written(groups, write, &e))?,
+            done => errors.extend(done.err().map(|e| not_written(groups, write, &e))),
         }
     }
-    later.into_iter().try_for_each(|write| put(groups, write, &mut last).map_err(|e| not_written(groups, write, &e)))
+    for write in later {
+        errors.extend(put(groups, write, &mut last).err().map(|e| not_written(groups, write, &e)));
+    }
+    Error::all(errors)
 }
 
 fn put(groups: &[Group], write: &Write, last: &mut file::Last) -> io::Result<()> {

@@ -81,8 +81,8 @@ impl Cgroup {
     /// Changes the limits of a cgroup that is in use; `devices` stay as they are, as the CRI demands.
     ///
     /// # Errors
-    /// Every field that this host has no controller for, before anything is written; or the first write that failed, and what was
-    /// written before it is put back.
+    /// Every field that this host has no controller for, before anything is written; or every write that failed, and what the
+    /// files held is put back.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Vec<Error>> {
         let resources = file::with_current_quota(&self.groups, resources);
         let (mut change, mut errors) = limits(Some(&resources), &self.groups, true);
@@ -95,7 +95,7 @@ impl Cgroup {
         }
         change.warnings.iter().for_each(|what| Error::new(what).warn());
         let before = held::all(&self.groups, &change.writes);
-        self.change(&change.writes).map_err(|e| vec![held::put_back(before, e)])
+        self.change(&change.writes).map_err(|e| held::put_back(before, e).each())
     }
 
     /// First the kernel: what it refuses systemd does not hear of.

@@ -149,7 +149,7 @@ fn disk() -> Option<[u64; 2]> {
 #[test]
 fn a_refused_update_puts_back_files_of_several_lines_too() {
     let Some(cgroup) = create("lines", json!({})).map(Guard) else { return };
-    if !["memory", "blkio", "pids"].iter().all(|name| has(&cgroup.0, Version::V1, name)) {
+    if !["memory", "blkio", "cpuset"].iter().all(|name| has(&cgroup.0, Version::V1, name)) {
         return eprintln!("left out: needs cgroup version 1");
     }
     let Some([major, minor]) = disk() else { return eprintln!("left out: no disk in /sys/block") };
@@ -163,9 +163,9 @@ fn a_refused_update_puts_back_files_of_several_lines_too() {
     let before = limits();
     assert_eq!(before, (format!("{major}:{minor} {}", 1 << 20), String::new(), "oom_kill_disable 0".into()));
     let io = json!({"throttleReadBpsDevice": rate(4096), "throttleWriteIOPSDevice": rate(7)});
-    // More than the kernel has numbers for.
-    let said = update(json!({"memory": {"disableOOMKiller": true}, "blockIO": io, "pids": {"limit": 1_u64 << 40}})).unwrap_err();
-    assert!(said[0].to_string().starts_with("config.json: linux.resources.pids.limit: cannot write pids.max"), "{said:?}");
+    // More CPUs than there are.
+    let said = update(json!({"memory": {"disableOOMKiller": true}, "blockIO": io, "cpu": {"cpus": "0-4095"}})).unwrap_err();
+    assert!(said[0].to_string().starts_with("config.json: linux.resources.cpu.cpus: cannot write cpuset.cpus"), "{said:?}");
     assert_eq!((said[0].hint.clone(), limits()), (None, before));
     update(json!({"memory": {"disableOOMKiller": true}, "blockIO": io})).unwrap();
     assert_eq!(

@@ -32,10 +32,16 @@ pub struct Host {
     pub setgroups: bool,
     /// What the caller may do itself, bit n for capability n; outside of a new user namespace nobody gets more.
     pub permitted: u64,
+    /// What the caller passes on to programs that ask for it (capabilities(7)).
+    pub inheritable: u64,
     /// Whether mknod(2) of a device is permitted: with CAP_MKNOD of the initial user namespace.
     pub mknod: bool,
     /// The highest capability this kernel knows, /proc/sys/kernel/cap_last_cap.
     pub last_capability: u32,
+    /// Bytes of a page of memory.
+    pub page: usize,
+    /// Seconds that CLOCK_MONOTONIC and CLOCK_BOOTTIME stand at.
+    pub clocks: [i64; 2],
     /// open_tree_attr(2), Linux 6.15, looked for only when a spec binds a tree; otherwise open_tree(2) and mount_setattr(2), with the
     /// same effect.
     pub open_tree_attr: bool,
@@ -146,8 +152,11 @@ impl Host {
             privileged,
             setgroups: privileged && (initial || setgroups_allowed()?),
             permitted: own.permitted,
+            inheritable: own.inheritable,
             mknod: effective & CAP_MKNOD != 0 && initial,
             last_capability: process::last_capability().map_err(unknown("the capabilities of this kernel"))?,
+            page: process::page_size(),
+            clocks: process::clocks().map_err(unknown("the time (clock_gettime)"))?,
             open_tree_attr: false,
             trees: false,
             listener: false,
@@ -188,8 +197,11 @@ impl Host {
             privileged: uid == 0,
             setgroups: uid == 0,
             permitted: (1 << 41) - 1,
+            inheritable: 0,
             mknod: uid == 0,
             last_capability: 40,
+            page: 4096,
+            clocks: [86_400; 2],
             open_tree_attr: true,
             trees: true,
             listener: true,

@@ -97,14 +97,19 @@ fn which(draft: &mut Draft, place: &str, asked: &LinuxDevice) -> Option<(u32, u6
             return None;
         }
     };
-    let number = |n: i64| u32::try_from(n).ok();
-    match (number(asked.major()), number(asked.minor())) {
-        (Some(major), Some(minor)) if major < 1 << 12 && minor < 1 << 20 => Some((kind, libc::makedev(major, minor))),
-        _ => {
+    match number(asked.major(), asked.minor()) {
+        Some(number) => Some((kind, number)),
+        None => {
             draft.refuse(place, format!("{}:{} is no device number", asked.major(), asked.minor()));
             None
         }
     }
+}
+
+/// The kernel has twelve bits for the one and twenty for the other.
+pub(super) fn number(major: i64, minor: i64) -> Option<libc::dev_t> {
+    let (major, minor) = (u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
+    (major < 1 << 12 && minor < 1 << 20).then(|| libc::makedev(major, minor))
 }
 
 /// In a user namespace mknod(2) refuses devices, and without CAP_MKNOD too: what is made outside is bound instead.

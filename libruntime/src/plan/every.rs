@@ -110,7 +110,7 @@ fn resources() -> Value {
 /// The full spec, and with what excludes some of it.
 fn variants() -> [Value; 3] {
     let [first, mut second, mut third] = [full(), full(), full()];
-    second["process"]["scheduler"] = json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3});
+    second["process"]["scheduler"] = json!({"policy": "SCHED_DEADLINE", "runtime": 1024, "deadline": 2048, "period": 4096});
     second["linux"]["intelRdt"] = json!({"enableMBM": true});
     third["linux"]["intelRdt"] = json!({"enableMonitoring": true});
     let map = json!([{"containerID": 0, "hostID": 5, "size": 9}]);
@@ -254,15 +254,50 @@ fn the_lists_of_every_field_are_as_written_down() {
                 take(&mut spec, &pointer(&place));
             }
             let (first, joins) = plans(&host, &spec).unwrap();
-            let text = format!("{}\nexec\n{}", first.unwrap(), joins.unwrap().unwrap());
-            let file = format!("{}/src/plan/testdata/every-{version}-{}.txt", env!("CARGO_MANIFEST_DIR"), n + 1);
-            if std::env::var_os("CODEXRUN_UPDATE").is_some() {
-                std::fs::write(&file, &text).unwrap();
-            }
-            let wanted = std::fs::read_to_string(&file).unwrap_or_default();
-            assert_eq!(text, wanted, "{file}: CODEXRUN_UPDATE=1 cargo test -p libruntime every");
+            written(&format!("every-{version}-{}", n + 1), &format!("{}\nexec\n{}", first.unwrap(), joins.unwrap().unwrap()));
         }
     }
+}
+
+fn written(name: &str, text: &str) {
+    let file = format!("{}/src/plan/testdata/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("CODEXRUN_UPDATE").is_some() {
+        std::fs::write(&file, text).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(text, wanted, "{file}: CODEXRUN_UPDATE=1 cargo test -p libruntime every");
+}
+
+/// What the lists of every field have nothing of: a unit of systemd's, maps that are written by newuidmap(1), a root without a mount
+/// namespace.
+#[test]
+fn the_lists_of_the_other_ways_are_as_written_down() {
+    let small = |linux: Value| {
+        json!({
+            "ociVersion": "1.3.0", "root": {"path": "/r"}, "linux": linux,
+            "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "env": ["A=b"], "cwd": "/"},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}, {"destination": "/m", "source": "/s", "options": ["bind", "ro"]}],
+        })
+    };
+    let listing = |host: &Host, linux: Value, systemd: bool| {
+        let spec = crate::bundle::spec(&small(linux)).unwrap();
+        let process = spec.process().clone().unwrap();
+        let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: Vec::new() };
+        let options = Options { id: Some("box".into()), record: true, systemd, ..Options::default() };
+        let (first, joins) = (Plan::new(&bundle, host, &options).unwrap(), Plan::exec(&bundle, process, host, &options).unwrap());
+        format!("{first}\nexec\n{joins}")
+    };
+    let mut manager = Host::recorded(0, 0);
+    manager.cgroups.as_mut().unwrap().systemd = Some(Ok("/".into()));
+    let limits = json!({"memory": {"limit": 1 << 20}, "cpu": {"shares": 5, "cpus": "0"}, "pids": {"limit": 5}});
+    let unit = json!({"namespaces": [{"type": "mount"}, {"type": "pid"}], "cgroupsPath": "a-b.slice:p:n", "resources": limits});
+    written("systemd", &listing(&manager, unit, true));
+    let user = Host::recorded(1000, 1000);
+    let maps = json!([{"containerID": 0, "hostID": 1000, "size": 1}, {"containerID": 1, "hostID": 100_000, "size": 65_536}]);
+    let user_namespace =
+        json!({"namespaces": [{"type": "user"}, {"type": "mount"}, {"type": "pid"}], "uidMappings": maps, "gidMappings": maps});
+    written("newuidmap", &listing(&user, user_namespace, false));
+    written("chroot", &listing(&Host::recorded(0, 0), json!({"namespaces": [{"type": "pid"}]}), false));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::place::{c_path, c_string};
 use super::{Draft, ParentStep, annotation_of, check};
 use crate::annotation;
 use oci_spec::runtime::{self, Spec};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,7 +66,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     for (kind, stage, list) in inside {
         for (i, hook) in checked(draft, spec, kind, list).into_iter().enumerate() {
             let place = format!("hooks.{}[{i}]", kind.name());
-            if let Some(hook) = draft.take(&place, child_hook(index, kind, hook)) {
+            // What is wrong with its strings has been said.
+            if let Ok(hook) = child_hook(index, kind, hook) {
                 draft.step(stage, Op::Hook(hook), place);
                 index += 1;
             }
@@ -98,6 +100,10 @@ fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<run
         let place = format!("hooks.{}[{i}]", kind.name());
         if !hook.path().is_absolute() {
             draft.refuse(format!("{place}.path"), format!("`{}` is not an absolute path", hook.path().display()));
+        }
+        let words = hook.args().iter().chain(hook.env()).flatten().map(String::as_bytes);
+        for text in words.chain([hook.path().as_os_str().as_bytes()]).filter(|text| text.contains(&0)) {
+            draft.refuse(&place, format!("`{}` contains a NUL byte", text.escape_ascii()));
         }
         if let Some(entry) = hook.env().iter().flatten().find(|entry| !entry.contains('=')) {
             draft.refuse(format!("{place}.env"), format!("`{entry}` is not NAME=VALUE"));

@@ -112,6 +112,9 @@ fn set_ids(draft: &mut Draft, process: &Process, gids: Option<Vec<u32>>, sets: &
         }
     }
     if let Some(gids) = gids {
+        if gids.len() > MOST_GROUPS {
+            draft.refuse("process.user.additionalGids", format!("are {}, and the kernel takes {MOST_GROUPS}", gids.len()));
+        }
         for (i, id) in gids.iter().enumerate().filter(|(_, id)| **id == u32::MAX) {
             draft.refuse(format!("process.user.additionalGids[{i}]"), format!("{id} is not an id"));
         }
@@ -127,6 +130,9 @@ fn set_ids(draft: &mut Draft, process: &Process, gids: Option<Vec<u32>>, sets: &
     }
     draft.step(Stage::Ids, Op::Uid(user.uid()), "process.user.uid");
 }
+
+/// `NGROUPS_MAX` (setgroups(2)).
+const MOST_GROUPS: usize = 65_536;
 
 /// The five sets as masks; absent means empty.
 #[derive(Default)]
@@ -196,6 +202,12 @@ fn capabilities(draft: &mut Draft, sets: &Sets, bounding: bool) {
     if bounding {
         let op = Op::Bounding { keep: sets.bounding, last: draft.host.last_capability };
         draft.step(Stage::Bounding, op, format!("{place}.bounding"));
+        // Who has one from before keeps it (capset(2)); in a new user namespace nobody has.
+        let before = if draft.spaces.own(libc::CLONE_NEWUSER) { 0 } else { draft.host.inheritable };
+        let lost: Vec<String> = names(sets.inheritable & !(sets.bounding | before)).collect();
+        if !lost.is_empty() {
+            draft.refuse(format!("{place}.inheritable"), format!("has {}, which `bounding` lacks", lost.join(", ")));
+        }
     }
     let (effective, permitted, inheritable, ambient) = (sets.effective, sets.permitted, sets.inheritable, sets.ambient);
     if effective & !permitted != 0 {

@@ -1,6 +1,6 @@
 //! `mounts[].uidMappings` and `gidMappings`, the options `idmap` and `ridmap`: a mount whose files have other owners.
 
-use super::namespace::{faulty, lines};
+use super::namespace::{lines, refuse_faulty};
 use super::op::{IdMap, ParentOp, Prepared, Source};
 use super::{Draft, ParentStep};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
@@ -18,9 +18,7 @@ pub(super) fn plan(draft: &mut Draft, place: &str, mount: &Mount, idmap: Option<
     let neither = uid.is_empty() && gid.is_empty();
     for (list, name) in [(&uid, "uidMappings"), (&gid, "gidMappings")] {
         let place = format!("{place}.{name}");
-        for (i, why) in faulty(list) {
-            draft.refuse(format!("{place}[{i}]"), why);
-        }
+        refuse_faulty(draft, &place, list);
         match list.is_empty() && namespace.is_none() {
             true if neither => draft.refuse(place, "is missing, and the container has no mappings of its own to take its place"),
             true => draft.refuse(place, "is missing: a mount has both lists, or the container's two"),

@@ -38,7 +38,7 @@ mod sysctl;
 mod tests;
 mod time;
 
-use crate::bundle::{Bundle, Rootfs};
+use crate::bundle::{Bundle, CONFIG, Rootfs};
 use crate::host::Host;
 use crate::sys::file::Resolve;
 use crate::{Error, annotation};
@@ -63,6 +63,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Hooks after the process has started, and after it has ended.
     pub after: Vec<ParentStep>,
+    /// What a process that joins (`exec`) has besides, when it is the container's own one but for its command.
+    pub joining: Vec<Step>,
     /// Seconds after which the container is killed by whoever waits for it.
     pub wall: Option<u64>,
 }
@@ -116,6 +118,9 @@ pub struct Options {
     /// The file that was read in place of the bundle's config.json.
     #[serde(default)]
     pub config: Option<PathBuf>,
+    /// The file that holds a process which joins.
+    #[serde(skip)]
+    pub process: Option<PathBuf>,
     /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
     pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
@@ -193,6 +198,7 @@ struct Draft<'a> {
     before: Vec<ParentStep>,
     parent: Vec<ParentStep>,
     after: Vec<ParentStep>,
+    joining: Vec<Step>,
     errors: Vec<Error>,
     /// How symbolic links inside the root are treated.
     resolve: Resolve,
@@ -242,6 +248,7 @@ impl<'a> Draft<'a> {
             before: Vec::new(),
             parent: Vec::new(),
             after: Vec::new(),
+            joining: Vec::new(),
             errors: Vec::new(),
             resolve: if nofollow { Resolve::NoLinks } else { Resolve::InRoot },
             own_root: matches!(bundle.rootfs, Rootfs::Skeleton(_)),
@@ -318,19 +325,17 @@ impl<'a> Draft<'a> {
         self.child.sort_by_key(|step| step.stage);
         let terminal = self.has_terminal();
         let parent = self.before.into_iter().chain(self.parent).collect();
-        Ok(Plan { parent, child: self.child, init: self.init, terminal, warnings, after: self.after, wall: self.wall })
+        let Draft { child, init, after, joining, wall, .. } = self;
+        Ok(Plan { parent, child, init, terminal, warnings, after, joining, wall })
     }
 
     /// The errors, with the file in front of the place in it.
     fn located(self) -> Vec<Error> {
-        let config = self.options.config.as_deref().unwrap_or("config.json".as_ref());
+        let config = self.options.config.as_deref().unwrap_or(CONFIG.as_ref());
         let file = self.options.bundle_dir.as_deref().unwrap_or("".as_ref()).join(config);
         let locate = |mut error: Error| {
-            error.place = Some(match error.place {
-                Some(place) => format!("{}: {place}", file.display()),
-                None => file.display().to_string(),
-            });
-            error
+            let place = error.place.take().map_or(CONFIG.to_owned(), |place| format!("{CONFIG}: {place}"));
+            error.at(place).of(Some(&file), self.options.process.as_deref())
         };
         self.errors.into_iter().map(locate).collect()
     }

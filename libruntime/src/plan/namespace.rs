@@ -200,9 +200,7 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
         if list.is_empty() {
             draft.refuse(name, "is missing, but the user namespace is new");
         }
-        for (i, why) in faulty(list) {
-            draft.refuse(format!("{name}[{i}]"), why);
-        }
+        refuse_faulty(draft, name, list);
     }
     draft.maps = (uids.to_vec(), gids.to_vec());
     let ([uid, ..], [gid, ..]) = (uids, gids) else { return Maps::Parent };
@@ -214,8 +212,25 @@ fn maps(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Maps {
     if draft.host.privileged { Maps::Parent } else { Maps::Foreign }
 }
 
-/// The mappings that the kernel would take none of the list for (user_namespaces(7)), and why.
-pub(super) fn faulty(list: &[LinuxIdMapping]) -> Vec<(usize, String)> {
+/// Refuses what the kernel would take none of the list for (user_namespaces(7)).
+pub(super) fn refuse_faulty(draft: &mut Draft, place: &str, list: &[LinuxIdMapping]) {
+    if list.len() > MOST_MAPPINGS {
+        draft.refuse(place, format!("has {} mappings, and the kernel takes {MOST_MAPPINGS}", list.len()));
+    } else if lines(list).len() >= draft.host.page {
+        draft.refuse(
+            place,
+            format!("is {} bytes long as the kernel reads it, and it takes {}", lines(list).len(), draft.host.page - 1),
+        );
+    }
+    for (i, why) in faulty(list) {
+        draft.refuse(format!("{place}[{i}]"), why);
+    }
+}
+
+/// `UID_GID_MAP_MAX_EXTENTS`, in one write of less than a page.
+const MOST_MAPPINGS: usize = 340;
+
+fn faulty(list: &[LinuxIdMapping]) -> Vec<(usize, String)> {
     let ranges = |m: &LinuxIdMapping| {
         [m.container_id(), m.host_id()].map(|first| (u64::from(first), u64::from(first) + u64::from(m.size())))
     };

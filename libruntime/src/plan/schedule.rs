@@ -1,9 +1,9 @@
 //! `process.scheduler`, `process.ioPriority`, `process.execCPUAffinity`, `linux.memoryPolicy`, `linux.personality`: how the kernel
 //! is to treat the process.
 
-use super::Draft;
 use super::op::{Nodes, Op, Scheduling};
 use super::order::Stage;
+use super::{Draft, Step};
 use oci_spec::runtime::{
     IOPriorityClass as Class, LinuxMemoryPolicy, LinuxPersonalityDomain as Domain, LinuxSchedulerFlag as Flag,
     LinuxSchedulerPolicy as Policy, MemoryPolicyFlagType as MemoryFlag, MemoryPolicyModeType as Mode, Process, Scheduler, Spec,
@@ -33,7 +33,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     }
 }
 
-/// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair. What no `exec` could do is refused before.
+/// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair. What no `exec` could do is refused before,
+/// and the rest is listed.
 fn affinity(draft: &mut Draft, process: &Process) {
     let Some(affinity) = process.exec_cpu_affinity().as_ref() else { return };
     let place = "process.execCPUAffinity";
@@ -43,8 +44,8 @@ fn affinity(draft: &mut Draft, process: &Process) {
         let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else { continue };
         let place = format!("{place}.{name}");
         match set(list) {
-            Some(_) if !draft.joins => {}
-            Some(cpus) => draft.step(stage, Op::Affinity(cpus), place),
+            Some(cpus) if draft.joins => draft.step(stage, Op::Affinity(cpus), place),
+            Some(cpus) => draft.joining.push(Step { stage, op: Op::Affinity(cpus), origin: place }),
             None => draft.refuse(place, format!("`{list}` is not a list of CPUs like `0-3,7`")),
         }
     }
@@ -76,9 +77,26 @@ fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
     if policy != 6 && deadline != [0; 3] {
         draft.refuse(place, "`runtime`, `deadline` and `period` are for SCHED_DEADLINE");
     }
+    if policy == 6 {
+        self::deadline(draft, place, deadline);
+    }
     let op = Scheduling { policy, flags, nice, priority: priority.unsigned_abs(), deadline };
     draft.step(Stage::Scheduling, Op::Scheduler(op), place);
 }
+
+/// What is judged of the three before there is any task (`__checkparam_dl` of the kernel); a period of 0 is the deadline.
+fn deadline(draft: &mut Draft, place: &str, [runtime, deadline, period]: [u64; 3]) {
+    if runtime < LEAST_RUNTIME {
+        draft.refuse(format!("{place}.runtime"), format!("{runtime} ns are below {LEAST_RUNTIME}, the least"));
+    }
+    if runtime > deadline || period != 0 && deadline > period {
+        let three = format!("`runtime`, `deadline` and `period` are {runtime}, {deadline} and {period}");
+        draft.refuse(place, format!("{three}: none may be above the next (sched(7))"));
+    }
+}
+
+/// `1 << DL_SCALE`.
+const LEAST_RUNTIME: u64 = 1024;
 
 /// SCHED_FLAG_* of sched_setattr(2).
 fn bit(flag: Flag) -> u64 {
@@ -108,6 +126,8 @@ fn io_priority(draft: &mut Draft, process: &Process) {
 
 /// MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES, of which set_mempolicy(2) takes one.
 const BOTH: u32 = 1 << 14 | 1 << 15;
+/// MPOL_F_NUMA_BALANCING.
+const BALANCING: u32 = 1 << 13;
 
 fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
     let mode = match policy.mode() {
@@ -120,7 +140,7 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
         Mode::MpolWeightedInterleave => 6,
     };
     let flag = |flag: &MemoryFlag| match flag {
-        MemoryFlag::MpolFNumaBalancing => 1 << 13,
+        MemoryFlag::MpolFNumaBalancing => BALANCING,
         MemoryFlag::MpolFRelativeNodes => 1 << 14,
         MemoryFlag::MpolFStaticNodes => 1 << 15,
     };
@@ -128,7 +148,19 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
     if flags & BOTH == BOTH {
         draft.refuse("linux.memoryPolicy.flags", "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other");
     }
+    if flags & BALANCING != 0 && !matches!(mode, 0 | 2 | 5) {
+        draft.refuse(
+            "linux.memoryPolicy.flags",
+            "MPOL_F_NUMA_BALANCING is for MPOL_BIND, and since Linux 6.10 for MPOL_PREFERRED_MANY",
+        );
+    }
     let list = policy.nodes().as_deref().unwrap_or_default();
+    if flags & BOTH != 0 && (mode == 4 || mode == 1 && list.is_empty()) {
+        draft.refuse(
+            "linux.memoryPolicy.flags",
+            "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES are about nodes, and there are none",
+        );
+    }
     let place = "linux.memoryPolicy";
     let Some(nodes) = set(list) else {
         return draft.refuse(format!("{place}.nodes"), format!("`{list}` is not a list of nodes like `0-3,7`"));

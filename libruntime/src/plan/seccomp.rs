@@ -6,6 +6,7 @@ use super::{Draft, ParentStep, broker};
 use crate::annotation;
 use crate::bpf::{self, Data, Native};
 use oci_spec::runtime::{LinuxSeccomp, Spec};
+use std::os::unix::ffi::OsStrExt;
 
 /// `ports`: those of TCP that Landlock's rules let it connect to, if they confine that.
 pub(super) fn plan(draft: &mut Draft, spec: &Spec, ports: Option<Vec<u16>>) -> Vec<String> {
@@ -61,6 +62,7 @@ fn agent(draft: &mut Draft, seccomp: &LinuxSeccomp, stage: Stage) {
         Some(path) if path.as_os_str().len() > LONGEST => {
             return draft.refuse(place, format!("has more than {LONGEST} bytes, and the address of a Unix socket no more"));
         }
+        Some(path) if path.as_os_str().as_bytes().contains(&0) => return draft.refuse(place, "contains a NUL byte"),
         Some(path) => path.clone(),
         None => return draft.refuse(place, "is missing: `SCMP_ACT_NOTIFY` asks an agent, and nobody would answer"),
     };

@@ -1,5 +1,6 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
+use super::hook::Hook;
 use super::op::{Attrs, Begins, Bind, Broker, By, Device, Follow, Label, NewFs, Node, Nodes, Op, ParentOp, Prepared, Root, Sync};
 use super::place::At;
 use super::resctrl::Group;
@@ -10,6 +11,7 @@ use crate::sys::landlock::Handled;
 use crate::sys::mount::{MountAttr, attr};
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::time::Duration;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,12 +26,19 @@ impl fmt::Display for Plan {
         if !self.after.is_empty() {
             writeln!(f, "after")?;
         }
-        self.after.iter().try_for_each(|step| parent_line(f, step))
+        self.after.iter().try_for_each(|step| parent_line(f, step))?;
+        if !self.joining.is_empty() {
+            writeln!(f, "who joins")?;
+        }
+        self.joining.iter().try_for_each(|step| child_line(f, step))
     }
 }
 
 fn child_line(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
-    writeln!(f, "  {:<12}  {:<76}  # {}", step.stage.name(), plain(&step.op.to_string()), plain(&step.origin))
+    let mut line = |op: &str, origin: &str| writeln!(f, "  {:<12}  {:<76}  # {}", step.stage.name(), plain(op), plain(origin));
+    line(&step.op.to_string(), &step.origin)?;
+    let Op::Exec(exec) = &step.op else { return Ok(()) };
+    exec.env.iter().try_for_each(|variable| line(&format!("  with {}", quoted(variable)), "process.env"))
 }
 
 fn parent_line(f: &mut fmt::Formatter<'_>, step: &ParentStep) -> fmt::Result {
@@ -86,7 +95,7 @@ impl fmt::Display for Op {
             }
             Op::BindNode { name, source } => write!(f, "bind {} → /dev/{} ro", text(source), text(name)),
             Op::Link { name, target } => write!(f, "symlink /dev/{} → {}", text(name), text(target)),
-            Op::Console { console, .. } => write!(f, "open a terminal → {console}, master to the parent"),
+            Op::Console { console, size, .. } => write!(f, "open a terminal{} → {console}, master to the parent", sized(*size)),
             Op::OwnTerminal(uid) => write!(f, "give the terminal to uid {uid}"),
             Op::Dir(at) => write!(f, "mkdir {at} if missing"),
             Op::OpenNull(path) => write!(f, "open the host's {}", text(path)),
@@ -135,12 +144,17 @@ impl fmt::Display for Op {
             Op::Join(flags) => write!(f, "join{}", namespaces(*flags)),
             Op::JoinRoot => write!(f, "chroot into the root of the container"),
             Op::Descend => write!(f, "fork into the pid namespace; tell the parent"),
-            Op::Terminal { .. } => write!(f, "open a terminal of the container, master to the parent"),
+            Op::Terminal { size } => write!(f, "open a terminal{} of the container, master to the parent", sized(*size)),
             Op::Stdio => write!(f, "make the terminal standard input, output and error"),
             Op::Find(candidates) => write!(f, "find {}", either(candidates)),
             Op::Pin(candidates) => write!(f, "find and keep {}", either(candidates)),
             Op::Park => write!(f, "wait for `start`"),
-            Op::Hook(hook) => write!(f, "run {} {}", hook.kind.name(), text(&hook.path)),
+            Op::Hook(hook) => {
+                let timeout = u64::try_from(hook.timeout).ok().map(Duration::from_millis);
+                let args: Vec<String> = hook.args.iter().map(|word| quoted(word)).collect();
+                let env = hook.env.as_ref().map(|env| env.iter().map(|variable| quoted(variable)).collect());
+                write!(f, "run {} {}", hook.kind.name(), called(&quoted(&hook.path), args, timeout, env))
+            }
             Op::Hooked => write!(f, "tell that the hooks have ended"),
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),
             Op::Session => write!(f, "start a new session"),
@@ -197,13 +211,20 @@ impl fmt::Display for ParentOp {
             ParentOp::Wait(sync) => write!(f, "wait for {sync}"),
             ParentOp::Tell(sync) => write!(f, "tell {sync}"),
             ParentOp::Hooks(kind, hooks) => {
-                write!(f, "run {}", kind.name())?;
-                hooks.iter().try_for_each(|h| write!(f, " {}", h.path.display()))?;
+                let one = |hook: &Hook| {
+                    let words = |list: &[String]| list.iter().map(|word| word_of(word)).collect();
+                    let path = word_of(&hook.path.display().to_string());
+                    called(&path, words(&hook.args), hook.timeout, hook.env.as_deref().map(words))
+                };
+                write!(f, "run {} {}", kind.name(), hooks.iter().map(one).collect::<Vec<_>>().join("; "))?;
                 if hooks.iter().all(|h| h.fatal) { Ok(()) } else { write!(f, "; a failure is a warning") }
             }
             ParentOp::Resctrl(group) => group.fmt(f),
             ParentOp::EnterResctrl => write!(f, "put the process into its resctrl group"),
-            ParentOp::Agent(agent) => write!(f, "connect to the seccomp agent at {}", agent.path.display()),
+            ParentOp::Agent(agent) => {
+                write!(f, "connect to the seccomp agent at {}", agent.path.display())?;
+                agent.metadata.as_ref().map_or(Ok(()), |metadata| write!(f, ", which is told {metadata:?}"))
+            }
             ParentOp::Broker(Broker { begins: Begins::Before, .. }) => write!(f, "ask the container's broker of Unix sockets"),
             ParentOp::Broker(Broker { grants, own_network, datagrams, ports, begins }) => {
                 let when = if *begins == Begins::AtOnce { "" } else { " when it is asked" };
@@ -413,8 +434,27 @@ fn filter(program: &crate::bpf::Program) -> String {
     format!("load a filter of {} instructions, flags {:#x}{newer}", program.insns.len(), program.flags)
 }
 
+/// Of a terminal, if the size is asked for.
+fn sized(size: Option<(u16, u16)>) -> String {
+    size.map_or(String::new(), |(rows, columns)| format!(" of {rows} rows and {columns} columns"))
+}
+
+/// A program with what it is given beside its own name.
+fn called(path: &str, args: Vec<String>, timeout: Option<Duration>, env: Option<Vec<String>>) -> String {
+    let args = if args == [path] { String::new() } else { format!(" as {}", args.join(" ")) };
+    let timeout = timeout.map_or(String::new(), |timeout| format!(", within {} s", timeout.as_secs()));
+    let env = env.map_or(String::new(), |env| match env.is_empty() {
+        true => ", without an environment".to_owned(),
+        false => format!(", with {}", env.join(" ")),
+    });
+    format!("{path}{args}{timeout}{env}")
+}
+
 fn quoted(s: &CStr) -> String {
+    word_of(&s.to_string_lossy())
+}
+
+fn word_of(s: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
-    let s = s.to_string_lossy();
-    if !s.is_empty() && s.chars().all(plain) { s.into_owned() } else { format!("{s:?}") }
+    if !s.is_empty() && s.chars().all(plain) { s.to_owned() } else { format!("{s:?}") }
 }

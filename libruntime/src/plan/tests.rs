@@ -161,12 +161,86 @@ fn what_is_wrong_is_refused_with_its_place() {
             json!({"mode": "MPOL_BIND", "nodes": "0-"}),
             "linux.memoryPolicy.nodes: `0-` is not a list of nodes like `0-3,7`",
         ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]}),
+            "linux.memoryPolicy.flags: MPOL_F_NUMA_BALANCING is for MPOL_BIND, and since Linux 6.10 for MPOL_PREFERRED_MANY",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_LOCAL", "flags": ["MPOL_F_STATIC_NODES"]}),
+            "linux.memoryPolicy.flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES are about nodes, and there are none",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 3000, "deadline": 2000, "period": 1000}),
+            "process.scheduler: `runtime`, `deadline` and `period` are 3000, 2000 and 1000: none may be above the next (sched(7))",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 1023, "deadline": 2000}),
+            "process.scheduler.runtime: 1023 ns are below 1024, the least",
+        ),
+        (
+            "/linux/seccomp",
+            json!({
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a\0",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+            }),
+            "linux.seccomp.listenerPath: contains a NUL byte",
+        ),
+        (
+            "/process/capabilities",
+            json!({"bounding": ["CAP_KILL"], "inheritable": ["CAP_KILL", "CAP_CHOWN"]}),
+            "process.capabilities.inheritable: has CAP_CHOWN, which `bounding` lacks",
+        ),
+        (
+            "/process/user/additionalGids",
+            json!(vec![5; 65_537]),
+            "process.user.additionalGids: are 65537, and the kernel takes 65536",
+        ),
+        ("/hooks", json!({"poststop": [{"path": "/x\0"}]}), "hooks.poststop[0]: `/x\\x00` contains a NUL byte"),
+        (
+            "/hooks",
+            json!({"startContainer": [{"path": "/x", "args": ["x", "a\0"]}]}),
+            "hooks.startContainer[0]: `a\\x00` contains a NUL byte",
+        ),
         ("/process/user/username", json!("x"), "process.user.username: belongs to another platform"),
         ("/linux/rootfsPropagation", json!("x"), "linux.rootfsPropagation: `x` is not a propagation type"),
     ];
     for (pointer, value, reason) in cases {
         assert_eq!(plan(with(pointer, value), &Options::default()).unwrap_err(), [format!("config.json: {reason}")], "{pointer}");
     }
+}
+
+#[test]
+fn a_clock_stands_neither_below_zero_nor_beyond_what_it_counts_to() {
+    let said = |offsets: Value| {
+        let mut spec = with("/linux/timeOffsets", offsets);
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
+        plan(spec, &Options::default()).err().unwrap_or_default()
+    };
+    assert_eq!(said(json!({"monotonic": {"secs": -86_400}, "boottime": {"secs": 4_000_000_000_u64}})), Vec::<String>::new());
+    let both = said(json!({"monotonic": {"secs": -86_401}, "boottime": {"secs": i64::MAX}}));
+    let wanted = ["boottime: 9223372036854775807 s are more than the 4611686018 s", "monotonic: -86401 s would set the clock"];
+    assert!(both.len() == 2 && wanted.iter().zip(&both).all(|(wanted, said)| said.contains(wanted)), "{both:#?}");
+}
+
+#[test]
+fn more_ids_than_the_kernel_reads_at_once_are_refused() {
+    let user = |n: u32, first: u32| {
+        let list: Vec<Value> = (0..n).map(|n| json!({"containerID": n, "hostID": first + n, "size": 1})).collect();
+        let mut spec = with("/linux/uidMappings", json!(list));
+        spec["linux"]["gidMappings"] = json!(list);
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        plan(spec, &Options::default()).err().unwrap_or_default()
+    };
+    assert_eq!(user(340, 1), Vec::<String>::new());
+    let many = "has 341 mappings, and the kernel takes 340";
+    assert_eq!(user(341, 1), ["uid", "gid"].map(|of| format!("config.json: linux.{of}Mappings: {many}")));
+    let long = user(300, 100_000_000);
+    assert!(long.len() == 2 && long[0].contains("linux.uidMappings: is 4"), "{long:?}");
+    assert!(long[0].ends_with(" bytes long as the kernel reads it, and it takes 4095"), "{long:?}");
 }
 
 /// The places above one took the square of its length: a plan of some megabytes of config.json filled the memory.
@@ -291,7 +365,8 @@ fn the_cpus_are_for_a_process_that_joins() {
     let mut spec = minimal();
     spec["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "1-2"});
     let first = plan(spec.clone(), &Options::default()).unwrap().to_string();
-    assert!(!first.contains("CPUs"), "{first}");
+    let (run, joins) = first.split_once("\nwho joins\n").unwrap();
+    assert!(!run.contains("CPUs") && joins.contains("guard         run on CPUs 0 "), "{first}");
     let spec: oci_spec::runtime::Spec = serde_json::from_value(spec).unwrap();
     let process = spec.process().clone().unwrap();
     let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };

@@ -6,6 +6,10 @@ use super::order::Stage;
 use super::place::c_string;
 use oci_spec::runtime::Linux;
 
+/// Half of what its clocks count to: as many seconds as the kernel lets one stand at (timens_offsets of proc(5)).
+const LATEST: i64 = i64::MAX / 1_000_000_000 / 2;
+
+/// The order of [`crate::host::Host::clocks`].
 const CLOCKS: &[&str] = &["monotonic", "boottime"];
 
 pub(super) fn plan(draft: &mut Draft, linux: &Linux) {
@@ -19,8 +23,9 @@ pub(super) fn plan(draft: &mut Draft, linux: &Linux) {
     for (clock, offset) in offsets {
         let place = format!("linux.timeOffsets.{clock}");
         let nanoseconds = offset.nanosecs().unwrap_or(0);
-        if !CLOCKS.contains(&clock.as_str()) {
-            draft.refuse(&place, "is not a clock of a time namespace; these are `monotonic` and `boottime`");
+        match CLOCKS.iter().position(|known| known == clock) {
+            None => draft.refuse(&place, "is not a clock of a time namespace; these are `monotonic` and `boottime`"),
+            Some(at) => judge(draft, &place, draft.host.clocks[at], offset.secs().unwrap_or(0)),
         }
         if nanoseconds > 999_999_999 {
             draft.refuse(&place, format!("{nanoseconds} ns are a second or more"));
@@ -29,5 +34,14 @@ pub(super) fn plan(draft: &mut Draft, linux: &Linux) {
     }
     if let (true, Ok(lines)) = (new, c_string(lines.as_bytes())) {
         draft.step(Stage::Time, Op::Time(lines), "linux.timeOffsets");
+    }
+}
+
+/// A clock stands at zero or above; the host's goes on meanwhile, so what is in order now stays so.
+fn judge(draft: &mut Draft, place: &str, now: i64, offset: i64) {
+    match now.saturating_add(offset) {
+        0..=LATEST => {}
+        ..0 => draft.refuse(place, format!("{offset} s would set the clock, which stands at {now} s, below zero")),
+        _ => draft.refuse(place, format!("{offset} s are more than the {LATEST} s that a clock can stand at")),
     }
 }

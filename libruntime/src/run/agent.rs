@@ -38,17 +38,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Connects, if the plan says so.
 pub(super) fn connect(launch: &Launch) -> Result<Option<Agent>> {
     let Some((agent, origin)) = planned(&launch.plan.parent) else { return Ok(None) };
-    let failed = |e: Errno| {
-        let what = format!("cannot connect to the seccomp agent at `{}`", agent.path.display());
-        Error::new(what)
-            .at(format!("config.json: {origin}"))
-            .cause(fault::describe(e))
-            .hint("it must listen there before the container is made")
-    };
-    let socket = socket::unix(&agent.path, Some(PATIENCE)).map_err(failed)?;
+    let socket = socket::unix(&agent.path, Some(PATIENCE)).map_err(|e| not_connected(agent, origin, e))?;
     let message = file::memory(c"seccomp agent").map_err(|e| not_written(origin, e))?;
     let text = vec![0; text(launch, agent, Pid::MAX).len()];
     Ok(Some(Agent { socket, message: Some(message), text, stack: vec![0; STACK], space: None, answers: false }))
+}
+
+/// A socket that is not there. Who listens at one that is there would hear of it.
+pub(super) fn missing(steps: &[ParentStep]) -> Option<Error> {
+    let (agent, origin) = planned(steps)?;
+    let missing = agent.path.metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    missing.then(|| not_connected(agent, origin, Errno::ENOENT))
+}
+
+fn not_connected(agent: &op::Agent, origin: &str, errno: Errno) -> Error {
+    let what = format!("cannot connect to the seccomp agent at `{}`", agent.path.display());
+    Error::new(what)
+        .at(format!("config.json: {origin}"))
+        .cause(fault::describe(errno))
+        .hint("it must listen there before the container is made")
 }
 
 /// The child's way to the broker, if the plan has one, and what one that is yet to begin is made of.

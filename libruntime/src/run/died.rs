@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn of_a_cgroup_that_was_joined_no_limit_is_blamed_for_what_may_have_been_long_ago() {
         let (parent, child, after, warnings) = (vec![], vec![], vec![], vec![]);
-        let plan = Plan { parent, child, after, warnings, init: false, terminal: false, wall: None };
+        let joining = Vec::new();
+        let plan = Plan { parent, child, after, joining, warnings, init: false, terminal: false, wall: None };
         let said = |kills, joined| explain(Ended::Killed(libc::SIGKILL), &plan, kills, joined).to_string();
         let killed = "the process was killed by SIGKILL before it was ready";
         assert_eq!([said(0, false), said(0, true)], [killed, killed]);

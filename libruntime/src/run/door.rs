@@ -48,9 +48,16 @@ fn precede(early: &[&ParentStep]) -> Result<(), (usize, Errno)> {
 
 /// Opens what the plan joins; what is no namespace, or one of another kind, is refused here.
 pub(super) fn open(steps: &[ParentStep]) -> Result<Vec<Door<'_>>> {
-    let joins =
-        steps.iter().filter_map(|s| if let ParentOp::Join(join) = &s.op { Some((join, s.origin.as_str())) } else { None });
-    joins.filter_map(|(join, origin)| one(join, origin).transpose()).collect()
+    joins(steps).filter_map(|(join, origin)| one(join, origin).transpose()).collect()
+}
+
+/// Everything that [`open`] would refuse.
+pub(super) fn faults(steps: &[ParentStep]) -> Vec<Error> {
+    joins(steps).filter_map(|(join, origin)| one(join, origin).err()).collect()
+}
+
+fn joins(steps: &[ParentStep]) -> impl Iterator<Item = (&Join, &str)> {
+    steps.iter().filter_map(|s| if let ParentOp::Join(join) = &s.op { Some((join, s.origin.as_str())) } else { None })
 }
 
 fn one<'a>(join: &'a Join, origin: &'a str) -> Result<Option<Door<'a>>> {

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 /// How the process is run.
 #[derive(Debug, Clone, Default)]
 pub struct Exec {
+    /// The file that says what it is, for sentences to name.
+    pub file: Option<PathBuf>,
     /// Return when it has started.
     pub detach: bool,
     /// Gets its process id.
@@ -42,7 +44,10 @@ pub fn exec(
     let one = |e| vec![e];
     alone().map_err(one)?;
     let record = store.load(id).map_err(one)?;
-    join(&record, process, exec).map_err(|errors| meanwhile(&record, errors))
+    let config = record.source();
+    let named = |error: Error| error.of(config.as_deref(), exec.file.as_deref());
+    let errors = |errors: Vec<Error>| meanwhile(&record, errors.into_iter().map(named).collect());
+    join(&record, process, exec).map_err(errors)
 }
 
 /// What goes wrong because the container has ended meanwhile is told as that, whichever step comes upon it: its processes, namespaces and
@@ -119,6 +124,8 @@ impl<'a> Found<'a> {
             console_socket: exec.console_socket.clone(),
             preserve_fds: exec.preserve_fds,
             bundle_dir: Some(record.bundle.clone()),
+            config: record.source(),
+            process: exec.file.clone(),
             ..Options::default()
         };
         Ok(Found {

@@ -21,25 +21,32 @@ const EXE: &str = "/proc/self/exe";
 const HURRY: Duration = Duration::from_secs(2);
 
 /// Runs them in order; the first failure that is fatal, or a signal, ends the series, any other is said. `place` is e.g.
-/// `hooks.createRuntime`.
-pub(super) fn run_all(place: &str, hooks: &[Hook], state: &str, interrupt: &Interrupt) -> Result<()> {
+/// `hooks.createRuntime`, in `config` if that was read in place of config.json.
+pub(super) fn run_all((place, config): (&str, Option<&Path>), hooks: &[Hook], state: &str, interrupt: &Interrupt) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
         match run(hook, state, Some(interrupt), None).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
             Err(e) if hook.fatal || interrupt.came().is_some() => return Err(e),
-            failed => failed.unwrap_or_else(|e| e.warn()),
+            failed => failed.unwrap_or_else(|e| e.of(config, None).warn()),
         }
     }
     Ok(())
 }
 
 /// After the end of a container, which no failure can undo: every hook gets its turn. A signal ends the one that runs, and hurries those
-/// that follow. `own`: codexrun's own file as it was called when the container was made. What has that name now may be of the container's
-/// making; executed is what runs already.
-pub(super) fn run_poststop(hooks: &[Hook], state: &str, interrupt: Option<&Interrupt>, own: Option<&Path>) {
+/// that follow. `config` as for [`run_all`]. `own`: codexrun's own file as it was called when the container was made. What has that name now
+/// may be of the container's making; executed is what runs already.
+pub(super) fn run_poststop(
+    hooks: &[Hook],
+    config: Option<&Path>,
+    state: &str,
+    interrupt: Option<&Interrupt>,
+    own: Option<&Path>,
+) {
     for (i, hook) in hooks.iter().enumerate() {
         let hurry = interrupt.and_then(Interrupt::came).map(|_| hook.timeout.map_or(HURRY, |timeout| timeout.min(HURRY)));
         let hook = Hook { timeout: hurry.or(hook.timeout), ..hook.clone() };
-        run(&hook, state, interrupt, own).unwrap_or_else(|e| e.at(format!("config.json: hooks.poststop[{i}]")).warn());
+        let place = format!("config.json: hooks.poststop[{i}]");
+        run(&hook, state, interrupt, own).unwrap_or_else(|e| e.at(place).of(config, None).warn());
     }
 }
 

@@ -81,10 +81,11 @@ fn not_mapped(map: &IdMap, step: &ParentStep, errno: Errno) -> Error {
     }
 }
 
-fn failed(map: &IdMap, step: &ParentStep, errno: Errno) -> Error {
+pub(super) fn failed(map: &IdMap, step: &ParentStep, errno: Errno) -> Error {
     let error = sentence(map, step, errno);
     match errno {
         Errno::EINVAL => error.hint("not every file system can be id-mapped, and none twice"),
+        Errno::ENOENT => error.hint("the source does not exist on the host"),
         Errno::EPERM => error.hint("this needs CAP_SYS_ADMIN in the user namespace that the file system belongs to"),
         _ => error,
     }

@@ -5,7 +5,7 @@ use super::container::Container;
 use super::fault::{self, Fault, Heard};
 use super::interrupt::Interrupt;
 use super::streams::Streams;
-use super::{Options, died, hook, netdevice, oci_state};
+use super::{Options, died, hook, look, netdevice, oci_state};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::host::namespaces;
@@ -69,13 +69,13 @@ impl<'a> Launch<'a> {
     fn with_cgroup(&self, blocked: &signal::Set, caller: signal::Set) -> Result<Option<u8>> {
         // While its name is still its own.
         let own = self.poststop_hooks().and_then(|_| std::env::current_exe().ok());
-        let mut made = self.make_cgroup()?;
+        let mut made = self.make_cgroup().map_err(|e| look::around(self.plan, e))?;
         self.make_resctrl().map_err(|e| without(made.as_ref(), e))?;
         let cgroup = made.as_ref().or(self.joined.and_then(|joined| joined.cgroup));
         let started = self.start(caller, cgroup);
         let mut container = match started {
             Ok(container) => container,
-            Err(e) => return Err(without(made.as_ref(), e)),
+            Err(e) => return Err(without(made.as_ref(), look::around(self.plan, e))),
         };
         let interrupt = Interrupt::default();
         let up = self.bring_up(&mut container, &mut made, &interrupt);
@@ -94,7 +94,7 @@ impl<'a> Launch<'a> {
         let code = match self.finish(&mut container, ended, cgroup) {
             Ok(code) => {
                 if let Some(kills) = made.as_ref().map(Cgroup::oom_kills).filter(|kills| *kills > 0) {
-                    starved(kills);
+                    self.options.warn(starved(kills));
                 }
                 if self.options.keep {
                     // `delete` does the rest, poststop hooks too.
@@ -135,7 +135,7 @@ impl<'a> Launch<'a> {
         }
         match step.map(|step| (&step.op, &step.origin)) {
             Some((ParentOp::Hooks(_, hooks), origin)) => {
-                hook::run_all(origin, hooks, &self.state("running", container.pid), interrupt)
+                hook::run_all((origin, self.config()), hooks, &self.state("running", container.pid), interrupt)
             }
             _ => Ok(()),
         }
@@ -196,7 +196,7 @@ impl<'a> Launch<'a> {
         // A fault says more than the parent's own impression of it.
         match self.last_fault(container) {
             Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
-            Ok(Some(fault)) => return Err(container.heard(fault.explain(self.plan))),
+            Ok(Some(fault)) => return Err(look::ahead(self.plan, fault, container.heard(fault.explain(self.plan)))),
             Ok(None) | Err(_) => followed.map_err(|e| match (container.gone, &ended) {
                 (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills), self.joined.is_some()),
                 _ => e,
@@ -213,13 +213,18 @@ impl<'a> Launch<'a> {
     pub(super) fn poststop(&self, pid: Pid, interrupt: Interrupt, own: Option<&Path>) {
         let Some(hooks) = self.poststop_hooks() else { return };
         let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
-        hook::run_poststop(hooks, &self.state("stopped", pid), Some(&hurry), own);
+        hook::run_poststop(hooks, self.config(), &self.state("stopped", pid), Some(&hurry), own);
     }
 
     fn poststop_hooks(&self) -> Option<&'a Vec<Hook>> {
         let hooks =
             |step: &'a ParentStep| if let ParentOp::Hooks(HookKind::Poststop, hooks) = &step.op { Some(hooks) } else { None };
         self.plan.after.iter().find_map(hooks)
+    }
+
+    /// What was read in place of config.json.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.options.config.as_deref()
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {
@@ -250,9 +255,9 @@ pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
 }
 
 /// The exit code alone, 137, could be anybody's SIGKILL.
-fn starved(kills: u64) {
+fn starved(kills: u64) -> Error {
     let what = format!("the kernel ended {kills} process(es) of the container, which wanted more memory than it may have");
-    Error::new(what).at("config.json: linux.resources.memory.limit").warn();
+    Error::new(what).at("config.json: linux.resources.memory.limit")
 }
 
 /// The error; what is left of the cgroup is said with it.

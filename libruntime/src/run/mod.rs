@@ -22,6 +22,7 @@ mod job;
 pub mod keeper;
 mod kill;
 mod launch;
+mod look;
 mod maps;
 mod netdevice;
 pub(crate) mod netlink;
@@ -39,7 +40,6 @@ mod terminal;
 
 use crate::bundle::{Bundle, Rootfs};
 use crate::cgroup::UNNAMED;
-use crate::error::name_config;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::resctrl::Resctrl;
@@ -80,6 +80,8 @@ pub struct Options {
     pub bundle_dir: Option<PathBuf>,
     /// The file that was read in place of the bundle's config.json.
     pub config: Option<PathBuf>,
+    /// The file that holds a process which joins.
+    pub process: Option<PathBuf>,
     /// A Unix socket that gets the master of the terminal.
     pub console_socket: Option<PathBuf>,
     /// The caller's session keyring stays the process's.
@@ -100,6 +102,15 @@ impl Options {
         self.id.as_ref().map_or_else(|| format!("{UNNAMED}{}", std::process::id()), ToString::to_string)
     }
 
+    /// By the files that were read.
+    fn named(&self, errors: Vec<Error>) -> Vec<Error> {
+        errors.into_iter().map(|error| error.of(self.config.as_deref(), self.process.as_deref())).collect()
+    }
+
+    fn warn(&self, warning: Error) {
+        warning.of(self.config.as_deref(), None).warn();
+    }
+
     /// What the plan needs to know of it.
     fn plan(&self, park: bool) -> plan::Options {
         plan::Options {
@@ -111,6 +122,7 @@ impl Options {
             id: Some(self.name()),
             bundle_dir: self.bundle_dir.clone(),
             config: self.config.clone(),
+            process: self.process.clone(),
             no_cgroup: self.no_cgroup,
             systemd: self.systemd,
             may_lack_cgroup: self.may_lack_cgroup,
@@ -132,11 +144,14 @@ pub fn run(bundle: &Bundle, options: &Options) -> Result<u8, Vec<Error>> {
 }
 
 fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
-    options.config.iter().for_each(|file| name_config(file));
+    launched(bundle, options, park).map_err(|errors| options.named(errors))
+}
+
+fn launched(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     alone().and_then(|()| stdio::permitted(&bundle.spec, bundle.spec.process().as_ref())).map_err(|e| vec![e])?;
     let plan = planned(bundle, &options.plan(park))?;
     if !park {
-        plan.warnings.iter().for_each(|what| warning(what).warn());
+        plan.warnings.iter().for_each(|what| options.warn(warning(what)));
     }
     receiver(&plan, options).map_err(|e| vec![e])?;
     let resctrl = launch::resctrl_group(&plan).map(Resctrl::foresee).transpose().map_err(|e| vec![e])?;

@@ -20,8 +20,8 @@ pub(super) fn look(steps: &[ParentStep]) -> Result<()> {
         return Ok(());
     }
     let there = Route::open().and_then(|route| route.devices()).map_err(|e| setup("look at the network devices", e))?;
-    let missing = asked.find(|(_, device)| there.iter().all(|one| one.name != device.host));
-    missing.map_or(Ok(()), |(step, _)| Err(failed(step, Errno::ENODEV)))
+    let missing = asked.filter(|(_, device)| there.iter().all(|one| one.name != device.host));
+    Error::all(missing.map(|(step, _)| failed(step, Errno::ENODEV)))
 }
 
 /// The container's network namespace, which lives as long as this, and what was moved there.

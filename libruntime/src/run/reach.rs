@@ -32,7 +32,7 @@ fn patiently(copier: Apart, interrupt: &Interrupt) -> SysResult<()> {
     }
 }
 
-fn not_copied(step: &ParentStep, errno: Errno) -> Error {
+pub(super) fn not_copied(step: &ParentStep, errno: Errno) -> Error {
     let error = failed(step, errno);
     match errno {
         Errno::ENOENT => error.hint("the source does not exist on the host"),

@@ -43,7 +43,8 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
         }
         (Status::Created | Status::Stopped, None) => return Err(Error::new("cannot start a container that has stopped")),
     };
-    undisturbed(|_, _| {
+    let config = record.source();
+    let done = undisturbed(|_, _| {
         let interrupt = Interrupt::default();
         match go(&record, waiting, &interrupt) {
             Ok(None) => poststart(&record, &interrupt).map_err(|e| destroyed(&record, held, e, &interrupt)),
@@ -51,7 +52,8 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
             Err(e) if interrupt.came().is_some() => Err(destroyed(&record, held, interrupt.explain(e), &interrupt)),
             Err(e) => Err(e),
         }
-    })
+    });
+    done.map_err(|e| e.of(config.as_deref(), None))
 }
 
 fn running() -> Error {
@@ -121,12 +123,12 @@ fn poststart(record: &Record, interrupt: &Interrupt) -> Result<()> {
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
     let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
-    hook::run_all("hooks.poststart", &hooks, &state.to_string(), interrupt)
+    hook::run_all(("hooks.poststart", record.source().as_deref()), &hooks, &state.to_string(), interrupt)
 }
 
 /// Of a container that is stopped. Who is asked to end meanwhile hurries them; without an `interrupt` that ends codexrun.
 pub(super) fn poststop(record: &Record, bundle: &Bundle, interrupt: Option<&Interrupt>) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle);
-    hook::run_poststop(&hooks, &state.to_string(), interrupt, None);
+    hook::run_poststop(&hooks, record.source().as_deref(), &state.to_string(), interrupt, None);
 }

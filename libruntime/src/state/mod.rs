@@ -163,6 +163,11 @@ impl Record {
         self.dir.join(store::CONFIG)
     }
 
+    /// The file that was read in place of the bundle's config.json.
+    pub fn source(&self) -> Option<PathBuf> {
+        Some(self.options.get("config")?.as_str()?.into())
+    }
+
     /// Where its broker of Unix sockets listens for processes of `exec`, if it has one.
     pub fn door(&self) -> PathBuf {
         self.dir.join(store::DOOR)

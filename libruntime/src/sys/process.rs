@@ -405,6 +405,24 @@ pub fn refusal(call: i64) -> Option<Errno> {
     answer.err().filter(|errno| matches!(errno, Errno::ENOSYS | Errno::EPERM))
 }
 
+/// getpagesize(3).
+pub fn page_size() -> usize {
+    // SAFETY: takes no pointers.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// clock_gettime(2): the seconds of CLOCK_MONOTONIC and of CLOCK_BOOTTIME.
+pub fn clocks() -> Result<[i64; 2]> {
+    let mut seconds = [0; 2];
+    for (clock, seconds) in [libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME].into_iter().zip(&mut seconds) {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the kernel writes into `now`, which is live.
+        super::done(unsafe { libc::clock_gettime(clock, &raw mut now) }.into())?;
+        *seconds = now.tv_sec;
+    }
+    Ok(seconds)
+}
+
 /// The highest capability that PR_CAPBSET_READ knows, by bisection (capabilities(7)); of one that it does not know it says EINVAL.
 pub fn last_capability() -> Result<u32> {
     let knows = |cap: u32| match prctl(libc::PR_CAPBSET_READ, cap.into(), 0) {

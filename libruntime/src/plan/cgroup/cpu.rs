@@ -3,6 +3,7 @@
 use super::table::{Controller, Table, given};
 use crate::host::cgroup::Version;
 use oci_spec::runtime::{LinuxCpu, LinuxResources};
+use std::ops::RangeInclusive;
 
 const CPU: Controller = Controller("cpu", "cpu");
 const CPUSET: Controller = Controller("cpuset", "cpuset");
@@ -17,6 +18,7 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     for (value, field) in [(cpu.quota(), "cpu.quota"), (cpu.realtime_runtime(), "cpu.realtimeRuntime")] {
         t.limit(field, value);
     }
+    times(t, cpu);
     if let Some(idle) = cpu.idle().filter(|idle| !matches!(idle, 0 | 1)) {
         t.refuse("cpu.idle", format!("{idle} is neither 0 nor 1"));
     }
@@ -30,12 +32,48 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
         }
     }
     for (list, field, file) in [(cpu.cpus(), "cpu.cpus", "cpuset.cpus"), (cpu.mems(), "cpu.mems", "cpuset.mems")] {
-        if let Some(list) = list.as_ref().filter(|list| !list.is_empty())
-            && let Some((at, _)) = t.home(&CPUSET, field)
-        {
+        let Some(list) = list.as_ref().filter(|list| !list.is_empty()) else { continue };
+        if !is_list(list) {
+            t.refuse(field, format!("`{}` is not a list like `0-3,7`", list.escape_debug()));
+        } else if let Some((at, _)) = t.home(&CPUSET, field) {
             t.put(at, field, file, list);
         }
     }
+}
+
+/// Microseconds of a period, and of a quota at the least (`min_cfs_quota_period` and `max_cfs_quota_period` of the kernel's scheduler).
+const PERIOD: RangeInclusive<u64> = 1_000..=1_000_000;
+
+fn times(t: &mut Table, cpu: &LinuxCpu) {
+    if let Some(period) = given(cpu.period()).filter(|period| !PERIOD.contains(period)) {
+        t.refuse("cpu.period", format!("{period} is not from {} to {}", PERIOD.start(), PERIOD.end()));
+    }
+    if let Some(quota) = cpu.quota().filter(|quota| *quota > 0 && quota.unsigned_abs() < *PERIOD.start()) {
+        t.refuse("cpu.quota", format!("{quota} is below {}, the least", PERIOD.start()));
+    }
+    if let (Some(runtime), Some(period)) = (cpu.realtime_runtime().filter(|n| *n > 0), given(cpu.realtime_period()))
+        && runtime.unsigned_abs() > period
+    {
+        t.refuse("cpu.realtimeRuntime", format!("{runtime} is above `cpu.realtimePeriod`, {period}"));
+    }
+}
+
+/// A set in the kernel's words (cpuset(7), "List format", and what bitmap_parselist() of the kernel takes besides): `0-3,7`, `0-15:2/4`,
+/// `all`, `N` for the last.
+fn is_list(text: &str) -> bool {
+    text.split([',', ' ', '\t', '\n']).filter(|region| !region.is_empty()).all(|region| is_region(region).is_some())
+}
+
+fn is_region(region: &str) -> Option<()> {
+    let number = |text: &str| if text == "N" { Some(u32::MAX) } else { text.parse::<u32>().ok() };
+    let (range, pattern) = region.split_once(':').map_or((region, None), |(range, pattern)| (range, Some(pattern)));
+    if !range.eq_ignore_ascii_case("all") {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        (number(first)? <= number(last)?).then_some(())?;
+    }
+    let Some((used, group)) = pattern.map(|pattern| pattern.split_once('/').unwrap_or_default()) else { return Some(()) };
+    let (used, group) = (number(used)?, number(group)?);
+    (group > 0 && used <= group).then_some(())
 }
 
 /// The most that the kernel keeps (`MAX_SHARES`).
@@ -127,7 +165,17 @@ fn weight(shares: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::weight;
+    use super::{is_list, weight};
+
+    #[test]
+    fn a_list_is_what_the_kernel_takes_for_one() {
+        for list in ["0", "0-3,7", "0, 2", "all", "ALL:1/2", "0-15:2/4", "3-N", "N", ",1,", "0-1023"] {
+            assert!(is_list(list), "{list}");
+        }
+        for wrong in ["banana", "3-1", "1-", "-1", "0-3:2", "0-3:3/2", "0:0/0", "0x1", "4294967296", "1;2", "all-3"] {
+            assert!(!is_list(wrong), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_least_the_usual_and_the_most_shares_are_the_least_the_usual_and_the_most_weight() {

@@ -2,6 +2,7 @@
 
 use super::table::{Controller, Table, given};
 use crate::host::cgroup::Version;
+use crate::plan::device;
 use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
 const IO: Controller = Controller("blkio", "io");
@@ -33,6 +34,7 @@ fn weights(t: &mut Table, io: &LinuxBlockIo) {
     t.refuse_rivals("blockIO.weightDevice", io.weight_device().as_deref().unwrap_or_default(), number);
     for (i, device) in io.weight_device().iter().flatten().enumerate() {
         let field = format!("blockIO.weightDevice[{i}]");
+        refuse_no_device(t, &field, device.major(), device.minor());
         let id = format!("{}:{} ", device.major(), device.minor());
         if device.weight().is_none() && device.leaf_weight().is_none() {
             t.refuse(&field, "has neither `weight` nor `leafWeight`");
@@ -77,6 +79,13 @@ fn refuse_odd(t: &mut Table, field: &str, weight: u16) {
     }
 }
 
+/// The kernel would read another number from one that is too long for it.
+fn refuse_no_device(t: &mut Table, field: &str, major: i64, minor: i64) {
+    if device::number(major, minor).is_none() {
+        t.refuse(field, format!("{major}:{minor} is no device number"));
+    }
+}
+
 /// From 10…1000 to 1…10000, as runc and crun do.
 fn linear(weight: u16) -> u32 {
     1 + u32::from(weight).saturating_sub(10) * 9999 / 990
@@ -87,6 +96,7 @@ fn throttle(t: &mut Table, devices: &Option<Vec<LinuxThrottleDevice>>, (name, fi
     t.refuse_rivals(&format!("blockIO.{name}"), devices.as_deref().unwrap_or_default(), number);
     for (i, device) in devices.iter().flatten().enumerate() {
         let field = format!("blockIO.{name}[{i}]");
+        refuse_no_device(t, &field, device.major(), device.minor());
         let id = format!("{}:{}", device.major(), device.minor());
         match t.home(&IO, &field) {
             Some((at, Version::V1)) => drop(t.put(at, &field, *file, format!("{id} {}", device.rate()))),

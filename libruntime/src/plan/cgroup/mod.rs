@@ -31,6 +31,8 @@ use crate::namespace::is_new;
 use crate::{Error, Result};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 pub use unit::Unit;
 
@@ -214,12 +216,21 @@ fn refuse_limits(draft: &mut Draft, spec: &Spec) {
     }
 }
 
+/// What mkdir(2) takes there.
+fn is_name(name: &[u8]) -> bool {
+    name.len() <= 255 && !name.contains(&b'\n') && !name.contains(&0)
+}
+
 /// A path of names only: `..` could lead to another container's cgroup, and the root cgroup is nobody's.
 fn clean(path: &Path) -> Result<PathBuf> {
     if path.components().any(|c| c == Component::ParentDir) {
         return Err(Error::new(format!("`{}` contains `..`", path.display())));
     }
     let clean: PathBuf = path.components().filter(|c| *c != Component::CurDir).collect();
+    if let Some(name) = clean.iter().map(OsStr::as_bytes).find(|name| !is_name(name)) {
+        let name = name.escape_ascii();
+        return Err(Error::new(format!("`{name}` is no name of a cgroup: it has a newline, a NUL byte, or more than 255 bytes")));
+    }
     match clean.file_name() {
         Some(_) => Ok(clean),
         None => Err(Error::new(format!("`{}` is not the path of a cgroup below the root", path.display()))),

@@ -123,9 +123,15 @@ pub(super) fn given<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
     value.filter(|value| *value != T::default())
 }
 
+/// As many as can be numbered (`PID_MAX_LIMIT` of the kernel).
+const MOST_PIDS: i64 = 4 << 20;
+
 fn pids(t: &mut Table, r: &LinuxResources) {
     let field = "pids.limit";
     let Some(limit) = t.limit(field, r.pids().as_ref().map(|p| p.limit())) else { return };
+    if limit > MOST_PIDS {
+        t.refuse(field, format!("{limit} is above {MOST_PIDS}"));
+    }
     if let Some((at, _)) = t.home(&PIDS, field) {
         t.put(at, field, "pids.max", max(limit));
     }
@@ -207,6 +213,7 @@ fn unified(t: &mut Table, r: &LinuxResources) {
             Some(at) if controller != "cgroup" && !t.groups[at].controllers.iter().any(|name| name == controller) => {
                 t.refuse(&field, format!("the version 2 hierarchy of this host has no controller `{controller}`"));
             }
+            Some(_) if value.contains('\0') => t.refuse(&field, "contains a NUL byte"),
             Some(_) if value.trim().is_empty() => t.refuse(&field, "is empty: there is nothing to write"),
             // The files take one line at a time.
             Some(at) => {

@@ -65,6 +65,21 @@ fn what_no_kernel_would_take_is_refused_by_every_name() {
         (json!({"cpu": {"quota": -5}}), "cpu.quota: -5 is no limit: -1 takes it away"),
         (json!({"cpu": {"shares": 300_000}}), "cpu.shares: 300000 is above 262144"),
         (json!({"cpu": {"shares": 1}}), "cpu.shares: 1 is below 2, the least on cgroup version 1"),
+        (json!({"cpu": {"quota": 999}}), "cpu.quota: 999 is below 1000, the least"),
+        (json!({"pids": {"limit": 4_194_305}}), "pids.limit: 4194305 is above 4194304"),
+        (json!({"cpu": {"period": 999}}), "cpu.period: 999 is not from 1000 to 1000000"),
+        (json!({"cpu": {"period": 1_000_001}}), "cpu.period: 1000001 is not from 1000 to 1000000"),
+        (json!({"cpu": {"realtimeRuntime": 9, "realtimePeriod": 8}}), "cpu.realtimeRuntime: 9 is above `cpu.realtimePeriod`, 8"),
+        (json!({"cpu": {"cpus": "banana"}}), "cpu.cpus: `banana` is not a list like `0-3,7`"),
+        (json!({"cpu": {"mems": "1-"}}), "cpu.mems: `1-` is not a list like `0-3,7`"),
+        (
+            json!({"blockIO": {"throttleReadBpsDevice": [{"major": -1, "minor": 0, "rate": 1}]}}),
+            "blockIO.throttleReadBpsDevice[0]: -1:0 is no device number",
+        ),
+        (
+            json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 1 << 20, "weight": 10}]}}),
+            "blockIO.weightDevice[0]: 8:1048576 is no device number",
+        ),
         (json!({"cpu": {"idle": 9}}), "cpu.idle: 9 is neither 0 nor 1"),
         (json!({"blockIO": {"weight": 5}}), "blockIO.weight: 5 is not from 10 to 1000"),
         (json!({"blockIO": {"leafWeight": 1001}}), "blockIO.leafWeight: 1001 is not from 10 to 1000"),
@@ -77,10 +92,20 @@ fn what_no_kernel_would_take_is_refused_by_every_name() {
         assert_eq!(refused(&v1(), resources), [format!("linux.resources.{said}")]);
     }
     let none = Cgroups::default();
-    let all = refused(&none, json!({"memory": {"limit": 1, "swap": 2}, "cpu": {"shares": 2, "quota": 9, "period": 9}}));
+    let all = refused(&none, json!({"memory": {"limit": 1, "swap": 2}, "cpu": {"shares": 2, "quota": 9000, "period": 9000}}));
     let places = ["memory.limit", "memory.swap", "cpu.shares", "cpu.quota", "cpu.period"];
     assert!(all.len() == 5 && all.iter().zip(places).all(|(said, place)| said.contains(place)), "{all:?}");
     assert!(refused(&hybrid(), json!({"unified": {"hugetlb.2MB.max": ""}}))[0].contains("is empty"), "unified");
+    assert!(refused(&hybrid(), json!({"unified": {"hugetlb.2MB.max": "1\0"}}))[0].contains("contains a NUL byte"), "unified");
+}
+
+#[test]
+fn what_can_be_no_directory_is_no_path() {
+    for path in ["a/x\ny", "a\0b", &format!("/{}/b", "x".repeat(256))] {
+        let said = clean(path.as_ref()).unwrap_err().to_string();
+        assert!(said.contains("is no name of a cgroup"), "{said}");
+    }
+    assert_eq!(clean(format!("/{}", "x".repeat(255)).as_ref()).unwrap().iter().count(), 2);
 }
 
 fn ok(list: &[&str]) -> Result<Vec<String>, Vec<String>> {
@@ -176,7 +201,7 @@ fn values_that_bound_each_other_may_come_in_either_order() {
         change.writes.into_iter().filter(|w| w.again).map(|w| w.choices[0].0.clone()).collect::<Vec<_>>()
     };
     assert_eq!(again(json!({"memory": {"limit": 1, "swap": 2}})), ["memory.limit_in_bytes"]);
-    let cpu = json!({"cpu": {"shares": 2, "quota": 1, "period": 1, "burst": 1, "realtimePeriod": 1, "realtimeRuntime": 1}});
+    let cpu = json!({"cpu": {"shares": 2, "quota": 1000, "period": 1000, "burst": 1, "realtimePeriod": 1, "realtimeRuntime": 1}});
     assert_eq!(again(cpu), ["cpu.shares", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.rt_period_us"]);
 }
 
@@ -214,8 +239,8 @@ fn cpu_in_both_versions() {
     let why = "cgroup version 2 has no limit for realtime processes";
     let why = [format!("cpu.realtimeRuntime: {why}"), format!("cpu.realtimePeriod: {why}")];
     assert_eq!(table(&Cgroups::recorded(), realtime, false), no(&[&why[0], &why[1]]));
-    let burst = json!({"cpu": {"burst": 6, "quota": 5}});
-    assert_eq!(table(&v1(), burst, false), no(&["cpu.burst: 6 is above `cpu.quota`, 5"]));
+    let burst = json!({"cpu": {"burst": 6000, "quota": 5000}});
+    assert_eq!(table(&v1(), burst, false), no(&["cpu.burst: 6000 is above `cpu.quota`, 5000"]));
 }
 
 #[test]

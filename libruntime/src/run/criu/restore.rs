@@ -187,7 +187,8 @@ impl Revival<'_> {
 
     fn hooks(&self, pid: Pid, interrupt: &Interrupt) -> Result<()> {
         let state = |kind: HookKind| self.launch.state(kind.status(), pid);
-        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &state(kind), interrupt))
+        let config = self.launch.config();
+        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all((place, config), hooks, &state(kind), interrupt))
     }
 }
 

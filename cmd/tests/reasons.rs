@@ -1,0 +1,226 @@
+//! What is wrong is told all at once, and by the file in which it stands.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const ID: &str = "box";
+const NOBODY: u32 = 65534;
+
+/// A bundle of busybox that root runs, and a state root of its own.
+struct Place(TempDir);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.codexrun(&["delete", "--force", ID]);
+    }
+}
+
+impl Place {
+    /// `None` where there can be none, which is said.
+    fn new() -> Option<Place> {
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().map(Path::new).find(|path| path.exists());
+        let (Some(busybox), true) = (busybox, nix::unistd::geteuid().is_root()) else {
+            eprintln!("skipped: needs root and busybox");
+            return None;
+        };
+        let place = Place(tempfile::tempdir().unwrap());
+        let bin = place.path("b/rootfs/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::create_dir(place.path("b/rootfs/proc")).unwrap();
+        fs::copy(busybox, bin.join("busybox")).unwrap();
+        ["sh", "sleep", "true"].iter().for_each(|name| symlink("busybox", bin.join(name)).unwrap());
+        fs::set_permissions(place.0.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        Some(place)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut spec = json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"},
+            "process": {"user": {"uid": 0, "gid": 0}, "args": ["sleep", "60"], "cwd": "/", "env": ["PATH=/bin"]},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+        });
+        change(&mut spec);
+        fs::write(self.path(name), spec.to_string()).unwrap();
+    }
+
+    /// Exit code, and the lines of standard error.
+    fn codexrun(&self, words: &[&str]) -> (i32, Vec<String>) {
+        self.codexrun_of(env!("CARGO_BIN_EXE_codexrun").as_ref(), words, None)
+    }
+
+    fn codexrun_of(&self, program: &Path, words: &[&str], uid: Option<u32>) -> (i32, Vec<String>) {
+        let mut command = Command::new(program);
+        command.arg("--root").arg(self.path("r")).args(words).current_dir(self.0.path());
+        if let Some(uid) = uid {
+            command.uid(uid).gid(uid);
+        }
+        let said = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(self.path("err")).unwrap());
+        let code = said.status().unwrap().code().unwrap();
+        (code, fs::read_to_string(self.path("err")).unwrap().lines().map(str::to_owned).collect())
+    }
+
+    /// Each line is an error at one of these places, in this order, and there is no other.
+    fn tells(&self, (code, said): (i32, Vec<String>), places: &[&str]) {
+        let begins = places.iter().map(|place| format!("codexrun: error: {place}: "));
+        assert!(code == 1 && said.len() == places.len(), "{code}: {said:#?}");
+        begins.zip(&said).for_each(|(begin, line)| assert!(line.starts_with(&begin), "{begin}: {said:#?}"));
+    }
+}
+
+fn bind(destination: &str, source: &str) -> Value {
+    json!({"destination": destination, "source": source, "options": ["bind"]})
+}
+
+#[test]
+fn every_source_and_file_system_that_is_missing_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |spec| {
+        let mounts = [
+            bind("/a", "/nonexistent/a"),
+            bind("/b", "/etc/passwd"),
+            bind("/c", "/etc/passwd/c"),
+            json!({"destination": "/d", "type": "nosuchfs", "source": "x"}),
+            bind("/e", "/nonexistent/e"),
+        ];
+        spec["mounts"].as_array_mut().unwrap().extend(mounts);
+    });
+    let places = ["mounts[1]", "mounts[3]", "mounts[4]", "mounts[5]"].map(|place| format!("config.json: {place}"));
+    place.tells(place.codexrun(&["run", "--bundle", "b", ID]), &places.each_ref().map(String::as_str));
+    assert!(!place.path("r").join(ID).exists(), "nothing is left");
+}
+
+#[test]
+fn what_is_to_be_opened_before_there_is_a_container_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |spec| {
+        spec["mounts"].as_array_mut().unwrap().push(bind("/a", "/nonexistent/a"));
+        let joined = [
+            json!({"type": "ipc", "path": "/nonexistent/ipc"}),
+            json!({"type": "uts", "path": "/proc/self/ns/user"}),
+            json!({"type": "network"}),
+        ];
+        spec["linux"]["namespaces"].as_array_mut().unwrap().extend(joined);
+        spec["linux"]["netDevices"] = json!({"nosuch0": {}, "nosuch1": {}});
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nonexistent/agent",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+        });
+    });
+    let places = [
+        "linux.namespaces[2].path",
+        "linux.namespaces[3].path",
+        "linux.netDevices[nosuch0]",
+        "linux.netDevices[nosuch1]",
+        "linux.seccomp.listenerPath",
+        "mounts[1]",
+    ];
+    let places = places.map(|place| format!("config.json: {place}"));
+    place.tells(place.codexrun(&["create", "--bundle", "b", ID]), &places.each_ref().map(String::as_str));
+}
+
+#[test]
+fn a_program_that_is_missing_is_told_alone() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |spec| spec["process"]["args"] = json!(["nosuch"]));
+    let (code, said) = place.codexrun(&["run", "--bundle", "b", ID]);
+    assert_eq!((code, said), (127, vec!["codexrun: error: exec: \"nosuch\": executable file not found in $PATH".to_owned()]));
+}
+
+#[test]
+fn every_limit_that_the_kernel_refuses_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |spec| {
+        spec["linux"]["cgroupsPath"] = format!("/codexrun-test-reasons-{}", std::process::id()).into();
+        spec["linux"]["resources"] = json!({"cpu": {"cpus": "1000", "mems": "1000"}});
+    });
+    let places = ["cpus", "mems"].map(|field| format!("config.json: linux.resources.cpu.{field}"));
+    let (code, said) = place.codexrun(&["run", "--bundle", "b", ID]);
+    match said.iter().any(|line| line.contains("this host has no cgroup controller")) {
+        true => eprintln!("skipped: no cpuset controller here"),
+        false => place.tells((code, said), &places.each_ref().map(String::as_str)),
+    }
+}
+
+#[test]
+fn every_limit_that_an_ordinary_user_cannot_have_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    let own = place.path("codexrun");
+    fs::copy(env!("CARGO_BIN_EXE_codexrun"), &own).unwrap();
+    place.write("b/config.json", |spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        for list in ["uidMappings", "gidMappings"] {
+            spec["linux"][list] = json!([{"containerID": 0, "hostID": NOBODY, "size": 1}]);
+        }
+        spec["linux"]["resources"] =
+            json!({"memory": {"limit": 100 << 20, "swap": 200 << 20}, "cpu": {"shares": 512}, "pids": {"limit": 9}});
+    });
+    fs::create_dir(place.path("r")).unwrap();
+    nix::unistd::chown(&place.path("r"), Some(NOBODY.into()), None).unwrap();
+    let (code, said) = place.codexrun_of(&own, &["run", "--bundle", "b", ID], Some(NOBODY));
+    if said.iter().any(|line| line.contains("this host has no cgroup controller")) {
+        return eprintln!("skipped: not every controller is here: {said:?}");
+    }
+    assert_eq!((code, said.len()), (1, 4), "{said:#?}");
+    for field in ["memory.limit", "memory.swap", "cpu.shares", "pids.limit"] {
+        let begin = format!("codexrun: error: config.json: linux.resources.{field}: cannot make the cgroup `");
+        assert!(said.iter().any(|line| line.starts_with(&begin)), "{field}: {said:#?}");
+    }
+}
+
+#[test]
+fn a_process_in_a_file_is_told_of_by_that_file() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |_| {});
+    assert_eq!(place.codexrun(&["run", "--bundle", "b", "--detach", ID]), (0, vec![]));
+    let process = |change: Value| {
+        let mut process = json!({"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/", "env": ["PATH=/bin"]});
+        process.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        fs::write(place.path("p.json"), process.to_string()).unwrap();
+        let (code, said) = place.codexrun(&["exec", "--process", "p.json", ID]);
+        // `exec` says 255 where it could not run anything.
+        (if code == 255 { 1 } else { code }, said)
+    };
+    place.tells(process(json!({"cwd": "rel", "args": []})), &["p.json: args", "p.json: cwd"]);
+    let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1_u64 << 40}]);
+    place.tells(process(json!({ "rlimits": limit })), &["p.json: rlimits[0]"]);
+    let warned = ["codexrun: warning: p.json: `colour` is no known field, and has no effect".to_owned()];
+    assert_eq!(process(json!({"colour": "red"})), (0, warned.to_vec()));
+    let (code, said) = process(json!({"capabilities": {"bounding": ["CAP_X"]}}));
+    assert!(
+        code == 0 && said.len() == 1 && said[0].starts_with("codexrun: warning: p.json: capabilities.bounding: "),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_config_of_another_name_is_told_of_by_that_name() {
+    let Some(place) = Place::new() else { return };
+    let file = place.path("c.json").display().to_string();
+    let hook = |kind: &str| {
+        let kind = kind.to_owned();
+        move |spec: &mut Value| spec["hooks"] = json!({kind: [{"path": "/bin/false"}]})
+    };
+    place.write("c.json", hook("poststop"));
+    assert_eq!(place.codexrun(&["create", "--bundle", "b", "--config", "c.json", ID]), (0, vec![]));
+    let (code, said) = place.codexrun(&["delete", "--force", ID]);
+    let warned = format!("codexrun: warning: {file}: hooks.poststop[0]: ");
+    assert!(code == 0 && said.len() == 1 && said[0].starts_with(&warned), "{said:?}");
+    place.write("c.json", |spec| {
+        hook("startContainer")(spec);
+        spec["hooks"]["startContainer"][0]["path"] = "/bin/nosuch".into();
+    });
+    assert_eq!(place.codexrun(&["create", "--bundle", "b", "--config", "c.json", ID]), (0, vec![]));
+    place.tells(place.codexrun(&["start", ID]), &[&format!("{file}: hooks.startContainer[0]")]);
+    place.write("c.json", |spec| spec["mounts"].as_array_mut().unwrap().push(bind("/a", "/nonexistent")));
+    place.tells(place.codexrun(&["run", "--bundle", "b", "--config", "c.json", ID]), &[&format!("{file}: mounts[1]")]);
+}
