@@ -524,6 +524,76 @@ mod read_only {
     }
 }
 
+mod clearing {
+    use super::*;
+
+    const HAS: &str = "ro,noexec,nosuid,nodev,nodiratime,nosymfollow";
+    const SEEN: &str = "grep ' /m ' /proc/self/mountinfo | cut -d ' ' -f 6";
+
+    /// With a source of these options, which only this runtime sees.
+    fn bound(bundle: Bundle, source: &Path, options: &[&str], uid: Option<u32>) -> Said {
+        let bundle = bundle.mount(json!({"destination": "/m", "type": "bind", "source": source, "options": options}));
+        let inner = bundle.command("codexrun");
+        // In a user namespace of other ids it could not be made.
+        fs::create_dir(bundle.root().join("m")).unwrap();
+        let mount = format!("mount -t tmpfs -o {HAS} none {} && exec \"$@\"", source.display());
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &mount, "sh"]);
+        if let Some(uid) = uid {
+            assert!(Command::new("chown").arg("-R").arg(uid.to_string()).arg(bundle.dir.path()).status().unwrap().success());
+            command.args(["setpriv", "--clear-groups", &format!("--reuid={uid}"), &format!("--regid={uid}")]);
+        }
+        Said::of(&command.arg(inner.get_program()).args(inner.get_args()).output().unwrap())
+    }
+
+    #[test]
+    fn a_bind_loses_what_its_options_take_off_the_source() {
+        if !root() {
+            return;
+        }
+        let source = tempfile::tempdir().unwrap();
+        for (options, want) in [
+            (&["bind"][..], "ro,nosuid,nodev,noexec,nodiratime,relatime,nosymfollow\n"),
+            (&["bind", "exec"], "ro,nosuid,nodev,nodiratime,relatime,nosymfollow\n"),
+            (&["bind", "dev", "suid"], "ro,noexec,nodiratime,relatime,nosymfollow\n"),
+            (&["rbind", "rw", "diratime", "symfollow"], "rw,nosuid,nodev,noexec,relatime\n"),
+            (&["rbind", "rro", "rw", "exec"], "rw,nosuid,nodev,nodiratime,relatime,nosymfollow\n"),
+        ] {
+            let said = bound(Bundle::new(SEEN), source.path(), options, None);
+            let sorted = |text: &str| {
+                let mut words: Vec<_> = text.trim().split(',').map(str::to_owned).collect();
+                words.sort();
+                words
+            };
+            assert_eq!((said.code, sorted(&said.out)), (0, sorted(want)), "{options:?}: {}", said.err);
+        }
+    }
+
+    /// A mount from outside keeps in a user namespace what it has.
+    #[test]
+    fn what_is_locked_is_refused_by_name_and_rw_is_told() {
+        if !root() {
+            return;
+        }
+        let source = tempfile::tempdir().unwrap();
+        fs::set_permissions(source.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for uid in [None, test_user()] {
+            let one = json!([{"containerID": 0, "hostID": uid.unwrap_or(100_000), "size": 1}]);
+            let bundle = || {
+                let bundle = Bundle::new(SEEN).with("/linux/namespaces/-", json!({"type": "user"}));
+                bundle.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one.clone())
+            };
+            let said = bound(bundle(), source.path(), &["bind", "exec"], uid);
+            let why =
+                "mounts[2].options: `exec` cannot be had: the source is `noexec`, which nobody in a user namespace may take off";
+            assert!(said.code == 1 && said.err.contains(why), "{}{}", said.out, said.err);
+            let said = bound(bundle(), source.path(), &["rbind", "rw"], uid);
+            let told = "warning: config.json: mounts[2].options: `rw` has no effect: the source is `ro`";
+            assert!(said.code == 0 && said.out.starts_with("ro,") && said.err.contains(told), "{}{}", said.out, said.err);
+        }
+    }
+}
+
 mod own_namespaces {
     use super::*;
 

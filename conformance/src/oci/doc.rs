@@ -91,6 +91,8 @@ const NOTES: &str = "\
 - `pids.limit` of 0 leaves the limit as it is. Since 1.3.0 it is a limit of none; podman and containerd mean by it that there is no limit.
 - A mount namespace by path gets the container's mounts and its root, for everybody in it ([architecture](architecture.md#namespaces-by-path)).
 - A container may be made in a cgroup that has processes of others in it: engines share one among the containers of a pod.
+- `rw` on a bind whose source is read-only has no effect in a user namespace, where nobody can take that off: a warning, as engines write it on
+  every bind. `exec`, `dev`, `suid` and `diratime` are an error there.
 
 ## Demands without a case
 

@@ -1,6 +1,7 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
 pub mod cgroup;
+mod locked;
 mod mounts;
 pub mod namespaces;
 mod reach;
@@ -46,6 +47,8 @@ pub struct Host {
     pub listener: bool,
     /// Sources of binds that the caller can reach, and the root of the spec's user namespace cannot.
     pub out_of_reach: BTreeSet<PathBuf>,
+    /// What the sources of binds have that the container cannot take off; looked for only when a spec wants it taken off.
+    pub locked: locked::Locked,
     /// AppArmor is on; looked for only when there is a label to apply, as are the next two.
     pub apparmor: bool,
     /// SELinux is on.
@@ -141,6 +144,7 @@ impl Host {
             trees: false,
             listener: false,
             out_of_reach: BTreeSet::new(),
+            locked: locked::Locked::new(),
             apparmor: labels && fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
             selinux: labels && fact("/sys/fs/selinux/enforce")?.is_some(),
             landlock: if ruled { known(landlock::version()).map_err(unknown("the kernel's Landlock"))?.unwrap_or(0) } else { 0 },
@@ -166,7 +170,8 @@ impl Host {
         let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere()?;
         let host = Host::probe(spec, spec.process().as_ref())?;
         let out_of_reach = if host.privileged { reach::beyond(spec, options.bundle_dir.as_deref()) } else { BTreeSet::new() };
-        Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, out_of_reach, ..host })
+        let locked = locked::attributes(spec, options.bundle_dir.as_deref(), in_initial_user_namespace)?;
+        Ok(Host { cgroups, locked, resctrl, open_tree_attr, trees, listener, out_of_reach, ..host })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -183,6 +188,7 @@ impl Host {
             trees: true,
             listener: true,
             out_of_reach: BTreeSet::new(),
+            locked: locked::Locked::new(),
             apparmor: false,
             selinux: false,
             landlock: crate::landlock::NEWEST,

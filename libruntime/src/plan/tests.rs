@@ -201,6 +201,29 @@ fn a_device_that_keeps_its_bad_name_has_one_reason() {
     assert_eq!(reasons[0], "config.json: linux.netDevices[a b]: `a b` is no name of a network device");
 }
 
+#[test]
+fn what_a_source_has_for_good_is_refused_by_name_and_rw_told() {
+    let locked = crate::plan::options::LOCKABLE;
+    let host = Host { locked: [("/s".into(), locked)].into(), ..Host::recorded(0, 0) };
+    let bind = |options: &[&str]| {
+        let bind = json!({"destination": "/m", "source": "/s", "options": options});
+        plan_on(&host, with("/mounts/-", bind), &Options::default())
+    };
+    let why = "which nobody in a user namespace may take off (mount_namespaces(7))";
+    for (word, has) in [("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"), ("diratime", "nodiratime"), ("rrw", "ro")] {
+        let said = bind(&["bind", word]).unwrap_err();
+        assert_eq!(said, [format!("config.json: mounts[1].options: `{word}` cannot be had: the source is `{has}`, {why}")]);
+    }
+    let plan = bind(&["bind", "rw", "symfollow"]).unwrap();
+    assert!(plan.to_string().contains("bind /s → /m symfollow "), "{plan}");
+    assert!(plan.warnings.contains(&format!("config.json: mounts[1].options: `rw` has no effect: the source is `ro`, {why}")));
+    let free = |options: &[&str]| {
+        let bind = json!({"destination": "/m", "source": "/free", "options": options});
+        plan_on(&host, with("/mounts/-", bind), &Options::default()).unwrap().to_string()
+    };
+    assert!(free(&["rbind", "rw", "exec"]).contains("rbind /free → /m rw exec "), "{}", free(&["rbind", "rw", "exec"]));
+}
+
 /// As `docker run -t -v /dev:/dev` has it.
 #[test]
 fn in_a_dev_of_the_hosts_nothing_is_made_and_the_terminal_and_other_devices_are() {
