@@ -464,13 +464,20 @@ fn a_unit_is_asked_for_with_the_process_before_that_becomes_anybody_else() {
 }
 
 #[test]
-fn only_an_ordinary_user_may_be_left_without_the_cgroup_that_was_asked_for() {
+fn who_names_a_cgroup_has_it_unless_rootless_says_otherwise() {
     let asked = json!({"cgroupsPath": "/a"});
     let tolerant = |uid, linux: &Value| cgroup(&launch(v1(), uid, linux.clone()).unwrap()).unwrap().tolerant;
-    assert!(!tolerant(0, &asked) && tolerant(1000, &asked));
-    assert!(tolerant(0, &json!({"namespaces": [{"type": "mount"}]})));
+    assert!(!tolerant(0, &asked) && !tolerant(1000, &asked));
+    assert!(tolerant(0, &json!({"namespaces": [{"type": "mount"}]})) && tolerant(1000, &json!({"resources": {"devices": []}})));
     let inside = Cgroups { user_namespace: true, ..v1() };
-    assert!(cgroup(&launch(inside, 0, asked).unwrap()).unwrap().tolerant);
+    assert!(!cgroup(&launch(inside.clone(), 0, asked.clone()).unwrap()).unwrap().tolerant);
+    let spec = json!({
+        "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+        "linux": {"namespaces": [{"type": "mount"}], "cgroupsPath": "/a"},
+    });
+    let options = Options { may_lack_cgroup: true, ..Options::default() };
+    let host = crate::host::Host { cgroups: Some(inside), ..crate::host::Host::recorded(0, 0) };
+    assert!(cgroup(&plan_on(&host, spec, &options).unwrap()).unwrap().tolerant);
 }
 
 fn device_lines(devices: Value) -> Vec<String> {
@@ -492,16 +499,32 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
     let all = json!({"allow": true, "access": "rwm"});
     assert_eq!(device_lines(json!([all])), ["devices.allow a"]);
     let but_one = json!([all, {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
-    assert_eq!(device_lines(but_one), ["devices.allow a", "devices.deny c 10:229 rw"]);
+    assert_eq!(device_lines(but_one), ["devices.allow a", "devices.deny c 10:229 rwm"]);
+    // What is denied in particular is denied of the default devices too; that their nodes are made is not to say that they are used.
+    let but_zero = json!([all, {"allow": false, "type": "c", "major": 1, "minor": 5, "access": "rwm"}]);
+    assert_eq!(device_lines(but_zero), ["devices.allow a", "devices.deny c 1:5 rw"]);
+    let lines = device_lines(json!([{"allow": true, "access": "rw"}, {"allow": false, "access": "m"}]));
+    for line in ["devices.deny a", "devices.allow b *:* rw", "devices.allow c *:* rw", "devices.allow c 1:5 rwm"] {
+        assert!(lines.contains(&line.to_owned()), "{line}: {lines:?}");
+    }
+    assert!(!lines.iter().any(|line| line.contains("*:*") && line.contains('m')), "{lines:?}");
     let lines = device_lines(json!([all, {"allow": false, "type": "c", "access": "rw"}]));
-    assert_eq!(lines[..4], ["devices.deny a", "devices.allow b *:* rwm", "devices.allow c *:* m", "devices.allow c 1:3 rwm"]);
+    assert_eq!(lines, ["devices.allow a", "devices.deny c *:* rw"]);
+    let last_word = json!([{"allow": false, "type": "c", "access": "rw"}, {"allow": false, "access": "rwm"}]);
+    assert_eq!(device_lines(last_word), device_lines(json!([])));
     assert_eq!(device_lines(json!([]))[..2], ["devices.deny a", "devices.allow c *:* m"]);
     let said = launch(
         v1(),
         0,
-        json!({"resources": {"devices": [{"allow": true, "type": "p", "access": "r"}, {"allow": true, "type": "c", "access": "x"}]}}),
+        json!({"resources": {"devices": [
+            {"allow": true, "type": "p", "access": "r"}, {"allow": true, "type": "c", "access": "x"}, {"allow": true, "access": ""},
+        ]}}),
     );
-    let want = ["[0]: `p` is a pipe, which is no device", "[1]: access `x` is none of r, w, m"];
+    let want = [
+        "[0]: `p` is a pipe, which is no device",
+        "[1]: access `x` is none of r, w, m",
+        "[2]: access is empty, and so a rule about nothing (hint: leave it out for `rwm`)",
+    ];
     assert_eq!(said.unwrap_err(), want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
     for number in [i64::from(u32::MAX), 1 << 32, -2] {
         let said =
@@ -514,6 +537,18 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
 fn what_version_1_cannot_say_of_devices_is_refused() {
     let rule = |allow: bool, minor: i64| json!({"allow": allow, "type": "c", "major": 10, "minor": minor, "access": "rwm"});
     let hole = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}, rule(true, -1), rule(false, 229)]}});
+#[test]
+fn that_mknod_stays_permitted_is_told_where_version_1_cannot_say_otherwise() {
+    let one = json!({"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rwm"});
+    let resources = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}, one]}});
+    let told =
+        |plan: &Plan| plan.warnings.iter().any(|what| what.contains("devices: mknod(2) of what is denied stays permitted"));
+    let plan = launch(v1(), 0, resources.clone()).unwrap();
+    assert!(told(&plan), "{:?}", plan.warnings);
+    assert_eq!(cgroup(&plan).unwrap().writes[1].choices[0].1, "c *:* m");
+    assert!(!told(&launch(Cgroups::recorded(), 0, resources).unwrap()));
+}
+
     let said = launch(v1(), 0, hole.clone()).unwrap_err();
     let what =
         "`c 10:229 rwm` is an exception from `c 10:* rwm` (linux.resources.devices[1]), which cgroup version 1 does not have";
@@ -525,17 +560,37 @@ fn what_version_1_cannot_say_of_devices_is_refused() {
 fn devices_are_a_program_on_version_2_and_left_alone_in_a_user_namespace() {
     let linux = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}]}});
     let plan = launch(Cgroups::recorded(), 0, linux.clone()).unwrap();
+const UNENFORCED: &str = "config.json: linux.resources.devices: has no effect: ";
+
+#[test]
+fn update_judges_rules_about_devices_and_says_that_they_stay() {
+    let left = |devices: Value| {
+        let (errors, told) = left_alone(&serde_json::from_value(json!({"devices": devices})).unwrap());
+        (errors.iter().map(ToString::to_string).collect::<Vec<_>>(), told)
+    };
+    assert_eq!(left(json!([])), (vec![], None));
+    let (errors, told) = left(json!([{"allow": false, "access": "rwm"}]));
+    assert!(errors.is_empty() && told.is_some_and(|told| told.contains("`update` leaves the rules")));
+    let (errors, _) = left(json!([{"allow": false, "type": "p"}, {"allow": false, "access": "zzz"}]));
+    assert_eq!(errors.len(), 2, "{errors:?}");
+}
+
     let devices = cgroup(&plan).unwrap().devices.clone().unwrap();
     assert_eq!(devices.group, 0);
     assert!(plan.to_string().contains(&format!("attach a device program of {} instructions", devices.program.len())));
     for rootless in [Cgroups { user_namespace: true, ..v1() }, Cgroups { user_namespace: true, ..Cgroups::recorded() }] {
-        let plan = launch(rootless, 0, linux.clone()).unwrap();
+        let plan = launch(rootless.clone(), 0, linux.clone()).unwrap();
         let cgroup = cgroup(&plan).unwrap();
         assert!(cgroup.devices.is_none() && cgroup.writes.is_empty());
     }
 }
 
 fn mounts(cgroups: Cgroups, namespace: bool, options: &[&str]) -> Vec<String> {
+        assert!(plan.warnings.iter().any(|what| what.starts_with(UNENFORCED)), "{:?}", plan.warnings);
+        let wrong = json!({"resources": {"devices": [{"allow": true, "type": "p"}, {"allow": true, "major": -7}]}});
+        let said = launch(rootless, 0, wrong).unwrap_err();
+        let want = ["[0]: `p` is a pipe, which is no device", "[1]: -7 is no device number"];
+        assert_eq!(said, want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
     let mut linux = json!({"cgroupsPath": "/a", "namespaces": [{"type": "mount"}, {"type": "pid"}]});
     if namespace {
         linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
@@ -601,7 +656,7 @@ fn a_writable_version_2_mount_gives_the_directory_to_the_containers_user() {
 }
 
 #[test]
-fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_passed_over() {
+fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_told_of() {
     let spec = |resources: Value| {
         json!({
             "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
@@ -616,3 +671,6 @@ fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_passed_over() 
     let said = plan_on(&host, spec(json!({"pids": {"limit": 3}})), &options).unwrap_err();
     assert_eq!(said, ["config.json: linux.resources.pids.limit: needs a cgroup, and `--cgroup-manager disabled` forbids one"]);
 }
+    assert!(plan.warnings.iter().any(|what| what.starts_with(UNENFORCED)), "{:?}", plan.warnings);
+    let said = plan_on(&host, spec(json!({"devices": [{"allow": true, "access": "q"}]})), &options).unwrap_err();
+    assert_eq!(said, ["config.json: linux.resources.devices[0]: access `q` is none of r, w, m"]);
