@@ -784,9 +784,16 @@ mod devices {
         let host = tempfile::tempdir().unwrap();
         let null = host.path().join("null");
         assert!(Command::new("mknod").arg(null).args(["c", "1", "3"]).status().unwrap().success());
-        let bundle = Bundle::new("ls /dev").with("/linux/devices", devices());
         let bind = json!({"destination": "/dev/", "type": "bind", "source": host.path(), "options": ["rbind"]});
-        bundle.with("/mounts/1", bind).says_as("null\n", &["runc"]);
+        let bundle = |path: &str, minor: u32| {
+            let device = json!([{"path": path, "type": "c", "major": 1, "minor": minor}]);
+            Bundle::new("ls /dev").with("/linux/devices", device).with("/mounts/1", bind.clone())
+        };
+        bundle("/dev/null", 3).says_as("null\n", &["runc"]);
+        // config-linux.md, "Devices": what does not match is an error, and so is what is not there.
+        bundle("/dev/null", 5).refused("linux.devices[0]: cannot find /dev/null character 1:5: ENODEV");
+        bundle("/dev/below/x", 5).refused("linux.devices[0]: cannot find /dev/below/x character 1:5: ENOENT");
+        assert_eq!(fs::read_dir(host.path()).unwrap().count(), 1);
     }
 }
 

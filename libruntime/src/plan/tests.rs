@@ -152,6 +152,21 @@ fn what_is_wrong_is_refused_with_its_place() {
             "process.scheduler.nice: 20 is not between -20 and 19",
         ),
         (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "uid": u32::MAX}]),
+            "linux.devices[0].uid: 4294967295 is nobody's id: chown(2) would leave the owner as it is",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "p", "gid": u32::MAX}]),
+            "linux.devices[0].gid: 4294967295 is nobody's id: chown(2) would leave the owner as it is",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 0o060_600}]),
+            "linux.devices[0].fileMode: 060600 says another type of file than `type`",
+        ),
+        (
             "/linux/personality",
             json!({"domain": "LINUX", "flags": ["x"]}),
             "linux.personality.flags: `x` is not known: the specification has no flags yet",
@@ -202,6 +217,17 @@ fn a_device_that_keeps_its_bad_name_has_one_reason() {
 }
 
 #[test]
+fn a_mode_that_engines_write_is_taken_and_bits_that_mean_nothing_are_told() {
+    let node = |mode: u32| json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": mode}]);
+    let plan = |mode| plan(with("/linux/devices", node(mode)), &Options::default()).unwrap();
+    let engine = plan(0o020_640);
+    assert!(engine.to_string().contains("mknod /dev/x c 1:3 0640 0:0"), "{engine}");
+    assert!(engine.warnings.iter().all(|what| !what.contains("fileMode")), "{:?}", engine.warnings);
+    let said = "config.json: linux.devices[0].fileMode: bits above a file's mode, 0400000, have no effect";
+    assert!(plan(0o400_640).warnings.iter().any(|what| what == said));
+}
+
+#[test]
 fn what_a_source_has_for_good_is_refused_by_name_and_rw_told() {
     let locked = crate::plan::options::LOCKABLE;
     let host = Host { locked: [("/s".into(), locked)].into(), ..Host::recorded(0, 0) };
@@ -226,24 +252,24 @@ fn what_a_source_has_for_good_is_refused_by_name_and_rw_told() {
 
 /// As `docker run -t -v /dev:/dev` has it.
 #[test]
-fn in_a_dev_of_the_hosts_nothing_is_made_and_the_terminal_and_other_devices_are() {
+fn in_a_dev_of_the_hosts_devices_must_be_there_and_the_terminal_and_other_devices_are_made() {
     let mut spec = with("/process/terminal", json!(true));
     spec["mounts"] = json!([
         {"destination": "/dev", "source": "/dev", "options": ["rbind"]},
         {"destination": "/dev/pts", "type": "devpts"},
     ]);
-    let device = |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 3});
+    let device = |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 3, "fileMode": 0o600});
     spec["linux"]["devices"] = json!([device("/dev/x"), device("/opt/x")]);
     let host = plan(spec.clone(), &Options::default()).unwrap();
     let (listing, said) =
-        (host.to_string(), "config.json: linux.devices: none below `/dev` is made: that is a bind of the host's");
-    assert!(listing.contains("/opt/x") && listing.contains("/dev/console"), "{listing}");
-    assert!(
-        !listing.contains("/dev/x")
-            && !listing.contains("/dev/zero")
-            && host.warnings.iter().any(|warning| warning.starts_with(said)),
-        "{listing}"
-    );
+        (host.to_string(), "config.json: linux.devices: fileMode, uid and gid have no effect below `/dev`, which is a bind");
+    assert!(listing.contains("mknod /opt/x c 1:3") && listing.contains("/dev/console"), "{listing}");
+    assert!(listing.contains("find /dev/x character 1:3") && !listing.contains("/dev/zero"), "{listing}");
+    assert!(host.warnings.iter().any(|warning| warning.starts_with(said)), "{:?}", host.warnings);
+    let mut wrong = spec.clone();
+    wrong["linux"]["devices"] = json!([{"path": "/dev/x", "type": "a", "major": -5, "minor": 9_999_999_999_u64}]);
+    let refused = plan(wrong, &Options::default()).unwrap_err();
+    assert_eq!(refused, ["config.json: linux.devices[0].type: `a` is no type of a device node"]);
     spec["mounts"].as_array_mut().unwrap().insert(1, json!({"destination": "/dev", "type": "tmpfs"}));
     let covered = plan(spec, &Options::default()).unwrap();
     assert!(["/dev/x", "zero"].iter().all(|path| covered.to_string().contains(path)));
