@@ -594,6 +594,17 @@ mod clearing {
     }
 }
 
+#[test]
+fn a_user_namespace_has_limits_of_its_own() {
+    if !root() {
+        return;
+    }
+    let script = "cat /proc/sys/user/max_net_namespaces";
+    let bundle = Bundle::new(script).remapped(5).with("/linux/sysctl", json!({"user.max_net_namespaces": "7"}));
+    bundle.says_as("7\n", &[]);
+    assert_ne!(fs::read_to_string("/proc/sys/user/max_net_namespaces").unwrap(), "7\n");
+}
+
 mod own_namespaces {
     use super::*;
 

@@ -152,6 +152,21 @@ fn what_is_wrong_is_refused_with_its_place() {
             "process.scheduler.nice: 20 is not between -20 and 19",
         ),
         (
+            "/process/scheduler",
+            json!({"policy": "SCHED_IDLE", "nice": 5}),
+            "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "nice": 5, "runtime": 1, "deadline": 2, "period": 3}),
+            "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_DEFAULT", "flags": ["MPOL_F_STATIC_NODES"]}),
+            "linux.memoryPolicy.flags: have no effect with MPOL_DEFAULT",
+        ),
+        (
             "/linux/devices",
             json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "uid": u32::MAX}]),
             "linux.devices[0].uid: 4294967295 is nobody's id: chown(2) would leave the owner as it is",
@@ -165,6 +180,16 @@ fn what_is_wrong_is_refused_with_its_place() {
             "/linux/devices",
             json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 0o060_600}]),
             "linux.devices[0].fileMode: 060600 says another type of file than `type`",
+        ),
+        (
+            "/linux/sysctl",
+            json!({"user.max_net_namespaces": "1"}),
+            "linux.sysctl[user.max_net_namespaces]: belongs to the user namespace, of which the container has none of its own",
+        ),
+        (
+            "/linux/sysctl",
+            json!({"kernel.pid_max": "999"}),
+            "linux.sysctl[kernel.pid_max]: is not supported: before Linux 6.14 it is the whole machine's, and only then the pid namespace's",
         ),
         (
             "/linux/personality",
@@ -217,6 +242,17 @@ fn a_device_that_keeps_its_bad_name_has_one_reason() {
 }
 
 #[test]
+fn a_node_that_the_machine_lacks_is_refused_where_it_is_known() {
+    let host = Host { nodes: super::schedule::set("0,2"), ..Host::recorded(0, 0) };
+    let with = |policy: Value| plan_on(&host, with("/linux/memoryPolicy", policy), &Options::default());
+    let said = with(json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-1000"})).unwrap_err();
+    let why = "linux.memoryPolicy.nodes: node 1 has no memory on this machine: the kernel would leave it out";
+    assert_eq!(said, [format!("config.json: {why}")]);
+    assert!(with(json!({"mode": "MPOL_INTERLEAVE", "nodes": "0,2"})).is_ok());
+    assert!(with(json!({"mode": "MPOL_BIND", "nodes": "0-1", "flags": ["MPOL_F_RELATIVE_NODES"]})).is_ok());
+}
+
+#[test]
 fn a_mode_that_engines_write_is_taken_and_bits_that_mean_nothing_are_told() {
     let node = |mode: u32| json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": mode}]);
     let plan = |mode| plan(with("/linux/devices", node(mode)), &Options::default()).unwrap();
@@ -225,6 +261,21 @@ fn a_mode_that_engines_write_is_taken_and_bits_that_mean_nothing_are_told() {
     assert!(engine.warnings.iter().all(|what| !what.contains("fileMode")), "{:?}", engine.warnings);
     let said = "config.json: linux.devices[0].fileMode: bits above a file's mode, 0400000, have no effect";
     assert!(plan(0o400_640).warnings.iter().any(|what| what == said));
+}
+
+#[test]
+fn nothing_said_of_linux_is_an_empty_linux() {
+    let said = |linux: Option<Value>| {
+        let mut spec = minimal();
+        match linux {
+            Some(linux) => spec["linux"] = linux,
+            None => drop(spec.as_object_mut().unwrap().remove("linux")),
+        }
+        plan(spec, &Options::default()).map(|plan| (plan.to_string(), plan.warnings))
+    };
+    let empty = said(Some(json!({})));
+    assert!(empty.as_ref().is_ok_and(|(text, _)| !text.contains("unshare")), "{empty:?}");
+    assert_eq!(said(None), empty);
 }
 
 #[test]

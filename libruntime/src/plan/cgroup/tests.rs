@@ -65,6 +65,10 @@ fn what_no_kernel_would_take_is_refused_by_every_name() {
         (json!({"cpu": {"quota": -5}}), "cpu.quota: -5 is no limit: -1 takes it away"),
         (json!({"cpu": {"shares": 300_000}}), "cpu.shares: 300000 is above 262144"),
         (json!({"cpu": {"shares": 1}}), "cpu.shares: 1 is below 2, the least on cgroup version 1"),
+        (
+            json!({"cpu": {"shares": 2048, "idle": 1}}),
+            "cpu.shares: is dropped by the kernel where `cpu.idle` is 1, which has the least weight of all",
+        ),
         (json!({"cpu": {"idle": 9}}), "cpu.idle: 9 is neither 0 nor 1"),
         (json!({"blockIO": {"weight": 5}}), "blockIO.weight: 5 is not from 10 to 1000"),
         (json!({"blockIO": {"leafWeight": 1001}}), "blockIO.leafWeight: 1001 is not from 10 to 1000"),
@@ -202,7 +206,7 @@ fn cpu_in_both_versions() {
     both(json!({"period": 9000}), &["cpu.cfs_period_us 9000"], &["cpu.max max 9000"]);
     let one = ["cpu.cfs_period_us 9000", "cpu.cfs_burst_us 10", "cpu.cfs_quota_us 5000"];
     both(json!({"quota": 5000, "period": 9000, "burst": 10}), &one, &["cpu.max.burst 10", "cpu.max 5000 9000"]);
-    both(json!({"idle": 1, "shares": 2}), &["cpu.shares 2", "cpu.idle 1"], &["cpu.weight 1", "cpu.idle 1"]);
+    both(json!({"idle": 0, "shares": 2}), &["cpu.shares 2", "cpu.idle 0"], &["cpu.weight 1", "cpu.idle 0"]);
     both(json!({"cpus": "0-1", "mems": "0"}), &["cpuset.cpus 0-1", "cpuset.mems 0"], &["cpuset.cpus 0-1", "cpuset.mems 0"]);
     both(
         json!({"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": "", "mems": ""}),
@@ -534,10 +538,6 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
 }
 
 #[test]
-fn what_version_1_cannot_say_of_devices_is_refused() {
-    let rule = |allow: bool, minor: i64| json!({"allow": allow, "type": "c", "major": 10, "minor": minor, "access": "rwm"});
-    let hole = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}, rule(true, -1), rule(false, 229)]}});
-#[test]
 fn that_mknod_stays_permitted_is_told_where_version_1_cannot_say_otherwise() {
     let one = json!({"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rwm"});
     let resources = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}, one]}});
@@ -549,6 +549,10 @@ fn that_mknod_stays_permitted_is_told_where_version_1_cannot_say_otherwise() {
     assert!(!told(&launch(Cgroups::recorded(), 0, resources).unwrap()));
 }
 
+#[test]
+fn what_version_1_cannot_say_of_devices_is_refused() {
+    let rule = |allow: bool, minor: i64| json!({"allow": allow, "type": "c", "major": 10, "minor": minor, "access": "rwm"});
+    let hole = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}, rule(true, -1), rule(false, 229)]}});
     let said = launch(v1(), 0, hole.clone()).unwrap_err();
     let what =
         "`c 10:229 rwm` is an exception from `c 10:* rwm` (linux.resources.devices[1]), which cgroup version 1 does not have";
@@ -556,10 +560,6 @@ fn that_mknod_stays_permitted_is_told_where_version_1_cannot_say_otherwise() {
     assert!(launch(Cgroups::recorded(), 0, hole).is_ok());
 }
 
-#[test]
-fn devices_are_a_program_on_version_2_and_left_alone_in_a_user_namespace() {
-    let linux = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}]}});
-    let plan = launch(Cgroups::recorded(), 0, linux.clone()).unwrap();
 const UNENFORCED: &str = "config.json: linux.resources.devices: has no effect: ";
 
 #[test]
@@ -575,6 +575,10 @@ fn update_judges_rules_about_devices_and_says_that_they_stay() {
     assert_eq!(errors.len(), 2, "{errors:?}");
 }
 
+#[test]
+fn devices_are_a_program_on_version_2_and_left_alone_in_a_user_namespace() {
+    let linux = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}]}});
+    let plan = launch(Cgroups::recorded(), 0, linux.clone()).unwrap();
     let devices = cgroup(&plan).unwrap().devices.clone().unwrap();
     assert_eq!(devices.group, 0);
     assert!(plan.to_string().contains(&format!("attach a device program of {} instructions", devices.program.len())));
@@ -582,15 +586,15 @@ fn update_judges_rules_about_devices_and_says_that_they_stay() {
         let plan = launch(rootless.clone(), 0, linux.clone()).unwrap();
         let cgroup = cgroup(&plan).unwrap();
         assert!(cgroup.devices.is_none() && cgroup.writes.is_empty());
-    }
-}
-
-fn mounts(cgroups: Cgroups, namespace: bool, options: &[&str]) -> Vec<String> {
         assert!(plan.warnings.iter().any(|what| what.starts_with(UNENFORCED)), "{:?}", plan.warnings);
         let wrong = json!({"resources": {"devices": [{"allow": true, "type": "p"}, {"allow": true, "major": -7}]}});
         let said = launch(rootless, 0, wrong).unwrap_err();
         let want = ["[0]: `p` is a pipe, which is no device", "[1]: -7 is no device number"];
         assert_eq!(said, want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
+    }
+}
+
+fn mounts(cgroups: Cgroups, namespace: bool, options: &[&str]) -> Vec<String> {
     let mut linux = json!({"cgroupsPath": "/a", "namespaces": [{"type": "mount"}, {"type": "pid"}]});
     if namespace {
         linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
@@ -668,9 +672,9 @@ fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_told_of() {
     let plan =
         plan_on(&host, spec(json!({"devices": [{"allow": false, "access": "rwm"}], "memory": {"limit": 0}})), &options).unwrap();
     assert!(cgroup(&plan).is_none() && !plan.to_string().contains("cgroup"), "{plan}");
-    let said = plan_on(&host, spec(json!({"pids": {"limit": 3}})), &options).unwrap_err();
-    assert_eq!(said, ["config.json: linux.resources.pids.limit: needs a cgroup, and `--cgroup-manager disabled` forbids one"]);
-}
     assert!(plan.warnings.iter().any(|what| what.starts_with(UNENFORCED)), "{:?}", plan.warnings);
     let said = plan_on(&host, spec(json!({"devices": [{"allow": true, "access": "q"}]})), &options).unwrap_err();
     assert_eq!(said, ["config.json: linux.resources.devices[0]: access `q` is none of r, w, m"]);
+    let said = plan_on(&host, spec(json!({"pids": {"limit": 3}})), &options).unwrap_err();
+    assert_eq!(said, ["config.json: linux.resources.pids.limit: needs a cgroup, and `--cgroup-manager disabled` forbids one"]);
+}
