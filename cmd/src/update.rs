@@ -89,9 +89,7 @@ struct Limits {
 impl Update {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         let record = global.store()?.load(&self.id.parse()?)?;
-        let mut resources = self.resources()?;
-        // As in runc: shims send a rule that would take every device away.
-        resources.set_devices(None);
+        let resources = self.resources()?;
         let (l3_cache, bandwidth) = self.limits.share();
         let share = l3_cache.is_some() || bandwidth.is_some();
         if share {

@@ -131,11 +131,21 @@ fn an_ordinary_user_goes_without_unless_something_is_limited() {
             spec["linux"][key] = json!([{"containerID": 0, "hostID": NOBODY, "size": 1}]);
         }
         spec["process"]["args"] = json!(["sh", "-c", "echo on"]);
+        spec["linux"].as_object_mut().unwrap().remove("cgroupsPath");
         spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}));
         spec
     };
     let devices = json!({"devices": [{"allow": false, "access": "rwm"}]});
-    assert_eq!(place.run(&spec(devices), NOBODY), (0, "on\n".into(), String::new()));
+    let told = "codexrun: warning: config.json: linux.resources.devices: has no effect: only root of the initial user namespace can confine \
+                devices\n";
+    assert_eq!(place.run(&spec(devices), NOBODY), (0, "on\n".into(), told.into()));
+    let mut named = spec(json!({}));
+    named["linux"]["cgroupsPath"] = json!(place.cgroup);
+    let (code, out, err) = place.run(&named, NOBODY);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    let why =
+        err.contains("config.json: linux.cgroupsPath: cannot make the cgroup") && err.contains("`--rootless true` goes without");
+    assert!(why, "{err}");
     if has_pids() {
         let (code, out, err) = place.run(&spec(json!({"pids": {"limit": 5}})), NOBODY);
         assert_eq!((code, out.as_str()), (1, ""), "{err}");
@@ -160,6 +170,29 @@ fn devices_that_are_not_allowed_cannot_be_opened() {
         spec["linux"]["resources"]["devices"] = json!([rule]);
         let (code, out, err) = place.run(&spec, 0);
         assert_eq!((code, out.as_str()), (0, said), "{err}");
+    }
+}
+
+#[test]
+fn a_rule_that_denies_a_default_device_or_mknod_is_obeyed() {
+    let Some(place) = Place::new("denied") else { return };
+    let script =
+        "(: < /dev/zero) 2>/dev/null && echo zero; mknod /dev/made c 10 229 2>/dev/null && echo made; : < /dev/null; echo null";
+    let mut spec = place.spec(script, &["mount", "pid"], json!({}));
+    spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}));
+    symlink("busybox", place.dir.path().join("rootfs/bin/mknod")).unwrap();
+    spec["process"]["args"] = json!(["sh", "-c", script]);
+    let caps = json!(["CAP_MKNOD"]);
+    spec["process"]["capabilities"] = json!({"bounding": caps, "effective": caps, "permitted": caps});
+    let all = json!({"allow": true, "access": "rwm"});
+    let zero = json!({"allow": false, "type": "c", "major": 1, "minor": 5, "access": "rwm"});
+    let mknod = json!({"allow": false, "access": "m"});
+    for (rules, said) in
+        [(json!([all]), "zero\nmade\nnull\n"), (json!([all, zero]), "made\nnull\n"), (json!([all, mknod]), "zero\nnull\n")]
+    {
+        spec["linux"]["resources"]["devices"] = rules.clone();
+        let (code, out, err) = place.run(&spec, 0);
+        assert_eq!((code, out.as_str()), (0, said), "{rules}: {err}");
     }
 }
 

@@ -524,6 +524,87 @@ mod read_only {
     }
 }
 
+mod clearing {
+    use super::*;
+
+    const HAS: &str = "ro,noexec,nosuid,nodev,nodiratime,nosymfollow";
+    const SEEN: &str = "grep ' /m ' /proc/self/mountinfo | cut -d ' ' -f 6";
+
+    /// With a source of these options, which only this runtime sees.
+    fn bound(bundle: Bundle, source: &Path, options: &[&str], uid: Option<u32>) -> Said {
+        let bundle = bundle.mount(json!({"destination": "/m", "type": "bind", "source": source, "options": options}));
+        let inner = bundle.command("codexrun");
+        // In a user namespace of other ids it could not be made.
+        fs::create_dir(bundle.root().join("m")).unwrap();
+        let mount = format!("mount -t tmpfs -o {HAS} none {} && exec \"$@\"", source.display());
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &mount, "sh"]);
+        if let Some(uid) = uid {
+            assert!(Command::new("chown").arg("-R").arg(uid.to_string()).arg(bundle.dir.path()).status().unwrap().success());
+            command.args(["setpriv", "--clear-groups", &format!("--reuid={uid}"), &format!("--regid={uid}")]);
+        }
+        Said::of(&command.arg(inner.get_program()).args(inner.get_args()).output().unwrap())
+    }
+
+    #[test]
+    fn a_bind_loses_what_its_options_take_off_the_source() {
+        if !root() {
+            return;
+        }
+        let source = tempfile::tempdir().unwrap();
+        for (options, want) in [
+            (&["bind"][..], "ro,nosuid,nodev,noexec,nodiratime,relatime,nosymfollow\n"),
+            (&["bind", "exec"], "ro,nosuid,nodev,nodiratime,relatime,nosymfollow\n"),
+            (&["bind", "dev", "suid"], "ro,noexec,nodiratime,relatime,nosymfollow\n"),
+            (&["rbind", "rw", "diratime", "symfollow"], "rw,nosuid,nodev,noexec,relatime\n"),
+            (&["rbind", "rro", "rw", "exec"], "rw,nosuid,nodev,nodiratime,relatime,nosymfollow\n"),
+        ] {
+            let said = bound(Bundle::new(SEEN), source.path(), options, None);
+            let sorted = |text: &str| {
+                let mut words: Vec<_> = text.trim().split(',').map(str::to_owned).collect();
+                words.sort();
+                words
+            };
+            assert_eq!((said.code, sorted(&said.out)), (0, sorted(want)), "{options:?}: {}", said.err);
+        }
+    }
+
+    /// A mount from outside keeps in a user namespace what it has.
+    #[test]
+    fn what_is_locked_is_refused_by_name_and_rw_is_told() {
+        if !root() {
+            return;
+        }
+        let source = tempfile::tempdir().unwrap();
+        fs::set_permissions(source.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for uid in [None, test_user()] {
+            let one = json!([{"containerID": 0, "hostID": uid.unwrap_or(100_000), "size": 1}]);
+            let bundle = || {
+                let bundle = Bundle::new(SEEN).with("/linux/namespaces/-", json!({"type": "user"}));
+                bundle.with("/linux/uidMappings", one.clone()).with("/linux/gidMappings", one.clone())
+            };
+            let said = bound(bundle(), source.path(), &["bind", "exec"], uid);
+            let why =
+                "mounts[2].options: `exec` cannot be had: the source is `noexec`, which nobody in a user namespace may take off";
+            assert!(said.code == 1 && said.err.contains(why), "{}{}", said.out, said.err);
+            let said = bound(bundle(), source.path(), &["rbind", "rw"], uid);
+            let told = "warning: config.json: mounts[2].options: `rw` has no effect: the source is `ro`";
+            assert!(said.code == 0 && said.out.starts_with("ro,") && said.err.contains(told), "{}{}", said.out, said.err);
+        }
+    }
+}
+
+#[test]
+fn a_user_namespace_has_limits_of_its_own() {
+    if !root() {
+        return;
+    }
+    let script = "cat /proc/sys/user/max_net_namespaces";
+    let bundle = Bundle::new(script).remapped(5).with("/linux/sysctl", json!({"user.max_net_namespaces": "7"}));
+    bundle.says_as("7\n", &[]);
+    assert_ne!(fs::read_to_string("/proc/sys/user/max_net_namespaces").unwrap(), "7\n");
+}
+
 mod own_namespaces {
     use super::*;
 
@@ -714,9 +795,16 @@ mod devices {
         let host = tempfile::tempdir().unwrap();
         let null = host.path().join("null");
         assert!(Command::new("mknod").arg(null).args(["c", "1", "3"]).status().unwrap().success());
-        let bundle = Bundle::new("ls /dev").with("/linux/devices", devices());
         let bind = json!({"destination": "/dev/", "type": "bind", "source": host.path(), "options": ["rbind"]});
-        bundle.with("/mounts/1", bind).says_as("null\n", &["runc"]);
+        let bundle = |path: &str, minor: u32| {
+            let device = json!([{"path": path, "type": "c", "major": 1, "minor": minor}]);
+            Bundle::new("ls /dev").with("/linux/devices", device).with("/mounts/1", bind.clone())
+        };
+        bundle("/dev/null", 3).says_as("null\n", &["runc"]);
+        // config-linux.md, "Devices": what does not match is an error, and so is what is not there.
+        bundle("/dev/null", 5).refused("linux.devices[0]: cannot find /dev/null character 1:5: ENODEV");
+        bundle("/dev/below/x", 5).refused("linux.devices[0]: cannot find /dev/below/x character 1:5: ENOENT");
+        assert_eq!(fs::read_dir(host.path()).unwrap().count(), 1);
     }
 }
 

@@ -91,6 +91,11 @@ const NOTES: &str = "\
 - `pids.limit` of 0 leaves the limit as it is. Since 1.3.0 it is a limit of none; podman and containerd mean by it that there is no limit.
 - A mount namespace by path gets the container's mounts and its root, for everybody in it ([architecture](architecture.md#namespaces-by-path)).
 - A container may be made in a cgroup that has processes of others in it: engines share one among the containers of a pod.
+- `linux.resources.devices` is judged always, and obeyed where root of the initial user namespace makes the cgroup. For anybody else, with
+  `--cgroup-manager disabled` and in `update` it has no effect, as in runc and crun, since engines write it for every container: a warning says
+  so. A rule that denies a default device is obeyed; the node itself is made all the same.
+- `rw` on a bind whose source is read-only has no effect in a user namespace, where nobody can take that off: a warning, as engines write it on
+  every bind. `exec`, `dev`, `suid` and `diratime` are an error there.
 
 ## Demands without a case
 

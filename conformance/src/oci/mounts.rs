@@ -25,6 +25,7 @@ pub const CASES: &[Must] = &[
     must("config.mounts.options.rbind", "rbind brings what is mounted below, bind does not", Root, rbind),
     must("config.mounts.options.ro-filled", "a read-only tmpfs holds what is mounted in it, /dev its devices", Both, ro_filled),
     must("config.mounts.options.ro-bind", "a bind with ro is read-only", Both, ro_bind),
+    must("config.mounts.options.cleared", "exec, dev, suid and rw take off what the source of a bind has", Root, cleared),
     must("config.mounts.options.remount", "remount changes the options of what is mounted there", Both, remount),
     must("config.mounts.options.data", "options of the file system reach it", Both, data),
     must("config.mounts.options.unknown", "an option that nobody knows is an error", Both, unknown_option),
@@ -186,7 +187,9 @@ fn propagation(turn: &Turn) -> Verdict {
 
 /// A slave needs a master: a mount of the host that is shared. Engines ask for the root's propagation as well then.
 fn slave(turn: &Turn) -> Verdict {
-    let _host = Shared::new(turn)?;
+    let _host = Mounted::new(turn, "shared", MsFlags::empty())?;
+    mount(None::<&str>, &turn.dir.join("shared"), None::<&str>, MsFlags::MS_SHARED, None::<&str>)
+        .map_err(std::io::Error::from)?;
     let of_it = |option: &str| json!({"destination": "/work", "source": turn.dir.join("shared"), "options": ["rbind", option]});
     for option in ["slave", "rslave"] {
         let mut config = with(turn, "cat /proc/self/mountinfo", &[of_it(option)]);
@@ -200,22 +203,19 @@ fn slave(turn: &Turn) -> Verdict {
     Ok(())
 }
 
-/// A shared tmpfs in the suite's own mount namespace.
-struct Shared(std::path::PathBuf);
+/// A tmpfs in the suite's own mount namespace.
+struct Mounted(std::path::PathBuf);
 
-impl Shared {
-    fn new(turn: &Turn) -> Result<Shared, No> {
-        let at = turn.dir.join("shared");
+impl Mounted {
+    fn new(turn: &Turn, name: &str, flags: MsFlags) -> Result<Mounted, No> {
+        let at = turn.dir.join(name);
         fs::create_dir(&at)?;
-        let none = None::<&str>;
-        let mounted = mount(Some("tmpfs"), &at, Some("tmpfs"), MsFlags::empty(), none);
-        let shared = mounted.and_then(|()| mount(none, &at, none, MsFlags::MS_SHARED, none));
-        shared.map_err(std::io::Error::from)?;
-        Ok(Shared(at))
+        mount(Some("tmpfs"), &at, Some("tmpfs"), flags, None::<&str>).map_err(std::io::Error::from)?;
+        Ok(Mounted(at))
     }
 }
 
-impl Drop for Shared {
+impl Drop for Mounted {
     fn drop(&mut self) {
         // The look at the host's mounts, after the case, is the judge of this.
         let _ = umount2(&self.0, MntFlags::MNT_DETACH);
@@ -246,6 +246,25 @@ fn ro_filled(turn: &Turn) -> Verdict {
 fn ro_bind(turn: &Turn) -> Verdict {
     let mount = json!({"destination": "/work", "type": "bind", "source": turn.dir.join("trace"), "options": ["bind", "ro"]});
     turn.prints(&with(turn, "touch /work/new 2>/dev/null && echo written; echo end", &[mount]), "end\n")
+}
+
+/// Options of a bind, and what it has no more of its source's, which is all of these.
+const CLEARED: &[(&[&str], &[&str])] =
+    &[(&["bind", "exec"], &["noexec"]), (&["bind", "dev", "suid"], &["nodev", "nosuid"]), (&["rbind", "rw"], &["ro"])];
+
+fn cleared(turn: &Turn) -> Verdict {
+    let all = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let host = Mounted::new(turn, "source", all)?;
+    for (options, gone) in CLEARED {
+        let bind = json!({"destination": "/work", "type": "bind", "source": host.0, "options": options});
+        let text = turn.output(&with(turn, "cat /proc/self/mountinfo", &[bind]))?;
+        let line = text.lines().find(|l| l.split(' ').nth(4) == Some("/work")).unwrap_or_default();
+        let has = line.split(' ').nth(5).unwrap_or("ro,nosuid,nodev,noexec");
+        if has.split(',').any(|option| gone.contains(&option)) {
+            return fail(format!("{options:?} of a source that is ro, nosuid, nodev, noexec"), format!("none of {gone:?}"), line);
+        }
+    }
+    Ok(())
 }
 
 fn remount(turn: &Turn) -> Verdict {

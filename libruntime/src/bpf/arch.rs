@@ -79,6 +79,13 @@ pub(super) fn selected(listed: &[Arch], native: Native) -> Vec<&'static Abi> {
     native.abis().iter().filter(|abi| Some(abi.arch) == first || listed.contains(&abi.arch)).collect()
 }
 
+/// What is said of those that the machine cannot execute.
+pub(super) fn foreign(listed: &[Arch], native: Native) -> impl Iterator<Item = String> {
+    let is_foreign = move |arch: &Arch| *arch != Arch::ScmpArchNative && native.abis().iter().all(|abi| abi.arch != *arch);
+    let list = listed.iter().enumerate().filter(move |(_, arch)| is_foreign(arch));
+    list.map(|(i, arch)| format!("linux.seccomp.architectures[{i}]: has no effect: this machine runs no programs of `{arch}`"))
+}
+
 /// Every interface that programs are made for, on whatever machine.
 pub fn architectures() -> impl Iterator<Item = Arch> {
     [Native::X86_64, Native::Aarch64].into_iter().flat_map(Native::abis).map(|abi| abi.arch)

@@ -14,7 +14,7 @@
 //! * a call that is newer than all that the profile names gets ENOSYS where the default is an errno, as from runc, and the default where
 //!   it is a signal, as from libseccomp (runc: ENOSYS; see docs/seccomp.md);
 //! * an `errnoRet` that cannot be returned is refused, not cut off or ignored, as the specification demands;
-//! * an architecture that this machine cannot execute is passed over, whatever its byte order;
+//! * an architecture that this machine cannot execute is passed over with a warning, whatever its byte order;
 //! * no flags are set that the profile does not name (runc adds `SPEC_ALLOW` when `flags` is absent).
 
 mod arch;
@@ -94,8 +94,11 @@ pub fn compile_over(over: &[LinuxSyscall], seccomp: &LinuxSeccomp, native: Nativ
         return Err(vec![too_long(insns.len())]);
     }
     let notify = insns.iter().any(|insn| insn.code == emit::RET && insn.k == rules::RET_NOTIFY);
-    let flags = rules::flags(seccomp.flags().as_deref().unwrap_or_default(), notify);
-    Ok(Program { insns, flags, unheard, warnings: profile.warnings })
+    let asked = seccomp.flags().as_deref().unwrap_or_default();
+    let mut warnings = profile.warnings;
+    warnings.extend(arch::foreign(listed, native));
+    warnings.extend(rules::idle_flags(asked, notify));
+    Ok(Program { insns, flags: rules::flags(asked, notify), unheard, warnings })
 }
 
 fn tables(abis: &[&'static arch::Abi], profile: &rules::Profile<'_>) -> Result<Vec<tree::Table>, Vec<Error>> {

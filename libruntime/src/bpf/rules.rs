@@ -207,6 +207,12 @@ pub(super) fn flags(flags: &[Flag], notify: bool) -> u32 {
     flags.iter().fold(listener, |bits, flag| bits | bit(*flag, notify))
 }
 
+/// What is said of flags that come to nothing. (TSYNC does: with one thread all are in step.)
+pub(super) fn idle_flags(flags: &[Flag], notify: bool) -> impl Iterator<Item = String> {
+    let idle = flags.iter().enumerate().filter(move |(_, flag)| !notify && **flag == Flag::SeccompFilterFlagWaitKillableRecv);
+    idle.map(|(i, flag)| format!("linux.seccomp.flags[{i}]: `{flag}` has no effect, as no action is `SCMP_ACT_NOTIFY`"))
+}
+
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
 const NEW_LISTENER: u32 = 1 << 3;
 

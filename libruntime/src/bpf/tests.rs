@@ -230,6 +230,25 @@ fn i386_sockets_and_ipc_are_also_reached_through_their_carriers() {
 }
 
 #[test]
+fn architectures_and_flags_that_come_to_nothing_are_told() {
+    let program = |architectures: &[&str], action: &str| {
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures, "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+            "syscalls": [{"names": ["mkdir"], "action": action}],
+        });
+        compile(&serde_json::from_value(profile).unwrap(), Native::X86_64).unwrap().warnings
+    };
+    // What engines name on such a machine, and a word for whatever it is.
+    let dockers = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_NATIVE"];
+    assert_eq!(program(&dockers, "SCMP_ACT_NOTIFY"), [""; 0]);
+    let idle =
+        "linux.seccomp.flags[0]: `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` has no effect, as no action is `SCMP_ACT_NOTIFY`";
+    assert_eq!(program(&dockers, "SCMP_ACT_ERRNO"), [idle]);
+    let foreign = "linux.seccomp.architectures[1]: has no effect: this machine runs no programs of `SCMP_ARCH_RISCV64`";
+    assert_eq!(program(&["SCMP_ARCH_X86_64", "SCMP_ARCH_RISCV64"], "SCMP_ACT_NOTIFY"), [foreign]);
+}
+
+#[test]
 fn unknown_names_are_told_and_skipped() {
     let program = deny(&[], json!([{"names": ["read", "nosuch", "_llseek"], "action": "SCMP_ACT_ERRNO"}]));
     assert_eq!(program.warnings, ["linux.seccomp.syscalls[0].names[1]: no architecture has a system call `nosuch`: skipped"]);

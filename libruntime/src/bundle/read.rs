@@ -160,6 +160,7 @@ pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], mor
     let (line, column) = (e.line(), e.column());
     let said = e.to_string();
     let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
+    let what = &*too_great(what).unwrap_or_else(|| what.to_owned());
     // A value of the wrong kind may be such a fault to `serde_json` too.
     let broken = (e.is_syntax() || e.is_eof()) && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err();
     let named = if broken { format!("not JSON: {what}") } else { what.to_owned() };
@@ -173,6 +174,12 @@ pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], mor
         "" => (Error::new(named).at(place), steps),
         path => (Error::new(named).at(format!("{place}: {path}")), steps),
     }
+}
+
+/// `oci_spec` has a sign for limits that the specification has without: what is above is a number all the same.
+fn too_great(what: &str) -> Option<String> {
+    let number: u64 = what.strip_prefix("invalid value: integer `")?.strip_suffix("`, expected i64")?.parse().ok()?;
+    Some(format!("{number} is above {}, the most that codexrun takes there", i64::MAX))
 }
 
 pub(super) fn rootfs(dir: &Path, file: &Path, spec: &Spec) -> Result<PathBuf> {
@@ -339,6 +346,14 @@ mod tests {
         }
         let whole = resources(r#""devices":[{"allow":false}],"hugepageLimits":[{"pageSize":"2MB","limit":0}]"#);
         assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{whole}}}"#)).contains("root: missing"));
+    }
+
+    #[test]
+    fn a_number_without_a_sign_that_is_too_great_is_called_that() {
+        let limit = r#""resources":{"hugepageLimits":[{"pageSize":"2MB","limit":18446744073709551615}]}"#;
+        let said = refusal(&format!(r#"{{"ociVersion":"1.3.0","linux":{{{limit}}}}}"#));
+        let why = "linux.resources.hugepageLimits[0].limit: 18446744073709551615 is above 9223372036854775807, the most that codexrun takes";
+        assert!(said.contains(why), "{said}");
     }
 
     #[test]

@@ -70,7 +70,9 @@ fn not_made_for(origin: &str, group: &Group, error: &io::Error) -> Error {
     let made = Error::new(what).at(format!("config.json: {origin}")).cause(error);
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => {
-            made.hint("this needs root, or a cgroup that was delegated to this user (cgroups(7))")
+            let needs = "this needs root, or a cgroup that was delegated to this user (cgroups(7))";
+            let limited = plan.writes.iter().any(|w| w.group == group) || plan.devices.is_some() || plan.unit.is_some();
+            made.hint(if limited { needs.to_owned() } else { format!("{needs}; `--rootless true` goes without it") })
         }
         Some(libc::EROFS) => made.hint("the cgroup file system is mounted read-only, as inside another container"),
         _ => made,

@@ -26,7 +26,7 @@ pub use stale::UNNAMED;
 
 use crate::host::cgroup::Version;
 use crate::plan::cgroup::unit::{fleeting, unknown};
-use crate::plan::cgroup::{Group, Plan, Unit, Write, limits};
+use crate::plan::cgroup::{Group, Plan, Unit, Write, left_alone, limits};
 use crate::{Error, Result};
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,9 @@ impl Cgroup {
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Vec<Error>> {
         let resources = file::with_current_quota(&self.groups, resources);
         let (mut change, mut errors) = limits(Some(&resources), &self.groups, true);
+        let (wrong, unchanged) = left_alone(&resources);
+        errors.extend(wrong);
+        change.warnings.extend(unchanged.iter().map(|what| what.replace("config.json: ", "")));
         if self.unit.is_some() {
             errors.extend(unknown(&change.writes));
             change.warnings.extend(fleeting(&change.writes));

@@ -264,6 +264,7 @@ impl Build<'_, '_> {
     fn device(&mut self, device: &Device) -> Result<()> {
         match &device.by {
             By::Host(source) => self.bind_node(&path(&device.at.path), source),
+            By::Itself => Ok(()),
             By::Mknod | By::Parent(_) => {
                 let spot = self.target(&device.at, false)?;
                 let kind = if device.kind == libc::S_IFIFO { Kind::Pipe } else { Kind::Device };

@@ -1,6 +1,7 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
 pub mod cgroup;
+mod locked;
 mod mounts;
 pub mod namespaces;
 mod reach;
@@ -52,6 +53,8 @@ pub struct Host {
     pub listener: bool,
     /// Sources of binds that the caller can reach, and the root of the spec's user namespace cannot.
     pub out_of_reach: BTreeSet<PathBuf>,
+    /// What the sources of binds have that the container cannot take off; looked for only when a spec wants it taken off.
+    pub locked: locked::Locked,
     /// AppArmor is on; looked for only when there is a label to apply, as are the next two.
     pub apparmor: bool,
     /// SELinux is on.
@@ -62,6 +65,8 @@ pub struct Host {
     pub native: crate::bpf::Native,
     /// The cgroup hierarchies; looked for only when a spec needs them.
     pub cgroups: Option<Cgroups>,
+    /// The nodes that have memory; looked for only when a spec names some, and unknown where the kernel does not tell.
+    pub nodes: Option<plan::op::Nodes>,
     /// The resctrl file system; looked for only when a spec needs it.
     pub resctrl: Option<resctrl::Resctrl>,
 }
@@ -92,6 +97,13 @@ fn is_initial(path: &str, number: u64) -> Result<bool> {
 /// user_namespaces(7), /proc/PID/setgroups; the initial one always permits it.
 fn setgroups_allowed() -> Result<bool> {
     Ok(fact("/proc/self/setgroups")?.is_some_and(|word| word.starts_with(b"allow")))
+}
+
+/// The nodes that have memory.
+fn nodes() -> Result<Option<plan::op::Nodes>> {
+    let list = fact("/sys/devices/system/node/has_memory")?.unwrap_or_default();
+    let list = String::from_utf8_lossy(&list);
+    Ok(Some(list.trim()).filter(|list| !list.is_empty()).and_then(plan::schedule::set))
 }
 
 /// What a file of /proc or /sys says; none if this kernel has no such file.
@@ -161,11 +173,13 @@ impl Host {
             trees: false,
             listener: false,
             out_of_reach: BTreeSet::new(),
+            locked: locked::Locked::new(),
             apparmor: labels && fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
             selinux: labels && fact("/sys/fs/selinux/enforce")?.is_some(),
             landlock: if ruled { known(landlock::version()).map_err(unknown("the kernel's Landlock"))?.unwrap_or(0) } else { 0 },
             native: crate::bpf::Native::host(),
             cgroups: None,
+            nodes: None,
             resctrl: None,
         })
     }
@@ -184,9 +198,12 @@ impl Host {
         let resctrl = plan::resctrl::is_wanted(spec).then(resctrl::Resctrl::probe).transpose()?.flatten();
         let listener = plan::annotation_of(spec, annotation::UNIX_SOCKETS).is_some() && can_answer()?;
         let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere()?;
+        let named = spec.linux().as_ref().and_then(|l| l.memory_policy().as_ref()).and_then(|policy| policy.nodes().as_ref());
+        let nodes = named.map_or(Ok(None), |_| nodes())?;
         let host = Host::probe(spec, spec.process().as_ref())?;
         let out_of_reach = if host.privileged { reach::beyond(spec, options.bundle_dir.as_deref()) } else { BTreeSet::new() };
-        Ok(Host { cgroups, resctrl, open_tree_attr, trees, listener, out_of_reach, ..host })
+        let locked = locked::attributes(spec, options.bundle_dir.as_deref(), in_initial_user_namespace)?;
+        Ok(Host { cgroups, nodes, locked, resctrl, open_tree_attr, trees, listener, out_of_reach, ..host })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -206,11 +223,13 @@ impl Host {
             trees: true,
             listener: true,
             out_of_reach: BTreeSet::new(),
+            locked: locked::Locked::new(),
             apparmor: false,
             selinux: false,
             landlock: crate::landlock::NEWEST,
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
+            nodes: None,
             resctrl: None,
         }
     }

@@ -27,16 +27,18 @@ const LINKS: &[(&str, &str)] = &[
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let asked = spec.linux().as_ref().and_then(|l| l.devices().as_deref()).unwrap_or_default();
     let hosts = is_hosts(spec);
-    for (i, device) in asked.iter().enumerate().filter(|(_, device)| !(hosts && device.path().starts_with(DEV))) {
-        asked_for(draft, &format!("linux.devices[{i}]"), device);
+    let there = |device: &LinuxDevice| hosts && device.path().starts_with(DEV);
+    for (i, device) in asked.iter().enumerate() {
+        asked_for(draft, &format!("linux.devices[{i}]"), device, there(device));
     }
     for (i, why) in check::rivals(asked, |device| device.path().components().collect::<PathBuf>().display().to_string()) {
         draft.refuse(format!("linux.devices[{i}].path"), why);
     }
     if !hosts {
         defaults(draft, asked);
-    } else if asked.iter().any(|device| device.path().starts_with(DEV)) {
-        let what = "none below `/dev` is made: that is a bind of the host's, and has what the host has";
+    } else if asked.iter().any(|d| there(d) && (d.file_mode().is_some() || d.uid().is_some() || d.gid().is_some())) {
+        // Once: an engine names every device of the host.
+        let what = "fileMode, uid and gid have no effect below `/dev`, which is a bind: its nodes keep their modes and owners";
         draft.warnings.push(format!("config.json: linux.devices: {what}"));
     }
     console(draft, spec);
@@ -44,7 +46,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
 
 const DEV: &str = "/dev";
 
-/// Whether `/dev` is bound from the host in the end: nothing may be made in it.
+/// Whether `/dev` is bound from the host in the end: nothing may be made in it, and what is asked for must be there.
 fn is_hosts(spec: &Spec) -> bool {
     kernels::last_at(spec, DEV.as_bytes()).is_some_and(options::is_bind)
 }
@@ -70,7 +72,7 @@ fn defaults(draft: &mut Draft, asked: &[LinuxDevice]) {
     }
 }
 
-fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
+fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice, there: bool) {
     let which = which(draft, place, asked);
     let path = asked.path();
     let (Some((kind, device)), Some(at)) = (which, draft.at(&format!("{place}.path"), path)) else { return };
@@ -78,12 +80,36 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice) {
     if at.is_root() {
         return draft.refuse(format!("{place}.path"), "`/` is no place for a device");
     }
-    let mode = asked.file_mode().unwrap_or(0o666) & 0o7777;
+    let mode = mode(draft, place, asked, kind);
+    for (name, id) in [("uid", asked.uid()), ("gid", asked.gid())] {
+        if id == Some(u32::MAX) {
+            draft.refuse(format!("{place}.{name}"), "4294967295 is nobody's id: chown(2) would leave the owner as it is");
+        }
+    }
     let owner = (asked.uid().unwrap_or(0), asked.gid().unwrap_or(0));
     let node = Node { kind, device, mode, owner };
     // A pipe is no device.
-    let by = if kind != libc::S_IFIFO && binds(draft) { bound(draft, place, asked, &node, source) } else { By::Mknod };
+    let by = if there {
+        By::Itself
+    } else if kind != libc::S_IFIFO && binds(draft) {
+        bound(draft, place, asked, &node, source)
+    } else {
+        By::Mknod
+    };
     draft.step(Stage::Devices, Op::Device(Device { at, kind, device, mode, owner, by }), place);
+}
+
+/// The bits of its permissions. Engines copy the type of a node along, which has to be this one; others mean nothing.
+fn mode(draft: &mut Draft, place: &str, asked: &LinuxDevice, kind: u32) -> u32 {
+    let mode = asked.file_mode().unwrap_or(0o666);
+    let typ = mode & libc::S_IFMT;
+    if typ != 0 && typ != kind {
+        draft.refuse(format!("{place}.fileMode"), format!("0{mode:o} says another type of file than `type`"));
+    } else if mode & !(libc::S_IFMT | 0o7777) != 0 {
+        let more = mode & !(libc::S_IFMT | 0o7777);
+        draft.warnings.push(format!("config.json: {place}.fileMode: bits above a file's mode, 0{more:o}, have no effect"));
+    }
+    mode & 0o7777
 }
 
 /// As mknod(2) takes them: the kind, and makedev(3).

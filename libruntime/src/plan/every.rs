@@ -44,7 +44,7 @@ fn process() -> Value {
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}],
         "apparmorProfile": "profile", "selinuxLabel": "u:r:t:s0",
         "ioPriority": {"class": "IOPRIO_CLASS_RT", "priority": 3},
-        "scheduler": {"policy": "SCHED_RR", "nice": 1, "priority": 3, "flags": ["SCHED_FLAG_KEEP_PARAMS"]},
+        "scheduler": {"policy": "SCHED_RR", "priority": 3, "flags": ["SCHED_FLAG_KEEP_PARAMS"]},
         "execCPUAffinity": {"initial": "0", "final": "1"},
     })
 }
@@ -93,7 +93,7 @@ fn resources() -> Value {
         },
         "cpu": {
             "shares": 5, "quota": 5000, "burst": 100, "period": 10000, "realtimeRuntime": 5, "realtimePeriod": 6,
-            "idle": 1, "cpus": "0", "mems": "0",
+            "idle": 0, "cpus": "0", "mems": "0",
         },
         "blockIO": {
             "weight": 20, "leafWeight": 30, "weightDevice": [{"major": 8, "minor": 0, "weight": 40, "leafWeight": 50}],
@@ -112,6 +112,7 @@ fn variants() -> [Value; 3] {
     let [first, mut second, mut third] = [full(), full(), full()];
     second["process"]["scheduler"] = json!({"policy": "SCHED_DEADLINE", "runtime": 1024, "deadline": 2048, "period": 4096});
     second["linux"]["intelRdt"] = json!({"enableMBM": true});
+    third["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 1});
     third["linux"]["intelRdt"] = json!({"enableMonitoring": true});
     let map = json!([{"containerID": 0, "hostID": 5, "size": 9}]);
     third["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));

@@ -30,7 +30,7 @@ pub mod place;
 mod process;
 mod reach;
 pub mod resctrl;
-mod schedule;
+pub(crate) mod schedule;
 mod seccomp;
 mod show;
 mod sysctl;

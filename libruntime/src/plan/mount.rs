@@ -2,7 +2,7 @@
 
 use super::filled::{self, Places};
 use super::kernels::KERNELS;
-use super::op::{Bind, Follow, NewFs, Op, Root, Source};
+use super::op::{Attrs, Bind, Follow, NewFs, Op, Root, Source};
 use super::options::{self, Options};
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
@@ -176,9 +176,30 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
     let propagation = if options.ask_for_peers() { draft.taken_over } else { libc::MS_PRIVATE };
     let prepared = mapped.or_else(|| super::reach::plan(draft, place, &path, Source { propagation, ..copied }));
     let mut attrs = options.attrs;
+    if prepared.is_none() {
+        locked(draft, place, &path, &mut attrs);
+    }
     let one_call = draft.host.open_tree_attr && !draft.chroots && recursive && follow != Follow::None && !attrs.tree.is_empty();
     attrs.one_call = one_call && prepared.is_none();
     draft.step(Stage::Mounts, Op::Bind(Bind { source, follow, recursive, prepared, attrs, at }), place);
+}
+
+/// What the source has for good. Engines write `rw` on every bind that is not to be read-only, and it would end containers that need
+/// nothing of it; any other word somebody has chosen.
+fn locked(draft: &mut Draft, place: &str, path: &Path, attrs: &mut Attrs) {
+    let Some(locked) = draft.host.locked.get(path).copied() else { return };
+    let place = format!("{place}.options");
+    for (word, bit, has) in options::FREEING.iter().filter(|(_, bit, _)| locked & bit != 0) {
+        let source = format!("the source is `{has}`, which nobody in a user namespace may take off (mount_namespaces(7))");
+        if attrs.tree.clear & bit != 0 {
+            draft.refuse(&place, format!("`r{word}` cannot be had: {source}"));
+        } else if *bit == attr::RDONLY && attrs.own.clear & bit != 0 {
+            attrs.own.clear &= !bit;
+            draft.warnings.push(format!("config.json: {place}: `{word}` has no effect: {source}"));
+        } else if attrs.own.clear & bit != 0 {
+            draft.refuse(&place, format!("`{word}` cannot be had: {source}"));
+        }
+    }
 }
 
 fn absolute(draft: &mut Draft, place: &str, source: &Path) -> Option<PathBuf> {

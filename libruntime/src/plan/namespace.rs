@@ -61,9 +61,13 @@ pub(super) enum Maps {
 }
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
-    let Some(linux) = spec.linux() else {
-        draft.refuse("linux", "is missing: without namespaces nothing would be confined");
-        return Maps::None;
+    let absent;
+    let linux = match spec.linux() {
+        Some(linux) => linux,
+        None => {
+            absent = unsaid();
+            &absent
+        }
     };
     draft.spaces = spaces(draft, spec, linux);
     let (new, origin) = (draft.spaces.new, "linux.namespaces".to_owned());
@@ -96,6 +100,12 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Maps {
 /// power over the namespace then, nor the caller's ids outside of it.
 fn writes_own_maps(draft: &Draft) -> bool {
     draft.host.uid != 0 && draft.spaces.new & libc::CLONE_NEWUSER as u64 != 0
+}
+
+/// `linux` is optional, and without it every namespace is inherited, as with an empty one. (Its `Default` is a whole container's.)
+fn unsaid() -> Linux {
+    let empty = crate::bundle::spec(&serde_json::json!({"ociVersion": "1.0.0", "linux": {}}));
+    empty.ok().and_then(|spec| spec.linux().clone()).unwrap_or_default()
 }
 
 fn index(linux: &Linux, typ: Type) -> Option<usize> {

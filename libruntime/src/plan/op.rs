@@ -635,6 +635,8 @@ pub struct Device {
 pub enum By {
     /// mknod(2).
     Mknod,
+    /// It is there already, as `/dev` is a bind.
+    Itself,
     /// The host's node is bound, which has this path there.
     Host(CString),
     /// A node that the parent has made is bound ([`ParentOp::Node`]); which one.

@@ -32,6 +32,18 @@ enum Meaning {
 }
 use Meaning::*;
 
+/// What a mount from outside keeps in a user namespace; how it treats access times is another matter.
+pub const LOCKABLE: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME;
+
+/// The words that take one of these off, the attribute, and how it is called.
+pub(super) const FREEING: &[(&str, u64, &str)] = &[
+    ("rw", RDONLY, "ro"),
+    ("suid", NOSUID, "nosuid"),
+    ("dev", NODEV, "nodev"),
+    ("exec", NOEXEC, "noexec"),
+    ("diratime", NODIRATIME, "nodiratime"),
+];
+
 /// Options with a recursive twin spelled with an `r` in front.
 const ATTRIBUTES: &[(&str, Meaning)] = &[
     ("ro", Set(RDONLY)),
@@ -134,14 +146,16 @@ impl Options {
     /// # Errors
     /// Each that is refused.
     pub fn of(mount: &Mount) -> Result<Self, Vec<Error>> {
-        Options::parse(mount.options().as_deref().unwrap_or_default())
+        let mut out = Options::parse(mount.options().as_deref().unwrap_or_default())?;
+        // A new file system has nothing that could be cleared.
+        if !out.remount && !is_bind(mount) {
+            out.attrs.own.clear &= ATIME;
+        }
+        Ok(out)
     }
 
     /// Reads them in order; a later one overrides an earlier.
-    ///
-    /// # Errors
-    /// Each that is refused.
-    pub fn parse(options: &[String]) -> Result<Self, Vec<Error>> {
+    fn parse(options: &[String]) -> Result<Self, Vec<Error>> {
         let mut out = Options { remount: all(options).any(|option| option == "remount"), ..Options::default() };
         let refused: Vec<Error> = all(options).filter_map(|option| out.add(option).err()).collect();
         if !refused.is_empty() {
@@ -173,10 +187,9 @@ impl Options {
             return self.word(option, meaning);
         }
         if let Some(meaning) = look_up(ATTRIBUTES, option) {
-            // On a new mount `rw` only takes an earlier `ro` back: a bind never regains what its source lacks.
-            apply(&mut self.attrs.own, meaning, self.remount);
+            apply(&mut self.attrs.own, meaning);
         } else if let Some(meaning) = option.strip_prefix('r').and_then(|o| look_up(ATTRIBUTES, o)) {
-            apply(&mut self.attrs.tree, meaning, true);
+            apply(&mut self.attrs.tree, meaning);
             take_back(&mut self.attrs.own, meaning);
         } else if let Some(Propagate(flag)) = option.strip_prefix('r').and_then(|o| look_up(WORDS, o)) {
             (self.attrs.tree.propagation, self.attrs.own.propagation) = (flag, 0);
@@ -220,13 +233,10 @@ fn look_up(table: &[(&str, Meaning)], option: &str) -> Option<Meaning> {
     table.iter().find(|(name, _)| *name == option).map(|(_, meaning)| *meaning)
 }
 
-fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning, really_clear: bool) {
+fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning) {
     match meaning {
         Set(flag) => (attr.set, attr.clear) = (attr.set | flag, attr.clear & !flag),
-        Clear(flag) => {
-            attr.set &= !flag;
-            attr.clear |= if really_clear { flag } else { 0 };
-        }
+        Clear(flag) => (attr.set, attr.clear) = (attr.set & !flag, attr.clear | flag),
         Atime(mode) => (attr.set, attr.clear) = (attr.set & !ATIME | mode, attr.clear | ATIME),
         Propagate(_) | Bind { .. } | Remount | Nothing | Super | CopyUp | IdMap { .. } | Refused => {}
     }
@@ -261,9 +271,15 @@ mod tests {
 
     #[test]
     fn a_later_option_overrides_an_earlier_one() {
-        assert_eq!(parse("ro,rw").attrs.own, Default::default());
+        assert_eq!((parse("ro,rw").attrs.own.set, parse("ro,rw").attrs.own.clear), (0, RDONLY));
         assert_eq!(parse("rro,rrw").attrs.tree.clear, RDONLY);
-        assert_eq!((parse("remount,rw").attrs.own.clear, parse("rw").attrs.own.clear), (RDONLY, 0));
+        let cleared = |typ: &str, options: &[&str]| {
+            let mount = serde_json::json!({"destination": "/m", "type": typ, "options": options});
+            Options::of(&serde_json::from_value(mount).unwrap()).unwrap().attrs.own.clear
+        };
+        assert_eq!(cleared("tmpfs", &["rw", "exec", "relatime"]), ATIME);
+        assert_eq!((cleared("tmpfs", &["remount", "rw"]), cleared("bind", &["exec"])), (RDONLY, NOEXEC));
+        assert_eq!(cleared("none", &["rbind", "rro", "rw", "dev"]), RDONLY | NODEV);
         assert_eq!(parse("noatime,relatime").attrs.own.set, 0);
         assert_eq!(parse("noatime,relatime").attrs.own.clear, ATIME);
         let (both, tree) = (parse("private,noexec,rshared,rexec").attrs, parse("rshared,private").attrs);

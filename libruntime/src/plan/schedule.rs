@@ -69,6 +69,10 @@ fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
     if !(-20..=19).contains(&nice) {
         draft.refuse(format!("{place}.nice"), format!("{nice} is not between -20 and 19"));
     }
+    // The kernel keeps it with these two alone (`fair_policy`), and says nothing.
+    if nice != 0 && !matches!(policy, 0 | 3) {
+        draft.refuse(format!("{place}.nice"), "is for SCHED_OTHER and SCHED_BATCH: another policy drops it");
+    }
     let wanted = if matches!(policy, 1 | 2) { 1..=99 } else { 0..=0 };
     if !wanted.contains(&priority) {
         let what = format!("{priority} is not between {} and {}, which the policy takes", wanted.start(), wanted.end());
@@ -124,8 +128,10 @@ fn io_priority(draft: &mut Draft, process: &Process) {
     }
 }
 
-/// MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES, of which set_mempolicy(2) takes one.
-const BOTH: u32 = 1 << 14 | 1 << 15;
+/// MPOL_F_RELATIVE_NODES.
+const RELATIVE: u32 = 1 << 14;
+/// It and MPOL_F_STATIC_NODES, of which set_mempolicy(2) takes one.
+const BOTH: u32 = RELATIVE | 1 << 15;
 /// MPOL_F_NUMA_BALANCING.
 const BALANCING: u32 = 1 << 13;
 
@@ -154,6 +160,9 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
             "MPOL_F_NUMA_BALANCING is for MPOL_BIND, and since Linux 6.10 for MPOL_PREFERRED_MANY",
         );
     }
+    if mode == 0 && flags != 0 {
+        draft.refuse("linux.memoryPolicy.flags", "have no effect with MPOL_DEFAULT");
+    }
     let list = policy.nodes().as_deref().unwrap_or_default();
     if flags & BOTH != 0 && (mode == 4 || mode == 1 && list.is_empty()) {
         draft.refuse(
@@ -165,6 +174,14 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
     let Some(nodes) = set(list) else {
         return draft.refuse(format!("{place}.nodes"), format!("`{list}` is not a list of nodes like `0-3,7`"));
     };
+    // Relative ones are counted among those that may be used, round and round.
+    let lacking = draft.host.nodes.filter(|_| flags & RELATIVE == 0).and_then(|there| first_without(&nodes, &there));
+    if let Some(node) = lacking {
+        draft.refuse(
+            format!("{place}.nodes"),
+            format!("node {node} has no memory on this machine: the kernel would leave it out"),
+        );
+    }
     match (mode, list.is_empty()) {
         (0 | 4, false) => draft.refuse(format!("{place}.nodes"), "must be empty for MPOL_DEFAULT and MPOL_LOCAL"),
         (2 | 3 | 5 | 6, true) => draft.refuse(format!("{place}.nodes"), "is missing: the mode needs nodes"),
@@ -172,8 +189,13 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
     }
 }
 
+/// The first of one set that the other lacks.
+fn first_without(set: &Nodes, other: &Nodes) -> Option<usize> {
+    (0..set.len() * 64).find(|n| set[n / 64] & !other[n / 64] & 1 << (n % 64) != 0)
+}
+
 /// `0-3,7` as bits (cpuset(7), "List format"); `None` when it is no such list, or goes beyond what is supported (1024).
-pub(super) fn set(list: &str) -> Option<Nodes> {
+pub(crate) fn set(list: &str) -> Option<Nodes> {
     let mut bits = Nodes::default();
     for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

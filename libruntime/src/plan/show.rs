@@ -300,6 +300,11 @@ impl fmt::Display for Device {
         match &self.by {
             By::Host(source) => write!(f, "bind {} → {at} ro", text(source)),
             By::Parent(slot) => write!(f, "bind node {slot} → {at}"),
+            By::Itself => {
+                let kind = if self.kind == libc::S_IFBLK { "block" } else { "character" };
+                let kind = if self.kind == libc::S_IFIFO { "pipe" } else { kind };
+                write!(f, "find {at} {kind} {}:{}", libc::major(self.device), libc::minor(self.device))
+            }
             By::Mknod if self.kind == libc::S_IFIFO => write!(f, "mkfifo {at} {:04o} {uid}:{gid}", self.mode),
             By::Mknod => {
                 let Device { kind, device, mode, owner, .. } = *self;

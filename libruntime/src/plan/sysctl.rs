@@ -73,6 +73,11 @@ fn allowed(draft: &Draft, spec: &Spec, path: &str) -> Result<(), String> {
         "kernel/domainname" => needs(libc::CLONE_NEWUTS, "uts"),
         _ if IPC.contains(&path) || path.starts_with("fs/mqueue/") => needs(libc::CLONE_NEWIPC, "ipc"),
         _ if path.starts_with("net/") => needs(libc::CLONE_NEWNET, "network"),
+        // user_namespaces(7): how many namespaces and the like may be made in it.
+        _ if path.starts_with("user/") => needs(libc::CLONE_NEWUSER, "user"),
+        "kernel/pid_max" => {
+            Err("is not supported: before Linux 6.14 it is the whole machine's, and only then the pid namespace's".to_owned())
+        }
         _ => Err("belongs to no namespace: it would be changed for the whole machine".to_owned()),
     }
 }

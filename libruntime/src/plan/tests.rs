@@ -152,6 +152,46 @@ fn what_is_wrong_is_refused_with_its_place() {
             "process.scheduler.nice: 20 is not between -20 and 19",
         ),
         (
+            "/process/scheduler",
+            json!({"policy": "SCHED_IDLE", "nice": 5}),
+            "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "nice": 5, "runtime": 1, "deadline": 2, "period": 3}),
+            "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_DEFAULT", "flags": ["MPOL_F_STATIC_NODES"]}),
+            "linux.memoryPolicy.flags: have no effect with MPOL_DEFAULT",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "uid": u32::MAX}]),
+            "linux.devices[0].uid: 4294967295 is nobody's id: chown(2) would leave the owner as it is",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "p", "gid": u32::MAX}]),
+            "linux.devices[0].gid: 4294967295 is nobody's id: chown(2) would leave the owner as it is",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 0o060_600}]),
+            "linux.devices[0].fileMode: 060600 says another type of file than `type`",
+        ),
+        (
+            "/linux/sysctl",
+            json!({"user.max_net_namespaces": "1"}),
+            "linux.sysctl[user.max_net_namespaces]: belongs to the user namespace, of which the container has none of its own",
+        ),
+        (
+            "/linux/sysctl",
+            json!({"kernel.pid_max": "999"}),
+            "linux.sysctl[kernel.pid_max]: is not supported: before Linux 6.14 it is the whole machine's, and only then the pid namespace's",
+        ),
+        (
             "/linux/personality",
             json!({"domain": "LINUX", "flags": ["x"]}),
             "linux.personality.flags: `x` is not known, and the specification has none",
@@ -275,26 +315,86 @@ fn a_device_that_keeps_its_bad_name_has_one_reason() {
     assert_eq!(reasons[0], "config.json: linux.netDevices[a b]: `a b` is no name of a network device");
 }
 
+#[test]
+fn a_node_that_the_machine_lacks_is_refused_where_it_is_known() {
+    let host = Host { nodes: super::schedule::set("0,2"), ..Host::recorded(0, 0) };
+    let with = |policy: Value| plan_on(&host, with("/linux/memoryPolicy", policy), &Options::default());
+    let said = with(json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-1000"})).unwrap_err();
+    let why = "linux.memoryPolicy.nodes: node 1 has no memory on this machine: the kernel would leave it out";
+    assert_eq!(said, [format!("config.json: {why}")]);
+    assert!(with(json!({"mode": "MPOL_INTERLEAVE", "nodes": "0,2"})).is_ok());
+    assert!(with(json!({"mode": "MPOL_BIND", "nodes": "0-1", "flags": ["MPOL_F_RELATIVE_NODES"]})).is_ok());
+}
+
+#[test]
+fn a_mode_that_engines_write_is_taken_and_bits_that_mean_nothing_are_told() {
+    let node = |mode: u32| json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": mode}]);
+    let plan = |mode| plan(with("/linux/devices", node(mode)), &Options::default()).unwrap();
+    let engine = plan(0o020_640);
+    assert!(engine.to_string().contains("mknod /dev/x c 1:3 0640 0:0"), "{engine}");
+    assert!(engine.warnings.iter().all(|what| !what.contains("fileMode")), "{:?}", engine.warnings);
+    let said = "config.json: linux.devices[0].fileMode: bits above a file's mode, 0400000, have no effect";
+    assert!(plan(0o400_640).warnings.iter().any(|what| what == said));
+}
+
+#[test]
+fn nothing_said_of_linux_is_an_empty_linux() {
+    let said = |linux: Option<Value>| {
+        let mut spec = minimal();
+        match linux {
+            Some(linux) => spec["linux"] = linux,
+            None => drop(spec.as_object_mut().unwrap().remove("linux")),
+        }
+        plan(spec, &Options::default()).map(|plan| (plan.to_string(), plan.warnings))
+    };
+    let empty = said(Some(json!({})));
+    assert!(empty.as_ref().is_ok_and(|(text, _)| !text.contains("unshare")), "{empty:?}");
+    assert_eq!(said(None), empty);
+}
+
+#[test]
+fn what_a_source_has_for_good_is_refused_by_name_and_rw_told() {
+    let locked = crate::plan::options::LOCKABLE;
+    let host = Host { locked: [("/s".into(), locked)].into(), ..Host::recorded(0, 0) };
+    let bind = |options: &[&str]| {
+        let bind = json!({"destination": "/m", "source": "/s", "options": options});
+        plan_on(&host, with("/mounts/-", bind), &Options::default())
+    };
+    let why = "which nobody in a user namespace may take off (mount_namespaces(7))";
+    for (word, has) in [("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"), ("diratime", "nodiratime"), ("rrw", "ro")] {
+        let said = bind(&["bind", word]).unwrap_err();
+        assert_eq!(said, [format!("config.json: mounts[1].options: `{word}` cannot be had: the source is `{has}`, {why}")]);
+    }
+    let plan = bind(&["bind", "rw", "symfollow"]).unwrap();
+    assert!(plan.to_string().contains("bind /s → /m symfollow "), "{plan}");
+    assert!(plan.warnings.contains(&format!("config.json: mounts[1].options: `rw` has no effect: the source is `ro`, {why}")));
+    let free = |options: &[&str]| {
+        let bind = json!({"destination": "/m", "source": "/free", "options": options});
+        plan_on(&host, with("/mounts/-", bind), &Options::default()).unwrap().to_string()
+    };
+    assert!(free(&["rbind", "rw", "exec"]).contains("rbind /free → /m rw exec "), "{}", free(&["rbind", "rw", "exec"]));
+}
+
 /// As `docker run -t -v /dev:/dev` has it.
 #[test]
-fn in_a_dev_of_the_hosts_nothing_is_made_and_the_terminal_and_other_devices_are() {
+fn in_a_dev_of_the_hosts_devices_must_be_there_and_the_terminal_and_other_devices_are_made() {
     let mut spec = with("/process/terminal", json!(true));
     spec["mounts"] = json!([
         {"destination": "/dev", "source": "/dev", "options": ["rbind"]},
         {"destination": "/dev/pts", "type": "devpts"},
     ]);
-    let device = |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 3});
+    let device = |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 3, "fileMode": 0o600});
     spec["linux"]["devices"] = json!([device("/dev/x"), device("/opt/x")]);
     let host = plan(spec.clone(), &Options::default()).unwrap();
     let (listing, said) =
-        (host.to_string(), "config.json: linux.devices: none below `/dev` is made: that is a bind of the host's");
-    assert!(listing.contains("/opt/x") && listing.contains("/dev/console"), "{listing}");
-    assert!(
-        !listing.contains("/dev/x")
-            && !listing.contains("/dev/zero")
-            && host.warnings.iter().any(|warning| warning.starts_with(said)),
-        "{listing}"
-    );
+        (host.to_string(), "config.json: linux.devices: fileMode, uid and gid have no effect below `/dev`, which is a bind");
+    assert!(listing.contains("mknod /opt/x c 1:3") && listing.contains("/dev/console"), "{listing}");
+    assert!(listing.contains("find /dev/x character 1:3") && !listing.contains("/dev/zero"), "{listing}");
+    assert!(host.warnings.iter().any(|warning| warning.starts_with(said)), "{:?}", host.warnings);
+    let mut wrong = spec.clone();
+    wrong["linux"]["devices"] = json!([{"path": "/dev/x", "type": "a", "major": -5, "minor": 9_999_999_999_u64}]);
+    let refused = plan(wrong, &Options::default()).unwrap_err();
+    assert_eq!(refused, ["config.json: linux.devices[0].type: `a` is no type of a device node"]);
     spec["mounts"].as_array_mut().unwrap().insert(1, json!({"destination": "/dev", "type": "tmpfs"}));
     let covered = plan(spec, &Options::default()).unwrap();
     assert!(["/dev/x", "zero"].iter().all(|path| covered.to_string().contains(path)));

@@ -3,7 +3,7 @@
 use super::op::exec::NO_INTERPRETER;
 use crate::host::namespaces;
 use crate::plan::Plan;
-use crate::plan::op::{ChildHook, Op, ParentOp};
+use crate::plan::op::{By, ChildHook, Op, ParentOp};
 use crate::sys::{Errno, Result as SysResult, file};
 use crate::{Error, annotation};
 use std::os::fd::BorrowedFd;
@@ -204,6 +204,10 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Bind(_) | Op::Again { .. } | Op::Mount(_), Errno::ELOOP) => {
             Some("a symbolic link lies on the way where none may, or leads to the root itself")
         }
+        (Op::Device(device), Errno::ENOENT) if device.by == By::Itself => {
+            Some("`/dev` is a bind, in which nothing is made: the device must be there")
+        }
+        (Op::Device(_), Errno::ENODEV) => Some("what is there is another file than the device that is asked for"),
         // Which limit it is the machine tells.
         (Op::Unshare(_) | Op::NestUser(_), Errno::ENOSPC) => None,
         (Op::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),

@@ -102,6 +102,24 @@ pub fn setattr(at: BorrowedFd, recursive: u32, attr: &MountAttr) -> Result<()> {
     done(unsafe { libc::syscall(libc::SYS_mount_setattr, at.as_raw_fd(), c"".as_ptr(), flags, ptr::from_ref(attr), size) })
 }
 
+/// fstatvfs(3): those of [`attr`] that the mount has, but for how it treats access times. `ro` may be the file system's own.
+pub fn attributes(at: BorrowedFd) -> Result<u64> {
+    const NOSYMFOLLOW: libc::c_ulong = 0x2000;
+    // SAFETY: `struct statvfs` is plain data, valid when zeroed.
+    let mut st: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `st` is a live `struct statvfs` that is filled.
+    done(unsafe { libc::fstatvfs(at.as_raw_fd(), &raw mut st) }.into())?;
+    let table = [
+        (libc::ST_RDONLY, attr::RDONLY),
+        (libc::ST_NOSUID, attr::NOSUID),
+        (libc::ST_NODEV, attr::NODEV),
+        (libc::ST_NOEXEC, attr::NOEXEC),
+        (libc::ST_NODIRATIME, attr::NODIRATIME),
+        (NOSYMFOLLOW, attr::NOSYMFOLLOW),
+    ];
+    Ok(table.iter().filter(|(bit, _)| st.f_flag & bit != 0).fold(0, |all, (_, attr)| all | attr))
+}
+
 /// mount_setattr(2) on `/`: sets its propagation; `recursive` is 0 or [`RECURSIVE`], for all below it too.
 pub fn set_propagation(recursive: u32, propagation: u64) -> Result<()> {
     let attr = MountAttr { propagation, ..MountAttr::default() };

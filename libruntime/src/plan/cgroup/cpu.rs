@@ -22,6 +22,9 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     if let Some(idle) = cpu.idle().filter(|idle| !matches!(idle, 0 | 1)) {
         t.refuse("cpu.idle", format!("{idle} is neither 0 nor 1"));
     }
+    if given(cpu.shares()).is_some() && cpu.idle() == Some(1) {
+        t.refuse("cpu.shares", "is dropped by the kernel where `cpu.idle` is 1, which has the least weight of all");
+    }
     if let Some(shares) = cpu.shares().filter(|shares| *shares > MOST_SHARES) {
         t.refuse("cpu.shares", format!("{shares} is above {MOST_SHARES}"));
     }

@@ -2,7 +2,7 @@
 
 mod controller;
 
-use super::{Devices, Group, Write};
+use super::{Change, Devices, Group};
 use crate::Error;
 use crate::bpf::device::{Kind, MKNOD, READ, Rule, WRITE, program};
 use crate::host::cgroup::Version;
@@ -42,28 +42,50 @@ fn is_everything(rule: &Rule) -> bool {
 
 const FIELD: &str = "linux.resources.devices";
 
+/// The rules as they were given, each with its place, and what is wrong with the others: judged whether or not anybody enforces them.
+pub(super) fn judge(resources: Option<&LinuxResources>, errors: &mut Vec<Error>) -> Vec<(Rule, String)> {
+    let asked = resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
+    let mut one = |(i, device)| {
+        let place = format!("{FIELD}[{i}]");
+        rule(device).map_err(|e| errors.push(e.at(&place))).ok().map(|rule| (rule, place.clone()))
+    };
+    asked.iter().enumerate().filter_map(&mut one).collect()
+}
+
+/// What is said of rules that nobody enforces.
+pub(super) fn unenforced(resources: Option<&LinuxResources>, why: &str) -> Option<String> {
+    let asked = resources.and_then(|r| r.devices().as_deref()).is_some_and(|asked| !asked.is_empty());
+    asked.then(|| format!("config.json: {FIELD}: has no effect: {why}"))
+}
+
+/// Where the controller of version 1 would need one exception more.
+const MAKING: &str = "mknod(2) of what is denied stays permitted, which is not to say its use: cgroup version 1 knows no exception from an exception";
+
 /// The program; on version 1, writes instead.
 pub(super) fn plan(
-    resources: Option<&LinuxResources>,
+    asked: Vec<(Rule, String)>,
     groups: &[Group],
-    writes: &mut Vec<Write>,
+    Change { writes, warnings }: &mut Change,
     errors: &mut Vec<Error>,
 ) -> Option<Devices> {
-    let asked = resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
-    let rules = rules(asked, errors);
     let v1 = groups.iter().position(|g| g.controllers.iter().any(|name| name == "devices"));
     let v2 = groups.iter().position(|g| g.version == Version::V2);
     match (v1, v2) {
         (Some(group), _) => {
             // Before the limits: of all writes these confine the most.
-            match controller::lines(&rules) {
+            let lines = controller::lines(&rules(&asked, false)).or_else(|_| {
+                let lines = controller::lines(&rules(&asked, true))?;
+                warnings.push(format!("config.json: {FIELD}: {MAKING}"));
+                Ok(lines)
+            });
+            match lines {
                 Ok(lines) => drop(writes.splice(0..0, lines.into_iter().map(|line| line.write(group)))),
                 Err(e) => errors.push(e),
             }
             None
         }
         (None, Some(group)) => {
-            let rules: Vec<Rule> = rules.into_iter().map(|(rule, _)| rule).collect();
+            let rules: Vec<Rule> = rules(&asked, false).into_iter().map(|(rule, _)| rule).collect();
             Some(Devices { group, program: program(&rules) })
         }
         (None, None) if asked.is_empty() => None,
@@ -74,18 +96,25 @@ pub(super) fn plan(
     }
 }
 
-/// Everything denied, then the user's rules in their order, then the defaults.
-fn rules(asked: &[LinuxDeviceCgroup], errors: &mut Vec<Error>) -> Vec<(Rule, String)> {
+/// Everything denied, then the user's rules in their order, then the defaults. A rule that denies some devices, or some access, is meant of
+/// the defaults too: then these come before it, behind the last rule that denies everything. What stays is that their nodes may be
+/// made, as the container's own /dev has them; with `making` those of all devices.
+fn rules(asked: &[(Rule, String)], making: bool) -> Vec<(Rule, String)> {
     let mut rules = vec![(NOTHING, FIELD.to_owned())];
-    for (i, device) in asked.iter().enumerate() {
-        let place = format!("{FIELD}[{i}]");
-        match rule(device) {
-            Ok(rule) if rule == NOTHING => rules = vec![(rule, place)],
-            Ok(rule) => rules.push((rule, place)),
-            Err(e) => errors.push(e.at(place)),
+    for rule in asked {
+        if rule.0 == NOTHING {
+            rules.clear();
         }
+        rules.push(rule.clone());
     }
-    rules.extend(DEFAULT.iter().map(|rule| (*rule, "default devices".to_owned())));
+    let default = |rule: Rule| (rule, "default devices".to_owned());
+    if rules[1..].iter().any(|(rule, _)| !rule.allow) {
+        rules.splice(1..1, DEFAULT.iter().map(|rule| default(*rule)));
+        let nodes = DEFAULT.iter().filter(|rule| making || rule.minor.is_some());
+        rules.extend(nodes.map(|rule| default(Rule { access: MKNOD, ..*rule })));
+    } else {
+        rules.extend(DEFAULT.iter().map(|rule| default(*rule)));
+    }
     rules
 }
 
@@ -104,7 +133,7 @@ fn rule(device: &LinuxDeviceCgroup) -> Result<Rule, Error> {
             _ => Err(Error::new(format!("{value} is no device number"))),
         },
     };
-    let access = access(device.access().as_deref().filter(|a| !a.is_empty()).unwrap_or("rwm"))?;
+    let access = access(device.access().as_deref().unwrap_or("rwm"))?;
     Ok(Rule { allow: device.allow(), kind, major: number(device.major())?, minor: number(device.minor())?, access })
 }
 
@@ -115,5 +144,8 @@ fn access(text: &str) -> Result<u32, Error> {
         'm' => Ok(MKNOD),
         c => Err(Error::new(format!("access `{}` is none of r, w, m", c.escape_debug()))),
     };
+    if text.is_empty() {
+        return Err(Error::new("access is empty, and so a rule about nothing").hint("leave it out for `rwm`"));
+    }
     text.chars().try_fold(0, |bits, c| Ok(bits | bit(c)?))
 }

@@ -7,7 +7,8 @@
 //! * Zero leaves a value as it is and -1 takes a limit away, as the engines mean it; a field for which the host has no controller is
 //!   refused by name.
 //! * Without `resources.devices` a container that asks for a cgroup may use the default devices and no others, as with runc.
-//! * `resources.devices` has no effect in a user namespace, where no device can be made anyway (runc and crun do the same).
+//! * `resources.devices` is judged in any case. It has no effect for an ordinary user and in a user namespace, where no device can be made
+//!   anyway (runc and crun do the same), and says so.
 
 mod cpu;
 mod device;
@@ -155,8 +156,7 @@ fn resources(spec: &Spec) -> Option<&LinuxResources> {
 /// Plans the cgroup and how the child gets into it; what the spec says without effect.
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     if !is_made(spec, draft.options) {
-        refuse_limits(draft, spec);
-        return Vec::new();
+        return refuse_limits(draft, spec).into_iter().collect();
     }
     let none = Cgroups::default();
     let host = draft.host;
@@ -172,10 +172,19 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     // What is wrong with the rest does not depend on the place.
     let anywhere = || (draft.options.systemd.then(Unit::default), below(Path::new(id)));
     let (mut unit, groups) = draft.take("linux.cgroupsPath", placed).unwrap_or_else(anywhere);
-    let (change, mut errors) = limits(resources(spec), &groups, false);
-    let Change { mut writes, mut warnings } = change;
-    let confined = !rootless && (is_asked(spec) || unit.is_some());
-    let devices = if confined { device::plan(resources(spec), &groups, &mut writes, &mut errors) } else { None };
+    let (mut change, mut errors) = limits(resources(spec), &groups, false);
+    let rules = device::judge(resources(spec), &mut errors);
+    let devices = match rootless {
+        true => {
+            change
+                .warnings
+                .extend(device::unenforced(resources(spec), "only root of the initial user namespace can confine devices"));
+            None
+        }
+        false if is_asked(spec) || unit.is_some() => device::plan(rules, &groups, &mut change, &mut errors),
+        false => None,
+    };
+    let Change { writes, mut warnings } = change;
     draft.errors.extend(errors);
     if let Some(unit) = &mut unit {
         unit.properties.extend(unit::limits(&writes));
@@ -185,14 +194,14 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     }
     if groups.is_empty() {
         // Of systemd that has been said.
-        if given.is_some() && !rootless && !draft.options.systemd {
+        if given.is_some() && !draft.options.may_lack_cgroup && !draft.options.systemd {
             draft.refuse("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host");
         }
         return warnings;
     }
     let origin = if given.is_some() || !is_asked(spec) { "linux.cgroupsPath" } else { "linux.resources" }.to_owned();
-    // Who asks for systemd has it in any case.
-    let tolerant = unit.is_none() && (rootless || given.is_none() || draft.options.may_lack_cgroup);
+    // Who names a place, or asks for systemd, has it in any case.
+    let tolerant = unit.is_none() && (given.is_none() || draft.options.may_lack_cgroup);
     let moved = unit.is_some();
     let plan = Plan { groups, writes, devices, tolerant, owner: mount::owner(spec), origin: origin.clone(), unit };
     let step = |op| ParentStep { op, origin: origin.clone() };
@@ -207,13 +216,22 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     warnings
 }
 
-/// Where there will be no cgroup. Rules about devices are passed over: engines give them to every container.
-fn refuse_limits(draft: &mut Draft, spec: &Spec) {
+/// Where there will be no cgroup. Of rules about devices only those are refused that are none: engines give them to every container.
+fn refuse_limits(draft: &mut Draft, spec: &Spec) -> Option<String> {
+    device::judge(resources(spec), &mut draft.errors);
     let mut fields: Vec<String> = limits(resources(spec), &[], false).1.into_iter().filter_map(|e| e.place).collect();
     fields.dedup();
     for field in fields {
         draft.refuse(field, "needs a cgroup, and `--cgroup-manager disabled` forbids one");
     }
+    device::unenforced(resources(spec), "that needs a cgroup, and `--cgroup-manager disabled` forbids one")
+}
+
+/// The rules about devices in what `update` is told: what is wrong with them, and otherwise that they change nothing.
+pub fn left_alone(resources: &LinuxResources) -> (Vec<Error>, Option<String>) {
+    let mut errors = Vec::new();
+    device::judge(Some(resources), &mut errors);
+    (errors, device::unenforced(Some(resources), "`update` leaves the rules about devices as they are"))
 }
 
 /// What mkdir(2) takes there.

@@ -80,6 +80,10 @@ fn what_no_kernel_would_take_is_refused_by_every_name() {
             json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 1 << 20, "weight": 10}]}}),
             "blockIO.weightDevice[0]: 8:1048576 is no device number",
         ),
+        (
+            json!({"cpu": {"shares": 2048, "idle": 1}}),
+            "cpu.shares: is dropped by the kernel where `cpu.idle` is 1, which has the least weight of all",
+        ),
         (json!({"cpu": {"idle": 9}}), "cpu.idle: 9 is neither 0 nor 1"),
         (json!({"blockIO": {"weight": 5}}), "blockIO.weight: 5 is not from 10 to 1000"),
         (json!({"blockIO": {"leafWeight": 1001}}), "blockIO.leafWeight: 1001 is not from 10 to 1000"),
@@ -227,7 +231,7 @@ fn cpu_in_both_versions() {
     both(json!({"period": 9000}), &["cpu.cfs_period_us 9000"], &["cpu.max max 9000"]);
     let one = ["cpu.cfs_period_us 9000", "cpu.cfs_burst_us 10", "cpu.cfs_quota_us 5000"];
     both(json!({"quota": 5000, "period": 9000, "burst": 10}), &one, &["cpu.max.burst 10", "cpu.max 5000 9000"]);
-    both(json!({"idle": 1, "shares": 2}), &["cpu.shares 2", "cpu.idle 1"], &["cpu.weight 1", "cpu.idle 1"]);
+    both(json!({"idle": 0, "shares": 2}), &["cpu.shares 2", "cpu.idle 0"], &["cpu.weight 1", "cpu.idle 0"]);
     both(json!({"cpus": "0-1", "mems": "0"}), &["cpuset.cpus 0-1", "cpuset.mems 0"], &["cpuset.cpus 0-1", "cpuset.mems 0"]);
     both(
         json!({"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": "", "mems": ""}),
@@ -489,13 +493,20 @@ fn a_unit_is_asked_for_with_the_process_before_that_becomes_anybody_else() {
 }
 
 #[test]
-fn only_an_ordinary_user_may_be_left_without_the_cgroup_that_was_asked_for() {
+fn who_names_a_cgroup_has_it_unless_rootless_says_otherwise() {
     let asked = json!({"cgroupsPath": "/a"});
     let tolerant = |uid, linux: &Value| cgroup(&launch(v1(), uid, linux.clone()).unwrap()).unwrap().tolerant;
-    assert!(!tolerant(0, &asked) && tolerant(1000, &asked));
-    assert!(tolerant(0, &json!({"namespaces": [{"type": "mount"}]})));
+    assert!(!tolerant(0, &asked) && !tolerant(1000, &asked));
+    assert!(tolerant(0, &json!({"namespaces": [{"type": "mount"}]})) && tolerant(1000, &json!({"resources": {"devices": []}})));
     let inside = Cgroups { user_namespace: true, ..v1() };
-    assert!(cgroup(&launch(inside, 0, asked).unwrap()).unwrap().tolerant);
+    assert!(!cgroup(&launch(inside.clone(), 0, asked.clone()).unwrap()).unwrap().tolerant);
+    let spec = json!({
+        "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
+        "linux": {"namespaces": [{"type": "mount"}], "cgroupsPath": "/a"},
+    });
+    let options = Options { may_lack_cgroup: true, ..Options::default() };
+    let host = crate::host::Host { cgroups: Some(inside), ..crate::host::Host::recorded(0, 0) };
+    assert!(cgroup(&plan_on(&host, spec, &options).unwrap()).unwrap().tolerant);
 }
 
 fn device_lines(devices: Value) -> Vec<String> {
@@ -517,22 +528,50 @@ fn devices_are_denied_first_and_the_default_ones_allowed_last() {
     let all = json!({"allow": true, "access": "rwm"});
     assert_eq!(device_lines(json!([all])), ["devices.allow a"]);
     let but_one = json!([all, {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
-    assert_eq!(device_lines(but_one), ["devices.allow a", "devices.deny c 10:229 rw"]);
+    assert_eq!(device_lines(but_one), ["devices.allow a", "devices.deny c 10:229 rwm"]);
+    // What is denied in particular is denied of the default devices too; that their nodes are made is not to say that they are used.
+    let but_zero = json!([all, {"allow": false, "type": "c", "major": 1, "minor": 5, "access": "rwm"}]);
+    assert_eq!(device_lines(but_zero), ["devices.allow a", "devices.deny c 1:5 rw"]);
+    let lines = device_lines(json!([{"allow": true, "access": "rw"}, {"allow": false, "access": "m"}]));
+    for line in ["devices.deny a", "devices.allow b *:* rw", "devices.allow c *:* rw", "devices.allow c 1:5 rwm"] {
+        assert!(lines.contains(&line.to_owned()), "{line}: {lines:?}");
+    }
+    assert!(!lines.iter().any(|line| line.contains("*:*") && line.contains('m')), "{lines:?}");
     let lines = device_lines(json!([all, {"allow": false, "type": "c", "access": "rw"}]));
-    assert_eq!(lines[..4], ["devices.deny a", "devices.allow b *:* rwm", "devices.allow c *:* m", "devices.allow c 1:3 rwm"]);
+    assert_eq!(lines, ["devices.allow a", "devices.deny c *:* rw"]);
+    let last_word = json!([{"allow": false, "type": "c", "access": "rw"}, {"allow": false, "access": "rwm"}]);
+    assert_eq!(device_lines(last_word), device_lines(json!([])));
     assert_eq!(device_lines(json!([]))[..2], ["devices.deny a", "devices.allow c *:* m"]);
     let said = launch(
         v1(),
         0,
-        json!({"resources": {"devices": [{"allow": true, "type": "p", "access": "r"}, {"allow": true, "type": "c", "access": "x"}]}}),
+        json!({"resources": {"devices": [
+            {"allow": true, "type": "p", "access": "r"}, {"allow": true, "type": "c", "access": "x"}, {"allow": true, "access": ""},
+        ]}}),
     );
-    let want = ["[0]: `p` is a pipe, which is no device", "[1]: access `x` is none of r, w, m"];
+    let want = [
+        "[0]: `p` is a pipe, which is no device",
+        "[1]: access `x` is none of r, w, m",
+        "[2]: access is empty, and so a rule about nothing (hint: leave it out for `rwm`)",
+    ];
     assert_eq!(said.unwrap_err(), want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
     for number in [i64::from(u32::MAX), 1 << 32, -2] {
         let said =
             launch(v1(), 0, json!({"resources": {"devices": [{"allow": true, "type": "c", "major": number, "minor": 3}]}}));
         assert_eq!(said.unwrap_err(), [format!("config.json: linux.resources.devices[0]: {number} is no device number")]);
     }
+}
+
+#[test]
+fn that_mknod_stays_permitted_is_told_where_version_1_cannot_say_otherwise() {
+    let one = json!({"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rwm"});
+    let resources = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}, one]}});
+    let told =
+        |plan: &Plan| plan.warnings.iter().any(|what| what.contains("devices: mknod(2) of what is denied stays permitted"));
+    let plan = launch(v1(), 0, resources.clone()).unwrap();
+    assert!(told(&plan), "{:?}", plan.warnings);
+    assert_eq!(cgroup(&plan).unwrap().writes[1].choices[0].1, "c *:* m");
+    assert!(!told(&launch(Cgroups::recorded(), 0, resources).unwrap()));
 }
 
 #[test]
@@ -546,6 +585,21 @@ fn what_version_1_cannot_say_of_devices_is_refused() {
     assert!(launch(Cgroups::recorded(), 0, hole).is_ok());
 }
 
+const UNENFORCED: &str = "config.json: linux.resources.devices: has no effect: ";
+
+#[test]
+fn update_judges_rules_about_devices_and_says_that_they_stay() {
+    let left = |devices: Value| {
+        let (errors, told) = left_alone(&serde_json::from_value(json!({"devices": devices})).unwrap());
+        (errors.iter().map(ToString::to_string).collect::<Vec<_>>(), told)
+    };
+    assert_eq!(left(json!([])), (vec![], None));
+    let (errors, told) = left(json!([{"allow": false, "access": "rwm"}]));
+    assert!(errors.is_empty() && told.is_some_and(|told| told.contains("`update` leaves the rules")));
+    let (errors, _) = left(json!([{"allow": false, "type": "p"}, {"allow": false, "access": "zzz"}]));
+    assert_eq!(errors.len(), 2, "{errors:?}");
+}
+
 #[test]
 fn devices_are_a_program_on_version_2_and_left_alone_in_a_user_namespace() {
     let linux = json!({"resources": {"devices": [{"allow": false, "access": "rwm"}]}});
@@ -554,9 +608,14 @@ fn devices_are_a_program_on_version_2_and_left_alone_in_a_user_namespace() {
     assert_eq!(devices.group, 0);
     assert!(plan.to_string().contains(&format!("attach a device program of {} instructions", devices.program.len())));
     for rootless in [Cgroups { user_namespace: true, ..v1() }, Cgroups { user_namespace: true, ..Cgroups::recorded() }] {
-        let plan = launch(rootless, 0, linux.clone()).unwrap();
+        let plan = launch(rootless.clone(), 0, linux.clone()).unwrap();
         let cgroup = cgroup(&plan).unwrap();
         assert!(cgroup.devices.is_none() && cgroup.writes.is_empty());
+        assert!(plan.warnings.iter().any(|what| what.starts_with(UNENFORCED)), "{:?}", plan.warnings);
+        let wrong = json!({"resources": {"devices": [{"allow": true, "type": "p"}, {"allow": true, "major": -7}]}});
+        let said = launch(rootless, 0, wrong).unwrap_err();
+        let want = ["[0]: `p` is a pipe, which is no device", "[1]: -7 is no device number"];
+        assert_eq!(said, want.map(|reason| format!("config.json: linux.resources.devices{reason}")));
     }
 }
 
@@ -626,7 +685,7 @@ fn a_writable_version_2_mount_gives_the_directory_to_the_containers_user() {
 }
 
 #[test]
-fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_passed_over() {
+fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_told_of() {
     let spec = |resources: Value| {
         json!({
             "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
@@ -638,6 +697,9 @@ fn without_cgroups_a_limit_is_refused_and_rules_about_devices_are_passed_over() 
     let plan =
         plan_on(&host, spec(json!({"devices": [{"allow": false, "access": "rwm"}], "memory": {"limit": 0}})), &options).unwrap();
     assert!(cgroup(&plan).is_none() && !plan.to_string().contains("cgroup"), "{plan}");
+    assert!(plan.warnings.iter().any(|what| what.starts_with(UNENFORCED)), "{:?}", plan.warnings);
+    let said = plan_on(&host, spec(json!({"devices": [{"allow": true, "access": "q"}]})), &options).unwrap_err();
+    assert_eq!(said, ["config.json: linux.resources.devices[0]: access `q` is none of r, w, m"]);
     let said = plan_on(&host, spec(json!({"pids": {"limit": 3}})), &options).unwrap_err();
     assert_eq!(said, ["config.json: linux.resources.pids.limit: needs a cgroup, and `--cgroup-manager disabled` forbids one"]);
 }

@@ -28,19 +28,20 @@ pub(super) struct Layers {
 
 type Options = &'static [&'static str];
 
+// No `rw`: it would take `ro` off a source that the caller cannot write to either.
 // `ro` covers the top of a recursive bind only; `rro` every mount below it too (mount_setattr(2), AT_RECURSIVE).
 const READ_DIR: Options = &["rbind", "rro", "rnosuid", "rnodev"];
-const WRITE_DIR: Options = &["rbind", "rw", "rnosuid", "rnodev"];
+const WRITE_DIR: Options = &["rbind", "rnosuid", "rnodev"];
 // The recursive words make crun open the target as a directory.
 const READ_FILE: Options = &["bind", "ro", "nosuid", "nodev"];
-const WRITE_FILE: Options = &["bind", "rw", "nosuid", "nodev"];
+const WRITE_FILE: Options = &["bind", "nosuid", "nodev"];
 // A place below /dev is granted for its devices.
 const READ_DEV_DIR: Options = &["rbind", "rro", "rnosuid"];
-const WRITE_DEV_DIR: Options = &["rbind", "rw", "rnosuid"];
+const WRITE_DEV_DIR: Options = &["rbind", "rnosuid"];
 const READ_DEV: Options = &["bind", "ro", "nosuid"];
-const WRITE_DEV: Options = &["bind", "rw", "nosuid"];
-const HOST_DIR: Options = &["rbind", "rw"];
-const HOST_FILE: Options = &["bind", "rw"];
+const WRITE_DEV: Options = &["bind", "nosuid"];
+const HOST_DIR: Options = &["rbind"];
+const HOST_FILE: Options = &["bind"];
 /// A device on a nodev mount cannot be opened, not even by root: EACCES.
 const MASK_FILE: Options = &["bind", "ro", "nosuid", "nodev", "noexec"];
 // ramfs, not tmpfs: runc gives a tmpfs the mode of the directory below it, and the mode is what denies here.

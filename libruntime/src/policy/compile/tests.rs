@@ -75,7 +75,7 @@ fn placeholders(compiled: &Compiled) -> Vec<PathBuf> {
 }
 
 const RO: &str = "rbind,rro,rnosuid,rnodev";
-const RW: &str = "rbind,rw,rnosuid,rnodev";
+const RW: &str = "rbind,rnosuid,rnodev";
 const HELD: &str = "ro,nosuid,nodev,noexec,mode=0555,size=4k";
 use Access::{Deny, Read, Write};
 
@@ -183,7 +183,7 @@ fn one_line_per_rule_of_a_writable_root() {
             "a file can be a root",
             vec![root(Read), path("/etc/passwd", Write)],
             git.into(),
-            with(&[format!("/w /w {RO}"), "/etc/passwd /etc/passwd bind,rw,nosuid,nodev".into()]),
+            with(&[format!("/w /w {RO}"), "/etc/passwd /etc/passwd bind,nosuid,nodev".into()]),
         ),
         (
             "a read entry below a root is bound read-only, a file too",
@@ -287,7 +287,7 @@ fn a_pointer_file_protects_what_it_points_to() {
 
 #[test]
 fn what_lies_above_a_protection_cannot_be_renamed() {
-    let rw = "rbind,rw,rnosuid,rnodev";
+    let rw = "rbind,rnosuid,rnodev";
     let c = made(vec![root(Read), project(Write), sub("a/b/c", Read)], r#""/w/a/b/c": "dir""#);
     for pin in ["/w/a", "/w/a/b"] {
         assert!(own(&c).contains(&format!("{pin} {pin} {rw}")), "{pin}: {:?}", own(&c));
@@ -722,7 +722,7 @@ fn everything_writable_but_one_place_keeps_a_fresh_dev() {
 fn places_below_dev_and_proc() {
     let c = made(vec![root(Read), path("/dev/shm", Write), path("/dev/dri", Read)], r#""/dev/dri": "dir""#);
     let all: Vec<String> = mounts(&c).iter().map(line).collect();
-    assert!(all.contains(&"/dev/shm /dev/shm rbind,rw,rnosuid".into()) && !all.iter().any(|l| l.starts_with("shm ")));
+    assert!(all.contains(&"/dev/shm /dev/shm rbind,rnosuid".into()) && !all.iter().any(|l| l.starts_with("shm ")));
     assert!(all.contains(&"/dev/dri /dev/dri rbind,rro,rnosuid".into()), "a device on a nodev mount is useless");
     for (entry, count) in [
         (path("/dev/null", Write), 0),
@@ -752,7 +752,7 @@ fn full_access_takes_nothing_away() {
     assert!(spec.linux().as_ref().unwrap().seccomp().is_none());
     assert_eq!(spec.version(), "1.0.0");
     let all: Vec<String> = spec.mounts().as_ref().unwrap().iter().map(line).collect();
-    assert!(all.contains(&"/proc /proc rbind,rw".into()) && all.contains(&"/dev /dev rbind,rw".into()));
+    assert!(all.contains(&"/proc /proc rbind".into()) && all.contains(&"/dev /dev rbind".into()));
     let root = Recorded::parse(r#"{"capabilities": 5, "paths": {"/w": "dir"}}"#).unwrap();
     let spec = compile(&request(&policy), &root).unwrap().bundle.spec;
     assert_eq!(types(&spec), [LinuxNamespaceType::Mount]);

@@ -49,7 +49,7 @@ pub(super) fn puts(plan: &Plan) -> Vec<Put<'_>> {
             },
             Op::Device(device) => match &device.by {
                 By::Host(source) => (&device.at, None, What::Bind(source, None)),
-                By::Mknod | By::Parent(_) => continue,
+                By::Mknod | By::Parent(_) | By::Itself => continue,
             },
             Op::Mask(at) => (at, None, What::Mask),
             _ => continue,

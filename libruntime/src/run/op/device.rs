@@ -25,10 +25,15 @@ pub(super) fn link(child: &Child, name: &CStr, target: &CStr) -> Result<()> {
 
 /// What an image brings along must be the device that it says it is; its mode and owner are then the image's.
 pub(super) fn device(plan: &Device, child: &mut Child) -> Result<()> {
+    if plan.by == By::Itself {
+        // Nothing is made on the way either: it would be the host's.
+        let stat = file::stat(open(&plan.at, PATH, child)?.as_fd())?;
+        return if is(&stat, plan) { Ok(()) } else { Err(Errno::ENODEV) };
+    }
     let parent = parent(&plan.at, child)?;
     let name = &plan.at.name;
     let made = match &plan.by {
-        By::Mknod => file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device),
+        By::Mknod | By::Itself => file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device),
         By::Host(source) => return bind_device(plan, lent(source, child)?, parent.as_fd()),
         By::Parent(slot) => {
             let node = child.nodes.get_mut(*slot).and_then(Option::take).ok_or(Errno::EBADF)?;
