@@ -43,6 +43,9 @@ const CGROUPS: (&str, &str) = ("/sys/fs/cgroup", "cgroup.controllers");
 /// Where the hooks that come before a payload leave their names: below the directory of marks, which is `/trace` inside.
 pub const HOOKS: &str = "hooks";
 
+/// The hooks that come after a payload has begun, and where each leaves its name.
+pub const LATE: [&str; 2] = ["poststart", "poststop"];
+
 /// What else a bundle asks for. `tried` is what its payload tries to read and write, `hooks` is [`HOOKS`] as the host has it.
 pub fn add(config: &mut Value, tried: &str, hooks: &Path, is_root: bool) {
     let inside = Path::new("/trace").join(HOOKS);
@@ -148,7 +151,9 @@ pub fn missing(course: Course, said: &[String]) -> Option<&'static str> {
         Course::Run | Course::RunTerminal | Course::Create | Course::CreateTerminal | Course::Start => &[OF_A_BUNDLE],
         Course::Exec | Course::ExecTerminal | Course::ExecDetached => &[OF_A_BUNDLE],
         Course::RunHere => &[HERE],
-        Course::Delete => &[],
+        Course::PolicyRun | Course::PolicyDetached | Course::PolicyCreate => &[OF_A_POLICY, &OF_BROKER],
+        Course::PolicyExec => &[OF_A_POLICY],
+        Course::Delete | Course::PolicyDelete => &[],
     };
     lines.iter().copied().flatten().copied().find(|line| !said.iter().any(|said| said == line))
 }

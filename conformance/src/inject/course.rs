@@ -13,6 +13,7 @@ use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
 use crate::report::{No, Verdict, fail};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -49,10 +50,20 @@ pub enum Course {
     ExecDetached,
     /// Of a container that has stopped.
     Delete,
+    /// A policy's bundle: placeholders and their keeper, the broker, init.
+    PolicyRun,
+    /// The same, not waited for.
+    PolicyDetached,
+    /// The same, started undisturbed afterwards.
+    PolicyCreate,
+    /// Into a container of it that runs.
+    PolicyExec,
+    /// Of one that runs, by force.
+    PolicyDelete,
 }
 
 /// All of them.
-pub const ALL: [Course; 14] = [
+pub const ALL: [Course; 19] = [
     Course::Sandbox,
     Course::Auto,
     Course::Alone,
@@ -67,7 +78,16 @@ pub const ALL: [Course; 14] = [
     Course::ExecTerminal,
     Course::ExecDetached,
     Course::Delete,
+    Course::PolicyRun,
+    Course::PolicyDetached,
+    Course::PolicyCreate,
+    Course::PolicyExec,
+    Course::PolicyDelete,
 ];
+
+/// What a policy's bundle is launched by.
+const OF_POLICIES: [Course; 5] =
+    [Course::PolicyRun, Course::PolicyDetached, Course::PolicyCreate, Course::PolicyExec, Course::PolicyDelete];
 
 impl Course {
     /// As a row calls it.
@@ -87,12 +107,38 @@ impl Course {
             Course::ExecTerminal => "exec with a terminal",
             Course::ExecDetached => "exec that is not waited for",
             Course::Delete => "delete",
+            Course::PolicyRun => "run of a policy's bundle",
+            Course::PolicyDetached => "run of a policy's bundle that is not waited for",
+            Course::PolicyCreate => "create of a policy's bundle",
+            Course::PolicyExec => "exec into a policy's container",
+            Course::PolicyDelete => "delete by force of a policy's container",
         }
+    }
+
+    /// Whether its bundle is one that `spec --from-policy` has made.
+    pub fn is_of_policy(self) -> bool {
+        OF_POLICIES.contains(&self)
+    }
+
+    /// Whether it removes a container, and has no payload.
+    pub fn deletes(self) -> bool {
+        matches!(self, Course::Delete | Course::PolicyDelete)
     }
 
     /// Whether it ends before its payload begins.
     pub fn creates(self) -> bool {
-        matches!(self, Course::Create | Course::CreateTerminal)
+        matches!(self, Course::Create | Course::CreateTerminal | Course::PolicyCreate)
+    }
+
+    /// Whether its own process stays until the payload has ended.
+    pub fn waits(self) -> bool {
+        let runs = matches!(self, Course::Run | Course::RunHere | Course::RunTerminal | Course::PolicyRun);
+        runs || matches!(self, Course::Exec | Course::ExecTerminal | Course::PolicyExec) || self.is_sandbox()
+    }
+
+    /// Whether it begins a container's process, by itself or with the `start` that follows.
+    pub fn starts(self) -> bool {
+        !self.is_sandbox() && !self.joins() && !self.deletes()
     }
 
     /// Whether it is made of a policy, and has no name.
@@ -105,9 +151,9 @@ impl Course {
         matches!(self, Course::Auto | Course::Outlet)
     }
 
-    /// Whether a trial takes many times longer than others do, so that fewer must be enough.
+    /// Whether a trial takes many times longer than others do, or most of it is another course's too, so that fewer must be enough.
     pub fn is_dear(self) -> bool {
-        self == Course::Outlet
+        self == Course::Outlet || self.is_of_policy()
     }
 
     /// Whether an ordinary user can have it: another mount namespace comes with the user namespace.
@@ -119,17 +165,22 @@ impl Course {
     /// is another course's, and beside it, or no launch.
     pub fn can_be_missed(self) -> bool {
         let not = [Course::Auto, Course::Outlet, Course::RunHere, Course::Start, Course::Delete];
-        !not.contains(&self)
+        !not.contains(&self) && !self.is_of_policy()
+    }
+
+    /// Whether nobody waits for its payload.
+    pub fn is_detached(self) -> bool {
+        matches!(self, Course::ExecDetached | Course::PolicyDetached)
     }
 
     /// Whether it joins a container that runs.
-    fn joins(self) -> bool {
-        matches!(self, Course::Exec | Course::ExecTerminal | Course::ExecDetached)
+    pub fn joins(self) -> bool {
+        matches!(self, Course::Exec | Course::ExecTerminal | Course::ExecDetached | Course::PolicyExec)
     }
 
     /// Whether it is told to write the pid of its process to a file.
     fn tells_pid(self) -> bool {
-        matches!(self, Course::Run | Course::Create | Course::ExecDetached)
+        matches!(self, Course::Run | Course::Create | Course::ExecDetached | Course::PolicyDetached)
     }
 }
 
@@ -158,6 +209,8 @@ pub struct Trial {
     pub said: Option<Vec<String>>,
     /// What a look around found; the next codexrun command has run by then.
     pub left: Option<String>,
+    /// How often each of the late hooks has run by then.
+    pub late: [usize; 2],
 }
 
 impl<'t> Ground<'t> {
@@ -188,16 +241,19 @@ impl<'t> Ground<'t> {
             Course::Delete => json!(["/bin/true"]),
             _ => json!(["/bin/sh", "-c", script]),
         };
-        fs::write(turn.dir.join("script"), script)?;
+        fs::write(turn.dir.join("script"), &script)?;
         fs::create_dir_all(turn.dir.join(PIDS))?;
         let peer = material::workspace(turn, course, &socket)?;
         material::connections(turn, [&socket, &shut], outlet.as_ref())?;
-        let (bundle, id) = (turn.bundle(&config)?, turn.fresh());
+        let bundle = if course.is_of_policy() { material::compiled(turn, course, &script)? } else { turn.bundle(&config)? };
+        let id = turn.fresh();
         let mut plain = turn.config(&["/bin/true"]);
         plain["linux"]["cgroupsPath"] = config["linux"]["cgroupsPath"].clone();
         let plain = turn.bundle(&plain)?.display().to_string();
-        material::furnish(&bundle.join("rootfs"))?;
-        asked::furnish(&bundle.join("rootfs"), &turn.column.runtime.path.with_file_name("probe"))?;
+        if !course.is_of_policy() {
+            material::furnish(&bundle.join("rootfs"))?;
+            asked::furnish(&bundle.join("rootfs"), &turn.column.runtime.path.with_file_name("probe"))?;
+        }
         turn.column.actor.own(&turn.dir)?;
         Ok(Ground { turn, course, bundle, plain, id, socket, shut, outlet, _peer: peer })
     }
@@ -214,10 +270,7 @@ impl<'t> Ground<'t> {
 
     /// Runs the course once.
     pub fn trial(&self, tracer: &Tracer, strike: Option<(Call, Blow)>, end: End) -> Result<Trial, No> {
-        let waits = matches!(self.course, Course::Run | Course::RunHere | Course::RunTerminal)
-            || self.course.is_sandbox()
-            || self.course.joins();
-        let end = if waits { end } else { End::Payload };
+        let end = if self.course.waits() || self.course.joins() { end } else { End::Payload };
         self.played(Next::after(strike), |launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
     }
 
@@ -230,8 +283,11 @@ impl<'t> Ground<'t> {
             Ok(Traced {
                 calls: Vec::new(),
                 omissions: Vec::new(),
+                requests: HashMap::new(),
                 struck: false,
                 code: ran.code,
+                killed: false,
+                begun: false,
                 out,
                 err: ran.err,
                 hung: ran.timed_out,
@@ -255,7 +311,8 @@ impl<'t> Ground<'t> {
         let left = self.left(next, &traced, &mounts)?.or(pid);
         let new = || Some(places.new_ones().join("; ")).filter(|new| !new.is_empty());
         let said = testimony::of(&said).map(|lines| [vec![given], lines].concat());
-        Ok(Trial { said, left: left.or_else(new), traced })
+        let late = asked::LATE.map(|hook| self.turn.mark(hook).lines().count());
+        Ok(Trial { said, left: left.or_else(new), traced, late })
     }
 
     fn launch(&self) -> Result<Launch, No> {
@@ -276,6 +333,11 @@ impl<'t> Ground<'t> {
             Course::ExecTerminal => self.exec(&["--tty"], &script),
             Course::ExecDetached => self.exec(&["--detach", "--pid-file", &pid], &script),
             Course::Delete => self.turn.launch(&["delete", id]),
+            Course::PolicyRun => self.turn.launch(&["run", "--bundle", &dir, id]),
+            Course::PolicyDetached => self.turn.launch(&["run", "--detach", "--bundle", &dir, "--pid-file", &pid, id]),
+            Course::PolicyCreate => self.turn.launch(&["create", "--bundle", &dir, id]),
+            Course::PolicyExec => self.exec(&[], &script),
+            Course::PolicyDelete => self.turn.launch(&["delete", "--force", id]),
         })
     }
 
@@ -339,11 +401,11 @@ impl<'t> Ground<'t> {
     fn before(&self) -> Result<Option<File>, No> {
         fs::write(self.pid_file(), NO_PID)?;
         // What an earlier trial's hooks and payload have said aside.
-        for name in [asked::HOOKS, "said"] {
+        for name in [&asked::LATE[..], &[asked::HOOKS, "said"]].concat() {
             fs::write(self.turn.trace(name), "")?;
             fs::set_permissions(self.turn.trace(name), fs::Permissions::from_mode(0o666))?;
         }
-        if !matches!(self.course, Course::Start | Course::Delete) && !self.course.joins() {
+        if self.course != Course::Start && !self.course.deletes() && !self.course.joins() {
             return Ok(None);
         }
         let (ran, out) = self.turn.call_with_output(&["create", "--bundle", &self.bundle.display().to_string(), &self.id])?;
@@ -372,16 +434,24 @@ impl<'t> Ground<'t> {
             Course::CreateTerminal => self.turn.mark("said"),
             _ => text(out).unwrap_or_default(),
         };
-        if (self.course.creates() || matches!(self.course, Course::Start | Course::ExecDetached)) && traced.code == 0 {
+        let leaves = self.course == Course::Start || self.course.is_detached();
+        if (self.course.creates() || leaves) && traced.code == 0 {
             patiently(|| said().ends_with("end\n") || self.has_ended());
+        }
+        if self.course == Course::Start && traced.killed {
+            // It waits still, or goes on without whoever has started it.
+            patiently(|| said().ends_with("end\n") || self.status().as_deref() != Some("running"));
         }
         Ok(said())
     }
 
     /// What stays after the next codexrun commands have been given their chance.
     fn left(&self, next: Next, traced: &Traced, mounts: &str) -> Result<Option<String>, No> {
-        let known = self.course == Course::Delete && traced.code == 0 && self.status().is_some();
-        let wrong = if self.course.is_sandbox() { self.next_sandbox()? } else { next.come(self.turn, &self.id, &self.plain)? };
+        let known = self.course.deletes() && traced.code == 0 && self.status().is_some();
+        let mut wrong = if self.course.is_sandbox() { None } else { next.come(self.turn, &self.id, &self.plain)? };
+        if wrong.is_none() && (self.course.is_sandbox() || self.course.is_of_policy()) {
+            wrong = self.next_sandbox()?;
+        }
         if wrong.is_some() {
             return Ok(wrong);
         }

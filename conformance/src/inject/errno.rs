@@ -35,10 +35,13 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
     (&[libc::SYS_munmap, libc::SYS_madvise, libc::SYS_sigaltstack], &[ENOMEM]),
     (
         &[libc::SYS_open, libc::SYS_openat, libc::SYS_openat2, libc::SYS_open_tree, OPEN_TREE_ATTR, libc::SYS_creat],
-        &[EACCES, EPERM, EMFILE, ENFILE, ENOMEM, EINTR, EIO, ENOSPC, ELOOP, EAGAIN, ENOSYS],
+        &[EACCES, EPERM, EMFILE, ENFILE, ENOMEM, EINTR, EIO, ENOSPC, ELOOP, EAGAIN, ENOSYS, ENOENT],
     ),
     (&[libc::SYS_read, libc::SYS_pread64, libc::SYS_readv, libc::SYS_getdents64], &[EINTR, EIO, EAGAIN, ENOMEM]),
-    (&[libc::SYS_write, libc::SYS_pwrite64, libc::SYS_writev], &[EINTR, EIO, EAGAIN, ENOSPC, EPERM, EACCES, EDQUOT]),
+    (
+        &[libc::SYS_write, libc::SYS_pwrite64, libc::SYS_writev],
+        &[EINTR, EIO, EAGAIN, ENOSPC, EPERM, EACCES, EDQUOT, ENOMEM, EINVAL],
+    ),
     (
         &[
             libc::SYS_sendfile,
@@ -52,8 +55,8 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
     ),
     // It says no by what the file is: not one with a position.
     (&[libc::SYS_lseek], &[ESPIPE, EINVAL]),
-    (&[libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg], &[EINTR, ENOBUFS, ENOMEM, EPERM]),
-    (&[libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_recvmmsg], &[EINTR, ENOMEM, EMFILE]),
+    (&[libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg], &[EINTR, ENOBUFS, ENOMEM, EPERM, EPIPE, EAGAIN]),
+    (&[libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_recvmmsg], &[EINTR, ENOMEM, EMFILE, EAGAIN]),
     (
         &[
             libc::SYS_poll,
@@ -98,10 +101,15 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
             libc::SYS_rename,
             libc::SYS_renameat,
             libc::SYS_renameat2,
-            libc::SYS_ftruncate,
             libc::SYS_mknod,
             libc::SYS_symlink,
             libc::SYS_link,
+        ],
+        &[EACCES, EPERM, ENOSPC, EDQUOT, ENOMEM, EIO, EROFS, EEXIST],
+    ),
+    (
+        &[
+            libc::SYS_ftruncate,
             libc::SYS_truncate,
             libc::SYS_chmod,
             libc::SYS_fchmod,
@@ -114,7 +122,7 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
         ],
         &[EACCES, EPERM, ENOSPC, EDQUOT, ENOMEM, EIO, EROFS],
     ),
-    (&[libc::SYS_unlink, libc::SYS_unlinkat, libc::SYS_rmdir], &[EACCES, EPERM, EBUSY, EIO, EROFS]),
+    (&[libc::SYS_unlink, libc::SYS_unlinkat, libc::SYS_rmdir], &[EACCES, EPERM, EBUSY, EIO, EROFS, ENOENT, ENOTEMPTY]),
     (
         &[libc::SYS_getxattr, libc::SYS_lgetxattr, libc::SYS_fgetxattr, libc::SYS_setxattr, libc::SYS_fsetxattr],
         &[ENODATA, EOPNOTSUPP, EPERM, EACCES, ENOSPC],
@@ -135,7 +143,7 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
             libc::SYS_statfs,
             libc::SYS_fstatfs,
         ],
-        &[EACCES, ENOMEM, EIO, ENOSYS],
+        &[EACCES, ENOMEM, EIO, ENOSYS, ENOENT],
     ),
     (&[libc::SYS_setresuid, libc::SYS_setresgid, libc::SYS_setgroups, libc::SYS_capset], &[EPERM, ENOMEM, EAGAIN, EINVAL]),
     (&[libc::SYS_capget, libc::SYS_getgroups], &[EPERM, EINVAL, ENOSYS]),
@@ -147,7 +155,7 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
     (&[libc::SYS_shutdown, libc::SYS_getpeername], &[ENOTCONN, EPERM]),
     (&[libc::SYS_getsockname], &[ENOBUFS, EPERM]),
     (&[libc::SYS_getsockopt, libc::SYS_setsockopt], &[ENOPROTOOPT, EINVAL, ENOMEM, EPERM]),
-    // A kernel that does not know the request says ENOTTY; EINTR is of requests that codexrun does not make.
+    // A kernel that does not know the request says ENOTTY; what else a filter's listener says: [`of_listener`].
     (&[libc::SYS_ioctl], &[ENOTTY, EINVAL, EPERM, EIO, ENOMEM, ENODEV]),
     (&[libc::SYS_prctl], &[EPERM, EINVAL, EACCES, ENOMEM, ENOSYS]),
     (&[libc::SYS_arch_prctl], &[EPERM, EINVAL, ENODEV]),
@@ -198,6 +206,16 @@ pub fn plausible(nr: i64) -> Option<&'static [Errno]> {
         return Some(&[]);
     }
     FAMILIES.iter().find(|(calls, _)| calls.contains(&nr)).map(|(_, errnos)| *errnos)
+}
+
+/// What ioctl(2) of a filter's listener says beside that (seccomp_unotify(2)): a signal came; whoever made the call has gone before it could be
+/// told. Not that he has gone when he is answered: he would be there all the same, and wait.
+pub fn of_listener(request: u64) -> &'static [Errno] {
+    match request {
+        libc::SECCOMP_IOCTL_NOTIF_RECV => &[ENOENT, EINTR],
+        libc::SECCOMP_IOCTL_NOTIF_SEND | libc::SECCOMP_IOCTL_NOTIF_ID_VALID | libc::SECCOMP_IOCTL_NOTIF_ADDFD => &[EINTR],
+        _ => &[],
+    }
 }
 
 /// Whether a call that has failed so is made again, and nobody notices: EINTR (signal(7)), and what openat2(2) says when it could not follow

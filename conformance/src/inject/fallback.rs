@@ -68,12 +68,45 @@ struct Fallback {
 use Course::*;
 
 const ALWAYS: &[Errno] = &REFUSALS;
-const MOUNTS: &[Course] = &[Sandbox, Auto, Outlet, Run, RunHere, RunTerminal, Create, CreateTerminal];
+const MOUNTS: &[Course] =
+    &[Sandbox, Auto, Outlet, Run, RunHere, RunTerminal, Create, CreateTerminal, PolicyRun, PolicyDetached, PolicyCreate];
 const BUNDLES: &[Course] = &[Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
-const LAUNCHES: &[Course] =
-    &[Sandbox, Auto, Outlet, Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
-const PROGRAMS: &[Course] =
-    &[Sandbox, Auto, Outlet, Alone, Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
+const LAUNCHES: &[Course] = &[
+    Sandbox,
+    Auto,
+    Outlet,
+    Run,
+    RunHere,
+    RunTerminal,
+    Create,
+    CreateTerminal,
+    Exec,
+    ExecTerminal,
+    ExecDetached,
+    PolicyRun,
+    PolicyDetached,
+    PolicyCreate,
+    PolicyExec,
+];
+const SOCKETS: &[Course] = &[Sandbox, Auto, PolicyRun, PolicyDetached, PolicyCreate];
+const PROGRAMS: &[Course] = &[
+    Sandbox,
+    Auto,
+    Outlet,
+    Alone,
+    Run,
+    RunHere,
+    RunTerminal,
+    Create,
+    CreateTerminal,
+    Exec,
+    ExecTerminal,
+    ExecDetached,
+    PolicyRun,
+    PolicyDetached,
+    PolicyCreate,
+    PolicyExec,
+];
 
 #[rustfmt::skip]
 const FALLBACKS: &[Fallback] = &[
@@ -83,7 +116,7 @@ const FALLBACKS: &[Fallback] = &[
     Fallback { calls: &[libc::SYS_clone3], errnos: ALWAYS, courses: &course::ALL, place: "everywhere",
         way: "clone(2) with the same flags; into a cgroup of version 2, which it cannot, the launch fails",
         plan: "`no clone3`" },
-    Fallback { calls: &[libc::SYS_openat2], errnos: ALWAYS, courses: &[Exec, ExecDetached], place: "`exec`, which mounts nothing, without a terminal",
+    Fallback { calls: &[libc::SYS_openat2], errnos: ALWAYS, courses: &[Exec, ExecDetached, PolicyExec], place: "`exec`, which mounts nothing, without a terminal",
         way: "the program is opened by openat(2) and compared with codexrun's own file; whoever could swap it runs from a read-only copy \
               (`run/own.rs`)",
         plan: "no: a filter of the container's decides it, and the launch is planned anew" },
@@ -96,13 +129,13 @@ const FALLBACKS: &[Fallback] = &[
     Fallback { calls: &[libc::SYS_landlock_create_ruleset], errnos: ALWAYS, courses: LAUNCHES, place: "where nobody asks for rules",
         way: "a look at what there is; whoever asks for rules is refused",
         plan: "refused" },
-    Fallback { calls: &[libc::SYS_setns], errnos: ALWAYS, courses: &[Sandbox, Auto], place: "`sandbox` with sockets of the host's",
+    Fallback { calls: &[libc::SYS_setns], errnos: ALWAYS, courses: SOCKETS, place: "`sandbox` with sockets of the host's",
         way: "the broker's, which ends: connect(2) fails in the sandbox",
         plan: "`no setns`" },
     Fallback { calls: &[libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv], errnos: ALWAYS, courses: &[Outlet], place: "`sandbox` without sockets of the host's",
         way: "nobody can answer for a filter: AF_UNIX is refused but for pairs",
         plan: "no broker" },
-    Fallback { calls: &[libc::SYS_memfd_create], errnos: ALWAYS, courses: &[Start, Delete], place: "`start`, `delete`",
+    Fallback { calls: &[libc::SYS_memfd_create], errnos: ALWAYS, courses: &[Start, Delete, PolicyDelete], place: "`start`, `delete`",
         way: "a poststart hook fails, which a bundle before 1.3.0 is told by a warning; a poststop hook, which every bundle is",
         plan: "a plan is a launch's" },
     Fallback { calls: &[libc::SYS_statx, libc::SYS_getrandom, libc::SYS_rseq], errnos: ALWAYS, courses: &course::ALL, place: "everywhere",

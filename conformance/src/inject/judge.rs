@@ -2,7 +2,7 @@
 
 use super::asked;
 use super::course::{Course, Trial};
-use super::errno::made_again;
+use super::errno::{self, made_again};
 use super::fallback;
 use super::omission::Omission;
 use super::outlet;
@@ -10,6 +10,8 @@ use super::testimony::difference;
 use super::tracer::{Blow, Call, Traced};
 use crate::report::{No, fail};
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// How a launch ends whose payload SIGTERM ends.
@@ -43,6 +45,18 @@ const NOT_EXECUTED: [i32; 2] = [126, 127];
 /// What `exec` says of a container whose process has ended.
 const STOPPED: &str = "cannot exec in a stopped container";
 
+/// How whoever SIGKILL has ended ends.
+const KILLED: i32 = 128 + libc::SIGKILL;
+
+/// How an `exec` ends whose process could not be made.
+const EXEC_FAILED: i32 = 255;
+
+/// How a sentence says ENOENT of a container, of its process and of a directory.
+const MISSING: [&str; 3] = ["container does not exist", "container not running", "is no directory"];
+
+/// What is said of a process whose end of a socket is closed.
+const NOT_READY: &str = "before it was ready";
+
 /// What `start` says of a container whose process has died.
 const DIED: &str = "cannot start a container that has stopped";
 
@@ -54,6 +68,7 @@ pub struct Judge {
     err: String,
     calls: Vec<Call>,
     omissions: Vec<Omission>,
+    requests: HashMap<Call, u64>,
 }
 
 impl Judge {
@@ -66,7 +81,7 @@ impl Judge {
         if let Some(left) = trial.left {
             return bad(left);
         }
-        let Traced { code, err, calls, omissions, .. } = trial.traced;
+        let Traced { code, err, calls, omissions, requests, .. } = trial.traced;
         match trial.said {
             Some(lines) if lines.last().is_some_and(|l| l == "end") => match asked::missing(course, &lines) {
                 Some(line) => bad(format!(
@@ -76,9 +91,9 @@ impl Judge {
 "
                     )
                 )),
-                None => Ok(Judge { course, undisturbed: lines, code, err, calls, omissions }),
+                None => Ok(Judge { course, undisturbed: lines, code, err, calls, omissions, requests }),
             },
-            None if course == Course::Delete => Ok(Judge { course, undisturbed: vec![], code, err, calls, omissions }),
+            None if course.deletes() => Ok(Judge { course, undisturbed: vec![], code, err, calls, omissions, requests }),
             other => bad(format!("{other:?}")),
         }
     }
@@ -86,6 +101,12 @@ impl Judge {
     /// What can be struck at.
     pub fn calls(&self) -> &[Call] {
         &self.calls
+    }
+
+    /// What a call can plausibly say no with; none if nobody has said it yet.
+    pub fn plausible(&self, call: Call) -> Option<Vec<Errno>> {
+        let of_listener = self.requests.get(&call).map_or(&[][..], |request| errno::of_listener(*request));
+        Some([errno::plausible(call.nr)?, of_listener].concat())
     }
 
     /// What can be left out.
@@ -119,7 +140,7 @@ impl Judge {
             return self.noticed(trial).and_then(told);
         }
         if let Blow::Refused(errno) = blow
-            && (trial.said.is_some() || self.course == Course::Delete)
+            && (trial.said.is_some() || self.course.deletes())
             && traced.code == 0
             && let Some(why_not) = fallback::unknown(call.nr, errno, self.course)
         {
@@ -145,9 +166,34 @@ impl Judge {
         }
         let wrong = match &said {
             Some(said) => self.wrong_with_payload(said, call, blow, traced.code),
-            None => self.wrong_without(call, blow, traced),
+            None => match blow {
+                Blow::Signal(signal) => self.wrong_without_after(call, signal, traced),
+                _ => self.wrong_without(call, blow, traced),
+            },
         };
-        wrong.and_then(told)
+        wrong.or_else(|| self.late(blow, trial)).and_then(told)
+    }
+
+    /// What is wrong with the hooks that come when a payload has begun and when its container is gone. None is passed over in silence.
+    fn late(&self, blow: Blow, trial: &Trial) -> Option<String> {
+        let whole = trial.said.as_ref().is_some_and(|said| said.last().is_some_and(|line| line == "end"));
+        let (began, stopped) = match self.course {
+            // Whoever is killed, or ended, may have come before them.
+            course if course.starts() => (whole && trial.traced.code == 0 && !matches!(blow, Blow::Signal(_)), whole),
+            course if course.deletes() => (false, true),
+            _ => (false, false),
+        };
+        let often = matches!(blow, Blow::Signal(_));
+        asked::LATE.iter().zip(trial.late).zip([began, stopped]).find_map(|((hook, ran), must)| {
+            let words = [format!("hooks.{hook}[0]"), format!("{hook} hooks do not run")];
+            let said = || words.iter().any(|words| trial.traced.err.contains(words));
+            match ran {
+                0 if must && !said() => Some(format!("no {hook} hook has run, and nobody says so")),
+                // Who is killed while they run, or cannot forget the container, has not told anybody which have.
+                2.. if !often && trial.traced.code == 0 => Some(format!("{hook} hooks ran {ran} times")),
+                _ => None,
+            }
+        })
     }
 
     /// What is wrong with a payload that has said this.
@@ -166,7 +212,16 @@ impl Judge {
                 self.less_but("there /", said)
             }
             // Without CAP_CHOWN a terminal stays its maker's; it is open already.
-            Blow::Fails(Errno::EPERM) if call.nr == libc::SYS_fchown => self.less_but("node /dev/console", said),
+            Blow::Fails(Errno::EPERM) if call.nr == libc::SYS_fchown => {
+                self.less_but("node /dev/console", said).and_then(|_| self.less_but("node /proc/self/fd/0", said))
+            }
+            // What the kernel says is not there is none of the policy's, but it is shut all the same.
+            Blow::Fails(Errno::ENOENT) if call.process == 0 && self.course.is_sandbox() => self.opened(said),
+            // Somebody of the bundle's has made it first, and it stays his; or it was not there, and is as a new one is.
+            Blow::Fails(Errno::EEXIST) if call.nr == libc::SYS_symlinkat => self.less_but("link /dev/", said),
+            Blow::Fails(Errno::ENOENT) if call.nr == libc::SYS_openat2 => {
+                self.less_but("node /tmp", said).filter(|_| !self.uncovered(said))
+            }
             _ => self.less(said, code, blow),
         }
     }
@@ -176,9 +231,15 @@ impl Judge {
         let Blow::Fails(errno) = blow else { return None };
         let err = &traced.err;
         match errno {
-            _ if traced.code == 0 && self.course != Course::Delete => Some("did not run, and exit 0".into()),
+            _ if traced.code == 0 && !self.course.deletes() => Some("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
             _ if self.course.creates() && err.contains(DIED) => None,
+            // Whoever is not there has a sentence of his own.
+            Errno::ENOENT if MISSING.iter().any(|words| err.contains(words)) => None,
+            // What was there already is opened, and then it is not there.
+            Errno::EEXIST if sentence(err).is_ok_and(|sentence| says(Errno::ENOENT, sentence)) => None,
+            // Whoever does not listen any more has died, and that is what is said.
+            Errno::EPIPE if err.contains(NOT_READY) => None,
             // The same where the program itself is behind what is shut.
             Errno::EACCES if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
             _ if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
@@ -199,6 +260,31 @@ impl Judge {
         }
     }
 
+    /// What is wrong with a launch whose payload has said nothing when a signal has come to one of its processes.
+    fn wrong_without_after(&self, call: Call, signal: Signal, traced: &Traced) -> Option<String> {
+        let (code, err, own) = (traced.code, &traced.err, 128 + signal as i32);
+        let hit = call.process == 0 && traced.struck;
+        // `create` was done when its process died; whom it could have told is gone.
+        let done = self.course.creates() && err.contains(DIED);
+        // `exec` that fails says so by an exit code of its own.
+        let failed = self.course.joins() && code == EXEC_FAILED;
+        match code {
+            0 if self.course.deletes() => None,
+            // Nobody waits for the process that was hit.
+            0 if self.course.is_detached() && !hit => None,
+            0 => Some("did not run, and exit 0".into()),
+            _ if traced.killed && !hit => Some("codexrun was ended, and not by its own exit".into()),
+            _ if traced.killed && code != own => Some(format!("another end than by {signal}")),
+            _ if traced.killed => (sentence(err) != Err(NONE)).then(|| "was killed, and says more".into()),
+            _ if hit && code != own && !failed && !done => Some(format!("{signal}, and no exit {own}")),
+            // The signal may have been the payload's, which has said nothing yet, or what it was to be: it finds it pending.
+            _ if traced.begun || !traced.struck || beside_us(code, err) => None,
+            // So does the process that codexrun has passed it on to: the exit code says all.
+            _ if code == own && sentence(err) == Err(NONE) => None,
+            _ => sentence(err).err().map(str::to_string),
+        }
+    }
+
     /// What is wrong with a launch that lacked something, be it room, memory or processes: the payload lacked it too.
     pub fn fault_in_want(&self, trial: &Trial) -> Option<String> {
         let traced = &trial.traced;
@@ -214,7 +300,7 @@ impl Judge {
             }
             (Some(_), _) if traced.code == 0 => told("was ended while it ran, and exit 0".into()),
             (Some(_), _) => None,
-            (None, _) if traced.code == 0 && self.course != Course::Delete => told("did not run, and exit 0".into()),
+            (None, _) if traced.code == 0 && !self.course.deletes() => told("did not run, and exit 0".into()),
             (None, _) if traced.code == 0 || killed(traced.code) || beside_us(traced.code, &traced.err) => None,
             // The shell that was to execute codexrun.
             (None, _) if traced.err.starts_with("sh: ") => None,
@@ -305,6 +391,27 @@ impl Judge {
         said.iter().all(|line| shut(line) || self.undisturbed.iter().any(|known| known.starts_with(line.as_str())))
     }
 
+    /// Whether all that is other is about one place that has no mount of its own: what is not there is not covered.
+    fn uncovered(&self, said: &[String]) -> bool {
+        let missing: Vec<&String> = self.undisturbed.iter().filter(|line| !said.contains(line)).collect();
+        let of_mount = |line: &&&String| line.starts_with("mount ");
+        let Some(at) = missing.iter().find(of_mount).and_then(|line| line.split(' ').nth(2)) else { return false };
+        let mut differ = missing.iter().copied().chain(said.iter().filter(|line| !self.undisturbed.contains(line)));
+        at != "/" && differ.all(|line| line.split(' ').any(|word| Path::new(word).starts_with(at)))
+    }
+
+    /// What has come open to a payload, or is other than what is mounted and reached.
+    fn opened(&self, said: &[String]) -> Option<String> {
+        let of = |line: &str, kinds: &[&str]| kinds.iter().any(|kind| line.starts_with(kind));
+        let shut = |line: &str| of(line, &["reads not ", "writes not "]);
+        let lacks = |line: &&String| of(line, &["mount ", "there ", "node ", "granted\t", "reads ", "writes "]) && !shut(line);
+        let has = |line: &&String| of(line, &["mount ", "granted\t"]) || shut(line);
+        let missing = self.undisturbed.iter().filter(|line| !said.contains(line)).find(|line| !lacks(line));
+        let new = || said.iter().filter(|line| !self.undisturbed.contains(line)).find(|line| !has(line));
+        let missing = missing.map(|line| format!("ran, but lacks `{line}`"));
+        missing.or_else(|| new().map(|line| format!("ran, but has `{line}`")))
+    }
+
     /// What a payload was lacking beside the lines that begin so.
     fn less_but(&self, beginning: &str, said: &[String]) -> Option<String> {
         let rest = |lines: &[String]| lines.iter().filter(|line| !line.starts_with(beginning)).cloned().collect::<Vec<_>>();
@@ -314,14 +421,18 @@ impl Judge {
     /// What a payload that ran was lacking. One that was ended while it spoke has said the beginning, and its launch has failed.
     fn less(&self, said: &[String], code: i32, blow: Blow) -> Option<String> {
         if said.last().is_some_and(|line| line == "end") {
-            return difference(&self.undisturbed, said).map(|what| format!("ran, but {what}"));
+            // Then only a signal ends it, and its launch.
+            let well = matches!(blow, Blow::Signal(_)) && self.course.waits() && code == 0;
+            let lacking = difference(&self.undisturbed, said).map(|what| format!("ran, but {what}"));
+            return lacking.or(well.then(|| "was ended by a signal, and exit 0".into()));
         }
         let whole = &said[..said.len().saturating_sub(1)];
         match whole.iter().zip(&self.undisturbed).find(|(said, line)| said != line) {
             Some((said, line)) => Some(format!("ran, but has `{said}` in place of `{line}`")),
-            // A signal that reaches the payload ends it as the payload wants.
-            None if code == 0 && matches!(blow, Blow::Fails(_)) => Some("was ended while it ran, and exit 0".into()),
-            None => None,
+            None if self.course == Course::Start && code == KILLED => Some("did not go on when `start` was killed".into()),
+            // Of one that is not waited for nobody tells the end.
+            None if self.course.is_detached() && matches!(blow, Blow::Signal(_)) => None,
+            None => (code == 0).then(|| "was ended while it ran, and exit 0".into()),
         }
     }
 }
@@ -415,7 +526,7 @@ fn sentence(err: &str) -> Result<&str, &'static str> {
 
 /// By the kernel, for want of memory; nobody is left to say so.
 fn killed(code: i32) -> bool {
-    code == 128 + libc::SIGKILL
+    code == KILLED
 }
 
 /// What a payload's own want shows in: the limit that was set, a program that it could not start itself, and questions of the probe's that
@@ -459,10 +570,28 @@ pub fn blow(call: &Call, blow: &Blow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::Signal;
+    use crate::inject::story::Story;
 
     fn judge(course: Course, undisturbed: &[&str]) -> Judge {
-        Judge { course, undisturbed: lines(undisturbed), code: 0, err: String::new(), calls: vec![], omissions: vec![] }
+        let (calls, omissions, requests) = (vec![], vec![], HashMap::new());
+        Judge { course, undisturbed: lines(undisturbed), code: 0, err: String::new(), calls, omissions, requests }
+    }
+
+    fn traced(code: i32, err: &str) -> Traced {
+        Traced {
+            calls: vec![],
+            omissions: vec![],
+            requests: HashMap::new(),
+            struck: true,
+            code,
+            killed: false,
+            begun: false,
+            out: tempfile::tempfile().unwrap(),
+            err: err.into(),
+            hung: false,
+            stalled: false,
+            story: Story::default(),
+        }
     }
 
     fn lines(lines: &[&str]) -> Vec<String> {
@@ -495,6 +624,51 @@ mod tests {
         assert!(by(0, "codexrun: error: cannot write `/run/x`: EIO") && !by(1, "codexrun: error: cannot write `/run/x`: EIO"));
         assert!(by(0, "codexrun: error: cannot block signals: EIO") && !by(1, "codexrun: error: cannot block signals: EIO"));
         assert!(!by(0, "codexrun: error: cannot make the process: EIO"));
+    }
+
+    #[test]
+    fn after_a_signal_a_payload_that_did_not_run_has_an_exit_code_and_who_could_say_so_has() {
+        let (ours, other) = (Call { process: 0, nr: 0, nth: 0 }, Call { process: 1, nr: 0, nth: 0 });
+        let said = "codexrun: error: stopped by SIGTERM before the process could start";
+        for (call, signal, code, killed, err, good) in [
+            (ours, Signal::SIGKILL, 137, true, "", true),
+            (ours, Signal::SIGKILL, 1, false, said, false),
+            (ours, Signal::SIGTERM, 143, false, said, true),
+            (ours, Signal::SIGTERM, 1, false, said, false),
+            (ours, Signal::SIGTERM, 0, false, "", false),
+            (other, Signal::SIGKILL, 1, false, said, true),
+            (other, Signal::SIGKILL, 137, false, "", true),
+            (other, Signal::SIGKILL, 137, true, "", false),
+            (other, Signal::SIGKILL, 1, false, "", false),
+            (other, Signal::SIGTERM, 143, false, &format!("{said}\n{said}"), false),
+        ] {
+            let wrong = judge(Course::Run, &[]).wrong_without_after(call, signal, &Traced { killed, ..traced(code, err) });
+            assert_eq!(wrong.is_none(), good, "{call:?}, {signal}, {code}, {err}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_hook_runs_or_somebody_says_why_not() {
+        let warned = "codexrun: warning: config.json: hooks.poststop[0]: cannot run the hook";
+        for (late, code, err, good) in [
+            ([1, 1], 0, "", true),
+            ([0, 1], 0, "", false),
+            ([1, 0], 0, "", false),
+            ([1, 0], 0, warned, true),
+            ([0, 1], 1, "", true),
+            ([1, 2], 0, "", false),
+        ] {
+            let trial = Trial { traced: traced(code, err), said: Some(lines(&["end"])), left: None, late };
+            let wrong = judge(Course::Run, &["end"]).late(Blow::Fails(Errno::EIO), &trial);
+            assert_eq!(wrong.is_none(), good, "{late:?}, {code}, {err}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn where_something_was_not_there_nothing_is_open() {
+        let judge = judge(Course::Sandbox, &["mount / /home ro", "writes plain", "reads not secret"]);
+        assert_eq!(judge.opened(&lines(&["writes not plain", "reads not secret"])), None);
+        assert!(judge.opened(&lines(&["mount / /home ro", "writes plain", "reads secret text"])).is_some());
     }
 
     #[test]

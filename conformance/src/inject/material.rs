@@ -16,8 +16,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Before and after its testimony: a payload that only SIGTERM ends, PID 1 or not.
-const LIVES_ON: (&str, &str) = ("trap 'exit 0' TERM\n", "sleep 1000 & wait");
+/// Before and after its testimony: a payload that only SIGTERM ends, PID 1 or not, and that is not well then.
+const LIVES_ON: (&str, &str) = ("trap 'exit 143' TERM\n", "sleep 1000 & wait");
 
 /// The same where what a command leaves running goes on after it.
 const ENDS: (&str, &str) = ("", "exec sleep 1000");
@@ -121,8 +121,7 @@ pub fn everything(turn: &Turn) -> Value {
     // Where no umask has a say in the directory that has to be made for it.
     let (ro, options) = (turn.dir.join("ro"), ["rbind", "ro", "nosuid"]);
     bundle::push(&mut config["mounts"], json!({"destination": "/tmp/in/ro", "type": "bind", "source": ro, "options": options}));
-    let hook = json!([{"path": "/bin/busybox", "args": ["busybox", "true"]}]);
-    config["hooks"] = json!({"poststart": hook, "poststop": hook});
+    config["hooks"] = late(turn);
     let linux = &mut config["linux"];
     linux["maskedPaths"] = json!(["/etc/hidden", "/proc/interrupts", "/proc/irq"]);
     linux["readonlyPaths"] = json!(["/etc/fixed", "/proc/sys"]);
@@ -136,6 +135,37 @@ pub fn everything(turn: &Turn) -> Value {
     }
     asked::add(&mut config, TRIED, &turn.trace(asked::HOOKS), turn.column.actor.is_root());
     config
+}
+
+/// A bundle that codexrun makes of the policy, with late hooks, and asked what a sandbox of it is asked.
+pub fn compiled(turn: &Turn, course: Course, script: &str) -> Result<PathBuf, No> {
+    turn.column.actor.own(&turn.dir)?;
+    let dir = turn.dir.join(format!("bundle-{}", turn.fresh()));
+    let [policy, cwd, asks] = ["policy.json", "workspace", "asks"].map(|name| turn.dir.join(name).display().to_string());
+    let stays = ["/bin/sleep", "1000"];
+    let said = ["/bin/sh", "-c", script];
+    let args = if course.joins() || course.deletes() { &stays[..] } else { &said };
+    let words = ["spec", "--from-policy", &policy, "--cwd", &cwd, "--bundle", &dir.display().to_string(), "--"];
+    turn.succeeds(&[&words, args].concat())?;
+    let file = dir.join("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&file)?).map_err(std::io::Error::from)?;
+    let probe = turn.column.runtime.path.with_file_name("probe").display().to_string();
+    for variable in [format!("TRIED={TRIED_BY_POLICY}"), format!("ASKS={probe} {asks}")] {
+        bundle::push(&mut config["process"]["env"], json!(variable));
+    }
+    config["hooks"] = late(turn);
+    fs::write(&file, config.to_string())?;
+    Ok(dir)
+}
+
+/// The hooks that come when a payload has begun and when it is gone; each leaves a mark.
+fn late(turn: &Turn) -> Value {
+    let hook = |name: &str| {
+        let script = format!("echo {name} >>{}", turn.trace(name).display());
+        json!([{"path": bundle::BUSYBOX, "args": ["busybox", "sh", "-c", script]}])
+    };
+    let [starts, stops] = asked::LATE;
+    json!({starts: hook(starts), stops: hook(stops)})
 }
 
 /// Without a mount namespace: what is covered there must lie where no name can be changed.

@@ -242,7 +242,9 @@ fn blows(judge: &Judge, kind: Harm) -> Vec<(Call, Blow)> {
         |blows: fn(Call) -> Vec<Blow>| calls.iter().flat_map(|call| blows(*call).into_iter().map(|blow| (*call, blow))).collect();
     match kind {
         Harm::Failures => {
-            each(|call| errno::plausible(call.nr).unwrap_or_default().iter().map(|errno| Blow::Fails(*errno)).collect())
+            let fails =
+                |call: Call| judge.plausible(call).unwrap_or_default().into_iter().map(move |errno| (call, Blow::Fails(errno)));
+            calls.iter().copied().flat_map(fails).collect()
         }
         Harm::Signals => each(|_| SIGNALS.map(Blow::Signal).into()),
         Harm::Omissions => judge.omissions().map(|omission| (omission.call, Blow::Omitted(omission.said))).collect(),

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+/// In every payload's script, and in nobody else's.
+pub const BEGIN: &str = "echo testimony";
+
 /// A payload's script, for any shell of POSIX: builtins, one `stat` and the probe, since it is run tens of thousands of times.
 pub const SCRIPT: &str = r#"echo testimony
 every() { while read -r line; do echo "$1 $line"; done <"$2"; }

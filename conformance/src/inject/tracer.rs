@@ -4,6 +4,7 @@
 
 use super::omission::{self, Omission};
 use super::story::{Seen, Story};
+use super::testimony;
 use crate::actor::Actor;
 use crate::launch::{self, Launch};
 use nix::errno::Errno;
@@ -72,10 +73,16 @@ pub struct Traced {
     pub calls: Vec<Call>,
     /// Those that could be left out.
     pub omissions: Vec<Omission>,
+    /// What each ioctl(2) asked for.
+    pub requests: HashMap<Call, u64>,
     /// Whether the call that was to be struck at was made; the launch may go another way this time.
     pub struck: bool,
     /// Exit code; 128+n for signal n.
     pub code: i32,
+    /// Whether a signal was its end, and not an exit of its own.
+    pub killed: bool,
+    /// Whether one of its processes has become the payload.
+    pub begun: bool,
     /// What it wrote.
     pub out: File,
     /// What it complained about.
@@ -161,6 +168,7 @@ impl Tracer {
             births: 0,
             calls: vec![],
             omissions: vec![],
+            requests: HashMap::new(),
             parents: vec![],
             payloads: HashSet::new(),
             strike,
@@ -168,13 +176,16 @@ impl Tracer {
             struck: false,
             stalled: false,
             code: None,
+            killed: false,
+            begun: false,
             story: Story::default(),
         };
         let hung = hunt.follow()?;
         // What a keeper or a broker does to itself is no payload's.
         let omissions = hunt.omissions.into_iter().filter(|of| hunt.payloads.contains(&of.call.process)).collect();
-        let Hunt { calls, struck, stalled, code, story, .. } = hunt;
-        Ok(Traced { calls, omissions, struck, code: code.unwrap_or(-1), out, err: launch::text(&err)?, hung, stalled, story })
+        let Hunt { calls, requests, struck, stalled, code, killed, begun, story, .. } = hunt;
+        let (code, err) = (code.unwrap_or(-1), launch::text(&err)?);
+        Ok(Traced { calls, omissions, requests, struck, code, killed, begun, out, err, hung, stalled, story })
     }
 
     /// Whether a process is codexrun, by the file that it executes.
@@ -203,6 +214,11 @@ pub fn stop_signals() -> SigSet {
 /// With a descriptor that is nobody's, which no payload may have, and a umask that nothing may show which others are to use.
 const STOPPED: [&str; 3] = ["/bin/sh", "-c", "umask 077; kill -STOP $$; exec \"$0\" \"$@\" 9</dev/null"];
 
+/// Whether a process that is not codexrun is what gives testimony: a hook and a tool do not.
+fn is_payload(pid: Pid) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| String::from_utf8_lossy(&words).contains(testimony::BEGIN))
+}
+
 fn options() -> Options {
     Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_TRACEFORK
@@ -223,6 +239,7 @@ struct Hunt<'t> {
     births: usize,
     calls: Vec<Call>,
     omissions: Vec<Omission>,
+    requests: HashMap<Call, u64>,
     /// The parent of each but the first, by the order of their births.
     parents: Vec<usize>,
     /// Those that are another program now, and whose descendants they are.
@@ -232,6 +249,8 @@ struct Hunt<'t> {
     struck: bool,
     stalled: bool,
     code: Option<i32>,
+    killed: bool,
+    begun: bool,
     story: Story,
 }
 
@@ -290,7 +309,10 @@ impl Hunt<'_> {
     fn event(&mut self, status: WaitStatus) -> nix::Result<()> {
         match status {
             WaitStatus::Exited(pid, code) => self.ended(pid, code),
-            WaitStatus::Signaled(pid, signal, _) => self.ended(pid, 128 + signal as i32),
+            WaitStatus::Signaled(pid, signal, _) => {
+                self.killed |= pid == self.main;
+                self.ended(pid, 128 + signal as i32);
+            }
             WaitStatus::PtraceSyscall(pid) => return self.syscall(pid),
             WaitStatus::PtraceEvent(pid, signal, EVENT_STOP) => return self.stopped(pid, signal),
             WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => return self.executed(pid),
@@ -346,6 +368,7 @@ impl Hunt<'_> {
         if pid == self.main && self.tracees.get(&pid).is_some_and(|t| !t.watched) {
             return self.go_on(pid, None);
         }
+        self.begun |= is_payload(pid);
         if let Some(tracee) = self.tracees.remove(&pid) {
             let parent = |of: &usize| of.checked_sub(1).and_then(|at| self.parents.get(at)).copied();
             self.payloads.extend(std::iter::successors(Some(tracee.process), parent));
@@ -365,6 +388,9 @@ impl Hunt<'_> {
                 self.calls.push(call);
                 if self.strike.is_none() {
                     self.omissions.extend(Omission::of(pid, call, &regs));
+                }
+                if nr == libc::SYS_ioctl {
+                    self.requests.insert(call, regs.rsi);
                 }
                 self.story.tell(call.process, Seen::Call(nr));
                 self.entered(pid, call)?;

@@ -58,8 +58,8 @@ fn ignored<T, E>(_: Result<T, E>) {}
 
 /// What lies in the directories that may be writable, and in those where a runtime keeps things; two levels, no links.
 fn everything() -> Vec<PathBuf> {
-    let named = ["TMPDIR", "XDG_RUNTIME_DIR", "STATE"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let tops = named.chain([".", "/tmp", "/dev", "/run", "/etc", "/bin"].map(PathBuf::from));
+    let named = ["TMPDIR", "XDG_RUNTIME_DIR", "STATE", "OUTSIDE"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let tops = named.chain([".", "..", "/tmp", "/dev", "/run", "/etc", "/bin"].map(PathBuf::from));
     let below =
         |dir: &PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).take(MOST).collect::<Vec<_>>();
     let first: Vec<PathBuf> = tops.flat_map(|top| below(&top)).collect();

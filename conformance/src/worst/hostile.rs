@@ -10,7 +10,7 @@ use crate::scene::{difference, snapshot};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -26,12 +26,15 @@ pub const CASES: &[Case] = &[
     ("fills the workspace", |p| all(p, "fills")),
     ("mounts over everything", |p| all(p, "mounts")),
     ("leaves its terminal for another", |p| all(p, "leaves its terminal")),
+    ("reaches what is outside where it may, and changes it", reaches),
 ];
 
 /// How long a command of codexrun's may take beside it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may rage undisturbed.
 const RAGE: Duration = Duration::from_millis(150);
+/// Where a container has what is to stay as it is.
+const OUTSIDE: &str = "/outside";
 /// How many processes it may have.
 const PIDS: u64 = 64;
 
@@ -51,8 +54,32 @@ fn in_time(ran: &Ran, begun: Instant) -> Verdict {
 fn outside(place: &Place) -> Result<PathBuf, No> {
     let dir = place.turn.dir.join("outside");
     fs::create_dir_all(dir.join("inner"))?;
-    fs::write(dir.join("file"), "outside\n")?;
+    for name in ["file", "inner/file"] {
+        fs::write(dir.join(name), "outside\n")?;
+    }
+    // Nothing but codexrun is to keep whoever rages from it.
+    place.turn.column.actor.own(&dir)?;
     Ok(dir)
+}
+
+/// What lies outside, as the payload of a bundle can see it.
+fn shown(config: &mut Value, outside: &Path, options: [&str; 2]) {
+    let mount = json!({"destination": OUTSIDE, "type": "bind", "source": outside, "options": options});
+    bundle::push(&mut config["mounts"], mount);
+    bundle::push(&mut config["process"]["env"], json!(format!("OUTSIDE={OUTSIDE}")));
+}
+
+/// The attack is one: where it may, it changes what must be unchanged elsewhere.
+fn reaches(place: &Place) -> Verdict {
+    let (turn, outside) = (&place.turn, outside(place)?);
+    let before = snapshot(&outside);
+    let mut config = raging(place, "makes FIFOs")?;
+    shown(&mut config, &outside, ["rbind", "rw"]);
+    let container = Container::create(turn, written(place, &config)?, &[])?;
+    turn.succeeds(&["start", &container.id])?;
+    container.says("ready")?;
+    let ended = while_orphans_are_collected(|| turn.call(&["delete", "--force", &container.id]))?;
+    ended.must("a host that is changed", ended.code == 0 && difference(&before, &snapshot(&outside)).is_some())
 }
 
 /// A workspace with something to lose, on a file system that may be filled.
@@ -74,6 +101,7 @@ fn sandbox(place: &Place, way: &str, want: &Want) -> Verdict {
     let rage = ["sandbox", "--policy", "workspace-write", "--cwd", &cwd, "--", &probe, "hostile", way];
     let mut launch = turn.launch(&rage);
     launch.env.push(("STATE".into(), turn.state.display().to_string()));
+    launch.env.push(("OUTSIDE".into(), outside.display().to_string()));
     let running = want.put(launch, PIDS).start(&turn.column.actor)?;
     let out = running.output()?;
     let ready = || crate::launch::text(&out).is_ok_and(|said| said.contains("ready"));
@@ -133,6 +161,7 @@ fn container(place: &Place, way: &str) -> Verdict {
     let (turn, outside) = (&place.turn, outside(place)?);
     let before = snapshot(&outside);
     let mut config = raging(place, way)?;
+    shown(&mut config, &outside, ["rbind", "rro"]);
     let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "0.1"]}]);
     config["hooks"] = json!({"poststart": hook, "poststop": hook});
     let container = Container::create(turn, written(place, &config)?, &[])?;
@@ -143,18 +172,22 @@ fn container(place: &Place, way: &str) -> Verdict {
     in_time(&started, begun)?;
     container.says("ready")?;
     sleep(RAGE);
-    for words in [
-        &["exec", &container.id, "/bin/true"][..],
-        &["exec", &container.id, "/probe", "hostile", "none"],
-        &["exec", "--detach", &container.id, "/probe", "hostile", way],
-        &["exec", "--user", "1", &container.id, "/bin/true"],
-        &["state", &container.id],
-        &["list"],
-        &["ps", &container.id],
+    for (code, words) in [
+        (0, &["exec", &container.id, "/bin/true"][..]),
+        // No such way.
+        (2, &["exec", &container.id, "/probe", "hostile", "none"]),
+        (0, &["exec", "--detach", &container.id, "/probe", "hostile", way]),
+        (0, &["exec", "--user", "1", &container.id, "/bin/true"]),
+        (0, &["state", &container.id]),
+        (0, &["list"]),
+        (0, &["ps", &container.id]),
     ] {
         let begun = Instant::now();
         let ran = turn.call(words)?;
         in_time(&ran, begun)?;
+        // It may have been killed in there.
+        let good = ran.code == code || ran.code > 128 || ran.err.starts_with("codexrun: error: ");
+        ran.must("all, or a sentence", good)?;
     }
     let begun = Instant::now();
     turn.call(&["kill", &container.id, "TERM"])?;
@@ -170,6 +203,7 @@ fn terminal(place: &Place, way: &str) -> Verdict {
     let (turn, outside) = (&place.turn, outside(place)?);
     let before = snapshot(&outside);
     let mut config = raging(place, way)?;
+    shown(&mut config, &outside, ["rbind", "rro"]);
     config["process"]["terminal"] = json!(true);
     let (dir, id) = (written(place, &config)?.display().to_string(), turn.fresh());
     let running = turn.launch(&["run", "--bundle", &dir, &id]).start(&turn.column.actor)?;
@@ -188,10 +222,11 @@ fn terminal(place: &Place, way: &str) -> Verdict {
     sleep(RAGE);
     // It may have ended by SIGTERM, and is forgotten then.
     turn.call(&["kill", &id, "KILL"])?;
-    let ran = second.finish_beside_others()?;
+    // Whom the second one leaves is in the container, whose first process ends after him.
+    let ran = while_orphans_are_collected(|| second.finish_beside_others())?;
     in_time(&ran, begun)?;
     ran.must("no end of its own", ran.code != 0)?;
-    let ran = running.finish_beside_others()?;
+    let ran = while_orphans_are_collected(|| running.finish_beside_others())?;
     in_time(&ran, begun)?;
     ran.must("the end by a signal", ran.code > 128)?;
     let left = orphans_end(GRACE);

@@ -37,10 +37,12 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("the disk is full", full::CASES),
     ("nothing can be written", read_only::CASES),
     ("a record is not true", record::CASES),
-    ("a hostile payload", hostile::CASES),
-    ("a hostile payload", terminal::CASES),
-    ("a hostile payload", bystander::CASES),
+    (HOSTILE, hostile::CASES),
+    (HOSTILE, terminal::CASES),
+    (HOSTILE, bystander::CASES),
 ];
+
+const HOSTILE: &str = "a hostile payload";
 
 fn all() -> impl Iterator<Item = (String, &'static Case)> {
     GROUPS.iter().flat_map(|(group, cases)| cases.iter().map(move |case| (format!("{group}: {}", case.0), case)))
@@ -54,7 +56,9 @@ pub fn rows() -> Vec<String> {
 /// Plays one column.
 pub fn run_one(stage: &Stage, column: &Column, part: Part, wanted: &dyn Fn(&str) -> bool) {
     for (row, case) in all().filter(|(row, _)| wanted(row)) {
-        crate::told::say(&row, crate::report::asked(&row, || one(stage, column, part, case)));
+        // What an attack has hit once it has hit.
+        let ask = || one(stage, column, part, case);
+        crate::told::say(&row, if row.starts_with(HOSTILE) { ask() } else { crate::report::asked(&row, ask) });
     }
 }
 

@@ -59,7 +59,7 @@ impl KeeperProcess {
         self.ended = true;
         match how {
             // Init has told it that the sandbox has ended, a moment before we hear of it.
-            Ended::Exited(0) => Ok(()),
+            Ended::Exited(0 | keeper::LEFT) => Ok(()),
             // Without one the placeholders' locks are gone, and with them the protection.
             // 1: it has said what before.
             Ended::Exited(errno @ 2..) => {
@@ -184,11 +184,14 @@ impl Container {
         process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
     }
 
-    /// The keeper sees the end by itself; what one that was killed has left is removed here.
+    /// The keeper sees the end by itself; what one that was killed or could not has left is removed here.
     pub fn end_keeper(&mut self) {
         let Some(keeper) = self.keeper.take() else { return };
-        if keeper.ended || !matches!(process::wait(keeper.pid, 0), Ok(Some((_, Ended::Exited(_))))) {
-            keeper::release_all(&keeper.paths);
+        if keeper.ended || !matches!(process::wait(keeper.pid, 0), Ok(Some((_, Ended::Exited(0))))) {
+            for (path, errno) in keeper::release_all(&keeper.paths) {
+                let what = Error::new(format!("the placeholder `{}` stays", path.display())).at(fault::place_of_keeper());
+                what.cause(fault::describe(errno)).hint("the next sandbox there takes it away").warn();
+            }
         }
     }
 }

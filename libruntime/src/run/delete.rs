@@ -98,7 +98,7 @@ fn forget(record: Option<&Record>, held: Reserved, interrupt: Option<&Interrupt>
     if let Some(record) = record.filter(|record| record.late_hooks) {
         match Bundle::recorded(&record.config(), record.rootfs.clone()) {
             Ok(bundle) => poststop(record, &bundle, interrupt),
-            Err(e) => e.warn(),
+            Err(e) => e.hint("the container's poststop hooks do not run").warn(),
         }
     }
     held.remove()

@@ -6,7 +6,7 @@ use crate::cgroup::{Below, Cgroup};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Status, Store};
-use crate::sys::file;
+use crate::sys::{Errno, file};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::Process;
 use std::os::fd::{AsFd, OwnedFd};
@@ -99,6 +99,18 @@ fn join(
     }
 }
 
+/// The door, when somebody is behind it. Whether there is, is not to be guessed: without a broker the process has no socket of the host's.
+fn open_door(door: PathBuf) -> Result<Option<PathBuf>> {
+    match broker::knock(&door) {
+        Ok(_) => Ok(Some(door)),
+        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+        Err(errno) => {
+            let place = format!("config.json: annotations[{}]", annotation::UNIX_SOCKETS);
+            Err(launch::setup("ask whether the container's broker of Unix sockets is there", errno).at(place))
+        }
+    }
+}
+
 /// A container that runs, and how it is joined.
 struct Found<'a> {
     record: &'a Record,
@@ -115,8 +127,7 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn of(record: &'a Record, exec: &Exec) -> Result<Self> {
         let target = record.joinable(running(record, exec.ignore_paused)?)?;
-        let door = Some(record.door())
-            .filter(|door| record.annotations.contains_key(annotation::UNIX_SOCKETS) && broker::knock(door).is_ok());
+        let door = if record.annotations.contains_key(annotation::UNIX_SOCKETS) { open_door(record.door())? } else { None };
         let options = Options {
             id: Some(record.id.clone()),
             detach: exec.detach,
@@ -196,6 +207,19 @@ mod tests {
     use oci_spec::runtime::Spec;
     use std::path::Path;
     use std::process::Command;
+
+    #[test]
+    fn a_broker_that_cannot_be_asked_for_is_not_one_that_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let door = dir.path().join("door");
+        assert_eq!(open_door(door.clone()).unwrap(), None, "it never was");
+        let listener = std::os::unix::net::UnixListener::bind(&door).unwrap();
+        assert_eq!(open_door(door.clone()).unwrap(), Some(door.clone()));
+        drop(listener);
+        assert_eq!(open_door(door.clone()).unwrap(), None, "it has ended");
+        let said = open_door(door.join("door")).unwrap_err().to_string();
+        assert!(said.contains("annotations[dev.codexrun.unix-sockets]") && said.contains("ENOTDIR"), "{said}");
+    }
 
     #[test]
     fn what_goes_wrong_as_the_container_ends_is_told_as_its_end() {

@@ -42,8 +42,8 @@ impl Heard {
     }
 
     /// Sends [`Heard::Hooked`]; allocates nothing.
-    pub fn say_hooked(pipe: BorrowedFd) {
-        HOOKED.send(pipe);
+    pub fn say_hooked(pipe: BorrowedFd) -> SysResult<()> {
+        file::write_all(pipe, &HOOKED.bytes())
     }
 }
 
@@ -61,13 +61,17 @@ pub enum Column {
 impl Fault {
     /// Sends it; allocates nothing. There is nobody to tell if even that fails.
     pub fn send(self, pipe: BorrowedFd) {
+        if file::write_all(pipe, &self.bytes()).is_err() {
+            crate::sys::process::exit(1);
+        }
+    }
+
+    fn bytes(self) -> [u8; 8] {
         let mut bytes = [0; 8];
         bytes[0] = self.column as u8;
         bytes[2..4].copy_from_slice(&self.step.to_ne_bytes());
         bytes[4..].copy_from_slice(&self.errno.to_ne_bytes());
-        if file::write_all(pipe, &bytes).is_err() {
-            crate::sys::process::exit(1);
-        }
+        bytes
     }
 
     /// As it is sent.

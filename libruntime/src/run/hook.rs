@@ -100,7 +100,7 @@ fn spawn(file: &Path, hook: &Hook, input: &File, said: Option<&Said>) -> std::io
     let (path, args, env) = (CString::new(file.as_os_str().as_bytes())?, strings(&hook.args)?, environment(hook)?);
     let (args, env) = (Strings::new(&args), Strings::new(&env));
     let null = File::options().write(true).open("/dev/null")?;
-    let running = Running::begin(|| match prepare(input, &null, said) {
+    let running = Running::begin(Side::Outside, || match prepare(input, &null, said) {
         Ok(()) => process::exec(&path, &args, &env),
         Err(errno) => errno,
     })?;
@@ -129,23 +129,32 @@ fn prepare(input: &File, null: &File, said: Option<&Said>) -> SysResult<()> {
     signal::set_mask(&signal::Set::of(&[])).map(drop)
 }
 
+/// Where a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// With the runtime, where no filter of a container's is.
+    Outside,
+    /// With the container's process, whose filter may be loaded already.
+    Inside,
+}
+
 /// It is killed when who began it is: nobody would heed its timeout. The container's filter may refuse this one call.
-fn die_with(parent: Pid) -> SysResult<()> {
+fn die_with(parent: Pid, side: Side) -> SysResult<()> {
     match process::set_death_signal(libc::SIGKILL) {
-        Ok(()) | Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) if Pid::parent() == parent => Ok(()),
-        Ok(()) => Err(Errno::ESRCH),
-        refused => refused,
+        Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) if side == Side::Inside => {}
+        set => set?,
     }
+    if Pid::parent() == parent { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 impl Running {
     /// `go_on` executes the hook, and returns only if it fails. Allocates nothing. Dies with the caller.
-    pub fn begin(go_on: impl FnOnce() -> Errno) -> SysResult<Self> {
+    pub fn begin(side: Side, go_on: impl FnOnce() -> Errno) -> SysResult<Self> {
         let (failed, says) = file::pipe()?;
         let parent = Pid::this();
         match process::clone(0)? {
             Cloned::Child => {
-                let errno = die_with(parent).map_or_else(|errno| errno, |()| go_on());
+                let errno = die_with(parent, side).map_or_else(|errno| errno, |()| go_on());
                 let _ = file::write_all(says.as_fd(), &(errno as i32).to_ne_bytes());
                 process::exit(127)
             }
@@ -189,6 +198,7 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bpf::Insn;
 
     fn sh(script: &str, timeout: Duration) -> Hook {
         let args = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -213,6 +223,32 @@ mod tests {
         let hook = sh("exec sleep 60", Duration::from_secs(60));
         let running = std::thread::spawn(move || spawn(&hook.path, &hook, &input("").unwrap(), None).unwrap()).join().unwrap();
         assert_eq!(running.wait(), Ok(Ended::Killed(libc::SIGKILL)));
+    }
+
+    #[test]
+    fn a_hook_that_would_outlive_codexrun_is_run_only_behind_the_containers_filter() {
+        // prctl(PR_SET_PDEATHSIG) is EPERM, all else is permitted.
+        let insn = |code, jf, k| Insn { code: code as u16, jt: 0, jf, k };
+        let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+        let (equal, end) = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::BPF_RET | libc::BPF_K);
+        let program = [
+            insn(load, 0, 0),
+            insn(equal, 3, libc::SYS_prctl as u32),
+            insn(load, 0, 16),
+            insn(equal, 1, libc::PR_SET_PDEATHSIG as u32),
+            insn(end, 0, libc::SECCOMP_RET_ERRNO | Errno::EPERM as u32),
+            insn(end, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let failed = |side| {
+            process::set_no_new_privs().unwrap();
+            process::seccomp(&program, 0).unwrap();
+            let running = Running::begin(side, || Errno::ENOEXEC).unwrap();
+            running.wait().unwrap();
+            running.failed().unwrap()
+        };
+        let in_a_thread = |side| std::thread::scope(|scope| scope.spawn(|| failed(side)).join().unwrap());
+        assert_eq!(in_a_thread(Side::Outside), Some(Errno::EPERM));
+        assert_eq!(in_a_thread(Side::Inside), Some(Errno::ENOEXEC));
     }
 
     #[test]

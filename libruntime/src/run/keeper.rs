@@ -63,12 +63,12 @@ impl Keeper<'_> {
             // The only way left to say it; every errno fits.
             process::exit(errno as i32);
         }
-        let contended = release(kept);
+        let released = release(kept);
         if file::poll_for(codexrun, 0) == Ok(true) {
             // Nobody is there to be told of what fails; then the next sandbox removes it.
             self.cgroup.map_or(Ok(()), Cgroup::remove).unwrap_or(());
         }
-        outlast(contended)
+        outlast(released)
     }
 
     /// Holds nothing of the caller's open, and is out of reach of the signals that are meant for it.
@@ -193,12 +193,15 @@ fn split(path: &Path) -> Result<(OwnedFd, CString)> {
 }
 
 /// What is there already, of a keeper that is no more.
-fn existing(path: &Path) -> Option<Kept> {
-    let (parent, name) = split(path).ok()?;
-    match open(parent.as_fd(), &name) {
-        Ok(Found::Placeholder(dir)) => Some(Kept { parent, name, dir, made: false }),
-        Ok(Found::Nothing | Found::Other) | Err(_) => None,
-    }
+fn existing(path: &Path) -> Result<Option<Kept>> {
+    let (parent, name) = match split(path) {
+        Err(Errno::ENOENT) => return Ok(None),
+        split => split?,
+    };
+    Ok(match open(parent.as_fd(), &name)? {
+        Found::Placeholder(dir) => Some(Kept { parent, name, dir, made: false }),
+        Found::Nothing | Found::Other => None,
+    })
 }
 
 /// What stands at a name.
@@ -219,48 +222,65 @@ fn open(parent: BorrowedFd, name: &CString) -> Result<Found> {
     }
 }
 
-/// Removes every placeholder that nobody else holds; those that we made and somebody else still holds.
-fn release(kept: Vec<Kept>) -> Vec<Kept> {
-    let mut contended = Vec::new();
-    for one in kept {
-        match file::flock(one.dir.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
-            Ok(()) => one.remove(),
-            // Whoever holds it removes it, unless the directory is sticky and we alone may.
-            Err(_) if one.made => contended.push(one),
-            Err(_) => {}
-        }
-    }
-    contended
+/// What became of placeholders that were let go.
+#[derive(Default)]
+struct Released {
+    /// Those that we made and somebody else still holds.
+    contended: Vec<Kept>,
+    /// Why one has stayed that nobody holds.
+    failed: Option<Errno>,
 }
 
-/// Does the keeper's last duty for one that was killed.
-pub(super) fn release_all(paths: &[PathBuf]) {
-    drop(release(paths.iter().filter_map(|path| existing(path)).collect()));
+/// Removes every placeholder that nobody else holds.
+fn release(kept: Vec<Kept>) -> Released {
+    let mut released = Released::default();
+    for one in kept {
+        match file::flock(one.dir.as_fd(), libc::LOCK_EX | libc::LOCK_NB).and_then(|()| one.remove()) {
+            Ok(()) => {}
+            // Whoever holds it removes it, unless the directory is sticky and we alone may.
+            Err(Errno::EWOULDBLOCK) if one.made => released.contended.push(one),
+            Err(Errno::EWOULDBLOCK) => {}
+            Err(errno) => released.failed = Some(errno),
+        }
+    }
+    released
+}
+
+/// The exit code of a keeper that has left something, which no errno is: whoever waits for it tries again, and tells.
+pub(super) const LEFT: i32 = 255;
+
+/// Does the keeper's last duty for one that was killed or could not; what stays all the same, and why.
+pub(super) fn release_all(paths: &[PathBuf]) -> Vec<(&PathBuf, Errno)> {
+    let let_go = |path| existing(path).map(|found| release(found.into_iter().collect()).failed).unwrap_or_else(Some);
+    paths.iter().filter_map(|path| Some((path, let_go(path)?))).collect()
 }
 
 /// Stays, in the background, until the others have ended; the parent waits only for the first of the two processes.
-fn outlast(contended: Vec<Kept>) -> ! {
+fn outlast(Released { contended, failed }: Released) -> ! {
     if !contended.is_empty() && matches!(process::clone(0), Ok(Cloned::Child)) {
         contended.into_iter().for_each(Kept::outlast);
     }
-    process::exit(0)
+    process::exit(failed.map_or(0, |_| LEFT))
 }
 
 impl Kept {
+    /// Nobody waits any more who could be told of a failure.
     fn outlast(self) {
-        if file::flock(self.dir.as_fd(), libc::LOCK_EX).is_ok() {
-            self.remove();
-        }
+        let _ = file::flock(self.dir.as_fd(), libc::LOCK_EX).and_then(|()| self.remove());
     }
 
-    /// Under the exclusive lock. Fails when it is no longer empty or no longer ours: then it is not a placeholder any more. What fails
-    /// otherwise is left to the next sandbox.
-    fn remove(&self) {
-        let id = |dir: &OwnedFd| file::stat(dir.as_fd()).ok().map(|stat| stat.id);
-        if let Ok(Found::Placeholder(dir)) = open(self.parent.as_fd(), &self.name)
-            && id(&dir) == id(&self.dir)
-        {
-            let _ = file::rmdir_at(self.parent.as_fd(), &self.name);
+    /// Under the exclusive lock. What is no longer empty or no longer ours is not a placeholder any more, and stays.
+    fn remove(&self) -> Result<()> {
+        let there = match file::open_at(self.parent.as_fd(), &self.name, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW) {
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+            there => file::stat(there?.as_fd())?,
+        };
+        if !is_placeholder(there.mode) || there.id != file::stat(self.dir.as_fd())?.id {
+            return Ok(());
+        }
+        match file::rmdir_at(self.parent.as_fd(), &self.name) {
+            Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => Ok(()),
+            removed => removed,
         }
     }
 }
@@ -383,7 +403,7 @@ mod tests {
         let kept = reserve(&path).unwrap().unwrap();
         assert!(kept.made);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, MODE & !0o022 | MODE & 0o1555);
-        assert!(release(vec![kept]).is_empty());
+        assert!(release(vec![kept]).contended.is_empty());
         assert!(!path.exists());
     }
 
@@ -404,7 +424,7 @@ mod tests {
         let (_dir, path) = dir();
         let (first, second) = (reserve(&path).unwrap().unwrap(), reserve(&path).unwrap().unwrap());
         assert!(!second.made);
-        let contended = release(vec![first]);
+        let contended = release(vec![first]).contended;
         assert!(path.exists(), "a concurrent sandbox keeps its protection");
         release(vec![second]);
         assert!(!path.exists(), "nobody holds it any more");
@@ -421,7 +441,7 @@ mod tests {
                     for _ in 0..200 {
                         let kept = reserve(&path).unwrap().expect("what was removed meanwhile is made again");
                         assert!(path.exists());
-                        release(vec![kept]).into_iter().for_each(Kept::outlast);
+                        release(vec![kept]).contended.into_iter().for_each(Kept::outlast);
                     }
                 });
             }
@@ -499,6 +519,24 @@ mod tests {
         drop(held);
         await_end(container.as_fd(), None, Some(alive.as_fd())).unwrap();
         assert_eq!(sandbox.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_placeholder_that_cannot_be_reached_is_told_and_one_that_is_gone_is_not() {
+        let (dir, path) = dir();
+        assert_eq!(release_all(std::slice::from_ref(&path)), []);
+        drop(reserve(&path).unwrap());
+        let root = path.parent().unwrap();
+        let aside = root.with_extension("aside");
+        std::fs::rename(root, &aside).unwrap();
+        assert_eq!(release_all(std::slice::from_ref(&path)), []);
+        std::os::unix::fs::symlink(&aside, root).unwrap();
+        assert_eq!(release_all(std::slice::from_ref(&path)), [(&path, Errno::ELOOP)]);
+        std::fs::remove_file(root).unwrap();
+        std::fs::rename(&aside, root).unwrap();
+        assert_eq!(release_all(std::slice::from_ref(&path)), []);
+        assert!(!path.exists());
+        drop(dir);
     }
 
     #[test]

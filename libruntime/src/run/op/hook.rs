@@ -1,7 +1,7 @@
 //! Hooks that run in the container's namespaces (runtime-spec, "POSIX-platform Hooks"): createContainer, startContainer.
 
 use super::super::child::Child;
-use super::super::hook::Running;
+use super::super::hook::{Running, Side};
 use super::exec::leads_to_us;
 use crate::plan::op::{ChildHook, HookKind, Op};
 use crate::sys::file::Ready;
@@ -18,7 +18,8 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     let env = env.as_ref().unwrap_or(&child.env);
     // The next hook reads it from the beginning too.
     file::seek(state.as_fd(), 0)?;
-    let running = Running::begin(|| go_on(hook, state.as_fd(), child, args, env))?;
+    let side = if hook.kind == HookKind::StartContainer { Side::Inside } else { Side::Outside };
+    let running = Running::begin(side, || go_on(hook, state.as_fd(), child, args, env))?;
     // Not where `create` has made the process and is gone: `start` only opens the way for it.
     let watched = hook.kind == HookKind::CreateContainer || !child.plan.child.iter().any(|step| step.op == Op::Park);
     let codexrun = watched.then_some((child.gate.as_fd(), Ready::HungUp));

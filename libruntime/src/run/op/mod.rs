@@ -108,10 +108,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Pin(candidates) => pin::pin(candidates, child),
         Op::Park => park(child),
         Op::Hook(one) => hook::run(one, child),
-        Op::Hooked => {
-            Heard::say_hooked(child.faults.as_fd());
-            Ok(())
-        }
+        Op::Hooked => Heard::say_hooked(child.faults.as_fd()),
         Op::Init => super::init::fork(child),
         Op::Session => session(child),
         Op::Signals => signal::set_mask(&child.mask).map(drop),
