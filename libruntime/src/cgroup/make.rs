@@ -50,11 +50,14 @@ fn not_frozen(cgroup: &Cgroup) -> Result<()> {
     }
 }
 
+fn is_limited(plan: &Plan, group: usize) -> bool {
+    plan.writes.iter().any(|w| w.group == group) || plan.devices.as_ref().is_some_and(|d| d.group == group)
+}
+
 /// The caller may not make this one, and nothing is limited by it.
 fn may_lack(plan: &Plan, group: usize, error: &io::Error) -> bool {
-    let limited = plan.writes.iter().any(|w| w.group == group) || plan.devices.as_ref().is_some_and(|d| d.group == group);
     let refused = matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT));
-    plan.tolerant && !limited && refused
+    plan.tolerant && !is_limited(plan, group) && refused
 }
 
 /// By each field that needs it, or what asks for a cgroup at all.
@@ -62,17 +65,17 @@ fn not_made(plan: &Plan, group: usize, error: &io::Error) -> Vec<Error> {
     let fields = plan.writes.iter().filter(|write| write.group == group).map(|write| &write.origin);
     let origins: Vec<&String> = fields.chain(plan.devices.iter().filter(|d| d.group == group).map(|_| &plan.origin)).collect();
     let origins = if origins.is_empty() { vec![&plan.origin] } else { origins };
-    origins.into_iter().map(|origin| not_made_for(origin, &plan.groups[group], error)).collect()
+    let needed = is_limited(plan, group) || plan.devices.is_some() || plan.unit.is_some();
+    origins.into_iter().map(|origin| not_made_for(origin, &plan.groups[group], needed, error)).collect()
 }
 
-fn not_made_for(origin: &str, group: &Group, error: &io::Error) -> Error {
+fn not_made_for(origin: &str, group: &Group, needed: bool, error: &io::Error) -> Error {
     let what = format!("cannot make the cgroup `{}`", group.dir().display());
     let made = Error::new(what).at(format!("config.json: {origin}")).cause(error);
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => {
             let needs = "this needs root, or a cgroup that was delegated to this user (cgroups(7))";
-            let limited = plan.writes.iter().any(|w| w.group == group) || plan.devices.is_some() || plan.unit.is_some();
-            made.hint(if limited { needs.to_owned() } else { format!("{needs}; `--rootless true` goes without it") })
+            made.hint(if needed { needs.to_owned() } else { format!("{needs}; `--rootless true` goes without it") })
         }
         Some(libc::EROFS) => made.hint("the cgroup file system is mounted read-only, as inside another container"),
         _ => made,

@@ -277,9 +277,9 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         // What runs here is a test program, which has such an option too.
         let hook = Hook { path: path.clone(), args: vec!["codexrun".into(), "--help".into()], ..sh("", Duration::from_secs(9)) };
-        run_poststop(std::slice::from_ref(&hook), "", None, Some(&path));
+        run_poststop(std::slice::from_ref(&hook), None, "", None, Some(&path));
         assert!(!proof.exists());
-        run_poststop(&[hook], "", None, None);
+        run_poststop(&[hook], None, "", None, None);
         assert!(proof.exists());
     }
 
