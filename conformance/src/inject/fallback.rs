@@ -135,7 +135,7 @@ const FALLBACKS: &[Fallback] = &[
     Fallback { calls: &[libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv], errnos: ALWAYS, courses: &[Outlet], place: "`sandbox` without sockets of the host's",
         way: "nobody can answer for a filter: AF_UNIX is refused but for pairs",
         plan: "no broker" },
-    Fallback { calls: &[libc::SYS_memfd_create], errnos: ALWAYS, courses: &[Start, Delete, PolicyDelete], place: "`start`, `delete`",
+    Fallback { calls: &[libc::SYS_memfd_create], errnos: ALWAYS, courses: &[Start, Delete, PolicyRun, PolicyDetached, PolicyCreate, PolicyDelete], place: "`start`, `delete`",
         way: "a poststart hook fails, which a bundle before 1.3.0 is told by a warning; a poststop hook, which every bundle is",
         plan: "a plan is a launch's" },
     Fallback { calls: &[libc::SYS_statx, libc::SYS_getrandom, libc::SYS_rseq], errnos: ALWAYS, courses: &course::ALL, place: "everywhere",

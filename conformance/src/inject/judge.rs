@@ -271,7 +271,7 @@ impl Judge {
         match code {
             0 if self.course.deletes() => None,
             // Nobody waits for the process that was hit.
-            0 if self.course.is_detached() && !hit => None,
+            0 if (self.course.is_detached() || self.course.creates()) && !hit => None,
             0 => Some("did not run, and exit 0".into()),
             _ if traced.killed && !hit => Some("codexrun was ended, and not by its own exit".into()),
             _ if traced.killed && code != own => Some(format!("another end than by {signal}")),
@@ -431,7 +431,7 @@ impl Judge {
             Some((said, line)) => Some(format!("ran, but has `{said}` in place of `{line}`")),
             None if self.course == Course::Start && code == KILLED => Some("did not go on when `start` was killed".into()),
             // Of one that is not waited for nobody tells the end.
-            None if self.course.is_detached() && matches!(blow, Blow::Signal(_)) => None,
+            None if (self.course.is_detached() || self.course.creates()) && matches!(blow, Blow::Signal(_)) => None,
             None => (code == 0).then(|| "was ended while it ran, and exit 0".into()),
         }
     }
@@ -470,6 +470,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot look for signals",
     "cannot look whether the process has started",
     "cannot read a signal",
+    "cannot signal container",
     "cannot reset SIGCHLD",
     "cannot make a socket",
     "cannot follow the container",
