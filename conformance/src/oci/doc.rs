@@ -91,11 +91,35 @@ const NOTES: &str = "\
 - `pids.limit` of 0 leaves the limit as it is. Since 1.3.0 it is a limit of none; podman and containerd mean by it that there is no limit.
 - A mount namespace by path gets the container's mounts and its root, for everybody in it ([architecture](architecture.md#namespaces-by-path)).
 - A container may be made in a cgroup that has processes of others in it: engines share one among the containers of a pod.
+- A system call that is newer than every call a profile names is answered ENOSYS in place of the profile's errno, `defaultErrnoRet` too: programs
+  try an older call only then ([seccomp](seccomp.md)).
+- `unified`: a configuration that the runtime does not know must still be written. A key `cgroup.*` is not, unless it is a limit (`cgroup.max.depth`,
+  `cgroup.max.descendants`, `cgroup.pressure`): `cgroup.procs` would move any process of the host's in, and `cgroup.kill` end them.
 - `linux.resources.devices` is judged always, and obeyed where root of the initial user namespace makes the cgroup. For anybody else, with
   `--cgroup-manager disabled` and in `update` it has no effect, as in runc and crun, since engines write it for every container: a warning says
-  so. A rule that denies a default device is obeyed; the node itself is made all the same.
+  so, but of the one that denies everything, which they all write. A rule that denies a default device is obeyed; the node itself is made all the same.
 - `rw` on a bind whose source is read-only has no effect in a user namespace, where nobody can take that off: a warning, as engines write it on
   every bind. `exec`, `dev`, `suid` and `diratime` are an error there.
+
+### What has no effect
+
+A field is applied, or refused by name. A third outcome, *has no effect*, is for what can neither be applied nor be a reason to run nothing: the
+specification forbids to fail for it, or engines and other runtimes' bundles have it in every container. It is never silent: a warning names the field
+and says why (`run` on standard error, `plan` for any bundle; `create` says nothing there, as standard error is the container's). No field that alone
+confines the process has this outcome. These are all:
+
+| | why it is no error |
+| --- | --- |
+| a member that no version knows, also a known one in another case (`NoNewPrivileges`) | config.md, \"Extensibility\": must not be an error. What begins with `dev.codexrun.` is one |
+| `uidMappings`, `gidMappings` outside of `linux` or of a mount | the same: the specification has none there |
+| capabilities that nobody knows, that the caller or the kernel does not have; ambient ones that are not permitted and inheritable | config.md: should not fail, must be a warning. The process has fewer |
+| names of system calls that no architecture of the profile knows | the specification leaves it open; profiles of engines name calls of every machine |
+| `linux.seccomp.listenerPath` where no action is `SCMP_ACT_NOTIFY` | nobody would be asked |
+| `uidMappings`, `gidMappings` beside a user namespace by path | that one has its own; engines write both |
+| `fileMode`, `uid`, `gid` of a device where the host's node is bound (in a user namespace whose ids are not ours to give) | the node keeps its mode and its owner, and the device is there |
+| `linux.mountLabel` where SELinux does not run | it confines nobody without the label of a process, which is refused there |
+| `mode`, `size`, `nr_blocks`, `nr_inodes`, `uid`, `gid` on a bind | mount(2) does not look at them, and bundles for runc and crun have them |
+| `process.user.additionalGids` beside the annotation `run.oci.keep_original_groups` | the annotation says so |
 
 ## Demands without a case
 

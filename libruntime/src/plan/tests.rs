@@ -158,7 +158,7 @@ fn what_is_wrong_is_refused_with_its_place() {
         ),
         (
             "/process/scheduler",
-            json!({"policy": "SCHED_DEADLINE", "nice": 5, "runtime": 1, "deadline": 2, "period": 3}),
+            json!({"policy": "SCHED_DEADLINE", "nice": 5, "runtime": 1024, "deadline": 2048, "period": 4096}),
             "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
         ),
         (

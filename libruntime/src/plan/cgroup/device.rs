@@ -52,6 +52,13 @@ pub(super) fn judge(resources: Option<&LinuxResources>, errors: &mut Vec<Error>)
     asked.iter().enumerate().filter_map(&mut one).collect()
 }
 
+/// Those that say more than what engines write for every container and with every change, that everything is denied: where they are not
+/// enforced nothing comes of that one which is not so anyway.
+pub(super) fn beyond_the_usual(resources: Option<&LinuxResources>) -> Option<&LinuxResources> {
+    let usual = |device: &LinuxDeviceCgroup| rule(device).is_ok_and(|rule| rule == NOTHING);
+    resources.filter(|r| r.devices().iter().flatten().any(|device| !usual(device)))
+}
+
 /// What is said of rules that nobody enforces.
 pub(super) fn unenforced(resources: Option<&LinuxResources>, why: &str) -> Option<String> {
     let asked = resources.and_then(|r| r.devices().as_deref()).is_some_and(|asked| !asked.is_empty());

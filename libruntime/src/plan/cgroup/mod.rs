@@ -176,9 +176,8 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     let rules = device::judge(resources(spec), &mut errors);
     let devices = match rootless {
         true => {
-            change
-                .warnings
-                .extend(device::unenforced(resources(spec), "only root of the initial user namespace can confine devices"));
+            let why = "only root of the initial user namespace can confine devices";
+            change.warnings.extend(device::unenforced(device::beyond_the_usual(resources(spec)), why));
             None
         }
         false if is_asked(spec) || unit.is_some() => device::plan(rules, &groups, &mut change, &mut errors),
@@ -231,7 +230,8 @@ fn refuse_limits(draft: &mut Draft, spec: &Spec) -> Option<String> {
 pub fn left_alone(resources: &LinuxResources) -> (Vec<Error>, Option<String>) {
     let mut errors = Vec::new();
     device::judge(Some(resources), &mut errors);
-    (errors, device::unenforced(Some(resources), "`update` leaves the rules about devices as they are"))
+    let asked = device::beyond_the_usual(Some(resources));
+    (errors, device::unenforced(asked, "`update` leaves the rules about devices as they are"))
 }
 
 /// What mkdir(2) takes there.

@@ -32,15 +32,15 @@ pub(super) fn device(plan: &Device, child: &mut Child) -> Result<()> {
     }
     let parent = parent(&plan.at, child)?;
     let name = &plan.at.name;
-    let made = match &plan.by {
-        By::Mknod | By::Itself => file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device),
-        By::Host(source) => return bind_device(plan, lent(source, child)?, parent.as_fd()),
-        By::Parent(slot) => {
-            let node = child.nodes.get_mut(*slot).and_then(Option::take).ok_or(Errno::EBADF)?;
-            return bind_device(plan, node, parent.as_fd());
-        }
+    let node = match &plan.by {
+        By::Mknod | By::Itself => None,
+        By::Host(source) => Some(lent(source, child)?),
+        By::Parent(slot) => Some(child.nodes.get_mut(*slot).and_then(Option::take).ok_or(Errno::EBADF)?),
     };
-    match made {
+    if let Some(node) = node {
+        return bind_device(plan, node, parent.as_fd());
+    }
+    match file::mknod_at(parent.as_fd(), name, plan.kind | plan.mode, plan.device) {
         Err(Errno::EEXIST) => {
             let stat = file::stat(file::open_at(parent.as_fd(), name, PATH | libc::O_NOFOLLOW)?.as_fd())?;
             if is(&stat, plan) { Ok(()) } else { Err(Errno::EEXIST) }
