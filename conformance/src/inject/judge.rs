@@ -250,7 +250,7 @@ impl Judge {
             // What the kernel, or a filter, will never do is told by what it is good for.
             _ if FOR_EVER.contains(&errno) && NEVER.iter().any(|words| err.contains(words)) => None,
             // Whose process is not there any more has stopped, and that is what is said.
-            Errno::ESRCH if call.nr == libc::SYS_pidfd_open && err.contains(STOPPED) => None,
+            Errno::ESRCH if call.nr == libc::SYS_pidfd_open && (err.contains(STOPPED) || err.contains(NOT_READY)) => None,
             _ if traced.code != 0 => {
                 // Beside the plan there is more than the first process.
                 let call = if self.course.is_tried_apart() { Call { process: 0, ..call } } else { call };
@@ -405,7 +405,9 @@ impl Judge {
         let of = |line: &str, kinds: &[&str]| kinds.iter().any(|kind| line.starts_with(kind));
         let shut = |line: &str| of(line, &["reads not ", "writes not "]);
         let lacks = |line: &&String| of(line, &["mount ", "there ", "node ", "granted\t", "reads ", "writes "]) && !shut(line);
-        let has = |line: &&String| of(line, &["mount ", "granted\t"]) || shut(line);
+        // Without mounts the root is listed where nothing below it is shut.
+        let listed = |line: &str| self.course == Course::Alone && of(line, &["there /"]);
+        let has = |line: &&String| of(line, &["mount ", "granted\t"]) || shut(line) || listed(line);
         let missing = self.undisturbed.iter().filter(|line| !said.contains(line)).find(|line| !lacks(line));
         let new = || said.iter().filter(|line| !self.undisturbed.contains(line)).find(|line| !has(line));
         let missing = missing.map(|line| format!("ran, but lacks `{line}`"));
@@ -512,6 +514,9 @@ const BRIDGE_FAILED: &str = "/codexrun` failed";
 
 const NONE: &str = "no sentence";
 
+/// What is said of it.
+const NO_CGROUP: &str = ": cannot make the cgroup `";
+
 /// The one sentence that there is, or what is there instead.
 fn sentence(err: &str) -> Result<&str, &'static str> {
     let beside = |line: &&str| ASIDE.iter().any(|words| line.starts_with(words));
@@ -520,6 +525,8 @@ fn sentence(err: &str) -> Result<&str, &'static str> {
         [one] if one.starts_with(OURS) => Ok(one),
         // A hook that is codexrun too says what its fault was.
         [one, hook] if one.starts_with(OURS) && hook.starts_with(OURS) && hook.contains(BRIDGE_FAILED) => Ok(err),
+        // Each field that needs a cgroup of a caller who may make none.
+        [first, ..] if lines.iter().all(|line| line.starts_with(OURS) && line.contains(NO_CGROUP)) => Ok(first),
         [] => Err(NONE),
         _ => Err("not one sentence"),
     }

@@ -3,6 +3,7 @@
 use super::group::{TOP, capable, disk, exec, limit, reads, refused};
 use crate::launch::Launch;
 use crate::oci::Who::{Both, Root};
+use crate::oci::bundle;
 use crate::oci::container::{Container, until};
 use crate::oci::turn::Turn;
 use crate::oci::{Must, must};
@@ -44,7 +45,7 @@ pub const USER_CASES: &[Must] = &[
     must("user.systemd.not-delegated", "a limit whose controller was not delegated is refused by name", Both, user_without),
     must("user.delegated", "in a cgroup that was delegated limits hold without systemd", Both, delegated),
     must("user.not-delegated", "elsewhere a limit is refused by name, with a hint", Both, not_delegated),
-    must("user.not-delegated.nothing", "without limits a container runs there", Both, nothing_limited),
+    must("user.not-delegated.nothing", "without limits a container runs there that names no cgroup", Both, nothing_limited),
     super::inject::USERS_SYSTEMD,
     super::inject::DELEGATED,
 ];
@@ -400,7 +401,10 @@ fn not_delegated(t: &Turn) -> Verdict {
 }
 
 fn nothing_limited(t: &Turn) -> Verdict {
-    let container = t.started(&elsewhere(t))?;
+    let mut config = elsewhere(t);
+    refused(t, &config, &["linux.cgroupsPath", "`--rootless true` goes without it"])?;
+    bundle::remove(&mut config["linux"], "cgroupsPath");
+    let container = t.started(&config)?;
     is_in(&container, "outer/delegated/caller")?;
     container.stopped()?;
     container.delete()

@@ -5,6 +5,7 @@ use crate::host::cgroup::Version;
 use crate::plan::cgroup::{Devices, Group, Plan, Write};
 use crate::sys::bpf;
 use crate::{Error, Result};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -60,13 +61,19 @@ fn may_lack(plan: &Plan, group: usize, error: &io::Error) -> bool {
     plan.tolerant && !is_limited(plan, group) && refused
 }
 
-/// By each field that needs it, or what asks for a cgroup at all.
+/// By each field that needs it and that the caller could do without, if he may make none; by the first where there is only no room. Where none
+/// needs it, by what asks for a cgroup at all.
 fn not_made(plan: &Plan, group: usize, error: &io::Error) -> Vec<Error> {
     let fields = plan.writes.iter().filter(|write| write.group == group).map(|write| &write.origin);
     let origins: Vec<&String> = fields.chain(plan.devices.iter().filter(|d| d.group == group).map(|_| &plan.origin)).collect();
     let origins = if origins.is_empty() { vec![&plan.origin] } else { origins };
     let needed = is_limited(plan, group) || plan.devices.is_some() || plan.unit.is_some();
-    origins.into_iter().map(|origin| not_made_for(origin, &plan.groups[group], needed, error)).collect()
+    let forbidden = matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS));
+    origins
+        .into_iter()
+        .take(if forbidden { usize::MAX } else { 1 })
+        .map(|origin| not_made_for(origin, &plan.groups[group], needed, error))
+        .collect()
 }
 
 fn not_made_for(origin: &str, group: &Group, needed: bool, error: &io::Error) -> Error {
@@ -162,17 +169,21 @@ pub(super) fn limit(plan: &Plan) -> Result<()> {
 }
 
 /// Writes them in order; what the kernel refuses because of a value that comes later is tried again at the end. One that is refused keeps
-/// none of the others from being tried: all of those are told.
+/// none of the others from being tried: all of those are told. Want of memory or of descriptors is about none of them, and is told once.
 pub(super) fn write_all(groups: &[Group], writes: &[Write]) -> Result<()> {
-    let (mut later, mut last, mut errors) = (Vec::new(), file::Last::default(), Vec::new());
-    for write in writes {
+    let mut queue: VecDeque<(&Write, bool)> = writes.iter().map(|write| (write, write.again)).collect();
+    let (mut last, mut errors) = (file::Last::default(), Vec::new());
+    while let Some((write, again)) = queue.pop_front() {
         match put(groups, write, &mut last) {
-            Err(e) if write.again && e.raw_os_error() == Some(libc::EINVAL) => later.push(write),
-            done => errors.extend(done.err().map(|e| not_written(groups, write, &e))),
+            Ok(()) => {}
+            Err(e) if again && e.raw_os_error() == Some(libc::EINVAL) => queue.push_back((write, false)),
+            Err(e) => {
+                errors.push(not_written(groups, write, &e));
+                if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
+                    break;
+                }
+            }
         }
-    }
-    for write in later {
-        errors.extend(put(groups, write, &mut last).err().map(|e| not_written(groups, write, &e)));
     }
     Error::all(errors)
 }

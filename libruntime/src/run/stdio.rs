@@ -1,7 +1,8 @@
 //! What may be a standard stream: the command has these three of its caller, and with them whatever they lead to.
 
+use super::fault::describe;
 use crate::plan::annotation_of;
-use crate::sys::{file, socket};
+use crate::sys::{Errno, Result as SysResult, file, socket};
 use crate::{Error, Result, annotation};
 use oci_spec::runtime::{Process, Spec};
 use std::io::IsTerminal;
@@ -14,26 +15,30 @@ fn streams() -> [(&'static str, BorrowedFd<'static>); 3] {
 /// Through a directory of the host that the command inherits, every path below it is reached past all mounts (CVE-2024-21626).
 ///
 /// # Errors
-/// One is a directory.
+/// One is a directory, or cannot be looked at.
 pub(super) fn no_directory() -> Result<()> {
-    match streams().iter().find(|(_, fd)| file::stat(*fd).is_ok_and(|stat| stat.is_dir())) {
-        None => Ok(()),
-        Some((name, _)) => {
+    streams().into_iter().try_for_each(|(name, fd)| match file::stat(fd).map_err(unknown(name))?.is_dir() {
+        false => Ok(()),
+        true => {
             let what = format!("{name} is a directory, which would lead out of the container past every mount");
             Err(Error::new(what).hint("redirect it to a file, a pipe or /dev/null"))
         }
-    }
+    })
+}
+
+fn unknown(name: &str) -> impl Fn(Errno) -> Error {
+    move |errno| Error::new(format!("cannot learn what {name} is")).cause(describe(errno))
 }
 
 /// What the policy permits ([`annotation::STDIO_SOCKETS`]); a terminal of its own is all that the process has.
 ///
 /// # Errors
-/// One is something else.
+/// One is something else, or cannot be looked at.
 pub(super) fn permitted(spec: &Spec, process: Option<&Process>) -> Result<()> {
     let asked = annotation_of(spec, annotation::STDIO_SOCKETS);
     let terminal = process.is_some_and(|process| process.terminal().unwrap_or_default());
     let Some(sockets) = asked.filter(|_| !terminal) else { return Ok(()) };
-    streams().into_iter().try_for_each(|(name, fd)| match kind(fd) {
+    streams().into_iter().try_for_each(|(name, fd)| match kind(fd).map_err(unknown(name))? {
         Kind::Plain => Ok(()),
         Kind::Socket if fits(fd, sockets) => Ok(()),
         Kind::Socket => {
@@ -56,15 +61,16 @@ enum Kind {
     Other,
 }
 
-fn kind(fd: BorrowedFd) -> Kind {
-    let Ok(stat) = file::stat(fd) else { return Kind::Other };
-    match stat.mode & libc::S_IFMT {
-        libc::S_IFIFO => Kind::Plain,
-        libc::S_IFSOCK => Kind::Socket,
-        libc::S_IFCHR if MEMORY.contains(&numbers(stat.device)) || fd.is_terminal() => Kind::Plain,
-        libc::S_IFREG if file::filesystem(fd).is_ok_and(|magic| !NO_FILES.contains(&magic)) => Kind::Plain,
-        _ => Kind::Other,
-    }
+fn kind(fd: BorrowedFd) -> SysResult<Kind> {
+    let stat = file::stat(fd)?;
+    let plain = match stat.mode & libc::S_IFMT {
+        libc::S_IFSOCK => return Ok(Kind::Socket),
+        libc::S_IFIFO => true,
+        libc::S_IFCHR => MEMORY.contains(&numbers(stat.device)) || fd.is_terminal(),
+        libc::S_IFREG => !NO_FILES.contains(&file::filesystem(fd)?),
+        _ => false,
+    };
+    Ok(if plain { Kind::Plain } else { Kind::Other })
 }
 
 /// Whose files are namespaces, processes and queues of messages (linux/magic.h, ipc/mqueue.c, fs/pidfs.c).
