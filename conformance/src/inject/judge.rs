@@ -52,7 +52,8 @@ const KILLED: i32 = 128 + libc::SIGKILL;
 const EXEC_FAILED: i32 = 255;
 
 /// How a sentence says ENOENT of a container, of its process and of a directory.
-const MISSING: [&str; 3] = ["container does not exist", "container not running", "is no directory"];
+const MISSING: [&str; 4] =
+    ["container does not exist", "container not running", "is no directory", "does not exist, so a launch fails"];
 
 /// What is said of a process whose end of a socket is closed.
 const NOT_READY: &str = "before it was ready";

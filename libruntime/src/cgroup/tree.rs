@@ -1,6 +1,7 @@
 //! The directories below a cgroup. A container with a writable cgroup may have nested them deeper than a path can say, and deeper than there
 //! are descriptors: they are gone through by their names alone, one open at a time.
 
+use crate::listing::again;
 use nix::dir::{Dir, Type};
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::{Mode, fstat};
@@ -49,7 +50,9 @@ pub(super) fn find<T>(top: &Path, mut visit: impl FnMut(&Place) -> Result<Option
 
 /// Removes it with all that is below it.
 pub(super) fn remove(top: &Path) -> Result<()> {
-    walk(top, &mut |_| Ok(None::<()>), &mut |above, name| gone(unlinkat(above, name, UnlinkatFlags::RemoveDir)).map(drop))?;
+    walk(top, &mut |_| Ok(None::<()>), &mut |above, name| {
+        gone(again(|| Ok(unlinkat(above, name, UnlinkatFlags::RemoveDir)?))).map(drop)
+    })?;
     gone(std::fs::remove_dir(top)).map(drop)
 }
 
@@ -96,9 +99,9 @@ fn walk<T>(
     Ok(None)
 }
 
-fn open<P: ?Sized + nix::NixPath>(above: impl AsFd, name: &P) -> nix::Result<OwnedFd> {
+fn open<P: ?Sized + nix::NixPath>(above: impl AsFd, name: &P) -> Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    nix::fcntl::openat(above, name, flags, Mode::empty())
+    again(|| Ok(nix::fcntl::openat(&above, name, flags, Mode::empty())?))
 }
 
 fn id(dir: &OwnedFd) -> Result<(u64, u64)> {
@@ -107,7 +110,7 @@ fn id(dir: &OwnedFd) -> Result<(u64, u64)> {
 }
 
 fn level(dir: &mut OwnedFd, name: CString) -> Result<Level> {
-    Ok(Level { name, id: id(dir)?, below: directories(dir)? })
+    Ok(Level { name, id: id(dir)?, below: again(|| directories(dir))? })
 }
 
 fn directories(dir: &OwnedFd) -> Result<Vec<CString>> {
