@@ -1154,7 +1154,8 @@ fn exec_finds_the_broker_of_a_container_in_the_foreground_and_does_without_one_t
     assert_eq!(brokers.len(), 1, "{children}");
     let pid = nix::unistd::Pid::from_raw(brokers[0].parse().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-    until("it is gone", || place.ok(&client) == "1\n");
+    // Who knocks while it dies is refused with a sentence.
+    until("it is gone", || place.codexrun(&client).out == "1\n");
     place.ok(&["kill", ID, "KILL"]);
     run.wait().unwrap();
 }
