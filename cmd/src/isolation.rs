@@ -4,18 +4,16 @@ use crate::choose::Isolation;
 use crate::make::POLICY;
 use crate::report;
 use libruntime::bundle::Bundle;
+use libruntime::plan::annotation_of;
 use libruntime::{Error, Result, annotation};
 use std::path::Path;
 
-fn said<'a>(bundle: &'a Bundle, key: &str) -> Option<&'a str> {
-    bundle.spec.annotations().as_ref()?.get(key).map(String::as_str)
-}
-
 /// By what it is enforced, and what was given up for it.
 pub fn say(bundle: &Bundle) {
-    let lost: Vec<String> = said(bundle, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
-    let mode = match said(bundle, annotation::ISOLATION) {
-        Some(_) if said(bundle, annotation::LANDLOCK).is_none() => "none, as the policy forbids nothing",
+    let lost: Vec<String> =
+        annotation_of(&bundle.spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
+    let mode = match annotation_of(&bundle.spec, annotation::ISOLATION) {
+        Some(_) if annotation_of(&bundle.spec, annotation::LANDLOCK).is_none() => "none, as the policy forbids nothing",
         mode => mode.unwrap_or("namespaces"),
     };
     let lost = if lost.is_empty() { String::new() } else { format!("; given up: {}", lost.join(", ")) };
@@ -24,14 +22,14 @@ pub fn say(bundle: &Bundle) {
 
 /// The same of a bundle on disk, where anybody would ask.
 pub fn say_of(bundle: &Bundle, asked: Option<Isolation>) {
-    if asked.is_some() || said(bundle, annotation::ISOLATION).is_some() {
+    if asked.is_some() || annotation_of(&bundle.spec, annotation::ISOLATION).is_some() {
         say(bundle);
     }
 }
 
 /// Refuses another isolation than that of the bundle in `dir`: what Landlock alone would lose of namespaces and mounts only a policy tells.
 pub fn must_be(asked: Option<Isolation>, bundle: &Bundle, dir: &Path) -> Result<()> {
-    let alone = said(bundle, annotation::ISOLATION).is_some();
+    let alone = annotation_of(&bundle.spec, annotation::ISOLATION).is_some();
     match asked {
         Some(Isolation::Landlock) if !alone => {
             let what = "`--isolation landlock`: the bundle was made for namespaces and mounts, and only its policy tells what would be lost without them";

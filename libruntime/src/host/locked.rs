@@ -16,11 +16,17 @@ use std::path::{Path, PathBuf};
 pub(super) fn attributes(spec: &Spec, bundle: Option<&Path>, initial: impl Fn() -> crate::Result<bool>) -> crate::Result<Locked> {
     let inside = namespace::all(spec).any(|namespace| namespace.typ() == Type::User);
     let mut locked = Locked::new();
-    for (source, asked) in spec.mounts().iter().flatten().filter_map(asked) {
+    let mut asked = spec.mounts().iter().flatten().filter_map(asked).peekable();
+    // In the initial user namespace nothing is locked, and nobody is asked.
+    if asked.peek().is_none() || !inside && initial()? {
+        return Ok(locked);
+    }
+    for (source, asked) in asked {
         let path = bundle.map_or_else(|| source.to_owned(), |dir| dir.join(source));
         // What cannot be asked is found out about when the mount is made.
-        let held = CString::new(path.as_os_str().as_bytes()).map_or(0, |path| held(&path) & asked);
-        if held != 0 && (inside || !initial()? && keeps(&path, held)) {
+        let Ok(file) = CString::new(path.as_os_str().as_bytes()) else { continue };
+        let held = held(&file) & asked;
+        if held != 0 && (inside || keeps(&file, held)) {
             *locked.entry(path).or_default() |= held;
         }
     }
@@ -43,9 +49,7 @@ fn held(path: &CString) -> u64 {
 }
 
 /// A mount that was made in this user namespace is as free as any: it is tried with a copy that is attached nowhere.
-fn keeps(path: &Path, held: u64) -> bool {
+fn keeps(path: &CString, held: u64) -> bool {
     let clear = MountAttr { clear: held, ..MountAttr::default() };
-    let copy =
-        CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL).and_then(|path| mount::clone_path(&path, 0, true));
-    copy.is_ok_and(|copy| mount::setattr(copy.as_fd(), 0, &clear) == Err(Errno::EPERM))
+    mount::clone_path(path, 0, true).is_ok_and(|copy| mount::setattr(copy.as_fd(), 0, &clear) == Err(Errno::EPERM))
 }
