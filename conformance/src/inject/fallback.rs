@@ -56,7 +56,7 @@ struct Fallback {
     /// What they are refused with.
     errnos: &'static [Errno],
     /// Where; of another course's launch nobody has said that it may.
-    courses: &'static [Course],
+    courses: &'static [&'static [Course]],
     /// The same in words.
     place: &'static str,
     /// What is done instead, and why what runs is protected as well.
@@ -68,55 +68,25 @@ struct Fallback {
 use Course::*;
 
 const ALWAYS: &[Errno] = &REFUSALS;
-const MOUNTS: &[Course] =
-    &[Sandbox, Auto, Outlet, Run, RunHere, RunTerminal, Create, CreateTerminal, PolicyRun, PolicyDetached, PolicyCreate];
-const BUNDLES: &[Course] = &[Run, RunHere, RunTerminal, Create, CreateTerminal, Exec, ExecTerminal, ExecDetached];
-const LAUNCHES: &[Course] = &[
-    Sandbox,
-    Auto,
-    Outlet,
-    Run,
-    RunHere,
-    RunTerminal,
-    Create,
-    CreateTerminal,
-    Exec,
-    ExecTerminal,
-    ExecDetached,
-    PolicyRun,
-    PolicyDetached,
-    PolicyCreate,
-    PolicyExec,
-];
-const SOCKETS: &[Course] = &[Sandbox, Auto, PolicyRun, PolicyDetached, PolicyCreate];
-const PROGRAMS: &[Course] = &[
-    Sandbox,
-    Auto,
-    Outlet,
-    Alone,
-    Run,
-    RunHere,
-    RunTerminal,
-    Create,
-    CreateTerminal,
-    Exec,
-    ExecTerminal,
-    ExecDetached,
-    PolicyRun,
-    PolicyDetached,
-    PolicyCreate,
-    PolicyExec,
-];
+const POLICIES: &[Course] = &[Sandbox, Auto, Outlet];
+const MAKES: &[Course] = &[Run, RunHere, RunTerminal, Create, CreateTerminal];
+const JOINS: &[Course] = &[Exec, ExecTerminal, ExecDetached];
+const COMPILED: &[Course] = &[PolicyRun, PolicyDetached, PolicyCreate];
+const MOUNTS: &[&[Course]] = &[POLICIES, MAKES, COMPILED];
+const BUNDLES: &[&[Course]] = &[MAKES, JOINS];
+const LAUNCHES: &[&[Course]] = &[POLICIES, MAKES, JOINS, COMPILED, &[PolicyExec]];
+const SOCKETS: &[&[Course]] = &[&[Sandbox, Auto], COMPILED];
+const PROGRAMS: &[&[Course]] = &[POLICIES, &[Alone], MAKES, JOINS, COMPILED, &[PolicyExec]];
 
 #[rustfmt::skip]
 const FALLBACKS: &[Fallback] = &[
     Fallback { calls: &[OPEN_TREE_ATTR], errnos: ALWAYS, courses: MOUNTS, place: "what mounts",
         way: "open_tree(2), and mount_setattr(2) on the copy before it is attached",
         plan: "`(open_tree_attr)` is missing from the bind" },
-    Fallback { calls: &[libc::SYS_clone3], errnos: ALWAYS, courses: &course::ALL, place: "everywhere",
+    Fallback { calls: &[libc::SYS_clone3], errnos: ALWAYS, courses: &[&course::ALL], place: "everywhere",
         way: "clone(2) with the same flags; into a cgroup of version 2, which it cannot, the launch fails",
         plan: "`no clone3`" },
-    Fallback { calls: &[libc::SYS_openat2], errnos: ALWAYS, courses: &[Exec, ExecDetached, PolicyExec], place: "`exec`, which mounts nothing, without a terminal",
+    Fallback { calls: &[libc::SYS_openat2], errnos: ALWAYS, courses: &[&[Exec, ExecDetached, PolicyExec]], place: "`exec`, which mounts nothing, without a terminal",
         way: "the program is opened by openat(2) and compared with codexrun's own file; whoever could swap it runs from a read-only copy \
               (`run/own.rs`)",
         plan: "no: a filter of the container's decides it, and the launch is planned anew" },
@@ -132,13 +102,13 @@ const FALLBACKS: &[Fallback] = &[
     Fallback { calls: &[libc::SYS_setns], errnos: ALWAYS, courses: SOCKETS, place: "`sandbox` with sockets of the host's",
         way: "the broker's, which ends: connect(2) fails in the sandbox",
         plan: "`no setns`" },
-    Fallback { calls: &[libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv], errnos: ALWAYS, courses: &[Outlet], place: "`sandbox` without sockets of the host's",
+    Fallback { calls: &[libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv], errnos: ALWAYS, courses: &[&[Outlet]], place: "`sandbox` without sockets of the host's",
         way: "nobody can answer for a filter: AF_UNIX is refused but for pairs",
         plan: "no broker" },
-    Fallback { calls: &[libc::SYS_memfd_create], errnos: ALWAYS, courses: &[Start, Delete, PolicyRun, PolicyDetached, PolicyCreate, PolicyDelete], place: "`start`, `delete`",
+    Fallback { calls: &[libc::SYS_memfd_create], errnos: ALWAYS, courses: &[&[Start, Delete, PolicyDelete], COMPILED], place: "`start`, `delete`",
         way: "a poststart hook fails, which a bundle before 1.3.0 is told by a warning; a poststop hook, which every bundle is",
         plan: "a plan is a launch's" },
-    Fallback { calls: &[libc::SYS_statx, libc::SYS_getrandom, libc::SYS_rseq], errnos: ALWAYS, courses: &course::ALL, place: "everywhere",
+    Fallback { calls: &[libc::SYS_statx, libc::SYS_getrandom, libc::SYS_rseq], errnos: ALWAYS, courses: &[&course::ALL], place: "everywhere",
         way: "the C library's and std's own ways",
         plan: "not codexrun's" },
 ];
@@ -152,7 +122,7 @@ pub fn is_refusable(nr: i64) -> bool {
 pub fn unknown(nr: i64, errno: Errno, course: Course) -> Option<String> {
     match FALLBACKS.iter().find(|fallback| fallback.calls.contains(&nr)) {
         None => Some("nobody has said why it may".into()),
-        Some(known) if known.errnos.contains(&errno) && known.courses.contains(&course) => None,
+        Some(known) if known.errnos.contains(&errno) && known.courses.concat().contains(&course) => None,
         Some(known) => Some(format!("it may elsewhere: {}", known.row())),
     }
 }
@@ -172,7 +142,7 @@ mod tests {
     #[test]
     fn a_fallback_is_from_a_call_that_may_be_refused_and_has_a_reason() {
         let refusable = |f: &Fallback| f.calls.iter().all(|nr| is_refusable(*nr));
-        assert!(FALLBACKS.iter().all(|f| refusable(f) && !f.way.is_empty() && !f.courses.is_empty()));
+        assert!(FALLBACKS.iter().all(|f| refusable(f) && !f.way.is_empty() && !f.courses.concat().is_empty()));
     }
 
     #[test]
