@@ -19,12 +19,12 @@ fuzz_target!(|text: &str| {
     let (destination, typ, source) = (next(), next(), next());
     let options: Vec<String> = lines.map(str::to_owned).collect();
     clean(&destination);
-    if let Ok(words) = Words::parse(&options) {
+    let mount = json!({"destination": destination, "type": typ, "source": source, "options": options});
+    if let Ok(words) = Words::of(&serde_json::from_value(mount.clone()).expect("texts are texts")) {
         // Access times are one field: to set it one clears it (mount_setattr(2)).
         let both = |set: u64, clear: u64| set & clear & !attr::ATIME;
         assert_eq!(both(words.attrs.own.set, words.attrs.own.clear) | both(words.attrs.tree.set, words.attrs.tree.clear), 0);
     }
-    let mount = json!({"destination": destination, "type": typ, "source": source, "options": options});
     let json = json!({
         "ociVersion": "1.2.0", "root": {"path": "r"}, "process": {"user": {"uid": 0, "gid": 0}, "args": ["x"], "cwd": "/"},
         "mounts": [mount], "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
