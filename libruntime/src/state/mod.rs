@@ -125,7 +125,9 @@ impl fmt::Display for Status {
 impl Record {
     /// The record of a process that has just been started from `bundle`; without a pid, of one that is about to be.
     pub fn new(id: ContainerId, pid: Option<i32>, bundle: &Path, rootfs: &Path, spec: &Spec) -> Result<Record> {
-        let ended = |pid: i32| Error::new(format!("cannot read /proc/{pid}/stat: process {pid} ended before it was recorded")).cause(Errno::ENOENT);
+        let ended = |pid: i32| {
+            Error::new(format!("cannot read /proc/{pid}/stat: process {pid} ended before it was recorded")).cause(Errno::ENOENT)
+        };
         let stat = pid.map(|pid| process::Stat::of(pid)?.ok_or_else(|| ended(pid))).transpose()?;
         let began = Began::read(stat.map_or(0, |stat| stat.start_time))?;
         let pid = pid.unwrap_or(0);
