@@ -40,10 +40,14 @@ pub(super) fn permitted(spec: &Spec, process: Option<&Process>) -> Result<()> {
     let Some(sockets) = asked.filter(|_| !terminal) else { return Ok(()) };
     streams().into_iter().try_for_each(|(name, fd)| match kind(fd).map_err(unknown(name))? {
         Kind::Plain => Ok(()),
+        Kind::Socket if sockets == annotation::STDIO_NONE => {
+            let what = "is a socket, and the policy permits none: by one of Unix whoever has its other end can send descriptors in";
+            Err(Error::new(format!("{name} {what}")).hint("give it a pipe, as a shell's `|` makes one, or a file"))
+        }
         Kind::Socket if fits(fd, sockets) => Ok(()),
         Kind::Socket => {
             let what = "is a socket that is no connection: by it the command would reach others than its caller, past the policy";
-            let hint = "give it a connection of TCP or of a Unix socket, a pipe or a file; `--stdio-sockets`, or `stdio_sockets` in the policy, permits any socket";
+            let hint = "give it a connection of TCP or of a Unix socket, a pipe or a file; `--stdio-sockets any`, or `stdio_sockets` in the policy, permits any socket";
             Err(Error::new(format!("{name} {what}")).hint(hint))
         }
         Kind::Other => {
