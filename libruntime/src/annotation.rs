@@ -26,7 +26,7 @@ pub const UNIX_DATAGRAMS: &str = "dev.codexrun.unix-datagrams";
 /// What may be a standard stream: a file, a pipe, a terminal, or of sockets `connected`, streams that have a peer, [`STDIO_INTERNET`],
 /// [`STDIO_ANY`] or [`STDIO_NONE`]. Absent: anything.
 pub const STDIO_SOCKETS: &str = "dev.codexrun.stdio-sockets";
-/// Those, and whatever speaks TCP or UDP: the network is on, and Unix sockets of the host are shut all the same.
+/// Those, and streams and datagrams of IP, whatever the protocol: the network is on, and Unix sockets of the host are shut all the same.
 pub const STDIO_INTERNET: &str = "connected-or-internet";
 /// Every socket, and nothing else that is no file, pipe or terminal.
 pub const STDIO_ANY: &str = "any";
