@@ -5,12 +5,14 @@
 //! * `--detach=true`, `--debug=false`: a flag with a value → the flag, or nothing;
 //! * `--memory-swap -1`: a value that begins with a dash → `--memory-swap=-1`;
 //! * `state --root DIR ID`: a global option behind the verb → before it;
+//! * `sandbox --stdio-sockets ls`: a value that may be left out is the next word only when it is one that the option knows;
 //! * `exec ID ls -l`, `sandbox ls -l`: the words of another program → `exec ID -- ls -l`, so that none of them is taken for an option.
 //!
 //! Which options there are and which take a value is asked of the grammar itself. A word after `--` is never touched.
 
 use clap::{Arg, ArgAction, Command};
 use std::ffi::{OsStr, OsString};
+use std::iter::Peekable;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// A command line that clap can read.
@@ -24,7 +26,7 @@ pub struct Line {
 
 /// Rewrites `argv` for `grammar`.
 pub fn normalise(argv: impl IntoIterator<Item = OsString>, grammar: &Command) -> Line {
-    let mut argv = argv.into_iter();
+    let mut argv = argv.into_iter().peekable();
     let program = argv.next();
     let mut walk = Walk { grammar, verb: None, positionals: 0, global: Vec::new(), own: Vec::new() };
     while let Some(word) = argv.next() {
@@ -66,7 +68,7 @@ struct Found<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn word(&mut self, word: OsString, rest: &mut impl Iterator<Item = OsString>) {
+    fn word(&mut self, word: OsString, rest: &mut Peekable<impl Iterator<Item = OsString>>) {
         match word.as_bytes() {
             [b'-', b'-', text @ ..] => self.long(text, &word, rest),
             // As in Go, a long name is looked for first: `-root` is not `-r oot`.
@@ -84,13 +86,13 @@ impl<'a> Walk<'a> {
         self.own.push(word);
     }
 
-    fn long(&mut self, text: &[u8], word: &OsStr, rest: &mut impl Iterator<Item = OsString>) {
+    fn long(&mut self, text: &[u8], word: &OsStr, rest: &mut Peekable<impl Iterator<Item = OsString>>) {
         let Some(Found { option, global }) = self.find_long(text) else {
             return self.own.push(word.to_owned());
         };
         let value = text.iter().position(|&b| b == b'=').map(|at| &text[at + 1..]);
         let words = match (takes_value(option), value) {
-            (true, None) => with_value(join(b"--", text), rest.next()),
+            (true, None) => with_value(join(b"--", text), rest.next_if(|next| takes(option, next))),
             (false, Some(value)) => match truth(value) {
                 Some(true) => vec![join(b"--", &text[..text.len() - value.len() - 1])],
                 Some(false) => Vec::new(),
@@ -149,6 +151,12 @@ fn with_value(option: OsString, value: Option<OsString>) -> Vec<OsString> {
 
 fn takes_value(option: &Arg) -> bool {
     matches!(option.get_action(), ArgAction::Set | ArgAction::Append)
+}
+
+/// Whether this word behind the option is its value: of one that may be left out, only a known one.
+fn takes(option: &Arg, word: &OsStr) -> bool {
+    let optional = option.get_num_args().is_some_and(|range| range.min_values() == 0);
+    !optional || option.get_possible_values().iter().any(|value| word == value.get_name())
 }
 
 /// Go's strconv.ParseBool.
@@ -235,6 +243,9 @@ mod tests {
             ("sandbox --cwd d ls -debug=true", "sandbox --cwd d -- ls -debug=true"),
             ("sandbox -policy p sandbox ls", "sandbox --policy p -- sandbox ls"),
             ("sandbox -tcp-ports 1,2 ls", "sandbox --tcp-ports 1,2 -- ls"),
+            ("sandbox --stdio-sockets ls none", "sandbox --stdio-sockets -- ls none"),
+            ("sandbox -stdio-sockets -- none", "sandbox --stdio-sockets -- none"),
+            ("sandbox --stdio-sockets none ls", "sandbox --stdio-sockets none -- ls"),
         ];
         for (line, words) in table {
             assert_eq!(read(line).0, words, "{line}");

@@ -36,9 +36,9 @@ pub struct Choose {
     /// Unix datagrams too; every sendmsg(2) then takes longer
     #[arg(long)]
     pub unix_datagrams: bool,
-    /// A standard stream may be a socket without a peer: of datagrams, or one that listens
-    #[arg(long)]
-    pub stdio_sockets: bool,
+    /// Which sockets may be a standard stream; without a word any [default: a connection; with the network on also others of IP]
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "any")]
+    pub stdio_sockets: Option<StdioSockets>,
     /// Landlock's rules behind the mounts, as a second wall
     #[arg(long)]
     pub landlock: bool,
@@ -81,6 +81,14 @@ pub enum Git {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub enum StdioSockets {
+    /// Also one of datagrams, or one that listens
+    Any,
+    /// By a Unix socket whoever has its other end can send descriptors in
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub enum Isolation {
     /// Namespaces, mounts and a filter
     Namespaces,
@@ -106,7 +114,11 @@ impl Choose {
             deny_secrets: self.deny_secrets,
             nested_git: self.nested_git,
             unix_datagrams: self.unix_datagrams,
-            stdio_sockets: self.stdio_sockets,
+            stdio_sockets: match self.stdio_sockets {
+                None => choice::StdioSockets::Connected,
+                Some(StdioSockets::Any) => choice::StdioSockets::Any,
+                Some(StdioSockets::None) => choice::StdioSockets::None,
+            },
             git: match self.git {
                 None | Some(Git::Protect) => choice::Git::Protect,
                 Some(Git::Commit) => choice::Git::Commit,

@@ -226,6 +226,7 @@ pub fn no_verb() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libruntime::policy::choice::StdioSockets;
 
     #[test]
     fn the_grammar_is_sound() {
@@ -312,6 +313,25 @@ mod tests {
             let cli = read(&words.split_ascii_whitespace().map(OsString::from).collect::<Vec<_>>()).1.unwrap();
             let Some(Verb::Sandbox(sandbox)) = cli.verb else { panic!() };
             assert_eq!(sandbox.make.choose.choices().unwrap().tcp_ports, ports, "{line}");
+        }
+    }
+
+    #[test]
+    fn sockets_as_standard_streams_have_a_word_or_none() {
+        for (line, sockets) in [
+            ("", StdioSockets::Connected),
+            ("--stdio-sockets", StdioSockets::Any),
+            ("--stdio-sockets any", StdioSockets::Any),
+            ("--stdio-sockets=none", StdioSockets::None),
+            ("--stdio-sockets none", StdioSockets::None),
+        ] {
+            for command in ["-- ls none", "ls none"] {
+                let words = format!("codexrun sandbox {line} {command}");
+                let cli = read(&words.split_ascii_whitespace().map(OsString::from).collect::<Vec<_>>()).1.unwrap();
+                let Some(Verb::Sandbox(sandbox)) = cli.verb else { panic!() };
+                assert_eq!(sandbox.make.choose.choices().unwrap().stdio_sockets, sockets, "{words}");
+                assert_eq!(sandbox.make.command, ["ls", "none"], "{words}");
+            }
         }
     }
 

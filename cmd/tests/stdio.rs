@@ -3,9 +3,11 @@
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::pty::openpty;
 use nix::sys::termios;
+use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
@@ -34,7 +36,7 @@ fn stops(stream: impl Into<OwnedFd>, options: &[&str]) {
     let words = sandbox(options);
     let (code, out, err) = with(stream, &words.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!((code, out.as_str()), (1, ""), "{options:?}: {err}");
-    assert!(err.contains("standard input is a socket that is no connection") && err.contains("`--stdio-sockets`"), "{err}");
+    assert!(err.contains("standard input is a socket that is no connection") && err.contains("`--stdio-sockets any`"), "{err}");
 }
 
 /// A connection's client; its server stays open.
@@ -75,7 +77,8 @@ fn a_socket_that_reaches_others_is_refused_and_has_a_switch() {
     stops(UnixDatagram::pair().unwrap().0, &[]);
     stops(UnixDatagram::unbound().unwrap(), &[]);
     stops(UnixDatagram::unbound().unwrap(), &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes"]);
-    passes(bound, &["--stdio-sockets"]);
+    passes(bound.try_clone().unwrap(), &["--stdio-sockets"]);
+    passes(bound, &["--stdio-sockets", "any"]);
     passes(UnixDatagram::unbound().unwrap(), &["--policy", "danger-full-access"]);
 }
 
@@ -85,6 +88,121 @@ fn where_the_network_is_on_sockets_of_it_pass_and_others_do_not() {
     passes(UdpSocket::bind("127.0.0.1:0").unwrap(), &["--policy", &open]);
     passes(TcpListener::bind("127.0.0.1:0").unwrap(), &["--policy", &open]);
     stops(UnixDatagram::unbound().unwrap(), &["--policy", &open]);
+}
+
+const LANDLOCK: [&str; 4] = ["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes"];
+
+/// With a socket as the stream of this number and pipes as the others: the code, what was said, and whether the command ran.
+fn with_socket(number: usize, socket: impl Into<OwnedFd>, words: &[&str]) -> (i32, String, bool) {
+    let dir = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
+    command.arg("sandbox").args(words).args(["--", "sh", "-c", "echo > ran"]).current_dir(dir.path());
+    let (socket, mut said) = (Stdio::from(socket.into()), std::io::pipe().unwrap());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.1);
+    match number {
+        0 => command.stdin(socket),
+        1 => command.stdout(socket),
+        _ => command.stderr(socket),
+    };
+    let code = command.status().unwrap().code().unwrap();
+    drop(command);
+    let mut text = String::new();
+    said.0.read_to_string(&mut text).unwrap();
+    (code, text, dir.path().join("ran").exists())
+}
+
+#[test]
+fn where_none_may_be_a_stream_each_socket_is_refused_before_the_command_runs() {
+    let (_dir, open) = policy();
+    let full = ["--policy", "danger-full-access"];
+    for how in [&[][..], &LANDLOCK, &["--policy", &open], &full] {
+        let none = [how, &["--stdio-sockets", "none"]].concat();
+        for (number, name) in ["input", "output"].into_iter().enumerate() {
+            let (pair, (client, _server)) = (UnixStream::pair().unwrap(), connected());
+            for socket in [OwnedFd::from(pair.0), client.into(), UnixDatagram::unbound().unwrap().into()] {
+                let (code, said, ran) = with_socket(number, socket, &none);
+                let sentence = format!("standard {name} is a socket, and the policy permits none");
+                assert!(
+                    code == 1 && said.contains(&sentence) && said.contains("give it a pipe") && !ran,
+                    "{how:?}: {code} {said}"
+                );
+                assert_eq!(said.matches("codexrun: error:").count(), 1, "{said}");
+            }
+        }
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let (code, _, ran) = with_socket(2, near, &none);
+        let mut said = String::new();
+        far.read_to_string(&mut said).unwrap();
+        assert!(code == 1 && !ran && said.contains("standard error is a socket, and the policy permits none"), "{how:?}: {said}");
+        passes(std::io::pipe().unwrap().0, &none);
+    }
+}
+
+#[test]
+fn without_that_choice_all_three_may_be_pairs() {
+    for how in [&[][..], &LANDLOCK] {
+        for number in 0..3 {
+            let (near, _far) = UnixStream::pair().unwrap();
+            let (code, said, ran) = with_socket(number, near, how);
+            assert!(code == 0 && ran, "{how:?}, {number}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_says_that_none_may_be_a_stream_and_a_switch_goes_over_it() {
+    let dir = TempDir::new().unwrap();
+    let forms = [
+        ("p.json", r#"{"type": "workspace-write", "codexrun": {"stdio_sockets": "none"}}"#),
+        ("p.toml", "sandbox_mode = 'workspace-write'\n[codexrun]\nstdio_sockets = 'none'\n"),
+    ];
+    for (name, text) in forms {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let policy = ["--policy", file.to_str().unwrap()];
+        let (code, said, ran) = with_socket(0, UnixStream::pair().unwrap().0, &policy);
+        assert!(code == 1 && !ran && said.contains("standard input is a socket"), "{name}: {said}");
+        passes(UnixDatagram::unbound().unwrap(), &[&policy[..], &["--stdio-sockets", "any"]].concat());
+    }
+}
+
+#[test]
+fn a_bundle_says_that_none_may_be_a_stream_to_run_create_and_exec() {
+    let dir = TempDir::new().unwrap();
+    let [bundle, root] = ["b", "state"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
+    let pipe = || std::io::pipe().unwrap().0;
+    let pair = || UnixStream::pair().unwrap().0;
+    let spec = ["spec", "--from-policy", "read-only", "--stdio-sockets", "none", "--cwd", "/", "--bundle", &bundle];
+    let made = with(pair(), &[&spec[..], &["--", "sleep", "600"]].concat());
+    assert_eq!(made.0, 0, "{}", made.2);
+    let config: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.path().join("b/config.json")).unwrap()).unwrap();
+    assert_eq!(config["annotations"]["dev.codexrun.stdio-sockets"], "none");
+    let refused = |how: (i32, String, String), code: i32| {
+        let said = how.2.contains("standard input is a socket, and the policy permits none");
+        assert!((how.0, how.1.as_str(), said) == (code, "", true), "{how:?}");
+    };
+    refused(with(pair(), &["run", &bundle]), 1);
+    for verb in ["run", "create"] {
+        refused(with(pair(), &["--root", &root, verb, "-b", &bundle, "c"]), 1);
+    }
+    assert_eq!(with(pipe(), &["--root", &root, "list", "--quiet"]).1, "");
+    let said = dir.path().join("said");
+    let started = with_files(&said, &["--root", &root, "run", "--detach", "-b", &bundle, "c"]);
+    assert_eq!(started, 0, "{}", std::fs::read_to_string(&said).unwrap());
+    let exec = ["--root", &root, "exec", "c", "echo", "started"];
+    let (by_pair, by_pipe) = (with(pair(), &exec), with(pipe(), &exec));
+    let deleted = with(pipe(), &["--root", &root, "delete", "--force", "c"]);
+    assert_eq!(deleted.0, 0, "{}", deleted.2);
+    refused(by_pair, 255);
+    assert_eq!((by_pipe.0, by_pipe.1.as_str()), (0, "started\n"), "{}", by_pipe.2);
+}
+
+/// What stays behind has no pipe of ours.
+fn with_files(said: &Path, words: &[&str]) -> i32 {
+    let file = std::fs::File::create(said).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_codexrun"));
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+    command.status().unwrap().code().unwrap()
 }
 
 /// Dissolved (AF_UNSPEC) it would listen in the caller's network, where there is neither a namespace nor a broker.
@@ -115,16 +233,20 @@ near.listen()
 far.connect(near.getsockname())
 sys.exit(subprocess.run(sys.argv[1:], stdin=far).returncode)";
 
-/// Dissolved it could be made again to any port: Landlock's rules are about TCP.
+/// Dissolved it could be made again to any port: Landlock's rules are about TCP. With the network on every port is reached in any case.
 #[test]
-fn a_connection_of_another_protocol_is_refused() {
-    let words = ["-c", BY_MPTCP, env!("CARGO_BIN_EXE_codexrun"), "sandbox", "--", "true"];
-    let output = Command::new("/usr/bin/python3").args(words).output().unwrap();
-    let err = String::from_utf8_lossy(&output.stderr);
-    if err.starts_with("skipped") {
-        return eprintln!("{err}");
+fn a_connection_of_another_protocol_is_refused_unless_the_network_is_on() {
+    let (_dir, open) = policy();
+    for (policy, code) in [("workspace-write", 1), (&open, 0)] {
+        let words = ["-c", BY_MPTCP, env!("CARGO_BIN_EXE_codexrun"), "sandbox", "--policy", policy, "--", "true"];
+        let output = Command::new("/usr/bin/python3").args(words).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        if err.starts_with("skipped") {
+            return eprintln!("{err}");
+        }
+        assert_eq!(output.status.code(), Some(code), "{err}");
+        assert_eq!(err.contains("standard input is a socket that is no connection"), code == 1, "{err}");
     }
-    assert!(output.status.code() == Some(1) && err.contains("standard input is a socket that is no connection"), "{err}");
 }
 
 /// What a policy said is in config.json; without a policy `run` is as runc.

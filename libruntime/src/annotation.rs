@@ -23,13 +23,15 @@ pub const WALL_TIME: &str = "dev.codexrun.wall-time";
 pub const UNIX_SOCKETS: &str = "dev.codexrun.unix-sockets";
 /// `true`, with [`UNIX_SOCKETS`]: Unix datagrams too. Whatever is sent to a name, and every sendmsg(2), then asks [`crate::broker`].
 pub const UNIX_DATAGRAMS: &str = "dev.codexrun.unix-datagrams";
-/// What may be a standard stream: a file, a pipe, a terminal, or of sockets `connected`, streams that have a peer, [`STDIO_INTERNET`] or
-/// [`STDIO_ANY`]. Absent: anything.
+/// What may be a standard stream: a file, a pipe, a terminal, or of sockets `connected`, streams that have a peer, [`STDIO_INTERNET`],
+/// [`STDIO_ANY`] or [`STDIO_NONE`]. Absent: anything.
 pub const STDIO_SOCKETS: &str = "dev.codexrun.stdio-sockets";
-/// Those, and whatever speaks TCP or UDP: the network is on, and Unix sockets of the host are shut all the same.
+/// Those, and streams and datagrams of IP, whatever the protocol: the network is on, and Unix sockets of the host are shut all the same.
 pub const STDIO_INTERNET: &str = "connected-or-internet";
 /// Every socket, and nothing else that is no file, pipe or terminal.
 pub const STDIO_ANY: &str = "any";
+/// No socket: whoever has the other end of a Unix socket can send descriptors by it (unix(7), SCM_RIGHTS).
+pub const STDIO_NONE: &str = "none";
 /// What Landlock permits besides: [`crate::landlock::Config`] as JSON. Every right that it names is required of the kernel.
 pub const LANDLOCK: &str = "dev.codexrun.landlock";
 /// `landlock`: the process has the host's namespaces and root; [`LANDLOCK`] and the filter are all that confines it.
@@ -67,7 +69,7 @@ pub fn values(key: &str) -> &'static [&'static str] {
         INIT => &["reaper"],
         DIE_WITH_PARENT | UNIX_DATAGRAMS => &["true"],
         RESOLVE => &["nofollow"],
-        STDIO_SOCKETS => &["connected", STDIO_INTERNET, STDIO_ANY],
+        STDIO_SOCKETS => &["connected", STDIO_INTERNET, STDIO_ANY, STDIO_NONE],
         ISOLATION => &["landlock"],
         _ => &[],
     }

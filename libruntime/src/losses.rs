@@ -102,6 +102,12 @@ const ANNOTATIONS: &[(&str, &str, &str, &str)] = &[
         "any other is passed on, and reaches what it reaches outside",
     ),
     (
+        annotation::STDIO_SOCKETS,
+        annotation::STDIO_NONE,
+        "no standard stream but files, pipes and terminals",
+        "a socket is passed on, and whoever has its other end can send descriptors of his own by it",
+    ),
+    (
         annotation::RESOLVE,
         "nofollow",
         "no symbolic link is crossed when mounts are resolved",
@@ -352,6 +358,15 @@ mod tests {
             let places = lost(json!({ "ociVersion": "1.0.2", "annotations": annotations }), other);
             let keys = ["init", "die-with-parent", "resolve", "placeholders"];
             assert_eq!(places, keys.map(|key| format!("annotations[\"dev.codexrun.{key}\"]")));
+        }
+    }
+
+    #[test]
+    fn each_rule_about_standard_streams_is_lost() {
+        for value in annotation::values(annotation::STDIO_SOCKETS) {
+            let annotations = json!({ annotation::STDIO_SOCKETS: value });
+            let places = lost(json!({ "ociVersion": "1.0.2", "annotations": annotations }), Other::Runc);
+            assert_eq!(places, ["annotations[\"dev.codexrun.stdio-sockets\"]"], "{value}");
         }
     }
 

@@ -58,6 +58,7 @@ pub const CASES: &[Case] = &[
     case("nothing gets through by sockets that come by standard input, Landlock alone", On::Codexrun, |p| {
         handed(p, "read-only", &["--isolation", "landlock", "--accept-loss", "processes"], &["accepts", "network"], BY_SOCKET)
     }),
+    case("with no socket as a standard stream nothing starts that has one", On::Codexrun, no_socket),
     case("what comes by standard input leads on outside of any sandbox", On::Sandbox, leads),
     case("outside of any sandbox attempts get through", On::Every, control),
     case("every call gets through by descriptors that are left open", On::Sandbox, left_open),
@@ -263,6 +264,28 @@ fn handed(play: &Play, policy: &str, options: &[&str], walls: &[&str], least: us
     by_hand(play, &outside, |at| {
         let job = Job { handed: Some(at.to_owned()), ..job(play, policy, &words(options)) };
         kept(play, &outside, &job, &[walls], tells.clone(), least)
+    })
+}
+
+/// The way by which the cases above hand descriptors in is shut, with namespaces and without; a file passes.
+fn no_socket(play: &Play) -> Verdict {
+    let outside = Outside::new(&play.scene, &play.column.actor)?;
+    let ran = play.scene.w().join("ran");
+    let command = ["/bin/sh", "-c", "echo > ran; cat"];
+    by_hand(play, &outside, |at| {
+        for how in [&[][..], ALONE] {
+            let options = words(&[how, &["--stdio-sockets", "none"]].concat());
+            let plain = Job { stdin: "a file".into(), options, ..Job::new(WRITE, &play.scene, &command) };
+            let handed = Job { handed: Some(at.to_owned()), ..plain.clone() };
+            let refused = play.column.run(&play.scene, &handed)?;
+            let said = "standard input is a socket, and the policy permits none";
+            refused.must("a refusal that names the stream", refused.code == 1 && refused.err.contains(said))?;
+            refused.must("no command has run", !ran.exists())?;
+            let passes = play.column.run(&play.scene, &plain)?;
+            passes.must("a file passes", passes.code == 0 && passes.out == "a file" && ran.exists())?;
+            std::fs::remove_file(&ran)?;
+        }
+        Ok(())
     })
 }
 

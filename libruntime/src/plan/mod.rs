@@ -195,6 +195,8 @@ struct Draft<'a> {
     host: &'a Host,
     options: &'a Options,
     child: Vec<Step>,
+    /// What comes first of all.
+    streams: Option<ParentStep>,
     before: Vec<ParentStep>,
     parent: Vec<ParentStep>,
     after: Vec<ParentStep>,
@@ -245,6 +247,7 @@ impl<'a> Draft<'a> {
             host,
             options,
             child: Vec::new(),
+            streams: streams(&bundle.spec),
             before: Vec::new(),
             parent: Vec::new(),
             after: Vec::new(),
@@ -324,7 +327,7 @@ impl<'a> Draft<'a> {
         }
         self.child.sort_by_key(|step| step.stage);
         let terminal = self.has_terminal();
-        let parent = self.before.into_iter().chain(self.parent).collect();
+        let parent = self.streams.into_iter().chain(self.before).chain(self.parent).collect();
         let Draft { child, init, after, joining, wall, .. } = self;
         Ok(Plan { parent, child, init, terminal, warnings, after, joining, wall })
     }
@@ -403,6 +406,14 @@ impl<'a> Draft<'a> {
         }
         tell(ParentOp::Tell(Sync::Start), origin);
     }
+}
+
+/// The caller's streams are judged, unless the process has a terminal of its own in their place.
+fn streams(spec: &Spec) -> Option<ParentStep> {
+    let sockets = annotation_of(spec, annotation::STDIO_SOCKETS)?;
+    let terminal = spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or_default());
+    let origin = format!("annotations[{}]", annotation::STDIO_SOCKETS);
+    (!terminal).then(|| ParentStep { op: ParentOp::Streams(sockets.to_owned()), origin })
 }
 
 /// The value of one annotation.

@@ -470,6 +470,8 @@ pub struct Exec {
 /// One operation of the parent, outside of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParentOp {
+    /// Refuses to start with a standard stream by which the process could reach past the policy; which sockets are none such.
+    Streams(String),
     /// setgroups(2) to none, before the clone: inside, the group map forbids it.
     DropGroups,
     /// Opens a namespace, and joins it in the process that makes the container's first one.

@@ -208,6 +208,7 @@ impl fmt::Display for ParentOp {
                 f.write_str(what)?;
                 placeholders.iter().try_for_each(|p| write!(f, " {}", p.display()))
             }
+            ParentOp::Streams(sockets) => write!(f, "judge the standard streams; sockets that pass: {sockets}"),
             ParentOp::Wait(sync) => write!(f, "wait for {sync}"),
             ParentOp::Tell(sync) => write!(f, "tell {sync}"),
             ParentOp::Hooks(kind, hooks) => {

@@ -28,8 +28,8 @@ pub struct Choices {
     pub unix_sockets: Vec<String>,
     /// Unix datagrams, of the sandbox's own and to what is granted. Every sendmsg(2) then asks whoever makes the connections.
     pub unix_datagrams: bool,
-    /// A socket without a peer may be a standard stream.
-    pub stdio_sockets: bool,
+    /// Which sockets may be a standard stream.
+    pub stdio_sockets: StdioSockets,
     /// System calls that the filter does not refuse: names of [`SYSCALLS`].
     pub allow_syscalls: Vec<String>,
     /// What the sandbox may use up.
@@ -56,6 +56,18 @@ pub enum Git {
     Protect,
     /// In a linked worktree what a commit needs: index, HEAD, objects, refs, logs; not configuration and hooks.
     Commit,
+}
+
+/// Which sockets may be a standard stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StdioSockets {
+    /// A connection, and where the network is on one of IP without a peer.
+    #[default]
+    Connected,
+    /// Every one.
+    Any,
+    /// None.
+    None,
 }
 
 /// Limits; absent ones are the caller's own.
@@ -97,6 +109,8 @@ pub const FIELDS: &[&str] = &[
 pub const EVERY_SOCKET: &str = "/";
 /// The keys of `limits`.
 pub const LIMITS: &[&str] = &["pids", "memory", "cpus", "files", "wall"];
+/// Values of `stdio_sockets`.
+pub const STDIO_SOCKETS: &[(&str, StdioSockets)] = &[("any", StdioSockets::Any), ("none", StdioSockets::None)];
 /// Values of `git`.
 pub const GIT: &[(&str, Git)] = &[("protect", Git::Protect), ("commit", Git::Commit)];
 
@@ -253,8 +267,9 @@ impl Choices {
         self.deny_secrets |= below.deny_secrets;
         self.nested_git |= below.nested_git;
         self.unix_datagrams |= below.unix_datagrams;
-        self.stdio_sockets |= below.stdio_sockets;
         self.git = if self.git == Git::Protect { below.git } else { self.git };
+        let stdio = self.stdio_sockets;
+        self.stdio_sockets = if stdio == StdioSockets::default() { below.stdio_sockets } else { stdio };
         for (own, below) in self.limits.all_mut().into_iter().zip(below.limits.all()) {
             *own = own.or(below);
         }
@@ -287,7 +302,12 @@ impl Choices {
         put("private_tmp", self.private_tmp, json!(true));
         let proxy = self.proxy.as_ref().map(Domains::canonical_json);
         put("proxy", proxy.is_some(), json!(proxy));
-        put("stdio_sockets", self.stdio_sockets, json!(true));
+        let stdio = match self.stdio_sockets {
+            StdioSockets::Connected => Value::Null,
+            StdioSockets::Any => json!(true),
+            StdioSockets::None => json!("none"),
+        };
+        put("stdio_sockets", !stdio.is_null(), stdio);
         put("tcp_ports", self.tcp_ports.is_some(), json!(self.tcp_ports));
         put("unix_datagrams", self.unix_datagrams, json!(true));
         put("unix_sockets", !self.unix_sockets.is_empty(), json!(self.unix_sockets));
@@ -447,5 +467,8 @@ mod tests {
             over,
             Choices { private_tmp: true, git: Git::Commit, caches: vec!["go".into(), "npm".into()], ..of("9", "go") }
         );
+        let stdio = |stdio_sockets| Choices { stdio_sockets, ..Choices::default() };
+        let [given, any, none] = [StdioSockets::Connected, StdioSockets::Any, StdioSockets::None].map(stdio);
+        assert_eq!([given.clone().over(&none), none.clone().over(&any), any.clone().over(&none)], [none.clone(), none, any]);
     }
 }

@@ -101,7 +101,7 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::choice::{Choices, Git, LIMITS};
+    use crate::policy::choice::{Choices, Git, LIMITS, StdioSockets};
     use crate::policy::domain::Domains;
     use crate::policy::parse::{Base, Format, parse, preset};
     use std::num::NonZeroUsize;
@@ -112,7 +112,7 @@ mod tests {
         choices.devices = vec!["dri".into(), "/dev/x*".into()];
         choices.caches = vec!["npm".into()];
         choices.unix_datagrams = true;
-        choices.stdio_sockets = true;
+        choices.stdio_sockets = StdioSockets::None;
         choices.unix_sockets = vec!["/run/x.sock".into()];
         choices.dns = vec![443, 80];
         choices.tcp_ports = Some(vec![5432]);

@@ -80,13 +80,13 @@ fn join(
     let found = Found::of(record, exec).map_err(one)?;
     let spec = &found.bundle.spec;
     let process = process(spec.process().as_ref())?;
-    stdio::permitted(spec, Some(&process)).map_err(one)?;
     let host = Host::probe(spec, Some(&process)).map_err(one)?;
     let exposed = own::is_exposed().map_err(one)?;
     let plan = |pin| found.plan(process.clone(), &host, pin);
     // Either the program is kept, and our own file is out of reach; or that file cannot be written to, for which we begin anew. Only the
     // process itself can tell whether its program can be kept.
     let pinned = plan(exposed)?;
+    stdio::permitted(&pinned).map_err(one)?;
     if exposed && !pinned.pins() {
         own::read_only_self().map_err(one)?;
     }

@@ -148,8 +148,9 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
 }
 
 fn launched(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
-    alone().and_then(|()| stdio::permitted(&bundle.spec, bundle.spec.process().as_ref())).map_err(|e| vec![e])?;
+    alone().map_err(|e| vec![e])?;
     let plan = planned(bundle, &options.plan(park))?;
+    stdio::permitted(&plan).map_err(|e| vec![e])?;
     if !park {
         plan.warnings.iter().for_each(|what| options.warn(warning(what)));
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::bridge::Side;
 use crate::bundle::{Bundle, Rootfs};
+use crate::policy::choice::StdioSockets;
 use crate::policy::isolation::{Clause, Isolation};
 use crate::policy::view::View;
 use crate::policy::{Access, Network, Policy};
@@ -64,7 +65,7 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
 /// What is given up asks for nothing any more.
 /// The lines of the filter that the policy does without, by name.
 fn lifted(policy: &Policy) -> Vec<String> {
-    let sockets = policy.choices.stdio_sockets.then(|| "stdio_sockets".to_owned());
+    let sockets = (policy.choices.stdio_sockets == StdioSockets::Any).then(|| "stdio_sockets".to_owned());
     policy.choices.allow_syscalls.iter().cloned().chain(sockets).collect()
 }
 

@@ -7,6 +7,7 @@ use super::top::Style;
 use super::{Proc, Request, kernel, limits, process, seccomp};
 use crate::bridge::Route;
 use crate::landlock::Config;
+use crate::policy::choice::StdioSockets;
 use crate::policy::isolation::{Clause, Isolation};
 use crate::policy::view::View;
 use crate::policy::{Network, Policy};
@@ -164,11 +165,12 @@ fn gives_up_processes(policy: &Policy) -> bool {
 
 /// What may be a standard stream, where not anything may.
 pub(super) fn stdio(request: &Request, style: Style) -> Option<&'static str> {
-    match request.policy.network {
+    match (request.policy.choices.stdio_sockets, request.policy.network) {
+        (StdioSockets::None, _) => Some(annotation::STDIO_NONE),
         _ if style == Style::Host => None,
-        _ if request.policy.choices.stdio_sockets => Some(annotation::STDIO_ANY),
-        Network::Enabled => Some(annotation::STDIO_INTERNET),
-        Network::Proxy | Network::Restricted => Some("connected"),
+        (StdioSockets::Any, _) => Some(annotation::STDIO_ANY),
+        (StdioSockets::Connected, Network::Enabled) => Some(annotation::STDIO_INTERNET),
+        (StdioSockets::Connected, Network::Proxy | Network::Restricted) => Some("connected"),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::cursor::{At, Text};
 use super::domain;
 use super::path::absolute;
-use crate::policy::choice::{Choices, FIELDS, GIT, LIMITS, Limits};
+use crate::policy::choice::{Choices, FIELDS, GIT, LIMITS, Limits, STDIO_SOCKETS, StdioSockets};
 use crate::policy::domain::KEYS;
 use crate::policy::isolation::ISOLATION;
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ pub(super) fn read(at: &At) -> Result<Choices> {
         deny_secrets: flag("deny_secrets")?,
         nested_git: flag("nested_git")?,
         unix_datagrams: flag("unix_datagrams")?,
-        stdio_sockets: flag("stdio_sockets")?,
+        stdio_sockets: at.option("stdio_sockets").map_or(Ok(Default::default()), |sockets| stdio_sockets(&sockets))?,
         git: at.option("git").map_or(Ok(Default::default()), |git| git.word(GIT))?,
         landlock: flag("landlock")?,
         isolation: at.option("isolation").map_or(Ok(Default::default()), |isolation| isolation.word(ISOLATION))?,
@@ -39,6 +39,14 @@ pub(super) fn read(at: &At) -> Result<Choices> {
     names(at, "accept_loss", |name| choices.accept(name))?;
     names(at, "allow_syscalls", |name| choices.allow(name))?;
     Ok(choices)
+}
+
+/// A word, or `true` for `any`.
+fn stdio_sockets(at: &At) -> Result<StdioSockets> {
+    match at.bool() {
+        Ok(any) => Ok(if any { StdioSockets::Any } else { StdioSockets::default() }),
+        Err(_) => at.word(STDIO_SOCKETS),
+    }
 }
 
 /// `/…`, `~` or `~/…`.

@@ -2,7 +2,7 @@
 //! read; a test asks schema and parser about the same documents.
 
 use super::split::{ACCESS, KINDS, NETWORK};
-use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS, SYSCALLS};
+use crate::policy::choice::{CACHES, DEVICES, FIELDS, GIT, KEY, LIMITS, STDIO_SOCKETS, SYSCALLS};
 use crate::policy::domain::{KEYS, MODES, VERDICTS};
 use crate::policy::isolation::{CLAUSES, ISOLATION};
 use serde_json::{Map, Value, json};
@@ -57,6 +57,7 @@ fn choices() -> Value {
             "unix_sockets" => list(json!({ "type": "string", "pattern": "^[/~]" })),
             "allow_syscalls" => list(json!({ "enum": SYSCALLS })),
             "git" => optional(words(GIT)),
+            "stdio_sockets" => optional(json!({ "anyOf": [words(STDIO_SOCKETS), { "type": "boolean" }] })),
             "isolation" => optional(words(ISOLATION)),
             "accept_loss" => list(json!({ "enum": CLAUSES.iter().map(|(word, ..)| *word).collect::<Vec<_>>() })),
             "limits" => optional(object(&limits, &[])),
@@ -244,6 +245,7 @@ mod tests {
                 "accept_loss": ["metadata"], "nested_git": null, "unix_sockets": ["/run/x.sock", "~/y"],
                 "unix_datagrams": true, "stdio_sockets": true,
                 "limits": { "pids": 9, "memory": "2g", "cpus": "1.5", "files": 3, "wall": 60 } } }),
+            json!({ "type": "read-only", "codexrun": { "stdio_sockets": "none" } }),
             json!({ "type": "managed", "file_system": { "type": "unrestricted" }, "network": { "mode": "proxy" }, "codexrun": {
                 "dns": [443, 80], "proxy": { "domains": { "crates.io": "allow", "*.x.y": "deny" }, "mode": "limited",
                 "allow_local_binding": true, "enable_socks5": false, "proxy_url": "http://127.0.0.1:3128", "socks_url": null } } }),

@@ -46,11 +46,12 @@ pub struct Restore {
 /// criu is not installed; every reason for which the spec is refused; or what criu says, in which case nothing of the container is left.
 pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
-    alone().and_then(|()| stdio::permitted(&bundle.spec, bundle.spec.process().as_ref())).map_err(one)?;
+    alone().map_err(one)?;
     let program = program::find(restore.criu.program.as_deref()).map_err(one)?;
     let asked = options.plan(false);
     let host = Host::probe_for(&bundle.spec, &asked).map_err(one)?;
     let plan = Plan::new(bundle, &host, &asked)?;
+    stdio::permitted(&plan).map_err(one)?;
     refuse::unfit(&bundle.spec, &plan)?;
     receiver(&plan, options).map_err(one)?;
     let (Rootfs::Dir(root), Some(store), Some(id)) = (&bundle.rootfs, &options.store, &options.id) else {
