@@ -8,9 +8,9 @@ mod ready;
 
 use libfuzzer_sys::fuzz_target;
 use libruntime::bundle::{self, Bundle, Rootfs};
+use libruntime::fuzz::Wire;
 use libruntime::host::Host;
 use libruntime::plan::{Options, Plan};
-use libruntime::fuzz::Wire;
 use libruntime::{annotation, fuzz, systemd};
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt;
