@@ -143,7 +143,7 @@ impl Keeper {
         let read = thread.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(&thread).read_line(&mut line));
         match (read, ready(&line)) {
             (Ok(_), Ok(book)) => {
-                let open = |book| OpenOptions::new().write(true).open(format!("/proc/{}/fd/{book}", child.id()));
+                let open = |book: u32| OpenOptions::new().write(true).open(format!("/proc/{}/fd/{book}", child.id()));
                 // Without it the proxy looks into /proc.
                 let book = book.and_then(|book| open(book).ok());
                 Ok(Keeper { child, thread, book: book.map(Arc::new) })
