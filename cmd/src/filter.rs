@@ -1,5 +1,6 @@
 //! A proxy of our own: the flags that ask for it, and its process, which lives no longer than codexrun.
 
+use crate::ready::ready;
 use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
 use libruntime::policy::view::PROXY;
@@ -15,9 +16,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Its word that it serves; behind it the descriptor of its book of clients, if it has one.
-const READY: &str = "ready";
-/// For it to say so.
+/// For it to say that it serves.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which domains may be reached.
@@ -142,14 +141,14 @@ impl Keeper {
     fn of(mut child: Child, thread: UnixStream) -> Result<Keeper> {
         let mut line = String::new();
         let read = thread.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(&thread).read_line(&mut line));
-        let (said, book) = line.trim().split_once(' ').filter(|(word, _)| *word == READY).unwrap_or((line.trim(), ""));
-        match (read, said) {
-            (Ok(_), READY) => {
+        match (read, ready(&line)) {
+            (Ok(_), Ok(book)) => {
+                let open = |book: u32| OpenOptions::new().write(true).open(format!("/proc/{}/fd/{book}", child.id()));
                 // Without it the proxy looks into /proc.
-                let book = OpenOptions::new().write(true).open(format!("/proc/{}/fd/{book}", child.id()));
-                Ok(Keeper { child, thread, book: book.ok().map(Arc::new) })
+                let book = book.and_then(|book| open(book).ok());
+                Ok(Keeper { child, thread, book: book.map(Arc::new) })
             }
-            (Ok(_), said) => {
+            (Ok(_), Err(said)) => {
                 drop(thread);
                 let ended = child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
                 let none = || Error::new("the proxy has not started").cause(ended);

@@ -35,6 +35,7 @@ mod plan;
 mod policy;
 mod ps;
 mod quantity;
+mod ready;
 mod records;
 mod report;
 mod restore;

@@ -111,7 +111,7 @@ impl Update {
             false => File::open(file).and_then(text::bounded),
         };
         let text = text.map_err(|e| vec![Error::new("cannot be read").at(file.display().to_string()).cause(e)])?;
-        part::resources(file, &text)
+        part::resources(file, &text, &mut |e| e.warn())
     }
 }
 

@@ -1,9 +1,14 @@
 //! What one process tells another, and the kernel's tables: the first byte says which. Nothing is read that is not there, and what
-//! somebody else may choose (the name of a process, of a mount point) moves nothing else.
+//! somebody else may choose (the name of a process, of a mount point) moves nothing else. A message of our own that was garbled is an
+//! error, and never another one.
 #![no_main]
+
+#[path = "../../cmd/src/ready.rs"]
+mod ready;
 
 use libfuzzer_sys::fuzz_target;
 use libruntime::bundle::{self, Bundle, Rootfs};
+use libruntime::fuzz::Wire;
 use libruntime::host::Host;
 use libruntime::plan::{Options, Plan};
 use libruntime::{annotation, fuzz, systemd};
@@ -14,7 +19,7 @@ use std::sync::LazyLock;
 fuzz_target!(|bytes: &[u8]| {
     let Some((which, bytes)) = bytes.split_first() else { return };
     let text = String::from_utf8_lossy(bytes);
-    match which % 17 {
+    match which % 28 {
         0 => fault(bytes),
         1 => assert!(fuzz::bus_message(bytes).is_none_or(|words| words.iter().map(String::len).sum::<usize>() <= bytes.len())),
         2 => assert!(!fuzz::bus_address(&text) || text.starts_with("unix:")),
@@ -31,7 +36,18 @@ fuzz_target!(|bytes: &[u8]| {
         13 => resolved(bytes),
         14 => welcomed(bytes),
         15 => assert!(fuzz::devices(bytes) <= bytes.len()),
-        _ => assert!(fuzz::is_remembered(bytes)),
+        16 => assert!(fuzz::is_remembered(bytes)),
+        17 => ours(Wire::Faults, bytes),
+        18 => ours(Wire::Hook, bytes),
+        19 => ours(Wire::Sibling, bytes),
+        20 => ours(Wire::Between, bytes),
+        21 => ours(Wire::Criu, bytes),
+        22 => ours(Wire::Question, bytes),
+        23 => ours(Wire::Answer, bytes),
+        24 => ours(Wire::Start, bytes),
+        25 => ready(&text),
+        26 => descriptors(bytes),
+        _ => given(bytes),
     }
 });
 
@@ -46,11 +62,44 @@ fn plan(key: Option<&str>, value: &str) -> Result<Plan, Vec<libruntime::Error>> 
     Plan::new(&bundle, &Host::recorded(0, 0), &Options::default())
 }
 
-/// A fault of any bytes is a sentence.
+/// Of one message there is one way to write it: who changes a byte of it changes what is said, or nobody goes on.
+fn ours(wire: Wire, bytes: &[u8]) {
+    assert!(fuzz::understood(wire, bytes).is_none_or(|again| again == bytes));
+}
+
+/// The proxy's first line.
+fn ready(line: &str) {
+    if let Ok(book) = ready::ready(line) {
+        assert_eq!(book.map_or("ready\n".to_owned(), |number| format!("ready {number}\n")), line);
+    }
+}
+
+/// Each of a checkpoint's standard streams is named once, by its number.
+fn descriptors(text: &[u8]) {
+    let inherited = fuzz::descriptors(text).unwrap_or_default();
+    let mut numbers: Vec<&[u8]> = inherited.iter().filter_map(|word| word.as_bytes().get(..6)).collect();
+    assert!(numbers.iter().all(|number| matches!(number, [b'f', b'd', b'[', b'0'..=b'2', b']', b':'])), "{inherited:?}");
+    numbers.dedup();
+    assert_eq!(numbers.len(), inherited.len());
+}
+
+/// The first byte says whether a descriptor comes: it is taken with the byte that announces one. No filter is behind it, so nobody is let in.
+fn given(bytes: &[u8]) {
+    let Some((comes, bytes)) = bytes.split_first() else { return };
+    let (comes, bytes) = (comes % 2 == 1, &bytes[..bytes.len().min(64)]);
+    let wanted = match bytes {
+        [] => Some(false),
+        [0, ..] if comes => Some(true),
+        _ => None,
+    };
+    assert_eq!(fuzz::given(bytes, comes), [wanted, Some(false)]);
+}
+
+/// A fault of any bytes is a sentence, or none of ours.
 fn fault(bytes: &[u8]) {
     static PLAN: LazyLock<Plan> = LazyLock::new(|| plan(None, "").expect("a plan"));
     if let Some(bytes) = bytes.first_chunk() {
-        assert!(!fuzz::fault(*bytes, &PLAN).is_empty());
+        assert!(fuzz::fault(*bytes, &PLAN).is_none_or(|said| !said.is_empty()));
     }
 }
 

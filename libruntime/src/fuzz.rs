@@ -1,11 +1,125 @@
 //! Doors for the fuzzer (`fuzz/`) to readers that nobody else calls from outside. Only its builds have them (`--cfg fuzzing`).
 
+use crate::Error;
+use crate::bundle::locate::Source;
 use crate::plan::Plan;
-use std::path::PathBuf;
+use oci_spec::runtime::Spec;
+use std::path::{Path, PathBuf};
+
+/// A config.json that was read.
+#[derive(Debug)]
+pub struct Config {
+    /// What it says.
+    pub spec: Spec,
+    /// Members that nobody knows.
+    pub unknown: Vec<String>,
+    /// Whether a capability that nobody knows was left out.
+    pub warned: bool,
+}
+
+/// What sentences call the file.
+pub const CONFIG: &str = "/b/config.json";
+
+/// The text of a config.json, or why it is none.
+pub fn config(text: &[u8]) -> Result<Config, Error> {
+    let mut warned = false;
+    let (spec, unknown) = crate::bundle::read::parse(&Source::whole(Path::new(CONFIG)), text, &mut |_| warned = true)?;
+    Ok(Config { spec, unknown, warned })
+}
+
+/// Everything that is wrong with its form: the way, and the sentence. `None`: the first reason is all that can be said.
+pub fn faults(text: &[u8]) -> Option<Vec<(String, Error)>> {
+    use crate::bundle::{mend::mend, read::respelt};
+    let (_, faults) = mend(&Source::whole(Path::new(CONFIG)), respelt(text))?;
+    Some(faults.into_iter().map(|fault| (fault.path, fault.error)).collect())
+}
+
+/// Members that it lacks and that the specification requires.
+pub fn missing(text: &[u8]) -> Vec<String> {
+    let all = crate::bundle::required::all(&Source::whole(Path::new(CONFIG)), text);
+    all.into_iter().map(|fault| fault.path).collect()
+}
+
+/// Everything that is wrong with a policy.
+pub fn policy_faults(text: &str, format: crate::policy::parse::Format, base: &crate::policy::parse::Base) -> Vec<Error> {
+    crate::policy::parse::faults::parse("policy", text, format, base).err().unwrap_or_default()
+}
+
+/// What is written to state.json for a record.
+pub fn sealed(text: Vec<u8>) -> Vec<u8> {
+    crate::state::store::sealed(text)
+}
 
 /// What the parent says of eight bytes in the pipe of faults.
-pub fn fault(bytes: [u8; 8], plan: &Plan) -> String {
-    crate::run::fault::Fault::of(bytes).explain(plan).to_string()
+pub fn fault(bytes: [u8; 8], plan: &Plan) -> Option<String> {
+    match crate::run::fault::Heard::of(&bytes).ok()? {
+        crate::run::fault::Heard::Fault(fault) => Some(fault.explain(plan).to_string()),
+        _ => None,
+    }
+}
+
+/// Between two processes of ours, or between one of ours and criu.
+#[derive(Debug, Clone, Copy)]
+pub enum Wire {
+    /// A step that has failed, or hooks that have ended.
+    Faults,
+    /// A hook that cannot be executed.
+    Hook,
+    /// Who lives in the pid namespace that he has joined.
+    Sibling,
+    /// Whom the process in between has made.
+    Between,
+    /// criu that cannot be executed.
+    Criu,
+    /// What criu's script asks.
+    Question,
+    /// Whether there is a broker.
+    Answer,
+    /// `start`.
+    Start,
+}
+
+/// What makes its receiver go on, as its sender writes it; `None`: an error.
+pub fn understood(wire: Wire, bytes: &[u8]) -> Option<Vec<u8>> {
+    use crate::plan::op::Sync;
+    use crate::run::{container, criu, door, fault::Heard, hook, op};
+    match wire {
+        Wire::Faults => Heard::of(bytes).ok().map(Heard::bytes),
+        Wire::Hook => hook::word(bytes).is_ok_and(|errno| errno.is_none()).then(Vec::new),
+        Wire::Sibling => Some([&[Sync::Joined as u8][..], &container::sibling(bytes).ok()?.to_ne_bytes()].concat()),
+        Wire::Between => Some([door::told(bytes.try_into().ok()?).ok()?.to_ne_bytes(), (-1_i32).to_ne_bytes()].concat()),
+        Wire::Criu => criu::spawn::word(bytes).ok().map(|()| Vec::new()),
+        Wire::Question => {
+            criu::hooks::question(bytes).ok().map(|(moment, pid)| format!("{} {pid}\n", moment.word()).into_bytes())
+        }
+        Wire::Answer => op::agent::word(bytes).ok().map(|()| vec![0; 4]),
+        Wire::Start => op::may_start(bytes).ok().map(|()| vec![Sync::Start as u8]),
+    }
+}
+
+/// Whether a descriptor is taken that comes with these bytes, or with none: by whoever waits for one, and, as no filter is behind it, by the
+/// broker.
+pub fn given(bytes: &[u8], comes: bool) -> [Option<bool>; 2] {
+    use crate::sys::file::{cwd, open_at, receive_fd, send_with_fds, socketpair, write_all};
+    use std::os::fd::AsFd;
+    let null = open_at(cwd(), c"/dev/null", libc::O_PATH).expect("/dev/null");
+    let sent = || {
+        let (hears, says) = socketpair().expect("a socket");
+        let sent = match bytes {
+            [] => Ok(()),
+            bytes if comes => send_with_fds(says.as_fd(), [null.as_fd()], bytes),
+            bytes => write_all(says.as_fd(), bytes),
+        };
+        sent.expect("room for a message");
+        hears
+    };
+    let taken = receive_fd(sent().as_fd(), 0).ok().map(|fd| fd.is_some());
+    [taken, Some(crate::broker::serve::seated(sent().as_fd()).is_some())]
+}
+
+/// What criu is told of a checkpoint's standard streams.
+pub fn descriptors(text: &[u8]) -> Option<Vec<std::ffi::OsString>> {
+    crate::run::criu::descriptors::taken_over(text).ok()
 }
 
 /// The words of a D-Bus message's body, if the bytes are one.

@@ -80,8 +80,8 @@ impl Namespaces {
 }
 
 fn one(guest: BorrowedFd, kind: i32) -> Result<OwnedFd> {
-    let received = file::receive(guest).map_err(|e| failed("receive the container's namespaces", e))?;
-    let fd = received.and_then(|(_, fd)| fd).ok_or_else(|| Error::new("the container's namespaces were not handed over"))?;
+    let received = file::receive_fd(guest, 0).map_err(|e| failed("receive the container's namespaces", e))?;
+    let fd = received.ok_or_else(|| Error::new("the container's namespaces were not handed over"))?;
     match namespace::kind(fd.as_fd()) {
         Ok(found) if found == kind as u64 => Ok(fd),
         Err(e) if e != Errno::ENOTTY => Err(failed("look at the container's namespaces", e)),

@@ -27,7 +27,7 @@ mod patience;
 mod place;
 mod ruleset;
 mod send;
-mod serve;
+pub(crate) mod serve;
 mod target;
 pub(crate) mod whose;
 
@@ -40,6 +40,9 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use whose::Listing;
+
+/// The byte that a filter's listener comes with.
+pub const WORD: u8 = b'b';
 
 /// What is known before there is a filter.
 pub struct Broker {
@@ -100,8 +103,11 @@ impl Broker {
     }
 
     fn receive(&mut self) -> Result<Option<Vacant>> {
-        let Some((_, sent)) = file::receive_with_fds(self.socket.as_fd())? else { return Ok(None) };
-        let [Some(listener), Some(space)] = sent else { return Err(Errno::EPROTO) };
+        let (listener, space) = match file::receive_with_fds(self.socket.as_fd())? {
+            Some((WORD, [Some(listener), Some(space)])) => (listener, space),
+            Some(_) => return Err(Errno::EPROTO),
+            None => return Ok(None),
+        };
         let (grants, door) = (std::mem::take(&mut self.grants), self.door.take());
         Ok(Some(Vacant { listener, process: self.process, space, own_network: self.own_network, grants, door }))
     }

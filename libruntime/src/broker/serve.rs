@@ -1,7 +1,7 @@
 //! Who is heard: whoever has a filter with a listener of ours, and who brings another one (`exec`).
 
-use super::Office;
 use super::call::Call;
+use super::{Office, WORD};
 use crate::sys::file::{self, State};
 use crate::sys::{Errno, Result, notify, signal};
 use std::io::ErrorKind;
@@ -78,9 +78,8 @@ impl Office {
 }
 
 /// The listener that somebody brings, who is told that he may go on. Whoever brings none, or goes, is none of ours to fail for.
-fn seated(guest: BorrowedFd) -> Option<OwnedFd> {
-    let (_, listener) = file::receive(guest).ok()??;
-    let listener = listener?;
+pub(crate) fn seated(guest: BorrowedFd) -> Option<OwnedFd> {
+    let listener = file::receive_fd(guest, WORD).ok()??;
     // ENOTTY, EINVAL: it is none.
     notify::still_waits(listener.as_fd(), 0).ok()?;
     file::tell(guest, &0i32.to_ne_bytes()).ok()?;

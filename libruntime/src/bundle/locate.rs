@@ -1,11 +1,12 @@
 //! Where in a JSON text a line and a column lie, as people write it: `mounts[0].destination`. A second deserializer that knows its path
 //! would do, at the price of a second copy of every type's code in memory.
 
+use std::ops::Range;
 use std::path::Path;
 
 /// What a text is the text of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     pub file: &'a Path,
     /// Members of config.json: the file holds only what is there, and the text begins with a line that is not the file's.
     pub within: &'a [&'a str],
@@ -19,7 +20,7 @@ impl<'a> Source<'a> {
 
     /// A path of config.json as one of the file.
     pub fn path<'p>(&self, path: &'p str) -> &'p str {
-        let inner = |path: &'p str, name: &&str| Some(path.strip_prefix(name)?.trim_start_matches('.'));
+        let inner = |path: &'p str, name: &&str| path.strip_prefix(name).map(|inner| inner.strip_prefix('.').unwrap_or(inner));
         self.within.iter().try_fold(path, inner).unwrap_or(path)
     }
 
@@ -31,6 +32,25 @@ impl<'a> Source<'a> {
     /// A line of the text as one of the file.
     pub fn line(&self, line: usize) -> usize {
         line.saturating_sub(usize::from(!self.within.is_empty()))
+    }
+}
+
+/// Where a text has more bytes than the file, so that what follows in that line has another column.
+#[derive(Debug, Default)]
+pub(crate) struct Grown(Vec<(usize, usize)>);
+
+impl Grown {
+    /// What stands there is replaced by so many bytes, no fewer.
+    pub fn at(&mut self, span: Range<usize>, length: usize) {
+        let more = length - span.len();
+        self.0.iter_mut().filter(|(end, _)| *end > span.start).for_each(|(end, _)| *end += more);
+        self.0.push((span.start + length, more));
+    }
+
+    /// Of a place in the text.
+    pub fn before(&self, text: &[u8], line: usize, column: usize) -> usize {
+        let line = begin(text, line).map_or(0..=0, |begin| begin..=begin + column);
+        self.0.iter().filter(|(end, _)| line.contains(end)).map(|(_, more)| more).sum()
     }
 }
 
@@ -77,7 +97,7 @@ pub(super) fn written(steps: &[Step]) -> String {
         Step::Index(index) => format!("[{index}]"),
     });
     let path: String = written.collect();
-    path.trim_start_matches('.').to_owned()
+    path.strip_prefix('.').unwrap_or(&path).to_owned()
 }
 
 /// What is open at the end of the text.

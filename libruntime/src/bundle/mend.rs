@@ -1,11 +1,12 @@
 //! What else is wrong with a config.json in which something has the wrong form: serde stops at the first. Each such value is replaced
 //! by one that has the form, in place, and the text is read again.
 
-use super::locate::{self, Source, Step};
+use super::locate::{self, Grown, Source, Step};
 use super::read::{deserialize, malformed, respelt, rootfs, text};
 use super::{Bundle, Rootfs, capability};
 use crate::Error;
 use oci_spec::runtime::Spec;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
@@ -38,7 +39,8 @@ impl Bundle {
     pub fn mend(dir: &Path, config: &Path) -> Option<Mended> {
         let dir = &*std::path::absolute(dir).ok()?;
         let file = dir.join(config);
-        let (spec, mut faults) = mend(&Source::whole(&file), respelt(&text(&file).ok()?).into_owned())?;
+        let text = text(&file).ok()?;
+        let (spec, mut faults) = mend(&Source::whole(&file), respelt(&text))?;
         let root = rootfs(dir, &file, &spec).unwrap_or_else(|error| {
             // Of a root whose form was mended that says nothing.
             if !faults.iter().any(|fault| fault.path.starts_with("root")) {
@@ -51,9 +53,9 @@ impl Bundle {
     }
 }
 
-pub(super) fn mend(source: &Source, mut text: Vec<u8>) -> Option<(Spec, Vec<Fault>)> {
+pub(crate) fn mend(source: &Source, (text, mut grown): (Cow<[u8]>, Grown)) -> Option<(Spec, Vec<Fault>)> {
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).ok()?;
-    let (mut faults, mut paths, mut grown) = (Vec::new(), Vec::<String>::new(), Vec::new());
+    let (mut faults, mut paths, mut text) = (Vec::new(), Vec::<String>::new(), text.into_owned());
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => {
@@ -64,8 +66,7 @@ pub(super) fn mend(source: &Source, mut text: Vec<u8>) -> Option<(Spec, Vec<Faul
             }
             Err(wrong) => wrong,
         };
-        let more = grown.iter().filter(|(line, _)| *line == wrong.line()).map(|(_, bytes)| bytes).sum();
-        let (error, steps) = malformed(source, &wrong, &text, more);
+        let (error, steps) = malformed(source, &wrong, &text, &grown);
         let path = locate::written(&steps);
         // What was put there has not got the form yet, and is no fault of the file; of a word that is none the next turn says which it may be.
         let said = wrong.to_string();
@@ -88,7 +89,7 @@ pub(super) fn mend(source: &Source, mut text: Vec<u8>) -> Option<(Spec, Vec<Faul
         // What follows stays where it is, as far as that can be.
         let padding = " ".repeat(span.len().saturating_sub(new.len()));
         let new = new + &padding;
-        grown.push((text[..span.start].iter().filter(|byte| **byte == b'\n').count() + 1, new.len() - span.len()));
+        grown.at(span.clone(), new.len());
         text.splice(span, new.into_bytes());
     }
     None

@@ -1,11 +1,11 @@
 //! A bundle: a spec and the root file system it names, in memory or on disk.
 
 pub mod capability;
-mod locate;
-mod mend;
+pub(crate) mod locate;
+pub(crate) mod mend;
 pub mod part;
-mod read;
-mod required;
+pub(crate) mod read;
+pub(crate) mod required;
 mod twice;
 mod write;
 

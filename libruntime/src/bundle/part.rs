@@ -1,7 +1,7 @@
 //! A part of config.json in a file of its own: the process of `exec --process`, the limits of `update --resources`. It is read as a
 //! config.json that has nothing else, and so with the same care.
 
-use super::locate::Source;
+use super::locate::{Grown, Source};
 use super::mend::mend;
 use super::read::{malformed, parse, respelt};
 use crate::Error;
@@ -10,12 +10,12 @@ use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The `linux.resources` that a file holds; of members that nobody knows there is a warning.
+/// The `linux.resources` that a file holds; `warn` hears of members that nobody knows.
 ///
 /// # Errors
 /// Every fault of form, with its place.
-pub fn resources(file: &Path, text: &[u8]) -> Result<LinuxResources, Vec<Error>> {
-    let spec = read(&Source { file, within: &["linux", "resources"] }, text, |_| String::new(), &mut |e| e.warn())?;
+pub fn resources(file: &Path, text: &[u8], warn: &mut dyn FnMut(Error)) -> Result<LinuxResources, Vec<Error>> {
+    let spec = read(&Source { file, within: &["linux", "resources"] }, text, |_| String::new(), warn)?;
     Ok(spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default())
 }
 
@@ -43,7 +43,8 @@ fn read(
     warn: &mut dyn FnMut(Error),
 ) -> Result<Spec, Vec<Error>> {
     // Otherwise the text could end what is put around it.
-    let names = serde_json::from_slice(text).map_err(|e| vec![malformed(&Source::whole(source.file), &e, text, 0).0])?;
+    let names =
+        serde_json::from_slice(text).map_err(|e| vec![malformed(&Source::whole(source.file), &e, text, &Grown::default()).0])?;
     let text = around(source.within, &more(&names), text);
     match parse(source, &text, warn) {
         Ok((spec, unknown)) => {
@@ -51,7 +52,7 @@ fn read(
             Ok(spec)
         }
         Err(first) => {
-            let faults = mend(source, respelt(&text).into_owned()).map_or(Vec::new(), |(_, faults)| faults);
+            let faults = mend(source, respelt(&text)).map_or(Vec::new(), |(_, faults)| faults);
             Err(if faults.is_empty() { vec![first] } else { faults.into_iter().map(|fault| fault.error).collect() })
         }
     }
@@ -76,7 +77,7 @@ mod tests {
     }
 
     fn limits(text: &str) -> Result<LinuxResources, Vec<String>> {
-        resources("r.json".as_ref(), text.as_bytes()).map_err(told)
+        resources("r.json".as_ref(), text.as_bytes(), &mut drop).map_err(told)
     }
 
     fn run(text: &str, user: Option<&User>) -> Result<Process, Vec<String>> {
@@ -123,7 +124,7 @@ mod tests {
         }
         assert_eq!(limits(" {} ").unwrap(), LinuxResources::default());
         let bytes = [b"{\"unified\":{\"a.b\":\"".as_slice(), b"\xff", b"\"}}"].concat();
-        assert!(resources("r.json".as_ref(), &bytes,).is_err());
+        assert!(resources("r.json".as_ref(), &bytes, &mut drop).is_err());
         assert!(limits(r#"{"pids":{"limit":1},"pids":{"limit":2}}"#).unwrap_err()[0].contains("duplicate field `pids`"));
     }
 

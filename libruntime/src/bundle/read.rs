@@ -1,12 +1,13 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
-use super::locate::{self, Source};
+use super::locate::{self, Grown, Source};
 use super::{Bundle, CONFIG, Rootfs, capability};
 use crate::text::LIMIT;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
 use std::borrow::Cow;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 impl Bundle {
@@ -62,10 +63,10 @@ fn cause(e: &std::io::Error) -> String {
 }
 
 /// The spec, and the fields that it does not know. `warn` hears of capabilities that nobody knows.
-pub(super) fn parse(source: &Source, text: &[u8], warn: &mut dyn FnMut(Error)) -> Result<(Spec, Vec<String>)> {
-    let text = &*respelt(text);
+pub(crate) fn parse(source: &Source, text: &[u8], warn: &mut dyn FnMut(Error)) -> Result<(Spec, Vec<String>)> {
+    let (text, grown) = &respelt(text);
     let (spec, unknown) = known(text)
-        .or_else(|e| without_unknown_capabilities(source, text, warn).ok_or_else(|| malformed(source, &e, text, 0).0))?;
+        .or_else(|e| without_unknown_capabilities(source, text, warn).ok_or_else(|| malformed(source, &e, text, grown).0))?;
     match super::required::missing(source, text, &spec).into_iter().next() {
         Some(fault) => Err(fault.error),
         None => Ok((spec, unknown)),
@@ -123,7 +124,7 @@ fn of_text(text: &[u8], unknown: &mut dyn FnMut(serde_ignored::Path)) -> serde_j
 
 /// A spec that was put together as JSON.
 pub fn spec(json: &serde_json::Value) -> serde_json::Result<Spec> {
-    of_text(&respelt(json.to_string().as_bytes()), &mut |_| {})
+    of_text(&respelt(json.to_string().as_bytes()).0, &mut |_| {})
 }
 
 /// What `oci_spec` spells otherwise than the specification, and what it knows as omitted only: a list that is empty (config.md,
@@ -134,30 +135,46 @@ const MISSPELT: &[(&str, &[&str], &str, &str)] = &[
     ("\"execCPUAffinity\"", &["process", "execCPUAffinity", "initial"], "\"\"", "null"),
     ("\"execCPUAffinity\"", &["process", "execCPUAffinity", "final"], "\"\"", "null"),
     ("null", &["linux", "resources", "pids", "limit"], "null", "0"),
-    ("\"enableCMT\"", &["linux", "intelRdt"], "\"enableCMT\"", "\"enableCmt\""),
-    ("\"enableMBM\"", &["linux", "intelRdt"], "\"enableMBM\"", "\"enableMbm\""),
+    ("\"enableCMT\"", &["linux", "intelRdt", "enableCMT"], "\"enableCMT\"", "\"enableCmt\""),
+    ("\"enableMBM\"", &["linux", "intelRdt", "enableMBM"], "\"enableMBM\"", "\"enableMbm\""),
 ];
 
 /// The text as `oci_spec` reads it.
-pub(super) fn respelt(text: &[u8]) -> Cow<'_, [u8]> {
-    let Ok(json) = std::str::from_utf8(text) else { return text.into() };
+pub(crate) fn respelt(text: &[u8]) -> (Cow<'_, [u8]>, Grown) {
+    let mut grown = Grown::default();
+    let Ok(json) = std::str::from_utf8(text) else { return (text.into(), grown) };
     let mut signs = MISSPELT.iter().filter(|(sign, ..)| json.contains(sign)).peekable();
     if signs.peek().is_none() || serde_json::from_str::<serde::de::IgnoredAny>(json).is_err() {
-        return text.into();
+        return (text.into(), grown);
     }
     let mut json = json.to_owned();
     for (_, place, right, theirs) in signs {
-        if let Some(span) = super::mend::span(json.as_bytes(), &locate::way(place)) {
-            let respelt = json[span.clone()].replace(right, theirs);
-            json.replace_range(span, &respelt);
+        for span in spelt(&json, place, right) {
+            grown.at(span.clone(), theirs.len().max(span.len()));
+            json.replace_range(span, &format!("{theirs:0$}", right.len()));
         }
     }
-    json.into_bytes().into()
+    (json.into_bytes().into(), grown)
 }
 
-/// The reason, and the way to the value that it is about. The text has so many bytes more in that line than the file.
-pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], more: usize) -> (Error, Vec<locate::Step>) {
+/// Where it is so: the value at a place, or one of its items, or the name of it. Last ones first.
+fn spelt(json: &str, place: &[&str], right: &str) -> Vec<Range<usize>> {
+    let Some(value) = super::mend::span(json.as_bytes(), &locate::way(place)) else { return Vec::new() };
+    let of = |(at, word): (usize, &str)| at..at + word.len();
+    match &json[value.clone()] {
+        _ if place.last().is_some_and(|name| right.trim_matches('"') == *name) => {
+            json[..value.start].rmatch_indices(right).take(1).map(of).collect()
+        }
+        list if list.starts_with('[') => list.rmatch_indices(right).map(|(at, word)| of((value.start + at, word))).collect(),
+        text if text == right => vec![value],
+        _ => Vec::new(),
+    }
+}
+
+/// The reason, and the way to the value that it is about.
+pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], grown: &Grown) -> (Error, Vec<locate::Step>) {
     let (line, column) = (e.line(), e.column());
+    let more = grown.before(text, line, column);
     let said = e.to_string();
     let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
     let what = &*too_great(what).unwrap_or_else(|| what.to_owned());
@@ -264,21 +281,61 @@ mod tests {
         assert!(apart.contains("root: missing"), "{apart}");
     }
 
+    /// Found by reading for `fuzz/targets/config.rs`: the look for them ended there.
+    #[test]
+    fn what_nobody_knows_hides_no_member_that_stands_twice() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for (unknown, what) in [
+            ("1e999", "number out of range"),
+            (&deep, "recursion limit exceeded"),
+            (r#""\ud800""#, "unexpected end of hex escape"),
+        ] {
+            let said = refusal(&format!(r#"{{"ociVersion":"1.3.0","x":{unknown},"annotations":{{"a":"1","a":"2"}}}}"#));
+            assert!(said.starts_with("DIR/config.json:1:") && said.contains(": x") && said.ends_with(what), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_class_may_be_called_like_a_member_and_a_list_of_cpus_like_a_quote() {
+        let spec = spec(&serde_json::json!({"ociVersion":"1.3.0","linux":{"intelRdt":{"closID":"enableCMT","enableCMT":true}}}));
+        let rdt = spec.unwrap().linux().clone().unwrap().intel_rdt().clone().unwrap();
+        assert_eq!((rdt.clos_id().as_deref(), *rdt.enable_cmt()), (Some("enableCMT"), Some(true)));
+        let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","execCPUAffinity":{"initial":"\""}}"#;
+        let said = refusal(&format!(r#"{{"ociVersion":"1.3.0","process":{process}}}"#));
+        assert!(said.contains("process.execCPUAffinity: Invalid execCPUAffinity"), "{said}");
+    }
+
     #[test]
     fn words_of_a_process_are_what_they_are() {
         let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["SCHED_FLAG_RESET_ON_FORK","enableCMT"],
             "scheduler":{"policy":"SCHED_BATCH","flags":["SCHED_FLAG_RESET_ON_FORK"]}}"#;
         let text = format!(r#"{{"ociVersion":"1.3.0","process":{process},"linux":{{"intelRdt":{{"enableCMT":true}}}}}}"#);
-        let spec = deserialize(&respelt(text.as_bytes()), |path| panic!("{path}")).unwrap();
+        let spec = deserialize(&respelt(text.as_bytes()).0, |path| panic!("{path}")).unwrap();
         let process = spec.process().clone().unwrap();
         assert_eq!(process.args().clone().unwrap(), ["SCHED_FLAG_RESET_ON_FORK", "enableCMT"]);
         assert!(process.scheduler().is_some());
     }
 
+    /// Each of them is otherwise as long for `oci_spec`.
+    #[test]
+    fn what_is_read_otherwise_moves_no_column() {
+        let process = r#"{"scheduler":{"policy":"SCHED_OTHER","flags":["SCHED_FLAG_DL_OVERRUN"]},"execCPUAffinity":{"initial":"","final":""},"cwd":7,"#;
+        let text = format!(
+            r#"{{"ociVersion":"1.3.0","linux":{{"resources":{{"pids":{{"limit":null}}}}}},"process":{process}"terminal":1}}}}"#
+        );
+        let at = |value: &str| format!("config.json:1:{}: process.", text.find(value).unwrap() + value.len());
+        assert!(refusal(&text).contains(&at("\"cwd\":7")), "{}", refusal(&text));
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(CONFIG), &text).unwrap();
+        let mended = Bundle::mend(dir.path(), CONFIG.as_ref()).unwrap();
+        let said: Vec<String> = mended.faults.iter().map(|fault| fault.error.to_string()).collect();
+        assert!([at("\"cwd\":7"), at("\"terminal\":1")].iter().all(|at| said.iter().any(|line| line.contains(at))), "{said:#?}");
+    }
+
     #[test]
     fn a_limit_of_processes_that_is_null_is_none() {
         let text = br#"{"ociVersion":"1.0.2","linux":{"resources":{"pids":{"limit": null}}}}"#;
-        let (spec, unknown) = known(&respelt(text)).unwrap();
+        let (spec, unknown) = known(&respelt(text).0).unwrap();
         let pids = spec.linux().as_ref().and_then(|linux| *linux.resources().as_ref()?.pids());
         assert_eq!((pids.map(|pids| pids.limit()), unknown), (Some(0), vec![]));
     }
@@ -369,7 +426,7 @@ mod tests {
             let json = format!(
                 r#"{{"ociVersion":"1.3.0","process":{{"user":{{"uid":0,"gid":0}},"cwd":"/","execCPUAffinity":{list}}}}}"#
             );
-            let spec = deserialize(&respelt(json.as_bytes()), |_| {})?;
+            let spec = deserialize(&respelt(json.as_bytes()).0, |_| {})?;
             let affinity = spec.process().as_ref().and_then(|p| p.exec_cpu_affinity().clone()).unwrap();
             Ok::<_, serde_json::Error>((affinity.initial().clone(), affinity.cpu_affinity_final().clone()))
         };

@@ -150,9 +150,13 @@ fn count(text: &[u8], name: &str) -> usize {
 
 /// Each of them that is missing. The text is read again only where one may be.
 pub(super) fn missing(source: &Source, text: &[u8], spec: &Spec) -> Vec<Fault> {
-    if !REQUIRED.iter().any(|required| (required.is_doubtful)(spec, text)) {
-        return Vec::new();
+    match REQUIRED.iter().any(|required| (required.is_doubtful)(spec, text)) {
+        true => all(source, text),
+        false => Vec::new(),
     }
+}
+
+pub(crate) fn all(source: &Source, text: &[u8]) -> Vec<Fault> {
     let json: Value = serde_json::from_slice(text).unwrap_or_default();
     let mut faults = Vec::new();
     for Required { at, members, .. } in REQUIRED {

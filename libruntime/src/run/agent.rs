@@ -4,7 +4,7 @@
 use super::broker::BrokerProcess;
 use super::launch::{self, Launch, setup};
 use super::{broker, fault};
-use crate::broker::Grants;
+use crate::broker::{Grants, WORD};
 use crate::plan::ParentStep;
 use crate::plan::op::{self, Begins, ParentOp};
 use crate::sys::process::Pid;
@@ -80,7 +80,7 @@ pub(super) fn to_broker(launch: &Launch) -> Result<Option<(Agent, BrokerProcess)
     };
     // Nobody waits for one that begins later.
     let answers = plan.begins != Begins::WhenAsked;
-    Ok(Some((Agent { socket, message: None, text: vec![b'b'], stack: vec![0; STACK], space: None, answers }, process)))
+    Ok(Some((Agent { socket, message: None, text: vec![WORD], stack: vec![0; STACK], space: None, answers }, process)))
 }
 
 /// Writes what the agent is told of the process.

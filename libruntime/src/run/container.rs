@@ -71,6 +71,20 @@ impl KeeperProcess {
     }
 }
 
+/// Who has joined, by its message.
+///
+/// # Errors
+/// EPIPE: there is none. EPROTO: it is another one.
+pub fn sibling(message: &[u8]) -> SysResult<Pid> {
+    match message {
+        [] => Err(Errno::EPIPE),
+        [word, pid @ ..] if *word == Sync::Joined as u8 => {
+            pid.try_into().map(Pid::from_ne_bytes).ok().filter(|pid| *pid > 0).ok_or(Errno::EPROTO)
+        }
+        _ => Err(Errno::EPROTO),
+    }
+}
+
 impl Container {
     /// As it is right after the clone.
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
@@ -112,8 +126,8 @@ impl Container {
                 return Err(Errno::ECHILD);
             }
             match file::receive(self.gate.as_fd())? {
-                Some((byte, fd)) if byte == Sync::Console as u8 => self.master = fd,
-                Some((byte, _)) if byte == sync as u8 => return Ok(()),
+                Some((byte, Some(fd))) if byte == Sync::Console as u8 => self.master = Some(fd),
+                Some((byte, None)) if byte == sync as u8 => return Ok(()),
                 Some(_) => return Err(Errno::EPROTO),
                 None => return Err(Errno::EPIPE),
             }
@@ -139,13 +153,7 @@ impl Container {
         }
         let mut message = [0; 5];
         let length = file::read(self.gate.as_fd(), &mut message)?;
-        let [word, pid @ ..] = message;
-        match length {
-            5 if word == Sync::Joined as u8 => {}
-            0 => return Err(Errno::EPIPE),
-            _ => return Err(Errno::EPROTO),
-        }
-        let pid = Pid::from_ne_bytes(pid);
+        let pid = sibling(&message[..length])?;
         let pidfd = pidfd_open(nix::unistd::Pid::from_raw(pid))?;
         process::wait(self.pid, 0)?;
         (self.pid, self.pidfd) = (pid, pidfd);
@@ -192,6 +200,21 @@ impl Container {
                 let what = Error::new(format!("the placeholder `{}` stays", path.display())).at(fault::place_of_keeper());
                 what.cause(fault::describe(errno)).hint("the next sandbox there takes it away").warn();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_message_names_who_has_joined() {
+        let message = |word: u8, pid: i32| [&[word][..], &pid.to_ne_bytes()].concat();
+        assert_eq!(sibling(&message(b'j', 7)), Ok(7));
+        assert_eq!(sibling(b""), Err(Errno::EPIPE));
+        for garbled in [message(b'j', 0), message(b'j', -1), message(b'k', 7), message(b'j', 7)[..4].to_vec(), vec![b'j']] {
+            assert_eq!(sibling(&garbled), Err(Errno::EPROTO), "{garbled:?}");
         }
     }
 }

@@ -161,17 +161,16 @@ fn hear_from(hear: BorrowedFd) -> Result<Cloned, Stuck> {
         return Err(stuck(Errno::ECHILD));
     }
     let pid = told(bytes)?;
-    match file::receive(hear).map_err(stuck)? {
-        Some((_, Some(pidfd))) => Ok(Cloned::Parent(pid, pidfd)),
-        _ => Err(stuck(Errno::ECHILD)),
-    }
+    let pidfd = file::receive_fd(hear, 0).map_err(stuck)?;
+    pidfd.map(|pidfd| Cloned::Parent(pid, pidfd)).ok_or(stuck(Errno::ECHILD))
 }
 
 /// What [`tell`] has said: which process there is now, or why there is none.
 pub fn told(b: [u8; 8]) -> Result<Pid, Stuck> {
     let (pid, at) = (i32::from_ne_bytes([b[0], b[1], b[2], b[3]]), i32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
-    match pid {
-        1.. => Ok(pid),
+    match (pid, at) {
+        (1.., -1) => Ok(pid),
+        (0.., _) => Err(Stuck { errno: Errno::EPROTO, at: None }),
         _ => Err(Stuck { errno: Errno::from_raw(pid.saturating_neg()), at: usize::try_from(at).ok() }),
     }
 }
@@ -220,5 +219,20 @@ pub fn failed(stuck: Stuck, (doors, early): (&[Door], &[&ParentStep]), namespace
             error.hint("only the runtime's own pid namespace and those below it can be joined")
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_was_made_has_failed_at_no_door() {
+        let said = |words: [i32; 2]| told(words.map(i32::to_ne_bytes).concat().try_into().unwrap()).map_err(|stuck| stuck.errno);
+        assert_eq!(said([7, -1]), Ok(7));
+        assert_eq!(said([-libc::EPERM, 0]), Err(Errno::EPERM));
+        for garbled in [[7, 0], [7, i32::MIN], [0, -1], [0, 0]] {
+            assert_eq!(said(garbled), Err(Errno::EPROTO));
+        }
     }
 }

@@ -34,11 +34,31 @@ impl Heard {
     /// The next.
     pub fn receive(pipe: BorrowedFd) -> SysResult<Heard> {
         let mut bytes = [0; 8];
-        Ok(match file::read(pipe, &mut bytes)? {
-            8 if Fault::of(bytes) == HOOKED => Heard::Hooked,
-            8 => Heard::Fault(Fault::of(bytes)),
-            _ => Heard::End,
-        })
+        let read = file::read(pipe, &mut bytes)?;
+        Heard::of(&bytes[..read])
+    }
+
+    /// What has been said by these bytes.
+    ///
+    /// # Errors
+    /// EPROTO: nobody says that. It must not be taken for the end, which is a start that went well.
+    pub fn of(bytes: &[u8]) -> SysResult<Heard> {
+        match (bytes, bytes.try_into().ok().and_then(Fault::of)) {
+            ([], _) => Ok(Heard::End),
+            (_, Some(HOOKED)) => Ok(Heard::Hooked),
+            (_, Some(fault)) => Ok(Heard::Fault(fault)),
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    /// As it is sent.
+    #[cfg(any(test, fuzzing))]
+    pub fn bytes(self) -> Vec<u8> {
+        match self {
+            Heard::Fault(fault) => fault.bytes().to_vec(),
+            Heard::Hooked => HOOKED.bytes().to_vec(),
+            Heard::End => Vec::new(),
+        }
     }
 
     /// Sends [`Heard::Hooked`]; allocates nothing.
@@ -74,11 +94,11 @@ impl Fault {
         bytes
     }
 
-    /// As it is sent.
-    pub fn of(b: [u8; 8]) -> Fault {
-        let column = if b[0] == Column::Keeper as u8 { Column::Keeper } else { Column::Child };
+    /// As it is sent; `None`: it is none.
+    fn of(b: [u8; 8]) -> Option<Fault> {
+        let column = [Column::Child, Column::Keeper].into_iter().find(|column| [*column as u8, 0] == b[..2])?;
         let (step, errno) = (u16::from_ne_bytes([b[2], b[3]]), i32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
-        Fault { column, step, errno }
+        Some(Fault { column, step, errno })
     }
 
     /// Whether a hook of the child's column failed.
@@ -245,4 +265,24 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
 /// What a distribution would refuse, or an outer container, and every kernel permits.
 fn needs_user_namespace(op: &Op) -> bool {
     matches!(op, Op::MapSelf(_) | Op::NestUser(_) | Op::Loopback | Op::Unshare(_) | Op::Propagation { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_garbled_in_the_pipe_of_faults_is_neither_another_fault_nor_the_end() {
+        for said in [HOOKED, Fault { column: Column::Keeper, step: 7, errno: libc::ENOENT }] {
+            let (bytes, heard) = (said.bytes(), Heard::of(&said.bytes()).unwrap());
+            assert_eq!(heard.bytes(), bytes);
+            assert!((1..8).all(|length| Heard::of(&bytes[..length]) == Err(Errno::EPROTO)));
+            for (at, bit) in [(0, 2), (0, 128), (1, 1)] {
+                let mut garbled = bytes;
+                garbled[at] ^= bit;
+                assert_eq!(Heard::of(&garbled), Err(Errno::EPROTO));
+            }
+        }
+        assert_eq!(Heard::of(b""), Ok(Heard::End));
+    }
 }

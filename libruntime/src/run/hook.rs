@@ -147,6 +147,18 @@ fn die_with(parent: Pid, side: Side) -> SysResult<()> {
     if Pid::parent() == parent { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
+/// What has come through the pipe of [`Running`]: nothing, or an errno.
+///
+/// # Errors
+/// EPROTO: it is neither, so that nobody knows whether the hook runs.
+pub fn word(bytes: &[u8]) -> SysResult<Option<Errno>> {
+    match (bytes, bytes.try_into().map(i32::from_ne_bytes)) {
+        ([], _) => Ok(None),
+        (_, Ok(errno @ 1..)) => Ok(Some(Errno::from_raw(errno))),
+        _ => Err(Errno::EPROTO),
+    }
+}
+
 impl Running {
     /// `go_on` executes the hook, and returns only if it fails. Allocates nothing. Dies with the caller.
     pub fn begin(side: Side, go_on: impl FnOnce() -> Errno) -> SysResult<Self> {
@@ -171,7 +183,7 @@ impl Running {
     pub fn failed(&self) -> SysResult<Option<Errno>> {
         let mut errno = [0; 4];
         let read = file::read(self.failed.as_fd(), &mut errno)?;
-        Ok((read == errno.len()).then(|| Errno::from_raw(i32::from_ne_bytes(errno))))
+        word(&errno[..read])
     }
 
     /// SIGKILL.
@@ -216,6 +228,14 @@ mod tests {
         let hook = |env| Hook { env, ..sh("test -n \"$CARGO_MANIFEST_DIR\"", Duration::from_secs(9)) };
         run(&hook(None), "", None, None).unwrap();
         run(&hook(Some(Vec::new())), "", None, None).unwrap_err();
+    }
+
+    #[test]
+    fn a_hook_runs_only_when_its_pipe_has_ended_without_a_byte() {
+        assert_eq!((word(b""), word(&libc::ENOENT.to_ne_bytes())), (Ok(None), Ok(Some(Errno::ENOENT))));
+        for garbled in [&[2][..], &[2, 0, 0], &[0; 4], &(-2_i32).to_ne_bytes()] {
+            assert_eq!(word(garbled), Err(Errno::EPROTO), "{garbled:?}");
+        }
     }
 
     #[test]

@@ -109,5 +109,5 @@ fn route_in(namespace: BorrowedFd) -> SysResult<Route> {
         namespace::join(namespace, libc::CLONE_NEWNET as u64)?;
         file::send_fd(theirs.as_fd(), Route::open()?.as_fd(), 0)
     })?;
-    file::receive(ours.as_fd())?.and_then(|(_, socket)| socket).map(Route::from).ok_or(Errno::ECHILD)
+    file::receive_fd(ours.as_fd(), 0)?.map(Route::from).ok_or(Errno::ECHILD)
 }

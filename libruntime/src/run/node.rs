@@ -55,8 +55,8 @@ fn make(asked: &[Asked], to: BorrowedFd) -> SysResult<()> {
 
 fn receive(asked: &[Asked], from: OwnedFd, maker: Apart) -> Result<Vec<Option<OwnedFd>>> {
     let mut nodes = Vec::new();
-    let missing = asked.iter().find_map(|one| match file::receive(from.as_fd()) {
-        Ok(Some((_, Some(node)))) => {
+    let missing = asked.iter().find_map(|one| match file::receive_fd(from.as_fd(), 0) {
+        Ok(Some(node)) => {
             nodes.push(Some(node));
             None
         }

@@ -5,6 +5,7 @@ use super::interrupt::Interrupt;
 use super::launch::{setup, undisturbed};
 use super::{died, hook, oci_state};
 use crate::bundle::Bundle;
+use crate::plan::op::Sync;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting, absent};
 use crate::sys::{Errno, file, signal};
@@ -63,7 +64,7 @@ fn running() -> Error {
 /// Sends the byte, and waits until the process has executed, or says why it has not.
 fn go(record: &Record, waiting: Waiting, interrupt: &Interrupt) -> Result<Option<Fault>> {
     let cannot = |e| setup("start the container's process", e);
-    let told = file::write_all(waiting.gate.as_fd(), b"s");
+    let told = file::write_all(waiting.gate.as_fd(), &[Sync::Start as u8]);
     if told == Err(Errno::EPIPE) {
         // The process died at this moment; that is no end of us by SIGPIPE.
         signal::wait(&signal::Set::of(&[libc::SIGPIPE])).map_err(cannot)?;

@@ -8,7 +8,7 @@ mod id;
 mod members;
 pub(crate) mod process;
 mod signal;
-mod store;
+pub(crate) mod store;
 mod time;
 
 pub use events::Event;

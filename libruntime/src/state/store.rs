@@ -356,7 +356,7 @@ impl Drop for Reserved {
 }
 
 /// With a line that says what stood above it: in a pid or a start time any other digit would be believed.
-fn sealed(mut text: Vec<u8>) -> Vec<u8> {
+pub(crate) fn sealed(mut text: Vec<u8>) -> Vec<u8> {
     let seal = seal(&text);
     text.push(b'\n');
     text.extend(seal.as_bytes());

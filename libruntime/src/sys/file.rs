@@ -480,6 +480,18 @@ pub fn receive(socket: BorrowedFd) -> Result<Option<(u8, Option<OwnedFd>)>> {
     Ok(receive_with_fds(socket)?.map(|(byte, [fd])| (byte, fd)))
 }
 
+/// The descriptor that comes with this byte; `None` at end of file.
+///
+/// # Errors
+/// EPROTO: something else has come. Else as [`receive_with_fds`].
+pub fn receive_fd(socket: BorrowedFd, byte: u8) -> Result<Option<OwnedFd>> {
+    match receive(socket)? {
+        Some((said, Some(fd))) if said == byte => Ok(Some(fd)),
+        Some(_) => Err(super::Errno::EPROTO),
+        None => Ok(None),
+    }
+}
+
 /// Receives one byte, and up to N descriptors that came with it; `None` at end of file.
 ///
 /// # Errors
@@ -663,6 +675,21 @@ mod tests {
         }
         drop(writes);
         assert_eq!(poll_for(reads.as_fd(), 5000), Ok(true), "nobody has it open any more");
+    }
+
+    #[test]
+    fn a_descriptor_is_taken_with_its_own_byte_alone() {
+        let (_reads, writes) = pipe().unwrap();
+        let taken = |send: &dyn Fn(BorrowedFd)| {
+            let (ours, theirs) = socketpair().unwrap();
+            send(theirs.as_fd());
+            drop(theirs);
+            receive_fd(ours.as_fd(), b'b').map(|fd| fd.is_some())
+        };
+        assert_eq!(taken(&|to| send_fd(to, writes.as_fd(), b'b').unwrap()), Ok(true));
+        assert_eq!(taken(&|to| send_fd(to, writes.as_fd(), b'c').unwrap()), Err(Errno::EPROTO));
+        assert_eq!(taken(&|to| write_all(to, b"b").unwrap()), Err(Errno::EPROTO));
+        assert_eq!(taken(&|_| ()), Ok(false));
     }
 
     #[test]

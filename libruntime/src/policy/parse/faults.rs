@@ -13,7 +13,7 @@ const BUDGET: usize = 64 << 20;
 
 /// As [`super::parse`]; all faults in the order of the text. What only follows from one that is told, such as a field that was taken out and
 /// is missing now, is none, and hides what else is wrong in the same entry.
-pub(super) fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Parsed, Vec<Error>> {
+pub(crate) fn parse(name: &str, text: &str, format: Format, base: &Base) -> Result<Parsed, Vec<Error>> {
     let first = match super::parse(name, text, format, base) {
         Ok(parsed) => return Ok(parsed),
         Err(error) => error,

@@ -5,7 +5,7 @@ mod choice;
 mod config;
 mod cursor;
 mod domain;
-mod faults;
+pub(crate) mod faults;
 mod filesystem;
 mod form;
 mod json;

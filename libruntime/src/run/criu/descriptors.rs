@@ -3,6 +3,7 @@
 
 use crate::mountinfo::Mount;
 use crate::put;
+use crate::text;
 use crate::{Error, Result};
 use std::ffi::OsString;
 use std::fs;
@@ -51,9 +52,14 @@ pub(super) fn save(images: &Path, stdio: &[String]) -> Result<()> {
 pub(super) fn inherited(images: &Path) -> Result<Vec<OsString>> {
     let file = images.join(FILE);
     let failed = |cause: String| Error::new(format!("cannot read `{}`", file.display())).cause(cause);
-    let text = fs::read(&file).map_err(|e| failed(e.to_string()).hint("is this the directory of a checkpoint?"))?;
-    let stdio: Vec<String> = serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))?;
-    Ok(inherit(&stdio))
+    let opened =
+        text::read(&file, text::LIMIT).map_err(|e| failed(e.to_string()).hint("is this the directory of a checkpoint?"))?;
+    taken_over(&opened).map_err(|e| failed(e.to_string()))
+}
+
+/// Of the text of that file.
+pub(crate) fn taken_over(text: &[u8]) -> serde_json::Result<Vec<OsString>> {
+    serde_json::from_slice::<Vec<String>>(text).map(|stdio| inherit(&stdio))
 }
 
 /// What two of them share is named once.
@@ -88,6 +94,13 @@ mod tests {
         let stdio = ["file[19:4]", "pipe:[7]", "socket:[8]"].map(str::to_owned);
         assert_eq!(inherit(&stdio), ["fd[0]:file[19:4]", "fd[1]:pipe:[7]", "fd[2]:socket:[8]"]);
         assert_eq!(external(&stdio), ["file[19:4]"]);
+    }
+
+    #[test]
+    fn a_fifo_in_their_place_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&dir.path().join(FILE), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(inherited(dir.path()).unwrap_err().to_string().contains("EOF while parsing"));
     }
 
     #[test]

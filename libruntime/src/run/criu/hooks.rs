@@ -77,11 +77,18 @@ fn cannot(errno: Errno) -> Error {
 
 /// When criu asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     /// The namespaces are there, and nothing is in them.
     Namespaces,
     /// The processes are there, and stand still.
     Processes,
+}
+
+#[cfg(fuzzing)]
+impl Moment {
+    pub(crate) fn word(self) -> &'static str {
+        MOMENTS.iter().find(|(_, moment)| *moment == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// criu's words for them.
@@ -92,11 +99,12 @@ fn ours(fd: &OwnedFd) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())
 }
 
-fn question(text: &[u8]) -> Result<(Moment, i32)> {
-    let words = std::str::from_utf8(text).ok().and_then(|text| text.trim().split_once(' '));
+/// One line. A number that is none of a process's would be a process group to kill(2), or everybody.
+pub(crate) fn question(text: &[u8]) -> Result<(Moment, i32)> {
+    let words = std::str::from_utf8(text).ok().and_then(|text| text.strip_suffix('\n')?.split_once(' '));
     let understood = words.and_then(|(word, pid)| {
         let (_, moment) = MOMENTS.iter().find(|(name, _)| *name == word)?;
-        Some((*moment, pid.parse().ok()?))
+        Some((*moment, pid.parse().ok().filter(|number| *number > 0 && pid.starts_with(|c: char| c.is_ascii_digit()))?))
     });
     understood.ok_or_else(|| Error::new("criu does not say which process it has made"))
 }
@@ -127,6 +135,25 @@ mod tests {
             answer.clone()
         });
         (child.wait().unwrap().success(), asked, served)
+    }
+
+    /// kill(2) of -1 would be of everybody.
+    #[test]
+    fn a_question_is_one_whole_line_about_one_process() {
+        assert_eq!(question(b"pre-resume 77\n"), Ok((Moment::Processes, 77)));
+        for garbled in [
+            "pre-resume -1\n",
+            "pre-resume 0\n",
+            "pre-resume +7\n",
+            "pre-resume 77",
+            "pre-resume  77\n",
+            " pre-resume 77\n",
+            "post-resume 77\n",
+            "pre-resume\n",
+            "",
+        ] {
+            assert!(question(garbled.as_bytes()).is_err(), "{garbled:?}");
+        }
     }
 
     #[test]

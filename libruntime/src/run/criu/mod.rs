@@ -4,15 +4,15 @@
 mod checkpoint;
 mod command;
 mod confine;
-mod descriptors;
+pub(crate) mod descriptors;
 mod external;
-mod hooks;
+pub(crate) mod hooks;
 pub(crate) mod log;
 mod namespace;
 mod program;
 mod refuse;
 mod restore;
-mod spawn;
+pub(crate) mod spawn;
 mod stop;
 mod target;
 

@@ -108,13 +108,17 @@ fn over_itself(root: &CStr) -> SysResult<()> {
 /// The pipe ends without a word when criu is executed.
 fn began(hears: &OwnedFd) -> Result<()> {
     let mut said = [0; 5];
-    match file::read(hears.as_fd(), &mut said).map_err(|e| failed("wait for criu", e))? {
-        0 => Ok(()),
-        _ => {
-            let [step, a, b, c, d] = said;
-            let what = STEPS.get(usize::from(step)).copied().unwrap_or("start criu");
-            Err(failed(what, Errno::from_raw(i32::from_ne_bytes([a, b, c, d]))))
+    let read = file::read(hears.as_fd(), &mut said).map_err(|e| failed("wait for criu", e))?;
+    word(&said[..read])
+}
+
+pub(crate) fn word(said: &[u8]) -> Result<()> {
+    match *said {
+        [] => Ok(()),
+        [step, a, b, c, d] if usize::from(step) < STEPS.len() => {
+            Err(failed(STEPS[usize::from(step)], Errno::from_raw(i32::from_ne_bytes([a, b, c, d]))))
         }
+        _ => Err(failed("start criu", Errno::EPROTO)),
     }
 }
 
@@ -141,5 +145,9 @@ mod tests {
         assert!(said.starts_with("cannot run criu, to restore the container: ENOENT"), "{said}");
         drop(writes);
         began(&reads).unwrap();
+        for garbled in [&[5][..], &[5, 2, 0, 0], &[77, 2, 0, 0, 0]] {
+            let said = word(garbled).unwrap_err().to_string();
+            assert!(said.starts_with("cannot start criu, to restore the container: EPROTO"), "{said}");
+        }
     }
 }

@@ -100,9 +100,29 @@ fn tell(letter: &Letter, listener: BorrowedFd) -> Result<()> {
 /// What a broker says when it is there: 0, or the errno why it is not.
 fn answer(socket: BorrowedFd) -> Result<()> {
     let mut errno = [0; 4];
-    match (file::read(socket, &mut errno)?, i32::from_ne_bytes(errno)) {
-        (4, 0) => Ok(()),
-        (4, errno) => Err(Errno::from_raw(errno)),
-        _ => Err(Errno::EPIPE),
+    let read = file::read(socket, &mut errno)?;
+    word(&errno[..read])
+}
+
+pub(crate) fn word(said: &[u8]) -> Result<()> {
+    match (said, said.try_into().map(i32::from_ne_bytes)) {
+        ([], _) => Err(Errno::EPIPE),
+        (_, Ok(0)) => Ok(()),
+        (_, Ok(errno @ 1..)) => Err(Errno::from_raw(errno)),
+        _ => Err(Errno::EPROTO),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_there_only_when_its_whole_word_says_so() {
+        assert_eq!(word(&[0; 4]), Ok(()));
+        assert_eq!((word(b""), word(&libc::EPERM.to_ne_bytes())), (Err(Errno::EPIPE), Err(Errno::EPERM)));
+        for garbled in [&[0][..], &[0; 3], &[0; 5], &(-1_i32).to_ne_bytes()] {
+            assert_eq!(word(garbled), Err(Errno::EPROTO));
+        }
     }
 }

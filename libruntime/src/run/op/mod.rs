@@ -1,6 +1,6 @@
 //! One arm per operation, no decisions. After the clone: no allocation, no lock, no formatting, no panic.
 
-mod agent;
+pub(crate) mod agent;
 mod chroot;
 pub(crate) mod copy;
 mod device;
@@ -192,11 +192,19 @@ fn chdir(path: &CStr) -> Result<()> {
 /// Until a byte comes through the FIFO. From then on whoever has sent it is the one to tell of a fault.
 fn park(child: &mut Child) -> Result<()> {
     let start = child.start.take().ok_or(Errno::EBADF)?;
-    match file::read(start.gate.as_fd(), &mut [0])? {
-        1 => child.faults = start.faults,
-        _ => return Err(Errno::EPIPE),
+    let mut said = [0];
+    let read = file::read(start.gate.as_fd(), &mut said)?;
+    child.faults = start.faults;
+    may_start(&said[..read])
+}
+
+/// What [`super::start`] says, and nothing else.
+pub(crate) fn may_start(said: &[u8]) -> Result<()> {
+    match said {
+        [] => Err(Errno::EPIPE),
+        [word] if *word == Sync::Start as u8 => Ok(()),
+        _ => Err(Errno::EPROTO),
     }
-    Ok(())
 }
 
 /// time_namespaces(7): the offsets can be written as long as nobody is in it.
@@ -245,4 +253,15 @@ fn session(child: &Child) -> Result<()> {
         tty::set_controlling(tty.as_fd())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_start_starts() {
+        assert_eq!((may_start(b"s"), may_start(b"")), (Ok(()), Err(Errno::EPIPE)));
+        assert_eq!([may_start(b"\n"), may_start(b"\0")], [Err(Errno::EPROTO); 2]);
+    }
 }

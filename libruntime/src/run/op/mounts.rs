@@ -57,7 +57,7 @@ pub(super) fn bind(bind: &Bind, child: &mut Child) -> Result<()> {
 }
 
 pub(super) fn receive(slot: usize, child: &mut Child) -> Result<()> {
-    let came = file::receive(child.gate.as_fd())?.and_then(|(_, mount)| mount);
+    let came = file::receive_fd(child.gate.as_fd(), 0)?;
     *child.sent.get_mut(slot).ok_or(Errno::EBADF)? = Some(came.ok_or(Errno::EPIPE)?);
     Ok(())
 }
