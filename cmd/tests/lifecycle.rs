@@ -1,5 +1,7 @@
 //! `create`, `start`, `exec`, `kill`, `delete` and hooks, through the command line, on a root file system of busybox.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -231,13 +233,19 @@ fn one_that_is_being_made_is_deleted_when_it_is_made() {
 
 /// What `create`, waiting for something, says to SIGTERM; nothing may be left.
 fn stopped(place: &Place, command: &mut Command, waits: impl FnMut() -> bool) {
+    stopped_by(Signal::SIGTERM, place, command, waits);
+}
+
+/// The same of any signal that asks to end.
+fn stopped_by(signal: Signal, place: &Place, command: &mut Command, waits: impl FnMut() -> bool) {
     let create = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     until("create waits", waits);
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(create.id().cast_signed()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(create.id().cast_signed()), signal).unwrap();
     let begun = Instant::now();
     let said = said(&create.wait_with_output().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(5), "{said:?}");
-    assert_eq!((said.code, said.err.as_str()), (143, "codexrun: error: stopped by SIGTERM before the process could start\n"));
+    let sentence = format!("codexrun: error: stopped by {signal} before the process could start\n");
+    assert_eq!((said.code, said.err), (128 + signal as i32, sentence));
     place.fails(&["state", ID], 1, "container does not exist");
     assert!(!place.path("r").join(ID).exists());
 }
@@ -253,6 +261,30 @@ fn create_is_stopped_by_a_signal_while_a_hook_runs_and_leaves_nothing() {
     }
 }
 
+#[test]
+fn a_terminal_that_hangs_up_stops_a_create_unless_the_caller_ignores_that() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    let (runs, go) = (place.path("runs"), place.path("go"));
+    let waits = format!("echo > {}; for _ in $(seq 300); do [ -e {} ] && break; sleep 0.1; done", runs.display(), go.display());
+    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook(&waits)]}));
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        stopped_by(signal, &place, &mut place.command(&["create", "--bundle", "b", ID]), || runs.exists());
+        fs::remove_file(&runs).unwrap();
+    }
+    let create = place.command(&["create", "--bundle", "b", ID]);
+    let mut deaf = Command::new("/bin/sh");
+    deaf.args(["-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""]).arg(create.get_program()).args(create.get_args());
+    deaf.current_dir(place.0.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut deaf = deaf.spawn().unwrap();
+    until("the hook runs", || runs.exists());
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        kill(Pid::from_raw(deaf.id().cast_signed()), signal).unwrap();
+    }
+    fs::write(&go, "").unwrap();
+    assert_eq!(deaf.wait().unwrap().code(), Some(0));
+    place.ok(&["delete", "--force", ID]);
+}
+
 /// Sends SIGTERM to a codexrun that waits for a hook or for its container; it ends in time, with this to say.
 fn ends(place: &Place, words: &[&str], waits: impl FnMut() -> bool, code: i32, about: &str) {
     let mut command = place.command(words);
@@ -260,7 +292,7 @@ fn ends(place: &Place, words: &[&str], waits: impl FnMut() -> bool, code: i32, a
     let err = fs::File::create(place.path("said")).unwrap();
     let mut waiting = command.stdout(Stdio::null()).stderr(err).spawn().unwrap();
     until("it waits", waits);
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(waiting.id().cast_signed()), nix::sys::signal::Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(waiting.id().cast_signed()), Signal::SIGTERM).unwrap();
     let begun = Instant::now();
     let (ended, said) = (waiting.wait().unwrap().code(), place.read("said"));
     assert!(begun.elapsed() < Duration::from_secs(8), "{words:?}: {said}");

@@ -24,16 +24,17 @@ impl Next {
     pub fn after(strike: Option<(Call, Blow)>) -> Next {
         let number = |blow| match blow {
             Blow::Fails(errno) | Blow::Refused(errno) => errno as usize,
-            Blow::Signal(signal) => signal as usize,
+            Blow::Signal(signal) | Blow::Group(signal) => signal as usize,
             Blow::Omitted(_) => 0,
         };
         let sum = strike.map_or(0, |(call, blow)| call.process + call.nth + number(blow));
         [Next::Delete, Next::Again, Next::Reach][sum % 3]
     }
 
-    /// What is wrong with it. `plain` is a bundle whose program ends at once.
-    pub fn come(self, turn: &Turn, id: &str, plain: &str) -> Result<Option<String>, No> {
+    /// What is wrong with it. `plain` is a bundle whose program ends at once; without `force` a container that has stopped is deleted.
+    pub fn come(self, turn: &Turn, id: &str, plain: &str, force: bool) -> Result<Option<String>, No> {
         match self {
+            Next::Delete if !force => delete_stopped(turn, id),
             Next::Delete => delete(turn, id),
             Next::Again => again(turn, id, plain),
             Next::Reach => reach(turn, id),
@@ -53,6 +54,16 @@ fn failed(verb: &str, ran: &Ran) -> Result<Option<String>, No> {
 fn delete(turn: &Turn, id: &str) -> Result<Option<String>, No> {
     let ran = call(turn, &["delete", "--force", id])?;
     if ran.code == 0 { Ok(None) } else { failed("delete --force", &ran) }
+}
+
+/// What a first `delete` has left, a second takes away, or nobody knows it any more.
+fn delete_stopped(turn: &Turn, id: &str) -> Result<Option<String>, No> {
+    let ran = call(turn, &["delete", id])?;
+    match ran.code {
+        0 => Ok(None),
+        _ if ran.err.contains("does not exist") => delete(turn, id),
+        _ => failed("delete again", &ran),
+    }
 }
 
 /// The id is free, or whose it is can be told.

@@ -2,9 +2,11 @@
 
 use super::aftermath::{self, Next};
 use super::asked;
+use super::container::Container;
 use super::material::{self, Peer, TRIED_BY_POLICY, WORKSPACE};
 use super::outlet::{self, Outlet};
 use super::places::Places;
+use super::step::Listing;
 use super::story::Story;
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
@@ -13,7 +15,7 @@ use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
 use crate::report::{No, Verdict, fail};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -161,16 +163,15 @@ impl Course {
         self != Course::RunHere
     }
 
-    /// Whether its payload says all that a call could be missed in: no table has the mounts of one without a mount namespace; what the others do
-    /// is another course's, and beside it, or no launch.
-    pub fn can_be_missed(self) -> bool {
-        let not = [Course::Auto, Course::Outlet, Course::RunHere, Course::Start, Course::Delete];
-        !not.contains(&self) && !self.is_of_policy()
-    }
-
     /// Whether nobody waits for its payload.
     pub fn is_detached(self) -> bool {
         matches!(self, Course::ExecDetached | Course::PolicyDetached)
+    }
+
+    /// Whether what it has begun goes on when it is killed: it is not its own. Who has lost his terminal does not.
+    pub fn is_outlived(self) -> bool {
+        let by_joining = matches!(self, Course::Exec | Course::ExecDetached | Course::PolicyExec);
+        by_joining || self.starts() && !self.waits()
     }
 
     /// Whether it joins a container that runs.
@@ -263,6 +264,25 @@ impl<'t> Ground<'t> {
         self.course
     }
 
+    /// The steps of its plan; none where no verb lists them: of who joins, and of a proxy.
+    pub fn listing(&self) -> Result<Option<Listing>, No> {
+        let bundle = self.bundle.display().to_string();
+        let launch = match self.course {
+            Course::Outlet => return Ok(None),
+            course if course.joins() => return Ok(None),
+            course if course.is_sandbox() => self.of_policy("plan", "true"),
+            _ => self.turn.launch(&["plan", &bundle]),
+        };
+        let ran = launch.run(&self.turn.column.actor)?;
+        ran.must("exit 0", ran.code == 0)?;
+        let listing = Listing::of(&ran.out);
+        Ok(Some(match self.course {
+            course if course.is_sandbox() => listing,
+            course if course.creates() => listing.recorded("create"),
+            _ => listing.recorded("run"),
+        }))
+    }
+
     /// The file of codexrun.
     pub fn program(&self) -> &Path {
         &self.turn.column.runtime.path
@@ -284,6 +304,8 @@ impl<'t> Ground<'t> {
                 calls: Vec::new(),
                 omissions: Vec::new(),
                 requests: HashMap::new(),
+                payloads: HashSet::new(),
+                subject: None,
                 struck: false,
                 code: ran.code,
                 killed: false,
@@ -300,15 +322,17 @@ impl<'t> Ground<'t> {
     fn played(&self, next: Next, play: impl FnOnce(Launch) -> Result<Traced, No>) -> Result<Trial, No> {
         let mounts = crate::oci::host_mounts();
         let before = self.before()?;
+        let joined = self.course.joins().then(|| Container::of(&self.first())).transpose()?;
         let places = Places::look(self.turn, self.log());
         let mut traced = play(self.launch()?)?;
         // What the proxy says is in its log, too.
         traced.err = traced.err.split_inclusive('\n').filter(|line| !outlet::is_refusal(line)).collect();
         let pid = self.told_pid(&traced)?;
-        let said = self.testimony(&mut traced, before)?;
+        let (said, wrong) = self.testimony(&mut traced, before, joined.as_ref())?;
+        let wrong = pid.or(wrong).or_else(|| joined.and_then(|container| container.change()));
         let given = format!("descriptors for the agent and the console: {}", self.socket.forget()?);
         self.shut.forget()?;
-        let left = self.left(next, &traced, &mounts)?.or(pid);
+        let left = self.left(next, &traced, &mounts)?.or(wrong);
         let new = || Some(places.new_ones().join("; ")).filter(|new| !new.is_empty());
         let said = testimony::of(&said).map(|lines| [vec![given], lines].concat());
         let late = asked::LATE.map(|hook| self.turn.mark(hook).lines().count());
@@ -346,6 +370,10 @@ impl<'t> Ground<'t> {
     }
 
     fn sandbox(&self, script: &str) -> Launch {
+        self.of_policy("sandbox", script)
+    }
+
+    fn of_policy(&self, verb: &str, script: &str) -> Launch {
         let dir = &self.turn.dir;
         let [policy, cwd, asks] = ["policy.json", "workspace", "asks"].map(|name| dir.join(name).display().to_string());
         let mut options = self.outlet.as_ref().map_or(vec![], |outlet| outlet.options(&self.log()));
@@ -353,7 +381,7 @@ impl<'t> Ground<'t> {
             options.extend(["--isolation", "auto"].map(str::to_string));
         }
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let words = [&["sandbox", "--policy", &policy, "--cwd", &cwd], &options[..], &["--", "/bin/sh", "-c", script]];
+        let words = [&[verb, "--policy", &policy, "--cwd", &cwd], &options[..], &["--", "/bin/sh", "-c", script]];
         let mut launch = self.turn.launch(&words.concat());
         let probe = self.turn.column.runtime.path.with_file_name("probe").display().to_string();
         launch.env.extend([("TRIED".into(), TRIED_BY_POLICY.into()), ("ASKS".into(), format!("{probe} {asks}"))]);
@@ -366,6 +394,11 @@ impl<'t> Ground<'t> {
 
     fn pid_file(&self) -> PathBuf {
         self.turn.dir.join(PIDS).join("pid")
+    }
+
+    /// Where the pid is of the first process of a container that was there before.
+    fn first(&self) -> PathBuf {
+        self.turn.dir.join("first")
     }
 
     /// What is wrong with a file of somebody's that was to be replaced by one with the pid: it is whole, and alone.
@@ -408,7 +441,8 @@ impl<'t> Ground<'t> {
         if self.course != Course::Start && !self.course.deletes() && !self.course.joins() {
             return Ok(None);
         }
-        let (ran, out) = self.turn.call_with_output(&["create", "--bundle", &self.bundle.display().to_string(), &self.id])?;
+        let (bundle, pid) = (self.bundle.display().to_string(), self.first().display().to_string());
+        let (ran, out) = self.turn.call_with_output(&["create", "--bundle", &bundle, "--pid-file", &pid, &self.id])?;
         ran.must("exit 0", ran.code == 0)?;
         if self.course != Course::Start {
             self.turn.succeeds(&["start", &self.id])?;
@@ -423,11 +457,20 @@ impl<'t> Ground<'t> {
         self.turn.call(&["state", &self.id]).ok().as_ref().and_then(aftermath::status)
     }
 
-    fn testimony(&self, traced: &mut Traced, before: Option<File>) -> Result<String, No> {
+    /// What a payload has said, and what is wrong with a container whose maker was killed.
+    fn testimony(
+        &self,
+        traced: &mut Traced,
+        before: Option<File>,
+        joined: Option<&Container>,
+    ) -> Result<(String, Option<String>), No> {
+        let mut wrong = None;
         if self.course.creates() && traced.code == 0 {
             // What went wrong after its end is told by the next call.
             let start = self.turn.call(&["start", &self.id])?;
             (traced.code, traced.err) = (start.code, start.err);
+        } else if self.course.creates() && traced.killed {
+            wrong = self.started_by_another()?;
         }
         let out = before.as_ref().filter(|_| self.course == Course::Start).unwrap_or(&traced.out);
         let said = || match self.course {
@@ -438,17 +481,33 @@ impl<'t> Ground<'t> {
         if (self.course.creates() || leaves) && traced.code == 0 {
             patiently(|| said().ends_with("end\n") || self.has_ended());
         }
-        if self.course == Course::Start && traced.killed {
+        if traced.killed && (self.course.starts() && !self.course.waits()) {
             // It waits still, or goes on without whoever has started it.
             patiently(|| said().ends_with("end\n") || self.status().as_deref() != Some("running"));
         }
-        Ok(said())
+        if let Some(container) = joined.filter(|_| traced.killed) {
+            patiently(|| said().ends_with("end\n") || container.guests().is_empty());
+        }
+        Ok((said(), wrong))
+    }
+
+    /// Of a container whose `create` was killed: one that is said to be created can be started, and no other.
+    fn started_by_another(&self) -> Result<Option<String>, No> {
+        let status = self.status();
+        let Some(status @ ("created" | "creating")) = status.as_deref() else { return Ok(None) };
+        let start = self.turn.call(&["start", &self.id])?;
+        let good = if status == "created" { start.code == 0 } else { start.code != 0 && start.err.lines().count() == 1 };
+        Ok((!good).then(|| format!("a container that is {status}: {}", start.summary())))
     }
 
     /// What stays after the next codexrun commands have been given their chance.
     fn left(&self, next: Next, traced: &Traced, mounts: &str) -> Result<Option<String>, No> {
         let known = self.course.deletes() && traced.code == 0 && self.status().is_some();
-        let mut wrong = if self.course.is_sandbox() { None } else { next.come(self.turn, &self.id, &self.plain)? };
+        let mut wrong = if self.course.is_sandbox() {
+            None
+        } else {
+            next.come(self.turn, &self.id, &self.plain, self.course != Course::Delete)?
+        };
         if wrong.is_none() && (self.course.is_sandbox() || self.course.is_of_policy()) {
             wrong = self.next_sandbox()?;
         }
@@ -456,7 +515,7 @@ impl<'t> Ground<'t> {
             return Ok(wrong);
         }
         if known {
-            return Ok(Some("delete: exit 0, and the container is still known".into()));
+            return Ok(Some(KNOWN.into()));
         }
         if self.turn.globals.get().contains(&"--systemd-cgroup") {
             // The last word of a scope that is empty is systemd's.
@@ -496,6 +555,9 @@ impl<'t> Ground<'t> {
 
 /// What a payload needs for its testimony many times over, on a machine that is busy otherwise.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What is left by a `delete` that was told by the kernel that somebody else has deleted it.
+pub const KNOWN: &str = "delete: exit 0, and the container is still known";
 
 /// Where a pid file is alone.
 const PIDS: &str = "pids";

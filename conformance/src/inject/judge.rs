@@ -1,11 +1,13 @@
 //! What may come of a launch that was struck: all or nothing, and in the second case one sentence.
 
 use super::asked;
-use super::course::{Course, Trial};
+use super::course::{self, Course, Trial};
 use super::errno::{self, made_again};
 use super::fallback;
 use super::omission::Omission;
 use super::outlet;
+use super::step::{Listing, Order};
+use super::subject;
 use super::testimony::difference;
 use super::tracer::{Blow, Call, Traced};
 use crate::report::{No, fail};
@@ -52,8 +54,13 @@ const KILLED: i32 = 128 + libc::SIGKILL;
 const EXEC_FAILED: i32 = 255;
 
 /// How a sentence says ENOENT of a container, of its process and of a directory.
-const MISSING: [&str; 4] =
-    ["container does not exist", "container not running", "is no directory", "does not exist, so a launch fails"];
+const MISSING: [&str; 5] = [
+    "ended before it was recorded",
+    "container does not exist",
+    "container not running",
+    "is no directory",
+    "does not exist, so a launch fails",
+];
 
 /// What is said of a process whose end of a socket is closed.
 const NOT_READY: &str = "before it was ready";
@@ -70,6 +77,7 @@ pub struct Judge {
     calls: Vec<Call>,
     omissions: Vec<Omission>,
     requests: HashMap<Call, u64>,
+    order: Order,
 }
 
 impl Judge {
@@ -82,7 +90,8 @@ impl Judge {
         if let Some(left) = trial.left {
             return bad(left);
         }
-        let Traced { code, err, calls, omissions, requests, .. } = trial.traced;
+        let Traced { code, err, calls, omissions, requests, payloads, .. } = trial.traced;
+        let order = Order::new(&calls, payloads);
         match trial.said {
             Some(lines) if lines.last().is_some_and(|l| l == "end") => match asked::missing(course, &lines) {
                 Some(line) => bad(format!(
@@ -92,11 +101,16 @@ impl Judge {
 "
                     )
                 )),
-                None => Ok(Judge { course, undisturbed: lines, code, err, calls, omissions, requests }),
+                None => Ok(Judge { course, undisturbed: lines, code, err, calls, omissions, requests, order }),
             },
-            None if course.deletes() => Ok(Judge { course, undisturbed: vec![], code, err, calls, omissions, requests }),
+            None if course.deletes() => Ok(Judge { course, undisturbed: vec![], code, err, calls, omissions, requests, order }),
             other => bad(format!("{other:?}")),
         }
+    }
+
+    /// Also by the places that its plan lists.
+    pub fn knowing(self, listing: Option<Listing>) -> Judge {
+        Judge { order: self.order.of(listing), ..self }
     }
 
     /// What can be struck at.
@@ -128,7 +142,8 @@ impl Judge {
         if traced.err.contains("panicked") && !traced.err.contains(STD_THREADS) {
             return told("a panic".into());
         }
-        if let Some(left) = &trial.left {
+        let gone = matches!(blow, Blow::Fails(Errno::ENOENT)) && self.course.deletes();
+        if let Some(left) = trial.left.as_ref().filter(|left| !gone || *left != course::KNOWN) {
             return told(format!("left: {left}"));
         }
         if traced.stalled {
@@ -147,6 +162,7 @@ impl Judge {
         {
             return told(format!("ran without the call, and {why_not}"));
         }
+        let dealt = blow;
         // A filter's EPERM is taken for the kernel's word about the path.
         let blow = match blow {
             Blow::Refused(Errno::EPERM) if call.nr == libc::SYS_faccessat2 && self.course.is_sandbox() => {
@@ -166,10 +182,10 @@ impl Judge {
             return None;
         }
         let wrong = match &said {
-            Some(said) => self.wrong_with_payload(said, call, blow, traced.code),
-            None => match blow {
-                Blow::Signal(signal) => self.wrong_without_after(call, signal, traced),
-                _ => self.wrong_without(call, blow, traced),
+            Some(said) => self.wrong_with_payload(said, call, blow, traced),
+            None => match blow.signal() {
+                Some(signal) => self.wrong_without_after(blow.hits_codexrun(call), signal, traced),
+                None => self.wrong_without(call, blow, traced).or_else(|| self.misplaced(call, dealt, traced)),
             },
         };
         wrong.or_else(|| self.late(blow, trial)).and_then(told)
@@ -180,11 +196,11 @@ impl Judge {
         let whole = trial.said.as_ref().is_some_and(|said| said.last().is_some_and(|line| line == "end"));
         let (began, stopped) = match self.course {
             // Whoever is killed, or ended, may have come before them.
-            course if course.starts() => (whole && trial.traced.code == 0 && !matches!(blow, Blow::Signal(_)), whole),
+            course if course.starts() => (whole && trial.traced.code == 0 && blow.signal().is_none(), whole),
             course if course.deletes() => (false, true),
             _ => (false, false),
         };
-        let often = matches!(blow, Blow::Signal(_));
+        let often = blow.signal().is_some();
         asked::LATE.iter().zip(trial.late).zip([began, stopped]).find_map(|((hook, ran), must)| {
             let words = [format!("hooks.{hook}[0]"), format!("{hook} hooks do not run")];
             let said = || words.iter().any(|words| trial.traced.err.contains(words));
@@ -198,7 +214,7 @@ impl Judge {
     }
 
     /// What is wrong with a payload that has said this.
-    fn wrong_with_payload(&self, said: &[String], call: Call, blow: Blow, code: i32) -> Option<String> {
+    fn wrong_with_payload(&self, said: &[String], call: Call, blow: Blow, traced: &Traced) -> Option<String> {
         match blow {
             // EACCES of a place is believed: the sandbox shows it as shut as the caller found it.
             Blow::Fails(Errno::EACCES) if self.shut(said) => None,
@@ -225,7 +241,7 @@ impl Judge {
             Blow::Fails(Errno::ENOENT) if call.nr == libc::SYS_openat2 => {
                 self.less_but(&["node /tmp"], said).filter(|_| !self.uncovered(said))
             }
-            _ => self.less(said, code, blow),
+            _ => self.less(said, call, blow, traced),
         }
     }
 
@@ -263,10 +279,28 @@ impl Judge {
         }
     }
 
+    /// What is wrong with the place that a sentence tells.
+    fn misplaced(&self, call: Call, blow: Blow, traced: &Traced) -> Option<String> {
+        let sentence = sentence(&traced.err).ok().filter(|_| matches!(blow, Blow::Fails(_)) && traced.struck)?;
+        match call.process {
+            _ if beside_us(traced.code, &traced.err) => None,
+            // Beside the plan there is more than the first process.
+            process if process == 0 || self.course.is_tried_apart() => {
+                // What names no file has its own excuse.
+                let own = process == 0 && !is_step(sentence) && !beside_the_plan(sentence) && names_a_file(sentence);
+                let other = traced.subject.as_ref().filter(|file| own && !subject::is_told(file, sentence));
+                let other = other.map(|file| format!("the sentence does not name {}", file.display()));
+                self.order.unknown_place(sentence).or(other)
+            }
+            // What is told without a step has its own excuse.
+            _ => self.order.wrong(call, sentence).filter(|_| is_step(sentence)),
+        }
+    }
+
     /// What is wrong with a launch whose payload has said nothing when a signal has come to one of its processes.
-    fn wrong_without_after(&self, call: Call, signal: Signal, traced: &Traced) -> Option<String> {
+    fn wrong_without_after(&self, hit: bool, signal: Signal, traced: &Traced) -> Option<String> {
         let (code, err, own) = (traced.code, &traced.err, 128 + signal as i32);
-        let hit = call.process == 0 && traced.struck;
+        let hit = hit && traced.struck;
         // `create` was done when its process died; whom it could have told is gone.
         let done = self.course.creates() && err.contains(DIED);
         // `exec` that fails says so by an exit code of its own.
@@ -330,12 +364,15 @@ impl Judge {
     /// Whether at this call the bridge or the proxy may have said that it serves, or both have: what is hit then ends connections, and the
     /// payload has begun or is about to.
     fn serves(&self, call: Call, blow: Blow) -> bool {
+        if matches!(blow, Blow::Group(_)) {
+            return true;
+        }
         let at = |wanted: &dyn Fn(&Call) -> bool| self.calls.iter().position(wanted);
         let own = |nr| at(&|one| one.process == call.process && one.nr == nr);
         let (begins, born) = (at(&|one| one.nr == libc::SYS_epoll_wait), at(&|one| one.process == call.process));
         let waits = match (own(libc::SYS_epoll_wait), own(libc::SYS_accept4)) {
             // It has more threads than one, and a signal is for whichever comes to it.
-            (None, Some(_)) if matches!(blow, Blow::Signal(_)) => born,
+            (None, Some(_)) if blow.signal().is_some() => born,
             (bridge, proxy) => bridge.or(proxy),
         };
         // The proxy's, which goes its own way from then on.
@@ -352,7 +389,7 @@ impl Judge {
     /// What was said, as if the broker had answered: a connection may fail, by the errno of the blow, or when that has ended the broker.
     fn answered(&self, said: &[String], blow: Blow) -> Vec<String> {
         let excused = |errno: &str| match blow {
-            Blow::Signal(_) | Blow::Omitted(_) => errno != "ok",
+            Blow::Signal(_) | Blow::Group(_) | Blow::Omitted(_) => errno != "ok",
             // What cannot be reached is not granted.
             Blow::Fails(Errno::EACCES | Errno::ELOOP) => errno != "ok",
             // ENOSYS: nobody is left to answer, or whoever was to could not.
@@ -397,8 +434,12 @@ impl Judge {
     /// Whether all that is other is about one place that has no mount of its own: what is not there is not covered.
     fn uncovered(&self, said: &[String]) -> bool {
         let missing: Vec<&String> = self.undisturbed.iter().filter(|line| !said.contains(line)).collect();
-        let of_mount = |line: &&&String| line.starts_with("mount ");
-        let Some(at) = missing.iter().find(of_mount).and_then(|line| line.split(' ').nth(2)) else { return false };
+        // Without a mount namespace no table has it.
+        let at = match self.course {
+            Course::RunHere => missing.iter().find_map(|line| line.strip_prefix("reads not ")),
+            _ => missing.iter().find(|line| line.starts_with("mount ")).and_then(|line| line.split(' ').nth(2)),
+        };
+        let Some(at) = at else { return false };
         let mut differ = missing.iter().copied().chain(said.iter().filter(|line| !self.undisturbed.contains(line)));
         at != "/" && differ.all(|line| line.split(' ').any(|word| Path::new(word).starts_with(at)))
     }
@@ -407,7 +448,11 @@ impl Judge {
     fn opened(&self, said: &[String]) -> Option<String> {
         let of = |line: &str, kinds: &[&str]| kinds.iter().any(|kind| line.starts_with(kind));
         let shut = |line: &str| of(line, &["reads not ", "writes not "]);
-        let lacks = |line: &&String| of(line, &["mount ", "there ", "node ", "granted\t", "reads ", "writes "]) && !shut(line);
+        // A probe that is not there says nothing.
+        let probed = |line: &str| line.contains('\t') && !line.starts_with("status ");
+        let silent = !said.iter().any(|line| probed(line));
+        let may_lack = ["mount ", "there ", "node ", "granted\t", "reads ", "writes "];
+        let lacks = |line: &&String| of(line, &may_lack) && !shut(line) || silent && probed(line);
         // Without mounts the root is listed where nothing below it is shut.
         let listed = |line: &str| self.course == Course::Alone && of(line, &["there /"]);
         let has = |line: &&String| of(line, &["mount ", "granted\t"]) || shut(line) || listed(line);
@@ -425,19 +470,23 @@ impl Judge {
     }
 
     /// What a payload that ran was lacking. One that was ended while it spoke has said the beginning, and its launch has failed.
-    fn less(&self, said: &[String], code: i32, blow: Blow) -> Option<String> {
+    fn less(&self, said: &[String], call: Call, blow: Blow, traced: &Traced) -> Option<String> {
+        let code = traced.code;
         if said.last().is_some_and(|line| line == "end") {
             // Then only a signal ends it, and its launch.
-            let well = matches!(blow, Blow::Signal(_)) && self.course.waits() && code == 0;
+            let well = blow.signal().is_some() && self.course.waits() && code == 0;
             let lacking = difference(&self.undisturbed, said).map(|what| format!("ran, but {what}"));
             return lacking.or(well.then(|| "was ended by a signal, and exit 0".into()));
         }
         let whole = &said[..said.len().saturating_sub(1)];
         match whole.iter().zip(&self.undisturbed).find(|(said, line)| said != line) {
             Some((said, line)) => Some(format!("ran, but has `{said}` in place of `{line}`")),
-            None if self.course == Course::Start && code == KILLED => Some("did not go on when `start` was killed".into()),
+            // Most of a group is one with codexrun until it has a session of its own.
+            None if self.course.is_outlived() && traced.killed && matches!(blow, Blow::Signal(_)) && call.process == 0 => {
+                Some("did not go on when codexrun was killed".into())
+            }
             // Of one that is not waited for nobody tells the end.
-            None if (self.course.is_detached() || self.course.creates()) && matches!(blow, Blow::Signal(_)) => None,
+            None if (self.course.is_detached() || self.course.creates()) && blow.signal().is_some() => None,
             None => (code == 0).then(|| "was ended while it ran, and exit 0".into()),
         }
     }
@@ -493,9 +542,20 @@ const BESIDE_THE_PLAN: &[&str] = &[
 /// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the
 /// first does is a step of the plan.
 fn is_placed(call: Call, sentence: &str) -> bool {
-    let step = sentence.starts_with("codexrun: error: config.json: ") || sentence.starts_with("codexrun: error: exec: \"");
-    let path = || sentence.split_whitespace().any(|word| word.trim_start_matches('`').starts_with('/'));
-    step || call.process == 0 && (path() || BESIDE_THE_PLAN.iter().any(|words| sentence.contains(words)))
+    is_step(sentence) || call.process == 0 && (names_a_file(sentence) || beside_the_plan(sentence))
+}
+
+fn names_a_file(sentence: &str) -> bool {
+    sentence.split_whitespace().any(|word| word.trim_start_matches('`').starts_with('/'))
+}
+
+/// Whether it names a place in config.json, or the program.
+fn is_step(sentence: &str) -> bool {
+    ["config.json: ", "exec: \""].iter().any(|step| sentence.strip_prefix(OURS).is_some_and(|said| said.starts_with(step)))
+}
+
+fn beside_the_plan(sentence: &str) -> bool {
+    BESIDE_THE_PLAN.iter().any(|words| sentence.contains(words))
 }
 
 /// By its name, in the C library's words, or in those of the crate nix.
@@ -574,6 +634,7 @@ pub fn blow(call: &Call, blow: &Blow) -> String {
         Blow::Fails(errno) => format!("{errno:?}"),
         Blow::Refused(errno) => format!("{errno:?}, always"),
         Blow::Signal(signal) => signal.as_str().into(),
+        Blow::Group(signal) => format!("{signal} to all"),
         Blow::Omitted(_) => "left out".into(),
     };
     format!("process {}, {name} {}: {what}", call.process, call.nth)
@@ -583,10 +644,12 @@ pub fn blow(call: &Call, blow: &Blow) -> String {
 mod tests {
     use super::*;
     use crate::inject::story::Story;
+    use std::collections::HashSet;
 
     fn judge(course: Course, undisturbed: &[&str]) -> Judge {
         let (calls, omissions, requests) = (vec![], vec![], HashMap::new());
-        Judge { course, undisturbed: lines(undisturbed), code: 0, err: String::new(), calls, omissions, requests }
+        let order = Order::new(&calls, HashSet::new());
+        Judge { course, undisturbed: lines(undisturbed), code: 0, err: String::new(), calls, omissions, requests, order }
     }
 
     fn traced(code: i32, err: &str) -> Traced {
@@ -594,6 +657,8 @@ mod tests {
             calls: vec![],
             omissions: vec![],
             requests: HashMap::new(),
+            payloads: HashSet::new(),
+            subject: None,
             struck: true,
             code,
             killed: false,
@@ -654,7 +719,8 @@ mod tests {
             (other, Signal::SIGKILL, 1, false, "", false),
             (other, Signal::SIGTERM, 143, false, &format!("{said}\n{said}"), false),
         ] {
-            let wrong = judge(Course::Run, &[]).wrong_without_after(call, signal, &Traced { killed, ..traced(code, err) });
+            let hit = Blow::Signal(signal).hits_codexrun(call);
+            let wrong = judge(Course::Run, &[]).wrong_without_after(hit, signal, &Traced { killed, ..traced(code, err) });
             assert_eq!(wrong.is_none(), good, "{call:?}, {signal}, {code}, {err}: {wrong:?}");
         }
     }

@@ -4,6 +4,7 @@
 
 mod aftermath;
 mod asked;
+mod container;
 pub mod course;
 mod errno;
 mod fallback;
@@ -12,7 +13,9 @@ mod material;
 mod omission;
 mod outlet;
 mod places;
+mod step;
 mod story;
+mod subject;
 mod testimony;
 pub mod tracer;
 
@@ -85,6 +88,18 @@ const HARMS: [Harm; 4] = [Harm::Failures, Harm::Refusals, Harm::Signals, Harm::O
 
 const SIGNALS: [Signal; 3] = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT];
 
+/// A sample of the others: one of these at every third call.
+const RARER: [Blow; 7] = [
+    Blow::Group(Signal::SIGINT),
+    Blow::Signal(Signal::SIGHUP),
+    Blow::Group(Signal::SIGTERM),
+    Blow::Signal(Signal::SIGQUIT),
+    Blow::Group(Signal::SIGKILL),
+    Blow::Group(Signal::SIGHUP),
+    Blow::Group(Signal::SIGQUIT),
+];
+const EVERY: usize = 3;
+
 /// The rows, as they are printed.
 pub fn rows() -> Vec<String> {
     course::ALL.iter().flat_map(|c| HARMS.map(|k| row(*c, k))).collect()
@@ -122,8 +137,8 @@ fn one(stage: &Stage, column: &Column, course: Course, kind: Harm, part: Part) -
     if !course.is_for_all() && !column.actor.is_root() {
         return skip("an ordinary user has a user namespace, which needs a mount namespace; asked as root");
     }
-    if kind == Harm::Omissions && !course.can_be_missed() {
-        return skip("another course tells, or nobody can");
+    if let Some(why) = omission::untried(course).filter(|_| kind == Harm::Omissions) {
+        return skip(why);
     }
     let busybox = busybox(stage)?;
     let (dir, tag) = stage.place("inject")?;
@@ -185,7 +200,7 @@ impl fmt::Display for Tally {
 /// Strikes at a part of what there is to strike at, which `part` chooses by its size.
 fn struck(ground: &Ground, kind: Harm, end: End, part: impl Fn(usize) -> Part) -> Result<Tally, No> {
     let (tracer, thorough) = (Tracer::new(ground.program())?, Tracer::new(ground.program())?.thorough());
-    let judge = Judge::new(ground.course(), ground.trial(&tracer, None, end)?)?;
+    let judge = Judge::new(ground.course(), ground.trial(&tracer, None, end)?)?.knowing(ground.listing()?);
     let mut unknown: Vec<&str> =
         judge.calls().iter().filter(|call| errno::plausible(call.nr).is_none()).map(|call| story::name(call.nr)).collect();
     unknown.sort_unstable();
@@ -238,15 +253,17 @@ fn tried(ground: &Ground, tracer: &Tracer, judge: &Judge, strike: (Call, Blow), 
 
 fn blows(judge: &Judge, kind: Harm) -> Vec<(Call, Blow)> {
     let calls = judge.calls();
-    let each =
-        |blows: fn(Call) -> Vec<Blow>| calls.iter().flat_map(|call| blows(*call).into_iter().map(|blow| (*call, blow))).collect();
     match kind {
         Harm::Failures => {
             let fails =
                 |call: Call| judge.plausible(call).unwrap_or_default().into_iter().map(move |errno| (call, Blow::Fails(errno)));
             calls.iter().copied().flat_map(fails).collect()
         }
-        Harm::Signals => each(|_| SIGNALS.map(Blow::Signal).into()),
+        Harm::Signals => {
+            let rarer = |at: usize| at.is_multiple_of(EVERY).then(|| RARER[at / EVERY % RARER.len()]);
+            let blows = |at: usize| SIGNALS.map(Blow::Signal).into_iter().chain(rarer(at));
+            calls.iter().enumerate().flat_map(|(at, call)| blows(at).map(|blow| (*call, blow))).collect()
+        }
         Harm::Omissions => judge.omissions().map(|omission| (omission.call, Blow::Omitted(omission.said))).collect(),
         Harm::Refusals => {
             let mut seen = HashSet::new();

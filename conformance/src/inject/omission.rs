@@ -63,14 +63,53 @@ const OWN_MODE: &[u8] = b"1777\0";
 /// personality(2): only what it is.
 const ASKS: u64 = 0xffff_ffff;
 
-/// What a payload of a policy cannot miss, as one of a bundle can: with an empty bounding set execve(2) leaves no capability, init has a session
-/// and the payload another, whatever a umask could be for is mounted over, and the suite's root is in no group.
-const NOT_OF_A_POLICY: [i64; 4] = [libc::SYS_capset, libc::SYS_setsid, libc::SYS_umask, libc::SYS_setgroups];
+/// What is not left out of a course, as nobody there can miss it.
+struct Unmissed {
+    courses: &'static [Course],
+    /// All that could be left out, if there is none.
+    calls: &'static [i64],
+    why: &'static str,
+    /// In which course it is missed.
+    told_by: &'static str,
+}
+
+use Course::{
+    Alone, Auto, Delete, Outlet, PolicyCreate, PolicyDelete, PolicyDetached, PolicyExec, PolicyRun, RunHere, Sandbox, Start,
+};
+
+const POLICIES: &[Course] = &[Sandbox, Auto, Alone, Outlet, PolicyRun, PolicyDetached, PolicyExec];
+
+#[rustfmt::skip]
+const UNMISSED: &[Unmissed] = &[
+    Unmissed { courses: POLICIES, calls: &[libc::SYS_capset, libc::SYS_setsid, libc::SYS_umask, libc::SYS_setgroups],
+        why: "with an empty bounding set execve(2) leaves no capability, init has a session and the payload another, whatever a umask could \
+              be for is mounted over, and the suite's root is in no group",
+        told_by: "`run`, `exec`" },
+    Unmissed { courses: &[RunHere], calls: &[libc::SYS_fsconfig, libc::SYS_mount_setattr, libc::SYS_move_mount],
+        why: "no table has the mounts of a container without a mount namespace",
+        told_by: "`run`, which makes the same mounts" },
+    Unmissed { courses: &[Outlet], calls: &[libc::SYS_ioctl],
+        why: "the helper of the bridge brings the loopback up once more",
+        told_by: "`sandbox`" },
+    Unmissed { courses: &[PolicyCreate], calls: &[],
+        why: "what it has made is no payload's before its start, which is another command's",
+        told_by: "`run` of the same bundle" },
+    Unmissed { courses: &[Start, Delete, PolicyDelete], calls: &[],
+        why: "they make nothing of a payload's; of their hooks only what shows when somebody is killed",
+        told_by: "`create`; *each moment is hit by a signal*" },
+];
+
+/// Why nothing is left out of a course; none where something is.
+pub fn untried(course: Course) -> Option<String> {
+    let all = UNMISSED.iter().find(|unmissed| unmissed.calls.is_empty() && unmissed.courses.contains(&course))?;
+    Some(format!("{}: told by {}", all.why, all.told_by))
+}
 
 impl Omission {
     /// Whether a payload can miss it.
     pub fn is_of(&self, course: Course) -> bool {
-        !course.is_sandbox() || !NOT_OF_A_POLICY.contains(&self.call.nr)
+        let has = |unmissed: &&Unmissed| unmissed.calls.is_empty() || unmissed.calls.contains(&self.call.nr);
+        !UNMISSED.iter().filter(has).any(|unmissed| unmissed.courses.contains(&course))
     }
 
     /// Of a call that is about to be made with these registers.
@@ -129,4 +168,39 @@ fn is_the_kernels(pid: Pid, fd: u64) -> bool {
 /// directory is entered by who has the power to and by who has not. They are left out all together.
 pub fn is_one_of_several(nr: i64) -> bool {
     [libc::SYS_close_range, libc::SYS_chdir].contains(&nr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::{course, story};
+
+    #[test]
+    fn what_is_left_out_of_no_course_has_a_reason_and_somebody_who_tells() {
+        assert!(UNMISSED.iter().all(|unmissed| !unmissed.why.is_empty() && !unmissed.told_by.is_empty()));
+        let of = |course, nr| Omission { call: Call { process: 1, nr, nth: 0 }, said: 0 }.is_of(course);
+        for course in course::ALL {
+            let some = SILENT.iter().any(|nr| of(course, *nr));
+            assert_eq!(some, untried(course).is_none(), "{}", course.name());
+        }
+        assert!(of(Course::Run, libc::SYS_capset) && of(Course::Exec, libc::SYS_umask) && !of(Sandbox, libc::SYS_capset));
+        assert!(
+            of(Sandbox, libc::SYS_mount_setattr) && !of(RunHere, libc::SYS_mount_setattr) && of(RunHere, libc::SYS_setresuid)
+        );
+    }
+
+    #[test]
+    fn the_page_has_the_same_table() {
+        let row = |unmissed: &Unmissed| {
+            let courses: Vec<String> = unmissed.courses.iter().map(|course| format!("`{}`", course.name())).collect();
+            let calls: Vec<String> = unmissed.calls.iter().map(|nr| format!("`{}`", story::name(*nr))).collect();
+            let calls = if calls.is_empty() { "nothing".into() } else { format!("all but {}", calls.join(", ")) };
+            format!("| {} | {calls} | {} | {} |", courses.join(", "), unmissed.why, unmissed.told_by)
+        };
+        let page = include_str!("../../../docs/robustness.md");
+        let head = "| of | is left out | as nobody can miss it there | told by |\n| --- | --- | --- | --- |\n";
+        let (_, table) = page.split_once(head).unwrap();
+        let rows: Vec<String> = UNMISSED.iter().map(row).collect();
+        assert_eq!(table.split("\n\n").next().unwrap(), rows.join("\n"));
+    }
 }

@@ -4,13 +4,15 @@
 
 use super::omission::{self, Omission};
 use super::story::{Seen, Story};
+use super::subject;
 use super::testimony;
 use crate::actor::Actor;
 use crate::launch::{self, Launch};
+use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::ptrace::{self, Options};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -19,7 +21,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A system call of a launch, the same one in each repetition.
@@ -42,6 +44,8 @@ pub enum Blow {
     Refused(Errno),
     /// The process gets a signal before the call is made.
     Signal(Signal),
+    /// The whole process group gets one, as from a terminal, or by kill(1) of a negative number: codexrun, and most of who works for it.
+    Group(Signal),
     /// The call is not made, and returns this as if it were: what codexrun would be without it.
     Omitted(i64),
 }
@@ -52,8 +56,21 @@ impl Blow {
         match self {
             Blow::Refused(_) => true,
             Blow::Omitted(_) => omission::is_one_of_several(call.nr),
-            Blow::Fails(_) | Blow::Signal(_) => false,
+            Blow::Fails(_) | Blow::Signal(_) | Blow::Group(_) => false,
         }
+    }
+
+    /// The signal that somebody gets.
+    pub fn signal(self) -> Option<Signal> {
+        match self {
+            Blow::Signal(signal) | Blow::Group(signal) => Some(signal),
+            Blow::Fails(_) | Blow::Refused(_) | Blow::Omitted(_) => None,
+        }
+    }
+
+    /// Whether codexrun's own process is one of those that get a signal.
+    pub fn hits_codexrun(self, call: Call) -> bool {
+        matches!(self, Blow::Group(_)) || matches!(self, Blow::Signal(_)) && call.process == 0
     }
 }
 
@@ -75,6 +92,10 @@ pub struct Traced {
     pub omissions: Vec<Omission>,
     /// What each ioctl(2) asked for.
     pub requests: HashMap<Call, u64>,
+    /// Processes that have become another program, and whose descendants they are.
+    pub payloads: HashSet<usize>,
+    /// The file that the call which was struck is about.
+    pub subject: Option<PathBuf>,
     /// Whether the call that was to be struck at was made; the launch may go another way this time.
     pub struck: bool,
     /// Exit code; 128+n for signal n.
@@ -173,6 +194,7 @@ impl Tracer {
             payloads: HashSet::new(),
             strike,
             end,
+            subject: None,
             struck: false,
             stalled: false,
             code: None,
@@ -183,9 +205,9 @@ impl Tracer {
         let hung = hunt.follow()?;
         // What a keeper or a broker does to itself is no payload's.
         let omissions = hunt.omissions.into_iter().filter(|of| hunt.payloads.contains(&of.call.process)).collect();
-        let Hunt { calls, requests, struck, stalled, code, killed, begun, story, .. } = hunt;
+        let Hunt { calls, requests, payloads, subject, struck, stalled, code, killed, begun, story, .. } = hunt;
         let (code, err) = (code.unwrap_or(-1), launch::text(&err)?);
-        Ok(Traced { calls, omissions, requests, struck, code, killed, begun, out, err, hung, stalled, story })
+        Ok(Traced { calls, omissions, requests, payloads, subject, struck, code, killed, begun, out, err, hung, stalled, story })
     }
 
     /// Whether a process is codexrun, by the file that it executes.
@@ -211,8 +233,8 @@ pub fn stop_signals() -> SigSet {
     [Signal::SIGCHLD].into_iter().collect()
 }
 
-/// With a descriptor that is nobody's, which no payload may have, and a umask that nothing may show which others are to use.
-const STOPPED: [&str; 3] = ["/bin/sh", "-c", "umask 077; kill -STOP $$; exec \"$0\" \"$@\" 9</dev/null"];
+/// With a descriptor that is nobody's, which no payload may have, a umask that nothing may show which others are to use, and no core file.
+const STOPPED: [&str; 3] = ["/bin/sh", "-c", "umask 077; ulimit -c 0; kill -STOP $$; exec \"$0\" \"$@\" 9</dev/null"];
 
 /// Whether a process that is not codexrun is what gives testimony: a hook and a tool do not.
 fn is_payload(pid: Pid) -> bool {
@@ -242,10 +264,11 @@ struct Hunt<'t> {
     requests: HashMap<Call, u64>,
     /// The parent of each but the first, by the order of their births.
     parents: Vec<usize>,
-    /// Those that are another program now, and whose descendants they are.
+    /// As in [`Traced`].
     payloads: HashSet<usize>,
     strike: Option<(Call, Blow)>,
     end: End,
+    subject: Option<PathBuf>,
     struck: bool,
     stalled: bool,
     code: Option<i32>,
@@ -427,13 +450,15 @@ impl Hunt<'_> {
         self.story.tell(call.process, Seen::Struck);
         let said = match blow {
             Blow::Signal(signal) => return kill(pid, signal),
+            // It leads the group.
+            Blow::Group(signal) => return killpg(self.main, signal),
             Blow::Fails(errno) | Blow::Refused(errno) => -(errno as i64),
             Blow::Omitted(said) => said,
         };
+        let regs = ptrace::getregs(pid)?;
+        self.subject = subject::of(pid, call.nr, [regs.rdi, regs.rsi]);
         // Another call that does nothing, in its place; -1 would be a call that a seccomp filter may kill for.
-        let mut regs = ptrace::getregs(pid)?;
-        regs.orig_rax = libc::SYS_getpid.cast_unsigned();
-        ptrace::setregs(pid, regs)?;
+        ptrace::setregs(pid, user_regs_struct { orig_rax: libc::SYS_getpid.cast_unsigned(), ..regs })?;
         self.tracees.entry(pid).and_modify(|t| t.says = Some(said));
         Ok(())
     }

@@ -169,7 +169,8 @@ pub(super) fn limit(plan: &Plan) -> Result<()> {
 }
 
 /// Writes them in order; what the kernel refuses because of a value that comes later is tried again at the end. One that is refused keeps
-/// none of the others from being tried: all of those are told. Want of memory or of descriptors is about none of them, and is told once.
+/// none of the others from being tried: all of those are told. Want of memory or of descriptors, or of the cgroup itself, is about none of
+/// them, and is told once.
 pub(super) fn write_all(groups: &[Group], writes: &[Write]) -> Result<()> {
     let mut queue: VecDeque<(&Write, bool)> = writes.iter().map(|write| (write, write.again)).collect();
     let (mut last, mut errors) = (file::Last::default(), Vec::new());
@@ -179,7 +180,8 @@ pub(super) fn write_all(groups: &[Group], writes: &[Write]) -> Result<()> {
             Err(e) if again && e.raw_os_error() == Some(libc::EINVAL) => queue.push_back((write, false)),
             Err(e) => {
                 errors.push(not_written(groups, write, &e));
-                if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
+                let wants = matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM));
+                if wants || has_gone(&groups[write.group], &e) {
                     break;
                 }
             }
@@ -210,6 +212,12 @@ fn below_usage(dir: &Path, write: &Write, value: &str) -> io::Result<()> {
     }
 }
 
+/// Whether it was the cgroup that was not there.
+fn has_gone(group: &Group, error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOENT)
+        && group.dir().symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+}
+
 fn not_written(groups: &[Group], write: &Write, error: &io::Error) -> Error {
     let group = &groups[write.group];
     let made = Error::new(format!("cannot {write} in `{}`", group.dir().display())).cause(error);
@@ -225,6 +233,7 @@ fn not_written(groups: &[Group], write: &Write, error: &io::Error) -> Error {
                 "the controller `{controller}` cannot be enabled there: the cgroup above it holds processes, or does not have it"
             ))
         }
+        Some(libc::ENOENT) if has_gone(group, error) => made.hint("somebody has removed that cgroup"),
         Some(libc::ENOENT) => made.hint("this kernel has no such limit"),
         Some(libc::EBUSY) => made.hint("more than that is in use"),
         Some(libc::EACCES | libc::EPERM) => made.hint("the cgroup above it permits no more, or this user may not change it"),

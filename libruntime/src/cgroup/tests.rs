@@ -217,6 +217,24 @@ fn a_limit_that_fails_leaves_nothing_behind_and_names_its_field() {
 }
 
 #[test]
+fn a_cgroup_that_somebody_has_removed_is_told_once_and_each_limit_that_there_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let group = |path: &str| Group { version: Version::V1, controllers: vec![], base: dir.path().into(), path: path.into() };
+    let write = |file: &str| Write {
+        group: 0,
+        choices: vec![(file.into(), "x".into())],
+        origin: format!("linux.resources.{file}"),
+        may_miss: false,
+        again: false,
+        above: None,
+    };
+    let said = |path: &str| super::make::write_all(&[group(path)], &["a", "b"].map(write)).unwrap_err().each();
+    let hints = |path: &str| said(path).into_iter().map(|error| error.hint.unwrap()).collect::<Vec<_>>();
+    assert_eq!(hints("."), ["this kernel has no such limit"; 2]);
+    assert_eq!(hints("gone"), ["somebody has removed that cgroup"]);
+}
+
+#[test]
 fn what_was_there_before_is_shared_and_stays() {
     let Some(first) = create("shared", json!({})).map(Guard) else { return };
     let (mut sleeper, second) = (sleeper(), create("shared", json!({})).unwrap());

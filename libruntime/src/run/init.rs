@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, AsRawFd};
 pub(super) fn fork(child: &mut Child) -> Result<()> {
     // What the terminal sends to its foreground group (Ctrl-C) reaches codexrun, which forwards it: not us a second time.
     process::setsid()?;
+    // What is forwarded is blocked since before the clone, so none that was sent meanwhile is lost. SIGCONT was not, and would be ignored.
+    signal::set_mask(&signal::Set::all_but(&[]))?;
     let mut stack = std::mem::take(&mut child.stack);
     // The command's process counts on.
     let step = child.step;
@@ -51,9 +53,7 @@ fn end_the_rest() {
 
 /// Forwards every signal to the command's process group and reaps whatever ends, until the command does.
 fn attend(command: Pid) -> Option<Ended> {
-    // What is forwarded is blocked since before the clone, so none that was sent meanwhile is lost. SIGCONT was not, and would be ignored.
     let all = signal::Set::all_but(&[]);
-    signal::set_mask(&all).ok()?;
     loop {
         match signal::wait(&all) {
             Ok(libc::SIGCHLD) => {

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT while a container is made. They are blocked then, so that nothing is left half made; whoever waits for something
+//! SIGTERM, SIGINT, SIGHUP and SIGQUIT while a container is made. They are blocked then, so that nothing is left half made; whoever waits for something
 //! waits for them too, and what was made goes again.
 
 use super::launch::setup;
@@ -7,7 +7,8 @@ use crate::{Error, Result};
 use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-const NAMES: &[(i32, &str)] = &[(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")];
+const NAMES: &[(i32, &str)] =
+    &[(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT"), (libc::SIGHUP, "SIGHUP"), (libc::SIGQUIT, "SIGQUIT")];
 
 /// Listens from the first wait on; a signal that came before is heard too.
 #[derive(Default)]
@@ -23,8 +24,13 @@ pub(super) fn before_start(number: i32) -> Option<Error> {
 
 /// That something was stopped, and by which signal, if it is one of these.
 pub(super) fn stopped(number: i32, what: impl FnOnce(&str) -> String) -> Option<Error> {
-    let (_, name) = NAMES.iter().find(|(known, _)| *known == number)?;
+    let (_, name) = NAMES.iter().find(|(known, _)| *known == number && is_heard(number) != Ok(false))?;
     Some(Error::new(what(name)).code(128 + number as u8))
+}
+
+/// nohup(1), and a shell that starts something in the background, have them ignored; the kernel keeps also those that are blocked (signal(7)).
+fn is_heard(number: i32) -> SysResult<bool> {
+    signal::is_ignored(number).map(|ignored| !ignored)
 }
 
 impl Interrupt {
@@ -77,7 +83,13 @@ impl Interrupt {
 
     fn listen(&self) -> SysResult<BorrowedFd<'_>> {
         if self.signals.get().is_none() {
-            let signals = signal::signalfd(&signal::Set::of(&[libc::SIGTERM, libc::SIGINT]))?;
+            let mut heard = Vec::new();
+            for (number, _) in NAMES {
+                if is_heard(*number)? {
+                    heard.push(*number);
+                }
+            }
+            let signals = signal::signalfd(&signal::Set::of(&heard))?;
             self.signals.set(signals).map_err(|_| Errno::EEXIST)?;
         }
         self.signals.get().map(AsFd::as_fd).ok_or(Errno::EBADF)

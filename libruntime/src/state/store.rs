@@ -324,10 +324,7 @@ impl Reserved {
     /// Removes everything that is kept of the container; content if it is gone already.
     pub fn remove(self) -> Result<()> {
         match empty(&self.dir) {
-            // Whoever was waiting for the lock may have taken the name the moment the file went: it is theirs now.
-            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
-                Err(failed("remove", &self.dir, &e))
-            }
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("remove", &self.dir, &e)),
             _ => Ok(()),
         }
     }
@@ -337,7 +334,11 @@ impl Reserved {
 fn empty(dir: &Path) -> io::Result<()> {
     clear(dir)?;
     fs::remove_file(dir.join(LOCK))?;
-    fs::remove_dir(dir)
+    match fs::remove_dir(dir) {
+        // Whoever was waiting for the lock may have taken the name the moment the file went: it is theirs now.
+        Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Everything but the lock; the record first, since what has none can be reserved again.

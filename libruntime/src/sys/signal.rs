@@ -52,6 +52,15 @@ pub fn set_default(signal: i32) -> Result<()> {
     if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// Whether `signal` is ignored.
+pub fn is_ignored(signal: i32) -> Result<bool> {
+    // SAFETY: `struct sigaction` is plain data, valid when zeroed.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is changed, and `action` is live.
+    done(unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) }.into())?;
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
 /// A handler that does nothing: the call that brings the signal about fails, and does not end us without a word. execve(2) puts back the
 /// default; a signal that is ignored stays so.
 pub fn survive(signal: i32) -> Result<()> {
