@@ -148,11 +148,26 @@ pub(super) fn respelt(text: &[u8]) -> Cow<'_, [u8]> {
     let mut json = json.to_owned();
     for (_, place, right, theirs) in signs {
         if let Some(span) = super::mend::span(json.as_bytes(), &locate::way(place)) {
-            let respelt = json[span.clone()].replace(right, theirs);
+            let respelt = replaced(&json[span.clone()], right, theirs);
             json.replace_range(span, &respelt);
         }
     }
     json.into_bytes().into()
+}
+
+/// Of an object a member's name only, and no value that reads the same.
+fn replaced(part: &str, right: &str, theirs: &str) -> String {
+    let names = part.starts_with('{');
+    let (mut text, mut from) = (String::with_capacity(part.len()), 0);
+    for (at, _) in part.match_indices(right) {
+        let end = at + right.len();
+        if !names || part[end..].trim_start().starts_with(':') {
+            text += &part[from..at];
+            text += theirs;
+            from = end;
+        }
+    }
+    text + &part[from..]
 }
 
 /// The reason, and the way to the value that it is about. The text has so many bytes more in that line than the file.
@@ -268,11 +283,15 @@ mod tests {
     fn words_of_a_process_are_what_they_are() {
         let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["SCHED_FLAG_RESET_ON_FORK","enableCMT"],
             "scheduler":{"policy":"SCHED_BATCH","flags":["SCHED_FLAG_RESET_ON_FORK"]}}"#;
-        let text = format!(r#"{{"ociVersion":"1.3.0","process":{process},"linux":{{"intelRdt":{{"enableCMT":true}}}}}}"#);
+        let text = format!(
+            r#"{{"ociVersion":"1.3.0","process":{process},"linux":{{"intelRdt":{{"closID":"enableCMT","enableCMT" :true}}}}}}"#
+        );
         let spec = deserialize(&respelt(text.as_bytes()), |path| panic!("{path}")).unwrap();
         let process = spec.process().clone().unwrap();
         assert_eq!(process.args().clone().unwrap(), ["SCHED_FLAG_RESET_ON_FORK", "enableCMT"]);
         assert!(process.scheduler().is_some());
+        let rdt = spec.linux().as_ref().and_then(|linux| linux.intel_rdt().clone()).unwrap();
+        assert_eq!(rdt.clos_id().as_deref(), Some("enableCMT"));
     }
 
     #[test]
