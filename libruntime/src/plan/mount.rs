@@ -228,8 +228,12 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     if let Some(label) = draft.mount_label.clone().filter(|_| !super::label::UNLABELLED.contains(&typ)) {
         options.data.push(("context".to_owned(), Some(label)));
     }
-    let parameters = draft.take(&format!("{place}.options"), parameters(typ, mount, &options));
-    let Some((fstype, mut parameters)) = parameters else { return };
+    let fstype = draft.take(&format!("{place}.type"), c_string(typ.as_bytes()));
+    let source = draft.take(&format!("{place}.source"), mount.source().as_deref().map(c_path).transpose());
+    let words = draft.take(&format!("{place}.options"), strings(&options.data));
+    let (Some(fstype), Some(source), Some(words)) = (fstype, source, words) else { return };
+    // tmpfs, proc and their like ignore the source; it is shown in mountinfo all the same.
+    let mut parameters: Vec<_> = source.into_iter().map(|source| (c"source".to_owned(), Some(source))).chain(words).collect();
     let attrs = options.attrs.alone();
     if is_on_disk(mount) {
         parameters.extend(access(attrs.own));
@@ -257,6 +261,11 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
         );
     }
     let data = if too_long { draft.take(place, data(&options.data)) } else { None };
+    // Of a longer text mount(2) copies the first page, and says nothing.
+    if let Some(bytes) = data.as_ref().map(|data| data.count_bytes()).filter(|bytes| *bytes >= draft.host.page) {
+        let most = draft.host.page - 1;
+        return draft.refuse(format!("{place}.options"), format!("have {bytes} bytes together, and mount(2) takes {most}"));
+    }
     let fs = NewFs { fstype, parameters, attrs, at, mode_of_target, copy_up: options.copy_up, data, keep };
     draft.step(Stage::Mounts, Op::Mount(fs), place);
 }
@@ -275,16 +284,6 @@ pub(super) const SHARED: usize = 4;
 
 /// How many mounts the child remembers.
 pub const SLOTS: usize = SHARED + KERNELS.len();
-
-fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Parameters> {
-    let mut list = Vec::new();
-    // tmpfs, proc and their like ignore the source; it is shown in mountinfo all the same.
-    if let Some(source) = mount.source() {
-        list.push((c"source".to_owned(), Some(c_path(source)?)));
-    }
-    list.extend(strings(&options.data)?);
-    Ok((c_string(typ.as_bytes())?, list))
-}
 
 /// Whether a file system has a disk that it reads; what the kernel's own have for a source is a mere word.
 fn is_on_disk(mount: &Mount) -> bool {
