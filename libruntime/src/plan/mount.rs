@@ -228,6 +228,12 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     if let Some(label) = draft.mount_label.clone().filter(|_| !super::label::UNLABELLED.contains(&typ)) {
         options.data.push(("context".to_owned(), Some(label)));
     }
+    let own = CARELESS.iter().find(|(name, _)| *name == typ).map(|(_, own)| own);
+    // What a security module or the kernel itself takes is none of the file system's.
+    let lost = |key: &str| own.is_some_and(|own| !own.contains(&key) && !key.ends_with("context") && !options::is_of_any(key));
+    for (key, _) in options.data.iter().filter(|(key, _)| lost(key)) {
+        draft.refuse(format!("{place}.options"), format!("`{key}` is no option of {typ}, which would not say so"));
+    }
     let fstype = draft.take(&format!("{place}.type"), c_string(typ.as_bytes()));
     let source = draft.take(&format!("{place}.source"), mount.source().as_deref().map(c_path).transpose());
     let words = draft.take(&format!("{place}.options"), strings(&options.data));
@@ -269,6 +275,15 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     let fs = NewFs { fstype, parameters, attrs, at, mode_of_target, copy_up: options.copy_up, data, keep };
     draft.step(Stage::Mounts, Op::Mount(fs), place);
 }
+
+/// File systems that pass over every option but their own, and say nothing.
+const CARELESS: &[(&str, &[&str])] = &[
+    ("ramfs", &["mode"]),
+    ("bpf", &["uid", "gid", "mode", "delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs"]),
+    ("debugfs", &["uid", "gid", "mode"]),
+    ("tracefs", &["uid", "gid", "mode"]),
+    ("pstore", &["kmsg_bytes"]),
+];
 
 /// What fsconfig(2) takes as one value; an overlay of many layers has more.
 const LONGEST: usize = 255;

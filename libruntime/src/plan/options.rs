@@ -109,6 +109,11 @@ pub fn words(mount: &Mount) -> impl Iterator<Item = &str> {
     all(mount.options().as_deref().unwrap_or_default())
 }
 
+/// Whether the kernel itself knows it, for any file system.
+pub(super) fn is_of_any(word: &str) -> bool {
+    matches!(look_up(WORDS, word), Some(Super))
+}
+
 /// Whether it changes a mount that is there, rather than to mount something.
 pub fn is_remount(mount: &Mount) -> bool {
     words(mount).any(|word| word == "remount")

@@ -80,6 +80,11 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("/mounts/-", json!({"destination": "", "type": "tmpfs"}), "mounts[1].destination: is empty"),
         (
             "/mounts/-",
+            json!({"destination": "/x", "type": "ramfs", "options": ["mode=700", "sync", "size=5"]}),
+            "mounts[1].options: `size` is no option of ramfs, which would not say so",
+        ),
+        (
+            "/mounts/-",
             json!({"destination": "/x", "source": "", "options": ["bind"]}),
             "mounts[1].source: is missing: what is to be bound?",
         ),
