@@ -171,12 +171,18 @@ fn every_kernel_parameter_that_is_refused_is_told_at_once() {
         place.tells(place.codexrun(words), &all);
     }
     // What somebody else has is changed no further than to the first.
+    let mut other = Command::new("unshare").args(["--net", "sleep", "60"]).stdin(Stdio::null()).spawn().unwrap();
+    let theirs = format!("/proc/{}/ns/net", other.id());
+    while fs::read_link(&theirs).unwrap() == fs::read_link("/proc/self/ns/net").unwrap() {
+        std::thread::yield_now();
+    }
     place.write("b/config.json", |spec| {
-        let own = json!({"type": "network", "path": "/proc/self/ns/net"});
-        spec["linux"]["namespaces"].as_array_mut().unwrap().push(own);
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "network", "path": theirs}));
         spec["linux"]["sysctl"] = json!({"net.ipv4.nosuch1": "1", "net.ipv4.nosuch2": "1"});
     });
-    place.tells(place.codexrun(&["run", "--bundle", "b", ID]), &["config.json: linux.sysctl[net.ipv4.nosuch1]"]);
+    let told = place.codexrun(&["run", "--bundle", "b", ID]);
+    other.kill().and_then(|()| other.wait()).unwrap();
+    place.tells(told, &["config.json: linux.sysctl[net.ipv4.nosuch1]"]);
 }
 
 #[test]
