@@ -349,7 +349,8 @@ fn what_is_too_long_for_the_kernel_is_refused_by_its_place() {
         format!("process.cwd: {one}"),
         "process.env[1]: has 200002 bytes, and execve(2) takes 131071".to_owned(),
     ];
-    (said.sort(), wanted.sort());
+    said.sort();
+    wanted.sort();
     assert_eq!(said, wanted.map(|what| format!("config.json: {what}")));
 }
 
