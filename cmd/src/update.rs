@@ -97,9 +97,20 @@ impl Update {
         }
         // The share is not the cgroup's: without other limits there need be none.
         if !share || resources != LinuxResources::default() {
-            record.update(&resources)?;
+            record.update(&resources).map_err(|errors| errors.into_iter().map(|e| self.named(e)).collect::<Vec<_>>())?;
         }
         Ok(0)
+    }
+
+    /// What was asked for stands in no config.json.
+    fn named(&self, error: Error) -> Error {
+        let place = error.place.as_deref().map(|place| place.trim_start_matches("config.json: "));
+        let field = place.and_then(|place| place.strip_prefix("linux.resources.")).map(str::to_owned);
+        match (field, &self.resources) {
+            (Some(field), Some(file)) => error.at(format!("{}: {field}", file.display())),
+            (Some(field), None) => error.at(format!("linux.resources.{field}")),
+            (None, _) => error,
+        }
     }
 
     fn resources(&self) -> Result<LinuxResources, Vec<Error>> {

@@ -1423,6 +1423,11 @@ mod cgroup {
         place.fails(&["update", "-r", "r.json", ID], 1, "r.json:1:25: memory.limit: invalid type");
         fs::write(place.path("r.json"), r#"{"pids":{"limit":7},"hugepageLimits":[{"pageSize":"2MB"}]}"#).unwrap();
         place.fails(&["update", "-r", "r.json", ID], 1, "r.json: hugepageLimits[0].limit: missing");
+        fs::write(place.path("r.json"), r#"{"pids":{"limit":-7}}"#).unwrap();
+        place.fails(&["update", "-r", "r.json", ID], 1, "codexrun: error: r.json: pids.limit: -7 is no limit");
+        place.fails(&["update", "--cpuset-mems", "999", ID], 1, "codexrun: error: linux.resources.cpu.mems: cannot write");
+        fs::write(place.path("r.json"), r#"{"cpu":{"mems":"999"}}"#).unwrap();
+        place.fails(&["update", "-r", "r.json", ID], 1, "codexrun: error: r.json: cpu.mems: cannot write");
         fs::write(place.path("r.json"), r#"{"pidz":{"limit":7}}"#).unwrap();
         let said = place.codexrun(&["update", "-r", "r.json", ID]);
         assert_eq!(

@@ -152,6 +152,76 @@ fn every_limit_that_the_kernel_refuses_is_told_at_once() {
 }
 
 #[test]
+fn every_kernel_parameter_that_is_refused_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    let sysctl = json!({
+        "net.ipv4.ip_forward": "banana", "net.ipv4.ip_default_ttl": "64", "net.ipv4.nosuch": "1", "net.ipv4.tcp_keepalive_time": "x",
+    });
+    place.write("b/config.json", |spec| {
+        spec["mounts"].as_array_mut().unwrap().push(bind("/a", "/nonexistent/a"));
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "network"}));
+        spec["linux"]["sysctl"] = sysctl.clone();
+        spec["hooks"] = json!({"poststart": [{"path": "/bin/true"}]});
+    });
+    let places =
+        ["linux.sysctl[net.ipv4.ip_forward]", "linux.sysctl[net.ipv4.nosuch]", "linux.sysctl[net.ipv4.tcp_keepalive_time]"];
+    let all = [&places[..], &["mounts[1]"]].concat().iter().map(|place| format!("config.json: {place}")).collect::<Vec<_>>();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    for words in [&["run", "--bundle", "b", ID][..], &["create", "--bundle", "b", ID], &["run", "b"]] {
+        place.tells(place.codexrun(words), &all);
+    }
+    // What somebody else has is changed no further than to the first.
+    let mut other = Command::new("unshare").args(["--net", "sleep", "60"]).stdin(Stdio::null()).spawn().unwrap();
+    let theirs = format!("/proc/{}/ns/net", other.id());
+    while fs::read_link(&theirs).unwrap() == fs::read_link("/proc/self/ns/net").unwrap() {
+        std::thread::yield_now();
+    }
+    place.write("b/config.json", |spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "network", "path": theirs}));
+        spec["linux"]["sysctl"] = json!({"net.ipv4.nosuch1": "1", "net.ipv4.nosuch2": "1"});
+    });
+    let told = place.codexrun(&["run", "--bundle", "b", ID]);
+    other.kill().and_then(|()| other.wait()).unwrap();
+    place.tells(told, &["config.json: linux.sysctl[net.ipv4.nosuch1]"]);
+}
+
+#[test]
+fn every_device_that_a_dev_of_the_hosts_lacks_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |spec| {
+        spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/dev", "source": "/dev", "options": ["rbind"]}));
+        let device = |name: &str, kind: &str| json!({"path": format!("/dev/{name}"), "type": kind, "major": 1, "minor": 3});
+        spec["linux"]["devices"] =
+            json!([device("nosuch1", "c"), device("null", "c"), device("zero", "c"), device("nosuch2", "b")]);
+    });
+    let places = [0, 2, 3].map(|n| format!("config.json: linux.devices[{n}]"));
+    place.tells(place.codexrun(&["run", "--bundle", "b", ID]), &places.each_ref().map(String::as_str));
+}
+
+/// The kernel is asked by the container's process, so for an ordinary user too.
+#[test]
+fn every_option_that_a_file_system_does_not_know_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    let program = place.path("codexrun");
+    fs::copy(env!("CARGO_BIN_EXE_codexrun"), &program).unwrap();
+    place.write("b/config.json", |spec| {
+        let tmpfs = |at: &str, option: &str| json!({"destination": at, "type": "tmpfs", "source": "t", "options": [option]});
+        let mounts = [tmpfs("/a", "size=banana"), tmpfs("/b", "mode=755"), tmpfs("/c", "nosuch"), tmpfs("/d", "uid=x")];
+        spec["mounts"].as_array_mut().unwrap().extend(mounts);
+        spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/e", "type": "nosuchfs", "source": "x"}));
+    });
+    let places = ["mounts[1]", "mounts[3]", "mounts[4]", "mounts[5]"].map(|place| format!("config.json: {place}"));
+    let places = places.each_ref().map(String::as_str);
+    place.tells(place.codexrun(&["run", "--bundle", "b", ID]), &places);
+    let mut spec: Value = serde_json::from_slice(&fs::read(place.path("b/config.json")).unwrap()).unwrap();
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    let map = json!([{"containerID": 0, "hostID": NOBODY, "size": 1}]);
+    (spec["linux"]["uidMappings"], spec["linux"]["gidMappings"]) = (map.clone(), map);
+    fs::write(place.path("b/config.json"), spec.to_string()).unwrap();
+    place.tells(place.codexrun_of(&program, &["run", "b"], Some(NOBODY)), &places);
+}
+
+#[test]
 fn every_limit_that_an_ordinary_user_cannot_have_is_told_at_once() {
     let Some(place) = Place::new() else { return };
     let own = place.path("codexrun");

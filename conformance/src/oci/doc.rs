@@ -98,6 +98,10 @@ const NOTES: &str = "\
 - `linux.resources.devices` is judged always, and obeyed where root of the initial user namespace makes the cgroup. For anybody else, with
   `--cgroup-manager disabled` and in `update` it has no effect, as in runc and crun, since engines write it for every container: a warning says
   so, but of the one that denies everything, which they all write. A rule that denies a default device is obeyed; the node itself is made all the same.
+  On version 1, where exceptions have none of their own, mknod(2) of what is denied may stay permitted, which a warning says.
+- `process` is wanted by `start` only. `create` refuses a bundle without it, as runc and crun do: there would be nothing to wait with.
+- `hugepageLimits[].limit` has no sign. -1 takes the limit away, as it does everywhere else, and what is above 2⁶³-1 is refused.
+- A startContainer hook beside a filter that refuses write(2) is refused: the process could not tell that its hooks have ended.
 - `rw` on a bind whose source is read-only has no effect in a user namespace, where nobody can take that off: a warning, as engines write it on
   every bind. `exec`, `dev`, `suid` and `diratime` are an error there.
 
@@ -106,17 +110,20 @@ const NOTES: &str = "\
 A field is applied, or refused by name. A third outcome, *has no effect*, is for what can neither be applied nor be a reason to run nothing: the
 specification forbids to fail for it, or engines and other runtimes' bundles have it in every container. It is never silent: a warning names the field
 and says why (`run` on standard error, `plan` for any bundle; `create` says nothing there, as standard error is the container's). No field that alone
-confines the process has this outcome. These are all:
+confines the process has this outcome. These are all, with the rules about devices and `rw` of above:
 
 | | why it is no error |
 | --- | --- |
 | a member that no version knows, also a known one in another case (`NoNewPrivileges`) | config.md, \"Extensibility\": must not be an error. What begins with `dev.codexrun.` is one |
 | `uidMappings`, `gidMappings` outside of `linux` or of a mount | the same: the specification has none there |
 | capabilities that nobody knows, that the caller or the kernel does not have; ambient ones that are not permitted and inheritable | config.md: should not fail, must be a warning. The process has fewer |
-| names of system calls that no architecture of the profile knows | the specification leaves it open; profiles of engines name calls of every machine |
+| names of system calls that no architecture of the profile knows; `architectures` whose programs this machine does not run | the specification leaves it open; profiles of engines name calls and machines of every kind |
+| `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` where no action is `SCMP_ACT_NOTIFY`; `valueTwo`, or bits of it, that the operator does not compare | libseccomp, and so every other runtime, takes them |
 | `linux.seccomp.listenerPath` where no action is `SCMP_ACT_NOTIFY` | nobody would be asked |
 | `uidMappings`, `gidMappings` beside a user namespace by path | that one has its own; engines write both |
-| `fileMode`, `uid`, `gid` of a device where the host's node is bound (in a user namespace whose ids are not ours to give) | the node keeps its mode and its owner, and the device is there |
+| `fileMode`, `uid`, `gid` of a device where the host's node is bound (in a user namespace whose ids are not ours to give), or the whole `/dev` is | the node keeps its mode and its owner, and the device is there |
+| bits of `fileMode` that no device has, as of set-user-ID | the kernel does not look at them, or clears them |
+| lines `MB:` of `linux.intelRdt.l3CacheSchema` beside `memBwSchema` | the specification says that they are to be left out |
 | `linux.mountLabel` where SELinux does not run | it confines nobody without the label of a process, which is refused there |
 | `mode`, `size`, `nr_blocks`, `nr_inodes`, `uid`, `gid` on a bind | mount(2) does not look at them, and bundles for runc and crun have them |
 | `process.user.additionalGids` beside the annotation `run.oci.keep_original_groups` | the annotation says so |

@@ -130,7 +130,10 @@ fn rule<'a>(index: usize, call: &'a LinuxSyscall, warnings: &mut Vec<String>) ->
     let mut conds = Vec::new();
     for (n, arg) in call.args().iter().flatten().enumerate() {
         match cond(arg) {
-            Ok(cond) => conds.push(cond),
+            Ok(cond) => {
+                warnings.extend(idle_value(arg).map(|what| format!("{}: {what}", here(&format!("args[{n}].valueTwo")))));
+                conds.push(cond);
+            }
             Err(error) => errors.push(error.at(here(&format!("args[{n}].index")))),
         }
     }
@@ -164,6 +167,18 @@ fn cond(arg: &LinuxSeccompArg) -> Result<Cond, Error> {
     match u8::try_from(arg.index()) {
         Ok(arg @ 0..=5) => Ok(Cond { arg, test }),
         _ => Err(Error::new(format!("argument {} does not exist: a system call has 0 to 5", arg.index()))),
+    }
+}
+
+/// What is said of a second value of which nothing, or not all, is compared.
+fn idle_value(arg: &LinuxSeccompArg) -> Option<String> {
+    let two = arg.value_two().unwrap_or(0);
+    match arg.op() {
+        Operator::ScmpCmpMaskedEq if two & !arg.value() != 0 => {
+            Some(format!("the bits 0x{:x} have no effect: the mask `value` lacks them", two & !arg.value()))
+        }
+        Operator::ScmpCmpMaskedEq => None,
+        other => (two != 0).then(|| format!("has no effect: `{other}` compares with `value` alone")),
     }
 }
 

@@ -249,6 +249,19 @@ fn architectures_and_flags_that_come_to_nothing_are_told() {
 }
 
 #[test]
+fn a_second_value_that_is_not_compared_is_told() {
+    let told = |op: &str, value: u64, two: u64| {
+        let args = json!([{"index": 0, "value": value, "valueTwo": two, "op": op}]);
+        deny(&[], json!([{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": args}])).warnings
+    };
+    let place = "linux.seccomp.syscalls[0].args[0].valueTwo";
+    assert_eq!(told("SCMP_CMP_EQ", 1, 2), [format!("{place}: has no effect: `SCMP_CMP_EQ` compares with `value` alone")]);
+    let outside = "the bits 0x8 have no effect: the mask `value` lacks them";
+    assert_eq!(told("SCMP_CMP_MASKED_EQ", 7, 12), [format!("{place}: {outside}")]);
+    assert!(told("SCMP_CMP_NE", 1, 0).is_empty() && told("SCMP_CMP_MASKED_EQ", 7, 5).is_empty());
+}
+
+#[test]
 fn unknown_names_are_told_and_skipped() {
     let program = deny(&[], json!([{"names": ["read", "nosuch", "_llseek"], "action": "SCMP_ACT_ERRNO"}]));
     assert_eq!(program.warnings, ["linux.seccomp.syscalls[0].names[1]: no architecture has a system call `nosuch`: skipped"]);

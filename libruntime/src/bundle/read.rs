@@ -309,11 +309,15 @@ mod tests {
     fn words_of_a_process_are_what_they_are() {
         let process = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["SCHED_FLAG_RESET_ON_FORK","enableCMT"],
             "scheduler":{"policy":"SCHED_BATCH","flags":["SCHED_FLAG_RESET_ON_FORK"]}}"#;
-        let text = format!(r#"{{"ociVersion":"1.3.0","process":{process},"linux":{{"intelRdt":{{"enableCMT":true}}}}}}"#);
+        let text = format!(
+            r#"{{"ociVersion":"1.3.0","process":{process},"linux":{{"intelRdt":{{"closID":"enableCMT","enableCMT" :true}}}}}}"#
+        );
         let spec = deserialize(&respelt(text.as_bytes()).0, |path| panic!("{path}")).unwrap();
         let process = spec.process().clone().unwrap();
         assert_eq!(process.args().clone().unwrap(), ["SCHED_FLAG_RESET_ON_FORK", "enableCMT"]);
         assert!(process.scheduler().is_some());
+        let rdt = spec.linux().as_ref().and_then(|linux| linux.intel_rdt().clone()).unwrap();
+        assert_eq!(rdt.clos_id().as_deref(), Some("enableCMT"));
     }
 
     /// Each of them is otherwise as long for `oci_spec`.

@@ -41,6 +41,8 @@ pub struct Host {
     pub last_capability: u32,
     /// Bytes of a page of memory.
     pub page: usize,
+    /// Bytes that the caller lets a stack be; looked for only when a process has so much to say that it may not fit on one.
+    pub stack: u64,
     /// Seconds that CLOCK_MONOTONIC and CLOCK_BOOTTIME stand at.
     pub clocks: [i64; 2],
     /// open_tree_attr(2), Linux 6.15, looked for only when a spec binds a tree; otherwise open_tree(2) and mount_setattr(2), with the
@@ -141,6 +143,15 @@ fn known<T>(answer: std::result::Result<T, Errno>) -> std::result::Result<Option
     }
 }
 
+fn words(process: &Process) -> impl Iterator<Item = &String> {
+    process.args().iter().chain(process.env()).flatten()
+}
+
+/// The soft limit; none where it does not matter.
+fn stack(matters: bool) -> std::result::Result<u64, Errno> {
+    if matters { process::getrlimit(libc::RLIMIT_STACK).map(|(soft, _)| soft) } else { Ok(u64::MAX) }
+}
+
 const CAP_MKNOD: u64 = 1 << 27;
 const CAP_SETGID: u64 = 1 << 6;
 const CAP_SETUID: u64 = 1 << 7;
@@ -157,6 +168,7 @@ impl Host {
         let privileged = effective & (CAP_SETUID | CAP_SETGID) == CAP_SETUID | CAP_SETGID;
         let initial = effective != 0 && in_initial_user_namespace()?;
         let labels = plan::label::is_wanted(spec, process);
+        let wordy = process.is_some_and(|process| plan::process::weight(words(process)) > plan::process::LEAST_ROOM / 2);
         let ruled = plan::annotation_of(spec, annotation::LANDLOCK).is_some();
         Ok(Host {
             uid: cred::euid(),
@@ -168,6 +180,7 @@ impl Host {
             mknod: effective & CAP_MKNOD != 0 && initial,
             last_capability: process::last_capability().map_err(unknown("the capabilities of this kernel"))?,
             page: process::page_size(),
+            stack: stack(wordy).map_err(unknown("the limit of a stack (getrlimit)"))?,
             clocks: process::clocks().map_err(unknown("the time (clock_gettime)"))?,
             open_tree_attr: false,
             trees: false,
@@ -218,6 +231,7 @@ impl Host {
             mknod: uid == 0,
             last_capability: 40,
             page: 4096,
+            stack: 8 << 20,
             clocks: [86_400; 2],
             open_tree_attr: true,
             trees: true,

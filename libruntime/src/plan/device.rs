@@ -96,21 +96,38 @@ fn asked_for(draft: &mut Draft, place: &str, asked: &LinuxDevice, there: bool) {
     } else {
         By::Mknod
     };
+    if by == By::Mknod {
+        refuse_nobody(draft, place, owner);
+    }
     draft.step(Stage::Devices, Op::Device(Device { at, kind, device, mode, owner, by }), place);
 }
 
-/// The bits of its permissions. Engines copy the type of a node along, which has to be this one; others mean nothing.
+/// An owner that the user namespace has not: chown(2) refuses him.
+fn refuse_nobody(draft: &mut Draft, place: &str, owner: (u32, u32)) {
+    let maps = [("uid", owner.0, &draft.maps.0), ("gid", owner.1, &draft.maps.1)];
+    let lacks =
+        |(_, id, list): &(&str, u32, &Vec<LinuxIdMapping>)| *id != u32::MAX && !list.is_empty() && outside(list, *id).is_none();
+    let lacking: Vec<_> = maps.into_iter().filter(lacks).map(|(name, id, _)| (name, id)).collect();
+    for (name, id) in lacking {
+        draft.refuse(format!("{place}.{name}"), format!("{id} is not mapped in the user namespace"));
+    }
+}
+
+/// The bits of its permissions. Engines copy the type of a node along, which has to be this one; others mean nothing, and chown(2) clears
+/// those of set-user-ID and set-group-ID.
 fn mode(draft: &mut Draft, place: &str, asked: &LinuxDevice, kind: u32) -> u32 {
     let mode = asked.file_mode().unwrap_or(0o666);
     let typ = mode & libc::S_IFMT;
     if typ != 0 && typ != kind {
         draft.refuse(format!("{place}.fileMode"), format!("0{mode:o} says another type of file than `type`"));
-    } else if mode & !(libc::S_IFMT | 0o7777) != 0 {
-        let more = mode & !(libc::S_IFMT | 0o7777);
-        draft.warnings.push(format!("config.json: {place}.fileMode: bits above a file's mode, 0{more:o}, have no effect"));
+    } else if mode & !(libc::S_IFMT | PERMISSIONS) != 0 {
+        let more = mode & !(libc::S_IFMT | PERMISSIONS);
+        draft.warnings.push(format!("config.json: {place}.fileMode: bits that no device has, 0{more:o}, have no effect"));
     }
-    mode & 0o7777
+    mode & PERMISSIONS
 }
+
+const PERMISSIONS: u32 = 0o1777;
 
 /// As mknod(2) takes them: the kind, and makedev(3).
 fn which(draft: &mut Draft, place: &str, asked: &LinuxDevice) -> Option<(u32, u64)> {

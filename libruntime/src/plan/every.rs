@@ -77,6 +77,7 @@ fn seccomp() -> Value {
         "flags": ["SECCOMP_FILTER_FLAG_LOG"], "listenerPath": "/agent", "listenerMetadata": "m",
         "syscalls": [
             {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"},
+            {"names": ["write"], "action": "SCMP_ACT_ALLOW"},
             {"names": ["rmdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5,
              "args": [{"index": 1, "value": 7, "valueTwo": 3, "op": "SCMP_CMP_MASKED_EQ"}]},
         ],

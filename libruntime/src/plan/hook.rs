@@ -2,8 +2,8 @@
 
 use super::op::{ChildHook, HookKind, Op, ParentOp, Sync};
 use super::order::Stage;
-use super::place::{c_path, c_string};
-use super::{Draft, ParentStep, annotation_of, check};
+use super::place::{c_path, c_string, not_too_long};
+use super::{Draft, ParentStep, annotation_of, check, process};
 use crate::annotation;
 use oci_spec::runtime::{self, Spec};
 use std::os::unix::ffi::OsStrExt;
@@ -104,6 +104,10 @@ fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<run
         let words = hook.args().iter().chain(hook.env()).flatten().map(String::as_bytes);
         for text in words.chain([hook.path().as_os_str().as_bytes()]).filter(|text| text.contains(&0)) {
             draft.refuse(&place, format!("`{}` contains a NUL byte", text.escape_ascii()));
+        }
+        draft.take(&format!("{place}.path"), not_too_long(hook.path()));
+        for (name, list) in [("args", hook.args()), ("env", hook.env())] {
+            process::too_long(draft, &format!("{place}.{name}"), list.as_deref().unwrap_or_default());
         }
         if let Some(entry) = hook.env().iter().flatten().find(|entry| !entry.contains('=')) {
             draft.refuse(format!("{place}.env"), format!("`{entry}` is not NAME=VALUE"));

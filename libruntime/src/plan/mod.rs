@@ -27,7 +27,7 @@ pub mod op;
 pub mod options;
 pub mod order;
 pub mod place;
-mod process;
+pub(crate) mod process;
 mod reach;
 pub mod resctrl;
 pub(crate) mod schedule;

@@ -228,8 +228,18 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
     if let Some(label) = draft.mount_label.clone().filter(|_| !super::label::UNLABELLED.contains(&typ)) {
         options.data.push(("context".to_owned(), Some(label)));
     }
-    let parameters = draft.take(&format!("{place}.options"), parameters(typ, mount, &options));
-    let Some((fstype, mut parameters)) = parameters else { return };
+    let own = CARELESS.iter().find(|(name, _)| *name == typ).map(|(_, own)| own);
+    // What a security module or the kernel itself takes is none of the file system's.
+    let lost = |key: &str| own.is_some_and(|own| !own.contains(&key) && !key.ends_with("context") && !options::is_of_any(key));
+    for (key, _) in options.data.iter().filter(|(key, _)| lost(key)) {
+        draft.refuse(format!("{place}.options"), format!("`{key}` is no option of {typ}, which would not say so"));
+    }
+    let fstype = draft.take(&format!("{place}.type"), c_string(typ.as_bytes()));
+    let source = draft.take(&format!("{place}.source"), mount.source().as_deref().map(c_path).transpose());
+    let words = draft.take(&format!("{place}.options"), strings(&options.data));
+    let (Some(fstype), Some(source), Some(words)) = (fstype, source, words) else { return };
+    // tmpfs, proc and their like ignore the source; it is shown in mountinfo all the same.
+    let mut parameters: Vec<_> = source.into_iter().map(|source| (c"source".to_owned(), Some(source))).chain(words).collect();
     let attrs = options.attrs.alone();
     if is_on_disk(mount) {
         parameters.extend(access(attrs.own));
@@ -257,9 +267,23 @@ fn new_fs(draft: &mut Draft, place: &str, mount: &Mount, options: Options, at: A
         );
     }
     let data = if too_long { draft.take(place, data(&options.data)) } else { None };
+    // Of a longer text mount(2) copies the first page, and says nothing.
+    if let Some(bytes) = data.as_ref().map(|data| data.count_bytes()).filter(|bytes| *bytes >= draft.host.page) {
+        let most = draft.host.page - 1;
+        return draft.refuse(format!("{place}.options"), format!("have {bytes} bytes together, and mount(2) takes {most}"));
+    }
     let fs = NewFs { fstype, parameters, attrs, at, mode_of_target, copy_up: options.copy_up, data, keep };
     draft.step(Stage::Mounts, Op::Mount(fs), place);
 }
+
+/// File systems that pass over every option but their own, and say nothing.
+const CARELESS: &[(&str, &[&str])] = &[
+    ("ramfs", &["mode"]),
+    ("bpf", &["uid", "gid", "mode", "delegate_cmds", "delegate_maps", "delegate_progs", "delegate_attachs"]),
+    ("debugfs", &["uid", "gid", "mode"]),
+    ("tracefs", &["uid", "gid", "mode"]),
+    ("pstore", &["kmsg_bytes"]),
+];
 
 /// What fsconfig(2) takes as one value; an overlay of many layers has more.
 const LONGEST: usize = 255;
@@ -275,16 +299,6 @@ pub(super) const SHARED: usize = 4;
 
 /// How many mounts the child remembers.
 pub const SLOTS: usize = SHARED + KERNELS.len();
-
-fn parameters(typ: &str, mount: &Mount, options: &Options) -> crate::Result<Parameters> {
-    let mut list = Vec::new();
-    // tmpfs, proc and their like ignore the source; it is shown in mountinfo all the same.
-    if let Some(source) = mount.source() {
-        list.push((c"source".to_owned(), Some(c_path(source)?)));
-    }
-    list.extend(strings(&options.data)?);
-    Ok((c_string(typ.as_bytes())?, list))
-}
 
 /// Whether a file system has a disk that it reads; what the kernel's own have for a source is a mere word.
 fn is_on_disk(mount: &Mount) -> bool {

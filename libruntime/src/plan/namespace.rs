@@ -133,7 +133,7 @@ fn spaces(draft: &mut Draft, spec: &Spec, linux: &Linux) -> Spaces {
 }
 
 /// `__NEW_UTS_LEN` (uname(2)).
-const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_NAME: usize = 64;
 
 fn names(draft: &mut Draft, spec: &Spec) {
     let uts = draft.spaces.own(libc::CLONE_NEWUTS);

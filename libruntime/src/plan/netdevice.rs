@@ -36,7 +36,7 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
 }
 
 /// As the kernel sees it (`dev_valid_name`); `%d` stands for a number that it finds.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
     let percent = name.matches('%').count() == usize::from(name.contains("%d"));
     (1..16).contains(&name.len()) && !matches!(name, "." | "..") && name.chars().all(plain) && percent

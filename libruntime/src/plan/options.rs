@@ -109,6 +109,11 @@ pub fn words(mount: &Mount) -> impl Iterator<Item = &str> {
     all(mount.options().as_deref().unwrap_or_default())
 }
 
+/// Whether the kernel itself knows it, for any file system.
+pub(super) fn is_of_any(word: &str) -> bool {
+    matches!(look_up(WORDS, word), Some(Super))
+}
+
 /// Whether it changes a mount that is there, rather than to mount something.
 pub fn is_remount(mount: &Mount) -> bool {
     words(mount).any(|word| word == "remount")
@@ -195,8 +200,8 @@ impl Options {
             (self.attrs.tree.propagation, self.attrs.own.propagation) = (flag, 0);
         } else {
             let (key, value) = option.split_once('=').map_or((option, None), |(k, v)| (k, Some(v.to_owned())));
-            // The kernel would read `ro=recursive` of mount(8) as the file system's `ro`.
-            if look_up(ATTRIBUTES, key).is_some() {
+            // The kernel would read `ro=recursive` of mount(8) as the file system's `ro`; `idmap=…` is crun's.
+            if value.is_some() && (look_up(ATTRIBUTES, key).is_some() || look_up(WORDS, key).is_some()) {
                 return Err(Error::new(format!("mount option `{key}` takes no value: `{option}`")));
             }
             self.data.push((key.to_owned(), value));
@@ -310,7 +315,7 @@ mod tests {
             assert!(parse(&format!("r{name}")).data.is_empty(), "r{name}");
         }
         assert_eq!(parse("rslave").attrs.tree.propagation, SLAVE);
-        let words = ["copy-symlink", "ro=recursive"];
+        let words = ["copy-symlink", "ro=recursive", "idmap=uids=0-1-9"];
         let refused = Options::parse(&words.map(str::to_owned)).unwrap_err();
         assert!(refused.iter().zip(words).all(|(error, word)| error.to_string().contains(&format!("`{word}`"))), "{refused:?}");
         assert_eq!(refused.len(), words.len());

@@ -37,6 +37,9 @@ pub struct Held {
 /// `PATH_MAX`, without the NUL (path_resolution(7)).
 const LONGEST: usize = 4095;
 
+/// `NAME_MAX` (path_resolution(7)).
+const LONGEST_NAME: usize = 255;
+
 impl At {
     /// `path` must be absolute, and no longer than the kernel takes. `..` never climbs out: openat2(2) sees to that, and cleaning here keeps the parents right.
     pub fn new(path: &Path, resolve: Resolve, own_root: bool) -> Result<Self> {
@@ -44,9 +47,7 @@ impl At {
             let what = format!("`{}` is not an absolute path", path.display());
             return Err(Error::new(what).hint("paths inside the container begin with `/`"));
         }
-        if path.as_os_str().len() > LONGEST {
-            return Err(Error::new(format!("a path of {} bytes; {LONGEST} are the most", path.as_os_str().len())));
-        }
+        not_too_long(path)?;
         let mut names: Vec<&[u8]> = Vec::new();
         for component in path.components() {
             match component {
@@ -54,6 +55,9 @@ impl At {
                 Component::ParentDir => drop(names.pop()),
                 _ => {}
             }
+        }
+        if let Some(name) = names.iter().find(|name| name.len() > LONGEST_NAME) {
+            return Err(Error::new(format!("a name of {} bytes in a path; {LONGEST_NAME} are the most", name.len())));
         }
         let prefix = |n: usize| [b"/".as_slice(), &names[..n].join(b"/".as_slice())].concat();
         Ok(At {
@@ -88,9 +92,17 @@ pub fn c_string(bytes: &[u8]) -> Result<CString> {
     CString::new(bytes).map_err(|_| Error::new(format!("`{}` contains a NUL byte", String::from_utf8_lossy(bytes))))
 }
 
-/// [`c_string`] of a path.
+/// [`c_string`] of a path, no longer than the kernel takes.
 pub fn c_path(path: &Path) -> Result<CString> {
-    c_string(path.as_os_str().as_bytes())
+    not_too_long(path).and_then(|()| c_string(path.as_os_str().as_bytes()))
+}
+
+/// Whether the kernel takes one of that length.
+pub fn not_too_long(path: &Path) -> Result<()> {
+    match path.as_os_str().len() {
+        ..=LONGEST => Ok(()),
+        bytes => Err(Error::new(format!("a path of {bytes} bytes; {LONGEST} are the most"))),
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +132,11 @@ mod tests {
         assert!(At::new(Path::new("a/b"), Resolve::InRoot, true).is_err());
         assert!(At::new(Path::new("/a\0b"), Resolve::InRoot, true).is_err());
         let long = |bytes: usize| At::new(Path::new(&format!("/{}", "a".repeat(bytes - 1))), Resolve::InRoot, true);
-        assert!(long(4095).is_ok() && long(4096).unwrap_err().to_string() == "a path of 4096 bytes; 4095 are the most");
+        assert_eq!(long(4096).unwrap_err().to_string(), "a path of 4096 bytes; 4095 are the most");
+        assert_eq!(long(257).unwrap_err().to_string(), "a name of 256 bytes in a path; 255 are the most");
+        assert!(long(256).is_ok() && At::new(Path::new(&"/ab".repeat(1365)), Resolve::InRoot, true).is_ok());
+        assert!(At::new(Path::new(&format!("/{}/../a", "b".repeat(256))), Resolve::InRoot, true).is_ok(), "nobody looks it up");
+        let path = |bytes: usize| c_path(Path::new(&"a".repeat(bytes)));
+        assert!(path(4095).is_ok() && path(4096).unwrap_err().to_string() == "a path of 4096 bytes; 4095 are the most");
     }
 }

@@ -2,12 +2,13 @@
 
 use super::op::{Exec, Op, ParentOp};
 use super::order::Stage;
-use super::place::{c_path, c_string};
+use super::place::{c_path, c_string, not_too_long};
 use super::{Draft, ParentStep};
 use crate::sys::file::Resolve;
 use oci_spec::runtime::{PosixRlimitType as Limit, Process, Spec};
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
+use std::path::Path;
 
 pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let Some(process) = spec.process() else {
@@ -31,6 +32,10 @@ fn exec(draft: &mut Draft, process: &Process) {
     };
     let env = &home(draft, process);
     let candidates = candidates(name, env);
+    too_long(draft, "process.args", args);
+    too_long(draft, "process.env", process.env().as_deref().unwrap_or_default());
+    too_much(draft, process, args, env);
+    draft.take("process.args[0]", not_too_long(Path::new(name)));
     let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<crate::Result<Vec<CString>>>();
     let args = draft.take("process.args", strings(args));
     let candidates = draft.take("process.args[0]", strings(&candidates));
@@ -38,6 +43,34 @@ fn exec(draft: &mut Draft, process: &Process) {
     if let (Some(args), Some(env), Some(candidates)) = (args, env, candidates) {
         draft.step(Stage::Exec, Op::Exec(Exec { args, env, candidates }), "process.args");
     }
+}
+
+/// Refuses what execve(2) takes of nobody as one string (`MAX_ARG_STRLEN`: 32 pages, its NUL among them).
+pub(super) fn too_long(draft: &mut Draft, place: &str, list: &[String]) {
+    let most = 32 * draft.host.page - 1;
+    for (i, text) in list.iter().enumerate().filter(|(_, text)| text.len() > most) {
+        draft.refuse(format!("{place}[{i}]"), format!("has {} bytes, and execve(2) takes {most}", text.len()));
+    }
+}
+
+/// Refuses more than execve(2) takes of all of them: a quarter of what the stack may be (`bprm_stack_limits` of the kernel).
+fn too_much(draft: &mut Draft, process: &Process, args: &[String], env: &[String]) {
+    let stack = process.rlimits().iter().flatten().find(|limit| limit.typ() == Limit::RlimitStack);
+    let room = (stack.map_or(draft.host.stack, |limit| limit.soft()) / 4).clamp(LEAST_ROOM, MOST_ROOM);
+    let bytes = weight(args.iter().chain(env));
+    if bytes > room {
+        let room = format!("{room}: a quarter of RLIMIT_STACK, from {LEAST_ROOM} to {MOST_ROOM}");
+        draft.refuse("process", format!("`args` and `env` take {bytes} bytes, and execve(2) has room for {room}"));
+    }
+}
+
+/// Bytes for arguments and environment: `ARG_MAX`, and three quarters of `_STK_LIM`.
+pub(crate) const LEAST_ROOM: u64 = 128 << 10;
+const MOST_ROOM: u64 = 6 << 20;
+
+/// What execve(2) counts: the strings with their NULs, and a pointer to each.
+pub(crate) fn weight<'a>(words: impl Iterator<Item = &'a String>) -> u64 {
+    words.map(|word| (word.len() + 1 + size_of::<usize>()) as u64).sum()
 }
 
 /// The environment, each variable once and without an empty `HOME`. Engines leave that one to the runtime, as runc and crun set it;

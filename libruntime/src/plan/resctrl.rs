@@ -93,7 +93,9 @@ fn schema(draft: &mut Draft, rdt: &LinuxIntelRdt) -> Vec<String> {
     let bandwidth = |line: &String| line.starts_with("MB:");
     let mut schema = lines(rdt.l3_cache_schema());
     if rdt.mem_bw_schema().is_some() && schema.iter().any(bandwidth) {
-        draft.warnings.push(format!("{PLACE}.l3CacheSchema: its `MB:` lines have no effect: `memBwSchema` has the last word"));
+        draft
+            .warnings
+            .push(format!("config.json: {PLACE}.l3CacheSchema: its `MB:` lines have no effect: `memBwSchema` has the last word"));
         schema.retain(|line| !bandwidth(line));
     }
     if let Some(line) = rdt.mem_bw_schema() {

@@ -62,6 +62,12 @@ fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
         Policy::SchedIdle => 5,
         Policy::SchedDeadline => 6,
     };
+    if policy == 4 {
+        draft.refuse(
+            format!("{place}.policy"),
+            "SCHED_ISO is a name that Linux keeps for a policy which it does not have (sched(7))",
+        );
+    }
     let flags = scheduler.flags().iter().flatten().fold(0, |flags, flag| flags | bit(*flag));
     let nice = scheduler.nice().unwrap_or(0);
     let priority = scheduler.priority().unwrap_or(0);
@@ -72,6 +78,18 @@ fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
     // The kernel keeps it with these two alone (`fair_policy`), and says nothing.
     if nice != 0 && !matches!(policy, 0 | 3) {
         draft.refuse(format!("{place}.nice"), "is for SCHED_OTHER and SCHED_BATCH: another policy drops it");
+    }
+    for (i, flag) in scheduler.flags().iter().flatten().enumerate() {
+        let why = match flag {
+            Flag::SchedFlagReclaim | Flag::SchedFlagDLOverrun if policy != 6 => "is for SCHED_DEADLINE: another policy drops it",
+            Flag::SchedFlagUtilClampMin | Flag::SchedFlagUtilClampMax => {
+                "needs a value, and the specification has no field for it"
+            }
+            Flag::SchedFlagKeepPolicy if policy != 0 => "keeps the policy that codexrun runs under, and drops this one",
+            Flag::SchedFlagKeepParams if nice != 0 => "keeps the nice value that codexrun runs with, and drops this one",
+            _ => continue,
+        };
+        draft.refuse(format!("{place}.flags[{i}]"), why);
     }
     let wanted = if matches!(policy, 1 | 2) { 1..=99 } else { 0..=0 };
     if !wanted.contains(&priority) {

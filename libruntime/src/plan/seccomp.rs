@@ -39,14 +39,17 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, ports: Option<Vec<u16>>) -> V
     if answers(&program.insns, draft.host.native, keys(draft.host.native)).any(|answer| answer == ALLOW) {
         keyring(draft);
     }
-    let mut warnings = program.warnings.clone();
+    let mut warnings: Vec<String> = program.warnings.iter().map(|what| format!("config.json: {what}")).collect();
     let notifies = program.flags & NEW_LISTENER != 0;
     if broker::is_planned(draft) {
         program.flags |= WAIT_KILLABLE;
     } else if notifies {
         agent(draft, seccomp, stage);
     } else if seccomp.listener_path().is_some() {
-        warnings.push(format!("{place}.listenerPath: has no effect, as no action is `SCMP_ACT_NOTIFY`"));
+        warnings.push(format!("config.json: {place}.listenerPath: has no effect, as no action is `SCMP_ACT_NOTIFY`"));
+    }
+    if draft.child.iter().any(|step| step.op == Op::Hooked) && refuses_to_write(&program.insns, draft.host.native) {
+        draft.refuse(place, "refuses write(2), by which the process tells that the hooks of hooks.startContainer have ended");
     }
     let sends = answers(&program.insns, draft.host.native, telling(draft.host.native)).all(|answer| answer == ALLOW);
     draft.step(stage, if notifies { Op::Supervised { program, sends } } else { Op::Seccomp(program) }, place);
@@ -116,11 +119,28 @@ pub(super) fn lets_execveat(draft: &Draft) -> bool {
 /// What the filter answers to these calls of the native architecture, with arguments of zero.
 fn answers(program: &[bpf::Insn], native: Native, calls: &'static [i32]) -> impl Iterator<Item = u32> {
     let arch = match native {
-        Native::X86_64 => 0xc000_003e,
-        Native::Aarch64 => 0xc000_00b7,
+        Native::X86_64 => X86_64,
+        Native::Aarch64 => AARCH64,
     };
     calls.iter().map(move |nr| bpf::interpret(program, &Data { nr: *nr, arch, instruction_pointer: 0, args: [0; 6] }))
 }
+
+/// Whether write(2) to a pipe of a high number fails, or ends the process.
+fn refuses_to_write(program: &[bpf::Insn], native: Native) -> bool {
+    let (nr, arch) = match native {
+        Native::X86_64 => (1, X86_64),
+        Native::Aarch64 => (64, AARCH64),
+    };
+    let data = Data { nr, arch, instruction_pointer: 0, args: [10, 1 << 40, 8, 0, 0, 0] };
+    matches!(bpf::interpret(program, &data) & 0xffff_0000, KILL_THREAD | KILL_PROCESS | TRAP | ERRNO)
+}
+
+const X86_64: u32 = 0xc000_003e;
+const AARCH64: u32 = 0xc000_00b7;
+const KILL_THREAD: u32 = 0;
+const KILL_PROCESS: u32 = 0x8000_0000;
+const TRAP: u32 = 0x0003_0000;
+const ERRNO: u32 = 0x0005_0000;
 
 /// add_key, request_key, keyctl.
 fn keys(native: Native) -> &'static [i32] {

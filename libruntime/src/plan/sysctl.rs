@@ -1,6 +1,7 @@
 //! `linux.sysctl`: kernel parameters of the container's own namespaces. What belongs to the whole machine is refused by name.
 
 use super::Draft;
+use super::namespace::LONGEST_NAME;
 use super::op::Op;
 use super::order::Stage;
 use super::place::c_string;
@@ -35,6 +36,14 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
         }
         if value.is_empty() {
             draft.refuse(&place, "is empty: there is nothing to write");
+        }
+        let longest = if path.as_deref() == Some("kernel/domainname") { LONGEST_NAME } else { usize::MAX };
+        if value.len() > longest {
+            // The kernel would cut it off, and say nothing.
+            draft.refuse(&place, format!("has {} bytes, and the kernel takes {longest}", value.len()));
+        }
+        if value.trim_end_matches('\n').contains('\n') {
+            draft.refuse(&place, "has more than one line, of which the kernel would read the first");
         }
         if let Some(other) = path.clone().and_then(|path| written.insert(path, key)) {
             draft.refuse(&place, format!("is `{other}`, which stands there already"));

@@ -80,6 +80,11 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("/mounts/-", json!({"destination": "", "type": "tmpfs"}), "mounts[1].destination: is empty"),
         (
             "/mounts/-",
+            json!({"destination": "/x", "type": "ramfs", "options": ["mode=700", "sync", "size=5"]}),
+            "mounts[1].options: `size` is no option of ramfs, which would not say so",
+        ),
+        (
+            "/mounts/-",
             json!({"destination": "/x", "source": "", "options": ["bind"]}),
             "mounts[1].source: is missing: what is to be bound?",
         ),
@@ -106,6 +111,21 @@ fn what_is_wrong_is_refused_with_its_place() {
                 "sysctl": {"net.ipv4.ip_forward": "1", "net/ipv4/ip_forward": "0"},
             }),
             "linux.sysctl[net/ipv4/ip_forward]: is `net.ipv4.ip_forward`, which stands there already",
+        ),
+        (
+            "/linux",
+            json!({"namespaces": [{"type": "mount"}, {"type": "uts"}], "sysctl": {"kernel.domainname": "d".repeat(65)}}),
+            "linux.sysctl[kernel.domainname]: has 65 bytes, and the kernel takes 64",
+        ),
+        (
+            "/linux",
+            json!({"namespaces": [{"type": "mount"}, {"type": "uts"}], "sysctl": {"kernel.domainname": "a\nb\n"}}),
+            "linux.sysctl[kernel.domainname]: has more than one line, of which the kernel would read the first",
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_ISO"}),
+            "process.scheduler.policy: SCHED_ISO is a name that Linux keeps for a policy which it does not have (sched(7))",
         ),
         ("/linux/sysctl", json!({"kernel.hostname": "x"}), "linux.sysctl[kernel.hostname]: is what `hostname` is for"),
         ("/linux/sysctl", json!({"net/../x": "1"}), "linux.sysctl[net/../x]: is not the name of a kernel parameter"),
@@ -298,6 +318,112 @@ fn deep_paths_are_refused_before_they_fill_the_memory() {
 }
 
 #[test]
+fn what_is_too_long_for_the_kernel_is_refused_by_its_place() {
+    let (name, path) = ("n".repeat(256), "/p".repeat(2048));
+    let mut spec = with("/linux/maskedPaths", json!([format!("/{name}"), "/ok"]));
+    spec["linux"]["readonlyPaths"] = json!([path]);
+    spec["linux"]["devices"] = json!([{"path": format!("/dev/{name}"), "type": "p"}]);
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "ipc", "path": path}));
+    spec["process"]["cwd"] = json!(format!("/a/{name}/b"));
+    spec["process"]["args"] = json!([path, "a".repeat(131_072), "b".repeat(131_071)]);
+    spec["process"]["env"] = json!(["A=b", format!("B={}", "c".repeat(200_000))]);
+    spec["hooks"] = json!({"poststop": [{"path": path, "args": ["x", "d".repeat(131_072)]}]});
+    let bind = |source: &str| json!({"destination": "/m", "source": source, "options": ["bind"]});
+    let overlay = json!({"destination": "/o", "type": "overlay", "source": path, "options": ["lowerdir=/a:/b"]});
+    spec["mounts"].as_array_mut().unwrap().extend([bind(&path), bind(&format!("/{name}")), overlay]);
+    let mut said = plan(spec, &Options::default()).unwrap_err();
+    let long = "a path of 4096 bytes; 4095 are the most";
+    let one = "a name of 256 bytes in a path; 255 are the most";
+    let mut wanted = [
+        "hooks.poststop[0].args[1]: has 131072 bytes, and execve(2) takes 131071".to_owned(),
+        format!("hooks.poststop[0].path: {long}"),
+        format!("linux.devices[0].path: {one}"),
+        format!("linux.maskedPaths[0]: {one}"),
+        format!("linux.namespaces[2].path: {long}"),
+        format!("linux.readonlyPaths[0]: {long}"),
+        format!("mounts[1].source: {long}"),
+        // A file system of the host's may have longer names.
+        format!("mounts[3].source: {long}"),
+        format!("process.args[0]: {long}"),
+        "process.args[1]: has 131072 bytes, and execve(2) takes 131071".to_owned(),
+        format!("process.cwd: {one}"),
+        "process.env[1]: has 200002 bytes, and execve(2) takes 131071".to_owned(),
+    ];
+    said.sort();
+    wanted.sort();
+    assert_eq!(said, wanted.map(|what| format!("config.json: {what}")));
+}
+
+#[test]
+fn arguments_and_environment_fit_in_a_quarter_of_the_stack() {
+    let words = |bytes: usize| json!(["true", "a".repeat(bytes / 2), "b".repeat(bytes / 2)]);
+    let many = |n: usize| json!([vec!["true".to_owned()], vec!["c".repeat(131_071); n]].concat());
+    // With the lists' first word, two NULs and three pointers.
+    let most = (128 << 10) - 5 - 2 - 24;
+    let mut spec = with("/process/args", words(most - most % 2));
+    spec["process"]["rlimits"] = json!([{"type": "RLIMIT_STACK", "soft": 8192, "hard": 8192}]);
+    assert!(plan(spec.clone(), &Options::default()).is_ok());
+    spec["process"]["env"] = json!(["A="]);
+    let said = plan(spec.clone(), &Options::default()).unwrap_err();
+    assert!(said.len() == 1 && said[0].starts_with("config.json: process: `args` and `env` take 131"), "{said:?}");
+    assert!(said[0].contains("has room for 131072: a quarter of RLIMIT_STACK"), "{said:?}");
+    spec["process"]["rlimits"] = json!([]);
+    assert!(plan(spec.clone(), &Options::default()).is_ok());
+    spec["process"]["args"] = many(15);
+    assert!(plan(spec.clone(), &Options::default()).is_ok(), "of 8 MiB a quarter");
+    spec["process"]["args"] = many(16);
+    assert!(plan(spec.clone(), &Options::default()).unwrap_err()[0].contains("has room for 2097152"));
+    let host = Host { stack: u64::MAX, ..Host::recorded(0, 0) };
+    assert!(plan_on(&host, spec.clone(), &Options::default()).is_ok());
+    spec["process"]["args"] = many(48);
+    assert!(plan_on(&host, spec, &Options::default()).unwrap_err()[0].contains("has room for 6291456"));
+}
+
+/// mount(2) would copy a page of it, and mount that.
+#[test]
+fn options_that_do_not_fit_in_a_page_are_refused() {
+    let overlay = |bytes: usize| {
+        let lower = format!("lowerdir=/{}", "a".repeat(bytes - "lowerdir=/".len()));
+        plan(with("/mounts/-", json!({"destination": "/o", "type": "overlay", "options": [lower]})), &Options::default())
+    };
+    assert!(overlay(4095).is_ok());
+    assert_eq!(overlay(4096).unwrap_err(), ["config.json: mounts[1].options: have 4096 bytes together, and mount(2) takes 4095"]);
+}
+
+/// Its last word before the command is that the hooks have ended.
+#[test]
+fn a_filter_that_keeps_the_process_from_telling_of_its_hooks_is_refused() {
+    let filtered = |action: &str, call: &str| {
+        let rules = json!([{"names": [call], "action": action}]);
+        let mut spec = with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+        spec["hooks"] = json!({"startContainer": [{"path": "/h"}]});
+        plan(spec, &Options::default())
+    };
+    for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP", "SCMP_ACT_KILL"] {
+        let said = filtered(action, "write").unwrap_err();
+        assert!(said.len() == 1 && said[0].starts_with("config.json: linux.seccomp: refuses write(2), by which"), "{said:?}");
+    }
+    assert!(filtered("SCMP_ACT_LOG", "write").is_ok() && filtered("SCMP_ACT_ERRNO", "mkdir").is_ok());
+}
+
+#[test]
+fn a_flag_of_the_scheduler_that_the_kernel_drops_or_that_drops_another_field_is_refused() {
+    let of = |scheduler: Value| plan(with("/process/scheduler", scheduler), &Options::default());
+    let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1024, "deadline": 2048, "flags": ["SCHED_FLAG_RECLAIM"]});
+    assert!(of(deadline).is_ok());
+    for (scheduler, why) in [
+        (json!({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RECLAIM"]}), "is for SCHED_DEADLINE"),
+        (json!({"policy": "SCHED_FIFO", "priority": 1, "flags": ["SCHED_FLAG_KEEP_POLICY"]}), "keeps the policy"),
+        (json!({"policy": "SCHED_OTHER", "nice": 1, "flags": ["SCHED_FLAG_KEEP_PARAMS"]}), "keeps the nice value"),
+        (json!({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN"]}), "needs a value"),
+    ] {
+        let said = of(scheduler.clone()).unwrap_err();
+        let begins = format!("config.json: process.scheduler.flags[0]: {why}");
+        assert!(said.len() == 1 && said[0].starts_with(&begins), "{scheduler}: {said:?}");
+    }
+}
+
+#[test]
 fn what_has_no_effect_is_told_a_hundred_times() {
     let spec = serde_json::from_value(minimal()).unwrap();
     let unknown = (0..150).map(|n| format!("k{n}")).collect();
@@ -333,8 +459,10 @@ fn a_mode_that_engines_write_is_taken_and_bits_that_mean_nothing_are_told() {
     let engine = plan(0o020_640);
     assert!(engine.to_string().contains("mknod /dev/x c 1:3 0640 0:0"), "{engine}");
     assert!(engine.warnings.iter().all(|what| !what.contains("fileMode")), "{:?}", engine.warnings);
-    let said = "config.json: linux.devices[0].fileMode: bits above a file's mode, 0400000, have no effect";
-    assert!(plan(0o400_640).warnings.iter().any(|what| what == said));
+    let said = |bits: &str| format!("config.json: linux.devices[0].fileMode: bits that no device has, 0{bits}, have no effect");
+    for (mode, bits) in [(0o400_640, "400000"), (0o6_755, "6000")] {
+        assert!(plan(mode).warnings.contains(&said(bits)), "{:?}", plan(mode).warnings);
+    }
 }
 
 #[test]
@@ -609,7 +737,10 @@ fn ids_that_the_user_namespace_has_not_are_refused_at_once() {
         assert_eq!(said, wanted.map(|what| format!("config.json: process.user.{what}")));
     }
     spec["process"]["user"] = json!({"uid": 4, "gid": 8, "additionalGids": [0]});
-    assert!(plan(spec, &Options::default()).is_ok());
+    assert!(plan(spec.clone(), &Options::default()).is_ok());
+    spec["linux"]["devices"] = json!([{"path": "/dev/x", "type": "p", "uid": 5, "gid": 8}]);
+    let said = plan(spec, &Options::default()).unwrap_err();
+    assert_eq!(said, ["config.json: linux.devices[0].uid: 5 is not mapped in the user namespace"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::op::pin::Program;
 use super::said::Said;
 use crate::plan::Plan;
 use crate::plan::mount_slots;
+use crate::plan::op::{By, Op, ParentOp};
 use crate::sys::mount::MountAttr;
 use crate::sys::process::{self, Strings};
 use crate::sys::{Errno, Result, signal};
@@ -172,16 +173,41 @@ impl<'a> Child<'a> {
         let plan = self.plan;
         while let Some(step) = plan.child.get(usize::from(self.step)) {
             if let Err(errno) = super::op::run(&step.op, self) {
-                self.fail(errno);
+                self.tell(errno);
+                self.judge_the_rest(&step.op);
+                process::exit(1);
             }
             self.step += 1;
         }
         self.fail(Errno::ENOEXEC)
     }
 
+    /// What does not depend on what has failed, so that its faults need not be found one launch after another: kernel parameters, but in
+    /// namespaces of somebody else's, devices that are only looked for, and the options of file systems, which are not made.
+    fn judge_the_rest(&mut self, failed: &Op) {
+        let plan = self.plan;
+        let own = !plan.parent.iter().any(|step| matches!(step.op, ParentOp::Join(_)));
+        for at in self.step.saturating_add(1)..plan.child.len() as u16 {
+            let said = match &plan.child[usize::from(at)].op {
+                op @ Op::Sysctl { .. } if own && matches!(failed, Op::Sysctl { .. }) => super::op::run(op, self),
+                op @ Op::Device(device) if device.by == By::Itself && matches!(failed, Op::Device(_)) => super::op::run(op, self),
+                Op::Mount(fs) => super::op::mounts::judge(fs),
+                _ => Ok(()),
+            };
+            if let Err(errno) = said {
+                self.step = at;
+                self.tell(errno);
+            }
+        }
+    }
+
     /// Says which step failed, and leaves.
     pub fn fail(&self, errno: Errno) -> ! {
-        Fault { column: Column::Child, step: self.step, errno: errno as i32 }.send(self.faults.as_fd());
+        self.tell(errno);
         process::exit(1)
+    }
+
+    fn tell(&self, errno: Errno) {
+        Fault { column: Column::Child, step: self.step, errno: errno as i32 }.send(self.faults.as_fd());
     }
 }

@@ -1,6 +1,7 @@
 //! What the parent holds of a container while it is brought up and followed: its process, its socket, its keeper.
 
 use super::broker::BrokerProcess;
+use super::fault::Fault;
 use super::interrupt::Interrupt;
 use super::netdevice::Abroad;
 use super::said::Said;
@@ -40,6 +41,8 @@ pub(super) struct Container {
     pub gone: bool,
     /// Its startContainer hooks have ended.
     pub hooked: bool,
+    /// The fault that has been read.
+    pub fault: Option<Fault>,
 }
 
 pub(super) struct KeeperProcess {
@@ -106,6 +109,7 @@ impl Container {
             abroad,
             gone,
             hooked,
+            fault: None,
         }
     }
 

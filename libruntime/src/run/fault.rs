@@ -4,6 +4,7 @@ use super::op::exec::NO_INTERPRETER;
 use crate::host::namespaces;
 use crate::plan::Plan;
 use crate::plan::op::{By, ChildHook, Op, ParentOp};
+use crate::plan::order::Stage;
 use crate::sys::{Errno, Result as SysResult, file};
 use crate::{Error, annotation};
 use std::os::fd::BorrowedFd;
@@ -105,6 +106,18 @@ impl Fault {
     pub fn is_of_a_hook(self, plan: &Plan) -> bool {
         let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
         step.is_some_and(|step| matches!(step.op, Op::Hook(_)))
+    }
+
+    /// Whether the container was not yet made.
+    pub fn is_early(self, plan: &Plan) -> bool {
+        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
+        step.is_some_and(|step| step.stage < Stage::Pivot)
+    }
+
+    /// Whether it may have been found after another: of a step that depends on none.
+    pub fn stands_alone(self, plan: &Plan) -> bool {
+        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
+        step.is_some_and(|step| matches!(step.op, Op::Sysctl { .. } | Op::Mount(_) | Op::Device(_)))
     }
 
     /// Whether the program can only be executed by its path ([`Op::Pin`]).

@@ -151,7 +151,14 @@ impl<'a> Launch<'a> {
                 keeper.failed()?;
             }
             match Heard::receive(container.faults.as_fd()).map_err(cannot)? {
-                Heard::Fault(fault) => return Err(fault.explain(self.plan)),
+                Heard::Fault(fault) => {
+                    container.fault = Some(fault);
+                    // It looks for others, and leaves by itself.
+                    if fault.is_early(self.plan) {
+                        interrupt.or_wait(Some(container.pidfd.as_fd()), -1).map_err(cannot)?;
+                    }
+                    return Err(fault.explain(self.plan));
+                }
                 Heard::Hooked => container.hooked = true,
                 Heard::End if self.is_in_its_hooks(container) => return Err(died::in_a_hook()),
                 Heard::End => return Ok(()),
@@ -164,15 +171,18 @@ impl<'a> Launch<'a> {
         !container.hooked && self.plan.child.iter().any(|step| step.op == Op::Hooked)
     }
 
-    /// What is in the pipe of a process that has ended.
-    fn last_fault(&self, container: &mut Container) -> SysResult<Option<Fault>> {
-        file::set_nonblocking(container.faults.as_fd())?;
+    /// What is in the pipe of a process that has ended: its fault, and those that it has found after it.
+    fn last_faults(&self, container: &mut Container) -> Vec<Fault> {
+        let mut faults = Vec::from_iter(container.fault.take());
+        let mut next = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Heard::receive(container.faults.as_fd()));
         loop {
-            match Heard::receive(container.faults.as_fd())? {
-                Heard::Fault(fault) => return Ok(Some(fault)),
-                Heard::Hooked => container.hooked = true,
-                Heard::End => return Ok(None),
+            match next {
+                Ok(Heard::Fault(fault)) if faults.is_empty() || fault.stands_alone(self.plan) => faults.push(fault),
+                Ok(Heard::Fault(_)) => {}
+                Ok(Heard::Hooked) => container.hooked = true,
+                Ok(Heard::End) | Err(_) => return faults,
             }
+            next = Heard::receive(container.faults.as_fd());
         }
     }
 
@@ -194,10 +204,12 @@ impl<'a> Launch<'a> {
         container.broker.end().map_err(|e| setup("end the broker of Unix sockets", e))?;
         container.fault_writer = None;
         // A fault says more than the parent's own impression of it.
-        match self.last_fault(container) {
-            Ok(Some(fault)) if fault.is_of_a_path(self.plan) => return Ok(None),
-            Ok(Some(fault)) => return Err(look::ahead(self.plan, fault, container.heard(fault.explain(self.plan)))),
-            Ok(None) | Err(_) => followed.map_err(|e| match (container.gone, &ended) {
+        match self.last_faults(container).as_slice() {
+            [fault, ..] if fault.is_of_a_path(self.plan) => return Ok(None),
+            [fault, others @ ..] => {
+                return Err(look::ahead(self.plan, *fault, others, container.heard(fault.explain(self.plan))));
+            }
+            [] => followed.map_err(|e| match (container.gone, &ended) {
                 (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills), self.joined.is_some()),
                 _ => e,
             })?,

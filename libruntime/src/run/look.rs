@@ -4,7 +4,7 @@
 use super::fault::{Column, Fault};
 use super::{agent, door, idmap, netdevice};
 use crate::Error;
-use crate::plan::op::{Follow, Op, ParentOp, Root};
+use crate::plan::op::{By, Follow, Op, ParentOp, Root};
 use crate::plan::{ParentStep, Plan};
 use crate::sys::{Errno, cred, mount, process};
 use std::ffi::{CStr, OsStr};
@@ -16,22 +16,23 @@ use std::path::Path;
 pub(super) fn around(plan: &Plan, error: Error) -> Error {
     let devices = netdevice::look(&plan.parent).err().map_or(Vec::new(), Error::each);
     let early = plan.parent.iter().filter_map(|step| sources(plan, step));
-    error.and(door::faults(&plan.parent)).and(devices).and(early).and(agent::missing(&plan.parent)).and(steps(plan, 0))
+    error.and(door::faults(&plan.parent)).and(devices).and(early).and(agent::missing(&plan.parent)).and(steps(plan, 0, &[]))
 }
 
-/// After a step of the child: those that it has not come to.
-pub(super) fn ahead(plan: &Plan, fault: Fault, error: Error) -> Error {
+/// After a step of the child: those that it has not come to, and what it has found of them.
+pub(super) fn ahead(plan: &Plan, fault: Fault, found: &[Fault], error: Error) -> Error {
     // Where the program is looked for everything else is there; and of that engines read one line.
     match fault.column {
-        Column::Child if error.code == 1 => error.and(steps(plan, usize::from(fault.step) + 1)),
+        Column::Child if error.code == 1 => error.and(steps(plan, usize::from(fault.step) + 1, found)),
         Column::Child | Column::Keeper => error,
     }
 }
 
-fn steps(plan: &Plan, from: usize) -> Vec<Error> {
+fn steps(plan: &Plan, from: usize, found: &[Fault]) -> Vec<Error> {
     let refused = |(at, step): (usize, &crate::plan::Step)| {
-        let (step, errno) = (u16::try_from(at).ok()?, refusal(plan, &step.op)? as i32);
-        Some(Fault { column: Column::Child, step, errno }.explain(plan))
+        let at = u16::try_from(at).ok()?;
+        let seen = || Some(Fault { column: Column::Child, step: at, errno: refusal(plan, &step.op)? as i32 });
+        Some(found.iter().find(|fault| fault.step == at).copied().or_else(seen)?.explain(plan))
     };
     plan.child.iter().enumerate().skip(from).filter_map(refused).collect()
 }
@@ -40,6 +41,10 @@ fn steps(plan: &Plan, from: usize) -> Vec<Error> {
 fn refusal(plan: &Plan, op: &Op) -> Option<Errno> {
     match op {
         Op::Bind(bind) if bind.prepared.is_none() => missing(plan, &bind.source, bind.follow),
+        Op::Device(device) => match &device.by {
+            By::Host(source) => missing(plan, source, Follow::All),
+            By::Mknod | By::Itself | By::Parent(_) => None,
+        },
         Op::Mount(fs) => mount::fsopen(&fs.fstype).err().filter(|errno| *errno == Errno::ENODEV),
         Op::Rlimit { resource, hard, .. } => {
             let (_, ours) = process::getrlimit(*resource).ok()?;

@@ -45,10 +45,11 @@ fn refused(dir: &Path, config: Option<&Path>, bundle: &Bundle) -> Vec<Error> {
     super::planned(bundle, &options).err().unwrap_or_default()
 }
 
-/// Whether one of two places lies in the other.
+/// Whether one of two places lies in the other. The plan has the key of a map in brackets.
 fn related(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(|place| place.replace('[', ".").replace(']', ""));
     let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
-    long.strip_prefix(short).is_some_and(|rest| short.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+    long.strip_prefix(&short).is_some_and(|rest| short.is_empty() || rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -57,7 +58,9 @@ mod tests {
 
     #[test]
     fn a_place_is_related_to_what_it_lies_in() {
-        for (one, other, are) in [("a.b", "a", true), ("a[0]", "a", true), ("ab", "a", false), ("a.b", "a.c", false)] {
+        let cases =
+            [("a.b", "a", true), ("a[0]", "a", true), ("ab", "a", false), ("a.b", "a.c", false), ("a.b.c", "a[b.c]", true)];
+        for (one, other, are) in cases {
             assert_eq!((related(one, other), related(other, one)), (are, are), "{one} {other}");
         }
     }

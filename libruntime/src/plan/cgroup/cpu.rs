@@ -64,7 +64,8 @@ fn times(t: &mut Table, cpu: &LinuxCpu) {
 /// A set in the kernel's words (cpuset(7), "List format", and what bitmap_parselist() of the kernel takes besides): `0-3,7`, `0-15:2/4`,
 /// `all`, `N` for the last.
 fn is_list(text: &str) -> bool {
-    text.split([',', ' ', '\t', '\n']).filter(|region| !region.is_empty()).all(|region| is_region(region).is_some())
+    let mut regions = text.split([',', ' ', '\t', '\n']).filter(|region| !region.is_empty()).peekable();
+    regions.peek().is_some() && regions.all(|region| is_region(region).is_some())
 }
 
 fn is_region(region: &str) -> Option<()> {
@@ -175,7 +176,7 @@ mod tests {
         for list in ["0", "0-3,7", "0, 2", "all", "ALL:1/2", "0-15:2/4", "3-N", "N", ",1,", "0-1023"] {
             assert!(is_list(list), "{list}");
         }
-        for wrong in ["banana", "3-1", "1-", "-1", "0-3:2", "0-3:3/2", "0:0/0", "0x1", "4294967296", "1;2", "all-3"] {
+        for wrong in ["banana", "3-1", "1-", "-1", "0-3:2", "0-3:3/2", "0:0/0", "0x1", "4294967296", "1;2", "all-3", " ", ","] {
             assert!(!is_list(wrong), "{wrong}");
         }
     }

@@ -191,6 +191,9 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
         draft.errors.extend(unit::unknown(&writes));
         draft.errors.extend(unit::annotated(unit, spec));
     }
+    if let Some(bytes) = groups.iter().map(|group| group.dir().as_os_str().len()).find(|bytes| *bytes > LONGEST) {
+        draft.refuse("linux.cgroupsPath", format!("makes a path of {bytes} bytes; {LONGEST} are the most"));
+    }
     if groups.is_empty() {
         // Of systemd that has been said.
         if given.is_some() && !draft.options.may_lack_cgroup && !draft.options.systemd {
@@ -233,6 +236,9 @@ pub fn left_alone(resources: &LinuxResources) -> (Vec<Error>, Option<String>) {
     let asked = device::beyond_the_usual(Some(resources));
     (errors, device::unenforced(asked, "`update` leaves the rules about devices as they are"))
 }
+
+/// `PATH_MAX`, less what its file of processes has to be called.
+const LONGEST: usize = 4095 - "/cgroup.procs".len();
 
 /// What mkdir(2) takes there.
 fn is_name(name: &[u8]) -> bool {

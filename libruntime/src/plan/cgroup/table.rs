@@ -4,6 +4,7 @@ use super::{Group, Write, cpu, io, memory};
 use crate::Error;
 use crate::host::cgroup::Version;
 use crate::plan::check::rivals;
+use crate::plan::netdevice;
 use oci_spec::runtime::LinuxResources;
 use std::fmt::Display;
 use std::hash::Hash;
@@ -171,6 +172,9 @@ fn network(t: &mut Table, r: &LinuxResources) {
     t.refuse_rivals("network.priorities", network.priorities().as_deref().unwrap_or_default(), |priority| priority.name());
     for (i, priority) in network.priorities().iter().flatten().enumerate() {
         let field = format!("network.priorities[{i}]");
+        if !netdevice::is_name(priority.name()) {
+            t.refuse(&format!("{field}.name"), format!("`{}` is no name of a network device", priority.name().escape_debug()));
+        }
         if let Some((at, _)) = t.home(&NET_PRIO, &field) {
             t.put(at, &field, "net_prio.ifpriomap", format!("{} {}", priority.name(), priority.priority()));
         }
@@ -181,7 +185,11 @@ fn rdma(t: &mut Table, r: &LinuxResources) {
     let mut devices: Vec<_> = r.rdma().iter().flatten().collect();
     devices.sort_by_key(|(name, _)| *name);
     for (name, limit) in devices {
-        let field = format!("rdma[{name}]");
+        let field = format!("rdma[{}]", name.escape_debug());
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            t.refuse(&field, "is no name of a device");
+            continue;
+        }
         let part = |key: &str, value: Option<u32>| value.map(|value| format!("{key}={value}"));
         let parts: Vec<_> =
             [part("hca_handle", limit.hca_handles()), part("hca_object", limit.hca_objects())].into_iter().flatten().collect();
@@ -205,7 +213,9 @@ fn unified(t: &mut Table, r: &LinuxResources) {
         let field = format!("unified[{}]", key.escape_debug());
         let controller = key.split('.').next().unwrap_or_default();
         match home {
-            _ if key.contains(['/', '\0']) || !key.contains('.') => t.refuse(&field, "is not a file name, CONTROLLER.VALUE"),
+            _ if key.contains(['/', '\0']) || !key.contains('.') || key.len() > 255 => {
+                t.refuse(&field, "is not a file name, CONTROLLER.VALUE")
+            }
             _ if controller == "cgroup" && !LIMITS_OF_CORE.contains(&key.as_str()) => {
                 t.refuse(&field, format!("is no limit; of the files `cgroup.*` there are {}", LIMITS_OF_CORE.join(", ")));
             }

@@ -88,6 +88,11 @@ fn what_no_kernel_would_take_is_refused_by_every_name() {
         (json!({"blockIO": {"weight": 5}}), "blockIO.weight: 5 is not from 10 to 1000"),
         (json!({"blockIO": {"leafWeight": 1001}}), "blockIO.leafWeight: 1001 is not from 10 to 1000"),
         (
+            json!({"network": {"priorities": [{"name": "a b", "priority": 1}]}}),
+            "network.priorities[0].name: `a b` is no name of a network device",
+        ),
+        (json!({"rdma": {"a\nb": {"hcaHandles": 1}}}), "rdma[a\\nb]: is no name of a device"),
+        (
             json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 5000}]}}),
             "blockIO.weightDevice[0].weight: 5000 is not from 10 to 1000",
         ),
@@ -110,6 +115,10 @@ fn what_can_be_no_directory_is_no_path() {
         assert!(said.contains("is no name of a cgroup"), "{said}");
     }
     assert_eq!(clean(format!("/{}", "x".repeat(255)).as_ref()).unwrap().iter().count(), 2);
+    let deep = |times: usize| launch(v1(), 0, json!({"cgroupsPath": format!("/{}", "x/".repeat(times))}));
+    let said = deep(2050).unwrap_err();
+    assert!(said[0].starts_with("config.json: linux.cgroupsPath: makes a path of 41"), "{said:?}");
+    assert!(said[0].ends_with(" bytes; 4082 are the most") && said.len() == 1 && deep(2000).is_ok(), "{said:?}");
 }
 
 fn ok(list: &[&str]) -> Result<Vec<String>, Vec<String>> {

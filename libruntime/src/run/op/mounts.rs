@@ -135,6 +135,18 @@ pub(super) fn new_fs(plan: &NewFs, child: &mut Child) -> Result<()> {
     Ok(())
 }
 
+/// What it is that the file system does not know of its options, or the kernel not of it.
+pub(in super::super) fn judge(plan: &NewFs) -> Result<()> {
+    let said = || {
+        let fs = mount::fsopen(&plan.fstype)?;
+        plan.parameters.iter().try_for_each(|(key, value)| mount::fsconfig(fs.as_fd(), key, value.as_deref()))
+    };
+    match if plan.data.is_some() { Ok(()) } else { said() } {
+        Err(errno @ (Errno::EINVAL | Errno::ENODEV)) => Err(errno),
+        _ => Ok(()),
+    }
+}
+
 /// The directory that will be covered, when there is one.
 fn covered(plan: &NewFs, child: &Child) -> Result<Option<OwnedFd>> {
     match open(&plan.at, PATH | libc::O_DIRECTORY, child) {
