@@ -55,7 +55,7 @@ impl Filter {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let taken = listener.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
         let (port, listener) = taken.map_err(|e| Error::new("cannot take a port for the proxy").cause(e))?;
-        Ok(Some(Port { proxy: Proxy { port, socks: domains.socks, local: domains.local }, listener, domains }))
+        Ok(Some(Port { proxy: Proxy::of(&domains, port), listener, domains }))
     }
 
     /// The proxy, at its port. `direct`: its clients come by no bridge.
@@ -66,8 +66,12 @@ impl Filter {
         let mut command = Command::new(&program);
         command.args(domains.patterns(true).flat_map(|pattern| ["--allow", pattern]));
         command.args(domains.patterns(false).flat_map(|pattern| ["--deny", pattern]));
-        let switches =
-            [("--limited", domains.limited), ("--local", domains.local), ("--no-socks", !domains.socks), ("--direct", direct)];
+        let switches = [
+            ("--limited", domains.limited),
+            ("--local", domains.local),
+            ("--no-socks", !domains.speaks_socks()),
+            ("--direct", direct),
+        ];
         command.args(switches.iter().filter(|(_, on)| *on).map(|(switch, _)| switch));
         if let Some(file) = &self.network_log {
             command.arg("--log").arg(file);
@@ -114,9 +118,18 @@ pub struct Proxy {
     /// Of 127.0.0.1.
     pub port: u16,
     /// Whether it speaks SOCKS5 beside HTTP.
-    pub socks: bool,
+    pub speaks_socks: bool,
+    /// Whether programs are told so for all protocols.
+    pub names_socks: bool,
     /// Whether it dials addresses that are not public.
     pub local: bool,
+}
+
+impl Proxy {
+    /// One that keeps these domains.
+    pub fn of(domains: &Domains, port: u16) -> Proxy {
+        Proxy { port, speaks_socks: domains.speaks_socks(), names_socks: domains.names_socks(), local: domains.local }
+    }
 }
 
 /// A port that is taken for a proxy, before there is one: a bundle names it, and says whether the log is out of its reach.
