@@ -77,15 +77,16 @@ impl Filter {
             command.arg("--log").arg(file);
         }
         let (ours, its) = UnixStream::pair().map_err(|e| Error::new("cannot make a socket").cause(e))?;
+        let port = listener.try_clone().map_err(|e| Error::new("cannot keep the proxy's port").cause(e))?;
         // A signal from the terminal is the command's to answer, and the proxy stays for that.
         command.stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(its)).process_group(0);
         let child = command.spawn().map_err(|e| {
             let error = Error::new(format!("domains need `{}`", program.display())).cause(e);
             error.hint("`cargo build -p codexrun-proxy` makes it; it lies beside codexrun")
         })?;
-        // With it go our copies of the listener, and of the socket's other end, whose end would not be that of what the proxy says.
+        // With it goes our copy of the socket's other end, whose end would not be that of what the proxy says.
         drop(command);
-        Keeper::of(child, ours)
+        Keeper::of(child, ours, port)
     }
 
     /// What a flag says over what the policy says.
@@ -146,13 +147,15 @@ pub struct Port {
 pub struct Keeper {
     child: Child,
     thread: UnixStream,
+    /// So that nobody else gets its port while the sandbox has a way there, should the proxy end before it.
+    _port: TcpListener,
     /// Where it looks who has connected.
     pub book: Option<Arc<File>>,
 }
 
 impl Keeper {
     /// Waits for its word that it serves, or for its reason not to.
-    fn of(mut child: Child, thread: UnixStream) -> Result<Keeper> {
+    fn of(mut child: Child, thread: UnixStream, port: TcpListener) -> Result<Keeper> {
         let mut line = String::new();
         let read = thread.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(&thread).read_line(&mut line));
         let (said, book) = line.trim().split_once(' ').filter(|(word, _)| *word == READY).unwrap_or((line.trim(), ""));
@@ -160,7 +163,7 @@ impl Keeper {
             (Ok(_), READY) => {
                 // Without it the proxy looks into /proc.
                 let book = OpenOptions::new().write(true).open(format!("/proc/{}/fd/{book}", child.id()));
-                Ok(Keeper { child, thread, book: book.ok().map(Arc::new) })
+                Ok(Keeper { child, thread, _port: port, book: book.ok().map(Arc::new) })
             }
             (Ok(_), said) => {
                 drop(thread);

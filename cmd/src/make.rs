@@ -106,6 +106,21 @@ impl Make {
         if self.network.managed_network.is_some() || env.own_proxy.is_some() {
             proxied(&mut parsed.policy, &mut env.pairs);
         }
+        let (parsed, bundle) = self.made(policy, parsed, view, env, terminal, reach)?;
+        parsed.warnings.iter().for_each(|w| warn(w));
+        Ok((bundle, parsed.policy))
+    }
+
+    /// With the environment and the network as they are; what is worth knowing is among the warnings.
+    fn made(
+        &self,
+        policy: &str,
+        parsed: Parsed,
+        view: &dyn View,
+        env: Environment,
+        terminal: bool,
+        reach: Reach,
+    ) -> Result<(Parsed, Bundle), Failure> {
         let domains = parsed.policy.choices.proxy.as_ref();
         let own = env.own_proxy.map_or(Ok(Vec::new()), |port| compile::to_own_proxy(domains, port))?;
         let request = Request {
@@ -123,8 +138,21 @@ impl Make {
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
-        [env.warnings, parsed.warnings, compiled.warnings].concat().iter().for_each(|w| warn(w));
-        Ok((compiled.bundle, parsed.policy))
+        let warnings = [env.warnings, parsed.warnings, compiled.warnings].concat();
+        Ok((Parsed { policy: parsed.policy, warnings }, compiled.bundle))
+    }
+
+    /// What `sandbox` made of a policy, without codexrun's proxy: that ends with the launch, and its port may be anybody's after that.
+    pub fn without_proxy(&self, name: &str, made: &Policy, view: &dyn View, reach: Reach) -> Result<(Bundle, Policy), Failure> {
+        let mut policy = made.clone();
+        policy.network = policy::Network::Restricted;
+        policy.choices.proxy = None;
+        policy.choices.dns.clear();
+        let mut env = Environment::inherited();
+        env.apply(&self.env)?;
+        // They have been said.
+        let (parsed, bundle) = self.made(name, Parsed { policy, warnings: Vec::new() }, view, env, false, reach)?;
+        Ok((bundle, parsed.policy))
     }
 
     /// What the policy says to a proxy of ours; with `--managed-network` there is somebody else's.

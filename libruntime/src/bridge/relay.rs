@@ -30,6 +30,7 @@ pub(super) enum To {
 const RESOLVER: u64 = 1 << 61;
 const LISTENERS: u64 = 1 << 62;
 const CONTAINER: u64 = u64::MAX;
+const PROXY: u64 = u64::MAX - 1;
 const IN: Events = libc::EPOLLIN as Events;
 /// Links whose buffers may grow as the kernel lets them; further ones have narrow ones.
 const WIDE: usize = 16;
@@ -45,16 +46,24 @@ pub(super) struct Clients {
     pub sockets: Sockets,
 }
 
+struct Held {
+    link: Link,
+    /// Where else its other end may be.
+    second: Option<(Side, SocketAddr)>,
+    /// To a proxy of codexrun's.
+    to_proxy: bool,
+}
+
 pub(super) struct Relay {
     epoll: Epoll,
-    /// Readable when the container's first process has ended.
-    _container: OwnedFd,
+    /// Readable when the container's first process has ended, and when a proxy of codexrun's has.
+    _ends: [Option<OwnedFd>; 2],
     namespaces: Namespaces,
-    listeners: Vec<Listener>,
+    /// None where there is no proxy any more.
+    listeners: Vec<Option<Listener>>,
     resolver: Option<Resolver>,
     clients: Option<Clients>,
-    /// With each where else its other end may be.
-    links: BTreeMap<u64, (Link, Option<(Side, SocketAddr)>)>,
+    links: BTreeMap<u64, Held>,
     next: u64,
     pool: Pool,
     /// No descriptor was left for a connection: nobody is accepted until one ends.
@@ -62,9 +71,9 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// `asked`: the resolver's socket, if there is one.
+    /// `ends`: the container's pidfd, and a connection to a proxy of codexrun's; `asked`: the resolver's socket, if there is one.
     pub fn new(
-        container: OwnedFd,
+        ends: [Option<OwnedFd>; 2],
         namespaces: Namespaces,
         listeners: Vec<Listener>,
         asked: Option<UdpSocket>,
@@ -72,16 +81,20 @@ impl Relay {
     ) -> Result<Relay> {
         let epoll = Epoll::new()?;
         let resolver = asked.map(|socket| Resolver::new(socket, RESOLVER, &epoll)).transpose()?;
-        epoll.add(container.as_fd(), IN, CONTAINER)?;
+        for (end, token) in ends.iter().zip([CONTAINER, PROXY]) {
+            end.as_ref().map_or(Ok(()), |end| epoll.add(end.as_fd(), IN, token))?;
+        }
+        let listeners = listeners.into_iter().map(Some).collect();
         let (links, pool) = (BTreeMap::new(), Pool::default());
         let relay =
-            Relay { epoll, _container: container, namespaces, listeners, resolver, clients, links, next: 0, pool, full: false };
+            Relay { epoll, _ends: ends, namespaces, listeners, resolver, clients, links, next: 0, pool, full: false };
         relay.watch_listeners(IN)?;
         Ok(relay)
     }
 
     fn watch_listeners(&self, events: Events) -> Result<()> {
         for (n, listener) in self.listeners.iter().enumerate() {
+            let Some(listener) = listener else { continue };
             match events {
                 0 => self.epoll.remove(listener.socket.as_fd())?,
                 _ => self.epoll.add(listener.socket.as_fd(), events, LISTENERS + n as u64)?,
@@ -97,9 +110,10 @@ impl Relay {
             for (token, events) in self.epoll.wait(&mut batch)? {
                 match token {
                     CONTAINER => {
-                        self.links.values_mut().for_each(|(link, _)| link.settle(&mut self.pool));
+                        self.links.values_mut().for_each(|held| held.link.settle(&mut self.pool));
                         return Ok(());
                     }
+                    PROXY => self.forsake()?,
                     LISTENERS.. => self.accept((token - LISTENERS) as usize)?,
                     RESOLVER.. => self.resolver.iter_mut().for_each(|resolver| resolver.ready(token)),
                     _ => self.pass(token / 2, (token % 2) as usize, events)?,
@@ -108,9 +122,19 @@ impl Relay {
         }
     }
 
+    /// A proxy of codexrun's has ended. Nobody is led to its port any more, which may be anybody's.
+    fn forsake(&mut self) -> Result<()> {
+        self.links.retain(|_, held| !held.to_proxy);
+        // With the last descriptor a listener is no longer watched either (epoll(7)); the bridge has no other.
+        let leads_there = |listener: &Listener| matches!(listener.to, To::Route(route) if route.says.client);
+        self.listeners.iter_mut().for_each(|listener| drop(listener.take_if(|listener| leads_there(listener))));
+        self._ends[1] = None;
+        if std::mem::take(&mut self.full) { self.watch_listeners(IN) } else { Ok(()) }
+    }
+
     /// A link that fails is dropped; who was connected finds that out by the reset.
     fn pass(&mut self, id: u64, end: usize, events: Events) -> Result<()> {
-        let Some((link, second)) = self.links.get_mut(&id) else { return Ok(()) };
+        let Some(Held { link, second, .. }) = self.links.get_mut(&id) else { return Ok(()) };
         let mut goes_on = link.ready(end, events, &mut self.pool, &self.epoll);
         if goes_on == Err(Errno::ECONNREFUSED)
             && let Some(second) = second.take()
@@ -127,7 +151,8 @@ impl Relay {
     }
 
     fn accept(&mut self, n: usize) -> Result<()> {
-        let Listener { socket, to } = &self.listeners[n];
+        // Of the same batch as the proxy's end.
+        let Some(Listener { socket, to }) = &self.listeners[n] else { return Ok(()) };
         let to = *to;
         if self.links.len() >= MOST && matches!(to, To::Route(_)) {
             return self.stop();
@@ -151,7 +176,8 @@ impl Relay {
             (To::Resolver, None) => Ok(()),
             (To::Route(route), _) => {
                 let link = self.link(accepted, from, route)?;
-                self.links.insert(self.next, (link, route.second().map(|second| (route.side, second))));
+                let second = route.second().map(|second| (route.side, second));
+                self.links.insert(self.next, Held { link, second, to_proxy: route.says.client });
                 self.next += 1;
                 Ok(())
             }
