@@ -8,7 +8,7 @@ use super::names::Resolver;
 use super::namespace::Namespaces;
 use super::route::{Route, Says, Side};
 use crate::sys::epoll::{Batch, Epoll, Events};
-use crate::sys::{Errno, Result, socket};
+use crate::sys::{Errno, Result, process, socket};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,6 +36,8 @@ const IN: Events = libc::EPOLLIN as Events;
 const WIDE: usize = 16;
 /// Links at a time, as the proxy has connections: what they hold is outside of the sandbox's cgroup. Who waits does so in the kernel's queue.
 const MOST: usize = 1024;
+/// Descriptors that are no link's two sockets: listeners, pipes, and what is open for a moment while somebody is dialed.
+const OTHERS: u64 = 96;
 /// Until somebody else may have given back what is missing.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -66,8 +68,15 @@ pub(super) struct Relay {
     links: BTreeMap<u64, Held>,
     next: u64,
     pool: Pool,
-    /// No descriptor was left for a connection: nobody is accepted until one ends.
+    /// Links at a time: [`MOST`], or what there are descriptors for.
+    most: usize,
+    /// Nobody is accepted until a connection ends: there is no room, or no descriptor was left.
     full: bool,
+}
+
+/// Who is accepted must be served: with the last descriptor taken by accept(2) there would be none to dial with.
+fn links(descriptors: u64) -> usize {
+    ((descriptors.saturating_sub(OTHERS) / 2) as usize).clamp(1, MOST)
 }
 
 impl Relay {
@@ -85,9 +94,9 @@ impl Relay {
             end.as_ref().map_or(Ok(()), |end| epoll.add(end.as_fd(), IN, token))?;
         }
         let listeners = listeners.into_iter().map(Some).collect();
-        let (links, pool) = (BTreeMap::new(), Pool::default());
+        let (held, pool, most) = (BTreeMap::new(), Pool::default(), links(process::getrlimit(libc::RLIMIT_NOFILE)?.0));
         let relay =
-            Relay { epoll, _ends: ends, namespaces, listeners, resolver, clients, links, next: 0, pool, full: false };
+            Relay { epoll, _ends: ends, namespaces, listeners, resolver, clients, links: held, next: 0, pool, most, full: false };
         relay.watch_listeners(IN)?;
         Ok(relay)
     }
@@ -154,7 +163,7 @@ impl Relay {
         // Of the same batch as the proxy's end.
         let Some(Listener { socket, to }) = &self.listeners[n] else { return Ok(()) };
         let to = *to;
-        if self.links.len() >= MOST && matches!(to, To::Route(_)) {
+        if self.links.len() >= self.most && matches!(to, To::Route(_)) {
             return self.stop();
         }
         let (accepted, from) = match socket.accept() {
@@ -234,4 +243,14 @@ fn dial(namespaces: &Namespaces, (from, to): (Side, SocketAddr)) -> Result<TcpSt
     let socket = socket::tcp(&to)?;
     socket::connect(socket.as_fd(), &to)?;
     Ok(TcpStream::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_links_are_begun_than_there_are_descriptors_for() {
+        assert_eq!([0, 98, 512, 1024, 2144, 1 << 20, u64::MAX].map(links), [1, 1, 208, 464, MOST, MOST, MOST]);
+    }
 }
