@@ -2,6 +2,7 @@
 
 use crate::choose::Choose;
 use crate::environment::{Environment, not_text};
+use crate::filter::Proxy;
 use crate::network::Network;
 use crate::report::{Failure, warn};
 use clap::{Args, ValueEnum};
@@ -18,6 +19,9 @@ use libruntime::{Error, Result};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// In place of one that a launch takes, which is never so low.
+const SOME_PORT: u16 = 1;
 
 /// The flags that `spec --from-policy`, `sandbox` and `plan --policy` share.
 #[derive(Debug, Args)]
@@ -64,12 +68,18 @@ impl Make {
         cwd.is_some() || identity.is_some() || proc.is_some() || words || policy
     }
 
-    /// Parses and compiles; what is worth knowing goes to stderr.
-    pub fn bundle(&self, policy: &str, view: &dyn View, env: Environment, terminal: bool) -> Result<Bundle, Failure> {
-        self.bundle_of(policy, view, env, terminal).map(|(bundle, _)| bundle)
+    /// As `sandbox` would run it, but without its proxy: that has a port only when it is launched.
+    pub fn launched(&self, policy: &str, view: &dyn View, mut env: Environment) -> Result<(Bundle, Policy), Failure> {
+        let parsed = self.parse(policy, view)?;
+        if let Some(domains) = self.own_domains(&parsed.policy) {
+            env.go_by(&Proxy::of(domains, SOME_PORT));
+            warn(&format!("127.0.0.1:{SOME_PORT} stands for the port that a launch takes for codexrun's proxy"));
+        }
+        let reach = self.reach(&parsed.policy)?;
+        self.compile(policy, parsed, view, env, false, reach)
     }
 
-    /// The same, with the policy.
+    /// Parses and compiles; what is worth knowing goes to stderr.
     pub fn bundle_of(
         &self,
         policy: &str,

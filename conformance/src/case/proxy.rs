@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
     case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
     case("without namespaces the domains are kept too", On::Sandbox, alone),
     case("a pattern that is none stops the start", On::Sandbox, no_pattern),
+    case("what plans a policy with domains stands for the launch", On::Sandbox, planned),
     case("a bundle that is kept has no way to the proxy's port", On::Sandbox, kept),
     case("when the proxy has ended its port is closed inside, and nobody else's", On::Sandbox, orphaned),
     case("the proxy is gone when the command has ended", On::Sandbox, |p| ends(p, false)),
@@ -278,6 +279,18 @@ fn alone(play: &Play) -> Verdict {
     ran.must("the process", ran.err.lines().any(|line| line.contains("evil.example") && line.contains("\"comm\":\"probe\"")))?;
     let (ran, _) = probes(play, "read-only", &[&options[..], &["--dns", "443"]].concat(), &[&good])?;
     ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` cannot be had"))
+}
+
+/// Before there is a proxy it has a port that none will have.
+fn planned(play: &Play) -> Verdict {
+    let text = "default_permissions = 'p'\n[permissions.p]\nextends = ':read-only'\n[permissions.p.network]\nenabled = true\n\
+                domains = { localhost = 'allow' }\n";
+    let policy = play.scene.put("config.toml", text)?.display().to_string();
+    for line in [&["plan", "--policy", &policy][..], &["explain", "--policy", &policy, "/etc"], &["diff", &policy, &policy]] {
+        let ran = play.codexrun(line)?;
+        ran.must("exit 0, and which port is none", ran.code == 0 && ran.err.contains("127.0.0.1:1 stands for"))?;
+    }
+    Ok(())
 }
 
 /// Says of the port that is in `port`, or else of the proxy's, whether anybody answers there.
