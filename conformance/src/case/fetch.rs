@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     case("curl, and python's urllib and requests", On::Sandbox, clients),
     case("httpx, which knows no SOCKS", On::Sandbox, httpx),
     case("node's fetch", On::Sandbox, node),
+    case("who lists interfaces is answered with the network off, and refused with a proxy", On::Sandbox, interfaces),
 ];
 
 /// A program and what it is to fetch; `{port}` is the server's.
@@ -255,6 +256,15 @@ fn httpx(play: &Play) -> Verdict {
     ran.must("outside", ran.code == 0 && ran.out == "outside\n")?;
     let refused = asked(play, &["--allow-domain", "example.org"], &script)?;
     refused.must("nothing", refused.code != 0 && refused.out.is_empty() && refused.err.contains("403"))
+}
+
+/// As Codex has it; what stands in the pages of the limits.
+fn interfaces(play: &Play) -> Verdict {
+    let script = "/usr/bin/python3 -c 'import socket; print(socket.if_nameindex())'";
+    let off = asked(play, &[], script)?;
+    off.must("lo", off.code == 0 && off.out.contains("(1, 'lo')"))?;
+    let proxied = asked(play, &["--allow-domain", "localhost"], script)?;
+    proxied.must("EPERM", proxied.code == 1 && proxied.err.contains("PermissionError"))
 }
 
 /// From version 22.21 and 24 on fetch goes by the variables.
