@@ -54,13 +54,13 @@ pub struct Choose {
     #[arg(long, value_name = "CLAUSE", value_delimiter = ',')]
     pub accept_loss: Vec<String>,
     /// Do not refuse system calls of a group: bpf, keys, mounts, namespaces, perf, tracing, userfaultfd
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     pub allow_syscalls: Vec<String>,
     /// Limit pids, memory, cpus, files or wall (seconds)
     #[arg(long, value_name = "NAME=VALUE")]
     pub limit: Vec<String>,
     /// Resolve names inside, and reach this port of them through the proxy, for programs that know of none; may be repeated
-    #[arg(long, value_name = "PORT", value_parser = choice::port)]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = choice::port)]
     pub dns: Vec<u16>,
 }
 

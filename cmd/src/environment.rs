@@ -57,8 +57,7 @@ impl Environment {
         self.own_proxy = Some(port);
         self.pairs.retain(|pair| !pair.split_once('=').is_some_and(|(name, _)| compile::names_a_proxy(name)));
         for name in compile::PROXY_VARIABLES.iter().chain(&LOWER) {
-            let socks = proxy.socks && ["ALL_PROXY", "FTP_PROXY"].iter().any(|socks| name.eq_ignore_ascii_case(socks));
-            self.set(name, &format!("{}://127.0.0.1:{port}", if socks { "socks5h" } else { "http" }));
+            self.set(name, &format!("{}://127.0.0.1:{port}", if by_socks(name, proxy) { "socks5h" } else { "http" }));
         }
         for name in NO_PROXIES {
             self.set(name, NO_PROXY);
@@ -130,6 +129,13 @@ impl Environment {
     }
 }
 
+/// FTP goes by SOCKS alone: the proxy speaks no FTP, and by HTTP it would have to. What is for all protocols is HTTP, by whose CONNECT all go:
+/// who knows no SOCKS may not even start where it is named (httpx, and what is made of it).
+fn by_socks(name: &str, proxy: &Proxy) -> bool {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    (is("FTP_PROXY") && proxy.speaks_socks) || (is("ALL_PROXY") && proxy.names_socks)
+}
+
 fn not_passed_on(name: std::result::Result<String, OsString>) -> String {
     let name = name.unwrap_or_else(|name| name.display().to_string());
     format!("the variable `{name}` is not passed on: it is not UTF-8, which config.json cannot carry")
@@ -155,14 +161,29 @@ mod tests {
     }
 
     #[test]
+    fn socks_is_named_for_all_protocols_only_when_it_is_asked_for() {
+        let named = |speaks_socks, names_socks| {
+            let mut env = Environment::default();
+            env.go_by(&Proxy { port: 4000, speaks_socks, names_socks, local: false });
+            ["ALL_PROXY", "all_proxy", "FTP_PROXY", "https_proxy"].map(|name| {
+                let value = |pair: &String| Some(pair.strip_prefix(name)?.strip_prefix('=')?.split_once(':')?.0.to_owned());
+                env.pairs.iter().find_map(value).unwrap_or_default()
+            })
+        };
+        assert_eq!(named(true, false), ["http", "http", "socks5h", "http"]);
+        assert_eq!(named(true, true), ["socks5h", "socks5h", "socks5h", "http"]);
+        assert_eq!(named(false, false), ["http"; 4]);
+    }
+
+    #[test]
     fn a_proxy_of_ours_is_the_only_one() {
         let pairs = ["HTTP_PROXY=http://127.0.0.1:8888", "pip_proxy=x", "NO_PROXY=*", "A=1"].map(String::from).to_vec();
         let mut env = Environment { pairs, ..Environment::default() };
-        env.go_by(&Proxy { port: 4000, socks: true, local: false });
+        env.go_by(&Proxy { port: 4000, speaks_socks: true, names_socks: false, local: false });
         let of = |name: &str| env.pairs.iter().filter_map(|p| p.split_once('=')).find(|p| p.0 == name).map(|p| p.1);
         assert_eq!(of("HTTP_PROXY"), Some("http://127.0.0.1:4000"));
         assert_eq!(of("PIP_PROXY"), Some("http://127.0.0.1:4000"));
-        assert_eq!(of("all_proxy"), Some("socks5h://127.0.0.1:4000"));
+        assert_eq!(of("all_proxy"), Some("http://127.0.0.1:4000"));
         assert_eq!((of("NO_PROXY"), of("pip_proxy"), of("A")), (Some(NO_PROXY), None, Some("1")));
         assert!(env.pairs.iter().all(|pair| !pair.contains("8888")));
     }
@@ -171,7 +192,7 @@ mod tests {
     fn no_variable_names_a_proxy_beside_ours_and_one_may_be_emptied() {
         let mut env = Environment::default();
         env.apply(&["http_proxy=http://127.0.0.1:9".into()]).unwrap();
-        env.go_by(&Proxy { port: 4000, socks: true, local: false });
+        env.go_by(&Proxy { port: 4000, speaks_socks: true, names_socks: false, local: false });
         for name in ["HTTP_PROXY", "Pip_Proxy", "docker_https_proxy"] {
             let said = env.apply(&[format!("{name}=http://127.0.0.1:9").into()]).unwrap_err().to_string();
             assert!(said.starts_with(&format!("`--env {name}` names another proxy than codexrun's")), "{said}");

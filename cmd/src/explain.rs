@@ -104,7 +104,7 @@ impl Planned {
 impl Subject {
     /// A policy and an environment.
     pub fn compiled(policy: &str, make: &Make, env: Environment) -> Result<Subject, Failure> {
-        let (bundle, policy) = make.bundle_of(policy, &Disk::new(), env, false)?;
+        let (bundle, policy) = make.launched(policy, &Disk::new(), env)?;
         Ok(Subject { bundle, policy: Some(policy), cwd: make.cwd()? })
     }
 

@@ -54,7 +54,7 @@ impl Filter {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let taken = listener.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
         let (port, listener) = taken.map_err(|e| Error::new("cannot take a port for the proxy").cause(e))?;
-        Ok(Some(Port { proxy: Proxy { port, socks: domains.socks, local: domains.local }, listener, domains }))
+        Ok(Some(Port { proxy: Proxy::of(&domains, port), listener, domains }))
     }
 
     /// The proxy, at its port. `direct`: its clients come by no bridge.
@@ -65,22 +65,27 @@ impl Filter {
         let mut command = Command::new(&program);
         command.args(domains.patterns(true).flat_map(|pattern| ["--allow", pattern]));
         command.args(domains.patterns(false).flat_map(|pattern| ["--deny", pattern]));
-        let switches =
-            [("--limited", domains.limited), ("--local", domains.local), ("--no-socks", !domains.socks), ("--direct", direct)];
+        let switches = [
+            ("--limited", domains.limited),
+            ("--local", domains.local),
+            ("--no-socks", !domains.speaks_socks()),
+            ("--direct", direct),
+        ];
         command.args(switches.iter().filter(|(_, on)| *on).map(|(switch, _)| switch));
         if let Some(file) = &self.network_log {
             command.arg("--log").arg(file);
         }
         let (ours, its) = UnixStream::pair().map_err(|e| Error::new("cannot make a socket").cause(e))?;
+        let port = listener.try_clone().map_err(|e| Error::new("cannot keep the proxy's port").cause(e))?;
         // A signal from the terminal is the command's to answer, and the proxy stays for that.
         command.stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(its)).process_group(0);
         let child = command.spawn().map_err(|e| {
             let error = Error::new(format!("domains need `{}`", program.display())).cause(e);
             error.hint("`cargo build -p codexrun-proxy` makes it; it lies beside codexrun")
         })?;
-        // With it go our copies of the listener, and of the socket's other end, whose end would not be that of what the proxy says.
+        // With it goes our copy of the socket's other end, whose end would not be that of what the proxy says.
         drop(command);
-        Keeper::of(child, ours)
+        Keeper::of(child, ours, port)
     }
 
     /// What a flag says over what the policy says.
@@ -113,9 +118,18 @@ pub struct Proxy {
     /// Of 127.0.0.1.
     pub port: u16,
     /// Whether it speaks SOCKS5 beside HTTP.
-    pub socks: bool,
+    pub speaks_socks: bool,
+    /// Whether programs are told so for all protocols.
+    pub names_socks: bool,
     /// Whether it dials addresses that are not public.
     pub local: bool,
+}
+
+impl Proxy {
+    /// One that keeps these domains.
+    pub fn of(domains: &Domains, port: u16) -> Proxy {
+        Proxy { port, speaks_socks: domains.speaks_socks(), names_socks: domains.names_socks(), local: domains.local }
+    }
 }
 
 /// A port that is taken for a proxy, before there is one: a bundle names it, and says whether the log is out of its reach.
@@ -132,13 +146,15 @@ pub struct Port {
 pub struct Keeper {
     child: Child,
     thread: UnixStream,
+    /// So that nobody else gets its port while the sandbox has a way there, should the proxy end before it.
+    _port: TcpListener,
     /// Where it looks who has connected.
     pub book: Option<Arc<File>>,
 }
 
 impl Keeper {
     /// Waits for its word that it serves, or for its reason not to.
-    fn of(mut child: Child, thread: UnixStream) -> Result<Keeper> {
+    fn of(mut child: Child, thread: UnixStream, port: TcpListener) -> Result<Keeper> {
         let mut line = String::new();
         let read = thread.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(&thread).read_line(&mut line));
         match (read, ready(&line)) {
@@ -146,7 +162,7 @@ impl Keeper {
                 let open = |book: u32| OpenOptions::new().write(true).open(format!("/proc/{}/fd/{book}", child.id()));
                 // Without it the proxy looks into /proc.
                 let book = book.and_then(|book| open(book).ok());
-                Ok(Keeper { child, thread, book: book.map(Arc::new) })
+                Ok(Keeper { child, thread, _port: port, book: book.map(Arc::new) })
             }
             (Ok(_), Err(said)) => {
                 drop(thread);

@@ -336,6 +336,15 @@ mod tests {
     }
 
     #[test]
+    fn names_and_groups_are_lists_too() {
+        let line = ["--dns", "443,80", "--dns", "22", "--allow-syscalls", "mounts,namespaces", "--", "ls"];
+        let words = ["codexrun", "sandbox"].iter().chain(&line).map(OsString::from).collect::<Vec<_>>();
+        let Some(Verb::Sandbox(sandbox)) = read(&words).1.unwrap().verb else { panic!() };
+        assert_eq!(sandbox.make.choose.choices().unwrap().dns, [443, 80, 22]);
+        assert_eq!(sandbox.make.choose.allow_syscalls, ["mounts", "namespaces"]);
+    }
+
+    #[test]
     fn a_command_keeps_its_own_flags() {
         let line = ["codexrun", "sandbox", "--cwd", "/w", "--", "ls", "--help", "--", "-v"];
         let Some(Verb::Sandbox(sandbox)) = Cli::try_parse_from(line).unwrap().verb else { panic!() };

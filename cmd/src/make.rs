@@ -2,6 +2,7 @@
 
 use crate::choose::Choose;
 use crate::environment::{Environment, not_text};
+use crate::filter::Proxy;
 use crate::network::Network;
 use crate::report::{Failure, warn};
 use clap::{Args, ValueEnum};
@@ -18,6 +19,9 @@ use libruntime::{Error, Result};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// In place of one that a launch takes, which is never so low.
+const SOME_PORT: u16 = 1;
 
 /// The flags that `spec --from-policy`, `sandbox` and `plan --policy` share.
 #[derive(Debug, Args)]
@@ -64,12 +68,18 @@ impl Make {
         cwd.is_some() || identity.is_some() || proc.is_some() || words || policy
     }
 
-    /// Parses and compiles; what is worth knowing goes to stderr.
-    pub fn bundle(&self, policy: &str, view: &dyn View, env: Environment, terminal: bool) -> Result<Bundle, Failure> {
-        self.bundle_of(policy, view, env, terminal).map(|(bundle, _)| bundle)
+    /// As `sandbox` would run it, but without its proxy: that has a port only when it is launched.
+    pub fn launched(&self, policy: &str, view: &dyn View, mut env: Environment) -> Result<(Bundle, Policy), Failure> {
+        let parsed = self.parse(policy, view)?;
+        if let Some(domains) = self.own_domains(&parsed.policy) {
+            env.go_by(&Proxy::of(domains, SOME_PORT));
+            warn(&format!("127.0.0.1:{SOME_PORT} stands for the port that a launch takes for codexrun's proxy"));
+        }
+        let reach = self.reach(&parsed.policy)?;
+        self.compile(policy, parsed, view, env, false, reach)
     }
 
-    /// The same, with the policy.
+    /// Parses and compiles; what is worth knowing goes to stderr.
     pub fn bundle_of(
         &self,
         policy: &str,
@@ -106,6 +116,21 @@ impl Make {
         if self.network.managed_network.is_some() || env.own_proxy.is_some() {
             proxied(&mut parsed.policy, &mut env.pairs);
         }
+        let (parsed, bundle) = self.made(policy, parsed, view, env, terminal, reach)?;
+        parsed.warnings.iter().for_each(|w| warn(w));
+        Ok((bundle, parsed.policy))
+    }
+
+    /// With the environment and the network as they are; what is worth knowing is among the warnings.
+    fn made(
+        &self,
+        policy: &str,
+        parsed: Parsed,
+        view: &dyn View,
+        env: Environment,
+        terminal: bool,
+        reach: Reach,
+    ) -> Result<(Parsed, Bundle), Failure> {
         let domains = parsed.policy.choices.proxy.as_ref();
         let own = env.own_proxy.map_or(Ok(Vec::new()), |port| compile::to_own_proxy(domains, port))?;
         let request = Request {
@@ -123,8 +148,21 @@ impl Make {
         };
         let named = |error: Error| if error.place.is_none() { error.at(format!("policy `{policy}`")) } else { error };
         let compiled = compile::compile(&request, view).map_err(|all| all.into_iter().map(named).collect::<Vec<_>>())?;
-        [env.warnings, parsed.warnings, compiled.warnings].concat().iter().for_each(|w| warn(w));
-        Ok((compiled.bundle, parsed.policy))
+        let warnings = [env.warnings, parsed.warnings, compiled.warnings].concat();
+        Ok((Parsed { policy: parsed.policy, warnings }, compiled.bundle))
+    }
+
+    /// What `sandbox` made of a policy, without codexrun's proxy: that ends with the launch, and its port may be anybody's after that.
+    pub fn without_proxy(&self, name: &str, made: &Policy, view: &dyn View, reach: Reach) -> Result<(Bundle, Policy), Failure> {
+        let mut policy = made.clone();
+        policy.network = policy::Network::Restricted;
+        policy.choices.proxy = None;
+        policy.choices.dns.clear();
+        let mut env = Environment::inherited();
+        env.apply(&self.env)?;
+        // They have been said.
+        let (parsed, bundle) = self.made(name, Parsed { policy, warnings: Vec::new() }, view, env, false, reach)?;
+        Ok((bundle, parsed.policy))
     }
 
     /// What the policy says to a proxy of ours; with `--managed-network` there is somebody else's.

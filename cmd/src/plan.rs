@@ -44,10 +44,14 @@ impl Plan {
         output::print(&format!("{plan}{title}{host}"))
     }
 
+    fn launched(&self, policy: &str, view: &dyn View, env: Environment) -> Result<Bundle, Failure> {
+        self.make.launched(policy, view, env).map(|(bundle, _)| bundle)
+    }
+
     fn bundle(&self, view: Option<&Recorded>) -> Result<Bundle, Failure> {
         match (&self.policy, view) {
-            (Some(policy), Some(view)) => self.make.bundle(policy, view, Environment::fixed(view, false)?, false),
-            (Some(policy), None) => self.make.bundle(policy, &Disk::new(), Environment::inherited(), false),
+            (Some(policy), Some(view)) => self.launched(policy, view, Environment::fixed(view, false)?),
+            (Some(policy), None) => self.launched(policy, &Disk::new(), Environment::inherited()),
             (None, _) if self.make.is_given() => {
                 Err(Error::new("`--cwd`, `--identity`, `--proc`, `--env`, the network's flags and a command need `--policy`")
                     .into())

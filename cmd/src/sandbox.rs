@@ -5,7 +5,7 @@ use crate::explain::Subject;
 use crate::filter::Filter;
 use crate::isolation;
 use crate::make::{Make, absolute, keep_policy};
-use crate::report::Failure;
+use crate::report::{Failure, warn};
 use clap::Args;
 use libruntime::Error;
 use libruntime::bundle::Bundle;
@@ -54,11 +54,20 @@ impl Sandbox {
         if let Some(log) = &self.filter.network_log {
             kept_from(log, &bundle, &policy)?;
         }
+        let own = port.is_some();
         let keeper = port.map(|port| self.filter.start(port, reach == Reach::Nothing)).transpose()?;
         let kept = self.keep_bundle.as_deref().map(absolute).transpose()?;
         if let Some(dir) = &kept {
-            bundle.write(dir)?;
-            keep_policy(&policy, dir)?;
+            if own {
+                let (bundle, policy) = self.make.without_proxy(&self.policy, &policy, &disk, reach)?;
+                keep(&bundle, &policy, dir)?;
+                let dir = dir.display();
+                warn(&format!(
+                    "the bundle in `{dir}` has its network off: codexrun's proxy, which keeps the domains, ends with this launch"
+                ));
+            } else {
+                keep(&bundle, &policy, dir)?;
+            }
         }
         if policy.choices.isolation != Isolation::default() {
             isolation::say(&bundle);
@@ -70,6 +79,11 @@ impl Sandbox {
         }
         Ok(ended?)
     }
+}
+
+fn keep(bundle: &Bundle, policy: &Policy, dir: &Path) -> Result<(), Error> {
+    bundle.write(dir)?;
+    keep_policy(policy, dir)
 }
 
 /// A rebase that the command has left in a git directory it may write to, and that executes commands when somebody goes on with it outside.

@@ -13,7 +13,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// With which the bridge begins.
-const MAGIC: &[u8; 8] = b"codexrun";
+pub const MAGIC: &[u8; 8] = b"codexrun";
 
 /// A program of the sandbox, by its socket.
 #[derive(Debug, PartialEq)]
@@ -81,6 +81,11 @@ impl Client {
         let ports = (u16::from_be_bytes(*from), u16::from_be_bytes(to.try_into().ok()?));
         let client = Client::Bridged { init: u32::from_be_bytes(*init), socket: u32::from_be_bytes(*socket), ports };
         (magic == MAGIC).then_some(client)
+    }
+
+    /// Whether it is the bridge itself: nobody comes from no port.
+    pub fn is_the_bridge(&self) -> bool {
+        matches!(self, Client::Bridged { ports: (0, 0), .. })
     }
 
     fn direct(stream: &TcpStream) -> Option<Client> {

@@ -58,7 +58,7 @@ fn forward(client: &TcpStream, server: &TcpStream, request: Request) -> Option<(
     client.set_read_timeout(None).ok()?;
     (&*server).write_all(&head(&request)).ok()?;
     let (from_server, to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
-    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(move || match one_way(&from_server, &to_client) {
+    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(move || match answered(&from_server, &to_client) {
         // The answer is over, and with it the request.
         Ok(()) => drop(to_client.shutdown(Shutdown::Both)),
         Err(_) => [&from_server, &to_client].into_iter().for_each(break_off),
@@ -69,6 +69,12 @@ fn forward(client: &TcpStream, server: &TcpStream, request: Request) -> Option<(
         server.shutdown(Shutdown::Both).ok()?;
     }
     back.ok()?.join().ok().map(drop)
+}
+
+/// The client is told that the connection ends, whatever the server says: a second request on it would get no answer.
+fn answered(server: &TcpStream, client: &TcpStream) -> io::Result<()> {
+    message::pass_heads(server, client)?;
+    one_way(server, client)
 }
 
 fn head(request: &Request) -> Vec<u8> {

@@ -86,7 +86,9 @@ fn serve(gate: Gate) -> Result<Infallible, String> {
     let told = std::io::stdout().write_all(format!("ready{book}\n").as_bytes());
     told.map_err(|e| format!("nobody waits for the proxy: {e}"))?;
     hold_many();
-    accept(&listener, Arc::new(gate), MOST)
+    // And the bridge's own, which is nobody's.
+    let most = MOST + usize::from(!gate.direct);
+    accept(&listener, Arc::new(gate), most)
 }
 
 /// At most so many at a time.
@@ -137,6 +139,9 @@ fn one(client: TcpStream, gate: &Gate) -> Option<()> {
     relay::inline(&client).ok()?;
     let mut hurry = Hurry::new(&client, PATIENCE);
     let (who, mut first) = (Client::of(&mut hurry, gate.direct)?, [0]);
+    if who.is_the_bridge() {
+        return stay(&client);
+    }
     match message::again(|| hurry.peek(&mut first)).ok()? {
         1 if first[0] == SOCKS5 && gate.socks => socks::serve(hurry, &who, gate),
         1 if first[0] == SOCKS5 => {
@@ -146,6 +151,13 @@ fn one(client: TcpStream, gate: &Gate) -> Option<()> {
         1 => http::serve(hurry, &who, gate),
         _ => None,
     }
+}
+
+/// The bridge hears of our end by that of its connection, and dials no more: the port may be somebody else's then.
+fn stay(mut bridge: &TcpStream) -> Option<()> {
+    bridge.set_read_timeout(None).ok()?;
+    bridge.write_all(client::MAGIC).ok()?;
+    std::io::copy(&mut bridge, &mut std::io::sink()).ok().map(drop)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One HTTP request as a proxy gets it (RFC 9112): its head, where it goes, and how long its body is.
 
 use crate::rule::Host;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// More than servers take (nginx: four lines of 8 KiB): as often as there are connections it may be held, outside of the sandbox's cgroup.
 const MOST: usize = 32 * 1024;
@@ -49,6 +49,9 @@ const HOP: [&str; 11] = [
     "transfer-encoding",
     "content-length",
 ];
+
+/// What an answer says of the connection to us.
+const CONNECTION: [&str; 3] = ["connection", "proxy-connection", "keep-alive"];
 
 /// Once more when a signal has interrupted it: with a time limit on a socket SIGCONT is enough (signal(7)).
 pub fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
@@ -98,6 +101,47 @@ fn parse(bytes: &[u8]) -> Result<Option<Request>, String> {
         body: body(head.headers).map_err(of_it)?,
         early: bytes[length..].to_vec(),
     }))
+}
+
+/// Passes on the heads of an answer, and what has come behind them: the last one with `Connection: close`. What is no head goes as it is.
+pub fn pass_heads(mut server: impl Read, mut client: impl Write) -> io::Result<()> {
+    let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
+    loop {
+        let n = again(|| server.read(&mut block))?;
+        bytes.extend_from_slice(&block[..n]);
+        loop {
+            match answer(&bytes) {
+                Ok(Some((length, None))) => {
+                    // "Go on", which the client waits for.
+                    client.write_all(&bytes[..length])?;
+                    bytes.drain(..length);
+                }
+                Ok(Some((length, Some(head)))) => return client.write_all(&[&head, &bytes[length..]].concat()),
+                Ok(None) if n > 0 && bytes.len() <= MOST => break,
+                Ok(None) | Err(_) => return client.write_all(&bytes),
+            }
+        }
+    }
+}
+
+/// How long the head is, and what it is to be; `None` in place of that where another one follows (RFC 9110, 15.2).
+type Answer = (usize, Option<Vec<u8>>);
+
+/// `None`: more is to come.
+fn answer(bytes: &[u8]) -> Result<Option<Answer>, httparse::Error> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = head.parse(bytes)? else { return Ok(None) };
+    let (code, version) = (head.code.unwrap_or_default(), head.version.unwrap_or_default());
+    if (100..200).contains(&code) {
+        return Ok(Some((length, None)));
+    }
+    let mut changed = format!("HTTP/1.{version} {code:03} {}\r\n", head.reason.unwrap_or_default()).into_bytes();
+    for h in head.headers.iter().filter(|h| !CONNECTION.iter().any(|name| h.name.eq_ignore_ascii_case(name))) {
+        changed.extend([h.name.as_bytes(), b": ", h.value, b"\r\n"].concat());
+    }
+    changed.extend(b"Connection: close\r\n\r\n");
+    Ok(Some((length, Some(changed))))
 }
 
 fn values<'a>(headers: &'a [httparse::Header], name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -199,5 +243,23 @@ mod tests {
             assert!(body(headers).is_err(), "{headers}");
         }
         assert!(body(&twice.repeat(2)).is_err() && body(&format!("{twice}Transfer-Encoding: chunked\n")).is_err());
+    }
+
+    #[test]
+    fn the_client_is_told_that_the_connection_ends() {
+        let passed = |text: &str| {
+            let mut got = Vec::new();
+            pass_heads(text.replace('\n', "\r\n").as_bytes(), &mut got).unwrap();
+            String::from_utf8(got).unwrap().replace("\r\n", "\n")
+        };
+        let answer = "HTTP/1.1 200 OK\nA: b\nkeep-alive: 5\nConnection: keep-alive\nC: d\n\nbody";
+        let closed = "HTTP/1.1 200 OK\nA: b\nC: d\nConnection: close\n\nbody";
+        assert_eq!(passed(answer), closed);
+        let first = "HTTP/1.1 100 Continue\nA: b\n\nHTTP/1.1 103 Early Hints\nConnection: x\n\n";
+        assert_eq!(passed(&format!("{first}{answer}")), format!("{first}{closed}"));
+        assert_eq!(passed("HTTP/1.0 204 \n\n"), "HTTP/1.0 204 \nConnection: close\n\n");
+        for none in ["", "SSH-2.0-x\n", "HTTP/1.1 200 OK\nA: b\n", "HTTP/1.1 100 Continue\n\n"] {
+            assert_eq!(passed(none), none);
+        }
     }
 }

@@ -22,7 +22,9 @@ pub const CASES: &[Case] = &[
     case("npm install by TLS, through each proxy's CONNECT", On::Sandbox, |p| tunnelled(p, &NPM)),
     case("cargo fetch by TLS, through each proxy's CONNECT", On::Sandbox, |p| tunnelled(p, &CARGO)),
     case("curl, and python's urllib and requests", On::Sandbox, clients),
+    case("httpx, which knows no SOCKS", On::Sandbox, httpx),
     case("node's fetch", On::Sandbox, node),
+    case("who lists interfaces is answered with the network off, and refused with a proxy", On::Sandbox, interfaces),
 ];
 
 /// A program and what it is to fetch; `{port}` is the server's.
@@ -232,6 +234,37 @@ fn clients(play: &Play) -> Verdict {
         refused.must(&format!("{name}: nothing"), refused.code != 0 && refused.out.is_empty())?;
     }
     if asked_of == 0 { skip("neither curl nor python is there") } else { Ok(()) }
+}
+
+/// By itself it has no SOCKS, and makes a transport for each variable before it asks anything: what is made of it does not start where one names SOCKS.
+fn httpx(play: &Play) -> Verdict {
+    let fetched =
+        "/usr/bin/python3 -m pip install -q --disable-pip-version-check --no-cache-dir --retries 0 --target there httpx";
+    // Where packages are is the machine's to say.
+    let of_pip =
+        |(name, _): &(String, String)| name == "PATH" || name.starts_with("PIP_") || name.to_lowercase().ends_with("_proxy");
+    let launch =
+        Launch { env: std::env::vars().filter(of_pip).collect(), ..Launch::new(&["/bin/sh", "-c", fetched], &play.scene.w()) };
+    if launch.run(&play.column.actor)?.code != 0 {
+        return skip("pip finds no httpx");
+    }
+    let port = files(play.scene.out())?;
+    let script = format!(
+        "PYTHONPATH=there /usr/bin/python3 -c \"import httpx; print(httpx.get('http://localhost:{port}/file.txt').raise_for_status().text.strip())\""
+    );
+    let ran = asked(play, &["--allow-domain", "localhost"], &script)?;
+    ran.must("outside", ran.code == 0 && ran.out == "outside\n")?;
+    let refused = asked(play, &["--allow-domain", "example.org"], &script)?;
+    refused.must("nothing", refused.code != 0 && refused.out.is_empty() && refused.err.contains("403"))
+}
+
+/// As Codex has it; what stands in the pages of the limits.
+fn interfaces(play: &Play) -> Verdict {
+    let script = "/usr/bin/python3 -c 'import socket; print(socket.if_nameindex())'";
+    let off = asked(play, &[], script)?;
+    off.must("lo", off.code == 0 && off.out.contains("(1, 'lo')"))?;
+    let proxied = asked(play, &["--allow-domain", "localhost"], script)?;
+    proxied.must("EPERM", proxied.code == 1 && proxied.err.contains("PermissionError"))
 }
 
 /// From version 22.21 and 24 on fetch goes by the variables.

@@ -36,6 +36,7 @@ pub const CASES: &[Case] = &[
     case("two endpoints of one port are two routes", On::Every, two_families),
     case("16 MiB each way and a half-close arrive whole", On::Every, bulk),
     case("1000 connections are held", On::Every, many),
+    case("who finds no descriptor waits", On::Sandbox, few_descriptors),
     case("the bridge holds back no output (32)", On::Every, whole_output),
     case("no link of /proc leads to a socket of the host (26)", On::Sandbox, by_proc),
     case("the bridge is gone when the command has ended", On::Every, |p| ends(p, None)),
@@ -321,6 +322,18 @@ fn many(play: &Play) -> Verdict {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).map_err(std::io::Error::from)?;
     through(play, "tcp-many {at} 1000")
+}
+
+/// More connections than the bridge has descriptors for: all are begun, and each is answered and ended in turn.
+fn few_descriptors(play: &Play) -> Verdict {
+    let host = Host::new()?;
+    let (port, exe) = (host.at.port().to_string(), play.column.runtime.codexrun.display().to_string());
+    let client = "import socket, sys\nall = [socket.create_connection(('127.0.0.1', int(sys.argv[1]))) for _ in range(300)]\n\
+                  for one in all:\n one.sendall(b'x')\n one.shutdown(socket.SHUT_WR)\n assert one.recv(9) == b'x'\n one.close()\nprint('served')\n";
+    let script = "ulimit -n 512; exec \"$0\" sandbox --policy read-only --allow-host-port $1 -- /usr/bin/python3 -c \"$2\" $1";
+    let launch = crate::launch::Launch::new(&["/bin/bash", "-c", script, &exe, &port, client], &play.scene.w());
+    let ran = launch.run(&play.column.actor)?;
+    ran.must("served", ran.code == 0 && ran.out == "served\n")
 }
 
 /// It has ended for whoever reads it, and is all there, although a bridge was left behind.

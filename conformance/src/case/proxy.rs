@@ -26,6 +26,9 @@ pub const CASES: &[Case] = &[
     case("the domains of [permissions.NAME.network] are kept", On::Sandbox, config),
     case("without namespaces the domains are kept too", On::Sandbox, alone),
     case("a pattern that is none stops the start", On::Sandbox, no_pattern),
+    case("what plans a policy with domains stands for the launch", On::Sandbox, planned),
+    case("a bundle that is kept has no way to the proxy's port", On::Sandbox, kept),
+    case("when the proxy has ended its port is closed inside, and nobody else's", On::Sandbox, orphaned),
     case("the proxy is gone when the command has ended", On::Sandbox, |p| ends(p, false)),
     case("the proxy is gone when codexrun was killed", On::Sandbox, |p| ends(p, true)),
 ];
@@ -276,6 +279,57 @@ fn alone(play: &Play) -> Verdict {
     ran.must("the process", ran.err.lines().any(|line| line.contains("evil.example") && line.contains("\"comm\":\"probe\"")))?;
     let (ran, _) = probes(play, "read-only", &[&options[..], &["--dns", "443"]].concat(), &[&good])?;
     ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` cannot be had"))
+}
+
+/// Before there is a proxy it has a port that none will have.
+fn planned(play: &Play) -> Verdict {
+    let text = "default_permissions = 'p'\n[permissions.p]\nextends = ':read-only'\n[permissions.p.network]\nenabled = true\n\
+                domains = { localhost = 'allow' }\n";
+    let policy = play.scene.put("config.toml", text)?.display().to_string();
+    for line in [&["plan", "--policy", &policy][..], &["explain", "--policy", &policy, "/etc"], &["diff", &policy, &policy]] {
+        let ran = play.codexrun(line)?;
+        ran.must("exit 0, and which port is none", ran.code == 0 && ran.err.contains("127.0.0.1:1 stands for"))?;
+    }
+    Ok(())
+}
+
+/// Says of the port that is in `port`, or else of the proxy's, whether anybody answers there.
+const REACHES: &str = "[ -e port ] || echo \"${HTTP_PROXY##*:}\" >port\n\
+    (exec 3<>/dev/tcp/127.0.0.1/$(cat port)) 2>/dev/null && echo reached || echo closed\n";
+
+fn kept(play: &Play) -> Verdict {
+    std::fs::write(play.scene.w().join("reaches"), REACHES)?;
+    let dir = play.scene.dir.join("kept").display().to_string();
+    let ran =
+        play.column.run(&play.scene, &job(play, &["--allow-domain", "localhost", "--keep-bundle", &dir], "bash reaches"))?;
+    let says = ran.err.contains("has its network off");
+    ran.must("reached, and what the bundle has not", ran.code == 0 && ran.out == "reached\n" && says)?;
+    let port: u16 = std::fs::read_to_string(play.scene.w().join("port"))?.trim().parse().unwrap_or_default();
+    let _somebody = TcpListener::bind(("127.0.0.1", port))?;
+    let ran = play.codexrun(&["run", &dir])?;
+    ran.must("closed", ran.code == 0 && ran.out == "closed\n")
+}
+
+/// The route ends with the proxy; codexrun keeps the port.
+fn orphaned(play: &Play) -> Verdict {
+    std::fs::write(play.scene.w().join("reaches"), REACHES)?;
+    let domain = format!("orphaned.{}.{}.example", std::process::id(), play.column.actor.name);
+    let script = "bash reaches; : > ready; while [ ! -e go ]; do sleep 0.02; done
+        for n in $(seq 500); do [ \"$(bash reaches)\" = closed ] && break; sleep 0.02; done; bash reaches";
+    let running = play.column.start(&play.scene, &job(play, &["--allow-domain", &domain], script))?;
+    appears(&play.scene.w().join("ready"))?;
+    let all = crate::launch::processes();
+    let Some((proxy, ..)) = all.iter().find(|(.., line)| line.contains("codexrun-proxy") && line.contains(&domain)) else {
+        return fail("(while the command runs)", "a proxy", "none");
+    };
+    nix::sys::signal::kill(*proxy, Signal::SIGKILL).map_err(std::io::Error::from)?;
+    until("the proxy ends", || !crate::launch::processes().iter().any(|(pid, _, line)| pid == proxy && line.contains(&domain)))?;
+    let port: u16 = std::fs::read_to_string(play.scene.w().join("port"))?.trim().parse().unwrap_or_default();
+    let free = TcpListener::bind(("127.0.0.1", port)).is_ok();
+    std::fs::write(play.scene.w().join("go"), "")?;
+    let ran = running.finish()?;
+    ran.must("reached, then closed", ran.code == 0 && ran.out == "reached\nclosed\n")?;
+    ran.must(&format!("port {port} kept from others"), !free)
 }
 
 fn around(play: &Play) -> Verdict {

@@ -4,9 +4,10 @@
 use super::errno;
 use super::route::Says;
 use crate::sys::{Errno, Result, socket};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// Before every connection to a proxy of codexrun's: these bytes, the number of the container's first process, and the inode of the client's
 /// socket, each 32 bits in the order of the network, and the ports that it comes from and goes to, each 16. By the ports the proxy finds the client
@@ -14,6 +15,8 @@ use std::os::fd::AsFd;
 const CLIENT: &[u8; 8] = b"codexrun";
 /// More than any proxy's answer to CONNECT.
 const LONGEST: usize = 16 * 1024;
+/// For a proxy to say that it is one.
+const PATIENCE: Duration = Duration::from_secs(10);
 const END: &[u8] = b"\r\n\r\n";
 
 /// Who connects.
@@ -28,6 +31,20 @@ pub(super) struct Client<'a> {
     pub to: SocketAddr,
     /// What it resolved to get there.
     pub name: Option<&'a str>,
+}
+
+/// The bridge's own connection to a proxy of codexrun's: no port, so that it is nobody's. The proxy answers with the first bytes of its greeting, and
+/// nothing more: with it the connection ends.
+pub(super) fn hold(proxy: SocketAddr, init: u32) -> Result<TcpStream> {
+    let mut held = TcpStream::connect(proxy).map_err(errno)?;
+    let to = SocketAddr::new(proxy.ip(), 0);
+    let itself = Client { init, socket: 0, from: 0, to, name: None };
+    let greeting = Greeting::of(Says { client: true, name: false }, &itself).ok_or(Errno::EADDRNOTAVAIL)?;
+    held.set_read_timeout(Some(PATIENCE)).map_err(errno)?;
+    greeting.say(&held)?;
+    let mut answer = [0; CLIENT.len()];
+    held.read_exact(&mut answer).map_err(errno)?;
+    if answer == *CLIENT { Ok(held) } else { Err(Errno::EPROTO) }
 }
 
 /// What is to be said, and whether it is answered.

@@ -130,6 +130,8 @@ impl Bridge<'_> {
     fn welcome(self, guest: &UnixStream) -> Result<Relay> {
         let Bridge { routes, container, init, outside } = self;
         let namespaces = Namespaces::receive(guest.as_fd())?;
+        let proxy = routes.iter().find(|route| route.says.client);
+        let proxy = proxy.map(|route| greeting::hold(route.dial, init as u32).map_err(|e| gone(route, e))).transpose()?;
         let mut listeners = outside;
         for route in routes.iter().filter(|route| route.side == Side::Inside) {
             let listener =
@@ -155,7 +157,8 @@ impl Bridge<'_> {
         } else {
             None
         };
-        Relay::new(container, namespaces, listeners, asked, clients).map_err(|e| failed("watch the listeners", e))
+        Relay::new([Some(container), proxy.map(OwnedFd::from)], namespaces, listeners, asked, clients)
+            .map_err(|e| failed("watch the listeners", e))
     }
 }
 
@@ -190,6 +193,12 @@ fn alone() -> crate::sys::Result<()> {
 
 fn errno(e: std::io::Error) -> Errno {
     Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Whoever has its port by now knows nothing of the domains.
+fn gone(route: &Route, errno: Errno) -> Error {
+    let error = failed(&format!("find codexrun's proxy at {}", route.dial), errno);
+    error.hint("it ends with the launch that it was started for; `codexrun sandbox --allow-domain` starts another")
 }
 
 /// Ports of the host are others' too.

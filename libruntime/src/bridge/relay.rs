@@ -8,7 +8,7 @@ use super::names::Resolver;
 use super::namespace::Namespaces;
 use super::route::{Route, Says, Side};
 use crate::sys::epoll::{Batch, Epoll, Events};
-use crate::sys::{Errno, Result, socket};
+use crate::sys::{Errno, Result, process, socket};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,11 +30,14 @@ pub(super) enum To {
 const RESOLVER: u64 = 1 << 61;
 const LISTENERS: u64 = 1 << 62;
 const CONTAINER: u64 = u64::MAX;
+const PROXY: u64 = u64::MAX - 1;
 const IN: Events = libc::EPOLLIN as Events;
 /// Links whose buffers may grow as the kernel lets them; further ones have narrow ones.
 const WIDE: usize = 16;
 /// Links at a time, as the proxy has connections: what they hold is outside of the sandbox's cgroup. Who waits does so in the kernel's queue.
 const MOST: usize = 1024;
+/// Descriptors that are no link's two sockets: listeners, pipes, and what is open for a moment while somebody is dialed.
+const OTHERS: u64 = 96;
 /// Until somebody else may have given back what is missing.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -45,26 +48,41 @@ pub(super) struct Clients {
     pub sockets: Sockets,
 }
 
+struct Held {
+    link: Link,
+    /// Where else its other end may be.
+    second: Option<(Side, SocketAddr)>,
+    /// To a proxy of codexrun's.
+    to_proxy: bool,
+}
+
 pub(super) struct Relay {
     epoll: Epoll,
-    /// Readable when the container's first process has ended.
-    _container: OwnedFd,
+    /// Readable when the container's first process has ended, and when a proxy of codexrun's has.
+    _ends: [Option<OwnedFd>; 2],
     namespaces: Namespaces,
-    listeners: Vec<Listener>,
+    /// None where there is no proxy any more.
+    listeners: Vec<Option<Listener>>,
     resolver: Option<Resolver>,
     clients: Option<Clients>,
-    /// With each where else its other end may be.
-    links: BTreeMap<u64, (Link, Option<(Side, SocketAddr)>)>,
+    links: BTreeMap<u64, Held>,
     next: u64,
     pool: Pool,
-    /// No descriptor was left for a connection: nobody is accepted until one ends.
+    /// Links at a time: [`MOST`], or what there are descriptors for.
+    most: usize,
+    /// Nobody is accepted until a connection ends: there is no room, or no descriptor was left.
     full: bool,
 }
 
+/// Who is accepted must be served: with the last descriptor taken by accept(2) there would be none to dial with.
+fn links(descriptors: u64) -> usize {
+    ((descriptors.saturating_sub(OTHERS) / 2) as usize).clamp(1, MOST)
+}
+
 impl Relay {
-    /// `asked`: the resolver's socket, if there is one.
+    /// `ends`: the container's pidfd, and a connection to a proxy of codexrun's; `asked`: the resolver's socket, if there is one.
     pub fn new(
-        container: OwnedFd,
+        ends: [Option<OwnedFd>; 2],
         namespaces: Namespaces,
         listeners: Vec<Listener>,
         asked: Option<UdpSocket>,
@@ -72,16 +90,20 @@ impl Relay {
     ) -> Result<Relay> {
         let epoll = Epoll::new()?;
         let resolver = asked.map(|socket| Resolver::new(socket, RESOLVER, &epoll)).transpose()?;
-        epoll.add(container.as_fd(), IN, CONTAINER)?;
-        let (links, pool) = (BTreeMap::new(), Pool::default());
+        for (end, token) in ends.iter().zip([CONTAINER, PROXY]) {
+            end.as_ref().map_or(Ok(()), |end| epoll.add(end.as_fd(), IN, token))?;
+        }
+        let listeners = listeners.into_iter().map(Some).collect();
+        let (held, pool, most) = (BTreeMap::new(), Pool::default(), links(process::getrlimit(libc::RLIMIT_NOFILE)?.0));
         let relay =
-            Relay { epoll, _container: container, namespaces, listeners, resolver, clients, links, next: 0, pool, full: false };
+            Relay { epoll, _ends: ends, namespaces, listeners, resolver, clients, links: held, next: 0, pool, most, full: false };
         relay.watch_listeners(IN)?;
         Ok(relay)
     }
 
     fn watch_listeners(&self, events: Events) -> Result<()> {
         for (n, listener) in self.listeners.iter().enumerate() {
+            let Some(listener) = listener else { continue };
             match events {
                 0 => self.epoll.remove(listener.socket.as_fd())?,
                 _ => self.epoll.add(listener.socket.as_fd(), events, LISTENERS + n as u64)?,
@@ -97,9 +119,10 @@ impl Relay {
             for (token, events) in self.epoll.wait(&mut batch)? {
                 match token {
                     CONTAINER => {
-                        self.links.values_mut().for_each(|(link, _)| link.settle(&mut self.pool));
+                        self.links.values_mut().for_each(|held| held.link.settle(&mut self.pool));
                         return Ok(());
                     }
+                    PROXY => self.forsake()?,
                     LISTENERS.. => self.accept((token - LISTENERS) as usize)?,
                     RESOLVER.. => self.resolver.iter_mut().for_each(|resolver| resolver.ready(token)),
                     _ => self.pass(token / 2, (token % 2) as usize, events)?,
@@ -108,9 +131,19 @@ impl Relay {
         }
     }
 
+    /// A proxy of codexrun's has ended. Nobody is led to its port any more, which may be anybody's.
+    fn forsake(&mut self) -> Result<()> {
+        self.links.retain(|_, held| !held.to_proxy);
+        // With the last descriptor a listener is no longer watched either (epoll(7)); the bridge has no other.
+        let leads_there = |listener: &Listener| matches!(listener.to, To::Route(route) if route.says.client);
+        self.listeners.iter_mut().for_each(|listener| drop(listener.take_if(|listener| leads_there(listener))));
+        self._ends[1] = None;
+        if std::mem::take(&mut self.full) { self.watch_listeners(IN) } else { Ok(()) }
+    }
+
     /// A link that fails is dropped; who was connected finds that out by the reset.
     fn pass(&mut self, id: u64, end: usize, events: Events) -> Result<()> {
-        let Some((link, second)) = self.links.get_mut(&id) else { return Ok(()) };
+        let Some(Held { link, second, .. }) = self.links.get_mut(&id) else { return Ok(()) };
         let mut goes_on = link.ready(end, events, &mut self.pool, &self.epoll);
         if goes_on == Err(Errno::ECONNREFUSED)
             && let Some(second) = second.take()
@@ -127,9 +160,10 @@ impl Relay {
     }
 
     fn accept(&mut self, n: usize) -> Result<()> {
-        let Listener { socket, to } = &self.listeners[n];
+        // Of the same batch as the proxy's end.
+        let Some(Listener { socket, to }) = &self.listeners[n] else { return Ok(()) };
         let to = *to;
-        if self.links.len() >= MOST && matches!(to, To::Route(_)) {
+        if self.links.len() >= self.most && matches!(to, To::Route(_)) {
             return self.stop();
         }
         let (accepted, from) = match socket.accept() {
@@ -151,7 +185,8 @@ impl Relay {
             (To::Resolver, None) => Ok(()),
             (To::Route(route), _) => {
                 let link = self.link(accepted, from, route)?;
-                self.links.insert(self.next, (link, route.second().map(|second| (route.side, second))));
+                let second = route.second().map(|second| (route.side, second));
+                self.links.insert(self.next, Held { link, second, to_proxy: route.says.client });
                 self.next += 1;
                 Ok(())
             }
@@ -208,4 +243,14 @@ fn dial(namespaces: &Namespaces, (from, to): (Side, SocketAddr)) -> Result<TcpSt
     let socket = socket::tcp(&to)?;
     socket::connect(socket.as_fd(), &to)?;
     Ok(TcpStream::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_links_are_begun_than_there_are_descriptors_for() {
+        assert_eq!([0, 98, 512, 1024, 2144, 1 << 20, u64::MAX].map(links), [1, 1, 208, 464, MOST, MOST, MOST]);
+    }
 }

@@ -121,7 +121,7 @@ mod tests {
             domains,
             limited: true,
             local: true,
-            socks: false,
+            socks: Some(false),
             proxy_url: Some("http://localhost:1".into()),
             socks_url: Some("socks5h://localhost:2".into()),
         });

@@ -13,8 +13,8 @@ pub struct Domains {
     pub limited: bool,
     /// An allowed name may lead to an address that is not public.
     pub local: bool,
-    /// SOCKS5 is spoken beside HTTP.
-    pub socks: bool,
+    /// Whether SOCKS5 is spoken beside HTTP, if something is said of it.
+    pub socks: Option<bool>,
     /// Where the proxy is found inside; loopback. A port of its own when `None`.
     pub proxy_url: Option<String>,
     /// One more place to find it at.
@@ -24,7 +24,7 @@ pub struct Domains {
 /// Nothing is allowed.
 impl Default for Domains {
     fn default() -> Domains {
-        Domains { domains: BTreeMap::new(), limited: false, local: false, socks: true, proxy_url: None, socks_url: None }
+        Domains { domains: BTreeMap::new(), limited: false, local: false, socks: None, proxy_url: None, socks_url: None }
     }
 }
 
@@ -41,6 +41,16 @@ impl Domains {
         !self.domains.is_empty() || self.limited
     }
 
+    /// Unless it is switched off.
+    pub fn speaks_socks(&self) -> bool {
+        self.socks != Some(false)
+    }
+
+    /// Asked for by name, SOCKS is named to programs: that the proxy speaks it is no reason, as many programs do not.
+    pub fn names_socks(&self) -> bool {
+        self.speaks_socks() && (self.socks.is_some() || self.socks_url.is_some())
+    }
+
     /// The patterns of one verdict.
     pub fn patterns(&self, allowed: bool) -> impl Iterator<Item = &str> {
         self.domains.iter().filter(move |(_, verdict)| **verdict == allowed).map(|(pattern, _)| pattern.as_str())
@@ -54,7 +64,7 @@ impl Domains {
         let fields = [
             ("allow_local_binding", self.local.then_some(json!(true))),
             ("domains", (!domains.is_empty()).then_some(Value::Object(domains))),
-            ("enable_socks5", (!self.socks).then_some(json!(false))),
+            ("enable_socks5", self.socks.map(|on| json!(on))),
             ("mode", self.limited.then_some(json!("limited"))),
             ("proxy_url", self.proxy_url.as_ref().map(|url| json!(url))),
             ("socks_url", self.socks_url.as_ref().map(|url| json!(url))),

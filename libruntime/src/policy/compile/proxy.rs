@@ -40,9 +40,7 @@ pub(super) fn routed<'a>(request: &Request<'a>, found: &mut Findings) -> Request
     match request.policy.network {
         Network::Enabled if !request.routes.is_empty() => found.errors.push(needless()),
         Network::Enabled if request.policy.choices.tcp_ports.is_some() => found.errors.push(not_all()),
-        Network::Enabled | Network::Restricted => {
-            found.errors.extend(without_proxy(&request).map(|what| Error::new(format!("`{what}` has no effect without a proxy"))))
-        }
+        Network::Enabled | Network::Restricted => found.errors.extend(without_proxy(&request).map(idle)),
         Network::Proxy => proxied(&mut request, found),
     }
     found.errors.extend(twice(&request.routes).map(|port| Error::new(format!("port {port} is listened on twice inside"))));
@@ -60,6 +58,11 @@ fn round(routes: &[Route]) -> Option<u16> {
 fn circular(port: u16) -> Error {
     let error = Error::new(format!("port {port} inside is published, and leads to the host"));
     error.hint("a connection would go round; a server inside needs a port that is not let through to the host")
+}
+
+fn idle(what: &str) -> Error {
+    let error = Error::new(format!("`{what}` has no effect without a proxy"));
+    error.hint("`sandbox --allow-domain` runs one; `--managed-network '{}'` goes by those that the environment names, and so does `\"network\": {\"mode\": \"proxy\"}` of a split policy")
 }
 
 /// What is asked of a proxy that there is not.

@@ -26,8 +26,11 @@ pub(super) fn overlay(domains: &mut Domains, at: &At) -> Result<()> {
     if let Some(mode) = at.option("mode") {
         domains.limited = mode.word(MODES)?;
     }
-    for (key, field) in [("allow_local_binding", &mut domains.local), ("enable_socks5", &mut domains.socks)] {
-        *field = at.option(key).map_or(Ok(*field), |on| on.bool())?;
+    if let Some(on) = at.option("allow_local_binding") {
+        domains.local = on.bool()?;
+    }
+    if let Some(on) = at.option("enable_socks5") {
+        domains.socks = Some(on.bool()?);
     }
     for (key, field) in [("proxy_url", &mut domains.proxy_url), ("socks_url", &mut domains.socks_url)] {
         if let Some(url) = at.option(key) {
