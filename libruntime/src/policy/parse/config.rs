@@ -21,6 +21,12 @@ const MODES: &[(&str, Mode)] =
 pub(super) fn read(at: &At) -> Result<Policy> {
     let workspace = at.get("sandbox_workspace_write").map_or(Ok(Workspace::default()), |table| workspace(&table))?;
     let mode = at.get("sandbox_mode");
+    // The table is Codex's, and of all its features this one alone is about confinement.
+    if let Some(on) = at.get("features").and_then(|features| features.get("use_legacy_landlock"))
+        && matches!(on.bool(), Ok(true))
+    {
+        on.warn("has no effect: `--isolation landlock` confines without namespaces");
+    }
     if let Some(name) = at.get("default_permissions") {
         if let Some(mode) = mode {
             mode.warn("`default_permissions` takes the place of `sandbox_mode`, which has no effect");

@@ -383,6 +383,16 @@ fn toml_warns_about_what_has_no_effect() {
 }
 
 #[test]
+fn codexs_older_confinement_is_not_passed_over_in_silence() {
+    let said = |features: &str| toml(&format!("sandbox_mode = 'read-only'\n{features}")).unwrap().warnings;
+    let on = said("[features]\nuse_legacy_landlock = true\nother = 'x'");
+    assert!(matches!(&on[..], [one] if one.contains("features.use_legacy_landlock: has no effect")), "{on:?}");
+    for none in ["", "features = 1", "[features]\nuse_legacy_landlock = false", "[features]\nother = true"] {
+        assert!(said(none).is_empty(), "{none}");
+    }
+}
+
+#[test]
 fn json_that_is_not_json_is_refused_where_it_breaks() {
     refuses(
         json,
