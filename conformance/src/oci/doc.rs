@@ -84,8 +84,8 @@ const REASONS: &[(&str, &str)] = &[
 const NOTES: &str = "\
 ## Where the letter is not followed
 
-- `delete` of a *created* container is an error by the specification. runc and crun kill and delete it, containerd relies
-  on it (it deletes a task that was never started), and so codexrun does the same: `engine.delete-created`.
+- `delete` of a *created* container is an error by the specification. runc and crun kill and delete it, buildah relies on
+  it (it deletes so a container whose `start` has failed), and so codexrun does the same: `engine.delete-created`.
 - An unknown capability is to be logged as a warning. The case asks only that its name is said, by a warning or an error.
 - `process.user` is required; runc and crun take a missing one for root. The case forbids only that it is somebody else.
 - `pids.limit` of 0 leaves the limit as it is. Since 1.3.0 it is a limit of none; podman and containerd mean by it that there is no limit.

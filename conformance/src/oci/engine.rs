@@ -23,7 +23,7 @@ pub const CASES: &[Must] = &[
     must("engine.delete-force.twice", "`delete` and then `delete --force` both exit 0", Both, force_twice),
     must(
         "engine.delete-created",
-        "`delete` of a created container kills and deletes it: containerd counts on it",
+        "`delete` of a created container kills and deletes it: buildah counts on it",
         Both,
         delete_created,
     ),
