@@ -373,7 +373,7 @@ fn no_network(play: &Play) -> Verdict {
         ("socket 16 3 0", "EPERM"),
         ("socket 40 1 0", "EPERM"),
         ("io-uring", "refused"),
-        ("x32", "no"),
+        ("x32", crate::table::KILLED),
         ("i386-netlink", "no"),
         ("env CODEX_SANDBOX_NETWORK_DISABLED 1", "ok"),
     ];
