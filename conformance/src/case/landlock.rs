@@ -546,7 +546,18 @@ fn sysctl(play: &Play) -> Verdict {
     let unshare = ["unshare", "--user", "--map-root-user", "--", "/bin/sh", "-c", &script];
     let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
     let says = ran.err.contains("sysctl user.max_user_namespaces=") && ran.err.contains("--isolation landlock");
-    ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)
+    ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)?;
+    // A bundle is of namespaces; when there are none it is not said that there are.
+    std::fs::write(play.scene.w().join("script"), "echo started\n")?;
+    let dir = bundle(play, WRITE, &[], |_| ())?;
+    let run = format!("{exe} run --isolation auto {}", dir.display());
+    let free = Launch::new(&["/bin/sh", "-c", &run], &play.scene.w()).run(&play.column.actor)?;
+    free.must("the mode", free.out == "started\n" && free.err.contains("isolation: namespaces"))?;
+    let script = format!("echo 0 > /proc/sys/user/max_user_namespaces && exec {run}");
+    let unshare = ["unshare", "--user", "--map-current-user", "--keep-caps", "--", "/bin/sh", "-c", &script];
+    let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
+    let says = ran.err.contains("sysctl user.max_user_namespaces=") && !ran.err.contains("isolation: ");
+    ran.must("the sysctl, and no mode", ran.code == 1 && ran.out.is_empty() && says)
 }
 
 /// Who is not root keeps his id by a second user namespace; root needs none.
