@@ -100,8 +100,8 @@ impl Create {
         let store = global.store()?;
         out_of_reach(&bundle, &store, true)?;
         let options = Options { id: Some(id), store: Some(store), ..options };
-        isolation::say_of(&bundle, self.new.isolation);
         run::create(&bundle, &options)?;
+        isolation::say_of(&bundle, self.new.isolation);
         Ok(0)
     }
 }

@@ -4,8 +4,10 @@ use crate::choose::Isolation;
 use crate::make::POLICY;
 use crate::report;
 use libruntime::bundle::Bundle;
+use libruntime::host::namespaces::{self, Reach};
 use libruntime::plan::annotation_of;
 use libruntime::{Error, Result, annotation};
+use oci_spec::runtime::LinuxNamespaceType;
 use std::path::Path;
 
 /// By what it is enforced, and what was given up for it.
@@ -20,11 +22,19 @@ pub fn say(bundle: &Bundle) {
     report::note(&format!("isolation: {mode}{lost}"));
 }
 
-/// The same of a bundle on disk, where anybody would ask.
+/// The same of a bundle on disk, where anybody would ask. Nothing is said of namespaces that cannot be made: the launch is about to say why.
 pub fn say_of(bundle: &Bundle, asked: Option<Isolation>) {
-    if asked.is_some() || annotation_of(&bundle.spec, annotation::ISOLATION).is_some() {
+    if annotation_of(&bundle.spec, annotation::ISOLATION).is_some() || asked.is_some() && !lacks_namespaces(bundle) {
         say(bundle);
     }
+}
+
+fn lacks_namespaces(bundle: &Bundle) -> bool {
+    let linux = bundle.spec.linux().iter();
+    let user = linux
+        .flat_map(|linux| linux.namespaces().iter().flatten())
+        .any(|n| n.typ() == LinuxNamespaceType::User && n.path().is_none());
+    user && namespaces::reach(false).is_ok_and(|reach| reach == Reach::Nothing)
 }
 
 /// Refuses another isolation than that of the bundle in `dir`: what Landlock alone would lose of namespaces and mounts only a policy tells.
@@ -37,11 +47,11 @@ pub fn must_be(asked: Option<Isolation>, bundle: &Bundle, dir: &Path) -> Result<
             let policy = if file.exists() { file.display().to_string() } else { "POLICY".into() };
             let spec = format!("codexrun spec --from-policy {policy} --isolation landlock --bundle DIR -- CMD…");
             Err(Error::new(what)
-                .hint(format!("`{spec}` makes one of Landlock alone, and names what `--accept-loss` must give up")))
+                .hint(format!("`{spec}`, with the other options that the bundle was made with, makes one of Landlock alone, and names what `--accept-loss` must give up")))
         }
         Some(Isolation::Namespaces) if alone => {
             let what = "`--isolation namespaces`: the bundle was made for Landlock alone, and has neither namespaces nor mounts";
-            Err(Error::new(what).hint("`codexrun spec --from-policy POLICY --bundle DIR -- CMD…` makes one of namespaces"))
+            Err(Error::new(what).hint("`codexrun spec --from-policy POLICY --bundle DIR -- CMD…`, with the other options that the bundle was made with, makes one of namespaces"))
         }
         None | Some(Isolation::Namespaces | Isolation::Landlock | Isolation::Auto) => Ok(()),
     }

@@ -61,6 +61,7 @@ pub const CASES: &[Case] = &[
     case("with no socket as a standard stream nothing starts that has one", On::Codexrun, no_socket),
     case("what comes by standard input leads on outside of any sandbox", On::Sandbox, leads),
     case("outside of any sandbox attempts get through", On::Every, control),
+    case("who may do everything harms nobody by the attack", On::Sandbox, harmless),
     case("every call gets through by descriptors that are left open", On::Sandbox, left_open),
     case("where 127.0.0.1 is allowed it is reached in other spellings too", On::Sandbox, permitted),
     case("allow_syscalls lifts what it names and nothing else", On::Every, lifted),
@@ -378,7 +379,7 @@ fn granted(play: &Play, policy: usize, walls: &[&[&str]]) -> Verdict {
 fn left_open(play: &Play) -> Verdict {
     let (out, probe) = (play.scene.out(), play.scene.w().join("bin/probe"));
     let script = format!(
-        "exec 7<{} 9<{}; exec {} attack walls=always \"only=on a descriptor of the caller's\"",
+        "exec 7<{} 9<{}; exec {} attack file=7 dir=9 walls=always \"only=on a descriptor of the caller's\"",
         out.join("file.txt").display(),
         out.display(),
         probe.display()
@@ -436,6 +437,9 @@ fn attack(play: &Play, outside: &Outside, job: &Job, walls: Option<&[&str]>, wor
         ("udp", outside.udp.clone()),
         ("name", outside.name.clone()),
         ("bait", outside.bait.to_string()),
+        // What `leak` leaves open.
+        ("file", "7".into()),
+        ("dir", "9".into()),
     ];
     world.extend(walls.map(|walls| ("walls", walls.join(","))));
     let world = world.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -459,6 +463,22 @@ fn control(play: &Play) -> Verdict {
     let (through, signals) = (told.through.len(), outside.signals()?.len());
     told.ran.must(&format!("at least {least} through, of {}; there are {through}", told.made), through >= least)?;
     told.ran.must(&format!("at least {SIGNALS} signals; there are {signals}"), signals >= SIGNALS)
+}
+
+/// All attempts, by the root of a user namespace that sees its own processes only and has mounts of its own; no process is named. Before it is
+/// asked for more than one process, which is refused.
+fn harmless(play: &Play) -> Verdict {
+    let (w, out, probe) = (play.scene.w(), play.scene.out(), play.scene.w().join("bin/probe"));
+    let (w, out, probe) = (w.display(), out.display(), probe.display());
+    let script = format!(
+        "sleep 99 & mounts=$(cat /proc/self/mountinfo); {probe} attack pid=-1; echo $?; {probe} attack w={w} out={out} | tail -n 1; \
+         kill -0 $! && echo alive; test \"$mounts\" = \"$(cat /proc/self/mountinfo)\" && echo as before"
+    );
+    let ran =
+        Launch::new(&["unshare", "-Urpfm", "--mount-proc", "/bin/sh", "-c", &script], &play.scene.w()).run(&play.column.actor)?;
+    let lines: Vec<&str> = ran.out.lines().collect();
+    let right = matches!(&lines[..], ["2", end, "alive", "as before"] if end.starts_with("end\t"));
+    ran.must("a refusal, the end, and everybody and everything as before", right && ran.code == 0)
 }
 
 /// With each choice its own probe succeeds, and that of no other.

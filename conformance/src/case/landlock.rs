@@ -36,6 +36,7 @@ pub const CASES: &[Case] = &[
     case("without namespaces: what is lost is refused by name", On::Sandbox, lost),
     case("what is chosen is said, by flags and by the policy", On::Sandbox, chosen),
     case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
+    case("under a filter that forbids nothing, what does is named", On::Sandbox, harmless_filter),
     case("without user namespaces, the sysctl that forbids them is named", On::Sandbox, sysctl),
     case("auto is Landlock where a limit leaves no room for a sandbox's namespaces, and the limit is named", On::Sandbox, limits),
     case("of a limit outside, or one that is used up, the kind is named", On::Sandbox, outer_limits),
@@ -373,7 +374,7 @@ fn no_network(play: &Play) -> Verdict {
         ("socket 16 3 0", "EPERM"),
         ("socket 40 1 0", "EPERM"),
         ("io-uring", "refused"),
-        ("x32", "no"),
+        ("x32", crate::table::KILLED),
         ("i386-netlink", "no"),
         ("env CODEX_SANDBOX_NETWORK_DISABLED 1", "ok"),
     ];
@@ -493,7 +494,9 @@ fn nested_in(play: &Play, outer: PathBuf) -> Verdict {
     };
     for options in ["", "--isolation namespaces"] {
         let ran = run(options)?;
-        let says = ["under a seccomp filter", "CLONE_NEWUSER", "--isolation landlock"].iter().all(|word| ran.err.contains(word));
+        let says = ["under a seccomp filter", "refuses unshare(2) with CLONE_NEWUSER, clone(2)", "--isolation landlock"]
+            .iter()
+            .all(|word| ran.err.contains(word));
         ran.must("which switch it is", ran.code == 1 && ran.out.is_empty() && says)?;
     }
     let ran = run("--isolation auto")?;
@@ -506,6 +509,36 @@ fn nested_in(play: &Play, outer: PathBuf) -> Verdict {
     Ok(())
 }
 
+/// A filter of one instruction, which allows, and then the program that is named.
+const ALLOWS: &str = "
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+class Program(ctypes.Structure):
+    _fields_ = [('length', ctypes.c_ushort), ('at', ctypes.c_void_p)]
+allow = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000))
+program = Program(1, ctypes.addressof(allow))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(program)) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+/// The words before a program that has that filter around it.
+fn allowing(play: &Play) -> Result<String, No> {
+    let script = play.scene.dir.join("allows.py");
+    std::fs::write(&script, ALLOWS)?;
+    Ok(format!("/usr/bin/python3 {}", script.display()))
+}
+
+/// Who is not mapped in the user namespace around codexrun can make none.
+fn harmless_filter(play: &Play) -> Verdict {
+    let (exe, allowing) = (play.column.runtime.codexrun.display().to_string(), allowing(play)?);
+    let script = format!("exec {allowing} {exe} sandbox --policy read-only --cwd / -- echo started");
+    let free = Launch::new(&["/bin/sh", "-c", &script], &play.scene.w()).run(&play.column.actor)?;
+    free.must("a sandbox under that filter", free.out == "started\n")?;
+    let ran = Launch::new(&["unshare", "--user", "--", "/bin/sh", "-c", &script], &play.scene.w()).run(&play.column.actor)?;
+    let says = ran.err.contains("the user 65534 is not mapped") && !ran.err.contains("seccomp");
+    ran.must("the user, not the filter", ran.code == 1 && ran.out.is_empty() && says)
+}
+
 /// In a user namespace of its own, since the limit is each one's.
 fn sysctl(play: &Play) -> Verdict {
     let exe = play.column.runtime.codexrun.display().to_string();
@@ -513,7 +546,18 @@ fn sysctl(play: &Play) -> Verdict {
     let unshare = ["unshare", "--user", "--map-root-user", "--", "/bin/sh", "-c", &script];
     let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
     let says = ran.err.contains("sysctl user.max_user_namespaces=") && ran.err.contains("--isolation landlock");
-    ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)
+    ran.must("the sysctl", ran.code == 1 && ran.out.is_empty() && says)?;
+    // A bundle is of namespaces; when there are none it is not said that there are.
+    std::fs::write(play.scene.w().join("script"), "echo started\n")?;
+    let dir = bundle(play, WRITE, &[], |_| ())?;
+    let run = format!("{exe} run --isolation auto {}", dir.display());
+    let free = Launch::new(&["/bin/sh", "-c", &run], &play.scene.w()).run(&play.column.actor)?;
+    free.must("the mode", free.out == "started\n" && free.err.contains("isolation: namespaces"))?;
+    let script = format!("echo 0 > /proc/sys/user/max_user_namespaces && exec {run}");
+    let unshare = ["unshare", "--user", "--map-current-user", "--keep-caps", "--", "/bin/sh", "-c", &script];
+    let ran = Launch::new(&unshare, &play.scene.w()).run(&play.column.actor)?;
+    let says = ran.err.contains("sysctl user.max_user_namespaces=") && !ran.err.contains("isolation: ");
+    ran.must("the sysctl, and no mode", ran.code == 1 && ran.out.is_empty() && says)
 }
 
 /// Who is not root keeps his id by a second user namespace; root needs none.
@@ -563,16 +607,20 @@ fn chroot_to_mount(play: &Play) -> Verdict {
     std::fs::create_dir(&dir)?;
     let dir = dir.display();
     let user = format!("setpriv --reuid={uid} --regid={gid} --clear-groups");
-    let script =
-        format!("mount --rbind / {dir} && exec chroot {dir} {user} {exe} sandbox --policy read-only --cwd / -- echo started");
-    let out = std::process::Command::new("unshare").args(["--mount", "--", "/bin/sh", "-c", &script]).output()?;
-    let (said, err) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    let says =
-        err.contains("below a chroot(2)") && err.contains("--isolation landlock") && !err.contains("()") && !err.contains("``");
-    if out.status.code() == Some(1) && said.is_empty() && says {
-        return Ok(());
+    // A filter that allows everything is not the reason.
+    for filter in [String::new(), allowing(play)?] {
+        let script = format!(
+            "mount --rbind / {dir} && exec chroot {dir} {user} {filter} {exe} sandbox --policy read-only --cwd / -- echo started"
+        );
+        let out = std::process::Command::new("unshare").args(["--mount", "--", "/bin/sh", "-c", &script]).output()?;
+        let (said, err) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let says = ["below a chroot(2)", "--isolation landlock"].iter().all(|word| err.contains(word));
+        let made_up = ["()", "``", "seccomp"].iter().any(|word| err.contains(word));
+        if out.status.code() != Some(1) || !said.is_empty() || !says || made_up {
+            return fail("unshare --mount … chroot …", "exit 1, and the chroot", format!("{:?}, {said}{err}", out.status.code()));
+        }
     }
-    fail("unshare --mount … chroot …", "exit 1, and the chroot", format!("{:?}, {said}{err}", out.status.code()))
+    Ok(())
 }
 
 /// To the root of a mount, and to a directory that is none.

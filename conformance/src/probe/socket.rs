@@ -372,7 +372,7 @@ fn unix_self(path: &str) -> Outcome {
     Ok(std::fs::remove_file(path).map(|()| String::new())?)
 }
 
-/// socket(2) by its x32 number; a filter that compares numbers alone lets it through where the kernel has x32.
+/// socket(2) by its x32 number; a filter that compares numbers alone lets it through where the kernel has x32. Others kill.
 fn x32() -> Outcome {
     const X32: i64 = 0x4000_0000;
     let args = [Arg::Int(libc::AF_UNIX.into()), Arg::Int(libc::SOCK_DGRAM.into()), Arg::Int(0)];

@@ -2,7 +2,7 @@
 
 use crate::proc_status::ProcStatus;
 use crate::sys::mount::{self, attr};
-use crate::sys::{Errno, Result, cred, file, inode, lsm, namespace, process};
+use crate::sys::{Errno, Result, ask, cred, file, inode, lsm, namespace, process};
 use crate::{Error, mountinfo};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
@@ -75,11 +75,10 @@ fn write(path: &CStr, bytes: &[u8]) -> Result<()> {
     file::write_once(file::open_at(file::cwd(), path, libc::O_WRONLY)?.as_fd(), bytes)
 }
 
-/// A switch of this machine, the value that forbids user namespaces, and the remedy.
+/// A switch of this machine, the value that forbids user namespaces to who is not root, and the remedy.
 struct Switch {
     file: &'static str,
     forbids: fn(&str) -> bool,
-    binds_root: bool,
     remedy: &'static str,
 }
 
@@ -87,24 +86,40 @@ const SWITCHES: &[Switch] = &[
     Switch {
         file: "/proc/sys/kernel/unprivileged_userns_clone",
         forbids: |value| value == "0",
-        binds_root: false,
         remedy: "kernel.unprivileged_userns_clone is 0: `sysctl kernel.unprivileged_userns_clone=1` permits user namespaces",
     },
     Switch {
         file: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         forbids: |value| value != "0",
-        binds_root: false,
         remedy: "kernel.apparmor_restrict_unprivileged_userns is on: an AppArmor profile for codexrun with the rule `userns,` permits it user \
                  namespaces, and `sysctl kernel.apparmor_restrict_unprivileged_userns=0` everybody",
     },
-    Switch {
-        file: "/proc/self/status",
-        forbids: |status| ProcStatus(status.into()).field("Seccomp") == Some("2"),
-        binds_root: true,
-        remedy: "codexrun runs under a seccomp filter, of an outer container or sandbox (codexrun's own lifts it by `allow_syscalls` namespaces and mounts): it must permit unshare(2) and clone(2) with \
-                 CLONE_NEWUSER, and mount(2) (docker, podman: `--security-opt seccomp=FILE`, or `unconfined`)",
-    },
 ];
+
+/// What a filter around codexrun refuses of what a launch asks of the kernel, if it is that which hinders: not every filter is.
+fn filter() -> Option<String> {
+    let status = ProcStatus(crate::text::lossy("/proc/self/status".as_ref()).ok()?);
+    if status.field("Seccomp") != Some("2") {
+        return None;
+    }
+    let refused: Vec<&str> = ask::CALLS.iter().filter(|call| is_filtered(call)).map(|call| call.name).collect();
+    (!refused.is_empty()).then(|| {
+        format!(
+            "codexrun runs under a seccomp filter, of an outer container or sandbox (codexrun's own lifts it by `allow_syscalls` namespaces and mounts), \
+             which refuses {}: it must permit unshare(2) and clone(2) with CLONE_NEWUSER, and mount(2) (docker, podman: `--security-opt \
+             seccomp=FILE`, or `unconfined`)",
+            refused.join(", ")
+        )
+    })
+}
+
+/// In a process of its own, as a filter may kill. Who gets no process has not been told anything.
+fn is_filtered(call: &ask::Call) -> bool {
+    match process::apart(0, || call.ask()) {
+        Err(errno) => errno != call.kernels && !matches!(errno, Errno::EAGAIN | Errno::ENOMEM),
+        Ok(()) => true,
+    }
+}
 
 /// A kind of /proc/sys/user/max_KIND_namespaces; its flag; and how many of it a sandbox has.
 const LIMITS: [(&str, i32, u64); 6] = [
@@ -175,13 +190,15 @@ fn refusal() -> String {
     let (user, read) = (cred::euid(), |file: &str| crate::text::lossy(file.as_ref()).unwrap_or_default());
     let is_set = |switch: &&Switch| {
         let value = read(switch.file);
-        (switch.binds_root || user != 0) && !value.is_empty() && (switch.forbids)(value.trim())
+        user != 0 && !value.is_empty() && (switch.forbids)(value.trim())
     };
     let unmapped = |kind: &str, id: u32| !maps(&read(&format!("/proc/self/{kind}_map")), id);
     let ids = [("user", "uid", user), ("group", "gid", cred::egid())];
-    match SWITCHES.iter().find(is_set) {
-        _ if is_chrooted() => CHROOT.into(),
-        Some(switch) => switch.remedy.into(),
+    if is_chrooted() {
+        return CHROOT.into();
+    }
+    match SWITCHES.iter().find(is_set).map(|switch| switch.remedy.into()).or_else(filter) {
+        Some(remedy) => remedy,
         None => match ids.iter().find(|(_, kind, id)| unmapped(kind, *id)) {
             Some((who, _, id)) => {
                 format!("the {who} {id} is not mapped in the user namespace that codexrun runs in, and gets none of its own")
@@ -264,7 +281,17 @@ mod tests {
         let forbids = |n: usize, value: &str| (SWITCHES[n].forbids)(value);
         assert!(forbids(0, "0") && !forbids(0, "1"));
         assert!(forbids(1, "1") && !forbids(1, "0"));
-        assert!(forbids(2, "Name:\tx\nSeccomp:\t2\n") && !forbids(2, "Seccomp:\t0\nSeccomp_filters:\t0"));
+    }
+
+    #[test]
+    fn the_kernel_refuses_what_is_asked_of_a_filter_before_it_looks_at_a_right() {
+        for call in ask::CALLS {
+            assert_eq!(process::apart(0, || call.ask()), Err(call.kernels), "{}", call.name);
+            let unprivileged = || cred::set_uid(65534).and_then(|()| call.ask());
+            if cred::euid() == 0 {
+                assert_eq!(process::apart(0, unprivileged), Err(call.kernels), "{}, without power", call.name);
+            }
+        }
     }
 
     #[test]

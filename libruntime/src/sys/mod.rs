@@ -1,6 +1,7 @@
 //! The only `unsafe` of the crate: one thin, typed function per system call. Nothing here allocates, locks or formats,
 //! so that all of it may be called between `clone` and `execve`.
 
+pub mod ask;
 pub mod bpf;
 pub mod cred;
 pub mod epoll;

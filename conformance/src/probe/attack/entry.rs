@@ -20,8 +20,7 @@ pub const ENTRIES: &[Entry] = &[Entry::Native, Entry::X32, Entry::I386];
 #[cfg(not(target_arch = "x86_64"))]
 pub const ENTRIES: &[Entry] = &[Entry::Native];
 
-#[cfg(target_arch = "x86_64")]
-const X32: i64 = 0x4000_0000;
+pub const X32: i64 = 0x4000_0000;
 
 impl Entry {
     /// For the reader.
@@ -61,22 +60,73 @@ impl Entry {
     }
 }
 
-/// Calls with structures in them have numbers of their own (arch/x86/entry/syscalls/syscall_64.tbl).
+/// Calls with structures in them have numbers of their own, the first of them this (arch/x86/entry/syscalls/syscall_64.tbl, x32).
+#[cfg(target_arch = "x86_64")]
+const FIRST_OWN: i64 = 512;
+
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const OWN: &[&str] = &[
+    "rt_sigaction", "rt_sigreturn", "ioctl", "readv", "writev", "recvfrom", "sendmsg", "recvmsg", "execve", "ptrace",
+    "rt_sigpending", "rt_sigtimedwait", "rt_sigqueueinfo", "sigaltstack", "timer_create", "mq_notify", "kexec_load", "waitid",
+    "set_robust_list", "get_robust_list", "vmsplice", "move_pages", "preadv", "pwritev", "rt_tgsigqueueinfo", "recvmmsg",
+    "sendmmsg", "process_vm_readv", "process_vm_writev", "setsockopt", "getsockopt", "io_setup", "io_submit", "execveat",
+    "preadv2", "pwritev2",
+];
+
 #[cfg(target_arch = "x86_64")]
 fn own_x32(name: &str) -> Option<i64> {
-    const OWN: &[(&str, i64)] = &[
-        ("ioctl", 514),
-        ("recvfrom", 517),
-        ("sendmsg", 518),
-        ("recvmsg", 519),
-        ("execve", 520),
-        ("ptrace", 521),
-        ("kexec_load", 528),
-        ("mq_notify", 527),
-        ("sendmmsg", 538),
-        ("process_vm_readv", 539),
-        ("process_vm_writev", 540),
-        ("execveat", 545),
-    ];
-    OWN.iter().find(|(own, _)| *own == name).map(|(_, nr)| *nr)
+    (FIRST_OWN..).zip(OWN).find(|(_, own)| **own == name).map(|(nr, _)| nr)
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x32_has_the_numbers_of_the_kernels_table() {
+        // Some by hand, from each end and from between; a name that is missing or stands twice moves those behind it.
+        let known = [
+            ("rt_sigaction", 512),
+            ("ioctl", 514),
+            ("readv", 515),
+            ("recvmsg", 519),
+            ("execve", 520),
+            ("timer_create", 526),
+            ("waitid", 529),
+            ("vmsplice", 532),
+            ("pwritev", 535),
+            ("recvmmsg", 537),
+            ("setsockopt", 541),
+            ("io_setup", 543),
+            ("execveat", 545),
+            ("pwritev2", 547),
+            ("getpid", 39),
+            ("socket", 41),
+            ("close_range", 436),
+        ];
+        for (name, number) in known {
+            assert_eq!(Entry::X32.number(name), Some(number | X32), "{name}");
+        }
+        assert_eq!(OWN.len(), 36);
+        // Each is a call of the other table too, where it has another number: that one x32 has not.
+        for name in OWN {
+            assert!(Entry::Native.number(name).is_some_and(|native| native < FIRST_OWN), "{name}");
+        }
+    }
+
+    #[test]
+    fn x32_has_the_numbers_of_the_installed_header() {
+        let at = "/usr/include/x86_64-linux-gnu/asm/unistd_x32.h";
+        let Ok(header) = std::fs::read_to_string(at) else {
+            println!("skip: no {at}");
+            return;
+        };
+        let numbers = header.lines().filter_map(|line| {
+            let (name, number) = line.strip_prefix("#define __NR_")?.split_once(" (__X32_SYSCALL_BIT + ")?;
+            Some((name, number.strip_suffix(')')?.parse::<i64>().ok()?))
+        });
+        let own: Vec<(&str, i64)> = numbers.filter(|(_, number)| *number >= FIRST_OWN).collect();
+        assert_eq!(own, OWN.iter().copied().zip(FIRST_OWN..).collect::<Vec<_>>());
+    }
 }

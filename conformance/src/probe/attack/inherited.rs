@@ -1,12 +1,12 @@
-//! Every call that takes a descriptor, with those that the launcher had open on things outside: 7, a file to read, and 9, its directory.
+//! Every call that takes a descriptor, with those that the launcher had open on things outside: `file=7`, to read, and `dir=9`, its directory.
 //! Where they are closed each says EBADF. Where they are not each gets through by the machine's own table, and so shows that it can.
 
 use super::row::{Row, Through, Word, row};
 use super::{Attempt, Wall, World};
-use Word::{N, Pipe, Q, Room, T};
+use Word::{Is, N, Pipe, Q, Room, T};
 
-const FILE: Word = N(7);
-const DIR: Word = N(9);
+const FILE: Word = Is("file");
+const DIR: Word = Is("dir");
 const IN: Word = T("file.txt");
 const SAME: Word = N(-1);
 

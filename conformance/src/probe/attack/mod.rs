@@ -2,7 +2,8 @@
 //!
 //! A line for each attempt that got through: what keeps it out where it is promised ([`Wall`]), the entry into the kernel, what was
 //! tried, and what it gave; then `end` and the number of attempts. Nothing here harms a machine on which everything is permitted:
-//! what is written lies in the directories that were named, and the rest asks for a power without using it. `walls=files,always` limits
+//! what is written lies in the directories that were named, signals go to the process that was named, mounts are changed in a namespace of
+//! the attempt's own, and the rest asks for a power without using it. What is not named is not there. `walls=files,always` limits
 //! them to those that somebody promises to stop; without it everything is tried, as outside of a sandbox.
 
 mod bytes;
@@ -142,10 +143,24 @@ impl World {
         self.0.get(name).and_then(|value| value.parse().ok())
     }
 
-    /// The process outside.
-    fn pid(&self) -> i64 {
-        self.number("pid").unwrap_or(i64::MAX)
+    /// The process outside, where one is named.
+    fn pid(&self) -> Result<i64, Fail> {
+        self.0.get("pid").and_then(|pid| process(pid)).map_or_else(absent, Ok)
     }
+
+    /// Why nothing may be tried with these words.
+    fn refusal(&self) -> Option<String> {
+        let pid = self.0.get("pid").filter(|pid| process(pid).is_none())?;
+        Some(format!(
+            "pid={pid}: signals go there, and it names no single process but init: give a number from 2 to {}",
+            i32::MAX
+        ))
+    }
+}
+
+/// kill(2) takes 0 for a group, -1, to which 32 bits of a greater number may come, for everybody, and so the group of 1.
+fn process(pid: &str) -> Option<i64> {
+    pid.parse::<i32>().ok().filter(|pid| *pid > 1).map(i64::from)
 }
 
 fn attempts(world: &World) -> impl Iterator<Item = Attempt<'_>> {
@@ -172,6 +187,10 @@ fn attempts(world: &World) -> impl Iterator<Item = Attempt<'_>> {
 /// All of them, each in a child.
 pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     let world = World::read(words);
+    if let Some(refusal) = world.refusal() {
+        eprintln!("probe attack: {refusal}");
+        return ExitCode::from(2);
+    }
     let wanted = |attempt: &Attempt| world.has(attempt.wall) && attempt.name.contains(world.only());
     let made = attempts(&world).filter(wanted).filter(apart).count();
     say(&format!("end\t{made}\n"));
@@ -239,4 +258,38 @@ fn told(attempt: &Attempt, detail: &str) -> bool {
 /// One write: the child may be killed between two.
 fn say(line: &str) {
     let _ = std::io::stdout().write_all(line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world(words: &[&str]) -> World {
+        World::read(words.iter().map(|word| word.to_string()))
+    }
+
+    #[test]
+    fn a_process_that_is_not_named_is_not_there() {
+        assert!(matches!(world(&[]).pid(), Err(Fail::Word(word, _)) if word == "absent"));
+        assert!(world(&["pid=2"]).pid().is_ok_and(|pid| pid == 2));
+        assert_eq!(world(&["pid=4194304", "walls=always"]).refusal(), None);
+        assert_eq!(world(&[]).refusal(), None);
+    }
+
+    #[test]
+    fn a_number_that_kill_takes_for_more_than_one_process_is_refused() {
+        for pid in ["", "x", "-1", "-2", "0", "1", "2147483648", "4294967295", "4294967298", "9223372036854775807"] {
+            let world = world(&[&format!("pid={pid}")]);
+            assert!(world.pid().is_err(), "{pid}");
+            assert!(world.refusal().is_some_and(|why| why.contains(&format!("pid={pid}:"))), "{pid}");
+        }
+    }
+
+    #[test]
+    fn no_signal_is_sent_where_no_process_is_named() {
+        let world = world(&[]);
+        for attempt in signal::attempts(&world) {
+            assert!(matches!((attempt.run)(), Err(Fail::Word(word, _)) if word == "absent"), "{}", attempt.name);
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! Calls for which one needs power over a namespace or over the machine.
 
 use super::row::{Row, Through, Word, past, row};
-use super::{Attempt, Wall, World};
+use super::{Attempt, Wall, World, absent};
+use crate::outcome::Fail;
+use crate::syscall::{Arg, call, text};
 use Word::{N, Path, Q, Read, Room, T};
-use libc::{EBADF, EINVAL, ENOENT, ENOEXEC};
+use libc::{EBADF, EFAULT, EINVAL, ENOENT, ENOEXEC};
 
 const CWD: Word = N(libc::AT_FDCWD as i64);
 
@@ -144,14 +146,29 @@ static MACHINE: &[Row] = &[
     any("real time", "sched_setscheduler", &[N(0), N(1), Q(&[1])]),
     any("a node of the memory", "mknod", &[T("{w}/mem"), N(0o020_600), N(0x0101)]),
     any("a node of the disk", "mknod", &[T("{w}/disk"), N(0o060_600), N(0xfe00)]),
-    any("a letter typed into the terminal", "ioctl", &[N(0), N(0x5412), T("x")]),
-    any("a letter typed into /dev/tty", "ioctl", &[Read("/dev/tty"), N(0x5412), T("x")]),
-    any("a selection pasted into the console", "ioctl", &[N(0), N(0x541c), T("\u{3}")]),
+    past(EFAULT, "a letter typed into the terminal", "ioctl", &[N(0), N(0x5412), N(1)]),
+    past(EFAULT, "a letter typed into /dev/tty", "ioctl", &[Read("/dev/tty"), N(0x5412), N(1)]),
+    past(EFAULT, "a selection pasted into the console", "ioctl", &[N(0), N(0x541c), N(1)]),
     any("the terminal", "ioctl", &[N(0), N(0x540e), N(1)]),
-    any("the console's output", "ioctl", &[N(0), N(0x541d), N(0)]),
+    past(EBADF, "the console's output", "ioctl", &[Read("/dev/tty"), N(0x541d), N(0)]),
     past(EINVAL, "thaw the file system", "ioctl", &[Read("{w}"), N(0xc004_5878), N(0)]),
 ];
 
 pub fn attempts(world: &World) -> Vec<Attempt<'_>> {
-    [MOUNTS, NAMESPACES, MACHINE].into_iter().flatten().flat_map(|row| row.attempts(world)).collect()
+    let mounts = MOUNTS.iter().flat_map(|row| row.attempts(world)).map(among_own_mounts);
+    mounts.chain([NAMESPACES, MACHINE].into_iter().flatten().flat_map(|row| row.attempts(world))).collect()
+}
+
+/// Whoever may do all that would share, uncover and make writable the mounts of the machine.
+fn among_own_mounts(Attempt { wall, name, calls, run }: Attempt<'_>) -> Attempt<'_> {
+    Attempt { wall, name, calls, run: Box::new(move || own_mounts().and_then(|()| run())) }
+}
+
+/// A namespace of them, from which nothing comes out, where one can be had: the attempt to make one is another row's.
+fn own_mounts() -> Result<(), Fail> {
+    if call(libc::SYS_unshare, [Arg::Int(libc::CLONE_NEWNS.into())]).is_err() {
+        return Ok(());
+    }
+    let (none, root, private) = (text("none"), text("/"), Arg::Int((libc::MS_REC | libc::MS_PRIVATE) as i64));
+    call(libc::SYS_mount, [Arg::Text(&none), Arg::Text(&root), Arg::Null, private, Arg::Null]).map(drop).or_else(|_| absent())
 }

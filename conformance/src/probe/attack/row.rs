@@ -108,7 +108,7 @@ impl Word {
             Word::Read(path) => open(&fill(path), libc::O_RDONLY | libc::O_NONBLOCK)?,
             Word::Path(path) => open(&fill(path), libc::O_PATH)?,
             Word::Pipe => pipe()?.1,
-            Word::Pid => world.pid(),
+            Word::Pid => world.pid()?,
             Word::Is(name) => world.number(name).map_or_else(absent, Ok)?,
             Word::Queue => {
                 let (name, flags) = (text(&world.fill("{mq}")), libc::O_RDWR | libc::O_NONBLOCK);

@@ -67,7 +67,7 @@ fn timer(pid: i64, signal: i64) -> Result<i64, Fail> {
 }
 
 fn sent(world: &World, n: i64, way: Way) -> Outcome {
-    match way(world.pid(), FIRST + n) {
+    match way(world.pid()?, FIRST + n) {
         Ok(_) => word("sent", "who is outside says whether it came"),
         Err(fail) => Err(fail),
     }
