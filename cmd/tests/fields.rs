@@ -1,6 +1,8 @@
 //! The fields of config.json, seen from inside: a busybox bundle is run by codexrun and, where they know the field, by runc and
 //! crun, which must show the same.
 
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -1458,10 +1460,13 @@ mod users {
     }
 
     #[test]
+    #[allow(unsafe_code)]
     fn a_signal_ends_the_wait_for_a_helper_that_hangs_and_the_helper() {
         if !root() {
             return;
         }
+        // The background of a shell has it ignored. SAFETY: there is no handler.
+        unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
         let Some(uid) = test_user() else { return eprintln!("skipped: no user codexrun-test") };
         let bundle = mapped("true", range(100_000), range(100_000));
         let (helper, runs) = (bundle.dir.path().join("newgidmap"), bundle.dir.path().join("runs"));
@@ -1477,8 +1482,8 @@ mod users {
             assert_eq!(waiting.try_wait().unwrap(), None, "it ends before the helper has begun");
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
-        let pid = nix::unistd::Pid::from_raw(waiting.id().cast_signed());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        let pid = Pid::from_raw(waiting.id().cast_signed());
+        kill(pid, Signal::SIGINT).unwrap();
         let said = Said::of(&waiting.wait_with_output().unwrap());
         assert_eq!((said.code, said.err.as_str()), (130, "codexrun: error: stopped by SIGINT before the process could start\n"));
         let helper = fs::read_to_string(&runs).unwrap();

@@ -1,6 +1,6 @@
 //! `create`, `start`, `exec`, `kill`, `delete` and hooks, through the command line, on a root file system of busybox.
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
@@ -236,8 +236,16 @@ fn stopped(place: &Place, command: &mut Command, waits: impl FnMut() -> bool) {
     stopped_by(Signal::SIGTERM, place, command, waits);
 }
 
+/// What a command inherits is heard, also when the tests run in the background of a shell, which has it ignored.
+#[allow(unsafe_code)]
+fn hear(heard: Signal) {
+    // SAFETY: there is no handler.
+    unsafe { signal(heard, SigHandler::SigDfl) }.unwrap();
+}
+
 /// The same of any signal that asks to end.
 fn stopped_by(signal: Signal, place: &Place, command: &mut Command, waits: impl FnMut() -> bool) {
+    hear(signal);
     let create = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     until("create waits", waits);
     kill(Pid::from_raw(create.id().cast_signed()), signal).unwrap();
