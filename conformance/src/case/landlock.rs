@@ -464,12 +464,12 @@ fn outer(play: &Play, clone3: i32) -> Result<PathBuf, No> {
 }
 
 /// What these calls fail with.
-fn errno(names: &[&str], errno: i32) -> Value {
+pub(super) fn errno(names: &[&str], errno: i32) -> Value {
     json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno})
 }
 
 /// A bundle that confines nothing but refuses these.
-fn filtered(play: &Play, refused: &[Value]) -> Result<PathBuf, No> {
+pub(super) fn filtered(play: &Play, refused: &[Value]) -> Result<PathBuf, No> {
     let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": refused});
     bundle(play, "danger-full-access", &[], |config| {
         config["linux"]["seccomp"] = filter;
