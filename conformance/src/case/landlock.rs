@@ -51,11 +51,16 @@ pub const CASES: &[Case] = &[
 fn chosen(play: &Play) -> Verdict {
     let policy = json!({"type": "read-only", "codexrun": {"isolation": "landlock", "accept_loss": ["processes"]}});
     let policy = play.scene.put("landlock.json", &policy.to_string())?.display().to_string();
-    let (flags, lost) = (["--isolation", "landlock", "--accept-loss", "processes"], "landlock; given up: processes");
-    let table: [(&str, &[&str], &str); 4] = [
+    let (flags, lost) = (
+        ["--isolation", "landlock", "--accept-loss", "processes"],
+        "landlock; given up: processes; no loopback, and no sockets but pairs",
+    );
+    let network = play.scene.put("network.json", r#"{"type": "read-only", "network_access": true}"#)?.display().to_string();
+    let table: [(&str, &[&str], &str); 5] = [
         ("read-only", &["--isolation", "auto"], "namespaces"),
         ("read-only", &flags, lost),
         (&policy, &[], lost),
+        (&network, &flags, "landlock; given up: processes; no Unix sockets but pairs"),
         ("danger-full-access", &["--isolation", "landlock"], "none, as the policy forbids nothing"),
     ];
     table.iter().try_for_each(|(policy, options, mode)| {
@@ -316,7 +321,8 @@ fn workspace_write(play: &Play) -> Verdict {
     let ran = with(play, WRITE, ALONE, script)?;
     ran.code_is(0)?;
     if play.column.runtime.kind == Kind::Sandbox {
-        let said = "codexrun: isolation: landlock; given up: processes, attributes, metadata";
+        let said =
+            "codexrun: isolation: landlock; given up: processes, attributes, metadata; no loopback, and no sockets but pairs";
         ran.must(said, ran.err.lines().any(|line| line == said))?;
     }
     unchanged(&play.scene.out().join("file.txt"), "outside\n")?;
@@ -418,6 +424,10 @@ fn proxies(play: &Play) -> Verdict {
     ];
     let (list, expected): (Vec<&str>, Vec<&str>) = asked.into_iter().unzip();
     let (ran, answers) = probes(play, &policy, &options, &list)?;
+    if play.column.runtime.kind == Kind::Sandbox {
+        let says = ran.err.contains("isolation: landlock; given up: processes, proxy-only; no loopback, and no sockets but pairs and TCP to the proxies\n");
+        ran.must("what is left of sockets", says)?;
+    }
     are(&ran, &answers, &expected)
 }
 
