@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     case("without namespaces: read-only", On::Codexrun, read_only),
     case("without namespaces: workspace-write", On::Codexrun, workspace_write),
     case("without namespaces: something denied below what is readable", On::Codexrun, denied),
+    case("without namespaces: inside another that denies something, it is told what cannot be listed", On::Sandbox, unlisted),
     case("without namespaces: no network, no sockets of others", On::Codexrun, no_network),
     case("without namespaces: with the network on, no socket of others but by IP", On::Codexrun, open_network),
     case("without namespaces: proxies by their ports alone", On::Codexrun, proxies),
@@ -517,6 +518,16 @@ fn nested_in(play: &Play, outer: PathBuf) -> Verdict {
         ran.must("a sandbox all the same", ran.out == "x\n" && says)?;
     }
     Ok(())
+}
+
+fn unlisted(play: &Play) -> Verdict {
+    let entries = vec![crate::policy::special("root", "read"), crate::policy::path(play.scene.out().join("dir"), "deny")];
+    let policy = play.scene.put("deny.json", &crate::policy::pair(entries).to_string())?.display().to_string();
+    let options = ["--isolation", "landlock", "--accept-loss", "processes"];
+    let inner = format!("{} sandbox --policy read-only {} -- true", play.column.runtime.codexrun.display(), options.join(" "));
+    let ran = with(play, &policy, &options, &inner)?;
+    let says = ran.err.contains("cannot list `/`") && ran.err.contains("an outer sandbox that denies something below it");
+    ran.must("exit 1, and why", ran.code == 1 && says)
 }
 
 /// A filter of one instruction, which allows, and then the program that is named.
