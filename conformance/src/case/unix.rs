@@ -55,6 +55,7 @@ pub const CASES: &[Case] = &[
     case("datagrams: netlink(7) names no process outside", On::Codexrun, unnamed),
     case("a name that is rewritten during sendmsg(2) leads to no other socket", On::Codexrun, datagram_race),
     case("the broker begins with the first connect(2), and without it every one fails", On::Codexrun, bereft),
+    case("SO_PEERCRED has the right ids, and the pid 0 where the broker made the call", On::Codexrun, credentials),
     case("where nobody may answer for a filter there are pairs alone, and a warning says so", On::Sandbox, unanswered),
     case("python: multiprocessing.Manager", On::Codexrun, manager),
     case("postgres and psql on a socket in the workspace", On::Codexrun, postgres),
@@ -121,6 +122,30 @@ fn modes(play: &Play) -> Verdict {
     all_ok(play, &enabled(play)?, &[], OWN)?;
     let proxy = ["--managed-network", "{}", "--env", "HTTP_PROXY=http://127.0.0.1:9"];
     all_ok(play, "workspace-write", &proxy, OWN)
+}
+
+const CREDENTIALS: &str = "
+import os, socket, struct
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('made.sock')
+listener.listen()
+client = socket.socket(socket.AF_UNIX)
+client.connect('made.sock')
+server = listener.accept()[0]
+for end in client, server:
+    pid, uid, gid = struct.unpack('3i', end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    print({0: 'none', os.getpid(): 'right'}[pid], (uid, gid) == (os.getuid(), os.getgid()))
+";
+
+fn credentials(play: &Play) -> Verdict {
+    fs::write(play.scene.w().join("credentials.py"), CREDENTIALS)?;
+    let on = enabled(play)?;
+    for (policy, client) in [("workspace-write", "none"), (&on, "right")] {
+        let script = "/usr/bin/python3 credentials.py && rm made.sock";
+        let ran = play.column.run(&play.scene, &Job::sh(policy, &play.scene, script))?;
+        ran.must(client, ran.code == 0 && ran.out == format!("{client} True\nnone True\n"))?;
+    }
+    Ok(())
 }
 
 const PAIRS: &str = "
