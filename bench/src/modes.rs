@@ -4,13 +4,17 @@ use std::ffi::OsString;
 use std::io::{Error, Result};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde_json::Value;
+
+use crate::contender::{Contender, Shape, Step};
 use crate::place::Place;
 use crate::round::command;
 use crate::shape::words;
 use crate::stats::{median, ratio};
+use crate::trace;
 
 /// What a launch is judged by: the most that it may be of another line's, in the median of the rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,6 +23,8 @@ enum Most {
     OfFirst(f64),
     /// Of bwrap's, the last.
     OfBwrap(f64),
+    /// Of the line before.
+    OfBefore(f64),
     /// Not judged.
     Any,
 }
@@ -33,6 +39,9 @@ const MODES: &[(&str, &str, f64)] = &[
 ];
 /// The same policy with the network, which no option of `sandbox` opens.
 const ENABLED: &str = r#"{"type": "read-only", "network_access": true}"#;
+/// A bundle of the first mode's, and the same without the annotation by which its Unix sockets have a broker.
+const BUNDLES: [&str; 2] = ["its bundle, without Unix sockets", "its bundle, with Unix sockets"];
+const BROKER: &str = "dev.codexrun.unix-sockets";
 /// As Codex calls it, without a filter.
 const BWRAP: &str = "bwrap --unshare-all --die-with-parent --new-session --ro-bind / / --dev /dev --proc /proc --";
 
@@ -53,23 +62,47 @@ pub fn measure(place: &Place, codexrun: &Path, runs: usize) -> Result<bool> {
     }
     println!("{:<38}  ratio to the first", format!("launch, median ms of {runs} rounds"));
     let mut good = true;
-    for (mode, own) in modes.iter().zip(&times) {
-        let (meets, target) = mode.most.judge(own, &times);
+    for (at, (mode, own)) in modes.iter().zip(&times).enumerate() {
+        let (meets, target) = mode.most.judge(at, &times);
         good &= meets;
         println!("  {:<38}{:>8.2}{:>8.2}{target}", mode.name, median(own), ratio(own, &times[0]));
+    }
+    println!("system calls of a launch");
+    for mode in modes.iter().filter(|mode| BUNDLES.contains(&mode.name)) {
+        println!("  {:<38}{:>8}", mode.name, calls(mode, place));
     }
     Ok(good)
 }
 
+/// Of all its processes.
+fn calls(mode: &Mode, place: &Place) -> String {
+    let one = Contender {
+        shape: Shape::Run,
+        name: mode.name,
+        set_up: Vec::new(),
+        steps: vec![Step::new(mode.line.clone())],
+        clean_up: Vec::new(),
+        probe: None,
+        cwd: place.at("repo"),
+        placeholders: Vec::new(),
+    };
+    trace::count(&one, &place.at("")).map_or("no strace".into(), |calls| calls.total.to_string())
+}
+
 impl Most {
-    /// Whether these times are as they should be beside `all`, and the words for it.
-    fn judge(self, own: &[f64], all: &[Vec<f64>]) -> (bool, String) {
+    /// Whether the times of the line `at` are as they should be beside `all`, and the words for it.
+    fn judge(self, at: usize, all: &[Vec<f64>]) -> (bool, String) {
+        let own = &all[at];
         let of = |at: Option<&Vec<f64>>| at.map_or(f64::INFINITY, |times| ratio(own, times));
         match self {
             Most::OfFirst(most) => (of(all.first()) <= most, format!("   at most {most}")),
             Most::OfBwrap(most) => {
                 let ratio = of(all.last());
                 (ratio <= most, format!("   at most {most} of bwrap's; {ratio:.2}"))
+            }
+            Most::OfBefore(most) => {
+                let ratio = of(at.checked_sub(1).and_then(|before| all.get(before)));
+                (ratio <= most, format!("   at most {most} of the line before; {ratio:.2}"))
             }
             Most::Any => (true, String::new()),
         }
@@ -91,14 +124,36 @@ fn modes(place: &Place, codexrun: &Path) -> Result<Vec<Mode>> {
     let mut modes: Vec<Mode> = MODES.iter().map(plain).collect();
     // All others are judged by it.
     modes[0].most = Most::OfBwrap(MODES[0].2);
+    let [without, with] = bundles(place, codexrun)?.map(|bundle| vec![codexrun.into(), "run".into(), bundle.into()]);
     let more = [
         ("network on", sandbox(&policy.display().to_string(), "", "/bin/true"), Most::OfFirst(1.2)),
+        (BUNDLES[0], without, Most::Any),
+        (BUNDLES[1], with, Most::OfBefore(1.25)),
         ("a Unix socket of its own is used", sandbox("read-only", "", &format!("{us} --own-socket")), Most::Any),
         ("the same without a sandbox", words(&format!("{us} --own-socket")), Most::Any),
         ("bwrap, network off", words(&format!("{BWRAP} /bin/true")), Most::Any),
     ];
     modes.extend(more.map(|(name, line, most)| Mode { name, line, most }));
     Ok(modes)
+}
+
+/// Without a broker, where Unix sockets are shut, and with one.
+fn bundles(place: &Place, codexrun: &Path) -> Result<[PathBuf; 2]> {
+    let made = |name: &str| {
+        let bundle = place.at(name);
+        let mut line = vec![codexrun.into()];
+        line.extend(words(&format!("spec --from-policy read-only --bundle {} -- /bin/true", bundle.display())));
+        let status = command(&line, &place.at("repo")).status()?;
+        if status.success() { Ok(bundle) } else { Err(Error::other(format!("codexrun spec: {status}"))) }
+    };
+    let [without, with] = [made("without-sockets")?, made("with-sockets")?];
+    let file = without.join("config.json");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    // What is not there takes nothing away, and then both lines would be the same.
+    let removed = config["annotations"].as_object_mut().and_then(|all| all.remove(BROKER));
+    removed.ok_or_else(|| Error::other(format!("no {BROKER} in the bundle")))?;
+    std::fs::write(&file, config.to_string())?;
+    Ok([without, with])
 }
 
 fn launch(mode: &Mode, cwd: &Path) -> Result<f64> {
@@ -121,11 +176,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_is_judged_by_bwraps_and_the_others_by_it() {
+    fn the_first_is_judged_by_bwraps_and_the_others_by_it_or_by_the_line_before() {
         let all = [vec![4.0, 8.0], vec![6.0, 12.0], vec![5.0, 10.0]];
-        let judged = |most: Most, at: usize| most.judge(&all[at], &all);
+        let judged = |most: Most, at: usize| most.judge(at, &all);
         assert_eq!(judged(Most::OfBwrap(1.0), 0), (true, "   at most 1 of bwrap's; 0.80".into()));
         assert!(!judged(Most::OfBwrap(0.7), 0).0 && judged(Most::OfFirst(1.5), 1).0 && !judged(Most::OfFirst(1.4), 1).0);
+        assert!(judged(Most::OfBefore(1.0), 2).0 && !judged(Most::OfBefore(0.8), 2).0 && !judged(Most::OfBefore(2.0), 0).0);
         assert_eq!(judged(Most::Any, 2), (true, String::new()));
     }
 }

@@ -7,10 +7,10 @@ use libruntime::bundle::Bundle;
 use libruntime::host::namespaces::{self, Reach};
 use libruntime::plan::annotation_of;
 use libruntime::{Error, Result, annotation};
-use oci_spec::runtime::LinuxNamespaceType;
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccompAction, LinuxSyscall};
 use std::path::Path;
 
-/// By what it is enforced, and what was given up for it.
+/// By what it is enforced, what was given up for it, and what nobody could give up.
 pub fn say(bundle: &Bundle) {
     let lost: Vec<String> =
         annotation_of(&bundle.spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
@@ -19,7 +19,23 @@ pub fn say(bundle: &Bundle) {
         mode => mode.unwrap_or("namespaces"),
     };
     let lost = if lost.is_empty() { String::new() } else { format!("; given up: {}", lost.join(", ")) };
-    report::note(&format!("isolation: {mode}{lost}"));
+    let left = annotation_of(&bundle.spec, annotation::ISOLATION).and_then(|_| sockets(bundle)).unwrap_or_default();
+    report::note(&format!("isolation: {mode}{lost}{left}"));
+}
+
+/// What the filter leaves of sockets, where there is no network namespace that would have a loopback.
+fn sockets(bundle: &Bundle) -> Option<&'static str> {
+    let seccomp = bundle.spec.linux().as_ref()?.seccomp().as_ref()?;
+    let whole = |rule: &&LinuxSyscall| {
+        rule.action() == LinuxSeccompAction::ScmpActErrno && rule.args().as_ref().is_none_or(|args| args.is_empty())
+    };
+    let refused: Vec<&String> = seccomp.syscalls().iter().flatten().filter(whole).flat_map(LinuxSyscall::names).collect();
+    let shut = |name: &str| refused.iter().any(|refused| *refused == name);
+    Some(match () {
+        () if shut("socket") => "; no loopback, and no sockets but pairs",
+        () if shut("listen") => "; no loopback, and no sockets but pairs and TCP to the proxies",
+        () => "; no Unix sockets but pairs",
+    })
 }
 
 /// The same of a bundle on disk, where anybody would ask. Nothing is said of namespaces that cannot be made: the launch is about to say why.

@@ -1041,6 +1041,8 @@ fn want_of_memory_has_a_sentence_and_an_exit_code() {
 mod isolation {
     use super::*;
 
+    const ALONE: &str = "landlock; given up: processes; no loopback, and no sockets but pairs";
+
     #[test]
     fn run_and_create_say_what_a_bundle_is_confined_by_and_refuse_to_have_it_otherwise() {
         let (work, out) = (dir(), dir());
@@ -1053,7 +1055,7 @@ mod isolation {
         let run = |options: &[&str], bundle: &str| at(work.path(), &[&["run"], options, &[bundle]].concat());
         let ran = |mode: &str| (7, String::new(), format!("codexrun: isolation: {mode}\n"));
         for options in [&[][..], &["--isolation", "landlock"], &["--isolation", "auto"]] {
-            assert_eq!(run(options, &alone), ran("landlock; given up: processes"));
+            assert_eq!(run(options, &alone), ran(ALONE));
         }
         assert_eq!(run(&[], &mounts), (7, String::new(), String::new()));
         for isolation in ["auto", "namespaces"] {
@@ -1070,7 +1072,7 @@ mod isolation {
             let done = codexrun().args(words).stdout(Stdio::null()).stderr(file).status().unwrap();
             (done.code().unwrap(), String::new(), fs::read_to_string(&said).unwrap())
         };
-        assert_eq!(create(&alone), (0, String::new(), ran("landlock; given up: processes").2));
+        assert_eq!(create(&alone), (0, String::new(), ran(ALONE).2));
         assert_eq!(at(work.path(), &["--root", &root, "delete", "--force", "box"]).0, 0);
         assert_eq!(create(&mounts), refusal);
         // The way that it names is one.
@@ -1079,6 +1081,6 @@ mod isolation {
         let words: Vec<&str> = words.split(' ').collect();
         refused(&at(work.path(), &words), "--accept-loss processes");
         assert_eq!(at(work.path(), &[&words[..3], &["--accept-loss", "processes"], &words[3..]].concat()).0, 0);
-        assert_eq!(run(&[], &path("third")), (0, String::new(), ran("landlock; given up: processes").2));
+        assert_eq!(run(&[], &path("third")), (0, String::new(), ran(ALONE).2));
     }
 }

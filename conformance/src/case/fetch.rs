@@ -8,7 +8,8 @@ use crate::report::{No, Verdict, skip};
 use crate::runtime::Job;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -90,23 +91,55 @@ const CARGO: Fetch = Fetch {
     comm: "cargo",
 };
 
-/// The suite's own PATH, for tools that are not the distribution's.
-fn path() -> String {
-    std::env::var("PATH").unwrap_or_default()
+/// The suite's own PATH, for tools that are not the distribution's; before it what was copied for this user.
+fn path(play: &Play) -> String {
+    let (copied, path) = (toolchain(play).join("bin"), std::env::var("PATH").unwrap_or_default());
+    if copied.is_dir() { format!("{}:{path}", copied.display()) } else { path }
+}
+
+fn toolchain(play: &Play) -> PathBuf {
+    play.scene.dir.join("toolchain")
+}
+
+/// Whether the user has what a fetch needs. A Rust that lies in somebody else's home, as rustup's does in root's, is copied out of it: cargo, rustc,
+/// which it asks what machine this is, and their libraries.
+fn there(play: &Play, fetch: &Fetch, command: &str) -> Result<bool, No> {
+    let works = || Ok::<_, No>(host(play, &play.scene.w(), command)?.code == 0);
+    if works()? {
+        return Ok(true);
+    }
+    let sysroot = match Command::new("rustc").args(["--print", "sysroot"]).output() {
+        Ok(said) if fetch.comm == CARGO.comm && said.status.success() => said.stdout,
+        Ok(_) | Err(_) => return Ok(false),
+    };
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot).trim());
+    let to = toolchain(play);
+    std::fs::create_dir_all(to.join("bin"))?;
+    std::fs::create_dir(to.join("lib"))?;
+    for program in ["bin/cargo", "bin/rustc"] {
+        std::fs::copy(sysroot.join(program), to.join(program))?;
+    }
+    for library in std::fs::read_dir(sysroot.join("lib"))? {
+        let library = library?;
+        if library.file_type()?.is_file() {
+            std::fs::copy(library.path(), to.join("lib").join(library.file_name()))?;
+        }
+    }
+    works()
 }
 
 fn host(play: &Play, dir: &Path, script: &str) -> Result<crate::launch::Ran, No> {
-    let launch = Launch { env: vec![("PATH".into(), path())], ..Launch::new(&["/bin/sh", "-c", script], dir) };
+    let launch = Launch { env: vec![("PATH".into(), path(play))], ..Launch::new(&["/bin/sh", "-c", script], dir) };
     Ok(launch.run(&play.column.actor)?)
 }
 
 fn asked(play: &Play, options: &[&str], script: &str) -> Result<crate::launch::Ran, No> {
-    let job = Job { env: vec![("PATH".into(), path())], ..job(play, options, script) };
+    let job = Job { env: vec![("PATH".into(), path(play))], ..job(play, options, script) };
     play.column.run(&play.scene, &job)
 }
 
 fn fetched(play: &Play, fetch: &Fetch) -> Verdict {
-    if host(play, &play.scene.w(), fetch.there)?.code != 0 {
+    if !there(play, fetch, fetch.there)? {
         return skip(format!("`{}` fails for {}", fetch.there, play.column.actor.name));
     }
     let www = play.scene.out().join("www");
@@ -175,9 +208,9 @@ fn elsewhere() -> std::io::Result<(u16, Arc<AtomicUsize>)> {
 
 /// By the proxy that the environment names, and by codexrun's own.
 fn tunnelled(play: &Play, fetch: &Fetch) -> Verdict {
-    let there = format!("{} && openssl version && /usr/bin/python3 -c 'import ssl'", fetch.there);
-    if host(play, &play.scene.w(), &there)?.code != 0 {
-        return skip(format!("`{there}` fails for {}", play.column.actor.name));
+    let needs = format!("{} && openssl version && /usr/bin/python3 -c 'import ssl'", fetch.there);
+    if !there(play, fetch, &needs)? {
+        return skip(format!("`{needs}` fails for {}", play.column.actor.name));
     }
     let www = play.scene.out().join("www");
     play.dir(&www)?;

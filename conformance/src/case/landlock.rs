@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     case("without namespaces: read-only", On::Codexrun, read_only),
     case("without namespaces: workspace-write", On::Codexrun, workspace_write),
     case("without namespaces: something denied below what is readable", On::Codexrun, denied),
+    case("without namespaces: inside another that denies something, it is told what cannot be listed", On::Sandbox, unlisted),
     case("without namespaces: no network, no sockets of others", On::Codexrun, no_network),
     case("without namespaces: with the network on, no socket of others but by IP", On::Codexrun, open_network),
     case("without namespaces: proxies by their ports alone", On::Codexrun, proxies),
@@ -51,11 +52,16 @@ pub const CASES: &[Case] = &[
 fn chosen(play: &Play) -> Verdict {
     let policy = json!({"type": "read-only", "codexrun": {"isolation": "landlock", "accept_loss": ["processes"]}});
     let policy = play.scene.put("landlock.json", &policy.to_string())?.display().to_string();
-    let (flags, lost) = (["--isolation", "landlock", "--accept-loss", "processes"], "landlock; given up: processes");
-    let table: [(&str, &[&str], &str); 4] = [
+    let (flags, lost) = (
+        ["--isolation", "landlock", "--accept-loss", "processes"],
+        "landlock; given up: processes; no loopback, and no sockets but pairs",
+    );
+    let network = play.scene.put("network.json", r#"{"type": "read-only", "network_access": true}"#)?.display().to_string();
+    let table: [(&str, &[&str], &str); 5] = [
         ("read-only", &["--isolation", "auto"], "namespaces"),
         ("read-only", &flags, lost),
         (&policy, &[], lost),
+        (&network, &flags, "landlock; given up: processes; no Unix sockets but pairs"),
         ("danger-full-access", &["--isolation", "landlock"], "none, as the policy forbids nothing"),
     ];
     table.iter().try_for_each(|(policy, options, mode)| {
@@ -316,7 +322,8 @@ fn workspace_write(play: &Play) -> Verdict {
     let ran = with(play, WRITE, ALONE, script)?;
     ran.code_is(0)?;
     if play.column.runtime.kind == Kind::Sandbox {
-        let said = "codexrun: isolation: landlock; given up: processes, attributes, metadata";
+        let said =
+            "codexrun: isolation: landlock; given up: processes, attributes, metadata; no loopback, and no sockets but pairs";
         ran.must(said, ran.err.lines().any(|line| line == said))?;
     }
     unchanged(&play.scene.out().join("file.txt"), "outside\n")?;
@@ -418,6 +425,10 @@ fn proxies(play: &Play) -> Verdict {
     ];
     let (list, expected): (Vec<&str>, Vec<&str>) = asked.into_iter().unzip();
     let (ran, answers) = probes(play, &policy, &options, &list)?;
+    if play.column.runtime.kind == Kind::Sandbox {
+        let says = ran.err.contains("isolation: landlock; given up: processes, proxy-only; no loopback, and no sockets but pairs and TCP to the proxies\n");
+        ran.must("what is left of sockets", says)?;
+    }
     are(&ran, &answers, &expected)
 }
 
@@ -464,12 +475,12 @@ fn outer(play: &Play, clone3: i32) -> Result<PathBuf, No> {
 }
 
 /// What these calls fail with.
-fn errno(names: &[&str], errno: i32) -> Value {
+pub(super) fn errno(names: &[&str], errno: i32) -> Value {
     json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno})
 }
 
 /// A bundle that confines nothing but refuses these.
-fn filtered(play: &Play, refused: &[Value]) -> Result<PathBuf, No> {
+pub(super) fn filtered(play: &Play, refused: &[Value]) -> Result<PathBuf, No> {
     let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": refused});
     bundle(play, "danger-full-access", &[], |config| {
         config["linux"]["seccomp"] = filter;
@@ -507,6 +518,16 @@ fn nested_in(play: &Play, outer: PathBuf) -> Verdict {
         ran.must("a sandbox all the same", ran.out == "x\n" && says)?;
     }
     Ok(())
+}
+
+fn unlisted(play: &Play) -> Verdict {
+    let entries = vec![crate::policy::special("root", "read"), crate::policy::path(play.scene.out().join("dir"), "deny")];
+    let policy = play.scene.put("deny.json", &crate::policy::pair(entries).to_string())?.display().to_string();
+    let options = ["--isolation", "landlock", "--accept-loss", "processes"];
+    let inner = format!("{} sandbox --policy read-only {} -- true", play.column.runtime.codexrun.display(), options.join(" "));
+    let ran = with(play, &policy, &options, &inner)?;
+    let says = ran.err.contains("cannot list `/`") && ran.err.contains("an outer sandbox that denies something below it");
+    ran.must("exit 1, and why", ran.code == 1 && says)
 }
 
 /// A filter of one instruction, which allows, and then the program that is named.

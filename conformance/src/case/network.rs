@@ -54,6 +54,7 @@ pub const CASES: &[Case] = &[
     case("--publish reaches a server on the other loopback too", On::Every, |p| published(p, "[::1]")),
     case("a published port does not lead to the host", On::Sandbox, circle),
     case("a published port that is taken stops the start", On::Every, taken),
+    case("where /dev/shm cannot be written to, a sandbox that needs a bridge says so", On::Sandbox, no_door),
     case("a bridge inside a sandbox of codexrun's is none, and a sandbox that needs one says so", On::Sandbox, bridge_inside),
 ];
 
@@ -69,6 +70,20 @@ fn bridge_inside(play: &Play) -> Verdict {
     let ran = play.with(&permits, &inner("--publish 8080"))?;
     let says = ran.err.contains("inside a sandbox of codexrun's");
     ran.must("exit 1, and why", ran.code == 1 && ran.out.is_empty() && says)
+}
+
+fn no_door(play: &Play) -> Verdict {
+    if !play.column.actor.is_root() {
+        return skip("only root can cover the host's /dev/shm; asked as root");
+    }
+    let exe = play.column.runtime.codexrun.display();
+    let script = format!(
+        "mount -t tmpfs -o ro none /dev/shm && {exe} sandbox -- echo started && exec {exe} sandbox --publish 8080 -- echo started"
+    );
+    let argv = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", &script];
+    let ran = crate::launch::Launch::new(&argv, &play.scene.w()).run(&play.column.actor)?;
+    let says = ran.err.contains("cannot make `/dev/shm/") && ran.err.contains("`/dev/shm` must be writable for the caller");
+    ran.must("started without a bridge, and not with one, and why", ran.code == 1 && ran.out == "started\n" && says)
 }
 
 /// A server of the host's: it reads to the end, then answers with the same bytes.

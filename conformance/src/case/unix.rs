@@ -1,5 +1,6 @@
 //! Unix sockets: those made inside work, those of the host do not, although both are inodes of one tree. And attacks on the difference.
 
+use super::landlock::{errno, filtered};
 use super::network::probes;
 use super::{Case, On, Play, appears, case, until};
 use crate::launch::Ran;
@@ -54,6 +55,8 @@ pub const CASES: &[Case] = &[
     case("datagrams: netlink(7) names no process outside", On::Codexrun, unnamed),
     case("a name that is rewritten during sendmsg(2) leads to no other socket", On::Codexrun, datagram_race),
     case("the broker begins with the first connect(2), and without it every one fails", On::Codexrun, bereft),
+    case("SO_PEERCRED has the right ids, and the pid 0 where the broker made the call", On::Codexrun, credentials),
+    case("where nobody may answer for a filter there are pairs alone, and a warning says so", On::Sandbox, unanswered),
     case("python: multiprocessing.Manager", On::Codexrun, manager),
     case("postgres and psql on a socket in the workspace", On::Codexrun, postgres),
 ];
@@ -119,6 +122,59 @@ fn modes(play: &Play) -> Verdict {
     all_ok(play, &enabled(play)?, &[], OWN)?;
     let proxy = ["--managed-network", "{}", "--env", "HTTP_PROXY=http://127.0.0.1:9"];
     all_ok(play, "workspace-write", &proxy, OWN)
+}
+
+const CREDENTIALS: &str = "
+import os, socket, struct
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('made.sock')
+listener.listen()
+client = socket.socket(socket.AF_UNIX)
+client.connect('made.sock')
+server = listener.accept()[0]
+for end in client, server:
+    pid, uid, gid = struct.unpack('3i', end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    print({0: 'none', os.getpid(): 'right'}[pid], (uid, gid) == (os.getuid(), os.getgid()))
+";
+
+fn credentials(play: &Play) -> Verdict {
+    fs::write(play.scene.w().join("credentials.py"), CREDENTIALS)?;
+    let on = enabled(play)?;
+    for (policy, client) in [("workspace-write", "none"), (&on, "right")] {
+        let script = "/usr/bin/python3 credentials.py && rm made.sock";
+        let ran = play.column.run(&play.scene, &Job::sh(policy, &play.scene, script))?;
+        ran.must(client, ran.code == 0 && ran.out == format!("{client} True\nnone True\n"))?;
+    }
+    Ok(())
+}
+
+const PAIRS: &str = "
+import socket
+socket.socketpair()
+try:
+    socket.socket(socket.AF_UNIX)
+except PermissionError:
+    print('shut')
+";
+
+/// As under Docker's default profile, which refuses the call by which the broker takes a socket.
+fn unanswered(play: &Play) -> Verdict {
+    let outer = filtered(play, &[errno(&["pidfd_getfd"], libc::EPERM)])?.display().to_string();
+    let exe = play.column.runtime.codexrun.display();
+    fs::write(play.scene.w().join("pairs.py"), PAIRS)?;
+    let run = |policy: &str, options: &str| -> Result<Ran, No> {
+        let line = format!("exec {exe} sandbox --policy {policy} {options} -- /usr/bin/python3 pairs.py\n");
+        fs::write(play.scene.w().join("script"), line)?;
+        play.codexrun(&["run", &outer])
+    };
+    for policy in ["read-only", &enabled(play)?] {
+        let ran = run(policy, "")?;
+        let says =
+            ran.err.lines().filter(|line| line.contains("of Unix sockets there are pairs only: nobody may answer")).count();
+        ran.must("shut, and one warning", ran.code == 0 && ran.out == "shut\n" && says == 1)?;
+    }
+    let refused = run("read-only", &format!("--unix-socket {}", play.scene.out().join("file.txt").display()))?;
+    refused.must("refused", refused.code == 1 && refused.err.contains("cannot be granted here: nobody may answer"))
 }
 
 fn hosts(play: &Play) -> Verdict {

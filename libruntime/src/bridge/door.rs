@@ -87,7 +87,12 @@ impl Door {
             bound => bound,
         };
         process::umask(old);
-        let listener = listener.map_err(|e| Error::new(format!("cannot make `{}`", path.display())).cause(e))?;
+        let listener = listener.map_err(|e| {
+            let what = "proxies, ports and names come in by a bridge, whose socket is made there, out of sight of sandboxes";
+            Error::new(format!("cannot make `{}`", path.display()))
+                .cause(e)
+                .hint(format!("{what}: `{DIR}` must be writable for the caller"))
+        })?;
         Ok(Door { listener, path })
     }
 

@@ -5,6 +5,7 @@ use super::node::{Kind, Node};
 use super::right::{ENTER, READ, WRITE, Who};
 use super::table::{Absent, Spot, System, Table};
 use super::walk::{End, Place};
+use crate::annotation;
 use crate::sys::mount::attr;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,8 @@ pub struct Answer {
     pub delete: Verdict,
     /// execve(2) of a file; a directory: going through it.
     pub execute: Verdict,
+    /// connect(2) to a socket, of streams; `None` of what is none, and where the filter alone decides.
+    pub connect: Option<Verdict>,
     /// The mount that shows it.
     pub mount: Option<Shown>,
     /// The entry of the policy, when the policy is known.
@@ -69,6 +72,11 @@ impl Answer {
         let Answer { read, write, create, delete, execute, .. } = self;
         [("read", read), ("write", write), ("create", create), ("delete", delete), ("execute", execute)]
     }
+
+    /// And that of a socket.
+    pub(super) fn all_rights(&self) -> impl Iterator<Item = (&'static str, &Verdict)> {
+        self.rights().into_iter().chain(self.connect.iter().map(|connect| ("connect", connect)))
+    }
 }
 
 fn no(why: impl Into<String>) -> Verdict {
@@ -84,6 +92,8 @@ fn right(may: Result<(), String>) -> Verdict {
 pub(super) struct Asker<'t, 'a> {
     pub table: &'t Table<'a>,
     pub who: &'t Who,
+    /// The host's sockets that may be connected to, where somebody looks.
+    pub granted: Option<&'t [PathBuf]>,
 }
 
 impl Asker<'_, '_> {
@@ -105,6 +115,7 @@ impl Asker<'_, '_> {
             create: no("it exists"),
             delete,
             execute: no("it is missing"),
+            connect: None,
             mount: Some(Shown {
                 origin: mount.origin.clone(),
                 at: mount.at.clone(),
@@ -130,6 +141,19 @@ impl Asker<'_, '_> {
         answer.read = self.open(place, READ);
         answer.write = if place.node.is_dir() { self.entry(place) } else { self.open(place, WRITE) };
         answer.execute = self.execute(place);
+        answer.connect = self.granted.filter(|_| place.node.kind == Kind::Socket).map(|granted| self.connect(place, granted));
+    }
+
+    /// What is there before the launch is the host's.
+    fn connect(&self, place: &Place, granted: &[PathBuf]) -> Verdict {
+        let Spot { mount, path } = &place.spot;
+        match self.table.mounts[*mount].system {
+            System::Host(_) if granted.iter().any(|grant| path.starts_with(grant)) => self.by_right(place, WRITE),
+            System::Host(_) | System::Memory(_) | System::Kernel(_) => Verdict::No {
+                why: "it is the host's, and not granted".into(),
+                by: Some(format!("annotations[{}]", annotation::UNIX_SOCKETS)),
+            },
+        }
     }
 
     /// Whether a flag of the mount forbids it, and who has set it.

@@ -94,7 +94,7 @@ impl Explained<'_> {
             lost: said(spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
             routes: routes(spec),
             tcp_ports: plan.parent.iter().find_map(tcp_ports),
-            unix_sockets: plan.parent.iter().find_map(broker).map(|broker| broker.grants.clone()),
+            unix_sockets: granted(plan),
             unix_datagrams: plan.parent.iter().find_map(broker).is_some_and(|broker| broker.datagrams),
             system_calls,
             environment: process.and_then(|process| process.env().clone()).unwrap_or_default(),
@@ -136,6 +136,11 @@ fn tcp_ports(step: &ParentStep) -> Option<Vec<u16>> {
 
 fn broker(step: &ParentStep) -> Option<&Broker> {
     if let ParentOp::Broker(broker) = &step.op { Some(broker) } else { None }
+}
+
+/// The host's Unix sockets that may be connected to; `None`: nobody looks.
+pub(super) fn granted(plan: &Plan) -> Option<Vec<PathBuf>> {
+    plan.parent.iter().find_map(broker).map(|broker| broker.grants.clone())
 }
 
 /// Of the process, then of its cgroup: the file that the host has first.

@@ -10,7 +10,7 @@ impl Answer {
     /// One element of `paths`.
     pub fn json(&self) -> Value {
         let mut json = json!({ "path": text(&self.path), "at": text(&self.at), "kind": self.kind });
-        for (name, verdict) in self.rights() {
+        for (name, verdict) in self.all_rights() {
             json[name] = match verdict {
                 Verdict::Yes => json!({ "allowed": true }),
                 Verdict::No { why, by } => json!({ "allowed": false, "why": why, "by": by }),

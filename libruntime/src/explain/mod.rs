@@ -45,6 +45,8 @@ pub struct Explained<'a> {
     table: Table<'a>,
     who: Who,
     wall: Option<Wall>,
+    /// The host's Unix sockets that may be connected to, where somebody looks.
+    granted: Option<Vec<PathBuf>>,
     cwd: PathBuf,
     /// What the policy says, when it is known.
     said: Option<Vec<Said>>,
@@ -68,13 +70,14 @@ impl<'a> Explained<'a> {
         mounts.push("/".into());
         mounts.sort();
         mounts.dedup();
-        Ok(Explained { table, who, wall, cwd, said, mounts, others: others(&bundle.spec) })
+        let granted = facts::granted(plan);
+        Ok(Explained { table, who, wall, granted, cwd, said, mounts, others: others(&bundle.spec) })
     }
 
     /// What may be done with a path; a relative one begins at the process's working directory.
     pub fn path(&self, path: &Path) -> Answer {
-        let mut answer =
-            answer::Asker { table: &self.table, who: &self.who }.ask(&self.cwd.join(path).components().collect::<PathBuf>());
+        let asker = answer::Asker { table: &self.table, who: &self.who, granted: self.granted.as_deref() };
+        let mut answer = asker.ask(&self.cwd.join(path).components().collect::<PathBuf>());
         if let Some(wall) = &self.wall {
             wall.confine(&self.table, &self.who, &mut answer);
         }

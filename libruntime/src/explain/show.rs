@@ -13,8 +13,7 @@ fn tell(f: &mut fmt::Formatter<'_>, line: fmt::Arguments) -> fmt::Result {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let may: Vec<&str> =
-            self.rights().iter().filter(|(_, verdict)| **verdict == Verdict::Yes).map(|(name, _)| *name).collect();
+        let may: Vec<&str> = self.all_rights().filter(|(_, verdict)| **verdict == Verdict::Yes).map(|(name, _)| name).collect();
         let may = if may.is_empty() { "nothing".to_owned() } else { may.join(", ") };
         tell(f, format_args!("{}: {}: {may}", self.path.display(), self.kind))?;
         if self.at != self.path {
@@ -33,7 +32,7 @@ impl Answer {
     /// file that exists cannot be created) is not said.
     fn refusals(&self) -> Vec<String> {
         let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
-        for (name, verdict) in self.rights() {
+        for (name, verdict) in self.all_rights() {
             let reason = match verdict {
                 Verdict::Yes => continue,
                 Verdict::No { why, .. } if ["it exists", "it is missing"].contains(&why.as_str()) => continue,
@@ -157,6 +156,7 @@ mod tests {
             create: yes(),
             delete: yes(),
             execute: yes(),
+            connect: None,
             mount: None,
             because: None,
         };
@@ -177,6 +177,7 @@ mod tests {
             create: no("it exists", None),
             delete: shut,
             execute: no("mode 0644 of 0:0", None),
+            connect: None,
             mount: Some(Shown { origin: "mounts[3]".into(), at: "/w".into(), read_only: true }),
             because: None,
         };

@@ -32,7 +32,7 @@ impl Look for Paper {
 }
 
 const VIEW: &str = r#"{"uid": 7, "gid": 7, "paths": {"/w/sub": "dir", "/w/f": "file", "/w/.git": "dir", "/w/ro": "dir", "/etc": "dir",
-    "/tmp": "dir", "/dev/null": "file", "/secret": "dir"}}"#;
+    "/tmp": "dir", "/dev/null": "file", "/secret": "dir", "/etc/its.sock": "file", "/etc/shut.sock": "file"}}"#;
 const POLICY: &str = r#"{"file_system": {"kind": "restricted", "entries": [
     {"path": {"type": "special", "value": {"kind": "root"}}, "access": "read"},
     {"path": {"type": "special", "value": {"kind": "project_roots"}}, "access": "write"},
@@ -57,6 +57,9 @@ fn paper() -> Paper {
         ("/etc/passwd", file(0o644, 0, 0)),
         ("/tmp", dir(0o1777, 0)),
         ("/secret/key", file(0o644, 7, 7)),
+        ("/etc/its.sock", Node::made(Kind::Socket, 0o666, (0, 0))),
+        ("/etc/shut.sock", Node::made(Kind::Socket, 0o600, (0, 0))),
+        ("/etc/other.sock", Node::made(Kind::Socket, 0o666, (0, 0))),
         ("/dev/null", Node::made(Kind::Device, 0o666, (0, 0))),
     ];
     let mount = |id, at: &str, (device, root): (u32, &str), flags| HostMount {
@@ -75,9 +78,9 @@ fn paper() -> Paper {
     Paper { nodes, mounts: vec![mount((1, 0), "/", (0, "/"), 0), mount((2, 1), "/w/ro", (1, "/"), attr::RDONLY), alias] }
 }
 
-fn compiled() -> (Bundle, Vec<Said>) {
+fn compiled(policy: &str) -> (Bundle, Vec<Said>) {
     let view = Recorded::parse(VIEW).unwrap();
-    let parsed = parse("p", POLICY, Format::Json, &Base { cwd: Path::new("/w"), home: None }).unwrap();
+    let parsed = parse("p", policy, Format::Json, &Base { cwd: Path::new("/w"), home: None }).unwrap();
     let request = Request {
         policy: &parsed.policy,
         digest: parsed.policy.digest(),
@@ -96,7 +99,11 @@ fn compiled() -> (Bundle, Vec<Said>) {
 }
 
 fn explained<T>(tell: impl FnOnce(Explained) -> T) -> T {
-    let (bundle, said) = compiled();
+    explained_of(POLICY, tell)
+}
+
+fn explained_of<T>(policy: &str, tell: impl FnOnce(Explained) -> T) -> T {
+    let (bundle, said) = compiled(policy);
     let (host, look) = (Host { setgroups: false, ..Host::recorded(7, 7) }, paper());
     let plan = Plan::new(&bundle, &host, &crate::plan::Options::default()).unwrap();
     tell(Explained::new(&bundle, &plan, &host, &look, Some(said)).unwrap())
@@ -107,6 +114,21 @@ fn ask(path: &str) -> (String, String) {
     let answer = explained(|explained| explained.path(Path::new(path)));
     let letters = answer.rights().into_iter().zip("rwcdx".chars()).filter(|((_, may), _)| *may == &Verdict::Yes).map(|(_, c)| c);
     (letters.collect(), answer.to_string())
+}
+
+#[test]
+fn a_socket_that_is_granted_is_connected_to_by_its_mode_and_no_other_is() {
+    let granted = r#""network": "restricted", "codexrun": {"unix_sockets": ["/etc/its.sock", "/etc/shut.sock"]}}"#;
+    let policy = POLICY.replace(r#""network": "restricted"}"#, granted);
+    let ask = |path: &str| explained_of(&policy, |explained| explained.path(Path::new(path)));
+    let (its, shut, other) = (ask("/etc/its.sock"), ask("/etc/shut.sock"), ask("/etc/other.sock"));
+    assert!(its.to_string().starts_with("/etc/its.sock: socket: connect\n"), "{its}");
+    assert_eq!(its.json()["connect"], serde_json::json!({ "allowed": true }));
+    assert!(shut.to_string().contains("not connect: mode 0600 of 0:0"), "{shut}");
+    let why = "not connect: it is the host's, and not granted (annotations[dev.codexrun.unix-sockets])";
+    assert!(other.to_string().starts_with("/etc/other.sock: socket: nothing\n") && other.to_string().contains(why), "{other}");
+    // Of what is no socket nothing is said.
+    assert!(ask("/etc/passwd").connect.is_none() && ask("/etc/passwd").json().get("connect").is_none());
 }
 
 #[test]

@@ -81,11 +81,11 @@ pub(super) fn rules(draft: &mut Draft, spec: &Spec, ports: Option<Vec<u16>>) -> 
         () if draft.joins && !draft.options.broker => None,
         () if draft.joins => Some(Begins::Before),
         () if !draft.host.listener => {
+            let why = "nobody may answer for a filter (Linux 5.19; an outer filter or Yama may forbid it)";
             if datagrams || !grants.is_empty() {
-                draft.refuse(
-                    &place,
-                    "cannot be granted here: nobody may answer for a filter (Linux 5.19; an outer filter or Yama may forbid it)",
-                );
+                draft.refuse(&place, format!("cannot be granted here: {why}"));
+            } else {
+                draft.warnings.push(format!("config.json: {place}: of Unix sockets there are pairs only: {why}"));
             }
             None
         }
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_can_answer_all_are_shut_and_a_grant_is_refused() {
+    fn where_nobody_can_answer_all_are_shut_with_a_warning_and_a_grant_is_refused() {
         let host = || Host { listener: false, ..Host::recorded(ID, ID) };
         let none = |spec: &mut Value| {
             spec["annotations"][annotation::UNIX_SOCKETS] = json!("[]");
@@ -328,6 +328,9 @@ mod tests {
         let shut = plan(none, host()).unwrap();
         assert_eq!(answers(&shut, CALLS), [[EPERM; 4].as_slice(), &[ALLOW; 2], &[EPERM; 5], &[ALLOW; 5]].concat());
         assert!(!shut.parent.iter().any(|step| matches!(step.op, ParentOp::Broker(_))));
+        let said = "config.json: annotations[dev.codexrun.unix-sockets]: of Unix sockets there are pairs only: nobody may answer";
+        assert!(matches!(&shut.warnings[..], [warning] if warning.starts_with(said)), "{:?}", shut.warnings);
+        assert!(plan(none, Host::recorded(ID, ID)).unwrap().warnings.is_empty());
         assert!(plan(|_| {}, host()).is_err());
     }
 

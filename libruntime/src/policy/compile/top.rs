@@ -27,7 +27,9 @@ pub(super) fn expand(ground: &mut Ground, style: Style, walk: &Walk, found: &mut
         return Vec::new();
     };
     let entries = walk.view.list(root).unwrap_or_else(|cause| {
-        found.errors.push(Error::new("cannot list `/`").cause(cause));
+        found.errors.push(Error::new("cannot list `/`").cause(cause).hint(
+            "of `/` each entry is granted by itself; what codexrun runs in forbids to read that directory: an outer sandbox that denies something below it, or its mode",
+        ));
         Vec::new()
     });
     let mut barred = Vec::new();
