@@ -941,6 +941,73 @@ fn hooks_of_all_six_kinds_run_in_order_each_in_its_place() {
     }
 }
 
+/// So do hooks that bring a GPU's libraries in, and `hooks_so.bats` of runc's. What lay over `/` was the container's root: mount(8) was the
+/// image's.
+#[test]
+fn a_hook_that_enters_the_mount_namespace_finds_the_host_and_the_root_at_its_own_path() {
+    if !nix::unistd::getuid().is_root() {
+        return eprintln!("skipped: only root enters the namespaces of a process that is undumpable");
+    }
+    for (kind, by) in [("prestart", "nsenter -m -t $pid "), ("createRuntime", "nsenter -m -t $pid "), ("createContainer", "")] {
+        let Some(place) = Place::new("cat /given; ls /") else { return };
+        let (source, target) = (place.path("source"), place.path("b/rootfs/given"));
+        fs::write(&source, "given\n").unwrap();
+        fs::write(&target, "the image's\n").unwrap();
+        let bind = format!("{by}mount --bind {} {}", source.display(), target.display());
+        let script = format!("read state; pid=${{state##*\\\"pid\\\":}}; pid=${{pid%%[!0-9]*}}; {bind}");
+        for namespaces in [&["mount", "pid"][..], &["mount", "pid", "user"]] {
+            place.edit(|spec| {
+                spec["hooks"] = json!({kind: [hook(&script)]});
+                spec["linux"]["namespaces"] = namespaces.iter().map(|kind| json!({"type": kind})).collect();
+                spec["linux"]["uidMappings"] = json!([]);
+                spec["linux"]["gidMappings"] = json!([]);
+                for map in ["uidMappings", "gidMappings"].iter().filter(|_| namespaces.contains(&"user")) {
+                    spec["linux"][map] = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+                }
+            });
+            let out = place.ok(&["run", "--bundle", "b", ID]);
+            assert_eq!(out, "given\nbin\ndev\ngiven\nproc\ntmp\n", "{kind} {namespaces:?}");
+            assert_eq!(fs::read_to_string(&target).unwrap(), "the image's\n", "{kind}: nothing of it is on the host");
+        }
+    }
+}
+
+/// The host's `/`, a mount over the root, and what is shared with the host: there the root stays where it is.
+#[test]
+fn hooks_run_wherever_the_root_lies() {
+    let Some(place) = Place::new("ls -d /bin") else { return };
+    for (field, value) in [
+        ("/root/path", json!("/")),
+        ("/root/path", json!("/.")),
+        ("/mounts/0", json!({"destination": "/", "type": "bind", "source": place.path("b/rootfs"), "options": ["rbind"]})),
+        ("/linux/rootfsPropagation", json!("rshared")),
+        ("/linux/rootfsPropagation", json!("rslave")),
+        ("/linux/rootfsPropagation", json!("unbindable")),
+        ("/root/path", json!("../b/link")),
+    ] {
+        let mut spec = spec("ls -d /bin");
+        spec["linux"]["rootfsPropagation"] = json!("rprivate");
+        *spec.pointer_mut(field).unwrap() = value.clone();
+        spec["hooks"] = json!({"createRuntime": [hook("exit 0")], "createContainer": [hook("exit 0")]});
+        let _ = symlink("rootfs", place.path("b/link"));
+        place.write(&spec);
+        assert_eq!(place.ok(&["run", "--bundle", "b", ID]), "/bin\n", "{field} {value}");
+    }
+}
+
+/// runc's.
+#[test]
+fn a_create_container_hook_begins_in_the_root() {
+    let Some(place) = Place::new("cat /made; ls -d /kept") else { return };
+    place.edit(|spec| {
+        spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/kept", "type": "tmpfs", "source": "tmpfs"}));
+        spec["hooks"] = json!({"createContainer": [hook("pwd > made; : > kept/inside"), hook("test -e kept/inside")]});
+    });
+    let root = place.path("b/rootfs");
+    assert_eq!(place.ok(&["run", "--bundle", "b", ID]), format!("{}\n/kept\n", root.display()));
+    assert!(!root.join("kept/inside").exists(), "it is the container's mount");
+}
+
 #[test]
 fn a_failing_hook_destroys_the_container_and_is_named() {
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {

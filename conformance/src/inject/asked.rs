@@ -46,13 +46,24 @@ pub const HOOKS: &str = "hooks";
 /// The hooks that come after a payload has begun, and where each leaves its name.
 pub const LATE: [&str; 2] = ["poststart", "poststop"];
 
+fn hook(script: &str) -> Value {
+    json!([{"path": bundle::BUSYBOX, "args": ["busybox", "sh", "-c", script]}])
+}
+
+/// The same of a container without a mount namespace, whose root has no path.
+pub fn here(config: &mut Value, hooks: &Path) {
+    config["hooks"]["createContainer"] = hook(&format!("echo createContainer >>{}", hooks.display()));
+}
+
 /// What else a bundle asks for. `tried` is what its payload tries to read and write, `hooks` is [`HOOKS`] as the host has it.
 pub fn add(config: &mut Value, tried: &str, hooks: &Path, is_root: bool) {
     let inside = Path::new("/trace").join(HOOKS);
-    for (kind, file) in [("createRuntime", hooks), ("createContainer", hooks), ("startContainer", &inside)] {
-        let script = format!("echo {kind} >>{}", file.display());
-        config["hooks"][kind] = json!([{"path": bundle::BUSYBOX, "args": ["busybox", "sh", "-c", script]}]);
+    for (kind, file) in [("createRuntime", hooks), ("startContainer", &inside)] {
+        config["hooks"][kind] = hook(&format!("echo {kind} >>{}", file.display()));
     }
+    // Not there is who begins elsewhere than in the root, or finds it elsewhere than at its own path.
+    let script = format!("case $(pwd) in */rootfs) echo createContainer >>{} ;; esac", hooks.display());
+    config["hooks"]["createContainer"] = hook(&script);
     let process = &mut config["process"];
     process["cwd"] = json!("/work");
     if is_root {

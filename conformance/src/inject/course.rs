@@ -232,7 +232,7 @@ impl<'t> Ground<'t> {
         let (socket, shut) = (Socket::new(turn)?, Socket::new(turn)?);
         let outlet = (course == Course::Outlet).then(Outlet::new).transpose()?;
         if course == Course::RunHere {
-            material::here(&mut config);
+            material::here(&mut config, turn);
         }
         let script = material::script(course, end);
         config["linux"]["seccomp"]["listenerPath"] = json!(socket.path);

@@ -169,7 +169,8 @@ fn late(turn: &Turn) -> Value {
 }
 
 /// Without a mount namespace: what is covered there must lie where no name can be changed.
-pub fn here(config: &mut Value) {
+pub fn here(config: &mut Value, turn: &Turn) {
+    asked::here(config, &turn.trace(asked::HOOKS));
     bundle::without_namespace(config, "mount");
     config["linux"]["maskedPaths"] = json!(["/proc/interrupts", "/proc/irq"]);
     config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);

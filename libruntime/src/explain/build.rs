@@ -78,7 +78,13 @@ impl Build<'_, '_> {
             | Op::Time(_)
             | Op::Loopback
             | Op::Receive(_) => Ok(()),
-            Op::Sysctl { .. } | Op::Propagation { .. } | Op::OpenNull(_) | Op::Pivot { .. } | Op::Chroot | Op::JoinRoot => Ok(()),
+            Op::Sysctl { .. }
+            | Op::Propagation { .. }
+            | Op::OpenNull(_)
+            | Op::MoveRoot(_)
+            | Op::Pivot { .. }
+            | Op::Chroot
+            | Op::JoinRoot => Ok(()),
             Op::Hostname(_) | Op::Domainname(_) | Op::OomScore(_) | Op::Rlimit { .. } | Op::Scheduler(_) | Op::IoPriority(_) => {
                 Ok(())
             }

@@ -30,8 +30,22 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec, rootfs: &Rootfs) {
         let attr = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         draft.step(Stage::RootAttr, Op::RootAttr { attr, recursive: false }, "root.readonly");
     }
+    if let Some(path) = shown(draft, spec, rootfs) {
+        draft.step(Stage::Hooks, Op::MoveRoot(path), "root.path");
+    }
     let pivot = Op::Pivot { layers: draft.layers, shared: draft.shared };
     draft.step(Stage::Pivot, if draft.chroots { Op::Chroot } else { pivot }, "root.path");
+}
+
+/// Where hooks look for the root. Over a path that is shared with the host it would appear there; of several over `/` the lowest would stay.
+#[allow(deprecated)] // `prestart` is what docker uses
+fn shown(draft: &Draft, spec: &Spec, rootfs: &Rootfs) -> Option<CString> {
+    let Rootfs::Dir(path) = rootfs else { return None };
+    let hooks = spec.hooks().as_ref()?;
+    let early = [hooks.prestart(), hooks.create_runtime(), hooks.create_container()];
+    let any = early.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()));
+    let apart = path != Path::new("/") && !draft.chroots && !draft.shared && draft.layers == 0;
+    if any && apart { c_path(path).ok() } else { None }
 }
 
 fn root(draft: &mut Draft, rootfs: &Rootfs) {

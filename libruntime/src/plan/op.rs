@@ -161,6 +161,9 @@ pub enum Op {
         /// And of all below it.
         recursive: bool,
     },
+    /// Moves the root from over `/` to its own path. Who enters the mount namespace by setns(2) begins at whatever lies over `/`, and a
+    /// hook that does so is to find the host's files, and the container's below that path.
+    MoveRoot(CString),
     /// pivot_root(2); the host's root goes.
     Pivot {
         /// How many mounts lie over the first root.

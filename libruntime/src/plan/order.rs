@@ -41,7 +41,8 @@ pub enum Stage {
     Devices,
     /// Needs the container's devpts.
     Console,
-    /// Hooks see the container's mounts and still the host's root.
+    /// Hooks see the container's mounts and still the host's root; the container's lies at `root.path` from here on, for who enters the
+    /// mount namespace (setns(2) leads to what lies over `/`).
     Hooks,
     /// Behind the last mount of anybody's, and as long as the root can be written to.
     MakeCwd,

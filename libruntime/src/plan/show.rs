@@ -102,6 +102,7 @@ impl fmt::Display for Op {
             Op::Mask(at) => write!(f, "mask {at}"),
             Op::ReadOnly(at) => write!(f, "make read-only {at}"),
             Op::RootAttr { attr, recursive } => write!(f, "make the root{}", words(attr, if *recursive { "r" } else { "" })),
+            Op::MoveRoot(path) => write!(f, "move the root to {}", text(path)),
             Op::Pivot { layers, .. } => {
                 write!(f, "pivot")?;
                 if *layers == 0 { Ok(()) } else { write!(f, ", detach {layers} below") }

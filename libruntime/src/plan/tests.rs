@@ -390,6 +390,39 @@ fn options_that_do_not_fit_in_a_page_are_refused() {
     assert_eq!(overlay(4096).unwrap_err(), ["config.json: mounts[1].options: have 4096 bytes together, and mount(2) takes 4095"]);
 }
 
+#[test]
+fn only_for_hooks_before_the_pivot_the_root_is_moved_to_its_own_path() {
+    let moves = |change: &dyn Fn(&mut Value)| {
+        let mut spec = minimal();
+        change(&mut spec);
+        let text = plan(spec, &Options::default()).unwrap().to_string();
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("hooks ")).map(str::trim).collect();
+        let at = lines.iter().position(|line| line.starts_with("move the root to /r "));
+        assert!(at.is_none_or(|at| at == 0), "{text}");
+        at.is_some()
+    };
+    let hooks = |kind: &str| json!({kind: [{"path": "/h"}]});
+    for (kind, moved) in [
+        ("prestart", true),
+        ("createRuntime", true),
+        ("createContainer", true),
+        ("startContainer", false),
+        ("poststart", false),
+        ("poststop", false),
+    ] {
+        assert_eq!(moves(&|spec| spec["hooks"] = hooks(kind)), moved, "{kind}");
+    }
+    assert!(!moves(&|_| ()));
+    assert!(!moves(&|spec| {
+        spec["hooks"] = hooks("createRuntime");
+        spec["linux"]["rootfsPropagation"] = json!("shared");
+    }));
+    assert!(!moves(&|spec| {
+        spec["hooks"] = hooks("createRuntime");
+        spec["mounts"] = json!([{"destination": "/", "type": "tmpfs"}]);
+    }));
+}
+
 /// Its last word before the command is that the hooks have ended.
 #[test]
 fn a_filter_that_keeps_the_process_from_telling_of_its_hooks_is_refused() {

@@ -267,6 +267,7 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Pivot { .. }, Errno::EINVAL) => {
             Some("an initial ramdisk cannot be pivoted away (pivot_root(2)): begin from a root that is mounted over it")
         }
+        (Op::MoveRoot(_), Errno::ESTALE) => Some("what it leads to has changed since the root was made"),
         (Op::Chdir(_), Errno::EXDEV) => Some("it leads out of the container's root"),
         (Op::Join(_), Errno::EPERM) => Some("only who may change the container's namespaces can join them (setns(2))"),
         (Op::Terminal { .. }, Errno::ENOTTY | Errno::ENOENT) => Some("the container has no devpts on /dev/pts"),

@@ -46,10 +46,22 @@ fn go_on(hook: &ChildHook, state: BorrowedFd, child: &Child, args: &Strings, env
         // The image says what that program is.
         return Errno::ELOOP;
     }
-    match stdio.and_then(|()| inherit_nothing(child)).and_then(|()| signal::set_mask(&child.mask).map(drop)) {
+    match stdio
+        .and_then(|()| begin_in_root(hook, child))
+        .and_then(|()| inherit_nothing(child))
+        .and_then(|()| signal::set_mask(&child.mask).map(drop))
+    {
         Ok(()) => process::exec(&hook.path, args, env),
         Err(errno) => errno,
     }
+}
+
+/// As under runc: a hook that binds a file below the root names it from there. The bridge's names none, and a root that is attached nowhere
+/// has no path: a shell would complain (getcwd(3)).
+fn begin_in_root(hook: &ChildHook, child: &Child) -> Result<()> {
+    let nowhere = || child.plan.child.iter().any(|step| step.op == Op::Chroot);
+    let begins = hook.kind == HookKind::CreateContainer && !hook.is_bridge() && !nowhere();
+    if begins { file::fchdir(child.root()?) } else { Ok(()) }
 }
 
 /// A filter that refuses close_range(2) was loaded after `Op::CloexecFrom`: only what the command keeps is left.

@@ -66,6 +66,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Mask(at) => mask::mask(at, child),
         Op::ReadOnly(at) => mask::read_only(at, child),
         Op::RootAttr { attr, recursive } => mount::setattr(child.root()?, mount::recursive(*recursive), attr),
+        Op::MoveRoot(path) => mounts::move_root(path, child),
         Op::Pivot { layers, shared } => mounts::pivot(*layers, *shared, child),
         Op::Chroot => chroot::enter(child),
         Op::Hostname(name) => process::sethostname(name),

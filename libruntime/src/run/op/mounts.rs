@@ -3,7 +3,7 @@
 use super::super::child::Child;
 use super::chroot::copied;
 use super::copy;
-use super::place::{PATH, attach, below_root, open, open_or_make};
+use super::place::{DIR, PATH, attach, below_root, open, open_or_make};
 use crate::plan::op::{Attrs, Bind, Follow, NewFs, Prepared, Root};
 use crate::plan::place::At;
 use crate::sys::file::{self, Resolve};
@@ -184,6 +184,18 @@ pub(super) fn again(slot: usize, at: &At, child: &mut Child) -> Result<()> {
 /// A mount that an earlier step has kept.
 pub(super) fn kept<'a>(slot: usize, child: &'a Child) -> Result<BorrowedFd<'a>> {
     child.kept.get(slot).and_then(Option::as_ref).map(AsFd::as_fd).ok_or(Errno::EBADF)
+}
+
+/// From over `/` to the directory that it is a copy of, whatever the path leads to by now (ESTALE: elsewhere).
+pub(super) fn move_root(path: &CStr, child: &Child) -> Result<()> {
+    let [host, place] = [file::open_at(file::cwd(), c"/", DIR)?, file::open_at(file::cwd(), path, DIR)?];
+    let (host, id) = (file::stat(host.as_fd())?.id, file::stat(place.as_fd())?.id);
+    match id == child.root_id {
+        // `/` by another name: there it lies.
+        true if id == host => Ok(()),
+        true => mount::attach(child.root()?, place.as_fd()),
+        false => Err(Errno::ESTALE),
+    }
 }
 
 pub(super) fn pivot(layers: usize, shared: bool, child: &mut Child) -> Result<()> {
