@@ -259,8 +259,7 @@ impl Judge {
             Errno::EEXIST if sentence(err).is_ok_and(|sentence| says(Errno::ENOENT, sentence)) => None,
             // Whoever does not listen any more has died, and that is what is said.
             Errno::EPIPE if err.contains(NOT_READY) => None,
-            // The same where the program itself is behind what is shut.
-            Errno::EACCES if self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code) => None,
+            _ if self.is_behind(blow, traced) => None,
             _ if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
                 // Or it was the proxy's start.
                 let untold = !err.contains(BRIDGE_FAILED) && !beside_us(traced.code, err);
@@ -279,11 +278,16 @@ impl Judge {
         }
     }
 
+    /// Whether the program itself is behind what is shut: what nobody may look at has no rule, and is executed in vain.
+    fn is_behind(&self, blow: Blow, traced: &Traced) -> bool {
+        matches!(blow, Blow::Fails(Errno::EACCES)) && self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code)
+    }
+
     /// What is wrong with the place that a sentence tells.
     fn misplaced(&self, call: Call, blow: Blow, traced: &Traced) -> Option<String> {
         let sentence = sentence(&traced.err).ok().filter(|_| matches!(blow, Blow::Fails(_)) && traced.struck)?;
         match call.process {
-            _ if beside_us(traced.code, &traced.err) => None,
+            _ if beside_us(traced.code, &traced.err) || self.is_behind(blow, traced) => None,
             // Beside the plan there is more than the first process.
             process if process == 0 || self.course.is_tried_apart() => {
                 // What names no file has its own excuse.
