@@ -6,7 +6,7 @@ use crate::report;
 use libruntime::bundle::Bundle;
 use libruntime::host::namespaces::{self, Reach};
 use libruntime::plan::annotation_of;
-use libruntime::{Error, Result, annotation};
+use libruntime::{Error, Result, annotation, namespace};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccompAction, LinuxSyscall};
 use std::path::Path;
 
@@ -46,10 +46,7 @@ pub fn say_of(bundle: &Bundle, asked: Option<Isolation>) {
 }
 
 fn lacks_namespaces(bundle: &Bundle) -> bool {
-    let linux = bundle.spec.linux().iter();
-    let user = linux
-        .flat_map(|linux| linux.namespaces().iter().flatten())
-        .any(|n| n.typ() == LinuxNamespaceType::User && n.path().is_none());
+    let user = namespace::is_new(&bundle.spec, LinuxNamespaceType::User);
     user && namespaces::reach(false).is_ok_and(|reach| reach == Reach::Nothing)
 }
 

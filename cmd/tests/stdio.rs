@@ -76,7 +76,7 @@ fn a_socket_that_reaches_others_is_refused_and_has_a_switch() {
     stops(UnixListener::bind(dir.path().join("s")).unwrap(), &[]);
     stops(UnixDatagram::pair().unwrap().0, &[]);
     stops(UnixDatagram::unbound().unwrap(), &[]);
-    stops(UnixDatagram::unbound().unwrap(), &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes"]);
+    stops(UnixDatagram::unbound().unwrap(), &LANDLOCK);
     passes(bound.try_clone().unwrap(), &["--stdio-sockets"]);
     passes(bound, &["--stdio-sockets", "any"]);
     passes(UnixDatagram::unbound().unwrap(), &["--policy", "danger-full-access"]);

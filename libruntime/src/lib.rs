@@ -54,7 +54,7 @@ pub mod landlock;
 mod listing;
 pub mod losses;
 mod mountinfo;
-mod namespace;
+pub mod namespace;
 mod passwd;
 pub mod plan;
 pub mod policy;

@@ -14,7 +14,7 @@ pub(crate) fn path(namespace: &LinuxNamespace) -> Option<&Path> {
 }
 
 /// Whether the container gets a namespace of this type that nobody else has.
-pub(crate) fn is_new(spec: &Spec, typ: LinuxNamespaceType) -> bool {
+pub fn is_new(spec: &Spec, typ: LinuxNamespaceType) -> bool {
     all(spec).any(|namespace| namespace.typ() == typ && path(namespace).is_none())
 }
 

@@ -118,25 +118,26 @@ pub(super) fn lets_execveat(draft: &Draft) -> bool {
 
 /// What the filter answers to these calls of the native architecture, with arguments of zero.
 fn answers(program: &[bpf::Insn], native: Native, calls: &'static [i32]) -> impl Iterator<Item = u32> {
+    calls.iter().map(move |nr| answer(program, native, *nr, [0; 6]))
+}
+
+fn answer(program: &[bpf::Insn], native: Native, nr: i32, args: [u64; 6]) -> u32 {
     let arch = match native {
-        Native::X86_64 => X86_64,
-        Native::Aarch64 => AARCH64,
+        Native::X86_64 => 0xc000_003e,
+        Native::Aarch64 => 0xc000_00b7,
     };
-    calls.iter().map(move |nr| bpf::interpret(program, &Data { nr: *nr, arch, instruction_pointer: 0, args: [0; 6] }))
+    bpf::interpret(program, &Data { nr, arch, instruction_pointer: 0, args })
 }
 
 /// Whether write(2) to a pipe of a high number fails, or ends the process.
 fn refuses_to_write(program: &[bpf::Insn], native: Native) -> bool {
-    let (nr, arch) = match native {
-        Native::X86_64 => (1, X86_64),
-        Native::Aarch64 => (64, AARCH64),
+    let nr = match native {
+        Native::X86_64 => 1,
+        Native::Aarch64 => 64,
     };
-    let data = Data { nr, arch, instruction_pointer: 0, args: [10, 1 << 40, 8, 0, 0, 0] };
-    matches!(bpf::interpret(program, &data) & 0xffff_0000, KILL_THREAD | KILL_PROCESS | TRAP | ERRNO)
+    matches!(answer(program, native, nr, [10, 1 << 40, 8, 0, 0, 0]) & 0xffff_0000, KILL_THREAD | KILL_PROCESS | TRAP | ERRNO)
 }
 
-const X86_64: u32 = 0xc000_003e;
-const AARCH64: u32 = 0xc000_00b7;
 const KILL_THREAD: u32 = 0;
 const KILL_PROCESS: u32 = 0x8000_0000;
 const TRAP: u32 = 0x0003_0000;

@@ -2,9 +2,9 @@
 
 use super::op::exec::NO_INTERPRETER;
 use crate::host::namespaces;
-use crate::plan::Plan;
 use crate::plan::op::{By, ChildHook, Op, ParentOp};
 use crate::plan::order::Stage;
+use crate::plan::{Plan, Step};
 use crate::sys::{Errno, Result as SysResult, file};
 use crate::{Error, annotation};
 use std::os::fd::BorrowedFd;
@@ -102,28 +102,30 @@ impl Fault {
         Some(Fault { column, step, errno })
     }
 
+    /// Which of the child's steps, if it is one.
+    fn of_the_child(self, plan: &Plan) -> Option<&Step> {
+        plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child)
+    }
+
     /// Whether a hook of the child's column failed.
     pub fn is_of_a_hook(self, plan: &Plan) -> bool {
-        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
-        step.is_some_and(|step| matches!(step.op, Op::Hook(_)))
+        self.of_the_child(plan).is_some_and(|step| matches!(step.op, Op::Hook(_)))
     }
 
     /// Whether the container was not yet made.
     pub fn is_early(self, plan: &Plan) -> bool {
-        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
-        step.is_some_and(|step| step.stage < Stage::Pivot)
+        self.of_the_child(plan).is_some_and(|step| step.stage < Stage::Pivot)
     }
 
     /// Whether it may have been found after another: of a step that depends on none.
     pub fn stands_alone(self, plan: &Plan) -> bool {
-        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
-        step.is_some_and(|step| matches!(step.op, Op::Sysctl { .. } | Op::Mount(_) | Op::Device(_)))
+        self.of_the_child(plan).is_some_and(|step| matches!(step.op, Op::Sysctl { .. } | Op::Mount(_) | Op::Device(_)))
     }
 
     /// Whether the program can only be executed by its path ([`Op::Pin`]).
     pub fn is_of_a_path(self, plan: &Plan) -> bool {
-        let step = plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child);
-        self.errno == Errno::ENOEXEC as i32 && step.is_some_and(|step| matches!(step.op, Op::Pin(_)))
+        let is_pin = |step: &Step| matches!(step.op, Op::Pin(_));
+        self.errno == Errno::ENOEXEC as i32 && self.of_the_child(plan).is_some_and(is_pin)
     }
 
     /// What to tell the user.

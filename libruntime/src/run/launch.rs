@@ -174,16 +174,18 @@ impl<'a> Launch<'a> {
     /// What is in the pipe of a process that has ended: its fault, and those that it has found after it.
     fn last_faults(&self, container: &mut Container) -> Vec<Fault> {
         let mut faults = Vec::from_iter(container.fault.take());
-        let mut next = file::set_nonblocking(container.faults.as_fd()).and_then(|()| Heard::receive(container.faults.as_fd()));
-        loop {
-            match next {
-                Ok(Heard::Fault(fault)) if faults.is_empty() || fault.stands_alone(self.plan) => faults.push(fault),
-                Ok(Heard::Fault(_)) => {}
-                Ok(Heard::Hooked) => container.hooked = true,
-                Ok(Heard::End) | Err(_) => return faults,
-            }
-            next = Heard::receive(container.faults.as_fd());
+        if file::set_nonblocking(container.faults.as_fd()).is_err() {
+            return faults;
         }
+        while let Ok(heard) = Heard::receive(container.faults.as_fd()) {
+            match heard {
+                Heard::Fault(fault) if faults.is_empty() || fault.stands_alone(self.plan) => faults.push(fault),
+                Heard::Fault(_) => {}
+                Heard::Hooked => container.hooked = true,
+                Heard::End => break,
+            }
+        }
+        faults
     }
 
     /// [`Launch::outcome`]; of a container that did not run, the host has its network devices back.

@@ -1,8 +1,8 @@
 //! What may be a standard stream: the command has these three of its caller, and with them whatever they lead to.
 
 use super::fault::describe;
+use crate::plan::Plan;
 use crate::plan::op::ParentOp;
-use crate::plan::{ParentStep, Plan};
 use crate::sys::{Errno, Result as SysResult, file, socket};
 use crate::{Error, Result, annotation};
 use std::io::IsTerminal;
@@ -35,15 +35,15 @@ fn unknown(name: &str) -> impl Fn(Errno) -> Error {
 /// # Errors
 /// One is something else, or cannot be looked at.
 pub(super) fn permitted(plan: &Plan) -> Result<()> {
-    let asked = |step: &ParentStep| if let ParentOp::Streams(sockets) = &step.op { Some(sockets.clone()) } else { None };
-    let Some(sockets) = plan.parent.iter().find_map(asked) else { return Ok(()) };
+    let asked = plan.parent.iter().find_map(|step| if let ParentOp::Streams(sockets) = &step.op { Some(sockets) } else { None });
+    let Some(sockets) = asked else { return Ok(()) };
     streams().into_iter().try_for_each(|(name, fd)| match kind(fd).map_err(unknown(name))? {
         Kind::Plain => Ok(()),
         Kind::Socket if sockets == annotation::STDIO_NONE => {
             let what = "is a socket, and the policy permits none: by one of Unix whoever has its other end can send descriptors in";
             Err(Error::new(format!("{name} {what}")).hint("give it a pipe, as a shell's `|` makes one, or a file"))
         }
-        Kind::Socket if fits(fd, &sockets) => Ok(()),
+        Kind::Socket if fits(fd, sockets) => Ok(()),
         Kind::Socket => {
             let what = "is a socket that is no connection: by it the command would reach others than its caller, past the policy";
             let hint = "give it a connection of TCP or of a Unix socket, a pipe or a file; `--stdio-sockets any`, or `stdio_sockets` in the policy, permits any socket";

@@ -62,7 +62,6 @@ pub(super) fn compile(request: &Request, view: &dyn View) -> Result<Compiled, Ve
     }
 }
 
-/// What is given up asks for nothing any more.
 /// The lines of the filter that the policy does without, by name.
 fn lifted(policy: &Policy) -> Vec<String> {
     let sockets = (policy.choices.stdio_sockets == StdioSockets::Any).then(|| "stdio_sockets".to_owned());
