@@ -2,11 +2,14 @@
 
 use crate::actor::Actor;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, Uid};
+use rustix::process::{PidfdFlags, pidfd_open};
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,8 @@ use std::time::{Duration, Instant};
 pub const LIMIT: Duration = Duration::from_secs(30);
 /// How long a runtime has to take back what it put on the host.
 pub const GRACE: Duration = Duration::from_secs(2);
+/// Between two looks at what nobody tells of.
+const SOON: Duration = Duration::from_millis(3);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command, ready to start.
@@ -158,7 +163,7 @@ impl Running {
                 let _ = killpg(self.pid(), Signal::SIGKILL);
                 return Ok((self.child.wait()?, true));
             }
-            std::thread::sleep(Duration::from_millis(3));
+            one_ends(&[self.pid()], end);
         }
     }
 }
@@ -227,8 +232,21 @@ pub fn orphans_end(grace: Duration) -> Vec<String> {
         if Instant::now() > end {
             return living.into_iter().map(|(pid, name)| put_down(pid, name)).collect();
         }
-        std::thread::sleep(Duration::from_millis(5));
+        let pids: Vec<Pid> = living.iter().map(|(pid, _)| *pid).collect();
+        one_ends(&pids, end);
     }
+}
+
+/// Sleeps until one of our children has ended, or until then.
+fn one_ends(children: &[Pid], then: Instant) {
+    let open = |pid: &Pid| pidfd_open(rustix::process::Pid::from_raw(pid.as_raw())?, PidfdFlags::empty()).ok();
+    let pidfds: Vec<_> = children.iter().filter_map(open).collect();
+    // One that cannot be had is asked for by name, soon.
+    let all = pidfds.len() == children.len();
+    let patience = then.saturating_duration_since(Instant::now()).min(if all { LIMIT } else { SOON });
+    let mut fds: Vec<PollFd> = pidfds.iter().map(|pidfd| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)).collect();
+    // However it ends, whoever waits looks again.
+    let _ = poll(&mut fds, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX));
 }
 
 fn put_down(pid: Pid, name: String) -> String {
