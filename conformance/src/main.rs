@@ -64,9 +64,9 @@ fn suite(args: &Args) -> Result<Report, String> {
     in_private_mounts()?;
     launch::adopt_orphans().map_err(|e| format!("prctl(PR_SET_CHILD_SUBREAPER): {e}"))?;
     let actors = Actor::all(args.user.as_deref())?;
-    if let Some((column, programs)) = worker::task() {
+    if let Some(task) = worker::task() {
         private_tmp()?;
-        return one_column(args, &actors, &column, &programs);
+        return one_share(args, &actors, &task);
     }
     let stage = Stage::new(&codexrun(args)?, &beside_us("probe")?).map_err(|e| format!("/var/tmp: {e}"))?;
     private_tmp()?;
@@ -82,13 +82,18 @@ fn suite(args: &Args) -> Result<Report, String> {
         report.print(args.verbose);
         return Ok(report);
     }
-    if args.inject.is_some() || args.worst.is_some() {
-        worker::play(stage.programs(), &columns, at_once(), &mut report);
+    if args.inject.is_some() {
+        // A trial waits more than it works.
+        let shares = inject::shares(&columns, &|row, column| args.wants(row, column));
+        worker::play(stage.programs(), &shares, at_once(2), &mut report);
         report.print(args.verbose);
         return Ok(report);
     }
-    worker::play(stage.programs(), &columns, at_once(), &mut report);
+    worker::play(stage.programs(), &worker::whole(&columns), at_once(1), &mut report);
     report.print(args.verbose);
+    if args.worst.is_some() {
+        return Ok(report);
+    }
     match &args.write_doc {
         Some(page) => oci::doc::write(page, &columns, &report).map(|()| report),
         None => Ok(report),
@@ -117,16 +122,17 @@ fn storms(args: &Args, stage: &Stage, columns: &[Column], count: u32, report: &m
     }
 }
 
-/// One column for each processor, as cases measure times too; one alone where all have the same /tmp.
-fn at_once() -> usize {
-    if is_private() { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
+/// One share for each processor, as cases measure times too, or more of those that wait; one alone where all have the same /tmp.
+fn at_once(per_processor: usize) -> usize {
+    if is_private() { per_processor * std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
 }
 
 /// What another suite has started us for; its report is made there.
-fn one_column(args: &Args, actors: &[Actor], name: &str, programs: &Path) -> Result<Report, String> {
-    let stage = Stage::sharing(programs).map_err(|e| format!("/var/tmp: {e}"))?;
-    let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == name).ok_or(format!("no column {name}"))?;
-    let wanted = |row: &str| args.wants(row, name);
+fn one_share(args: &Args, actors: &[Actor], task: &worker::Task) -> Result<Report, String> {
+    let name = &task.column;
+    let stage = Stage::sharing(&task.programs).map_err(|e| format!("/var/tmp: {e}"))?;
+    let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == *name).ok_or(format!("no column {name}"))?;
+    let wanted = |row: &str| row.starts_with(&task.rows) && args.wants(row, name);
     match (args.inject, args.worst) {
         (Some(part), _) => inject::run_one(&stage, &column, part, &wanted),
         (None, Some(part)) => worst::run_one(&stage, &column, part, &wanted),

@@ -9,29 +9,49 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 const COLUMN: &str = "CODEXRUN_CONFORMANCE_COLUMN";
+const ROWS: &str = "CODEXRUN_CONFORMANCE_ROWS";
 const PROGRAMS: &str = "CODEXRUN_CONFORMANCE_PROGRAMS";
 
-/// What a suite was started for by another suite: one column, with the programs that lie in a directory.
-pub fn task() -> Option<(String, PathBuf)> {
-    Some((std::env::var(COLUMN).ok()?, std::env::var_os(PROGRAMS)?.into()))
+/// What a suite was started for by another suite.
+pub struct Task {
+    /// The column, by its name.
+    pub column: String,
+    /// How its rows begin.
+    pub rows: String,
+    /// Where the programs are.
+    pub programs: PathBuf,
 }
 
-/// Plays all columns, `at_once` of them, and reports them in their order.
-pub fn play(programs: &Path, columns: &[Column], at_once: usize, report: &mut Report) {
-    let (next, told) = (Mutex::new(0..columns.len()), Mutex::new(vec![Vec::new(); columns.len()]));
+/// Of this suite, when another one has started it.
+pub fn task() -> Option<Task> {
+    let word = |name| std::env::var(name).ok();
+    Some(Task { column: word(COLUMN)?, rows: word(ROWS)?, programs: std::env::var_os(PROGRAMS)?.into() })
+}
+
+/// What is played by one suite: of a column the rows that begin so.
+pub type Share<'c> = (&'c Column, String);
+
+/// The columns, each as a whole.
+pub fn whole(columns: &[Column]) -> Vec<Share<'_>> {
+    columns.iter().map(|column| (column, String::new())).collect()
+}
+
+/// Plays all shares, `at_once` of them, and reports them in their order.
+pub fn play(programs: &Path, shares: &[Share], at_once: usize, report: &mut Report) {
+    let (next, told) = (Mutex::new(0..shares.len()), Mutex::new(vec![Vec::new(); shares.len()]));
     std::thread::scope(|scope| {
-        for _ in 0..at_once.min(columns.len()) {
+        for _ in 0..at_once.min(shares.len()) {
             scope.spawn(|| {
-                // Taken by a function: the lock is free again before the column is played.
+                // Taken by a function: the lock is free again before the share is played.
                 let take = || locked(&next).next();
                 while let Some(n) = take() {
-                    let cells = told_by(programs, &columns[n]);
+                    let cells = told_by(programs, &shares[n]);
                     locked(&told)[n] = cells;
                 }
             });
         }
     });
-    for (column, cells) in columns.iter().zip(locked(&told).drain(..)) {
+    for ((column, _), cells) in shares.iter().zip(locked(&told).drain(..)) {
         cells.into_iter().for_each(|told| report.add(&told.row, &column.name(), &told.under, told.verdict));
     }
 }
@@ -40,10 +60,10 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn told_by(programs: &Path, column: &Column) -> Vec<Told> {
+fn told_by(programs: &Path, (column, rows): &Share) -> Vec<Told> {
     let name = column.name();
-    eprintln!("conformance: {name}");
-    let output = command(programs, &name).and_then(|mut c| c.stderr(Stdio::inherit()).output());
+    eprintln!("conformance: {}", format!("{name} {rows}").trim_end());
+    let output = command(programs, &name, rows).and_then(|mut c| c.stderr(Stdio::inherit()).output());
     let broken = |what: String| {
         let verdict = fail(format!("column {name}"), "its verdicts", what);
         vec![Told { row: "(the suite itself)".into(), under: String::new(), verdict }]
@@ -71,7 +91,7 @@ fn own_program(programs: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// This program again, with the same words. Root gives it a mount namespace of its own.
-fn command(programs: &Path, column: &str) -> std::io::Result<Command> {
+fn command(programs: &Path, column: &str, rows: &str) -> std::io::Result<Command> {
     let us = own_program(programs)?;
     let mut command = if nix::unistd::Uid::effective().is_root() {
         let mut unshare = Command::new("unshare");
@@ -80,6 +100,6 @@ fn command(programs: &Path, column: &str) -> std::io::Result<Command> {
     } else {
         Command::new(us)
     };
-    command.args(std::env::args().skip(1)).env(COLUMN, column).env(PROGRAMS, programs);
+    command.args(std::env::args().skip(1)).env(COLUMN, column).env(ROWS, rows).env(PROGRAMS, programs);
     Ok(command)
 }

@@ -23,6 +23,7 @@ use crate::oci::{busybox, turn::Turn};
 use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::{Column, Kind};
 use crate::scene::Stage;
+use crate::worker::Share;
 use course::{Course, Ground, Trial};
 use judge::Judge;
 use nix::sys::signal::Signal;
@@ -105,6 +106,19 @@ pub fn rows() -> Vec<String> {
     course::ALL.iter().flat_map(|c| HARMS.map(|k| row(*c, k))).collect()
 }
 
+/// What is played by a suite of its own: each course of each column, of which something is wanted. The longest come first.
+pub fn shares<'c>(columns: &'c [Column], wanted: &dyn Fn(&str, &str) -> bool) -> Vec<Share<'c>> {
+    let mut courses = course::ALL;
+    courses.sort_by_key(|course| !course.is_sandbox());
+    let all = courses.iter().flat_map(|course| columns.iter().map(move |column| (*course, column)));
+    let played = all.filter(|(course, column)| HARMS.iter().any(|kind| wanted(&row(*course, *kind), &column.name())));
+    played.map(|(course, column)| (column, rows_of(course))).collect()
+}
+
+fn rows_of(course: Course) -> String {
+    format!("inject: {}: ", course.name())
+}
+
 fn row(course: Course, kind: Harm) -> String {
     let what = match kind {
         Harm::Failures => "each call fails",
@@ -112,7 +126,7 @@ fn row(course: Course, kind: Harm) -> String {
         Harm::Signals => "each moment is hit by a signal",
         Harm::Omissions => "each call that is left out is missed",
     };
-    format!("inject: {}: {what}", course.name())
+    rows_of(course) + what
 }
 
 /// Plays one column; only codexrun's have anything to play.
