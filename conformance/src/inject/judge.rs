@@ -50,6 +50,9 @@ const STOPPED: &str = "cannot exec in a stopped container";
 /// How whoever SIGKILL has ended ends.
 const KILLED: i32 = 128 + libc::SIGKILL;
 
+/// The mode, as stat(1) prints it, of the directory that covers what is shut.
+const COVER: &str = "4000";
+
 /// How an `exec` ends whose process could not be made.
 const EXEC_FAILED: i32 = 255;
 
@@ -257,9 +260,10 @@ impl Judge {
             Errno::ENOENT if MISSING.iter().any(|words| err.contains(words)) => None,
             // What was there already is opened, and then it is not there.
             Errno::EEXIST if sentence(err).is_ok_and(|sentence| says(Errno::ENOENT, sentence)) => None,
+            _ if self.is_believed(call, blow) && sentence(err).is_ok_and(is_step) => None,
             // Whoever does not listen any more has died, and that is what is said.
             Errno::EPIPE if err.contains(NOT_READY) => None,
-            _ if self.is_behind(blow, traced) => None,
+            _ if self.is_behind(call, blow, traced) => None,
             _ if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
                 // Or it was the proxy's start.
                 let untold = !err.contains(BRIDGE_FAILED) && !beside_us(traced.code, err);
@@ -278,16 +282,24 @@ impl Judge {
         }
     }
 
-    /// Whether the program itself is behind what is shut: what nobody may look at has no rule, and is executed in vain.
-    fn is_behind(&self, blow: Blow, traced: &Traced) -> bool {
-        matches!(blow, Blow::Fails(Errno::EACCES)) && self.course.is_sandbox() && NOT_EXECUTED.contains(&traced.code)
+    /// Whether the program itself is behind what is shut: what nobody may look at, or is not believed to be there, is executed in vain.
+    fn is_behind(&self, call: Call, blow: Blow, traced: &Traced) -> bool {
+        let shut = matches!(blow, Blow::Fails(Errno::EACCES)) && self.course.is_sandbox() || self.is_believed(call, blow);
+        shut && NOT_EXECUTED.contains(&traced.code)
+    }
+
+    /// Whether a policy was told that a place is not there, which is an answer: what lies there is shut, and who needs it fails by that.
+    fn is_believed(&self, call: Call, blow: Blow) -> bool {
+        let looks = [libc::SYS_statx, libc::SYS_newfstatat, libc::SYS_faccessat2];
+        let absent = matches!(blow, Blow::Fails(Errno::ENOENT));
+        absent && call.process == 0 && self.course.is_sandbox() && looks.contains(&call.nr)
     }
 
     /// What is wrong with the place that a sentence tells.
     fn misplaced(&self, call: Call, blow: Blow, traced: &Traced) -> Option<String> {
         let sentence = sentence(&traced.err).ok().filter(|_| matches!(blow, Blow::Fails(_)) && traced.struck)?;
         match call.process {
-            _ if beside_us(traced.code, &traced.err) || self.is_behind(blow, traced) => None,
+            _ if beside_us(traced.code, &traced.err) || self.is_behind(call, blow, traced) => None,
             // Beside the plan there is more than the first process.
             process if process == 0 || self.course.is_tried_apart() => {
                 // What names no file has its own excuse.
@@ -431,7 +443,9 @@ impl Judge {
 
     /// Whether a payload may do nothing that it could not do undisturbed. A line may lack its end: what should have said that was shut.
     fn fewer(&self, said: &[String]) -> bool {
-        let shut = |line: &str| ["reads not ", "writes not ", "descriptor *"].iter().any(|words| line.starts_with(words));
+        // Of a root that may not be listed the shell says this; it may be where nothing below it is shut.
+        let shut =
+            |line: &str| ["reads not ", "writes not ", "descriptor *", "there /"].iter().any(|words| line.starts_with(words));
         said.iter().all(|line| shut(line) || self.undisturbed.iter().any(|known| known.starts_with(line.as_str())))
     }
 
@@ -456,10 +470,13 @@ impl Judge {
         let probed = |line: &str| line.contains('\t') && !line.starts_with("status ");
         let silent = !said.iter().any(|line| probed(line));
         let may_lack = ["mount ", "there ", "node ", "granted\t", "reads ", "writes "];
-        let lacks = |line: &&String| of(line, &may_lack) && !shut(line) || silent && probed(line);
+        // Without mounts nothing is covered, /proc neither: what is not believed to be there has no rule, and says nothing at all.
+        let bare = self.course == Course::Alone;
+        let lacks = |line: &&String| bare || of(line, &may_lack) && !shut(line) || silent && probed(line);
         // Without mounts the root is listed where nothing below it is shut.
-        let listed = |line: &str| self.course == Course::Alone && of(line, &["there /"]);
-        let has = |line: &&String| of(line, &["mount ", "granted\t"]) || shut(line) || listed(line);
+        let listed = |line: &str| bare && of(line, &["there /"]);
+        let covered = |line: &str| of(line, &["node "]) && line.split(' ').nth(2) == Some(COVER);
+        let has = |line: &&String| of(line, &["mount ", "granted\t"]) || shut(line) || listed(line) || covered(line);
         let missing = self.undisturbed.iter().filter(|line| !said.contains(line)).find(|line| !lacks(line));
         let new = || said.iter().filter(|line| !self.undisturbed.contains(line)).find(|line| !has(line));
         let missing = missing.map(|line| format!("ran, but lacks `{line}`"));
@@ -695,6 +712,25 @@ mod tests {
             let answered = judge.answered(&lines(&[said]), blow);
             assert_eq!(judge.undisturbed.contains(&answered[0]), good, "{said}, {blow:?}");
         }
+    }
+
+    #[test]
+    fn what_a_policy_is_told_is_not_there_is_shut_and_nothing_comes_open() {
+        let (looks, gone) = (Call { process: 0, nr: libc::SYS_statx, nth: 3 }, Blow::Fails(Errno::ENOENT));
+        let judge =
+            |course| judge(course, &["node /tmp 43ff 0:0 0:0", "namespace cgroup: the host's", "there /*", "status Seccomp:\t2"]);
+        let shut = lines(&["node /tmp 4000 0:0 0:0", "namespace cgroup: the host's", "there /*", "status Seccomp:\t2"]);
+        let open = [shut.clone(), lines(&["node /dev/sda 61b0 8:0 0:0"])].concat();
+        assert_eq!(judge(Course::Sandbox).opened(&shut), None);
+        assert!(judge(Course::Sandbox).opened(&open).is_some());
+        assert!(judge(Course::Sandbox).opened(&shut[1..2]).is_some());
+        assert_eq!(judge(Course::Alone).opened(&lines(&["there /bin", "status Seccomp:\t2"])), None);
+        assert!(judge(Course::Alone).opened(&lines(&["status Seccomp:\t0"])).is_some());
+        let masked = traced(1, "codexrun: error: config.json: mounts[2]: cannot mount /a → /b: ENOTDIR (Not a directory)");
+        assert_eq!(judge(Course::Sandbox).wrong_without(looks, gone, &masked), None);
+        assert!(judge(Course::Run).wrong_without(looks, gone, &masked).is_some());
+        assert!(judge(Course::Sandbox).wrong_without(Call { nr: libc::SYS_mount, ..looks }, gone, &masked).is_some());
+        assert!(judge(Course::Sandbox).wrong_without(looks, gone, &traced(1, "")).is_some());
     }
 
     #[test]
