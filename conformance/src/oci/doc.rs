@@ -130,13 +130,13 @@ confines the process has this outcome. These are all, with the rules about devic
 
 ## Demands without a case
 
-No machine at hand has what these are about: resctrl, which neither the host nor qemu's processors have, an RDMA device, SELinux, a page size
-without counted reservations, and the controllers net_cls and net_prio.
+No machine at hand has what these are about: resctrl, which neither the host nor qemu's processors have, an RDMA device, a policy for SELinux, and a page size
+without counted reservations.
 
 | MUST | proof |
 | --- | --- |
 | intelRdt: closID's directory, `/` among them, is made, compared, required or left alone; l3CacheSchema, memBwSchema and then schemata are written; the process is in `tasks`; a monitoring group of the container's id; only what was made is removed; without the field nothing is touched | `libruntime/src/resctrl/tests.rs`, on a directory that stands for resctrl, and the lists of every field (`plan/every`) |
-| `rdma` and `network`: the value in its file; `hugepageLimits` falls back to the limit of use | `libruntime/src/plan/cgroup/tests.rs` |
+| `rdma`: the value in its file; `hugepageLimits` falls back to the limit of use | `libruntime/src/plan/cgroup/tests.rs` |
 | a SELinux label where there is the module; it is refused elsewhere | `libruntime/src/plan/label.rs`, by plan only |
 | files of `/sys/kernel/cgroup/delegate` that a cgroup does not have are no error | `the_directory_is_given_to_the_containers_user`; `cgroup.delegated` of the machine |
 | `checkBeforeUpdate` refuses a limit below what is used; needed controllers are enabled for `unified` | `update.below-usage` and `unified` of the machine |

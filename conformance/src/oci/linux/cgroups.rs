@@ -7,9 +7,12 @@ use crate::oci::turn::Turn;
 use crate::oci::{Must, must};
 use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::Kind;
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 pub const CASES: &[Must] = &[
@@ -105,9 +108,18 @@ pub const CASES: &[Must] = &[
         refused(t, json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 4_194_304}]}))
     }),
     must("linux.resources.network.absent", "network without net_cls and net_prio is an error", Root, |t| {
-        ["net_cls", "net_prio"].iter().try_for_each(|controller| absent(controller))?;
+        NETWORK.iter().try_for_each(|controller| absent(controller))?;
         refused(t, json!({"network": {"classID": 1_048_577}}))?;
         refused(t, json!({"network": {"priorities": [{"name": "lo", "priority": 5}]}}))
+    }),
+    must("linux.resources.network.class-id", "classID is that of the cgroup", Root, |t| {
+        let _hierarchies = Hierarchies::with(NETWORK)?;
+        sets(t, json!({"network": {"classID": 1_048_577}}), &[("net_cls", "net_cls.classid", "1048577")])
+    }),
+    must("linux.resources.network.priorities", "priorities, by the name of a device", Root, |t| {
+        let _hierarchies = Hierarchies::with(NETWORK)?;
+        let priority = json!({"network": {"priorities": [{"name": "lo", "priority": 5}]}});
+        sets(t, priority, &[("net_prio", "net_prio.ifpriomap", "lo 5")])
     }),
     must("linux.resources.rdma.neither", "an entry of rdma with neither hcaHandles nor hcaObjects is an error", Root, |t| {
         refused(t, json!({"rdma": {"mlx5_1": {}}}))
@@ -154,6 +166,53 @@ fn with(turn: &Turn, resources: Value) -> Value {
     config["linux"]["resources"] = resources;
     config
 }
+
+/// What lies at [`TOP`], and hierarchies that the machine has not mounted: for as long as a case needs them.
+struct Hierarchies;
+
+impl Hierarchies {
+    fn with(controllers: &[&str]) -> Result<Hierarchies, No> {
+        // Beside it until it is whole: what is mounted there is bound, not moved.
+        let beside = tempfile::tempdir_in("/tmp")?;
+        mount(Some("tmpfs"), beside.path(), Some("tmpfs"), MsFlags::empty(), NONE).map_err(io::Error::from)?;
+        let all = Hierarchies::fill(beside.path(), controllers)
+            .and_then(|()| mount(Some(beside.path()), TOP, NONE, MsFlags::MS_MOVE, NONE));
+        if all.is_err() {
+            let _ = umount2(beside.path(), MntFlags::MNT_DETACH);
+        }
+        match all {
+            Err(Errno::EBUSY | Errno::EINVAL | Errno::ENOENT) => {
+                skip(format!("this kernel gives no hierarchy of version 1 for {}", controllers.join(", ")))
+            }
+            all => Ok(all.map(|()| Hierarchies).map_err(io::Error::from)?),
+        }
+    }
+
+    fn fill(dir: &Path, controllers: &[&str]) -> nix::Result<()> {
+        let made = |name: &OsStr| {
+            let at = dir.join(name);
+            fs::create_dir(&at).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))).map(|()| at)
+        };
+        for there in fs::read_dir(TOP).into_iter().flatten().flatten() {
+            mount(Some(&there.path()), &made(&there.file_name())?, NONE, MsFlags::MS_BIND, NONE)?;
+        }
+        for controller in controllers.iter().filter(|controller| present(controller).is_err()) {
+            mount(Some("cgroup"), &made(controller.as_ref())?, Some("cgroup"), MsFlags::empty(), Some(*controller))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Hierarchies {
+    fn drop(&mut self) {
+        let _ = umount2(TOP, MntFlags::MNT_DETACH);
+    }
+}
+
+const NONE: Option<&str> = None;
+
+/// crun looks for both, whichever is asked for.
+const NETWORK: &[&str] = &["net_cls", "net_prio"];
 
 /// The first line of each file is this.
 fn sets(turn: &Turn, resources: Value, files: &[(&str, &str, &str)]) -> Verdict {
