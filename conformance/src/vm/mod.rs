@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const BOOTS: &str = "vm: it boots, plays every case and goes off";
-/// From power on until the first verdict; it takes about five seconds.
-const BOOT: Duration = Duration::from_secs(60);
+/// A machine that has said nothing for so long, neither on its console nor of a case, never will.
+const SILENCE: Duration = Duration::from_secs(120);
 /// From power on until power off.
 const ALL: Duration = Duration::from_secs(420);
 
@@ -99,11 +99,15 @@ fn play(args: &Args, parts: &Parts, runtimes: &[PathBuf], report: &mut Report) -
     parts.pack(&initrd, &programs, &filter).map_err(|e| format!("the machine's root file system: {e}"))?;
     let begin = Instant::now();
     let mut machine = Machine::boot(parts, &initrd, &console, &told).map_err(|e| format!("qemu: {e}"))?;
-    let silent = || fs::metadata(&told).map_or(0, |m| m.len()) == 0;
-    let mut end = machine.wait(begin + BOOT, &interrupts, || ()).map_err(|e| format!("qemu: {e}"))?;
-    if end == End::Late && !silent() {
-        end = machine.wait(begin + ALL, &interrupts, || ()).map_err(|e| format!("qemu: {e}"))?;
-    }
+    let said = || [&console, &told].map(|file| fs::metadata(file).map_or(0, |m| m.len()));
+    let end = loop {
+        let before = said();
+        let until = (Instant::now() + SILENCE).min(begin + ALL);
+        let end = machine.wait(until, &interrupts, || ()).map_err(|e| format!("qemu: {e}"))?;
+        if end != End::Late || said() == before || Instant::now() >= begin + ALL {
+            break end;
+        }
+    };
     drop(machine);
     if args.verbose {
         eprint!("{}", fs::read_to_string(&console).unwrap_or_default());
