@@ -132,6 +132,9 @@ fn one_share(args: &Args, actors: &[Actor], task: &worker::Task) -> Result<Repor
     let name = &task.column;
     let stage = Stage::sharing(&task.programs).map_err(|e| format!("/var/tmp: {e}"))?;
     let column = columns(args, &stage, actors).into_iter().find(|c| c.name() == *name).ok_or(format!("no column {name}"))?;
+    if !column.runtime.is_codexrun() {
+        own_null()?;
+    }
     let wanted = |row: &str| row.starts_with(&task.rows) && args.wants(row, name);
     match (args.inject, args.worst) {
         (Some(part), _) => inject::run_one(&stage, &column, part, &wanted),
@@ -286,6 +289,30 @@ fn private_tmp() -> Result<(), String> {
     let empty =
         |at: &&str| nix::mount::mount(Some("tmpfs"), *at, Some("tmpfs"), flags, data).map_err(|e| format!("tmpfs on {at}: {e}"));
     ["/tmp", "/dev/shm"].iter().filter(|_| is_private()).try_for_each(empty)
+}
+
+/// A /dev/null of the column's own: crun gives it to its container's user, and the machine's would stay his.
+fn own_null() -> Result<(), String> {
+    if !is_private() {
+        return Ok(());
+    }
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    const NONE: Option<&str> = None;
+    let made = || {
+        // Below /tmp for as long as it takes: the column's own has no nodes.
+        mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::MS_NOSUID, NONE)?;
+        mknod("/tmp/null", SFlag::S_IFCHR, Mode::empty(), makedev(1, 3))?;
+        nix::sys::stat::fchmodat(
+            nix::fcntl::AT_FDCWD,
+            "/tmp/null",
+            Mode::from_bits_truncate(0o666),
+            nix::sys::stat::FchmodatFlags::FollowSymlink,
+        )?;
+        mount(Some("/tmp/null"), "/dev/null", NONE, MsFlags::MS_BIND, NONE)?;
+        umount2("/tmp", MntFlags::MNT_DETACH)
+    };
+    made().map_err(|e: nix::errno::Errno| format!("a /dev/null of its own: {e}"))
 }
 
 /// A process of ours must not have a number that exists in a sandbox too, or `kill {pid}` would find another.
