@@ -2,6 +2,7 @@
 
 use super::course::patiently;
 use super::testimony;
+use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -39,12 +40,22 @@ const LASTING: &[&str] = &[
 /// What waits after a testimony, or in place of one.
 const WAITS: &str = "sleep\u{0}1000\u{0}";
 
+/// The process whose pid is in a file, as soon as it waits for its start.
+pub fn waiting(pid_file: &Path) -> io::Result<Pid> {
+    let pid = fs::read_to_string(pid_file)?;
+    patiently(|| is_at_rest(&Path::new("/proc").join(&pid)));
+    pid.parse().map(Pid::from_raw).map_err(io::Error::other)
+}
+
+fn is_at_rest(process: &Path) -> bool {
+    fs::read_to_string(process.join("status")).is_ok_and(|status| status.contains("\nState:\tS "))
+}
+
 impl Container {
     /// Of the first process whose pid is in a file, as soon as it has nothing more to do.
     pub fn of(pid_file: &Path) -> io::Result<Container> {
         let first = Path::new("/proc").join(fs::read_to_string(pid_file)?);
-        let at_rest = || fs::read_to_string(first.join("status")).is_ok_and(|status| status.contains("\nState:\tS "));
-        patiently(|| at_rest() && processes(&first).iter().any(|process| command(process).ends_with(WAITS)));
+        patiently(|| is_at_rest(&first) && processes(&first).iter().any(|process| command(process).ends_with(WAITS)));
         Ok(Container { was: facts(&first), processes: processes(&first), first })
     }
 

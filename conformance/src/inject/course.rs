@@ -2,7 +2,7 @@
 
 use super::aftermath::{self, Next};
 use super::asked;
-use super::container::Container;
+use super::container::{self, Container};
 use super::material::{self, Peer, TRIED_BY_POLICY, WORKSPACE};
 use super::outlet::{self, Outlet};
 use super::places::Places;
@@ -291,7 +291,11 @@ impl<'t> Ground<'t> {
     /// Runs the course once.
     pub fn trial(&self, tracer: &Tracer, strike: Option<(Call, Blow)>, end: End) -> Result<Trial, No> {
         let end = if self.course.waits() || self.course.joins() { end } else { End::Payload };
-        self.played(Next::after(strike), |launch| Ok(tracer.run(&launch, &self.turn.column.actor, strike, end)?))
+        self.played(Next::after(strike), |launch| {
+            // What it starts makes its last steps by itself.
+            let created = (self.course == Course::Start).then(|| container::waiting(&self.first())).transpose()?;
+            Ok(tracer.run(&launch, &self.turn.column.actor, created, strike, end)?)
+        })
     }
 
     /// Runs the course once, with nobody who traces it, in the surroundings that `change` gives the launch.

@@ -56,20 +56,43 @@ const COVER: &str = "4000";
 /// How an `exec` ends whose process could not be made.
 const EXEC_FAILED: i32 = 255;
 
-/// How a sentence says ENOENT of a container, of its process and of a directory.
-const MISSING: [&str; 5] = [
+/// How a sentence says ENOENT of a container, of its process, of the FIFO at which it waits, and of a directory.
+const MISSING: [&str; 7] = [
+    DIED,
     "ended before it was recorded",
     "container does not exist",
     "container not running",
+    "already running container",
     "is no directory",
     "does not exist, so a launch fails",
 ];
+
+/// What the C library does of a static program before `main`.
+const LIBRARYS: [i64; 11] = [
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_munmap,
+    libc::SYS_arch_prctl,
+    libc::SYS_set_tid_address,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_prlimit64,
+    libc::SYS_readlink,
+    libc::SYS_getrandom,
+];
+
+/// How std says that there is no memory: codexrun says it in a sentence, its proxy does not.
+const NO_MEMORY: &str = "memory allocation of";
 
 /// What is said of a process whose end of a socket is closed.
 const NOT_READY: &str = "before it was ready";
 
 /// What `start` says of a container whose process has died.
 const DIED: &str = "cannot start a container that has stopped";
+
+/// The first call of a created process that is started.
+const WAITS_FOR_START: Call = Call { process: 1, nr: libc::SYS_read, nth: 0 };
 
 /// Compares with the undisturbed launch.
 pub struct Judge {
@@ -257,6 +280,8 @@ impl Judge {
             // `create` was done when its process died; whom it could have told is gone.
             _ if self.course.creates() && err.contains(DIED) => None,
             // Whoever is not there has a sentence of his own.
+            // Who waits for his start has nobody to tell before it comes; that he has died is told by how far `start` has come.
+            _ if self.course == Course::Start && call == WAITS_FOR_START && sentence(err).is_ok() => None,
             Errno::ENOENT if MISSING.iter().any(|words| err.contains(words)) => None,
             // What was there already is opened, and then it is not there.
             Errno::EEXIST if sentence(err).is_ok_and(|sentence| says(Errno::ENOENT, sentence)) => None,
@@ -266,7 +291,7 @@ impl Judge {
             _ if self.is_behind(call, blow, traced) => None,
             _ if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
                 // Or it was the proxy's start.
-                let untold = !err.contains(BRIDGE_FAILED) && !beside_us(traced.code, err);
+                let untold = !err.contains(BRIDGE_FAILED) && !self.is_beside_us(call, traced);
                 untold.then(|| "no sentence of the bridge".into())
             }
             // What the kernel, or a filter, will never do is told by what it is good for.
@@ -275,11 +300,26 @@ impl Judge {
             Errno::ESRCH if call.nr == libc::SYS_pidfd_open && (err.contains(STOPPED) || err.contains(NOT_READY)) => None,
             _ if traced.code != 0 => {
                 // Beside the plan there is more than the first process.
-                let call = if self.course.is_tried_apart() { Call { process: 0, ..call } } else { call };
-                unsaid(call, errno, traced.code, err)
+                let of = if self.course.is_tried_apart() { Call { process: 0, ..call } } else { call };
+                unsaid(of, errno, err).filter(|_| !self.is_beside_us(call, traced))
             }
             _ => None,
         }
+    }
+
+    /// Whether it was over before codexrun's `main`, or beside it.
+    fn is_beside_us(&self, call: Call, traced: &Traced) -> bool {
+        let crashed = crashed(traced.code, &traced.err) || traced.err.contains(NO_MEMORY) && self.course == Course::Outlet;
+        says_a_library(&traced.err) || crashed && self.is_start(call)
+    }
+
+    /// Whether a call is the C library's before `main`, which std begins with poll(2), or of a program that another process has become.
+    fn is_start(&self, call: Call) -> bool {
+        let own = || self.calls.iter().filter(|other| other.process == call.process);
+        let began = own().position(|other| other.nr == libc::SYS_poll);
+        let at = own().position(|other| *other == call);
+        // The proxy's threads begin without.
+        LIBRARYS.contains(&call.nr) && began.is_some() && at < began || self.course == Course::Outlet && call.process != 0
     }
 
     /// Whether the program itself is behind what is shut: what nobody may look at, or is not believed to be there, is executed in vain.
@@ -299,7 +339,7 @@ impl Judge {
     fn misplaced(&self, call: Call, blow: Blow, traced: &Traced) -> Option<String> {
         let sentence = sentence(&traced.err).ok().filter(|_| matches!(blow, Blow::Fails(_)) && traced.struck)?;
         match call.process {
-            _ if beside_us(traced.code, &traced.err) || self.is_behind(call, blow, traced) => None,
+            _ if self.is_beside_us(call, traced) || self.is_behind(call, blow, traced) => None,
             // Beside the plan there is more than the first process.
             process if process == 0 || self.course.is_tried_apart() => {
                 // What names no file has its own excuse.
@@ -324,14 +364,14 @@ impl Judge {
         match code {
             0 if self.course.deletes() => None,
             // Nobody waits for the process that was hit.
-            0 if (self.course.is_detached() || self.course.creates()) && !hit => None,
+            0 if (self.course.is_detached() || self.course.creates() || self.course == Course::Start) && !hit => None,
             0 => Some("did not run, and exit 0".into()),
             _ if traced.killed && !hit => Some("codexrun was ended, and not by its own exit".into()),
             _ if traced.killed && code != own => Some(format!("another end than by {signal}")),
             _ if traced.killed => (sentence(err) != Err(NONE)).then(|| "was killed, and says more".into()),
             _ if hit && code != own && !failed && !done => Some(format!("{signal}, and no exit {own}")),
             // The signal may have been the payload's, which has said nothing yet, or what it was to be: it finds it pending.
-            _ if traced.begun || !traced.struck || beside_us(code, err) => None,
+            _ if traced.begun || !traced.struck || crashed(code, err) || says_a_library(err) => None,
             // So does the process that codexrun has passed it on to: the exit code says all.
             _ if code == own && sentence(err) == Err(NONE) => None,
             _ => sentence(err).err().map(str::to_string),
@@ -354,7 +394,8 @@ impl Judge {
             (Some(_), _) if traced.code == 0 => told("was ended while it ran, and exit 0".into()),
             (Some(_), _) => None,
             (None, _) if traced.code == 0 && !self.course.deletes() => told("did not run, and exit 0".into()),
-            (None, _) if traced.code == 0 || killed(traced.code) || beside_us(traced.code, &traced.err) => None,
+            (None, _) if traced.code == 0 || killed(traced.code) => None,
+            (None, _) if crashed(traced.code, &traced.err) || says_a_library(&traced.err) => None,
             // The shell that was to execute codexrun.
             (None, _) if traced.err.starts_with("sh: ") => None,
             (None, _) => sentence(&traced.err).err().and_then(|what| told(what.into())),
@@ -437,8 +478,29 @@ impl Judge {
         let top = |line: &&String| matches!(line.split(' ').collect::<Vec<_>>()[..], ["mount", _, at, ..] if shown(at));
         let missing: Vec<&String> = self.undisturbed.iter().filter(|line| !said.contains(line)).collect();
         let Some(top) = missing.iter().copied().find(top).and_then(|line| line.split(' ').nth(2)) else { return false };
-        let mut differ = missing.into_iter().chain(said.iter().filter(|line| !self.undisturbed.contains(line)));
-        top != "/" && self.course.is_sandbox() && differ.all(|line| line.split(' ').any(|word| Path::new(word).starts_with(top)))
+        let about = |line: &str| line.split(' ').any(|word| Path::new(word).starts_with(top));
+        let mut new = said.iter().filter(|line| !self.undisturbed.contains(line));
+        top != "/"
+            && self.course.is_sandbox()
+            && missing.iter().all(|line| about(line))
+            && new.all(|line| about(line) && self.opens_nothing(line))
+    }
+
+    /// Whether what a payload says beyond what it says undisturbed lets it do nothing more: a place is shut, or has a mount that permits no
+    /// more than the one which was to be there, or nothing but to look.
+    fn opens_nothing(&self, line: &str) -> bool {
+        const WALLS: [&str; 4] = ["ro", "nosuid", "nodev", "noexec"];
+        let mount = |line: &'_ str| match line.split(' ').collect::<Vec<_>>()[..] {
+            ["mount", _, at, options, ..] => Some((at.to_string(), options.split(',').map(str::to_string).collect::<Vec<_>>())),
+            _ => None,
+        };
+        let Some((at, options)) = mount(line) else {
+            let covered = line.starts_with("node ") && line.split(' ').nth(2) == Some(COVER);
+            return covered || ["reads not ", "writes not "].iter().any(|shut| line.starts_with(shut));
+        };
+        let before = self.undisturbed.iter().filter_map(|line| mount(line)).find(|(place, _)| *place == at);
+        let before = before.map_or(vec!["ro".to_string()], |(_, options)| options);
+        WALLS.iter().map(|wall| wall.to_string()).all(|wall| !before.contains(&wall) || options.contains(&wall))
     }
 
     /// Whether a payload may do nothing that it could not do undisturbed. A line may lack its end: what should have said that was shut.
@@ -475,8 +537,7 @@ impl Judge {
         let lacks = |line: &&String| bare || of(line, &may_lack) && !shut(line) || silent && probed(line);
         // Without mounts the root is listed where nothing below it is shut.
         let listed = |line: &str| bare && of(line, &["there /"]);
-        let covered = |line: &str| of(line, &["node "]) && line.split(' ').nth(2) == Some(COVER);
-        let has = |line: &&String| of(line, &["mount ", "granted\t"]) || shut(line) || listed(line) || covered(line);
+        let has = |line: &&String| of(line, &["granted\t"]) || listed(line) || self.opens_nothing(line);
         let missing = self.undisturbed.iter().filter(|line| !said.contains(line)).find(|line| !lacks(line));
         let new = || said.iter().filter(|line| !self.undisturbed.contains(line)).find(|line| !has(line));
         let missing = missing.map(|line| format!("ran, but lacks `{line}`"));
@@ -519,10 +580,7 @@ fn unanswered(errno: &str, blow: Blow) -> bool {
 }
 
 /// What is wrong with the sentence of a launch that failed.
-fn unsaid(call: Call, errno: Errno, code: i32, err: &str) -> Option<String> {
-    if beside_us(code, err) {
-        return None;
-    }
+fn unsaid(call: Call, errno: Errno, err: &str) -> Option<String> {
     let sentence = match sentence(err) {
         Ok(sentence) => sentence,
         Err(what) => return Some(what.into()),
@@ -592,7 +650,7 @@ const ASIDE: [&str; 2] = ["codexrun: warning", "codexrun: isolation: "];
 const OURS: &str = "codexrun: error: ";
 
 /// What a bridge has nobody to tell, and how it would tell; what ends a hook before it begins.
-const UNTOLD: [i64; 3] = [libc::SYS_accept4, libc::SYS_sendto, libc::SYS_brk];
+const UNTOLD: [i64; 4] = [libc::SYS_accept4, libc::SYS_sendto, libc::SYS_brk, libc::SYS_mmap];
 
 /// What is said of a hook of the bridge's after its own words.
 const BRIDGE_FAILED: &str = "/codexrun` failed";
@@ -632,20 +690,21 @@ fn own_affair(line: &str, said: &[String]) -> bool {
     SET.iter().any(|limit| line.starts_with(limit)) || of_stat || line.split_once('\t').is_some_and(unanswered)
 }
 
-/// Whether it was over where no sentence of ours can be made: the C library cannot start (it ends by SIGSEGV or says so), the
-/// allocator cannot go on.
-fn beside_us(code: i32, err: &str) -> bool {
-    let segfault = 128 + libc::SIGSEGV;
+/// Whether a program ended without a word, by SIGSEGV: the C library's start without memory, of a hook too.
+fn crashed(code: i32, err: &str) -> bool {
+    code == 128 + libc::SIGSEGV && sentence(err) == Err(NONE) || err.contains("signal: 11")
+}
+
+/// Whether it was over where no sentence of ours can be made, and whose words say so: the C library's, or those of std around `main`.
+fn says_a_library(err: &str) -> bool {
     let theirs = [
-        "memory allocation of",
         "Fatal glibc error",
         "cannot set %fs base address",
         "error while loading shared libraries",
-        "signal: 11",
         STD_THREADS,
         "fatal runtime error: assertion failed: signal(",
     ];
-    code == segfault && sentence(err) == Err(NONE) || theirs.iter().any(|words| err.contains(words))
+    theirs.iter().any(|words| err.contains(words))
 }
 
 /// A blow in words: `process 1, mount 17: ENOMEM`.
@@ -731,6 +790,39 @@ mod tests {
         assert!(judge(Course::Run).wrong_without(looks, gone, &masked).is_some());
         assert!(judge(Course::Sandbox).wrong_without(Call { nr: libc::SYS_mount, ..looks }, gone, &masked).is_some());
         assert!(judge(Course::Sandbox).wrong_without(looks, gone, &traced(1, "")).is_some());
+    }
+
+    #[test]
+    fn what_is_shut_has_no_mount_that_permits_more() {
+        let undisturbed = [
+            "mount /etc /etc ro,nosuid - ext4",
+            "mount / /home ro - tmpfs",
+            "mount /w /w rw,nodev - ext4",
+            "reads /etc/passwd x",
+        ];
+        let judge = judge(Course::Sandbox, &undisturbed);
+        let but = |lines_: &[&str]| [lines(&undisturbed[1..3]), lines(lines_)].concat();
+        assert!(judge.shut(&but(&["mount / /etc ro,nosuid - tmpfs", "reads not /etc/passwd"])));
+        assert!(!judge.shut(&but(&["mount /etc /etc rw,nosuid - ext4", "reads /etc/passwd x"])));
+        assert!(!judge.shut(&but(&["mount /etc /etc ro - ext4", "reads /etc/passwd x"])));
+        assert!(!judge.shut(&but(&["mount / /etc ro,nosuid - tmpfs", "reads not /etc/passwd", "writes /etc/passwd"])));
+        let with = |line: &str| [lines(&undisturbed), lines(&[line])].concat();
+        assert_eq!(judge.opened(&with("mount / /var ro - tmpfs")), None);
+        assert_eq!(judge.opened(&with("mount /w /w rw,nodev,noatime - ext4")), None);
+        assert!(judge.opened(&with("mount /var /var rw - ext4")).is_some());
+        assert!(judge.opened(&with("mount / /home rw - ext4")).is_some());
+    }
+
+    #[test]
+    fn a_crash_is_the_librarys_only_where_it_begins_a_program() {
+        let at = |nr, nth| Call { process: 0, nr, nth };
+        let calls = vec![at(libc::SYS_brk, 0), at(libc::SYS_poll, 0), at(libc::SYS_read, 0)];
+        let judge = Judge { calls, ..judge(Course::Run, &[]) };
+        let (early, late) = (at(libc::SYS_brk, 0), at(libc::SYS_read, 0));
+        let wrong = |call, traced| judge.wrong_without(call, Blow::Fails(Errno::EIO), &traced);
+        assert_eq!(wrong(early, traced(139, "")), None);
+        assert!(wrong(late, traced(139, "")).is_some());
+        assert!(wrong(late, traced(134, "memory allocation of 8 bytes failed")).is_some());
     }
 
     #[test]

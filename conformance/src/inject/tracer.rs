@@ -163,8 +163,16 @@ impl Tracer {
         Tracer { thorough: true, ..self }
     }
 
-    /// Runs a launch to its end and strikes once, or not at all.
-    pub fn run(&self, launch: &Launch, actor: &Actor, strike: Option<(Call, Blow)>, end: End) -> io::Result<Traced> {
+    /// Runs a launch to its end and strikes once, or not at all. `created` is a process of codexrun's that waits for it, and counts as the
+    /// first that is born.
+    pub fn run(
+        &self,
+        launch: &Launch,
+        actor: &Actor,
+        created: Option<Pid>,
+        strike: Option<(Call, Blow)>,
+        end: End,
+    ) -> io::Result<Traced> {
         let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
         // Stopped before it is codexrun: what is seized later has already made calls.
         let stopped = Launch { argv: [&STOPPED.map(str::to_string)[..], &launch.argv].concat(), ..launch.clone() };
@@ -177,20 +185,28 @@ impl Tracer {
         let main = Pid::from_raw(child.id().cast_signed());
         waitpid(main, Some(WaitPidFlag::WUNTRACED))?;
         ptrace::seize(main, options())?;
-        kill(main, Signal::SIGCONT)?;
-        let first = Tracee { process: 0, counts: HashMap::new(), watched: false, says: None };
-        let tracees = HashMap::from([(main, first)]);
+        let tracee = |process, watched| Tracee { process, counts: HashMap::new(), watched, says: None };
+        let mut tracees = HashMap::from([(main, tracee(0, false))]);
+        if let Some(pid) = created {
+            ptrace::seize(pid, options())?;
+            // Out of the call in which it waits, and into it again, before anybody can have ended it.
+            ptrace::interrupt(pid)?;
+            waitpid(pid, Some(WaitPidFlag::__WALL))?;
+            ptrace::syscall(pid, None)?;
+            waitpid(pid, Some(WaitPidFlag::__WALL))?;
+            tracees.insert(pid, tracee(1, true));
+        }
         let mut hunt = Hunt {
             tracer: self,
             out: &out,
             main,
             tracees,
             early: vec![],
-            births: 0,
+            births: created.iter().count(),
             calls: vec![],
             omissions: vec![],
             requests: HashMap::new(),
-            parents: vec![],
+            parents: created.iter().map(|_| 0).collect(),
             payloads: HashSet::new(),
             strike,
             end,
@@ -202,6 +218,11 @@ impl Tracer {
             begun: false,
             story: Story::default(),
         };
+        if let Some(pid) = created {
+            let entered = hunt.syscall(pid);
+            lives_or_not(entered)?;
+        }
+        kill(main, Signal::SIGCONT)?;
         let hung = hunt.follow()?;
         // What a keeper or a broker does to itself is no payload's.
         let omissions = hunt.omissions.into_iter().filter(|of| hunt.payloads.contains(&of.call.process)).collect();
@@ -225,6 +246,14 @@ impl Tracer {
         }
         while self.stops.read_signal()?.is_some() {}
         Ok(())
+    }
+}
+
+/// Of a tracee that was killed while it was stopped the end is the next event.
+fn lives_or_not(handled: nix::Result<()>) -> io::Result<()> {
+    match handled {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -321,11 +350,7 @@ impl Hunt<'_> {
                 Err(e) => return Err(e.into()),
             };
             any = true;
-            match self.event(status) {
-                // Killed while it was stopped: its end is the next event.
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(e) => return Err(e.into()),
-            }
+            lives_or_not(self.event(status))?;
         }
     }
 
