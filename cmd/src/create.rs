@@ -98,7 +98,7 @@ impl Create {
         let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
         run::close_inherited(options.preserve_fds)?;
         let store = global.store()?;
-        out_of_reach(&bundle, &store, true)?;
+        out_of_reach(&bundle, &dir, &store, true)?;
         let options = Options { id: Some(id), store: Some(store), ..options };
         run::create(&bundle, &options)?;
         isolation::say_of(&bundle, self.new.isolation);

@@ -345,7 +345,7 @@ fn what_a_hook_of_the_bridge_says_is_the_cause_of_the_one_sentence() {
         place.edit(|spec| spec["hooks"] = json!({ kind: [hook] }));
         let said = place.codexrun(&["run", "--bundle", "b", ID]);
         assert_eq!((said.code, said.err.lines().count()), (1, 1), "{said:?}");
-        let begin = format!("codexrun: error: config.json: hooks.{kind}[0]: the hook `");
+        let begin = format!("codexrun: error: {}: hooks.{kind}[0]: the hook `", place.path("b/config.json").display());
         assert!(said.err.starts_with(&begin) && said.err.contains(&format!("` failed: {why}")), "{said:?}");
     }
 }
@@ -422,8 +422,9 @@ fn who_is_killed_while_its_hooks_run_has_not_started() {
         let pid = i32::try_from(place.state()["pid"].as_i64().unwrap()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
         let said = said(&waiting.wait_with_output().unwrap());
-        let told = "codexrun: error: config.json: hooks.startContainer: the process was ended while its hooks ran\n";
-        assert_eq!((said.code, said.err.as_str()), (1, told), "{words:?}");
+        let file = place.path("b/config.json").display().to_string();
+        let told = format!("codexrun: error: {file}: hooks.startContainer: the process was ended while its hooks ran\n");
+        assert_eq!((said.code, said.err), (1, told), "{words:?}");
         assert!(!place.path("started").exists(), "{words:?}");
         fs::remove_file(&runs).unwrap();
     };
@@ -1043,8 +1044,9 @@ fn a_failed_poststart_hook_is_a_warning_where_the_bundle_is_of_a_version_before_
         });
         place.create();
         let started = place.codexrun(&["start", ID]);
-        let warning = "codexrun: warning: config.json: hooks.poststart[0]: the hook `/bin/sh` failed";
-        assert!(started.code == 0 && started.err.starts_with(warning), "{started:?}");
+        let file = place.path("b/config.json").display().to_string();
+        let warning = format!("codexrun: warning: {file}: hooks.poststart[0]: the hook `/bin/sh` failed");
+        assert!(started.code == 0 && started.err.starts_with(&warning), "{started:?}");
         assert_eq!((place.read("log").as_str(), place.state()["status"].as_str()), ("second\n", Some("running")));
     }
 }
