@@ -423,6 +423,15 @@ fn only_for_hooks_before_the_pivot_the_root_is_moved_to_its_own_path() {
     }));
 }
 
+#[test]
+fn a_hook_has_all_the_time_that_it_is_given() {
+    for kind in ["createContainer", "startContainer", "poststop"] {
+        let spec = with("/hooks", json!({ kind: [{"path": "/h", "timeout": 10_000_000_000_i64}] }));
+        let listing = plan(spec, &Options::default()).unwrap().to_string();
+        assert!(listing.contains("/h, within 10000000000 s"), "{kind}: {listing}");
+    }
+}
+
 /// Its last word before the command is that the hooks have ended.
 #[test]
 fn a_filter_that_keeps_the_process_from_telling_of_its_hooks_is_refused() {

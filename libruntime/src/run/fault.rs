@@ -187,7 +187,9 @@ pub(super) fn place_of_keeper() -> String {
 fn hook_failed(hook: &ChildHook, origin: &str, errno: Errno) -> Error {
     let name = hook.path.to_string_lossy();
     let error = match errno {
-        Errno::ETIME => Error::new(format!("the hook `{name}` did not end within {} s", hook.timeout / 1000)),
+        Errno::ETIME => {
+            Error::new(format!("the hook `{name}` did not end within {} s", hook.timeout.unwrap_or_default().as_secs()))
+        }
         Errno::ECANCELED => Error::new(format!("the hook `{name}` failed")),
         errno => Error::new(format!("cannot run the hook `{name}`")).cause(describe(errno)),
     };

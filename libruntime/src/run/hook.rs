@@ -194,12 +194,12 @@ impl Running {
 
     /// Whether it has ended in time.
     fn ended(&self, timeout: Option<Duration>, interrupt: Option<&Interrupt>) -> SysResult<bool> {
-        // A time too long to be told is as good as none.
-        let milliseconds = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(-1));
-        match interrupt {
-            Some(interrupt) => interrupt.or_wait(Some(self.pidfd.as_fd()), milliseconds),
-            None => file::poll_within([Some(self.pidfd.as_fd())], milliseconds).map(|[ended]| ended),
-        }
+        let ends = Some(self.pidfd.as_fd());
+        let [ended] = file::wait_long(timeout, |piece| match interrupt {
+            Some(interrupt) => interrupt.or_wait(ends, piece).map(|ended| [ended]),
+            None => file::poll_within([ends], piece),
+        })?;
+        Ok(ended)
     }
 
     /// Collects it, once it has ended.
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_beyond_the_end_of_time_is_none() {
+    fn a_hook_may_have_until_the_end_of_time() {
         run(&sh("read line; test \"$line\" = state", Duration::from_secs(i64::MAX as u64)), "state\n", None, None).unwrap();
     }
 }
