@@ -54,6 +54,9 @@ pub struct Exec {
     /// Write its process id to this file
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+    /// Send a pidfd of it to this Unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Send its terminal's master to this Unix socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
@@ -88,6 +91,7 @@ impl Exec {
             given: self.given(),
             detach: self.detach,
             pid_file: self.pid_file.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
             console_socket: self.console_socket.clone(),
             preserve_fds: self.preserve_fds,
             ignore_paused: self.ignore_paused,

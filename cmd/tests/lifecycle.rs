@@ -1,9 +1,13 @@
 //! `create`, `start`, `exec`, `kill`, `delete` and hooks, through the command line, on a root file system of busybox.
 
+use libruntime::sys::file::receive_with_fds;
+use libruntime::sys::pidfd::pidfd_send_signal;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -741,6 +745,52 @@ fn exec_gives_a_terminal_of_the_container() {
     listener.set_nonblocking(true).unwrap();
     listener.accept().expect("the master has been sent");
     place.fails(&["exec", "--console-socket", socket.to_str().unwrap(), ID, "true"], 255, "the process has no terminal");
+}
+
+/// runc's, since 1.2.
+#[test]
+fn who_listens_for_it_gets_a_pidfd_of_the_process_and_runcs_word_for_its_kind() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let socket = place.path("pidfd");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let option = ["--pidfd-socket", socket.to_str().unwrap()];
+    // What came, with that signal's end for whom it was about.
+    let come = |signal: i32| {
+        listener.set_nonblocking(true).unwrap();
+        let (mut stream, _) = listener.accept().expect("it has been sent before codexrun goes");
+        stream.set_nonblocking(false).unwrap();
+        let (first, [pidfd]) = receive_with_fds::<1>(stream.as_fd()).unwrap().unwrap();
+        let mut word = vec![first];
+        stream.read_to_end(&mut word).unwrap();
+        let pidfd = pidfd.expect("a descriptor with the first byte");
+        let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd))).unwrap();
+        pidfd_send_signal(pidfd.as_fd(), signal).unwrap();
+        let pid = about.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().to_owned();
+        (String::from_utf8(word).unwrap(), pid)
+    };
+    let pid = || place.state()["pid"].to_string();
+    // Whoever goes on would have a pipe of ours open.
+    let leaves = |words: &[&str], rest: &[&str]| {
+        let mut command = place.command(&[words, &option, rest].concat());
+        assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success(), "{words:?}");
+    };
+    leaves(&["create", "--bundle", "b"], &[ID]);
+    let created = pid();
+    assert_eq!(come(libc::SIGKILL), ("standard".to_owned(), created));
+    until("it has ended", || place.status() == "stopped");
+    place.ok(&["delete", ID]);
+    leaves(&["run", "--bundle", "b", "--detach"], &[ID]);
+    assert_eq!(come(0), ("standard".to_owned(), pid()));
+    leaves(&["exec", "--detach", "--pid-file", "pid"], &[ID, "sleep", "60"]);
+    assert_eq!(come(libc::SIGTERM), ("setns".to_owned(), place.read("pid")));
+    // It leaves nothing behind where nobody listens.
+    drop(listener);
+    let about = format!("--pidfd-socket: cannot send the pidfd to `{}`: ECONNREFUSED", socket.display());
+    place.fails(&[&["exec"], &option[..], &[ID, "true"]].concat(), 255, &about);
+    place.ok(&["delete", "--force", ID]);
+    place.fails(&[&["run", "--bundle", "b"], &option[..], &[ID]].concat(), 1, &about);
+    place.fails(&[&["run", "b"], &option[..]].concat(), 1, &about);
+    place.fails(&["state", ID], 1, "does not exist");
 }
 
 #[test]

@@ -69,7 +69,12 @@ impl Launch<'_> {
                     container.hear(joined).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::Terminal => self.terminal(container, interrupt)?,
-                ParentOp::Record => self.record(container.pid, cgroup.as_ref())?,
+                ParentOp::Record => {
+                    self.record(container.pid, cgroup.as_ref())?;
+                    if let Some(path) = &self.options.pidfd_socket {
+                        console::send_pidfd(path, container.pidfd.as_fd(), self.joined.is_some(), interrupt)?;
+                    }
+                }
             }
         }
         container.fault_writer = None;

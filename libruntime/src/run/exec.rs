@@ -24,6 +24,8 @@ pub struct Exec {
     pub detach: bool,
     /// Gets its process id.
     pub pid_file: Option<PathBuf>,
+    /// A Unix socket that gets a pidfd of it.
+    pub pidfd_socket: Option<PathBuf>,
     /// A Unix socket that gets the master of its terminal.
     pub console_socket: Option<PathBuf>,
     /// Descriptors from 3 on that it keeps.
@@ -136,6 +138,7 @@ impl<'a> Found<'a> {
             id: Some(record.id.clone()),
             detach: exec.detach,
             pid_file: exec.pid_file.clone(),
+            pidfd_socket: exec.pidfd_socket.clone(),
             console_socket: exec.console_socket.clone(),
             preserve_fds: exec.preserve_fds,
             bundle_dir: Some(record.bundle.clone()),

@@ -73,6 +73,8 @@ pub struct Options {
     pub keep: bool,
     /// Gets the process id of the container's first process.
     pub pid_file: Option<PathBuf>,
+    /// A Unix socket that gets a pidfd of that process.
+    pub pidfd_socket: Option<PathBuf>,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
     /// What it is told of those that are listening sockets (sd_listen_fds(3)), as variables of its environment.
@@ -126,7 +128,7 @@ impl Options {
         plan::Options {
             detach: self.detach,
             park,
-            record: self.store.is_some() || self.pid_file.is_some(),
+            record: self.store.is_some() || self.pid_file.is_some() || self.pidfd_socket.is_some(),
             preserve_fds: self.preserve_fds,
             listen: self.listen.clone(),
             id: Some(self.name()),
