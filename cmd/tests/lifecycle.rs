@@ -820,6 +820,22 @@ fn hook(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
 }
 
+#[test]
+fn what_a_filter_keeps_from_beginning_a_hook_is_told_with_the_filter() {
+    let Some(place) = Place::new("true") else { return };
+    for (no_new_privileges, call) in [(true, "wait4"), (false, "wait4")] {
+        place.edit(|spec| {
+            let rule = json!({"names": [call], "action": "SCMP_ACT_ERRNO"});
+            spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+            spec["process"]["noNewPrivileges"] = no_new_privileges.into();
+            spec["hooks"] = json!({"startContainer": [hook("true")]});
+        });
+        let said = place.codexrun(&["run", "--bundle", "b", ID]).err;
+        let begins = "hooks.startContainer[0]: cannot run the hook `/bin/sh`: EPERM (Operation not permitted) (hint: the filter of linux.seccomp is";
+        assert!(said.contains(begins) && said.lines().count() == 1, "{call}: {said}");
+    }
+}
+
 /// crun's; its tests have the file below the bundle.
 #[test]
 fn another_file_takes_the_place_of_config_json() {

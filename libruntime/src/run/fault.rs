@@ -107,6 +107,13 @@ impl Fault {
         plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child)
     }
 
+    /// Whether it is as filters refuse, and a filter was in force.
+    fn may_be_the_filters(self, plan: &Plan) -> bool {
+        let mut before = plan.child.iter().take(usize::from(self.step));
+        let refused = matches!(Errno::from_raw(self.errno), Errno::EPERM | Errno::EACCES | Errno::ENOSYS);
+        refused && before.any(|step| matches!(step.op, Op::Seccomp(_) | Op::Supervised { .. }))
+    }
+
     /// Whether a hook of the child's column failed.
     pub fn is_of_a_hook(self, plan: &Plan) -> bool {
         self.of_the_child(plan).is_some_and(|step| matches!(step.op, Op::Hook(_)))
@@ -146,13 +153,17 @@ impl Fault {
                 let name = plan.program().and_then(|program| program.args.first());
                 return not_executed(&name.map(|n| n.to_string_lossy()).unwrap_or_default(), errno);
             }
-            Op::Hook(hook) => return hook_failed(hook, &step.origin, errno),
+            Op::Hook(hook) => {
+                let error = hook_failed(hook, &step.origin, errno);
+                return if self.may_be_the_filters(plan) { error.hint(FILTERED) } else { error };
+            }
             _ => {}
         }
         let error = Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(describe(errno));
         match hint(&step.op, errno) {
             Some(hint) => error.hint(hint),
             None if needs_user_namespace(&step.op) && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle(errno)),
+            None if self.may_be_the_filters(plan) => error.hint(FILTERED),
             None => error,
         }
     }
@@ -183,6 +194,8 @@ impl Fault {
 pub(super) fn place_of_keeper() -> String {
     format!("config.json: annotations[{}]", annotation::PLACEHOLDERS)
 }
+
+const FILTERED: &str = "the filter of linux.seccomp is in force already, and holds for what codexrun itself does here";
 
 fn hook_failed(hook: &ChildHook, origin: &str, errno: Errno) -> Error {
     let name = hook.path.to_string_lossy();
