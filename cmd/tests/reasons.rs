@@ -131,6 +131,31 @@ fn what_is_to_be_opened_before_there_is_a_container_is_told_at_once() {
 }
 
 #[test]
+fn every_directory_that_overlays_lack_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |spec| {
+        let overlay = |at: &str, dirs: &str| {
+            json!({"destination": at, "type": "overlay", "source": "overlay", "options": dirs.split(' ').collect::<Vec<_>>()})
+        };
+        let mounts = [
+            overlay("/a", "lowerdir=/nonexistent/1:/etc:/nonexistent/2 upperdir=/nonexistent/3 workdir=/nonexistent/4"),
+            overlay("/b", "lowerdir=/usr:/etc"),
+            bind("/c", "/nonexistent/c"),
+            overlay("/d", "lowerdir=/nonexistent/5:/etc"),
+        ];
+        spec["mounts"].as_array_mut().unwrap().extend(mounts);
+    });
+    let (code, said) = place.codexrun(&["run", "--bundle", "b", ID]);
+    let [first, _, last] = said.as_slice() else { panic!("{said:#?}") };
+    assert!(
+        first.ends_with("(hint: there is no `/nonexistent/1`, `/nonexistent/2`, `/nonexistent/3`, `/nonexistent/4`)"),
+        "{said:#?}"
+    );
+    assert!(last.ends_with("(hint: there is no `/nonexistent/5`)"), "{said:#?}");
+    place.tells((code, said), &["config.json: mounts[1]", "config.json: mounts[3]", "config.json: mounts[4]"]);
+}
+
+#[test]
 fn a_program_that_is_missing_is_told_alone() {
     let Some(place) = Place::new() else { return };
     place.write("b/config.json", |spec| spec["process"]["args"] = json!(["nosuch"]));

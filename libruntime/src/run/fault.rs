@@ -103,7 +103,7 @@ impl Fault {
     }
 
     /// Which of the child's steps, if it is one.
-    fn of_the_child(self, plan: &Plan) -> Option<&Step> {
+    pub fn of_the_child(self, plan: &Plan) -> Option<&Step> {
         plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child)
     }
 
@@ -265,6 +265,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         // Which limit it is the machine tells.
         (Op::Unshare(_) | Op::NestUser(_), Errno::ENOSPC) => None,
         (Op::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
+        (Op::Rlimit { resource: libc::RLIMIT_NOFILE, .. }, Errno::EPERM) => {
+            Some("raising a hard limit needs CAP_SYS_RESOURCE, and nobody has more than /proc/sys/fs/nr_open says")
+        }
         (Op::Rlimit { .. }, Errno::EPERM) => Some("raising a hard limit needs CAP_SYS_RESOURCE"),
         (Op::EnterCgroup, Errno::ENOSPC) => Some("its cpuset has no CPU or no memory node"),
         (Op::EnterCgroup, Errno::EBUSY) => Some("a cgroup with controllers for its children may hold no process"),
