@@ -448,6 +448,20 @@ fn a_filter_that_keeps_the_process_from_telling_of_its_hooks_is_refused() {
     assert!(filtered("SCMP_ACT_LOG", "write").is_ok() && filtered("SCMP_ACT_ERRNO", "mkdir").is_ok());
 }
 
+/// Nobody could say that it has not begun.
+#[test]
+fn a_filter_that_refuses_both_to_begin_the_command_and_to_tell_of_it_is_refused() {
+    let filtered = |action: &str, permitted: &[&str]| {
+        let rules: Vec<Value> = permitted.iter().map(|call| json!({"names": [call], "action": "SCMP_ACT_ALLOW"})).collect();
+        plan(with("/linux/seccomp", json!({"defaultAction": action, "syscalls": rules})), &Options::default())
+    };
+    for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_TRACE", "SCMP_ACT_KILL_PROCESS"] {
+        let said = filtered(action, &["read"]).unwrap_err();
+        assert!(said.len() == 1 && said[0].starts_with("config.json: linux.seccomp: refuses execve(2), by which"), "{said:?}");
+        assert!(filtered(action, &["write"]).is_ok() && filtered(action, &["execve"]).is_ok(), "{action}");
+    }
+}
+
 #[test]
 fn a_flag_of_the_scheduler_that_the_kernel_drops_or_that_drops_another_field_is_refused() {
     let of = |scheduler: Value| plan(with("/process/scheduler", scheduler), &Options::default());
