@@ -41,6 +41,9 @@ pub struct New {
     /// Write the process id of the container's first process to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// Send a pidfd of that process to this Unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
     /// Pass on descriptors 3 to 2 + N, or as many behind those of $LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t, value_parser = descriptors())]
     pub preserve_fds: u32,
@@ -79,6 +82,7 @@ impl New {
             systemd: cgroups.systemd,
             may_lack_cgroup: cgroups.may_lack,
             pid_file: self.pid_file.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
             preserve_fds: self.preserve_fds,
             bundle_dir: Some(absolute(dir)?),
             config: self.config()?,
@@ -98,7 +102,7 @@ impl Create {
         let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
         run::close_inherited(options.preserve_fds)?;
         let store = global.store()?;
-        out_of_reach(&bundle, &store, true)?;
+        out_of_reach(&bundle, &dir, &store, true)?;
         let options = Options { id: Some(id), store: Some(store), ..options };
         run::create(&bundle, &options)?;
         isolation::say_of(&bundle, self.new.isolation);

@@ -54,6 +54,9 @@ pub struct Exec {
     /// Write its process id to this file
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+    /// Send a pidfd of it to this Unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Send its terminal's master to this Unix socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
@@ -85,14 +88,34 @@ impl Exec {
         run::close_inherited(self.preserve_fds)?;
         let how = How {
             file: self.process.clone(),
+            given: self.given(),
             detach: self.detach,
             pid_file: self.pid_file.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
             console_socket: self.console_socket.clone(),
             preserve_fds: self.preserve_fds,
             ignore_paused: self.ignore_paused,
             cgroups: self.cgroup.clone(),
         };
         Ok(run::exec(&store, &id, |of_container| self.process(given, of_container), &how)?)
+    }
+
+    /// Members of `process`, each with the flag that says what it is. What a flag only adds to is the file's, if there is one.
+    fn given(&self) -> Vec<(&'static str, &'static str)> {
+        let more = self.process.is_none();
+        let given = [
+            ("args", "CMD", !self.command.is_empty()),
+            ("cwd", "--cwd", self.cwd.is_some()),
+            ("user.additionalGids", "--additional-gids", more && !self.additional_gids.is_empty()),
+            ("user", "--user", self.user.is_some()),
+            ("env", "--env", more && !self.env.is_empty()),
+            ("capabilities", "--cap", more && !self.cap.is_empty()),
+            ("apparmorProfile", "--apparmor", self.apparmor.is_some()),
+            ("selinuxLabel", "--process-label", self.process_label.is_some()),
+            ("noNewPrivileges", "--no-new-privs", self.no_new_privs),
+            ("terminal", "--tty", self.tty),
+        ];
+        given.into_iter().filter(|(.., is_given)| *is_given).map(|(member, option, _)| (member, option)).collect()
     }
 
     /// The process: the one given, or the container's own with another command.

@@ -1,11 +1,12 @@
 //! `codexrun explain`: what a bundle or a policy permits here, without running it.
 
 use crate::environment::Environment;
-use crate::make::{Make, POLICY};
+use crate::make::{Make, POLICY, absolute};
 use crate::output;
 use crate::report::{Failure, warn};
 use clap::Args;
-use libruntime::bundle::Bundle;
+use libruntime::bundle::{self, Bundle};
+use libruntime::error::Sources;
 use libruntime::explain::{Answer, Disk as Look, Explained, Facts};
 use libruntime::host::Host;
 use libruntime::plan::{self, Plan};
@@ -77,6 +78,8 @@ impl Explain {
 pub struct Subject {
     pub bundle: Bundle,
     pub policy: Option<Policy>,
+    /// Where it is, if it is on disk.
+    pub dir: Option<PathBuf>,
     /// What the policy calls the workspace.
     pub cwd: PathBuf,
 }
@@ -84,6 +87,7 @@ pub struct Subject {
 /// A bundle that is ready to be asked.
 pub struct Planned {
     bundle: Bundle,
+    file: Option<PathBuf>,
     plan: Plan,
     host: Host,
     said: Option<Vec<Said>>,
@@ -92,7 +96,8 @@ pub struct Planned {
 impl Planned {
     /// The account of its paths.
     pub fn explained(&self) -> Result<Explained<'static>> {
-        Explained::new(&self.bundle, &self.plan, &self.host, &Look, self.said.clone())
+        let explained = Explained::new(&self.bundle, &self.plan, &self.host, &Look, self.said.clone());
+        explained.map_err(|e| e.of(Sources::config(self.file.as_deref())))
     }
 
     /// The account of the rest.
@@ -105,18 +110,19 @@ impl Subject {
     /// A policy and an environment.
     pub fn compiled(policy: &str, make: &Make, env: Environment) -> Result<Subject, Failure> {
         let (bundle, policy) = make.launched(policy, &Disk::new(), env)?;
-        Ok(Subject { bundle, policy: Some(policy), cwd: make.cwd()? })
+        Ok(Subject { bundle, policy: Some(policy), dir: None, cwd: make.cwd()? })
     }
 
     /// What a launch would do, and what the policy says where.
     pub fn planned(self) -> Result<Planned, Failure> {
-        let options = plan::Options::default();
+        let options = plan::Options { bundle_dir: self.dir, ..plan::Options::default() };
         let host = Host::probe_for(&self.bundle.spec, &options)?;
         let plan = Plan::new(&self.bundle, &host, &options)?;
         // Without a restriction there are no entries to name.
         let restricted = self.policy.filter(|policy| matches!(policy.file_system, FileSystem::Restricted(_)));
         let said = restricted.map(|policy| said(&policy, &self.cwd, &Disk::new()));
-        Ok(Planned { bundle: self.bundle, plan, host, said })
+        let file = bundle::file(options.bundle_dir.as_deref(), None);
+        Ok(Planned { bundle: self.bundle, file, plan, host, said })
     }
 
     /// A bundle on disk. A policy beside it counts only if it is the one whose digest the bundle carries.
@@ -136,7 +142,7 @@ impl Subject {
                 Some(parsed.policy).filter(|policy| policy.digest() == *digest)
             }
         };
-        Ok(Subject { bundle, policy, cwd })
+        Ok(Subject { bundle, policy, dir: Some(absolute(dir)?), cwd })
     }
 }
 

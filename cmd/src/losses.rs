@@ -1,5 +1,6 @@
 //! `codexrun losses`: what of a bundle another runtime, or this host, would not enforce.
 
+use crate::make::absolute;
 use crate::output;
 use crate::report::{Failure, note, warn};
 use crate::trial::{self, Answer};
@@ -40,7 +41,8 @@ impl Losses {
             None => Vec::new(),
         };
         if self.host {
-            all.extend(here(&bundle, &Host::probe_for(&bundle.spec, &plan::Options::default())?));
+            let options = plan::Options { bundle_dir: Some(absolute(&self.bundle)?), ..plan::Options::default() };
+            all.extend(here(&bundle, &Host::probe_for(&bundle.spec, &options)?, &options));
         }
         output::print(&listed(&all))?;
         Ok(if all.is_empty() { 0 } else { LOST })

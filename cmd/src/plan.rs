@@ -2,11 +2,11 @@
 
 use crate::environment::Environment;
 use crate::grammar::Global;
-use crate::make::Make;
+use crate::make::{Make, absolute};
 use crate::output;
-use crate::report::{Failure, warn};
+use crate::report::Failure;
 use clap::Args;
-use libruntime::bundle::Bundle;
+use libruntime::bundle::{self, Bundle};
 use libruntime::host::Host;
 use libruntime::policy::view::{Disk, Recorded, View};
 use libruntime::{Error, Result, plan, run};
@@ -35,9 +35,15 @@ impl Plan {
         let view = self.view.as_deref().map(Recorded::load).transpose()?;
         let bundle = self.bundle(view.as_ref())?;
         let cgroups = global.cgroups();
-        let options = plan::Options { systemd: cgroups.systemd, no_cgroup: !cgroups.make, ..plan::Options::default() };
+        let dir = if self.policy.is_none() { Some(absolute(&self.bundle)?) } else { None };
+        let options = plan::Options {
+            systemd: cgroups.systemd,
+            no_cgroup: !cgroups.make,
+            bundle_dir: dir.clone(),
+            ..plan::Options::default()
+        };
         let plan = plan::Plan::new(&bundle, &host(view.as_ref(), &bundle, &options)?, &options)?;
-        plan.warnings.iter().for_each(|what| warn(what));
+        run::warn(&plan, bundle::file(dir.as_deref(), None).as_deref());
         let ways = if view.is_none() { libruntime::host::ways() } else { Vec::new() };
         let host: String = ways.iter().map(|way| format!("  {way}\n")).collect();
         let title = if host.is_empty() { "" } else { "this host\n" };

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Refuses a sandbox that could reach what is kept by this environment: its bundle, compiled in another one, hides other places.
 /// `recorded`: the store is not only there, but this container is recorded in it.
-pub fn out_of_reach(bundle: &Bundle, store: &Store, recorded: bool) -> Result<(), Failure> {
+pub fn out_of_reach(bundle: &Bundle, dir: &Path, store: &Store, recorded: bool) -> Result<(), Failure> {
     if !is_restricted(&bundle.spec) || store.is_hidden_anywhere() || (store.is_named() && !recorded) {
         return Ok(());
     }
@@ -22,7 +22,7 @@ pub fn out_of_reach(bundle: &Bundle, store: &Store, recorded: bool) -> Result<()
         // What is missing cannot be reached yet.
         store.make()?;
     }
-    let subject = Subject { bundle: bundle.clone(), policy: None, cwd: "/".into() };
+    let subject = Subject { bundle: bundle.clone(), policy: None, dir: Some(dir.into()), cwd: "/".into() };
     let planned = subject.planned()?;
     let explained = planned.explained()?;
     let dir = real(store.root());

@@ -51,7 +51,7 @@ impl Run {
         let options = Listen::inherited(&bundle.spec)?.before(self.new.options(&dir, global)?);
         run::close_inherited(options.preserve_fds)?;
         let store = global.store()?;
-        out_of_reach(&bundle, &store, id.is_some())?;
+        out_of_reach(&bundle, &dir, &store, id.is_some())?;
         // Without an id there is nothing to record it under.
         let store = id.is_some().then_some(store);
         let options = Options { id, store, detach: self.detach, keep: self.keep, ..options };

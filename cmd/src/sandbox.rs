@@ -102,7 +102,7 @@ fn commands(todo: &Path) {
 
 /// What the sandbox may rewrite tells nothing of it.
 fn kept_from(log: &Path, bundle: &Bundle, policy: &Policy) -> Result<(), Failure> {
-    let subject = Subject { bundle: bundle.clone(), policy: None, cwd: absolute(Path::new("."))? };
+    let subject = Subject { bundle: bundle.clone(), policy: None, dir: None, cwd: absolute(Path::new("."))? };
     let log = real(&absolute(log)?);
     let Some(inside) = subject.planned()?.explained()?.rewrites(&log) else { return Ok(()) };
     let alias = if inside == log { String::new() } else { format!(", which it has as `{}`", inside.display()) };

@@ -139,9 +139,11 @@ fn an_ordinary_user_goes_without_unless_something_is_limited() {
     let denied = json!({"allow": false, "access": "rwm"});
     assert_eq!(place.run(&spec(json!({"devices": [denied]})), NOBODY), (0, "on\n".into(), String::new()));
     let devices = json!({"devices": [denied, {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"}]});
-    let told = "codexrun: warning: config.json: linux.resources.devices: has no effect: only root of the initial user namespace can confine \
-                devices\n";
-    assert_eq!(place.run(&spec(devices), NOBODY), (0, "on\n".into(), told.into()));
+    let file = place.dir.path().join("config.json").display().to_string();
+    let told = format!(
+        "codexrun: warning: {file}: linux.resources.devices: has no effect: only root of the initial user namespace can confine devices\n"
+    );
+    assert_eq!(place.run(&spec(devices), NOBODY), (0, "on\n".into(), told));
     let mut named = spec(json!({}));
     named["linux"]["cgroupsPath"] = json!(place.cgroup);
     let (code, out, err) = place.run(&named, NOBODY);

@@ -590,7 +590,7 @@ mod clearing {
                 "mounts[2].options: `exec` cannot be had: the source is `noexec`, which nobody in a user namespace may take off";
             assert!(said.code == 1 && said.err.contains(why), "{}{}", said.out, said.err);
             let said = bound(bundle(), source.path(), &["rbind", "rw"], uid);
-            let told = "warning: config.json: mounts[2].options: `rw` has no effect: the source is `ro`";
+            let told = "/config.json: mounts[2].options: `rw` has no effect: the source is `ro`";
             assert!(said.code == 0 && said.out.starts_with("ro,") && said.err.contains(told), "{}{}", said.out, said.err);
         }
     }
@@ -1292,7 +1292,7 @@ mod no_mount_namespace {
         let said = bundle.with("/linux/readonlyPaths", json!(["/proc/sys"])).run("codexrun");
         let ours = fs::read_link("/proc/self/ns/mnt").unwrap();
         assert_eq!(said.out, format!("{}\n0\ndev\n0\n0\nno\n", ours.display()), "{}", said.err);
-        assert!(said.err.contains("warning: config.json: linux.namespaces: without a mount namespace"), "{}", said.err);
+        assert!(said.err.contains("/config.json: linux.namespaces: without a mount namespace"), "{}", said.err);
     }
 
     #[test]

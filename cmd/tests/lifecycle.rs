@@ -1,9 +1,13 @@
 //! `create`, `start`, `exec`, `kill`, `delete` and hooks, through the command line, on a root file system of busybox.
 
+use libruntime::sys::file::receive_with_fds;
+use libruntime::sys::pidfd::pidfd_send_signal;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -345,7 +349,7 @@ fn what_a_hook_of_the_bridge_says_is_the_cause_of_the_one_sentence() {
         place.edit(|spec| spec["hooks"] = json!({ kind: [hook] }));
         let said = place.codexrun(&["run", "--bundle", "b", ID]);
         assert_eq!((said.code, said.err.lines().count()), (1, 1), "{said:?}");
-        let begin = format!("codexrun: error: config.json: hooks.{kind}[0]: the hook `");
+        let begin = format!("codexrun: error: {}: hooks.{kind}[0]: the hook `", place.path("b/config.json").display());
         assert!(said.err.starts_with(&begin) && said.err.contains(&format!("` failed: {why}")), "{said:?}");
     }
 }
@@ -422,8 +426,9 @@ fn who_is_killed_while_its_hooks_run_has_not_started() {
         let pid = i32::try_from(place.state()["pid"].as_i64().unwrap()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
         let said = said(&waiting.wait_with_output().unwrap());
-        let told = "codexrun: error: config.json: hooks.startContainer: the process was ended while its hooks ran\n";
-        assert_eq!((said.code, said.err.as_str()), (1, told), "{words:?}");
+        let file = place.path("b/config.json").display().to_string();
+        let told = format!("codexrun: error: {file}: hooks.startContainer: the process was ended while its hooks ran\n");
+        assert_eq!((said.code, said.err), (1, told), "{words:?}");
         assert!(!place.path("started").exists(), "{words:?}");
         fs::remove_file(&runs).unwrap();
     };
@@ -742,6 +747,52 @@ fn exec_gives_a_terminal_of_the_container() {
     place.fails(&["exec", "--console-socket", socket.to_str().unwrap(), ID, "true"], 255, "the process has no terminal");
 }
 
+/// runc's, since 1.2.
+#[test]
+fn who_listens_for_it_gets_a_pidfd_of_the_process_and_runcs_word_for_its_kind() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let socket = place.path("pidfd");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let option = ["--pidfd-socket", socket.to_str().unwrap()];
+    // What came, with that signal's end for whom it was about.
+    let come = |signal: i32| {
+        listener.set_nonblocking(true).unwrap();
+        let (mut stream, _) = listener.accept().expect("it has been sent before codexrun goes");
+        stream.set_nonblocking(false).unwrap();
+        let (first, [pidfd]) = receive_with_fds::<1>(stream.as_fd()).unwrap().unwrap();
+        let mut word = vec![first];
+        stream.read_to_end(&mut word).unwrap();
+        let pidfd = pidfd.expect("a descriptor with the first byte");
+        let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd))).unwrap();
+        pidfd_send_signal(pidfd.as_fd(), signal).unwrap();
+        let pid = about.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().to_owned();
+        (String::from_utf8(word).unwrap(), pid)
+    };
+    let pid = || place.state()["pid"].to_string();
+    // Whoever goes on would have a pipe of ours open.
+    let leaves = |words: &[&str], rest: &[&str]| {
+        let mut command = place.command(&[words, &option, rest].concat());
+        assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success(), "{words:?}");
+    };
+    leaves(&["create", "--bundle", "b"], &[ID]);
+    let created = pid();
+    assert_eq!(come(libc::SIGKILL), ("standard".to_owned(), created));
+    until("it has ended", || place.status() == "stopped");
+    place.ok(&["delete", ID]);
+    leaves(&["run", "--bundle", "b", "--detach"], &[ID]);
+    assert_eq!(come(0), ("standard".to_owned(), pid()));
+    leaves(&["exec", "--detach", "--pid-file", "pid"], &[ID, "sleep", "60"]);
+    assert_eq!(come(libc::SIGTERM), ("setns".to_owned(), place.read("pid")));
+    // It leaves nothing behind where nobody listens.
+    drop(listener);
+    let about = format!("--pidfd-socket: cannot send the pidfd to `{}`: ECONNREFUSED", socket.display());
+    place.fails(&[&["exec"], &option[..], &[ID, "true"]].concat(), 255, &about);
+    place.ok(&["delete", "--force", ID]);
+    place.fails(&[&["run", "--bundle", "b"], &option[..], &[ID]].concat(), 1, &about);
+    place.fails(&[&["run", "b"], &option[..]].concat(), 1, &about);
+    place.fails(&["state", ID], 1, "does not exist");
+}
+
 #[test]
 fn a_terminal_of_another_file_system_is_refused() {
     let Some(place) = Place::new("exec sleep 60") else { return };
@@ -767,6 +818,22 @@ fn a_directory_of_the_host_as_a_stream_is_refused() {
 
 fn hook(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
+}
+
+#[test]
+fn what_a_filter_keeps_from_beginning_a_hook_is_told_with_the_filter() {
+    let Some(place) = Place::new("true") else { return };
+    for (no_new_privileges, call) in [(true, "wait4"), (false, "wait4")] {
+        place.edit(|spec| {
+            let rule = json!({"names": [call], "action": "SCMP_ACT_ERRNO"});
+            spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+            spec["process"]["noNewPrivileges"] = no_new_privileges.into();
+            spec["hooks"] = json!({"startContainer": [hook("true")]});
+        });
+        let said = place.codexrun(&["run", "--bundle", "b", ID]).err;
+        let begins = "hooks.startContainer[0]: cannot run the hook `/bin/sh`: EPERM (Operation not permitted) (hint: the filter of linux.seccomp is";
+        assert!(said.contains(begins) && said.lines().count() == 1, "{call}: {said}");
+    }
 }
 
 /// crun's; its tests have the file below the bundle.
@@ -1043,8 +1110,9 @@ fn a_failed_poststart_hook_is_a_warning_where_the_bundle_is_of_a_version_before_
         });
         place.create();
         let started = place.codexrun(&["start", ID]);
-        let warning = "codexrun: warning: config.json: hooks.poststart[0]: the hook `/bin/sh` failed";
-        assert!(started.code == 0 && started.err.starts_with(warning), "{started:?}");
+        let file = place.path("b/config.json").display().to_string();
+        let warning = format!("codexrun: warning: {file}: hooks.poststart[0]: the hook `/bin/sh` failed");
+        assert!(started.code == 0 && started.err.starts_with(&warning), "{started:?}");
         assert_eq!((place.read("log").as_str(), place.state()["status"].as_str()), ("second\n", Some("running")));
     }
 }

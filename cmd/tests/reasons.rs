@@ -71,7 +71,9 @@ impl Place {
 
     /// Each line is an error at one of these places, in this order, and there is no other.
     fn tells(&self, (code, said): (i32, Vec<String>), places: &[&str]) {
-        let begins = places.iter().map(|place| format!("codexrun: error: {place}: "));
+        let bundle = self.path("b");
+        let file = |place: &str| if place.starts_with("config.json: ") { bundle.join(place) } else { place.into() };
+        let begins = places.iter().map(|place| format!("codexrun: error: {}: ", file(place).display()));
         assert!(code == 1 && said.len() == places.len(), "{code}: {said:#?}");
         begins.zip(&said).for_each(|(begin, line)| assert!(line.starts_with(&begin), "{begin}: {said:#?}"));
     }
@@ -126,6 +128,31 @@ fn what_is_to_be_opened_before_there_is_a_container_is_told_at_once() {
     ];
     let places = places.map(|place| format!("config.json: {place}"));
     place.tells(place.codexrun(&["create", "--bundle", "b", ID]), &places.each_ref().map(String::as_str));
+}
+
+#[test]
+fn every_directory_that_overlays_lack_is_told_at_once() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |spec| {
+        let overlay = |at: &str, dirs: &str| {
+            json!({"destination": at, "type": "overlay", "source": "overlay", "options": dirs.split(' ').collect::<Vec<_>>()})
+        };
+        let mounts = [
+            overlay("/a", "lowerdir=/nonexistent/1:/etc:/nonexistent/2 upperdir=/nonexistent/3 workdir=/nonexistent/4"),
+            overlay("/b", "lowerdir=/usr:/etc"),
+            bind("/c", "/nonexistent/c"),
+            overlay("/d", "lowerdir=/nonexistent/5:/etc"),
+        ];
+        spec["mounts"].as_array_mut().unwrap().extend(mounts);
+    });
+    let (code, said) = place.codexrun(&["run", "--bundle", "b", ID]);
+    let [first, _, last] = said.as_slice() else { panic!("{said:#?}") };
+    assert!(
+        first.ends_with("(hint: there is no `/nonexistent/1`, `/nonexistent/2`, `/nonexistent/3`, `/nonexistent/4`)"),
+        "{said:#?}"
+    );
+    assert!(last.ends_with("(hint: there is no `/nonexistent/5`)"), "{said:#?}");
+    place.tells((code, said), &["config.json: mounts[1]", "config.json: mounts[3]", "config.json: mounts[4]"]);
 }
 
 #[test]
@@ -242,7 +269,8 @@ fn every_limit_that_an_ordinary_user_cannot_have_is_told_at_once() {
     }
     assert_eq!((code, said.len()), (1, 4), "{said:#?}");
     for field in ["memory.limit", "memory.swap", "cpu.shares", "pids.limit"] {
-        let begin = format!("codexrun: error: config.json: linux.resources.{field}: cannot make the cgroup `");
+        let file = place.path("b/config.json");
+        let begin = format!("codexrun: error: {}: linux.resources.{field}: cannot make the cgroup `", file.display());
         assert!(said.iter().any(|line| line.starts_with(&begin)), "{field}: {said:#?}");
     }
 }
@@ -270,6 +298,48 @@ fn a_process_in_a_file_is_told_of_by_that_file() {
         code == 0 && said.len() == 1 && said[0].starts_with("codexrun: warning: p.json: capabilities.bounding: "),
         "{said:?}"
     );
+}
+
+/// What stands in the container's config.json is told of by that, what an option says by the option, before the launch and in it.
+#[test]
+fn what_an_option_says_is_told_of_by_the_option() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/config.json", |spec| spec["process"]["rlimits"] = json!([]));
+    assert_eq!(place.codexrun(&["run", "--bundle", "b", "--detach", ID]), (0, vec![]));
+    let exec = |options: &[&str]| {
+        let (code, said) = place.codexrun(&[&["exec"], options, &[ID, "true"]].concat());
+        assert_eq!(code, 255, "{said:?}");
+        (1, said)
+    };
+    place.tells(exec(&["--cwd", "/nosuch"]), &["--cwd"]);
+    let long = format!("/{}", "x".repeat(5000));
+    place.tells(exec(&["--cwd", &long]), &["--cwd"]);
+    place.tells(exec(&["--process-label", "a:b:c:d"]), &["--process-label"]);
+    fs::write(place.path("p.json"), json!({"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/nosuch"}).to_string())
+        .unwrap();
+    place.tells(exec(&["--process", "p.json"]), &["p.json: cwd"]);
+    place.tells(exec(&["--process", "p.json", "--cwd", "/none"]), &["--cwd"]);
+    place.codexrun(&["delete", "--force", ID]);
+    place.write("b/config.json", |spec| spec["process"]["cwd"] = "/bin/sh".into());
+    place.tells(place.codexrun(&["run", "--bundle", "b", ID]), &["config.json: process.cwd"]);
+    place.write("b/config.json", |spec| spec["process"]["cwd"] = "nosuch".into());
+    for words in [&["run", "--bundle", "b", ID][..], &["plan", "b"], &["explain", "b"]] {
+        place.tells(place.codexrun(words), &["config.json: process.cwd"]);
+    }
+}
+
+/// Where the bundle is, a relative source is too.
+#[test]
+fn a_relative_source_is_planned_and_explained_as_it_is_run() {
+    let Some(place) = Place::new() else { return };
+    fs::create_dir(place.path("b/data")).unwrap();
+    place.write("b/config.json", |spec| {
+        spec["mounts"].as_array_mut().unwrap().push(bind("/data", "data"));
+        spec["process"]["args"] = json!(["true"]);
+    });
+    for words in [&["run", "b"][..], &["plan", "b"], &["explain", "b", "/data"], &["losses", "--host", "b"]] {
+        assert_eq!(place.codexrun(words), (0, vec![]), "{words:?}");
+    }
 }
 
 #[test]

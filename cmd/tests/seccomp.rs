@@ -332,10 +332,7 @@ fn a_listener_of_a_filter_that_never_asks_is_not_called() {
     let place = place.edit(|spec| spec["linux"]["seccomp"]["syscalls"][0]["action"] = "SCMP_ACT_ERRNO".into());
     let (code, out, err) = place.codexrun(&["run", ID]);
     assert_eq!((code, out.as_str()), (0, "ran\n"));
-    assert!(
-        err.contains("warning: config.json: linux.seccomp.listenerPath: has no effect, as no action is `SCMP_ACT_NOTIFY`"),
-        "{err}"
-    );
+    assert!(err.contains("config.json: linux.seccomp.listenerPath: has no effect, as no action is `SCMP_ACT_NOTIFY`"), "{err}");
 }
 
 /// What it answers about Landlock; what is asked of it; what it lacks.

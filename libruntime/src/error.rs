@@ -46,10 +46,10 @@ impl Error {
         self.hint = Some(hint.into());
         self
     }
-    /// Names the files that were read: `config` in place of config.json, and `process` in place of its member `process`.
-    pub fn of(mut self, config: Option<&Path>, process: Option<&Path>) -> Self {
-        self.place = self.place.map(|place| named(&place, config, process).unwrap_or(place));
-        self.more = self.more.into_iter().map(|error| error.of(config, process)).collect();
+    /// Names a place by where the user finds it.
+    pub fn of(mut self, sources: Sources) -> Self {
+        self.place = self.place.map(|place| sources.named(&place).unwrap_or(place));
+        self.more = self.more.into_iter().map(|error| error.of(sources)).collect();
         self
     }
     /// One that stands for all of them, if there are any.
@@ -106,14 +106,37 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Of a place in config.json the place in the files that were read, if it is another one.
-fn named(place: &str, config: Option<&Path>, process: Option<&Path>) -> Option<String> {
-    let rest = place.strip_prefix("config.json")?;
-    let of_process = rest.strip_prefix(": process").filter(|rest| rest.is_empty() || rest.starts_with('.'));
-    match (process, of_process) {
-        (Some(file), Some("")) => Some(file.display().to_string()),
-        (Some(file), Some(inside)) => Some(format!("{}: {}", file.display(), &inside[1..])),
-        _ => config.map(|file| format!("{}{rest}", file.display())),
+/// Where the user finds what stands in config.json and its member `process`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// The file that was read as config.json; none for one that exists only in memory.
+    pub config: Option<&'a Path>,
+    /// A file that was read in place of `process`.
+    pub process: Option<&'a Path>,
+    /// Members of `process`, each with the option that was given in its place.
+    pub options: &'a [(&'static str, &'static str)],
+}
+
+impl<'a> Sources<'a> {
+    /// Of one file alone.
+    pub fn config(config: Option<&'a Path>) -> Self {
+        Sources { config, ..Sources::default() }
+    }
+
+    /// Of a place in config.json the option that holds it, or the place in the file that was read.
+    fn named(&self, place: &str) -> Option<String> {
+        let rest = place.strip_prefix("config.json")?;
+        let inside = rest.strip_prefix(": process").filter(|rest| rest.is_empty() || rest.starts_with('.'));
+        let of = |member: &str| {
+            inside?.strip_prefix('.')?.strip_prefix(member).filter(|rest| !rest.starts_with(char::is_alphanumeric))
+        };
+        let option = self.options.iter().find(|(member, _)| of(member).is_some());
+        match (option, self.process, inside) {
+            (Some((_, option)), ..) => Some((*option).to_owned()),
+            (None, Some(file), Some("")) => Some(file.display().to_string()),
+            (None, Some(file), Some(inside)) => Some(format!("{}: {}", file.display(), &inside[1..])),
+            _ => self.config.map(|file| format!("{}{rest}", file.display())),
+        }
     }
 }
 
@@ -152,7 +175,8 @@ mod tests {
     fn a_place_is_in_the_file_that_was_read() {
         let place = |place: &str, config: &str, process: &str| {
             let path = |text| Some(Path::new(text)).filter(|path| *path != Path::new(""));
-            Error::new("x").at(place).of(path(config), path(process)).to_string()
+            let options = &[("user.additionalGids", "--gids"), ("user", "--user")];
+            Error::new("x").at(place).of(Sources { config: path(config), process: path(process), options }).to_string()
         };
         for (at, config, process, wanted) in [
             ("config.json: mounts[3]", "", "", "config.json: mounts[3]: x"),
@@ -163,10 +187,13 @@ mod tests {
             ("config.json: processes", "", "p.json", "config.json: processes: x"),
             ("config.json: process.cwd", "/a.json", "", "/a.json: process.cwd: x"),
             ("/b/config.json: cwd", "/a.json", "p.json", "/b/config.json: cwd: x"),
+            ("config.json: process.user.uid", "/a.json", "p.json", "--user: x"),
+            ("config.json: process.users", "/a.json", "", "/a.json: process.users: x"),
+            ("config.json: user", "/a.json", "", "/a.json: user: x"),
         ] {
             assert_eq!(place(at, config, process), wanted);
         }
-        let more = Error::new("x").and([Error::new("y").at("config.json: root")]).of(Some("/a.json".as_ref()), None);
+        let more = Error::new("x").and([Error::new("y").at("config.json: root")]).of(Sources::config(Some("/a.json".as_ref())));
         assert_eq!(more.each()[1].to_string(), "/a.json: root: y");
     }
 

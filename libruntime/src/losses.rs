@@ -1,7 +1,7 @@
 //! What another runtime would not enforce of a spec, or would refuse, as found with runc 1.1.5 and crun 1.8.1. Both bring
 //! `lo` up and begin a new session, so neither of these is a loss.
 
-use crate::bundle::Bundle;
+use crate::bundle::{self, Bundle, CONFIG};
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::{Error, annotation};
@@ -317,13 +317,15 @@ fn words(json: &Value, pointer: &str) -> Vec<String> {
 }
 
 /// What codexrun itself would not enforce of a bundle on this host: it refuses, so each reason is one, and so is what it warns of.
-pub fn here(bundle: &Bundle, host: &Host) -> Vec<Loss> {
+pub fn here(bundle: &Bundle, host: &Host, options: &plan::Options) -> Vec<Loss> {
+    let file = bundle::file(options.bundle_dir.as_deref(), None).unwrap_or_else(|| CONFIG.into());
+    let before = format!("{}: ", file.display());
     let place = |error: &Error| match &error.place {
-        Some(place) => place.strip_prefix("config.json: ").unwrap_or(place).to_owned(),
-        None => "config.json".to_owned(),
+        Some(place) => place.strip_prefix(&before).unwrap_or(place).to_owned(),
+        None => CONFIG.to_owned(),
     };
-    match Plan::new(bundle, host, &plan::Options::default()) {
-        Ok(plan) => plan.warnings.into_iter().map(|what| loss("config.json", what, "has no effect here")).collect(),
+    match Plan::new(bundle, host, options) {
+        Ok(plan) => plan.warnings.into_iter().map(|what| loss(CONFIG, what, "has no effect here")).collect(),
         Err(errors) => errors.iter().map(|error| loss(place(error), error.what.clone(), "refused here")).collect(),
     }
 }
@@ -448,7 +450,7 @@ mod tests {
             rootfs: crate::bundle::Rootfs::Dir("/r".into()),
             unknown: vec!["linux.misspelt".into()],
         };
-        let said = here(&bundle, &Host::recorded(0, 0));
+        let said = here(&bundle, &Host::recorded(0, 0), &plan::Options::default());
         assert!(
             said.iter().any(|loss| loss.place.starts_with("linux.intelRdt") && loss.consequence == "refused here"),
             "{said:?}"

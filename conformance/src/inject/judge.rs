@@ -6,7 +6,7 @@ use super::errno::{self, made_again};
 use super::fallback;
 use super::omission::Omission;
 use super::outlet;
-use super::step::{Listing, Order};
+use super::step::{Listing, Order, in_config};
 use super::subject;
 use super::testimony::difference;
 use super::tracer::{Blow, Call, Traced};
@@ -630,7 +630,7 @@ fn names_a_file(sentence: &str) -> bool {
 
 /// Whether it names a place in config.json, or the program.
 fn is_step(sentence: &str) -> bool {
-    ["config.json: ", "exec: \""].iter().any(|step| sentence.strip_prefix(OURS).is_some_and(|said| said.starts_with(step)))
+    in_config(sentence).is_some() || sentence.strip_prefix(OURS).is_some_and(|said| said.starts_with("exec: \""))
 }
 
 fn beside_the_plan(sentence: &str) -> bool {

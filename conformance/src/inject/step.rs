@@ -67,7 +67,7 @@ impl Listing {
 
     /// Which of the child's steps it may be that a sentence tells.
     fn told(&self, sentence: &str) -> Vec<usize> {
-        let tells = |step: &Step| match sentence.strip_prefix(IN_CONFIG) {
+        let tells = |step: &Step| match in_config(sentence) {
             Some(said) => {
                 said.strip_prefix(&*step.place).and_then(|said| said.strip_prefix(": ")).is_some_and(|said| step.is(said))
             }
@@ -97,14 +97,19 @@ const AFTER_READY: [&str; 3] = ["privileges", "init", "session"];
 
 /// Whether one of these is the place that a sentence tells, or around or in it.
 fn has_place<'p>(places: impl IntoIterator<Item = &'p String>, sentence: &str) -> bool {
-    let Some(said) = sentence.strip_prefix(IN_CONFIG) else { return false };
+    let Some(said) = in_config(sentence) else { return false };
     let told = said.split(": ").next().unwrap_or_default();
     let within =
         |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
     places.into_iter().any(|place| within(told, place) || within(place, told))
 }
 
-const IN_CONFIG: &str = "codexrun: error: config.json: ";
+/// What is said of a config.json, from the place in it on.
+pub fn in_config(sentence: &str) -> Option<&str> {
+    let (file, said) = sentence.strip_prefix("codexrun: error: ")?.split_once("config.json: ")?;
+    (file.is_empty() || file.starts_with('/') && !file.contains(": ")).then_some(said)
+}
+
 const EXEC: &str = "codexrun: error: exec: \"";
 
 impl Step {
@@ -190,7 +195,7 @@ impl Order {
 
     /// What is wrong with the place in a sentence of codexrun's own process.
     pub fn unknown_place(&self, sentence: &str) -> Option<String> {
-        let known = !sentence.starts_with(IN_CONFIG) || self.listing.as_ref().is_none_or(|listing| listing.has_place(sentence));
+        let known = in_config(sentence).is_none() || self.listing.as_ref().is_none_or(|listing| listing.has_place(sentence));
         (!known).then(|| "tells a place that the plan does not have".into())
     }
 
@@ -300,7 +305,7 @@ after
         good(1, &cannot("mounts[1]", "mount tmpfs → /dev"));
         good(3, &cannot("default devices", "symlink /dev/in → y"));
         good(4, &cannot("hostname", "set hostname inside"));
-        good(5, "codexrun: error: config.json: hooks.startContainer[0]: the hook `/h` failed: EIO");
+        good(5, "codexrun: error: /b/config.json: hooks.startContainer[0]: the hook `/h` failed: EIO");
         good(6, "codexrun: error: exec: \"sh\": EIO");
         assert!(order.wrong(CALLS[0], &cannot("mounts[1]", "mount proc → /proc")).is_some());
         assert!(order.wrong(CALLS[0], &cannot("mounts[7]", "mount tmpfs → /x")).is_some());

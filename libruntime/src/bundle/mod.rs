@@ -14,10 +14,16 @@ pub use read::spec;
 
 use crate::Error;
 use oci_spec::runtime::Spec;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The file that makes a directory a bundle.
 pub const CONFIG: &str = "config.json";
+
+/// What was read as the config.json of a bundle: that in `dir`, or `config` in its place; none of a bundle that exists only in memory.
+pub fn file(dir: Option<&Path>, config: Option<&Path>) -> Option<PathBuf> {
+    dir.map(|dir| dir.join(config.unwrap_or(CONFIG.as_ref())))
+}
+
 /// The directory, inside a bundle, that a [`Skeleton`] is written to.
 pub const ROOTFS: &str = "rootfs";
 

@@ -122,10 +122,9 @@ fn checked(draft: &mut Draft, spec: &Spec, kind: HookKind, list: &Option<Vec<run
 
 fn child_hook(index: usize, kind: HookKind, hook: Hook) -> crate::Result<ChildHook> {
     let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<crate::Result<Vec<_>>>();
-    let timeout = hook.timeout.map_or(-1, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
     let env = hook.env.as_deref().or((kind == HookKind::CreateContainer).then_some(&[][..]));
     let (path, args, env) = (c_path(&hook.path)?, strings(&hook.args)?, env.map(strings).transpose()?);
-    Ok(ChildHook { index, kind, path, args, env, timeout })
+    Ok(ChildHook { index, kind, path, args, env, timeout: hook.timeout })
 }
 
 /// The hooks that `start` and `delete` run, who have no plan: poststart or poststop.

@@ -39,6 +39,7 @@ mod tests;
 mod time;
 
 use crate::bundle::{Bundle, CONFIG, Rootfs};
+use crate::error::Sources;
 use crate::host::Host;
 use crate::sys::file::Resolve;
 use crate::{Error, annotation};
@@ -121,6 +122,9 @@ pub struct Options {
     /// The file that holds a process which joins.
     #[serde(skip)]
     pub process: Option<PathBuf>,
+    /// Members of `process`, each with the option that was given in its place.
+    #[serde(skip)]
+    pub given: Vec<(&'static str, &'static str)>,
     /// A cgroup in which nothing is limited is gone without when the caller may make none (`--rootless`).
     pub may_lack_cgroup: bool,
     /// The caller's session keyring stays the process's (`--no-new-keyring`).
@@ -334,11 +338,12 @@ impl<'a> Draft<'a> {
 
     /// The errors, with the file in front of the place in it.
     fn located(self) -> Vec<Error> {
-        let config = self.options.config.as_deref().unwrap_or(CONFIG.as_ref());
-        let file = self.options.bundle_dir.as_deref().unwrap_or("".as_ref()).join(config);
+        let Options { bundle_dir, config, process, given, .. } = self.options;
+        let file = crate::bundle::file(bundle_dir.as_deref(), config.as_deref());
+        let sources = Sources { config: file.as_deref(), process: process.as_deref(), options: given };
         let locate = |mut error: Error| {
             let place = error.place.take().map_or(CONFIG.to_owned(), |place| format!("{CONFIG}: {place}"));
-            error.at(place).of(Some(&file), self.options.process.as_deref())
+            error.at(place).of(sources)
         };
         self.errors.into_iter().map(locate).collect()
     }

@@ -6,6 +6,7 @@ use crate::sys::file::Resolve;
 use crate::sys::landlock::Handled;
 use crate::sys::mount::MountAttr;
 use std::ffi::CString;
+use std::time::Duration;
 
 /// One operation of the child. `run::op` has one arm for each; `plan::show` says each in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -326,8 +327,8 @@ pub struct ChildHook {
     pub args: Vec<CString>,
     /// envp; none is that of the process.
     pub env: Option<Vec<CString>>,
-    /// Milliseconds after which it is killed, and counts as failed; none is -1, as poll(2) has it.
-    pub timeout: i32,
+    /// After which it is killed, and counts as failed.
+    pub timeout: Option<Duration>,
 }
 
 /// A point at which two processes wait for each other; the byte that crosses the socket.

@@ -16,6 +16,8 @@ enum Meaning {
     Clear(u64),
     /// One of the exclusive access-time modes.
     Atime(u64),
+    /// Any of them but this one, in whose place there is another.
+    NotAtime(u64, u64),
     Propagate(u64),
     Bind {
         recursive: bool,
@@ -58,8 +60,8 @@ const ATTRIBUTES: &[(&str, Meaning)] = &[
     ("strictatime", Atime(STRICTATIME)),
     ("relatime", Atime(0)),
     ("atime", Atime(0)),
-    ("norelatime", Atime(STRICTATIME)),
-    ("nostrictatime", Atime(0)),
+    ("norelatime", NotAtime(0, STRICTATIME)),
+    ("nostrictatime", NotAtime(STRICTATIME, 0)),
     ("nodiratime", Set(NODIRATIME)),
     ("diratime", Clear(NODIRATIME)),
     ("nosymfollow", Set(NOSYMFOLLOW)),
@@ -217,7 +219,7 @@ impl Options {
             CopyUp => self.copy_up = true,
             IdMap { recursive } => self.idmap = Some(recursive),
             Super => self.data.push((option.to_owned(), None)),
-            Remount | Nothing | Set(_) | Clear(_) | Atime(_) => {}
+            Remount | Nothing | Set(_) | Clear(_) | Atime(_) | NotAtime(..) => {}
         }
         Ok(())
     }
@@ -243,6 +245,9 @@ fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning) {
         Set(flag) => (attr.set, attr.clear) = (attr.set | flag, attr.clear & !flag),
         Clear(flag) => (attr.set, attr.clear) = (attr.set & !flag, attr.clear | flag),
         Atime(mode) => (attr.set, attr.clear) = (attr.set & !ATIME | mode, attr.clear | ATIME),
+        // What else has been said of it stays.
+        NotAtime(not, mode) if attr.clear & ATIME == 0 || attr.set & ATIME == not => apply(attr, Atime(mode)),
+        NotAtime(..) => {}
         Propagate(_) | Bind { .. } | Remount | Nothing | Super | CopyUp | IdMap { .. } | Refused => {}
     }
 }
@@ -251,7 +256,7 @@ fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning) {
 fn take_back(own: &mut crate::sys::mount::MountAttr, meaning: Meaning) {
     let flags = match meaning {
         Set(flag) | Clear(flag) => flag,
-        Atime(_) => ATIME,
+        Atime(_) | NotAtime(..) => ATIME,
         Propagate(_) | Bind { .. } | Remount | Nothing | Super | CopyUp | IdMap { .. } | Refused => 0,
     };
     (own.set, own.clear) = (own.set & !flags, own.clear & !flags);
@@ -287,6 +292,16 @@ mod tests {
         assert_eq!(cleared("none", &["rbind", "rro", "rw", "dev"]), RDONLY | NODEV);
         assert_eq!(parse("noatime,relatime").attrs.own.set, 0);
         assert_eq!(parse("noatime,relatime").attrs.own.clear, ATIME);
+        for (options, set) in [
+            ("norelatime", STRICTATIME),
+            ("noatime,norelatime", NOATIME),
+            ("relatime,norelatime", STRICTATIME),
+            ("nostrictatime", 0),
+            ("noatime,nostrictatime", NOATIME),
+            ("strictatime,nostrictatime", 0),
+        ] {
+            assert_eq!((parse(options).attrs.own.set, parse(options).attrs.own.clear), (set, ATIME), "{options}");
+        }
         let (both, tree) = (parse("private,noexec,rshared,rexec").attrs, parse("rshared,private").attrs);
         assert_eq!((both.own, both.tree.propagation, both.tree.clear), (Default::default(), SHARED, NOEXEC));
         assert_eq!((tree.own.propagation, tree.tree.propagation), (PRIVATE, SHARED));

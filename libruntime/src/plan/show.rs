@@ -151,10 +151,9 @@ impl fmt::Display for Op {
             Op::Pin(candidates) => write!(f, "find and keep {}", either(candidates)),
             Op::Park => write!(f, "wait for `start`"),
             Op::Hook(hook) => {
-                let timeout = u64::try_from(hook.timeout).ok().map(Duration::from_millis);
                 let args: Vec<String> = hook.args.iter().map(|word| quoted(word)).collect();
                 let env = hook.env.as_ref().map(|env| env.iter().map(|variable| quoted(variable)).collect());
-                write!(f, "run {} {}", hook.kind.name(), called(&quoted(&hook.path), args, timeout, env))
+                write!(f, "run {} {}", hook.kind.name(), called(&quoted(&hook.path), args, hook.timeout, env))
             }
             Op::Hooked => write!(f, "tell that the hooks have ended"),
             Op::Init => write!(f, "fork; PID 1 reaps, forwards signals, ends the rest"),

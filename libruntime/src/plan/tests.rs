@@ -423,6 +423,15 @@ fn only_for_hooks_before_the_pivot_the_root_is_moved_to_its_own_path() {
     }));
 }
 
+#[test]
+fn a_hook_has_all_the_time_that_it_is_given() {
+    for kind in ["createContainer", "startContainer", "poststop"] {
+        let spec = with("/hooks", json!({ kind: [{"path": "/h", "timeout": 10_000_000_000_i64}] }));
+        let listing = plan(spec, &Options::default()).unwrap().to_string();
+        assert!(listing.contains("/h, within 10000000000 s"), "{kind}: {listing}");
+    }
+}
+
 /// Its last word before the command is that the hooks have ended.
 #[test]
 fn a_filter_that_keeps_the_process_from_telling_of_its_hooks_is_refused() {
@@ -437,6 +446,20 @@ fn a_filter_that_keeps_the_process_from_telling_of_its_hooks_is_refused() {
         assert!(said.len() == 1 && said[0].starts_with("config.json: linux.seccomp: refuses write(2), by which"), "{said:?}");
     }
     assert!(filtered("SCMP_ACT_LOG", "write").is_ok() && filtered("SCMP_ACT_ERRNO", "mkdir").is_ok());
+}
+
+/// Nobody could say that it has not begun.
+#[test]
+fn a_filter_that_refuses_both_to_begin_the_command_and_to_tell_of_it_is_refused() {
+    let filtered = |action: &str, permitted: &[&str]| {
+        let rules: Vec<Value> = permitted.iter().map(|call| json!({"names": [call], "action": "SCMP_ACT_ALLOW"})).collect();
+        plan(with("/linux/seccomp", json!({"defaultAction": action, "syscalls": rules})), &Options::default())
+    };
+    for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_TRACE", "SCMP_ACT_KILL_PROCESS"] {
+        let said = filtered(action, &["read"]).unwrap_err();
+        assert!(said.len() == 1 && said[0].starts_with("config.json: linux.seccomp: refuses execve(2), by which"), "{said:?}");
+        assert!(filtered(action, &["write"]).is_ok() && filtered(action, &["execve"]).is_ok(), "{action}");
+    }
 }
 
 #[test]

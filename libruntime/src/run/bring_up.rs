@@ -54,7 +54,12 @@ impl Launch<'_> {
                     container.hear(told).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::Hooks(kind, hooks) => {
-                    hook::run_all((&step.origin, self.config()), hooks, &self.state(kind.status(), container.pid), interrupt)?;
+                    hook::run_all(
+                        (&step.origin, self.config().as_deref()),
+                        hooks,
+                        &self.state(kind.status(), container.pid),
+                        interrupt,
+                    )?;
                 }
                 ParentOp::Attach => {
                     self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;
@@ -64,7 +69,12 @@ impl Launch<'_> {
                     container.hear(joined).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::Terminal => self.terminal(container, interrupt)?,
-                ParentOp::Record => self.record(container.pid, cgroup.as_ref())?,
+                ParentOp::Record => {
+                    self.record(container.pid, cgroup.as_ref())?;
+                    if let Some(path) = &self.options.pidfd_socket {
+                        console::send_pidfd(path, container.pidfd.as_fd(), self.joined.is_some(), interrupt)?;
+                    }
+                }
             }
         }
         container.fault_writer = None;

@@ -1,4 +1,4 @@
-//! The console socket: whoever listens there gets the master of the container's terminal.
+//! Sockets of the caller's: whoever listens there gets the master of the terminal, or a pidfd of the process.
 
 use super::fault::describe;
 use super::interrupt::Interrupt;
@@ -16,14 +16,28 @@ const PAUSE: i32 = 20;
 /// # Errors
 /// Nobody listens, or nobody takes it in time; or a signal came.
 pub(super) fn send(path: &Path, master: BorrowedFd, interrupt: &Interrupt) -> Result<()> {
-    let sent = connect(path, interrupt).and_then(|socket| file::send_fd(socket.as_fd(), master, 0));
-    sent.map_err(|e| {
-        let error = Error::new(format!("cannot send the terminal to `{}`", path.display())).cause(describe(e));
-        match e {
-            Errno::EAGAIN => error.hint("its listener has accepted nobody for 10 seconds"),
-            _ => error,
-        }
-    })
+    hand(path, master, &[0], interrupt).map_err(|e| refused("the terminal", path, e))
+}
+
+/// Hands a pidfd over with the word that runc says: what kind of process it is.
+///
+/// # Errors
+/// As [`send`].
+pub(super) fn send_pidfd(path: &Path, pidfd: BorrowedFd, joins: bool, interrupt: &Interrupt) -> Result<()> {
+    let kind: &[u8] = if joins { b"setns" } else { b"standard" };
+    hand(path, pidfd, kind, interrupt).map_err(|e| refused("the pidfd", path, e).at("--pidfd-socket"))
+}
+
+fn hand(path: &Path, fd: BorrowedFd, bytes: &[u8], interrupt: &Interrupt) -> SysResult<()> {
+    connect(path, interrupt).and_then(|socket| file::send_with_fds(socket.as_fd(), [fd], bytes))
+}
+
+fn refused(what: &str, path: &Path, errno: Errno) -> Error {
+    let error = Error::new(format!("cannot send {what} to `{}`", path.display())).cause(describe(errno));
+    match errno {
+        Errno::EAGAIN => error.hint("its listener has accepted nobody for 10 seconds"),
+        _ => error,
+    }
 }
 
 fn connect(path: &Path, interrupt: &Interrupt) -> SysResult<OwnedFd> {

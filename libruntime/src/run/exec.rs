@@ -3,6 +3,7 @@
 use super::{Options, alone, broker, launch, own, receiver, stdio};
 use crate::bundle::Bundle;
 use crate::cgroup::{Below, Cgroup};
+use crate::error::Sources;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Status, Store};
@@ -17,10 +18,14 @@ use std::path::PathBuf;
 pub struct Exec {
     /// The file that says what it is, for sentences to name.
     pub file: Option<PathBuf>,
+    /// Members of it, each with the option that says what it is.
+    pub given: Vec<(&'static str, &'static str)>,
     /// Return when it has started.
     pub detach: bool,
     /// Gets its process id.
     pub pid_file: Option<PathBuf>,
+    /// A Unix socket that gets a pidfd of it.
+    pub pidfd_socket: Option<PathBuf>,
     /// A Unix socket that gets the master of its terminal.
     pub console_socket: Option<PathBuf>,
     /// Descriptors from 3 on that it keeps.
@@ -44,8 +49,9 @@ pub fn exec(
     let one = |e| vec![e];
     alone().map_err(one)?;
     let record = store.load(id).map_err(one)?;
-    let config = record.source();
-    let named = |error: Error| error.of(config.as_deref(), exec.file.as_deref());
+    let source = record.source();
+    let sources = Sources { config: Some(&source), process: exec.file.as_deref(), options: &exec.given };
+    let named = |error: Error| error.of(sources);
     let errors = |errors: Vec<Error>| meanwhile(&record, errors.into_iter().map(named).collect());
     join(&record, process, exec).map_err(errors)
 }
@@ -132,11 +138,13 @@ impl<'a> Found<'a> {
             id: Some(record.id.clone()),
             detach: exec.detach,
             pid_file: exec.pid_file.clone(),
+            pidfd_socket: exec.pidfd_socket.clone(),
             console_socket: exec.console_socket.clone(),
             preserve_fds: exec.preserve_fds,
             bundle_dir: Some(record.bundle.clone()),
-            config: record.source(),
+            config: Some(record.source()),
             process: exec.file.clone(),
+            given: exec.given.clone(),
             ..Options::default()
         };
         Ok(Found {

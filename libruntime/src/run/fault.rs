@@ -103,8 +103,15 @@ impl Fault {
     }
 
     /// Which of the child's steps, if it is one.
-    fn of_the_child(self, plan: &Plan) -> Option<&Step> {
+    pub fn of_the_child(self, plan: &Plan) -> Option<&Step> {
         plan.child.get(usize::from(self.step)).filter(|_| self.column == Column::Child)
+    }
+
+    /// Whether it is as filters refuse, and a filter was in force.
+    fn may_be_the_filters(self, plan: &Plan) -> bool {
+        let mut before = plan.child.iter().take(usize::from(self.step));
+        let refused = matches!(Errno::from_raw(self.errno), Errno::EPERM | Errno::EACCES | Errno::ENOSYS);
+        refused && before.any(|step| matches!(step.op, Op::Seccomp(_) | Op::Supervised { .. }))
     }
 
     /// Whether a hook of the child's column failed.
@@ -146,13 +153,17 @@ impl Fault {
                 let name = plan.program().and_then(|program| program.args.first());
                 return not_executed(&name.map(|n| n.to_string_lossy()).unwrap_or_default(), errno);
             }
-            Op::Hook(hook) => return hook_failed(hook, &step.origin, errno),
+            Op::Hook(hook) => {
+                let error = hook_failed(hook, &step.origin, errno);
+                return if self.may_be_the_filters(plan) { error.hint(FILTERED) } else { error };
+            }
             _ => {}
         }
         let error = Error::new(format!("cannot {}", step.op)).at(format!("config.json: {}", step.origin)).cause(describe(errno));
         match hint(&step.op, errno) {
             Some(hint) => error.hint(hint),
             None if needs_user_namespace(&step.op) && namespaces::is_forbidden(errno) => error.hint(namespaces::obstacle(errno)),
+            None if self.may_be_the_filters(plan) => error.hint(FILTERED),
             None => error,
         }
     }
@@ -184,10 +195,14 @@ pub(super) fn place_of_keeper() -> String {
     format!("config.json: annotations[{}]", annotation::PLACEHOLDERS)
 }
 
+const FILTERED: &str = "the filter of linux.seccomp is in force already, and holds for what codexrun itself does here";
+
 fn hook_failed(hook: &ChildHook, origin: &str, errno: Errno) -> Error {
     let name = hook.path.to_string_lossy();
     let error = match errno {
-        Errno::ETIME => Error::new(format!("the hook `{name}` did not end within {} s", hook.timeout / 1000)),
+        Errno::ETIME => {
+            Error::new(format!("the hook `{name}` did not end within {} s", hook.timeout.unwrap_or_default().as_secs()))
+        }
         Errno::ECANCELED => Error::new(format!("the hook `{name}` failed")),
         errno => Error::new(format!("cannot run the hook `{name}`")).cause(describe(errno)),
     };
@@ -250,6 +265,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         // Which limit it is the machine tells.
         (Op::Unshare(_) | Op::NestUser(_), Errno::ENOSPC) => None,
         (Op::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
+        (Op::Rlimit { resource: libc::RLIMIT_NOFILE, .. }, Errno::EPERM) => {
+            Some("raising a hard limit needs CAP_SYS_RESOURCE, and nobody has more than /proc/sys/fs/nr_open says")
+        }
         (Op::Rlimit { .. }, Errno::EPERM) => Some("raising a hard limit needs CAP_SYS_RESOURCE"),
         (Op::EnterCgroup, Errno::ENOSPC) => Some("its cpuset has no CPU or no memory node"),
         (Op::EnterCgroup, Errno::EBUSY) => Some("a cgroup with controllers for its children may hold no process"),

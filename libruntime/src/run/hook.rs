@@ -2,6 +2,7 @@
 
 use super::interrupt::{self, Interrupt};
 use super::said::Said;
+use crate::error::Sources;
 use crate::plan::hook::Hook;
 use crate::sys::process::{self, Cloned, Ended, Strings};
 use crate::sys::{Errno, Result as SysResult, file, signal};
@@ -21,12 +22,12 @@ const EXE: &str = "/proc/self/exe";
 const HURRY: Duration = Duration::from_secs(2);
 
 /// Runs them in order; the first failure that is fatal, or a signal, ends the series, any other is said. `place` is e.g.
-/// `hooks.createRuntime`, in `config` if that was read in place of config.json.
+/// `hooks.createRuntime`, in the file `config`.
 pub(super) fn run_all((place, config): (&str, Option<&Path>), hooks: &[Hook], state: &str, interrupt: &Interrupt) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
         match run(hook, state, Some(interrupt), None).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
             Err(e) if hook.fatal || interrupt.came().is_some() => return Err(e),
-            failed => failed.unwrap_or_else(|e| e.of(config, None).warn()),
+            failed => failed.unwrap_or_else(|e| e.of(Sources::config(config)).warn()),
         }
     }
     Ok(())
@@ -46,7 +47,7 @@ pub(super) fn run_poststop(
         let hurry = interrupt.and_then(Interrupt::came).map(|_| hook.timeout.map_or(HURRY, |timeout| timeout.min(HURRY)));
         let hook = Hook { timeout: hurry.or(hook.timeout), ..hook.clone() };
         let place = format!("config.json: hooks.poststop[{i}]");
-        run(&hook, state, interrupt, own).unwrap_or_else(|e| e.at(place).of(config, None).warn());
+        run(&hook, state, interrupt, own).unwrap_or_else(|e| e.at(place).of(Sources::config(config)).warn());
     }
 }
 
@@ -193,12 +194,12 @@ impl Running {
 
     /// Whether it has ended in time.
     fn ended(&self, timeout: Option<Duration>, interrupt: Option<&Interrupt>) -> SysResult<bool> {
-        // A time too long to be told is as good as none.
-        let milliseconds = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(-1));
-        match interrupt {
-            Some(interrupt) => interrupt.or_wait(Some(self.pidfd.as_fd()), milliseconds),
-            None => file::poll_within([Some(self.pidfd.as_fd())], milliseconds).map(|[ended]| ended),
-        }
+        let ends = Some(self.pidfd.as_fd());
+        let [ended] = file::wait_long(timeout, |piece| match interrupt {
+            Some(interrupt) => interrupt.or_wait(ends, piece).map(|ended| [ended]),
+            None => file::poll_within([ends], piece),
+        })?;
+        Ok(ended)
     }
 
     /// Collects it, once it has ended.
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_beyond_the_end_of_time_is_none() {
+    fn a_hook_may_have_until_the_end_of_time() {
         run(&sh("read line; test \"$line\" = state", Duration::from_secs(i64::MAX as u64)), "state\n", None, None).unwrap();
     }
 }

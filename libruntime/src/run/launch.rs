@@ -19,7 +19,7 @@ use crate::sys::process::Pid;
 use crate::sys::{Errno, Result as SysResult, file, signal};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One launch of one plan.
 pub(super) struct Launch<'a> {
@@ -135,7 +135,7 @@ impl<'a> Launch<'a> {
         }
         match step.map(|step| (&step.op, &step.origin)) {
             Some((ParentOp::Hooks(_, hooks), origin)) => {
-                hook::run_all((origin, self.config()), hooks, &self.state("running", container.pid), interrupt)
+                hook::run_all((origin, self.config().as_deref()), hooks, &self.state("running", container.pid), interrupt)
             }
             _ => Ok(()),
         }
@@ -227,7 +227,7 @@ impl<'a> Launch<'a> {
     pub(super) fn poststop(&self, pid: Pid, interrupt: Interrupt, own: Option<&Path>) {
         let Some(hooks) = self.poststop_hooks() else { return };
         let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
-        hook::run_poststop(hooks, self.config(), &self.state("stopped", pid), Some(&hurry), own);
+        hook::run_poststop(hooks, self.config().as_deref(), &self.state("stopped", pid), Some(&hurry), own);
     }
 
     fn poststop_hooks(&self) -> Option<&'a Vec<Hook>> {
@@ -236,9 +236,9 @@ impl<'a> Launch<'a> {
         self.plan.after.iter().find_map(hooks)
     }
 
-    /// What was read in place of config.json.
-    pub(super) fn config(&self) -> Option<&Path> {
-        self.options.config.as_deref()
+    /// What was read as config.json.
+    pub(super) fn config(&self) -> Option<PathBuf> {
+        self.options.file()
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {

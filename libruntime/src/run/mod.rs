@@ -38,8 +38,9 @@ mod stdio;
 mod streams;
 mod terminal;
 
-use crate::bundle::{Bundle, Rootfs};
+use crate::bundle::{self, Bundle, Rootfs};
 use crate::cgroup::UNNAMED;
+use crate::error::Sources;
 use crate::host::Host;
 use crate::plan::{self, Plan};
 use crate::resctrl::Resctrl;
@@ -72,6 +73,8 @@ pub struct Options {
     pub keep: bool,
     /// Gets the process id of the container's first process.
     pub pid_file: Option<PathBuf>,
+    /// A Unix socket that gets a pidfd of that process.
+    pub pidfd_socket: Option<PathBuf>,
     /// Descriptors from 3 on that the process keeps.
     pub preserve_fds: u32,
     /// What it is told of those that are listening sockets (sd_listen_fds(3)), as variables of its environment.
@@ -82,6 +85,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// The file that holds a process which joins.
     pub process: Option<PathBuf>,
+    /// Members of that, each with the option that was given in its place.
+    pub given: Vec<(&'static str, &'static str)>,
     /// A Unix socket that gets the master of the terminal.
     pub console_socket: Option<PathBuf>,
     /// The caller's session keyring stays the process's.
@@ -102,13 +107,20 @@ impl Options {
         self.id.as_ref().map_or_else(|| format!("{UNNAMED}{}", std::process::id()), ToString::to_string)
     }
 
-    /// By the files that were read.
+    /// What was read as config.json.
+    fn file(&self) -> Option<PathBuf> {
+        bundle::file(self.bundle_dir.as_deref(), self.config.as_deref())
+    }
+
+    /// By what the user has given.
     fn named(&self, errors: Vec<Error>) -> Vec<Error> {
-        errors.into_iter().map(|error| error.of(self.config.as_deref(), self.process.as_deref())).collect()
+        let file = self.file();
+        let sources = Sources { config: file.as_deref(), process: self.process.as_deref(), options: &self.given };
+        errors.into_iter().map(|error| error.of(sources)).collect()
     }
 
     fn warn(&self, warning: Error) {
-        warning.of(self.config.as_deref(), None).warn();
+        warning.of(Sources::config(self.file().as_deref())).warn();
     }
 
     /// What the plan needs to know of it.
@@ -116,13 +128,14 @@ impl Options {
         plan::Options {
             detach: self.detach,
             park,
-            record: self.store.is_some() || self.pid_file.is_some(),
+            record: self.store.is_some() || self.pid_file.is_some() || self.pidfd_socket.is_some(),
             preserve_fds: self.preserve_fds,
             listen: self.listen.clone(),
             id: Some(self.name()),
             bundle_dir: self.bundle_dir.clone(),
             config: self.config.clone(),
             process: self.process.clone(),
+            given: self.given.clone(),
             no_cgroup: self.no_cgroup,
             systemd: self.systemd,
             may_lack_cgroup: self.may_lack_cgroup,
@@ -152,7 +165,7 @@ fn launched(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Er
     let plan = planned(bundle, &options.plan(park))?;
     stdio::permitted(&plan).map_err(|e| vec![e])?;
     if !park {
-        plan.warnings.iter().for_each(|what| options.warn(warning(what)));
+        warn(&plan, options.file().as_deref());
     }
     receiver(&plan, options).map_err(|e| vec![e])?;
     let resctrl = launch::resctrl_group(&plan).map(Resctrl::foresee).transpose().map_err(|e| vec![e])?;
@@ -172,11 +185,11 @@ fn launched(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Er
     ended.map(Option::unwrap_or_default).map_err(|e| vec![e])
 }
 
-/// Most name their place.
-fn warning(what: &str) -> Error {
-    match what.strip_prefix("config.json: ") {
-        Some(what) => Error::new(what).at("config.json"),
-        None => Error::new(what),
+/// Says what of the bundle in whose `config` it stands has no effect. Most of it names its place.
+pub fn warn(plan: &Plan, config: Option<&Path>) {
+    for what in &plan.warnings {
+        let warning = what.strip_prefix("config.json: ").map(|what| Error::new(what).at("config.json"));
+        warning.unwrap_or_else(|| Error::new(what)).of(Sources::config(config)).warn();
     }
 }
 

@@ -5,7 +5,7 @@ use crate::bundle::{Bundle, CONFIG, Mended};
 use crate::plan;
 use crate::{Error, Result};
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads `DIR/config.json`, or another file in its place.
 ///
@@ -29,20 +29,24 @@ fn reasons(dir: &Path, config: Option<&Path>, mended: Mended) -> Vec<Error> {
         more.retain(|error| so_read.contains(&error.to_string()));
     }
     let (places, mut errors): (Vec<_>, Vec<_>) = faults.into_iter().map(|fault| (fault.path, fault.error)).unzip();
-    let name = config.and_then(Path::file_name).unwrap_or(CONFIG.as_ref());
-    let after = format!("{}: ", name.display());
+    let file = absolute(dir).join(config.unwrap_or(CONFIG.as_ref()));
+    let before = format!("{}: ", file.display());
     errors.extend(more.into_iter().filter(|error| {
-        let place = error.place.as_deref().and_then(|place| place.rsplit_once(&after)).map_or("", |(_, place)| place);
+        let place = error.place.as_deref().and_then(|place| place.strip_prefix(&before)).unwrap_or_default();
         !places.iter().any(|path| related(path, place))
     }));
     errors
 }
 
 fn refused(dir: &Path, config: Option<&Path>, bundle: &Bundle) -> Vec<Error> {
-    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let dir = absolute(dir);
     let config = config.map(Path::to_owned);
     let options = plan::Options { bundle_dir: Some(dir), config, id: Some("x".into()), ..plan::Options::default() };
     super::planned(bundle, &options).err().unwrap_or_default()
+}
+
+fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
 }
 
 /// Whether one of two places lies in the other. The plan has the key of a map in brackets.

@@ -5,6 +5,7 @@ use super::interrupt::Interrupt;
 use super::launch::{setup, undisturbed};
 use super::{died, hook, oci_state};
 use crate::bundle::Bundle;
+use crate::error::Sources;
 use crate::plan::op::Sync;
 use crate::plan::{self, Plan};
 use crate::state::{ContainerId, Record, Reserved, Status, Store, Waiting, absent};
@@ -44,7 +45,7 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
         }
         (Status::Created | Status::Stopped, None) => return Err(Error::new("cannot start a container that has stopped")),
     };
-    let config = record.source();
+    let file = record.source();
     let done = undisturbed(|_, _| {
         let interrupt = Interrupt::default();
         match go(&record, waiting, &interrupt) {
@@ -54,7 +55,7 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
             Err(e) => Err(e),
         }
     });
-    done.map_err(|e| e.of(config.as_deref(), None))
+    done.map_err(|e| e.of(Sources::config(Some(&file))))
 }
 
 fn running() -> Error {
@@ -124,12 +125,12 @@ fn poststart(record: &Record, interrupt: &Interrupt) -> Result<()> {
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
     let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle);
-    hook::run_all(("hooks.poststart", record.source().as_deref()), &hooks, &state.to_string(), interrupt)
+    hook::run_all(("hooks.poststart", Some(&record.source())), &hooks, &state.to_string(), interrupt)
 }
 
 /// Of a container that is stopped. Who is asked to end meanwhile hurries them; without an `interrupt` that ends codexrun.
 pub(super) fn poststop(record: &Record, bundle: &Bundle, interrupt: Option<&Interrupt>) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle);
-    hook::run_poststop(&hooks, record.source().as_deref(), &state.to_string(), interrupt, None);
+    hook::run_poststop(&hooks, Some(&record.source()), &state.to_string(), interrupt, None);
 }

@@ -165,9 +165,9 @@ impl Record {
         self.dir.join(store::CONFIG)
     }
 
-    /// The file that was read in place of the bundle's config.json.
-    pub fn source(&self) -> Option<PathBuf> {
-        Some(self.options.get("config")?.as_str()?.into())
+    /// Where the user finds that: in the bundle, or in the file that was read in place of the bundle's.
+    pub fn source(&self) -> PathBuf {
+        self.bundle.join(self.options.get("config").and_then(Value::as_str).unwrap_or(crate::bundle::CONFIG))
     }
 
     /// Where its broker of Unix sockets listens for processes of `exec`, if it has one.

@@ -4,6 +4,7 @@ use super::{Errno, Result, again, check, done, owned};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
+use std::time::Duration;
 
 /// How openat2(2) treats what it meets on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -571,6 +572,20 @@ pub fn poll_for(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     poll_within([Some(fd)], milliseconds).map(|[ready]| ready)
 }
 
+/// Waits for any length of time (none: without end) until something is ready, by a `wait` that takes milliseconds as poll(2) does: not
+/// more than 24 days of them.
+pub fn wait_long<const N: usize>(time: Option<Duration>, mut wait: impl FnMut(i32) -> Result<[bool; N]>) -> Result<[bool; N]> {
+    let mut left = time.map(|time| time.as_millis());
+    loop {
+        let piece = left.map_or(-1, |left| i32::try_from(left).unwrap_or(i32::MAX));
+        let ready = wait(piece)?;
+        left = left.map(|left| left.saturating_sub(piece as u128));
+        if ready.contains(&true) || left == Some(0) {
+            return Ok(ready);
+        }
+    }
+}
+
 /// What poll(2) says of a descriptor that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -657,6 +672,26 @@ mod tests {
     use crate::sys::Errno;
     use std::os::fd::AsFd;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[test]
+    fn a_time_of_any_length_is_waited_for_to_its_end() {
+        let waits = |time: Option<Duration>, ready_at: usize| {
+            let mut pieces = Vec::new();
+            let [ready] = wait_long(time, |piece| {
+                pieces.push(piece);
+                Ok([pieces.len() == ready_at])
+            })
+            .unwrap();
+            (ready, pieces)
+        };
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        assert_eq!(waits(days(20), 9), (false, vec![1_728_000_000]));
+        assert_eq!(waits(days(60), 9), (false, vec![i32::MAX, i32::MAX, 889_032_706]));
+        assert_eq!(waits(days(60), 2), (true, vec![i32::MAX, i32::MAX]));
+        assert_eq!(waits(None, 1), (true, vec![-1]));
+        assert_eq!(waits(Some(Duration::ZERO), 9), (false, vec![0]));
+        assert_eq!(waits(Some(Duration::MAX), 3), (true, vec![i32::MAX; 3]));
+    }
 
     /// As the broker, its door and whoever gets a terminal read what is sent to them.
     #[test]

@@ -8,6 +8,7 @@ use super::command::{self, DUMP_LOG, Found};
 use super::{Criu, descriptors, external, log, make_dir, namespace, program, refuse, target};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
+use crate::error::Sources;
 use crate::mountinfo::{self, Mount};
 use crate::plan::Plan;
 use crate::state::{ContainerId, Record, Status, Store, absent};
@@ -46,8 +47,10 @@ pub fn checkpoint(store: &Store, id: &ContainerId, options: &Checkpoint) -> Resu
     let process = record.first_process().map_err(one)?;
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone()).map_err(one)?;
     let plan = plan_again(&record, &bundle)?;
-    refuse::unfit(&bundle.spec, &plan)?;
-    program::version(&program).and_then(|version| refuse::too_old(version, &plan)).map_err(one)?;
+    let file = record.source();
+    let named = |error: Error| error.of(Sources::config(Some(&file)));
+    refuse::unfit(&bundle.spec, &plan).map_err(|errors| errors.into_iter().map(named).collect::<Vec<_>>())?;
+    program::version(&program).and_then(|version| refuse::too_old(version, &plan)).map_err(|e| one(named(e)))?;
     // A criu that is left alone goes on, and one that is ended leaves the container half frozen: no signal comes in between.
     let whole = undisturbed(|_, _| {
         dump(&program, &record, &bundle, &plan, options)?;

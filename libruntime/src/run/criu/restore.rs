@@ -45,6 +45,10 @@ pub struct Restore {
 /// # Errors
 /// criu is not installed; every reason for which the spec is refused; or what criu says, in which case nothing of the container is left.
 pub fn restore(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<u8, Vec<Error>> {
+    revived(bundle, options, restore).map_err(|errors| options.named(errors))
+}
+
+fn revived(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<u8, Vec<Error>> {
     let one = |e| vec![e];
     alone().map_err(one)?;
     let program = program::find(restore.criu.program.as_deref()).map_err(one)?;
@@ -189,7 +193,8 @@ impl Revival<'_> {
     fn hooks(&self, pid: Pid, interrupt: &Interrupt) -> Result<()> {
         let state = |kind: HookKind| self.launch.state(kind.status(), pid);
         let config = self.launch.config();
-        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all((place, config), hooks, &state(kind), interrupt))
+        self.early_hooks()
+            .try_for_each(|(place, kind, hooks)| hook::run_all((place, config.as_deref()), hooks, &state(kind), interrupt))
     }
 }
 

@@ -23,7 +23,8 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     // Not where `create` has made the process and is gone: `start` only opens the way for it.
     let watched = hook.kind == HookKind::CreateContainer || !child.plan.child.iter().any(|step| step.op == Op::Park);
     let codexrun = watched.then_some((child.gate.as_fd(), Ready::HungUp));
-    let [in_time, orphaned] = file::poll_for_each([Some((running.pidfd(), Ready::In)), codexrun], hook.timeout)?;
+    let either = [Some((running.pidfd(), Ready::In)), codexrun];
+    let [in_time, orphaned] = file::wait_long(hook.timeout, |piece| file::poll_for_each(either, piece))?;
     if !in_time {
         running.kill()?;
     }
