@@ -140,7 +140,7 @@ without counted reservations, and the controllers net_cls and net_prio.
 | a SELinux label where there is the module; it is refused elsewhere | `libruntime/src/plan/label.rs`, by plan only |
 | files of `/sys/kernel/cgroup/delegate` that a cgroup does not have are no error | `the_directory_is_given_to_the_containers_user`; `cgroup.delegated` of the machine |
 | `checkBeforeUpdate` refuses a limit below what is used; needed controllers are enabled for `unified` | `update.below-usage` and `unified` of the machine |
-| objects of other platforms (`windows`, `solaris`, `vm`, `zos`) are an error | `what_is_of_another_platform_is_refused_by_name` |
+| objects of other platforms (`windows`, `solaris`, `vm`, `zos`, `freebsd`) are an error | `what_is_of_another_platform_is_refused_by_name` |
 ";
 
 /// Where that part of the page begins which the machine of `--vm` has written.

@@ -3,7 +3,7 @@
 
 use super::locate::{self, Grown, Source, Step};
 use super::read::{deserialize, malformed, respelt, rootfs, text};
-use super::{Bundle, Rootfs, capability};
+use super::{Bundle, FREEBSD, OF_ANOTHER_PLATFORM, Rootfs, capability};
 use crate::Error;
 use oci_spec::runtime::Spec;
 use std::borrow::Cow;
@@ -48,7 +48,9 @@ impl Bundle {
             }
             dir.to_owned()
         });
-        let bundle = Bundle { spec, rootfs: Rootfs::Dir(root), unknown: Vec::new() };
+        // The one that the plan refuses.
+        let unknown = span(&text, &locate::way(&[FREEBSD])).map(|_| FREEBSD.to_owned()).into_iter().collect();
+        let bundle = Bundle { spec, rootfs: Rootfs::Dir(root), unknown };
         (!faults.is_empty()).then_some(Mended { bundle, faults })
     }
 }
@@ -70,17 +72,19 @@ pub(crate) fn mend(source: &Source, (text, mut grown): (Cow<[u8]>, Grown)) -> Op
         let path = locate::written(&steps);
         // What was put there has not got the form yet, and is no fault of the file; of a word that is none the next turn says which it may be.
         let said = wrong.to_string();
-        if !paths.contains(&path) && !capability::is_unknown(&said) && !said.starts_with(NO_WORD) {
+        let foreign = error.what == OF_ANOTHER_PLATFORM;
+        if foreign || !paths.contains(&path) && !capability::is_unknown(&said) && !said.starts_with(NO_WORD) {
             faults.push(Fault { path: path.clone(), error });
         }
-        if said.starts_with("duplicate field") {
+        if said.starts_with("duplicate field") && !foreign {
             // Renamed, it is one that nobody knows.
             let at = locate::name(&text, wrong.line(), wrong.column()).filter(|at| text[*at] != b'-')?;
             text[at] = b'-';
             continue;
         }
-        let (span, new) = repair(&text, &said, &steps)?;
+        let (span, new) = if foreign { (span(&text, &steps)?, "null".to_owned()) } else { repair(&text, &said, &steps)? };
         match missing(&said) {
+            _ if foreign => {}
             None if said.starts_with(NO_WORD) => {}
             Some(field) if path.is_empty() => paths.push(field.to_owned()),
             Some(field) => paths.push(format!("{path}.{field}")),
@@ -272,6 +276,24 @@ mod tests {
         ] {
             let wanted = format!(": {place}: {what}");
             assert!(said.iter().any(|line| line.contains(&wanted)), "{wanted}: {said:#?}");
+        }
+    }
+
+    /// Nobody has said that it means nothing, and what it says is of no interest here.
+    #[test]
+    fn an_object_of_another_platform_is_one_fault_whatever_is_in_it() {
+        for what in [
+            r#""vm":{}"#,
+            r#""vm":7"#,
+            r#""vm":[]"#,
+            r#""vm":{"kernel":{"path":1},"image":{"format":2}}"#,
+            r#""windows":{"servicing":5,"devices":[{}]}"#,
+            r#""vm":{"kernel":{"path":"/k"},"kernel":{"path":"/k"}}"#,
+        ] {
+            let said = faults(&format!(r#"{{"ociVersion":"1.3.0",{what},"hostname":7,"root":{{"path":"/"}}}}"#));
+            let name = what.split('"').nth(1).unwrap();
+            assert!(said.len() == 2 && said[1].contains(": hostname: invalid type"), "{said:#?}");
+            assert!(said[0].starts_with(":1:") && said[0].ends_with(&format!(": {name}: belongs to another platform")), "{said:#?}");
         }
     }
 
