@@ -119,6 +119,7 @@ confines the process has this outcome. These are all, with the rules about devic
 | capabilities that nobody knows, that the caller or the kernel does not have; ambient ones that are not permitted and inheritable | config.md: should not fail, must be a warning. The process has fewer |
 | names of system calls that no architecture of the profile knows; `architectures` whose programs this machine does not run | the specification leaves it open; profiles of engines name calls and machines of every kind |
 | `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` where no action is `SCMP_ACT_NOTIFY`; `valueTwo`, or bits of it, that the operator does not compare | libseccomp, and so every other runtime, takes them |
+| a rule of `linux.seccomp.syscalls` for a call that another rule decides with another action: behind one without conditions, and where it says what `defaultAction` does | libseccomp, and so every other runtime, takes them; podman's own profile has `setns` twice |
 | `linux.seccomp.listenerPath` where no action is `SCMP_ACT_NOTIFY` | nobody would be asked |
 | `uidMappings`, `gidMappings` beside a user namespace by path | that one has its own; engines write both |
 | `fileMode`, `uid`, `gid` of a device where the host's node is bound (in a user namespace whose ids are not ours to give), or the whole `/dev` is | the node keeps its mode and its owner, and the device is there |

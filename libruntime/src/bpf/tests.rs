@@ -118,6 +118,36 @@ fn every_action_has_its_answer() {
     }
 }
 
+/// A filter that is looser than one of its lines must not be so in silence.
+#[test]
+fn a_rule_that_another_one_of_its_call_leaves_nothing_to_is_mentioned_where_it_says_something_else() {
+    let rule = |action: &str, arg: Option<u64>| {
+        let args = arg.map(|value| json!([{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]));
+        json!({"names": ["uname"], "action": format!("SCMP_ACT_{action}"), "args": args})
+    };
+    let decided = |loser: usize, winner: usize| {
+        format!("linux.seccomp.syscalls[{loser}]: has no effect on `uname`: [{winner}] decides, whatever the arguments are")
+    };
+    let default =
+        "linux.seccomp.syscalls[0]: has no effect on `uname`: it says what `defaultAction` does, and [1] something else";
+    for (rules, answer, said) in [
+        (json!([rule("LOG", None), rule("KILL", None)]), 0x7ffc_0000, vec![decided(1, 0)]),
+        (json!([rule("ERRNO", Some(16)), rule("LOG", None)]), 0x7ffc_0000, vec![decided(0, 1)]),
+        (
+            json!([rule("ALLOW", None), rule("ERRNO", None), rule("ALLOW", Some(16))]),
+            errno(1),
+            vec![decided(0, 1), decided(2, 1)],
+        ),
+        (json!([rule("ALLOW", Some(16)), rule("ERRNO", Some(16))]), errno(1), vec![default.to_owned()]),
+        (json!([rule("ERRNO", Some(1)), rule("ALLOW", None)]), ALLOW, vec![]),
+        (json!([rule("LOG", None), rule("LOG", Some(3)), rule("LOG", None)]), 0x7ffc_0000, vec![]),
+        (json!([rule("ERRNO", Some(16)), rule("LOG", Some(3))]), errno(1), vec![]),
+    ] {
+        let program = deny(&[], rules.clone());
+        assert_eq!((ask(&program, X86_64, 63, &[16]), &program.warnings), (answer, &said), "{rules}");
+    }
+}
+
 #[test]
 fn every_comparison_sees_all_64_bits() {
     const V: u64 = 0x0000_0005_8000_0007;
