@@ -848,6 +848,18 @@ fn what_is_masked_below_the_kernels_own_is_looked_up_from_its_mount() {
 }
 
 #[test]
+fn a_mount_option_that_no_kernel_looks_at_is_mentioned() {
+    for (typ, source) in [("tmpfs", "tmpfs"), ("bind", "/s")] {
+        let options = json!(["defaults", "iversion,noiversion", "silent", "loud"]);
+        let mount = json!({"destination": "/x", "type": typ, "source": source, "options": options});
+        let warnings = plan(with("/mounts/-", mount), &Options::default()).unwrap().warnings;
+        let said: Vec<_> = warnings.iter().filter_map(|w| w.strip_prefix("config.json: mounts[1].options: ")).collect();
+        let expected = ["iversion", "noiversion", "silent", "loud"].map(|word| format!("`{word}` has no effect"));
+        assert_eq!(said, expected, "{typ}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_field_that_nobody_knows_is_mentioned() {
     let plan = plan(minimal(), &Options::default()).unwrap();
     assert_eq!(plan.warnings, ["config.json: `hoks` is no known field, and has no effect"]);
