@@ -57,13 +57,15 @@ impl Bundle {
 
 pub(crate) fn mend(source: &Source, (text, mut grown): (Cow<[u8]>, Grown)) -> Option<(Spec, Vec<Fault>)> {
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).ok()?;
-    let (mut faults, mut paths, mut text) = (Vec::new(), Vec::<String>::new(), text.into_owned());
+    let (mut faults, mut paths, mut text) = (Vec::<Fault>::new(), Vec::<String>::new(), text.into_owned());
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => {
                 // Of an object that was put there itself that says nothing.
                 let theirs = |fault: &Fault| !paths.iter().any(|path| fault.path.starts_with(&format!("{path}.")));
-                faults.extend(super::required::missing(source, &text, &spec).into_iter().filter(theirs));
+                let missing = super::required::missing(source, &text, &spec).into_iter().filter(theirs);
+                let missing: Vec<_> = missing.filter(|fault| !hangs_on(&fault.path, faults.iter().map(|f| &*f.path))).collect();
+                faults.extend(missing);
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
@@ -97,6 +99,22 @@ pub(crate) fn mend(source: &Source, (text, mut grown): (Cow<[u8]>, Grown)) -> Op
         text.splice(span, new.into_bytes());
     }
     None
+}
+
+/// Words on which it depends what may stand beside them.
+const DECIDE: &[(&str, &[&str])] = &[
+    ("type", &["major", "minor"]),
+    ("mode", &["nodes", "flags"]),
+    ("action", &["errnoRet"]),
+    ("defaultAction", &["defaultErrnoRet"]),
+    ("policy", &["nice", "priority", "flags", "runtime", "deadline", "period"]),
+];
+
+/// Whether what is said of a place is about the word that was put where one of these faults is.
+pub(crate) fn hangs_on<'a>(place: &str, mut faults: impl Iterator<Item = &'a str>) -> bool {
+    let Some((parent, name)) = place.rsplit_once('.') else { return false };
+    let decides = |word: &str| DECIDE.iter().any(|(decides, names)| *decides == word && names.contains(&name));
+    faults.any(|fault| fault.rsplit_once('.').is_some_and(|(beside, word)| beside == parent && decides(word)))
 }
 
 /// How `serde_json` says that there is no word where one of several is wanted; it does not say which.
@@ -293,7 +311,10 @@ mod tests {
             let said = faults(&format!(r#"{{"ociVersion":"1.3.0",{what},"hostname":7,"root":{{"path":"/"}}}}"#));
             let name = what.split('"').nth(1).unwrap();
             assert!(said.len() == 2 && said[1].contains(": hostname: invalid type"), "{said:#?}");
-            assert!(said[0].starts_with(":1:") && said[0].ends_with(&format!(": {name}: belongs to another platform")), "{said:#?}");
+            assert!(
+                said[0].starts_with(":1:") && said[0].ends_with(&format!(": {name}: belongs to another platform")),
+                "{said:#?}"
+            );
         }
     }
 
