@@ -626,17 +626,26 @@ fn random_profile(random: &mut Random, rule: fn(&mut Random) -> Value) -> LinuxS
             rules.push(rule);
         }
     }
-    profile(json!({"defaultAction": random.pick(ACTIONS), "architectures": archs, "syscalls": rules}))
+    let default = random.pick(ACTIONS);
+    let errno = random_errno(random, default);
+    profile(json!({"defaultAction": default, "defaultErrnoRet": errno, "architectures": archs, "syscalls": rules}))
+}
+
+/// What an action may return, or nothing: EPERM.
+const ERRNOS: &[Option<u32>] = &[None, Some(0), Some(1), Some(38), Some(4095)];
+
+fn random_errno(random: &mut Random, action: &str) -> Option<u32> {
+    if matches!(action, "SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE") { random.pick(ERRNOS) } else { None }
 }
 
 fn any_rule(random: &mut Random) -> Value {
     let args = random_args(random, OPERATORS);
     let action = random.pick(ACTIONS);
-    let errno = (action == "SCMP_ACT_ERRNO").then(|| random.pick(&[1, 38, 4095]));
+    let errno = random_errno(random, action);
     json!({"names": [random.pick(NAMES), random.pick(NAMES)], "action": action, "errnoRet": errno, "args": args})
 }
 
-/// A rule whose effect does not depend on the order of rules: for each name all conditional ones have the same action.
+/// A rule whose effect does not depend on the order of rules: for each name all conditional ones have the same action and errno.
 /// Half of the names have several tests for equality, the others once any test of each argument: libseccomp 2.5.4 goes
 /// wrong where it joins tests for order of the same argument.
 fn orderless_rule(random: &mut Random) -> Value {
@@ -648,7 +657,8 @@ fn orderless_rule(random: &mut Random) -> Value {
         args.dedup_by_key(|arg| arg["index"].as_u64());
     }
     let action = if args.is_empty() { random.pick(ACTIONS) } else { ACTIONS[name % ACTIONS.len()] };
-    json!({"names": [NAMES[name]], "action": action, "args": args, "once": once})
+    let errno = if args.is_empty() { random_errno(random, action) } else { random_errno(&mut Random(name as u64), action) };
+    json!({"names": [NAMES[name]], "action": action, "errnoRet": errno, "args": args, "once": once})
 }
 
 /// A call that is likely to matter to the profile.
