@@ -859,6 +859,22 @@ fn a_mount_option_that_no_kernel_looks_at_is_mentioned() {
     }
 }
 
+/// /proc/mounts has it.
+#[test]
+fn the_source_of_a_new_file_system_is_in_its_line_where_it_is_not_the_type() {
+    for (typ, source, line) in [
+        ("tmpfs", json!("shm"), "mount tmpfs → /x source=shm "),
+        ("tmpfs", json!("tmpfs"), "mount tmpfs → /x "),
+        ("devpts", json!("pts"), "mount devpts → /x source=pts "),
+        ("proc", json!("p"), "mount proc → /x source=p"),
+        ("proc", json!(null), "mount proc → /x "),
+    ] {
+        let mount = json!({"destination": "/x", "type": typ, "source": source});
+        let listing = plan(with("/mounts/-", mount), &Options::default()).unwrap().to_string();
+        assert!(listing.contains(line) && listing.contains("source=") == line.contains("source="), "{listing}");
+    }
+}
+
 #[test]
 fn a_field_that_nobody_knows_is_mentioned() {
     let plan = plan(minimal(), &Options::default()).unwrap();
