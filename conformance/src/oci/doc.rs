@@ -119,6 +119,7 @@ confines the process has this outcome. These are all, with the rules about devic
 | capabilities that nobody knows, that the caller or the kernel does not have; ambient ones that are not permitted and inheritable | config.md: should not fail, must be a warning. The process has fewer |
 | names of system calls that no architecture of the profile knows; `architectures` whose programs this machine does not run | the specification leaves it open; profiles of engines name calls and machines of every kind |
 | `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` where no action is `SCMP_ACT_NOTIFY`; `valueTwo`, or bits of it, that the operator does not compare | libseccomp, and so every other runtime, takes them |
+| a rule of `linux.seccomp.syscalls` for a call that another rule decides with another action: behind one without conditions, and where it says what `defaultAction` does | libseccomp, and so every other runtime, takes them; podman's own profile has `setns` twice |
 | `linux.seccomp.listenerPath` where no action is `SCMP_ACT_NOTIFY` | nobody would be asked |
 | `uidMappings`, `gidMappings` beside a user namespace by path | that one has its own; engines write both |
 | `fileMode`, `uid`, `gid` of a device where the host's node is bound (in a user namespace whose ids are not ours to give), or the whole `/dev` is | the node keeps its mode and its owner, and the device is there |
@@ -126,6 +127,7 @@ confines the process has this outcome. These are all, with the rules about devic
 | lines `MB:` of `linux.intelRdt.l3CacheSchema` beside `memBwSchema` | the specification says that they are to be left out |
 | `linux.mountLabel` where SELinux does not run | it confines nobody without the label of a process, which is refused there |
 | `mode`, `size`, `nr_blocks`, `nr_inodes`, `uid`, `gid` on a bind | mount(2) does not look at them, and bundles for runc and crun have them |
+| `iversion`, `noiversion`, `silent`, `loud` of a mount | since Linux 4.16 the file system itself decides about its counter of changes; `silent` is about the kernel's log. util-linux and other runtimes take them |
 | `process.user.additionalGids` beside the annotation `run.oci.keep_original_groups` | the annotation says so |
 
 ## Demands without a case
@@ -140,7 +142,7 @@ without counted reservations.
 | a SELinux label where there is the module; it is refused elsewhere | `libruntime/src/plan/label.rs`, by plan only |
 | files of `/sys/kernel/cgroup/delegate` that a cgroup does not have are no error | `the_directory_is_given_to_the_containers_user`; `cgroup.delegated` of the machine |
 | `checkBeforeUpdate` refuses a limit below what is used; needed controllers are enabled for `unified` | `update.below-usage` and `unified` of the machine |
-| objects of other platforms (`windows`, `solaris`, `vm`, `zos`) are an error | `what_is_of_another_platform_is_refused_by_name` |
+| objects of other platforms (`windows`, `solaris`, `vm`, `zos`, `freebsd`) are an error | `what_is_of_another_platform_is_refused_by_name` |
 ";
 
 /// Where that part of the page begins which the machine of `--vm` has written.

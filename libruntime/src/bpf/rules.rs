@@ -7,6 +7,7 @@ use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
     LinuxSeccompOperator as Operator, LinuxSyscall,
 };
+use std::collections::BTreeMap;
 
 /// A profile, understood.
 pub(super) struct Profile<'a> {
@@ -39,6 +40,13 @@ pub(super) struct Rule<'a> {
     pub calls: Vec<(&'a str, &'static Numbers)>,
     /// It applies when all conditions of one of these hold; none at all is `[[]]`.
     pub alternatives: Vec<Vec<Cond>>,
+}
+
+impl Rule<'_> {
+    /// Whether some of its alternatives asks for nothing; a mask without bits does not.
+    fn is_unconditional(&self) -> bool {
+        self.alternatives.iter().any(|conds| conds.iter().all(|cond| matches!(cond.test, Test::Masked { mask: 0, .. })))
+    }
 }
 
 /// A test of one argument.
@@ -82,8 +90,35 @@ pub(super) fn read(seccomp: &LinuxSeccomp) -> Result<Profile<'_>, Vec<Error>> {
         }
     }
     let newest = newest(rules.iter().flat_map(|rule| &rule.calls).map(|(_, numbers)| *numbers));
+    warnings.extend(idle_rules(&rules, default));
     rules.retain(|rule| rule.action != default);
     if errors.is_empty() { Ok(Profile { default, rules, newest, warnings }) } else { Err(errors) }
+}
+
+/// What is said of rules that say something else than another one of the same call which decides.
+fn idle_rules(rules: &[Rule<'_>], default: u32) -> Vec<String> {
+    let mut about: BTreeMap<&str, Vec<&Rule<'_>>> = BTreeMap::new();
+    for rule in rules {
+        rule.calls.iter().for_each(|(name, _)| about.entry(name).or_default().push(rule));
+    }
+    about.into_iter().flat_map(|(name, rules)| idle(name, &rules, default)).collect()
+}
+
+fn idle(name: &str, rules: &[&Rule<'_>], default: u32) -> Vec<String> {
+    let decides = rules.iter().find(|rule| rule.action != default && rule.is_unconditional());
+    let last = rules.iter().rposition(|rule| rule.action != default);
+    let says = |(n, rule): (usize, &&Rule<'_>)| {
+        let why = match (decides, last) {
+            (Some(other), _) if rule.action != other.action => format!("[{}] decides, whatever the arguments are", other.index),
+            // Where it stood behind all others it would say what then holds.
+            (None, Some(last)) if rule.action == default && n < last => {
+                format!("it says what `defaultAction` does, and [{}] something else", rules[last].index)
+            }
+            _ => return None,
+        };
+        Some(format!("linux.seccomp.syscalls[{}]: has no effect on `{name}`: {why}", rule.index))
+    };
+    rules.iter().enumerate().filter_map(says).collect()
 }
 
 /// Per interface. arm's private calls are no measure: their numbers are far above all others.

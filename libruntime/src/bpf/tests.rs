@@ -118,6 +118,36 @@ fn every_action_has_its_answer() {
     }
 }
 
+/// A filter that is looser than one of its lines must not be so in silence.
+#[test]
+fn a_rule_that_another_one_of_its_call_leaves_nothing_to_is_mentioned_where_it_says_something_else() {
+    let rule = |action: &str, arg: Option<u64>| {
+        let args = arg.map(|value| json!([{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]));
+        json!({"names": ["uname"], "action": format!("SCMP_ACT_{action}"), "args": args})
+    };
+    let decided = |loser: usize, winner: usize| {
+        format!("linux.seccomp.syscalls[{loser}]: has no effect on `uname`: [{winner}] decides, whatever the arguments are")
+    };
+    let default =
+        "linux.seccomp.syscalls[0]: has no effect on `uname`: it says what `defaultAction` does, and [1] something else";
+    for (rules, answer, said) in [
+        (json!([rule("LOG", None), rule("KILL", None)]), 0x7ffc_0000, vec![decided(1, 0)]),
+        (json!([rule("ERRNO", Some(16)), rule("LOG", None)]), 0x7ffc_0000, vec![decided(0, 1)]),
+        (
+            json!([rule("ALLOW", None), rule("ERRNO", None), rule("ALLOW", Some(16))]),
+            errno(1),
+            vec![decided(0, 1), decided(2, 1)],
+        ),
+        (json!([rule("ALLOW", Some(16)), rule("ERRNO", Some(16))]), errno(1), vec![default.to_owned()]),
+        (json!([rule("ERRNO", Some(1)), rule("ALLOW", None)]), ALLOW, vec![]),
+        (json!([rule("LOG", None), rule("LOG", Some(3)), rule("LOG", None)]), 0x7ffc_0000, vec![]),
+        (json!([rule("ERRNO", Some(16)), rule("LOG", Some(3))]), errno(1), vec![]),
+    ] {
+        let program = deny(&[], rules.clone());
+        assert_eq!((ask(&program, X86_64, 63, &[16]), &program.warnings), (answer, &said), "{rules}");
+    }
+}
+
 #[test]
 fn every_comparison_sees_all_64_bits() {
     const V: u64 = 0x0000_0005_8000_0007;
@@ -596,17 +626,26 @@ fn random_profile(random: &mut Random, rule: fn(&mut Random) -> Value) -> LinuxS
             rules.push(rule);
         }
     }
-    profile(json!({"defaultAction": random.pick(ACTIONS), "architectures": archs, "syscalls": rules}))
+    let default = random.pick(ACTIONS);
+    let errno = random_errno(random, default);
+    profile(json!({"defaultAction": default, "defaultErrnoRet": errno, "architectures": archs, "syscalls": rules}))
+}
+
+/// What an action may return, or nothing: EPERM.
+const ERRNOS: &[Option<u32>] = &[None, Some(0), Some(1), Some(38), Some(4095)];
+
+fn random_errno(random: &mut Random, action: &str) -> Option<u32> {
+    if matches!(action, "SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE") { random.pick(ERRNOS) } else { None }
 }
 
 fn any_rule(random: &mut Random) -> Value {
     let args = random_args(random, OPERATORS);
     let action = random.pick(ACTIONS);
-    let errno = (action == "SCMP_ACT_ERRNO").then(|| random.pick(&[1, 38, 4095]));
+    let errno = random_errno(random, action);
     json!({"names": [random.pick(NAMES), random.pick(NAMES)], "action": action, "errnoRet": errno, "args": args})
 }
 
-/// A rule whose effect does not depend on the order of rules: for each name all conditional ones have the same action.
+/// A rule whose effect does not depend on the order of rules: for each name all conditional ones have the same action and errno.
 /// Half of the names have several tests for equality, the others once any test of each argument: libseccomp 2.5.4 goes
 /// wrong where it joins tests for order of the same argument.
 fn orderless_rule(random: &mut Random) -> Value {
@@ -618,7 +657,8 @@ fn orderless_rule(random: &mut Random) -> Value {
         args.dedup_by_key(|arg| arg["index"].as_u64());
     }
     let action = if args.is_empty() { random.pick(ACTIONS) } else { ACTIONS[name % ACTIONS.len()] };
-    json!({"names": [NAMES[name]], "action": action, "args": args, "once": once})
+    let errno = if args.is_empty() { random_errno(random, action) } else { random_errno(&mut Random(name as u64), action) };
+    json!({"names": [NAMES[name]], "action": action, "errnoRet": errno, "args": args, "once": once})
 }
 
 /// A call that is likely to matter to the profile.

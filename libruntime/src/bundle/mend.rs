@@ -3,7 +3,7 @@
 
 use super::locate::{self, Grown, Source, Step};
 use super::read::{deserialize, malformed, respelt, rootfs, text};
-use super::{Bundle, Rootfs, capability};
+use super::{Bundle, FREEBSD, OF_ANOTHER_PLATFORM, Rootfs, capability};
 use crate::Error;
 use oci_spec::runtime::Spec;
 use std::borrow::Cow;
@@ -48,20 +48,24 @@ impl Bundle {
             }
             dir.to_owned()
         });
-        let bundle = Bundle { spec, rootfs: Rootfs::Dir(root), unknown: Vec::new() };
+        // The one that the plan refuses.
+        let unknown = span(&text, &locate::way(&[FREEBSD])).map(|_| FREEBSD.to_owned()).into_iter().collect();
+        let bundle = Bundle { spec, rootfs: Rootfs::Dir(root), unknown };
         (!faults.is_empty()).then_some(Mended { bundle, faults })
     }
 }
 
 pub(crate) fn mend(source: &Source, (text, mut grown): (Cow<[u8]>, Grown)) -> Option<(Spec, Vec<Fault>)> {
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).ok()?;
-    let (mut faults, mut paths, mut text) = (Vec::new(), Vec::<String>::new(), text.into_owned());
+    let (mut faults, mut paths, mut text) = (Vec::<Fault>::new(), Vec::<String>::new(), text.into_owned());
     for _ in 0..MOST.min(BUDGET / text.len().max(1)) {
         let wrong = match deserialize(&text, |_| {}) {
             Ok(spec) => {
                 // Of an object that was put there itself that says nothing.
                 let theirs = |fault: &Fault| !paths.iter().any(|path| fault.path.starts_with(&format!("{path}.")));
-                faults.extend(super::required::missing(source, &text, &spec).into_iter().filter(theirs));
+                let missing = super::required::missing(source, &text, &spec).into_iter().filter(theirs);
+                let missing: Vec<_> = missing.filter(|fault| !hangs_on(&fault.path, faults.iter().map(|f| &*f.path))).collect();
+                faults.extend(missing);
                 return Some((spec, faults));
             }
             Err(wrong) => wrong,
@@ -70,17 +74,19 @@ pub(crate) fn mend(source: &Source, (text, mut grown): (Cow<[u8]>, Grown)) -> Op
         let path = locate::written(&steps);
         // What was put there has not got the form yet, and is no fault of the file; of a word that is none the next turn says which it may be.
         let said = wrong.to_string();
-        if !paths.contains(&path) && !capability::is_unknown(&said) && !said.starts_with(NO_WORD) {
+        let foreign = error.what == OF_ANOTHER_PLATFORM;
+        if foreign || !paths.contains(&path) && !capability::is_unknown(&said) && !said.starts_with(NO_WORD) {
             faults.push(Fault { path: path.clone(), error });
         }
-        if said.starts_with("duplicate field") {
+        if said.starts_with("duplicate field") && !foreign {
             // Renamed, it is one that nobody knows.
             let at = locate::name(&text, wrong.line(), wrong.column()).filter(|at| text[*at] != b'-')?;
             text[at] = b'-';
             continue;
         }
-        let (span, new) = repair(&text, &said, &steps)?;
+        let (span, new) = if foreign { (span(&text, &steps)?, "null".to_owned()) } else { repair(&text, &said, &steps)? };
         match missing(&said) {
+            _ if foreign => {}
             None if said.starts_with(NO_WORD) => {}
             Some(field) if path.is_empty() => paths.push(field.to_owned()),
             Some(field) => paths.push(format!("{path}.{field}")),
@@ -93,6 +99,22 @@ pub(crate) fn mend(source: &Source, (text, mut grown): (Cow<[u8]>, Grown)) -> Op
         text.splice(span, new.into_bytes());
     }
     None
+}
+
+/// Words on which it depends what may stand beside them.
+const DECIDE: &[(&str, &[&str])] = &[
+    ("type", &["major", "minor"]),
+    ("mode", &["nodes", "flags"]),
+    ("action", &["errnoRet"]),
+    ("defaultAction", &["defaultErrnoRet"]),
+    ("policy", &["nice", "priority", "flags", "runtime", "deadline", "period"]),
+];
+
+/// Whether what is said of a place is about the word that was put where one of these faults is.
+pub(crate) fn hangs_on<'a>(place: &str, mut faults: impl Iterator<Item = &'a str>) -> bool {
+    let Some((parent, name)) = place.rsplit_once('.') else { return false };
+    let decides = |word: &str| DECIDE.iter().any(|(decides, names)| *decides == word && names.contains(&name));
+    faults.any(|fault| fault.rsplit_once('.').is_some_and(|(beside, word)| beside == parent && decides(word)))
 }
 
 /// How `serde_json` says that there is no word where one of several is wanted; it does not say which.
@@ -272,6 +294,27 @@ mod tests {
         ] {
             let wanted = format!(": {place}: {what}");
             assert!(said.iter().any(|line| line.contains(&wanted)), "{wanted}: {said:#?}");
+        }
+    }
+
+    /// Nobody has said that it means nothing, and what it says is of no interest here.
+    #[test]
+    fn an_object_of_another_platform_is_one_fault_whatever_is_in_it() {
+        for what in [
+            r#""vm":{}"#,
+            r#""vm":7"#,
+            r#""vm":[]"#,
+            r#""vm":{"kernel":{"path":1},"image":{"format":2}}"#,
+            r#""windows":{"servicing":5,"devices":[{}]}"#,
+            r#""vm":{"kernel":{"path":"/k"},"kernel":{"path":"/k"}}"#,
+        ] {
+            let said = faults(&format!(r#"{{"ociVersion":"1.3.0",{what},"hostname":7,"root":{{"path":"/"}}}}"#));
+            let name = what.split('"').nth(1).unwrap();
+            assert!(said.len() == 2 && said[1].contains(": hostname: invalid type"), "{said:#?}");
+            assert!(
+                said[0].starts_with(":1:") && said[0].ends_with(&format!(": {name}: belongs to another platform")),
+                "{said:#?}"
+            );
         }
     }
 

@@ -27,6 +27,13 @@ pub fn file(dir: Option<&Path>, config: Option<&Path>) -> Option<PathBuf> {
 /// The directory, inside a bundle, that a [`Skeleton`] is written to.
 pub const ROOTFS: &str = "rootfs";
 
+/// config.json's objects of other platforms.
+pub(crate) const PLATFORMS: [&str; 5] = ["windows", "solaris", "vm", "zos", FREEBSD];
+/// Since version 1.3.0; `oci_spec` does not know it.
+pub(crate) const FREEBSD: &str = "freebsd";
+/// What is said of them, whatever is in them.
+pub(crate) const OF_ANOTHER_PLATFORM: &str = "belongs to another platform";
+
 /// What is said of a member that nobody knows.
 pub fn unknown(path: &str) -> Error {
     Error::new(format!("`{path}` is no known field, and has no effect"))

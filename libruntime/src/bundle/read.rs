@@ -1,7 +1,7 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
 use super::locate::{self, Grown, Source};
-use super::{Bundle, CONFIG, Rootfs, capability};
+use super::{Bundle, CONFIG, OF_ANOTHER_PLATFORM, PLATFORMS, Rootfs, capability};
 use crate::text::LIMIT;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
@@ -186,7 +186,12 @@ pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], gro
     // column is that of its bracket, or still the one before.
     let entered = locate::next(text, line, column) != Some(b'[');
     let outside = e.is_syntax() || what.starts_with("invalid type: sequence") && entered;
-    let steps = locate::steps(text, line, if outside { column.saturating_sub(1) } else { column });
+    let mut steps = locate::steps(text, line, if outside { column.saturating_sub(1) } else { column });
+    let foreign = !broken && matches!(steps.first(), Some(locate::Step::Key(name)) if PLATFORMS.contains(&name.as_str()));
+    if foreign {
+        steps.truncate(1);
+    }
+    let named = if foreign { OF_ANOTHER_PLATFORM.to_owned() } else { named };
     match source.path(&locate::written(&steps)) {
         "" => (Error::new(named).at(place), steps),
         path => (Error::new(named).at(format!("{place}: {path}")), steps),

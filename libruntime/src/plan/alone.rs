@@ -20,7 +20,7 @@ pub(super) fn is_asked(spec: &Spec) -> bool {
 pub(super) fn plan(bundle: &Bundle, host: &Host, options: &Options) -> Result<Plan, Vec<Error>> {
     let spec = &bundle.spec;
     let mut draft = Draft::new(bundle, host, options);
-    check::spec(&mut draft, spec);
+    check::spec(&mut draft, bundle);
     needless(&mut draft, spec);
     let origin = format!("annotations[{ISOLATION}]");
     draft.before.push(ParentStep { op: ParentOp::Clone(0), origin: origin.clone() });

@@ -2,21 +2,24 @@
 
 use super::Draft;
 use crate::annotation;
+use crate::bundle::{Bundle, FREEBSD, OF_ANOTHER_PLATFORM, PLATFORMS};
 use oci_spec::runtime::{Process, Spec};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
 
-pub(super) fn spec(draft: &mut Draft, spec: &Spec) {
+pub(super) fn spec(draft: &mut Draft, bundle: &Bundle) {
+    let spec = &bundle.spec;
     version(draft, spec.version());
-    let platforms = [
-        (spec.windows().is_some(), "windows"),
-        (spec.solaris().is_some(), "solaris"),
-        (spec.vm().is_some(), "vm"),
-        (spec.zos().is_some(), "zos"),
+    let present = [
+        spec.windows().is_some(),
+        spec.solaris().is_some(),
+        spec.vm().is_some(),
+        spec.zos().is_some(),
+        bundle.unknown.iter().any(|path| path == FREEBSD),
     ];
-    for (present, name) in platforms {
-        refuse_if(draft, present, name, "belongs to another platform");
+    for (present, name) in present.into_iter().zip(PLATFORMS) {
+        refuse_if(draft, present, name, OF_ANOTHER_PLATFORM);
     }
     // `oci_spec` knows them here, the specification does not: what it does not know is no error (config.md, "Extensibility").
     for (present, name) in [(spec.uid_mappings().is_some(), "uidMappings"), (spec.gid_mappings().is_some(), "gidMappings")] {
@@ -46,7 +49,7 @@ pub(super) fn minor(version: &str) -> Option<u64> {
 pub(super) fn process(draft: &mut Draft, p: &Process) {
     let foreign = [(p.command_line().is_some(), "process.commandLine"), (p.user().username().is_some(), "process.user.username")];
     for (present, name) in foreign {
-        refuse_if(draft, present, name, "belongs to another platform");
+        refuse_if(draft, present, name, OF_ANOTHER_PLATFORM);
     }
 }
 

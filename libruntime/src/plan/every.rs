@@ -2,6 +2,7 @@
 //! another or is refused.
 
 use super::{Options, Plan};
+use crate::bundle::locate::Source;
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::{Host, resctrl::Resctrl};
 use oci_spec::runtime::Spec;
@@ -363,6 +364,19 @@ fn what_is_of_another_platform_is_refused_by_name() {
         let places = decided(host, &spec).unwrap().unwrap_err();
         assert!(places.iter().any(|place| pointer(place) == at), "{at}: {places:?}");
     }
+}
+
+/// Version 1.3.0 has it, and `oci_spec` does not.
+#[test]
+fn what_oci_spec_does_not_know_of_another_platform_is_refused_by_name_too() {
+    let (host, _) = &hosts()[0];
+    let mut json = full();
+    json["freebsd"] = json!({"jail": {"parent": "x"}});
+    let source = Source::whole("config.json".as_ref());
+    let (spec, unknown) = crate::bundle::read::parse(&source, json.to_string().as_bytes(), &mut |_| {}).unwrap();
+    let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown };
+    let said = Plan::new(&bundle, host, &Options::default()).unwrap_err();
+    assert!(said.iter().any(|error| error.to_string() == "config.json: freebsd: belongs to another platform"), "{said:?}");
 }
 
 fn set(json: &mut Value, at: &str, value: Value) {

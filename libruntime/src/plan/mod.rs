@@ -145,7 +145,7 @@ impl Plan {
             return alone::plan(bundle, host, options);
         }
         let mut draft = Draft::new(bundle, host, options);
-        check::spec(&mut draft, spec);
+        check::spec(&mut draft, bundle);
         let maps = namespace::plan(&mut draft, spec);
         chroot::plan(&mut draft, spec);
         let mut warnings = cgroup::plan(&mut draft, spec);

@@ -91,6 +91,7 @@ fn one(draft: &mut Draft, spec: &Spec, i: usize, kept: bool, rest: &mut Rest) {
     if mount.destination().as_os_str().is_empty() {
         return draft.refuse(format!("{place}.destination"), "is empty");
     }
+    draft.warnings.extend(options::idle(mount).map(|word| format!("config.json: {place}.options: `{word}` has no effect")));
     let options = Options::of(mount);
     let options = draft.take_all(&format!("{place}.options"), options);
     // config.md, "Mounts": a relative one, as old tools write it, is relative to `/`.

@@ -111,6 +111,11 @@ pub fn words(mount: &Mount) -> impl Iterator<Item = &str> {
     all(mount.options().as_deref().unwrap_or_default())
 }
 
+/// Words that change nothing on any kernel that codexrun runs on.
+pub(super) fn idle(mount: &Mount) -> impl Iterator<Item = &str> {
+    words(mount).filter(|word| *word != "defaults" && matches!(look_up(WORDS, word), Some(Nothing)))
+}
+
 /// Whether the kernel itself knows it, for any file system.
 pub(super) fn is_of_any(word: &str) -> bool {
     matches!(look_up(WORDS, word), Some(Super))

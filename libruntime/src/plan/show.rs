@@ -339,6 +339,11 @@ impl fmt::Display for Bind {
 impl fmt::Display for NewFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mount {} → {}{}", text(&self.fstype), self.at, self.attrs)?;
+        // As /proc/mounts will have it; mostly that is the type once more.
+        let source = self.parameters.iter().find(|(key, _)| key.as_c_str() == c"source").and_then(|(_, value)| value.as_ref());
+        if let Some(source) = source.filter(|source| **source != self.fstype) {
+            write!(f, " source={}", text(source))?;
+        }
         parameters(f, &self.parameters)?;
         if self.copy_up {
             write!(f, ", with a copy of what is there")?;

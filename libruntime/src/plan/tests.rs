@@ -871,6 +871,34 @@ fn what_is_masked_below_the_kernels_own_is_looked_up_from_its_mount() {
 }
 
 #[test]
+fn a_mount_option_that_no_kernel_looks_at_is_mentioned() {
+    for (typ, source) in [("tmpfs", "tmpfs"), ("bind", "/s")] {
+        let options = json!(["defaults", "iversion,noiversion", "silent", "loud"]);
+        let mount = json!({"destination": "/x", "type": typ, "source": source, "options": options});
+        let warnings = plan(with("/mounts/-", mount), &Options::default()).unwrap().warnings;
+        let said: Vec<_> = warnings.iter().filter_map(|w| w.strip_prefix("config.json: mounts[1].options: ")).collect();
+        let expected = ["iversion", "noiversion", "silent", "loud"].map(|word| format!("`{word}` has no effect"));
+        assert_eq!(said, expected, "{typ}: {warnings:?}");
+    }
+}
+
+/// /proc/mounts has it.
+#[test]
+fn the_source_of_a_new_file_system_is_in_its_line_where_it_is_not_the_type() {
+    for (typ, source, line) in [
+        ("tmpfs", json!("shm"), "mount tmpfs → /x source=shm "),
+        ("tmpfs", json!("tmpfs"), "mount tmpfs → /x "),
+        ("devpts", json!("pts"), "mount devpts → /x source=pts "),
+        ("proc", json!("p"), "mount proc → /x source=p"),
+        ("proc", json!(null), "mount proc → /x "),
+    ] {
+        let mount = json!({"destination": "/x", "type": typ, "source": source});
+        let listing = plan(with("/mounts/-", mount), &Options::default()).unwrap().to_string();
+        assert!(listing.contains(line) && listing.contains("source=") == line.contains("source="), "{listing}");
+    }
+}
+
+#[test]
 fn a_field_that_nobody_knows_is_mentioned() {
     let plan = plan(minimal(), &Options::default()).unwrap();
     assert_eq!(plan.warnings, ["config.json: `hoks` is no known field, and has no effect"]);

@@ -218,7 +218,8 @@ pub fn describe(errno: Errno) -> String {
 fn not_executed(name: &str, errno: Errno) -> Error {
     let error = match errno {
         Errno::ENOENT if name.contains('/') => Error::new(format!("exec: \"{name}\": stat {name}: no such file or directory")),
-        Errno::ENOENT => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
+        Errno::ENOTDIR if name.contains('/') => Error::new(format!("exec: \"{name}\": stat {name}: not a directory")),
+        Errno::ENOENT | Errno::ENOTDIR => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
         Errno::EACCES => Error::new(format!("exec: \"{name}\": permission denied")),
         NO_INTERPRETER => Error::new(format!("exec: \"{name}\": no such file or directory"))
             .cause("the program is there; the interpreter that its `#!` line or its ELF header names is not"),
@@ -228,7 +229,7 @@ fn not_executed(name: &str, errno: Errno) -> Error {
         }
         errno => Error::new(format!("exec: \"{name}\"")).cause(describe(errno)),
     };
-    error.code(if matches!(errno, Errno::ENOENT | NO_INTERPRETER) { 127 } else { 126 })
+    error.code(if matches!(errno, Errno::ENOENT | Errno::ENOTDIR | NO_INTERPRETER) { 127 } else { 126 })
 }
 
 fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
@@ -304,6 +305,19 @@ fn needs_user_namespace(op: &Op) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As runc and crun say it, and engines look for the words.
+    #[test]
+    fn a_program_below_a_file_is_told_as_that_and_one_of_the_path_as_missing() {
+        for (name, errno, said) in [
+            ("./x/y", Errno::ENOTDIR, "stat ./x/y: not a directory"),
+            ("./x/y", Errno::ENOENT, "stat ./x/y: no such file or directory"),
+            ("y", Errno::ENOTDIR, "executable file not found in $PATH"),
+        ] {
+            let error = not_executed(name, errno);
+            assert_eq!((error.to_string(), error.code), (format!("exec: \"{name}\": {said}"), 127));
+        }
+    }
 
     #[test]
     fn what_is_garbled_in_the_pipe_of_faults_is_neither_another_fault_nor_the_end() {

@@ -1,6 +1,7 @@
 //! A bundle that is to be run, or everything that is wrong with it.
 
 use super::readings;
+use crate::bundle::mend::hangs_on;
 use crate::bundle::{Bundle, CONFIG, Mended};
 use crate::plan;
 use crate::{Error, Result};
@@ -33,7 +34,7 @@ fn reasons(dir: &Path, config: Option<&Path>, mended: Mended) -> Vec<Error> {
     let before = format!("{}: ", file.display());
     errors.extend(more.into_iter().filter(|error| {
         let place = error.place.as_deref().and_then(|place| place.strip_prefix(&before)).unwrap_or_default();
-        !places.iter().any(|path| related(path, place))
+        !places.iter().any(|path| related(path, place)) && !hangs_on(place, places.iter().map(String::as_str))
     }));
     errors
 }
@@ -59,6 +60,50 @@ fn related(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_word_that_is_none_nothing_is_said_by_what_depends_on_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("rootfs")).unwrap();
+        let config = serde_json::json!({
+            "ociVersion": "1.3.0", "root": {"path": "rootfs"},
+            "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["x"], "scheduler": {"policy": "SCHED_X", "nice": 5}},
+            "linux": {
+                "namespaces": [{"type": "mount"}],
+                "memoryPolicy": {"mode": "MPOL_FOO", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]},
+                "devices": [{"type": "q", "path": "/d"}, {"type": "c", "path": "/e"}],
+                "seccomp": {
+                    "defaultAction": "SCMP_ACT_X", "defaultErrnoRet": 5,
+                    "syscalls": [{"names": ["uname"], "action": "SCMP_ACT_Y", "errnoRet": 5}],
+                },
+            },
+        });
+        std::fs::write(dir.path().join(CONFIG), config.to_string()).unwrap();
+        let said: Vec<String> = read(dir.path(), None).unwrap_err().iter().map(Error::to_string).collect();
+        let about = |place: &str| said.iter().filter(|line| line.contains(&format!(": {place}: "))).count();
+        for place in [
+            "process.scheduler.policy",
+            "linux.memoryPolicy.mode",
+            "linux.devices[0].type",
+            "linux.devices[1].major",
+            "linux.devices[1].minor",
+            "linux.seccomp.defaultAction",
+            "linux.seccomp.syscalls[0].action",
+        ] {
+            assert_eq!(about(place), 1, "{place}: {said:#?}");
+        }
+        for place in [
+            "process.scheduler.nice",
+            "linux.memoryPolicy.nodes",
+            "linux.memoryPolicy.flags",
+            "linux.devices[0].major",
+            "linux.devices[0].minor",
+            "linux.seccomp.defaultErrnoRet",
+            "linux.seccomp.syscalls[0].errnoRet",
+        ] {
+            assert_eq!(about(place), 0, "{place}: {said:#?}");
+        }
+    }
 
     #[test]
     fn a_place_is_related_to_what_it_lies_in() {

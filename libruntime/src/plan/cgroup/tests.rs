@@ -648,18 +648,18 @@ fn a_cgroup_mount_is_the_containers_own_cgroup() {
     let mut few = hybrid();
     few.hierarchies.retain(|h| ["name=systemd", "cpu", "hugetlb"].contains(&h.controllers[0].as_str()));
     let want = [
-        "mount tmpfs → /sys/fs/cgroup nosuid mode=0755",
+        "mount tmpfs → /sys/fs/cgroup nosuid source=cgroup mode=0755",
         "mount cgroup → /sys/fs/cgroup/systemd ro nosuid none name=systemd",
         "mount cgroup → /sys/fs/cgroup/cpu,cpuacct ro nosuid cpu cpuacct",
         "symlink /sys/fs/cgroup/cpu → cpu,cpuacct",
         "symlink /sys/fs/cgroup/cpuacct → cpu,cpuacct",
-        "mount cgroup2 → /sys/fs/cgroup/unified ro nosuid",
+        "mount cgroup2 → /sys/fs/cgroup/unified ro nosuid source=cgroup",
         "remount /sys/fs/cgroup ro",
     ];
     assert_eq!(mounts(few.clone(), true, &["ro", "nosuid"]), want);
     assert_eq!(mounts(few.clone(), true, &["rro", "rnosuid", "async"]), want);
     let want = [
-        "mount tmpfs → /sys/fs/cgroup mode=0755",
+        "mount tmpfs → /sys/fs/cgroup source=cgroup mode=0755",
         "bind /c/systemd/a → /sys/fs/cgroup/systemd",
         "bind /c/cpu,cpuacct/a → /sys/fs/cgroup/cpu,cpuacct",
         "symlink /sys/fs/cgroup/cpu → cpu,cpuacct",
@@ -667,7 +667,7 @@ fn a_cgroup_mount_is_the_containers_own_cgroup() {
         "bind /c/unified/a → /sys/fs/cgroup/unified",
     ];
     assert_eq!(mounts(few, false, &[]), want);
-    assert_eq!(mounts(Cgroups::recorded(), true, &["ro"]), ["mount cgroup2 → /sys/fs/cgroup ro"]);
+    assert_eq!(mounts(Cgroups::recorded(), true, &["ro"]), ["mount cgroup2 → /sys/fs/cgroup ro source=cgroup"]);
     assert_eq!(mounts(Cgroups::recorded(), false, &["rro"]), ["bind /sys/fs/cgroup/a → /sys/fs/cgroup ro"]);
 }
 

@@ -20,6 +20,8 @@ pub(super) fn exec(candidates: &[std::ffi::CString], child: &Child) -> Errno {
         match process::exec(path, &child.args, &child.env) {
             // execve(2): of an interpreter that is not there it says the same.
             Errno::ENOENT if exists(path) => return NO_INTERPRETER,
+            // Of a name that is one path; of $PATH it is no entry.
+            Errno::ENOTDIR if candidates.len() == 1 => error = Errno::ENOTDIR,
             Errno::ENOENT | Errno::ENOTDIR => {}
             // A directory of $PATH that cannot be searched holds nothing; a file that is there is what was meant.
             Errno::EACCES if candidates.len() == 1 || exists(path) => error = Errno::EACCES,
@@ -36,7 +38,7 @@ pub(super) fn find(candidates: &[std::ffi::CString]) -> Result<&CStr> {
     for path in candidates {
         let program = match file::open_at(file::cwd(), path, PATH) {
             Ok(program) => program,
-            Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+            Err(Errno::ENOENT | Errno::ENOTDIR) if candidates.len() > 1 => continue,
             // A directory of $PATH that cannot be searched holds nothing.
             Err(Errno::EACCES) if candidates.len() > 1 => continue,
             Err(errno) => return Err(errno),
