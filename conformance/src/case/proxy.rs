@@ -278,7 +278,9 @@ fn alone(play: &Play) -> Verdict {
     ran.must(&format!("ok and a refusal; they are {answers:?}"), answers == ["ok", "blocked-by-allowlist"])?;
     ran.must("the process", ran.err.lines().any(|line| line.contains("evil.example") && line.contains("\"comm\":\"probe\"")))?;
     let (ran, _) = probes(play, "read-only", &[&options[..], &["--dns", "443"]].concat(), &[&good])?;
-    ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` cannot be had"))
+    ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` cannot be had"))?;
+    let (ran, _) = probes(play, "read-only", &[&options[..], &["--allow-syscalls", "interfaces"]].concat(), &[&good])?;
+    ran.must("no interfaces of its own", ran.code == 1 && ran.err.contains("`allow_syscalls` interfaces cannot be had"))
 }
 
 /// Before there is a proxy it has a port that none will have.
