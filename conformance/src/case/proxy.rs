@@ -28,7 +28,10 @@ pub const CASES: &[Case] = &[
     case("a pattern that is none stops the start", On::Sandbox, no_pattern),
     case("what plans a policy with domains stands for the launch", On::Sandbox, planned),
     case("a bundle that is kept has no way to the proxy's port", On::Sandbox, kept),
-    case("when the proxy has ended its port is closed inside, and nobody else's", On::Sandbox, orphaned),
+    case("when the proxy has ended its port is closed inside, and nobody else's", On::Sandbox, |p| orphaned(p, &[])),
+    case("when the proxy has ended its port is closed without namespaces too, and nobody else's", On::Sandbox, |p| {
+        orphaned(p, &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes,proxy-only"])
+    }),
     case("the proxy is gone when the command has ended", On::Sandbox, |p| ends(p, false)),
     case("the proxy is gone when codexrun was killed", On::Sandbox, |p| ends(p, true)),
 ];
@@ -313,12 +316,13 @@ fn kept(play: &Play) -> Verdict {
 }
 
 /// The route ends with the proxy; codexrun keeps the port.
-fn orphaned(play: &Play) -> Verdict {
+fn orphaned(play: &Play, options: &[&str]) -> Verdict {
     std::fs::write(play.scene.w().join("reaches"), REACHES)?;
     let domain = format!("orphaned.{}.{}.example", std::process::id(), play.column.actor.name);
     let script = "bash reaches; : > ready; while [ ! -e go ]; do sleep 0.02; done
         for n in $(seq 500); do [ \"$(bash reaches)\" = closed ] && break; sleep 0.02; done; bash reaches";
-    let running = play.column.start(&play.scene, &job(play, &["--allow-domain", &domain], script))?;
+    let options = [&["--allow-domain", domain.as_str()], options].concat();
+    let running = play.column.start(&play.scene, &job(play, &options, script))?;
     appears(&play.scene.w().join("ready"))?;
     let all = crate::launch::processes();
     let Some((proxy, ..)) = all.iter().find(|(.., line)| line.contains("codexrun-proxy") && line.contains(&domain)) else {
