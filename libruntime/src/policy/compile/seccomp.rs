@@ -535,6 +535,22 @@ mod tests {
     }
 
     #[test]
+    fn interfaces_are_what_the_network_off_has_and_nothing_where_they_are_the_callers() {
+        let rules = |network, lift: &[String]| filter(network, false, lift, "x86_64").unwrap();
+        let lift = ["interfaces".to_owned()];
+        assert_eq!(rules(Proxy, &lift), rules(Restricted, &[]));
+        let named = |filter: &LinuxSeccomp, alone| lifts(filter, alone).iter().any(|lift| lift.name == "interfaces");
+        assert!(!named(&rules(Restricted, &[]), false) && !named(&rules(Enabled, &[]), false));
+        assert!(!named(&alone(Proxy, true, &[], "x86_64").unwrap(), true));
+        // The kernel has netlink sockets of these two types.
+        let refuses = |kind| {
+            let of_kind = |rule: &Rule| matches!(rule.when, [Masked(1, SOCK_MASK, refused)] if *refused == kind);
+            ALONE_PROXY.iter().flat_map(|part| part.rules).any(|rule| rule.call == "socket" && of_kind(rule))
+        };
+        assert!(refuses(SOCK_DGRAM) && refuses(SOCK_RAW));
+    }
+
+    #[test]
     fn no_rule_has_two_conditions_on_one_argument_and_each_part_has_a_reason() {
         for part in [SHUT, PROXY, PORTS, ENABLED, ALWAYS, ALONE, ALONE_OFF, ALONE_PROXY, HANDED, ATTRIBUTES].into_iter().flatten()
         {
@@ -555,38 +571,6 @@ mod tests {
 
     /// As the page says it: `arg0 < 2`.
     fn condition(when: &When) -> String {
-    #[test]
-    fn interfaces_are_what_the_network_off_has_and_nothing_where_they_are_the_callers() {
-        let rules = |network, lift: &[String]| filter(network, false, lift, "x86_64").unwrap();
-        let lift = ["interfaces".to_owned()];
-        assert_eq!(rules(Proxy, &lift), rules(Restricted, &[]));
-        let named = |filter: &LinuxSeccomp, alone| lifts(filter, alone).iter().any(|lift| lift.name == "interfaces");
-        assert!(!named(&rules(Restricted, &[]), false) && !named(&rules(Enabled, &[]), false));
-        assert!(!named(&alone(Proxy, true, &[], "x86_64").unwrap(), true));
-        // The kernel has netlink sockets of these two types.
-        let refuses = |kind| {
-            let of_kind = |rule: &Rule| matches!(rule.when, [Masked(1, SOCK_MASK, refused)] if *refused == kind);
-            ALONE_PROXY.iter().flat_map(|part| part.rules).any(|rule| rule.call == "socket" && of_kind(rule))
-        };
-        assert!(refuses(SOCK_DGRAM) && refuses(SOCK_RAW));
-    }
-
-    #[test]
-    fn interfaces_are_what_the_network_off_has_and_nothing_where_they_are_the_callers() {
-        let rules = |network, lift: &[String]| filter(network, false, lift, "x86_64").unwrap();
-        let lift = ["interfaces".to_owned()];
-        assert_eq!(rules(Proxy, &lift), rules(Restricted, &[]));
-        let named = |filter: &LinuxSeccomp, alone| lifts(filter, alone).iter().any(|lift| lift.name == "interfaces");
-        assert!(!named(&rules(Restricted, &[]), false) && !named(&rules(Enabled, &[]), false));
-        assert!(!named(&alone(Proxy, true, &[], "x86_64").unwrap(), true));
-        // The kernel has netlink sockets of these two types.
-        let refuses = |kind| {
-            let masked = |when: &&When| matches!(when, Masked(1, SOCK_MASK, refused) if *refused == kind);
-            ALONE_PROXY.iter().flat_map(|part| part.rules).any(|rule| rule.when.iter().filter(masked).count() == rule.when.len())
-        };
-        assert!(refuses(SOCK_DGRAM) && refuses(SOCK_RAW));
-    }
-
         match *when {
             Less(i, v) => format!("arg{i} < {v}"),
             Greater(i, v) => format!("arg{i} > {v}"),
