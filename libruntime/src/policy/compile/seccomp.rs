@@ -45,6 +45,9 @@ use When::*;
 
 const NETLINK_ROUTE: u64 = 0;
 const IPPROTO_TCP: u64 = 6;
+const TIOCSTI: u64 = 0x5412;
+const TIOCLINUX: u64 = 0x541c;
+const TIOCSETD: u64 = 0x5423;
 const CLONE_NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 
 const fn call(call: &'static str) -> Rule {
@@ -177,6 +180,13 @@ const ALWAYS: &[Part] = &[
         rule("clone", &[Masked(0, CLONE_NEWUSER, CLONE_NEWUSER)]),
         Rule { errno: libc::ENOSYS, ..call("clone3") },
         call("setns"),
+    ]),
+    // A new session keeps them from a terminal that another one controls. One that no session does, as a pty that a harness has just opened, becomes that
+    // of who asks for it.
+    part("a terminal that was handed in: to type into it what its next reader executes (TIOCSTI, TIOCLINUX), and to give it another line discipline (TIOCSETD)", &[
+        rule("ioctl", &[Masked(1, INT, TIOCSTI)]),
+        rule("ioctl", &[Masked(1, INT, TIOCLINUX)]),
+        rule("ioctl", &[Masked(1, INT, TIOCSETD)]),
     ]),
     lifted("keys", "the session keyring is the caller's and crosses every namespace: its keys could be read, and others planted", &[
         call("keyctl"),
@@ -501,6 +511,17 @@ mod tests {
         assert!(refused(Enabled, "socketpair", [AF_UNIX, SOCK_DGRAM, 0, 0, 0, 0]));
         assert!(!refused(Enabled, "socketpair", [AF_UNIX, 1, 0, 0, 0, 0]));
         assert!(!refused(Enabled, "socket", [AF_INET, 1, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn nobody_types_into_a_terminal() {
+        for network in [Restricted, Proxy, Enabled] {
+            for request in [0x5412, 0x541c, 0x5423, 0x5412 | 1 << 40] {
+                assert!(refused(network, "ioctl", [0, request, 0, 0, 0, 0]), "{request:x}");
+            }
+            // TIOCSCTTY, TIOCGWINSZ, FIONREAD
+            assert!([0x540e, 0x5413, 0x541b].iter().all(|request| !refused(network, "ioctl", [0, *request, 0, 0, 0, 0])));
+        }
     }
 
     #[test]
