@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     case("every refusal has its word, for HTTP, CONNECT and SOCKS5", On::Sandbox, words),
     case("limited reads, and tunnels nothing", On::Sandbox, limited),
     case("an allowed name that leads to a private address is refused", On::Sandbox, rebound),
+    case("an allowed name that leads to a public address of this machine is refused", On::Sandbox, own_address),
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
     case("who closes at once, or cannot be looked into, is named all the same", On::Sandbox, hasty),
     case("a log that a sandbox has planted is not written to", On::Sandbox, planted),
@@ -113,6 +114,30 @@ fn rebound(play: &Play) -> Verdict {
     let probe = format!("by-http GET 0x7f000001:{}", files(play.scene.out())?);
     asked(play, &["--allow-domain", "0x7f000001"], &[(&probe, "blocked-by-policy")])?;
     asked(play, &["--allow-domain", "0x7f000001", "--allow-domain", "127.0.0.1"], &[(&probe, "ok")])
+}
+
+/// In a network namespace whose own address is one of the Internet's, which is named so that nobody need resolve it.
+fn own_address(play: &Play) -> Verdict {
+    if !play.column.actor.is_root() {
+        return skip("only root gives a network namespace an address; asked as root");
+    }
+    let (exe, w) = (play.column.runtime.codexrun.display(), play.scene.w());
+    let probe = w.join("bin/probe");
+    std::fs::write(w.join("list.txt"), "0\tby-http\tGET\t0x09090909:1\n")?;
+    let ask = |domain: &str| {
+        format!(
+            "{exe} sandbox --policy read-only --env NO_PROXY= --env no_proxy= --allow-domain 0x09090909 {domain} -- {} list.txt",
+            probe.display()
+        )
+    };
+    let script =
+        format!("ip link set lo up && ip addr add 9.9.9.9/32 dev lo && {} && {}", ask(""), ask("--allow-domain 9.9.9.9"));
+    let ran = crate::launch::Launch::new(&["unshare", "--net", "/bin/sh", "-c", &script], &w).run(&play.column.actor)?;
+    let answers: Vec<&str> = ran.out.lines().filter_map(|line| line.strip_prefix("0\t")?.split('\t').next()).collect();
+    ran.must(
+        &format!("refused, then asked; they are {answers:?}"),
+        ran.code == 0 && answers.len() == 2 && answers[0] == "blocked-by-policy" && answers[1] != answers[0],
+    )
 }
 
 fn lines(play: &Play) -> Verdict {
