@@ -53,7 +53,7 @@ pub struct Choose {
     /// abstract-sockets, device-ioctl
     #[arg(long, value_name = "CLAUSE", value_delimiter = ',')]
     pub accept_loss: Vec<String>,
-    /// Do not refuse system calls of a group: bpf, keys, mounts, namespaces, perf, tracing, userfaultfd
+    /// Do not refuse system calls of a group: bpf, interfaces (with a proxy), keys, mounts, namespaces, perf, tracing, userfaultfd
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     pub allow_syscalls: Vec<String>,
     /// Limit pids, memory, cpus, files or wall (seconds)

@@ -4,11 +4,12 @@ use crate::ready::ready;
 use clap::{Args, ValueEnum};
 use libruntime::policy::domain::Domains;
 use libruntime::policy::view::PROXY;
+use libruntime::sys::socket;
 use libruntime::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::net::{Ipv4Addr, Shutdown, TcpListener};
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -51,14 +52,13 @@ impl Filter {
             return self.idle();
         }
         let domains = self.over(policy.cloned().unwrap_or_default());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let taken = listener.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
-        let (port, listener) = taken.map_err(|e| Error::new("cannot take a port for the proxy").cause(e))?;
-        Ok(Some(Port { proxy: Proxy::of(&domains, port), listener, domains }))
+        let (listener, kept) = taken().map_err(|e| Error::new("cannot take a port for the proxy").cause(e))?;
+        let port = listener.local_addr().map_err(|e| Error::new("cannot learn the proxy's port").cause(e))?.port();
+        Ok(Some(Port { proxy: Proxy::of(&domains, port), listener, kept, domains }))
     }
 
     /// The proxy, at its port. `direct`: its clients come by no bridge.
-    pub fn start(&self, Port { listener, domains, .. }: Port, direct: bool) -> Result<Keeper> {
+    pub fn start(&self, Port { listener, kept, domains, .. }: Port, direct: bool) -> Result<Keeper> {
         let own = std::env::current_exe().map_err(|e| Error::new("cannot learn where codexrun's own file is").cause(e))?;
         // A program of its own: what it needs (threads, name resolution) would be every command's burden here.
         let program = own.with_file_name(PROXY);
@@ -76,7 +76,6 @@ impl Filter {
             command.arg("--log").arg(file);
         }
         let (ours, its) = UnixStream::pair().map_err(|e| Error::new("cannot make a socket").cause(e))?;
-        let port = listener.try_clone().map_err(|e| Error::new("cannot keep the proxy's port").cause(e))?;
         // A signal from the terminal is the command's to answer, and the proxy stays for that.
         command.stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(its)).process_group(0);
         let child = command.spawn().map_err(|e| {
@@ -85,7 +84,7 @@ impl Filter {
         })?;
         // With it goes our copy of the socket's other end, whose end would not be that of what the proxy says.
         drop(command);
-        Keeper::of(child, ours, port)
+        Keeper::of(child, ours, kept)
     }
 
     /// What a flag says over what the policy says.
@@ -112,6 +111,19 @@ impl Filter {
     }
 }
 
+/// A listener, and a socket that has its port and does not listen: while it is there the port is nobody else's, and when the listener has gone,
+/// with the proxy, who connects is refused and does not wait.
+fn taken() -> std::io::Result<(TcpListener, OwnedFd)> {
+    let kept = socket::tcp(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    socket::share_port(kept.as_fd(), true)?;
+    socket::bind(kept.as_fd())?;
+    let kept = TcpListener::from(kept);
+    // It shares its port too, as those of the standard library do.
+    let listener = TcpListener::bind(kept.local_addr()?)?;
+    socket::share_port(kept.as_fd(), false)?;
+    Ok((listener, kept.into()))
+}
+
 /// Where a proxy of ours is, and what the environment says of it.
 #[derive(Debug)]
 pub struct Proxy {
@@ -136,6 +148,7 @@ impl Proxy {
 #[derive(Debug)]
 pub struct Port {
     listener: TcpListener,
+    kept: OwnedFd,
     domains: Domains,
     /// What will be there.
     pub proxy: Proxy,
@@ -147,14 +160,14 @@ pub struct Keeper {
     child: Child,
     thread: UnixStream,
     /// So that nobody else gets its port while the sandbox has a way there, should the proxy end before it.
-    _port: TcpListener,
+    _kept: OwnedFd,
     /// Where it looks who has connected.
     pub book: Option<Arc<File>>,
 }
 
 impl Keeper {
     /// Waits for its word that it serves, or for its reason not to.
-    fn of(mut child: Child, thread: UnixStream, port: TcpListener) -> Result<Keeper> {
+    fn of(mut child: Child, thread: UnixStream, kept: OwnedFd) -> Result<Keeper> {
         let mut line = String::new();
         let read = thread.set_read_timeout(Some(PATIENCE)).and_then(|()| BufReader::new(&thread).read_line(&mut line));
         match (read, ready(&line)) {
@@ -162,7 +175,7 @@ impl Keeper {
                 let open = |book: u32| OpenOptions::new().write(true).open(format!("/proc/{}/fd/{book}", child.id()));
                 // Without it the proxy looks into /proc.
                 let book = book.and_then(|book| open(book).ok());
-                Ok(Keeper { child, thread, _port: port, book: book.map(Arc::new) })
+                Ok(Keeper { child, thread, _kept: kept, book: book.map(Arc::new) })
             }
             (Ok(_), Err(said)) => {
                 drop(thread);
@@ -189,5 +202,24 @@ impl Drop for Keeper {
             // It may have been waited for already, with the other children.
             let _ = self.child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_port_whose_listener_has_gone_refuses_and_is_nobody_elses() {
+        let (listener, _kept) = taken().unwrap();
+        let at = listener.local_addr().unwrap();
+        TcpStream::connect(at).unwrap();
+        let kept_from_others =
+            || [at, SocketAddr::from((Ipv4Addr::UNSPECIFIED, at.port()))].map(TcpListener::bind).iter().all(Result::is_err);
+        assert!(kept_from_others());
+        drop(listener);
+        assert_eq!(TcpStream::connect(at).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert!(kept_from_others());
     }
 }

@@ -359,3 +359,48 @@ fn the_callers_terminal_is_afterwards_as_it_was() {
         assert_eq!(state(&pty.slave), before, "{how:?}");
     }
 }
+
+#[test]
+fn a_terminal_that_was_shut_to_others_is_open_to_them_again() {
+    if !Path::new("/usr/bin/python3").exists() {
+        return eprintln!("skipped: no /usr/bin/python3");
+    }
+    let pty = openpty(None, None).unwrap();
+    let exclusive = "import fcntl, struct; print(*struct.unpack('i', fcntl.ioctl(0, 0x80045440, bytes(4))))";
+    let shut = format!("import fcntl, termios; fcntl.ioctl(0, termios.TIOCEXCL); {exclusive}");
+    let (code, out, err) = with(pty.slave.try_clone().unwrap(), &["sandbox", "--", "/usr/bin/python3", "-c", &shut]);
+    assert_eq!((code, out.as_str()), (0, "1\n"), "{err}");
+    let after = Command::new("/usr/bin/python3").args(["-c", exclusive]).stdin(Stdio::from(pty.slave)).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&after.stdout), "0\n");
+}
+
+/// Makes the terminal its own, which the kernel permits of one that no session has, and types into it.
+const TYPES: &str = "
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+for byte in b'id\\n':
+    try: fcntl.ioctl(0, termios.TIOCSTI, bytes([byte]))
+    except OSError as e: print(e.errno)
+";
+
+#[test]
+fn nothing_is_typed_into_a_terminal_that_no_session_has() {
+    if !Path::new("/usr/bin/python3").exists() {
+        return eprintln!("skipped: no /usr/bin/python3");
+    }
+    let (file, policy) = policy();
+    for options in [
+        &["--policy", "read-only"][..],
+        &["--policy", &policy],
+        &["--policy", "read-only", "--isolation", "landlock", "--accept-loss", "processes"],
+    ] {
+        let pty = openpty(None, None).unwrap();
+        let words = [&["sandbox"], options, &["--", "/usr/bin/python3", "-c", TYPES]].concat();
+        let (code, out, err) = with(pty.slave.try_clone().unwrap(), &words);
+        assert_eq!((code, out.as_str()), (0, "1\n1\n1\n"), "{options:?}: {err}");
+        fcntl(&pty.slave, FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+        let read = std::fs::File::from(pty.slave).read(&mut [0; 8]);
+        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "{options:?}");
+    }
+    drop(file);
+}

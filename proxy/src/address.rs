@@ -1,6 +1,6 @@
 //! Which addresses belong to the Internet: all that no RFC keeps for something nearer.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// First address, length of the prefix: IANA's special-purpose registry, and multicast.
 const V4: &[([u8; 4], u32)] = &[
@@ -41,9 +41,28 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Whether the address is one of this machine's, also a public one: a service that is kept from the Internet by a packet filter hears whoever comes
+/// from here. The kernel says so by the address that it would send from; nothing is sent.
+pub fn is_own(address: IpAddr) -> bool {
+    let any = if address.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    let sender = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((address, 1)).and_then(|()| socket.local_addr()));
+    sender.is_ok_and(|sender| sender.ip() == address)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_addresses_are_those_that_the_kernel_sends_from() {
+        assert!(is_own("127.0.0.1".parse().unwrap()));
+        assert_eq!(is_own("::1".parse().unwrap()), UdpSocket::bind("[::1]:0").is_ok(), "a machine without version 6");
+        assert!(!is_own("192.0.2.77".parse().unwrap()) && !is_own("2001:db8::77".parse().unwrap()));
+        let outwards = UdpSocket::bind("0.0.0.0:0").unwrap();
+        if outwards.connect("192.0.2.77:1").is_ok() {
+            assert!(is_own(outwards.local_addr().unwrap().ip()));
+        }
+    }
 
     #[test]
     fn the_edges_of_every_range_are_where_they_should_be() {

@@ -7,7 +7,7 @@ use crate::hurry::Hurry;
 use crate::message::{self, Body, Request};
 use crate::relay::{both_ways, break_off, one_way};
 use crate::rule::Host;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -58,11 +58,15 @@ fn forward(client: &TcpStream, server: &TcpStream, request: Request) -> Option<(
     client.set_read_timeout(None).ok()?;
     (&*server).write_all(&head(&request)).ok()?;
     let (from_server, to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
-    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(move || match answered(&from_server, &to_client) {
+    let speaks = request.method != "HEAD";
+    let answer = move || match answered(&from_server, &to_client, speaks) {
+        // What the server has not read of the request it may still read.
+        Ok(End::Answer) => drop(to_client.shutdown(Shutdown::Write)),
         // The answer is over, and with it the request.
-        Ok(()) => drop(to_client.shutdown(Shutdown::Both)),
+        Ok(End::Connection) => drop(to_client.shutdown(Shutdown::Both)),
         Err(_) => [&from_server, &to_client].into_iter().for_each(break_off),
-    });
+    };
+    let back = std::thread::Builder::new().stack_size(crate::STACK).spawn(answer);
     let sent = body::send(BufReader::new(request.early.chain(client)), server, &request.body);
     if sent.is_err() {
         // A request without its end gets no answer.
@@ -71,10 +75,39 @@ fn forward(client: &TcpStream, server: &TcpStream, request: Request) -> Option<(
     back.ok()?.join().ok().map(drop)
 }
 
-/// The client is told that the connection ends, whatever the server says: a second request on it would get no answer.
-fn answered(server: &TcpStream, client: &TcpStream) -> io::Result<()> {
-    message::pass_heads(server, client)?;
-    one_way(server, client)
+/// With what an answer has come to its end.
+enum End {
+    Answer,
+    Connection,
+}
+
+/// The client is told that the connection ends, whatever the server says: a second request on it would get no answer. With the answer it does, also where
+/// the server keeps its own.
+fn answered(server: &TcpStream, client: &TcpStream, speaks: bool) -> io::Result<End> {
+    let rest = message::pass_heads(server, client, speaks)?;
+    if let Some(body) = rest.body {
+        let passed = BufReader::new(rest.early.chain(Tee { from: server, to: client }));
+        match body::send(passed, io::sink(), &body) {
+            Ok(()) => return Ok(End::Answer),
+            // It is not what it says, which is for the client to find.
+            Err(e) if matches!(e.kind(), ErrorKind::Other | ErrorKind::UnexpectedEof) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    one_way(server, client).map(|()| End::Connection)
+}
+
+/// What is read has been passed on, as it is.
+struct Tee<'a> {
+    from: &'a TcpStream,
+    to: &'a TcpStream,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = message::again(|| self.from.read(into))?;
+        self.to.write_all(&into[..n]).map(|()| n)
+    }
 }
 
 fn head(request: &Request) -> Vec<u8> {
@@ -117,5 +150,41 @@ mod tests {
         drop(client);
         assert!(Instant::now() < end - HEARD / 2, "{:?} too late", Instant::now().duration_since(end - HEARD));
         drip.join().unwrap();
+    }
+    /// What a client reads to the end of its connection, whose server answers so and keeps its own as long as it is not closed.
+    fn heard(method: &str, answer: &'static [&'static str]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut client = listener.accept().unwrap().0;
+            for part in answer {
+                std::thread::sleep(Duration::from_millis(20));
+                client.write_all(part.as_bytes()).unwrap();
+            }
+            // Nobody asks for more.
+            client.read_to_end(&mut Vec::new()).unwrap();
+        });
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(proxy.local_addr().unwrap()).unwrap();
+        let (ours, server_end) = (proxy.accept().unwrap().0, TcpStream::connect(at).unwrap());
+        let request = message::read(format!("{method} http://x.y/ HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        let passing = std::thread::spawn(move || forward(&ours, &server_end, request));
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        passing.join().unwrap();
+        server.join().unwrap();
+        text
+    }
+
+    #[test]
+    fn an_answer_ends_also_where_the_server_keeps_its_connection() {
+        let length = heard("GET", &["HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: keep-alive\r\n\r\nhel", "lo\n"]);
+        assert_eq!(length, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n");
+        let chunks =
+            &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r", "\nhel\r\n3\r\nlo\n\r\n0\r\nT: t\r\n", "\r\n"];
+        assert!(heard("GET", chunks).ends_with("3;x=y\r\nhel\r\n3\r\nlo\n\r\n0\r\nT: t\r\n\r\n"));
+        assert!(heard("HEAD", &["HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"]).ends_with("close\r\n\r\n"));
+        assert!(heard("GET", &["HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\n"]).ends_with("close\r\n\r\n"));
     }
 }

@@ -103,8 +103,18 @@ fn parse(bytes: &[u8]) -> Result<Option<Request>, String> {
     }))
 }
 
+/// What is left of an answer whose head has been passed on.
+#[derive(Debug, PartialEq)]
+pub struct Rest {
+    /// How it ends; `None`: with the connection.
+    pub body: Option<Body>,
+    /// Of it, what has been passed on with the head.
+    pub early: Vec<u8>,
+}
+
 /// Passes on the heads of an answer, and what has come behind them: the last one with `Connection: close`. What is no head goes as it is.
-pub fn pass_heads(mut server: impl Read, mut client: impl Write) -> io::Result<()> {
+/// `speaks`: an answer to HEAD has no body.
+pub fn pass_heads(mut server: impl Read, mut client: impl Write, speaks: bool) -> io::Result<Rest> {
     let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
     loop {
         let n = again(|| server.read(&mut block))?;
@@ -116,16 +126,20 @@ pub fn pass_heads(mut server: impl Read, mut client: impl Write) -> io::Result<(
                     client.write_all(&bytes[..length])?;
                     bytes.drain(..length);
                 }
-                Ok(Some((length, Some(head)))) => return client.write_all(&[&head, &bytes[length..]].concat()),
+                Ok(Some((length, Some((head, body))))) => {
+                    let early = bytes.split_off(length);
+                    client.write_all(&[&head[..], &early].concat())?;
+                    return Ok(Rest { body: if speaks { body } else { Some(Body::Bytes(0)) }, early });
+                }
                 Ok(None) if n > 0 && bytes.len() <= MOST => break,
-                Ok(None) | Err(_) => return client.write_all(&bytes),
+                Ok(None) | Err(_) => return client.write_all(&bytes).map(|()| Rest { body: None, early: bytes }),
             }
         }
     }
 }
 
-/// How long the head is, and what it is to be; `None` in place of that where another one follows (RFC 9110, 15.2).
-type Answer = (usize, Option<Vec<u8>>);
+/// How long the head is, and what it is to be, with its body; `None` in place of that where another one follows (RFC 9110, 15.2).
+type Answer = (usize, Option<(Vec<u8>, Option<Body>)>);
 
 /// `None`: more is to come.
 fn answer(bytes: &[u8]) -> Result<Option<Answer>, httparse::Error> {
@@ -141,7 +155,16 @@ fn answer(bytes: &[u8]) -> Result<Option<Answer>, httparse::Error> {
         changed.extend([h.name.as_bytes(), b": ", h.value, b"\r\n"].concat());
     }
     changed.extend(b"Connection: close\r\n\r\n");
-    Ok(Some((length, Some(changed))))
+    Ok(Some((length, Some((changed, answered(code, head.headers))))))
+}
+
+/// The body of an answer (RFC 9112, 6.3); where its length is not clear it ends with the connection.
+fn answered(code: u16, headers: &[httparse::Header]) -> Option<Body> {
+    match (code, body(headers)) {
+        (204 | 304, _) => Some(Body::Bytes(0)),
+        (_, Ok(Body::Bytes(0))) if values(headers, "content-length").next().is_none() => None,
+        (_, body) => body.ok(),
+    }
 }
 
 fn values<'a>(headers: &'a [httparse::Header], name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -249,7 +272,7 @@ mod tests {
     fn the_client_is_told_that_the_connection_ends() {
         let passed = |text: &str| {
             let mut got = Vec::new();
-            pass_heads(text.replace('\n', "\r\n").as_bytes(), &mut got).unwrap();
+            pass_heads(text.replace('\n', "\r\n").as_bytes(), &mut got, true).unwrap();
             String::from_utf8(got).unwrap().replace("\r\n", "\n")
         };
         let answer = "HTTP/1.1 200 OK\nA: b\nkeep-alive: 5\nConnection: keep-alive\nC: d\n\nbody";
@@ -260,6 +283,24 @@ mod tests {
         assert_eq!(passed("HTTP/1.0 204 \n\n"), "HTTP/1.0 204 \nConnection: close\n\n");
         for none in ["", "SSH-2.0-x\n", "HTTP/1.1 200 OK\nA: b\n", "HTTP/1.1 100 Continue\n\n"] {
             assert_eq!(passed(none), none);
+        }
+    }
+    #[test]
+    fn an_answer_says_how_it_ends() {
+        let end = |text: &str, speaks| {
+            let rest = pass_heads(text.replace('\n', "\r\n").as_bytes(), io::sink(), speaks).unwrap();
+            (rest.body, String::from_utf8(rest.early).unwrap())
+        };
+        let length = "HTTP/1.1 200 OK\nContent-Length: 3\n\nab";
+        assert_eq!(end(length, true), (Some(Body::Bytes(3)), "ab".into()));
+        assert_eq!(end(&length.replace("ab", ""), false), (Some(Body::Bytes(0)), String::new()), "to HEAD");
+        assert_eq!(end("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", true).0, Some(Body::Chunks));
+        for none in ["204 No Content\n\n", "304 Not Modified\nContent-Length: 3\n\n", "200 OK\nContent-Length: 0\n\n"] {
+            assert_eq!(end(&format!("HTTP/1.1 {none}"), true).0, Some(Body::Bytes(0)), "{none}");
+        }
+        let unclear = ["200 OK\n\n", "200 OK\nContent-Length: 1\nContent-Length: 2\n\n", "200 OK\nTransfer-Encoding: gzip\n\n"];
+        for open in unclear.map(|head| format!("HTTP/1.1 {head}")).into_iter().chain(["SSH-2.0-x\n".into()]) {
+            assert_eq!(end(&open, true).0, None, "{open}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Which hosts may be reached: deny wins, and what no pattern allows is refused.
 
+use crate::address::{is_own, is_public};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -127,8 +128,8 @@ impl Rules {
         Err(Refused { word: "blocked-by-method-policy", rule: "limited to GET, HEAD and OPTIONS that can be looked at".into() })
     }
 
-    /// What was resolved, if it may be dialed: an address that is not public only when it is allowed, and not denied, literally. So a
-    /// name that is allowed cannot be pointed at the local network.
+    /// What was resolved, if it may be dialed: an address that is not public, or this machine's, only when it is allowed, and not denied, literally. So
+    /// a name that is allowed cannot be pointed at the local network.
     pub fn address(&self, host: &Host, address: IpAddr) -> Result<(), Refused> {
         let address = address.to_canonical();
         let literal = Host::Address(address);
@@ -136,14 +137,15 @@ impl Rules {
             return Err(Refused { word: "blocked-by-denylist", rule: pattern.text.clone() });
         }
         let localhost = *host == Host::Name("localhost".into()) && address.is_loopback();
-        if self.local
-            || crate::address::is_public(address)
-            || localhost
-            || self.allow.iter().any(|pattern| pattern.matches(&literal))
-        {
+        if self.local || localhost || self.allow.iter().any(|pattern| pattern.matches(&literal)) {
             return Ok(());
         }
-        Err(Refused { word: "blocked-by-policy", rule: format!("{address} is not public, and not allowed literally") })
+        let near = match (is_public(address), is_own(address)) {
+            (true, false) => return Ok(()),
+            (true, true) => "this machine's own",
+            (false, _) => "not public",
+        };
+        Err(Refused { word: "blocked-by-policy", rule: format!("{address} is {near}, and not allowed literally") })
     }
 }
 

@@ -31,7 +31,8 @@ pub const CASES: &[Case] = &[
     case("nothing gets through with Unix datagrams and the network on", On::Codexrun, |p| {
         held_with(p, &preset(p, 2)?, &["--unix-datagrams"], &[FILES])
     }),
-    case("nothing gets through proxy-only", On::Every, proxy),
+    case("nothing gets through proxy-only", On::Every, |p| proxy(p, &[])),
+    case("nothing gets through proxy-only with interfaces", On::Codexrun, |p| proxy(p, &["--allow-syscalls", "interfaces"])),
     case("nothing gets through with the network on", On::Every, |p| held(p, &preset(p, 2)?, &[FILES])),
     case("nothing gets through unrestricted files without network", On::Every, |p| held(p, &unrestricted(p)?, &[SHUT])),
     case("nothing gets through beside granted sockets", On::Codexrun, |p| granted(p, 1, &[SHUT])),
@@ -93,14 +94,16 @@ fn unrestricted(play: &Play) -> Result<String, No> {
 }
 
 /// The proxy is a listener that nobody comes to.
-fn proxy(play: &Play) -> Verdict {
+fn proxy(play: &Play, options: &[&str]) -> Verdict {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let entries = vec![special("root", "read"), special("project_roots", "write")];
     let mut policy = crate::policy::pair(entries);
     policy["network"] = json!({"mode": "proxy"});
     let file = play.scene.put("proxy.json", &policy.to_string())?.display().to_string();
     let variable = format!("HTTP_PROXY=http://{}", listener.local_addr()?);
-    held_with(play, &file, &["--env", &variable], &[FILES, SHUT, &["proxy"]])
+    // With interfaces what is read by netlink is as with the network off.
+    let own: &[&str] = if options.is_empty() { &["proxy"] } else { &[] };
+    held_with(play, &file, &[&["--env", &variable], options].concat(), &[FILES, SHUT, own])
 }
 
 /// Names that lead to 127.0.0.1 without any server of names, and those of a domain that nobody has.

@@ -1,6 +1,6 @@
 //! What people run all day, offline, in workspace-write: a cargo build, node, npm, python, a C compiler.
 
-use super::{Case, On, Play, case};
+use super::{Case, On, Play, case, proxied};
 use crate::on_path;
 use crate::report::{No, Verdict, skip};
 use std::path::PathBuf;
@@ -14,6 +14,13 @@ pub const CASES: &[Case] = &[
     case("npm run", On::Every, npm),
     case("python: venv and a subprocess", On::Every, venv),
     case("python: asyncio, multiprocessing, an HTTP server", On::Every, python),
+    proxied("cargo build without dependencies, with a proxy", cargo),
+    proxied("node: spawnSync, with a proxy", |p| node(p, SPAWN, "child says hello\n")),
+    proxied("node: an HTTP server and its client on loopback, with a proxy", |p| node(p, HTTP, "200 hello\n")),
+    proxied("node: worker threads and a child with IPC, with a proxy", |p| node(p, FORK, "ipc pong\n")),
+    proxied("npm run, with a proxy", npm),
+    proxied("python: venv and a subprocess, with a proxy", venv),
+    proxied("python: asyncio, multiprocessing, an HTTP server, with a proxy", python),
 ];
 
 const SPAWN: &str = "

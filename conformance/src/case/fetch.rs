@@ -25,7 +25,11 @@ pub const CASES: &[Case] = &[
     case("curl, and python's urllib and requests", On::Sandbox, clients),
     case("httpx, which knows no SOCKS", On::Sandbox, httpx),
     case("node's fetch", On::Sandbox, node),
-    case("who lists interfaces is answered with the network off, and refused with a proxy", On::Sandbox, interfaces),
+    case(
+        "who lists interfaces is answered with the network off, and with a proxy when interfaces are allowed",
+        On::Sandbox,
+        interfaces,
+    ),
 ];
 
 /// A program and what it is to fetch; `{port}` is the server's.
@@ -291,13 +295,17 @@ fn httpx(play: &Play) -> Verdict {
     refused.must("nothing", refused.code != 0 && refused.out.is_empty() && refused.err.contains("403"))
 }
 
-/// As Codex has it; what stands in the pages of the limits.
+/// Refused with a proxy as Codex has it, and lifted by name.
 fn interfaces(play: &Play) -> Verdict {
     let script = "/usr/bin/python3 -c 'import socket; print(socket.if_nameindex())'";
-    let off = asked(play, &[], script)?;
-    off.must("lo", off.code == 0 && off.out.contains("(1, 'lo')"))?;
-    let proxied = asked(play, &["--allow-domain", "localhost"], script)?;
-    proxied.must("EPERM", proxied.code == 1 && proxied.err.contains("PermissionError"))
+    let proxied = ["--allow-domain", "localhost"];
+    let allowed = [&proxied[..], &["--allow-syscalls", "interfaces"]].concat();
+    for options in [&[][..], &allowed] {
+        let ran = asked(play, options, script)?;
+        ran.must("lo and nothing else", ran.code == 0 && ran.out == "[(1, 'lo')]\n")?;
+    }
+    let ran = asked(play, &proxied, script)?;
+    ran.must("EPERM", ran.code == 1 && ran.err.contains("PermissionError"))
 }
 
 /// From version 22.21 and 24 on fetch goes by the variables.

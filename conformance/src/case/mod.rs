@@ -45,11 +45,18 @@ pub enum On {
 pub struct Case {
     name: &'static str,
     on: On,
+    /// Of `sandbox`, beside those of the case's own.
+    options: &'static [&'static str],
     run: fn(&Play) -> Verdict,
 }
 
 const fn case(name: &'static str, on: On, run: fn(&Play) -> Verdict) -> Case {
-    Case { name, on, run }
+    Case { name, on, options: &[], run }
+}
+
+/// The same with a network of a proxy that nobody needs.
+const fn proxied(name: &'static str, run: fn(&Play) -> Verdict) -> Case {
+    Case { options: &["--allow-domain", "nobody.example"], ..case(name, On::Sandbox, run) }
 }
 
 const GROUPS: &[(&str, &[Case])] = &[
@@ -100,7 +107,7 @@ fn one(stage: &Stage, column: &Column, case: &Case) -> Verdict {
         On::Codexrun if !column.runtime.is_codexrun() => skip("only codexrun promises it"),
         On::Sandbox if kind != Kind::Sandbox => skip("about `codexrun sandbox` and `spec`, asked in the sandbox columns"),
         On::Bundle if kind == Kind::Sandbox => skip("`codexrun sandbox` has no bundle and no state"),
-        _ => played(&Play { column, scene: stage.scene(&column.actor)?, there: slash_tmp() }, case),
+        _ => played(&Play { column, scene: stage.scene(&column.actor)?, options: case.options, there: slash_tmp() }, case),
     }
 }
 
@@ -124,6 +131,8 @@ pub struct Play<'a> {
     pub column: &'a Column,
     /// Where.
     pub scene: Scene,
+    /// Of the case, for [`Play::write`].
+    pub options: &'static [&'static str],
     /// Protected names that /tmp had before the case: somebody else's.
     pub there: Vec<PathBuf>,
 }
@@ -136,7 +145,7 @@ impl Play<'_> {
 
     /// The same under workspace-write.
     fn write(&self, script: &str) -> Result<Ran, No> {
-        self.sh(WRITE, script)
+        self.with(self.options, script)
     }
 
     /// The same with options of `sandbox` and `spec`.

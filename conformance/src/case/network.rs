@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     ),
     case("a proxy is reached with closed standard streams too (33)", On::Sandbox, closed_streams),
     case("curl, wget, ping, nc, ssh, getent and bash reach nobody (12)", On::Every, programs),
+    case("with a proxy allow_syscalls interfaces lists those of the sandbox, and opens no other netlink", On::Every, listed),
     case("--managed-network is proxy-only under every policy", On::Every, managed),
     case("init is filtered, with proxies and without, and /dev is the sandbox's own (27, 28, 31)", On::Codexrun, filtered_init),
     case("variables keep their scheme, user and path", On::Every, rewritten),
@@ -202,6 +203,16 @@ fn only_the_proxy(play: &Play) -> Verdict {
     let (list, expected): (Vec<&str>, Vec<&str>) = asked.into_iter().unzip();
     let (ran, answers) = probes(play, &policy(play)?, &["--env", &variable], &list)?;
     are(&ran, &answers, &expected)
+}
+
+fn listed(play: &Play) -> Verdict {
+    let proxy = Host::new()?;
+    let (variable, reach) = (format!("HTTPS_PROXY={}", proxy.url()), format!("tcp-bulk {} 10", proxy.at));
+    let list =
+        [reach.as_str(), "socket 16 3 0", "socket 16 3 9", "socket 16 3 16", "socket 17 3 768", "tcp 192.0.2.1:80", "interfaces"];
+    let options = ["--env", &variable, "--allow-syscalls", "interfaces"];
+    let (ran, answers) = probes(play, &policy(play)?, &options, &list)?;
+    are(&ran, &answers, &["ok", "ok", "EPERM", "EPERM", "EPERM", "ENETUNREACH", "ok"])
 }
 
 fn all_sockets(play: &Play) -> Verdict {

@@ -2,7 +2,7 @@
 //! docs/programs.md tells of them.
 
 use super::build::{put, tool};
-use super::{Case, On, Play, WRITE, case};
+use super::{Case, On, Play, WRITE, case, proxied};
 use crate::policy::POLICIES;
 use crate::report::{No, Verdict, skip};
 use crate::runtime::Job;
@@ -10,6 +10,9 @@ use crate::runtime::Job;
 pub const CASES: &[Case] = &[
     case("git: clone, commit, log", On::Every, |p| runs(p, &["git"], GIT, "1 commit\n")),
     case("go build", On::Every, go),
+    proxied("git: clone, commit, log, with a proxy", |p| runs(p, &["git"], GIT, "1 commit\n")),
+    proxied("go build, with a proxy", go),
+    proxied("make -j with a jobserver, with a proxy", make),
     case("java: compile and run", On::Every, java),
     case("gradle: a daemon on loopback builds, and is told to stop", On::Every, gradle),
     case("make -j with a jobserver", On::Every, make),

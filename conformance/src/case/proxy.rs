@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     case("every refusal has its word, for HTTP, CONNECT and SOCKS5", On::Sandbox, words),
     case("limited reads, and tunnels nothing", On::Sandbox, limited),
     case("an allowed name that leads to a private address is refused", On::Sandbox, rebound),
+    case("an allowed name that leads to a public address of this machine is refused", On::Sandbox, own_address),
     case("each refusal is a line, and with --network-log each request", On::Sandbox, lines),
     case("who closes at once, or cannot be looked into, is named all the same", On::Sandbox, hasty),
     case("a log that a sandbox has planted is not written to", On::Sandbox, planted),
@@ -28,7 +29,10 @@ pub const CASES: &[Case] = &[
     case("a pattern that is none stops the start", On::Sandbox, no_pattern),
     case("what plans a policy with domains stands for the launch", On::Sandbox, planned),
     case("a bundle that is kept has no way to the proxy's port", On::Sandbox, kept),
-    case("when the proxy has ended its port is closed inside, and nobody else's", On::Sandbox, orphaned),
+    case("when the proxy has ended its port is closed inside, and nobody else's", On::Sandbox, |p| orphaned(p, &[])),
+    case("when the proxy has ended its port is closed without namespaces too, and nobody else's", On::Sandbox, |p| {
+        orphaned(p, &["--isolation", "landlock", "--accept-loss", "processes,metadata,attributes,proxy-only"])
+    }),
     case("the proxy is gone when the command has ended", On::Sandbox, |p| ends(p, false)),
     case("the proxy is gone when codexrun was killed", On::Sandbox, |p| ends(p, true)),
 ];
@@ -110,6 +114,30 @@ fn rebound(play: &Play) -> Verdict {
     let probe = format!("by-http GET 0x7f000001:{}", files(play.scene.out())?);
     asked(play, &["--allow-domain", "0x7f000001"], &[(&probe, "blocked-by-policy")])?;
     asked(play, &["--allow-domain", "0x7f000001", "--allow-domain", "127.0.0.1"], &[(&probe, "ok")])
+}
+
+/// In a network namespace whose own address is one of the Internet's, which is named so that nobody need resolve it.
+fn own_address(play: &Play) -> Verdict {
+    if !play.column.actor.is_root() {
+        return skip("only root gives a network namespace an address; asked as root");
+    }
+    let (exe, w) = (play.column.runtime.codexrun.display(), play.scene.w());
+    let probe = w.join("bin/probe");
+    std::fs::write(w.join("list.txt"), "0\tby-http\tGET\t0x09090909:1\n")?;
+    let ask = |domain: &str| {
+        format!(
+            "{exe} sandbox --policy read-only --env NO_PROXY= --env no_proxy= --allow-domain 0x09090909 {domain} -- {} list.txt",
+            probe.display()
+        )
+    };
+    let script =
+        format!("ip link set lo up && ip addr add 9.9.9.9/32 dev lo && {} && {}", ask(""), ask("--allow-domain 9.9.9.9"));
+    let ran = crate::launch::Launch::new(&["unshare", "--net", "/bin/sh", "-c", &script], &w).run(&play.column.actor)?;
+    let answers: Vec<&str> = ran.out.lines().filter_map(|line| line.strip_prefix("0\t")?.split('\t').next()).collect();
+    ran.must(
+        &format!("refused, then asked; they are {answers:?}"),
+        ran.code == 0 && answers.len() == 2 && answers[0] == "blocked-by-policy" && answers[1] != answers[0],
+    )
 }
 
 fn lines(play: &Play) -> Verdict {
@@ -278,7 +306,9 @@ fn alone(play: &Play) -> Verdict {
     ran.must(&format!("ok and a refusal; they are {answers:?}"), answers == ["ok", "blocked-by-allowlist"])?;
     ran.must("the process", ran.err.lines().any(|line| line.contains("evil.example") && line.contains("\"comm\":\"probe\"")))?;
     let (ran, _) = probes(play, "read-only", &[&options[..], &["--dns", "443"]].concat(), &[&good])?;
-    ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` cannot be had"))
+    ran.must("no names without a network", ran.code == 1 && ran.err.contains("`dns` cannot be had"))?;
+    let (ran, _) = probes(play, "read-only", &[&options[..], &["--allow-syscalls", "interfaces"]].concat(), &[&good])?;
+    ran.must("no interfaces of its own", ran.code == 1 && ran.err.contains("`allow_syscalls` interfaces cannot be had"))
 }
 
 /// Before there is a proxy it has a port that none will have.
@@ -311,12 +341,13 @@ fn kept(play: &Play) -> Verdict {
 }
 
 /// The route ends with the proxy; codexrun keeps the port.
-fn orphaned(play: &Play) -> Verdict {
+fn orphaned(play: &Play, options: &[&str]) -> Verdict {
     std::fs::write(play.scene.w().join("reaches"), REACHES)?;
     let domain = format!("orphaned.{}.{}.example", std::process::id(), play.column.actor.name);
     let script = "bash reaches; : > ready; while [ ! -e go ]; do sleep 0.02; done
         for n in $(seq 500); do [ \"$(bash reaches)\" = closed ] && break; sleep 0.02; done; bash reaches";
-    let running = play.column.start(&play.scene, &job(play, &["--allow-domain", &domain], script))?;
+    let options = [&["--allow-domain", domain.as_str()], options].concat();
+    let running = play.column.start(&play.scene, &job(play, &options, script))?;
     appears(&play.scene.w().join("ready"))?;
     let all = crate::launch::processes();
     let Some((proxy, ..)) = all.iter().find(|(.., line)| line.contains("codexrun-proxy") && line.contains(&domain)) else {

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::landlock::connectable;
 use crate::plan::op::{Broker, ParentOp};
 use crate::plan::{ParentStep, Plan, annotation_of as said};
-use crate::policy::compile;
+use crate::policy::compile::{Lift, lifts};
 use crate::{Error, annotation, namespace};
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ pub struct Facts {
     /// None: every call is made.
     pub system_calls: Option<Calls>,
     /// Of a bundle that was made from a policy: what its filter refuses and a choice would lift, with the calls and the reason.
-    pub lifts: Vec<(&'static str, Vec<&'static str>, &'static str)>,
+    pub lifts: Vec<Lift>,
     /// `NAME=VALUE`.
     pub environment: Vec<String>,
     /// What is limited and to how much: `RLIMIT_NOFILE` = `1024, at most 4096`, `memory.max` = `67108864`.
@@ -81,15 +81,16 @@ impl Explained<'_> {
         let process = spec.process().as_ref();
         let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let system_calls = seccomp.map(|seccomp| bpf::calls(seccomp, host.native)).transpose()?;
+        let isolation = if said(spec, annotation::ISOLATION).is_some() { "landlock" } else { "namespaces" };
         Ok(Facts {
-            lifts: system_calls.as_ref().filter(|_| of_a_policy(spec)).map_or(Vec::new(), lifts),
+            lifts: seccomp.filter(|_| of_a_policy(spec)).map_or(Vec::new(), |filter| lifts(filter, isolation == "landlock")),
             inside: process.map_or((0, 0), |process| (process.user().uid(), process.user().gid())),
             outside: (self.who.uid, self.who.gid),
             groups: self.who.groups.clone(),
             capabilities: names(self.who.capabilities),
             no_new_privileges: process.and_then(|process| process.no_new_privileges()) == Some(true),
             namespaces: KINDS.map(|(kind, name)| (name, whose(spec, kind))).into(),
-            isolation: if said(spec, annotation::ISOLATION).is_some() { "landlock" } else { "namespaces" },
+            isolation,
             landlock: said(spec, annotation::LANDLOCK).is_some(),
             lost: said(spec, annotation::LOST).and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
             routes: routes(spec),
@@ -105,16 +106,6 @@ impl Explained<'_> {
 
 fn of_a_policy(spec: &Spec) -> bool {
     spec.annotations().as_ref().is_some_and(|all| all.contains_key(annotation::POLICY_SHA256))
-}
-
-/// Those of which a call is refused, at least with some arguments.
-fn lifts(calls: &Calls) -> Vec<(&'static str, Vec<&'static str>, &'static str)> {
-    let refuses = |name: &&'static str| {
-        let call = calls.of(name);
-        !bpf::permits(call.otherwise) || call.lines.iter().any(|(_, answer)| !bpf::permits(*answer))
-    };
-    let shut = |names: &[&'static str]| names.iter().any(refuses);
-    compile::lifts().filter(|(_, names, _)| shut(names)).collect()
 }
 
 fn whose(spec: &Spec, kind: Type) -> Whose {

@@ -3,6 +3,7 @@
 use super::because::word;
 use super::{Answer, Because, Facts, Namespace, Verdict};
 use crate::bpf::{Calls, answer};
+use crate::policy::compile::Lift;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -47,9 +48,7 @@ impl Facts {
         };
         let namespaces = self.namespaces.iter().map(|(kind, whose)| ((*kind).to_owned(), namespace(whose)));
         let limits = self.limits.iter().map(|(name, value)| (name.clone(), json!(value)));
-        let lift = |(name, calls, because): &(&'static str, Vec<&'static str>, &'static str)| {
-            ((*name).to_owned(), json!({ "calls": calls, "because": because }))
-        };
+        let lift = |Lift { name, calls, because }: &Lift| ((*name).to_owned(), json!({ "calls": calls, "because": because }));
         json!({
             "user": {
                 "uid": self.inside.0, "gid": self.inside.1, "outside": { "uid": self.outside.0, "gid": self.outside.1 },

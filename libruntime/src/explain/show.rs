@@ -4,6 +4,7 @@ use super::{Answer, Facts, Namespace, Verdict};
 use crate::bpf::{Calls, answer, permits};
 use crate::bridge::{Route, Side};
 use crate::error::plain;
+use crate::policy::compile::Lift;
 use std::fmt;
 
 /// Names are others': what is told is one line.
@@ -67,7 +68,7 @@ impl fmt::Display for Facts {
             Some(calls) => show_calls(calls, f)?,
             None => writeln!(f, "system calls all")?,
         }
-        for (name, calls, because) in &self.lifts {
+        for Lift { name, calls, because } in &self.lifts {
             tell(f, format_args!("             allow_syscalls {name} would permit {}: {because}", calls.join(" ")))?;
         }
         let names: Vec<&str> = self.environment.iter().map(|var| var.split('=').next().unwrap_or_default()).collect();

@@ -126,7 +126,7 @@ pub const DEVICES: &[(&str, &str)] = &[
 ];
 
 /// Groups of system calls; `policy::compile::lifts` has the calls of each, and why they are refused.
-pub const SYSCALLS: &[&str] = &["bpf", "keys", "mounts", "namespaces", "perf", "tracing", "userfaultfd"];
+pub const SYSCALLS: &[&str] = &["bpf", "interfaces", "keys", "mounts", "namespaces", "perf", "tracing", "userfaultfd"];
 
 /// Below the home directory; only what is there is granted.
 pub const CACHES: &[(&str, &[&str])] = &[

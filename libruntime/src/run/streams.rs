@@ -1,7 +1,7 @@
-//! The caller's streams as they were. What runs in the foreground has them: it may leave a terminal without echo, and a file that whoever
+//! The caller's streams as they were. What runs in the foreground has them: it may leave a terminal without echo or shut to others, and a file that whoever
 //! reads it next does not wait for (O_NONBLOCK is of the open file, not of the descriptor; open(2)).
 
-use crate::sys::file;
+use crate::sys::{file, tty};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::termios::{self, SetArg, Termios};
@@ -15,14 +15,16 @@ struct Stream {
     fd: BorrowedFd<'static>,
     flags: Option<OFlag>,
     modes: Option<Termios>,
+    /// A terminal that others may open (TIOCEXCL).
+    shared: bool,
 }
 
 impl Streams {
     pub fn now() -> Streams {
-        Streams([file::stdin(), file::stdout(), file::stderr()].map(|fd| Stream {
-            fd,
-            flags: fcntl(fd, FcntlArg::F_GETFL).ok().map(OFlag::from_bits_retain),
-            modes: termios::tcgetattr(fd).ok(),
+        Streams([file::stdin(), file::stdout(), file::stderr()].map(|fd| {
+            let (flags, modes) = (fcntl(fd, FcntlArg::F_GETFL), termios::tcgetattr(fd).ok());
+            let shared = modes.is_some() && tty::is_exclusive(fd) == Ok(false);
+            Stream { fd, flags: flags.ok().map(OFlag::from_bits_retain), modes, shared }
         }))
     }
 }
@@ -35,6 +37,9 @@ impl Stream {
         }
         if let Some(modes) = self.modes.as_ref().filter(|_| is_ours(self.fd)) {
             let _ = termios::tcsetattr(self.fd, SetArg::TCSANOW, modes);
+            if self.shared {
+                let _ = tty::share(self.fd);
+            }
         }
     }
 }

@@ -46,6 +46,26 @@ pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
     }
 }
 
+/// bind(2): to a port of 127.0.0.1 that nobody has.
+pub fn bind(socket: BorrowedFd) -> Result<()> {
+    let address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: `address` is a live sockaddr_in, and as long as said.
+    done(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) }.into())
+}
+
+/// SO_REUSEADDR: whether others may bind its port that say so too, while neither listens (socket(7)).
+pub fn share_port(socket: BorrowedFd, on: bool) -> Result<()> {
+    let (value, level) = (i32::from(on), libc::SOL_SOCKET);
+    let size = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: `value` is a live int, and as long as said.
+    done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, libc::SO_REUSEADDR, (&raw const value).cast(), size) }.into())
+}
+
 /// SO_RCVBUF and SO_SNDBUF: the kernel takes twice as much, and lets neither grow any more (socket(7)).
 pub fn limit_buffers(socket: BorrowedFd, bytes: i32) -> Result<()> {
     for name in [libc::SO_RCVBUF, libc::SO_SNDBUF] {

@@ -19,6 +19,19 @@ pub fn set_controlling(tty: BorrowedFd) -> Result<()> {
     done(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCSCTTY, 0) }.into())
 }
 
+/// TIOCGEXCL: whether nobody else may open it (ioctl_tty(2)).
+pub fn is_exclusive(tty: BorrowedFd) -> Result<bool> {
+    let mut is = 0;
+    // SAFETY: TIOCGEXCL writes one live int.
+    done(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCGEXCL, &raw mut is) }.into()).map(|()| is != 0)
+}
+
+/// TIOCNXCL: whoever may open it may again.
+pub fn share(tty: BorrowedFd) -> Result<()> {
+    // SAFETY: TIOCNXCL takes no argument.
+    done(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCNXCL) }.into())
+}
+
 /// TIOCSWINSZ.
 pub fn set_size(tty: BorrowedFd, rows: u16, columns: u16) -> Result<()> {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

@@ -6,6 +6,9 @@ use crate::outcome::{Fail, Outcome, word};
 use crate::syscall::{Arg, call, fork, text};
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 /// Verbs that the policy matrix asks too, each of which succeeds when it is through.
 #[rustfmt::skip]
@@ -55,6 +58,7 @@ const TRICKS: &[Trick] = &[
     (Wall::Ours, "descriptor 0 of init", &["pidfd_getfd"], |_| stolen(1)),
     (Wall::Always, "descriptor 0 of a process outside", &["pidfd_open", "pidfd_getfd"], |world| stolen(world.pid()?)),
     (Wall::Always, "a signal by a descriptor of a process outside", &["pidfd_send_signal"], |world| signalled(world.pid()?)),
+    (Wall::Always, "power over whoever connects for us, by the socket", &["getsockopt", "pidfd_send_signal"], |_| peer()),
     (Wall::Always, "advice about the memory of a process outside", &["process_madvise"], |world| advised(world.pid()?)),
     (Wall::Always, "the memory of a process outside that ends", &["process_mrelease"], |world| released(world.pid()?)),
     (Wall::Processes, "the capabilities of a process outside", &["capget"], |world| capabilities(world.pid()?)),
@@ -170,6 +174,33 @@ fn stolen(pid: i64) -> Outcome {
 /// Signal 0 asks for the right and sends nothing.
 fn signalled(pid: i64) -> Outcome {
     let pidfd = call(libc::SYS_pidfd_open, [Arg::Int(pid), Arg::Int(0)])?;
+    Ok(call(libc::SYS_pidfd_send_signal, [Arg::Int(pidfd), Arg::Int(0), Arg::Null, Arg::Int(0)])?.to_string())
+}
+
+/// Who accepts has a descriptor of the process that connected (SO_PEERPIDFD, Linux 6.5): the broker's, where it does so for the sandbox.
+fn peer() -> Outcome {
+    const SO_PEERPIDFD: i64 = 77;
+    const PIDFD_GET_CGROUP_NAMESPACE: i64 = 0xff01;
+    let address = SocketAddr::from_abstract_name(format!("codexrun-peer-{}", std::process::id()))?;
+    let listener = UnixListener::bind_addr(&address)?;
+    let (_client, (server, _)) = (UnixStream::connect_addr(&address)?, listener.accept()?);
+    let (mut pidfd, mut size, level) = ([0; 4], 4u32.to_ne_bytes(), Arg::Int(libc::SOL_SOCKET.into()));
+    let words = [Arg::Int(server.as_raw_fd().into()), level, Arg::Int(SO_PEERPIDFD), Arg::Out(&mut pidfd), Arg::Out(&mut size)];
+    call(libc::SYS_getsockopt, words)?;
+    let pidfd = i64::from(i32::from_ne_bytes(pidfd));
+    let told = fs::read_to_string(format!("/proc/self/fdinfo/{pidfd}"))?;
+    if told.contains(&format!("Pid:\t{}\n", std::process::id())) {
+        return word("own", "");
+    }
+    // The other namespaces follow it by number.
+    for space in PIDFD_GET_CGROUP_NAMESPACE..PIDFD_GET_CGROUP_NAMESPACE + 10 {
+        if call(libc::SYS_ioctl, [Arg::Int(pidfd), Arg::Int(space), Arg::Int(0)]).is_ok() {
+            return Ok(format!("its namespace {space:x}"));
+        }
+    }
+    if call(libc::SYS_pidfd_getfd, [Arg::Int(pidfd), Arg::Int(0), Arg::Int(0)]).is_ok() {
+        return Ok("its descriptor 0".into());
+    }
     Ok(call(libc::SYS_pidfd_send_signal, [Arg::Int(pidfd), Arg::Int(0), Arg::Null, Arg::Int(0)])?.to_string())
 }
 

@@ -154,6 +154,10 @@ fn unfit(request: &Request, view: &dyn View, found: &mut Findings) {
             "`tcp_ports` cannot be had: there is no loopback of the sandbox's own, and the host's is reached at the proxies' ports alone",
         );
     }
+    if request.policy.network != Network::Enabled && request.policy.choices.allow_syscalls.iter().any(|name| name == "interfaces")
+    {
+        refuse("`allow_syscalls` interfaces cannot be had: the network's interfaces are the caller's own");
+    }
     if !request.policy.choices.unix_sockets.is_empty() {
         refuse("a Unix socket cannot be granted: without a network namespace nobody could tell it from others");
     }

@@ -43,7 +43,7 @@ use tree::Spot;
 use walk::{End, Walk};
 
 pub use proxy::{PROXY_VARIABLES, names_a_proxy, to_own_proxy};
-pub use seccomp::lifts;
+pub use seccomp::{Lift, lifts};
 
 /// resolv.conf(5).
 const RESOLV_CONF: &str = "/etc/resolv.conf";

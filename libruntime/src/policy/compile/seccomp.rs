@@ -45,6 +45,9 @@ use When::*;
 
 const NETLINK_ROUTE: u64 = 0;
 const IPPROTO_TCP: u64 = 6;
+const TIOCSTI: u64 = 0x5412;
+const TIOCLINUX: u64 = 0x541c;
+const TIOCSETD: u64 = 0x5423;
 const CLONE_NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 
 const fn call(call: &'static str) -> Rule {
@@ -114,8 +117,12 @@ const SHUT: &[Part] = &[
 ];
 
 /// With a proxy TCP to it is all that there is.
-const PROXY: &[Part] =
-    &[part("as Codex has it: who goes by a proxy need not ask for interfaces", &[rule("socket", &[Is(0, AF_NETLINK)])])];
+#[rustfmt::skip]
+const PROXY: &[Part] = &[
+    lifted("interfaces", "netlink, NETLINK_ROUTE too, as Codex has it: who goes by a proxy need not ask for interfaces", &[
+        rule("socket", &[Is(0, AF_NETLINK)]),
+    ]),
+];
 
 /// With `tcp_ports`, in both.
 #[rustfmt::skip]
@@ -173,6 +180,13 @@ const ALWAYS: &[Part] = &[
         rule("clone", &[Masked(0, CLONE_NEWUSER, CLONE_NEWUSER)]),
         Rule { errno: libc::ENOSYS, ..call("clone3") },
         call("setns"),
+    ]),
+    // A new session keeps them from a terminal that another one controls. One that no session does, as a pty that a harness has just opened, becomes that
+    // of who asks for it.
+    part("a terminal that was handed in: to type into it what its next reader executes (TIOCSTI, TIOCLINUX), and to give it another line discipline (TIOCSETD)", &[
+        rule("ioctl", &[Masked(1, INT, TIOCSTI)]),
+        rule("ioctl", &[Masked(1, INT, TIOCLINUX)]),
+        rule("ioctl", &[Masked(1, INT, TIOCSETD)]),
     ]),
     lifted("keys", "the session keyring is the caller's and crosses every namespace: its keys could be read, and others planted", &[
         call("keyctl"),
@@ -330,10 +344,32 @@ fn parts(network: Network) -> impl Iterator<Item = &'static Part> {
     first.iter().chain(second).chain(ALWAYS)
 }
 
-/// What a choice lifts: its name, the calls, and why they are refused without it.
-pub fn lifts() -> impl Iterator<Item = (&'static str, Vec<&'static str>, &'static str)> {
-    let of = |part: &'static Part| Some((part.lift?, part.rules.iter().map(|rule| rule.call).collect(), part.because));
-    SHUT.iter().chain(ALWAYS).filter_map(of)
+/// A part of the filter that a choice lifts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lift {
+    /// The choice.
+    pub name: &'static str,
+    /// What it permits.
+    pub calls: Vec<&'static str>,
+    /// Why they are refused without it.
+    pub because: &'static str,
+}
+
+/// What choices would lift of this filter, which was made of a policy. `alone`: without namespaces.
+pub fn lifts(filter: &LinuxSeccomp, alone: bool) -> Vec<Lift> {
+    let written = filter.syscalls().as_deref().unwrap_or_default();
+    let there =
+        |part: &&'static Part| entries(part).iter().any(|rules| syscall(rules).is_ok_and(|entry| written.contains(&entry)));
+    let of = |part: &'static Part| {
+        Some(Lift { name: part.lift?, calls: part.rules.iter().map(|rule| rule.call).collect(), because: part.because })
+    };
+    liftable(alone).filter(there).filter_map(of).collect()
+}
+
+/// Without namespaces what refuses netlink stays in any case (`ALONE_PROXY`).
+fn liftable(alone: bool) -> impl Iterator<Item = &'static Part> {
+    let proxy = if alone { &[] } else { PROXY };
+    SHUT.iter().chain(proxy).chain(ALWAYS).filter(|part| part.lift.is_some())
 }
 
 /// The filter of a sandbox, without what its policy lifts. `ports`: those of TCP are listed.
@@ -478,6 +514,17 @@ mod tests {
     }
 
     #[test]
+    fn nobody_types_into_a_terminal() {
+        for network in [Restricted, Proxy, Enabled] {
+            for request in [0x5412, 0x541c, 0x5423, 0x5412 | 1 << 40] {
+                assert!(refused(network, "ioctl", [0, request, 0, 0, 0, 0]), "{request:x}");
+            }
+            // TIOCSCTTY, TIOCGWINSZ, FIONREAD
+            assert!([0x540e, 0x5413, 0x541b].iter().all(|request| !refused(network, "ioctl", [0, *request, 0, 0, 0, 0])));
+        }
+    }
+
+    #[test]
     fn processes_and_threads_are_made_and_user_namespaces_are_not() {
         let thread = 0x3d_0f00;
         for network in [Restricted, Proxy, Enabled] {
@@ -493,19 +540,35 @@ mod tests {
 
     #[test]
     fn each_choice_lifts_its_part_and_no_other() {
-        let calls = |lift: &[String]| {
-            let rules = filter(Restricted, false, lift, "x86_64").unwrap().syscalls().clone().unwrap();
-            rules.iter().flat_map(|rule| rule.names().clone()).collect::<Vec<String>>()
-        };
-        let all = calls(&[]);
-        for (name, lifted, _) in lifts() {
-            let left = calls(&[name.to_owned()]);
-            let gone: Vec<&str> = all.iter().filter(|call| !left.contains(call)).map(String::as_str).collect();
-            assert_eq!(gone, lifted, "{name}");
+        let rules = |lift: &[String]| filter(Proxy, false, lift, "x86_64").unwrap();
+        let all = rules(&[]);
+        for lift in lifts(&all, false) {
+            let without = rules(&[lift.name.to_owned()]);
+            let left = without.syscalls().clone().unwrap();
+            let gone = all.syscalls().iter().flatten().filter(|entry| !left.contains(entry));
+            let gone: Vec<&String> = gone.flat_map(|entry| entry.names()).collect();
+            assert_eq!(gone, lift.calls, "{}", lift.name);
+            assert!(lifts(&without, false).iter().all(|other| other.name != lift.name), "{}", lift.name);
         }
-        let mut names: Vec<&str> = lifts().map(|(name, ..)| name).collect();
+        let mut names: Vec<&str> = lifts(&all, false).iter().map(|lift| lift.name).collect();
         names.sort_unstable();
         assert_eq!(names, SYSCALLS);
+    }
+
+    #[test]
+    fn interfaces_are_what_the_network_off_has_and_nothing_where_they_are_the_callers() {
+        let rules = |network, lift: &[String]| filter(network, false, lift, "x86_64").unwrap();
+        let lift = ["interfaces".to_owned()];
+        assert_eq!(rules(Proxy, &lift), rules(Restricted, &[]));
+        let named = |filter: &LinuxSeccomp, alone| lifts(filter, alone).iter().any(|lift| lift.name == "interfaces");
+        assert!(!named(&rules(Restricted, &[]), false) && !named(&rules(Enabled, &[]), false));
+        assert!(!named(&alone(Proxy, true, &[], "x86_64").unwrap(), true));
+        // The kernel has netlink sockets of these two types.
+        let refuses = |kind| {
+            let of_kind = |rule: &Rule| matches!(rule.when, [Masked(1, SOCK_MASK, refused)] if *refused == kind);
+            ALONE_PROXY.iter().flat_map(|part| part.rules).any(|rule| rule.call == "socket" && of_kind(rule))
+        };
+        assert!(refuses(SOCK_DGRAM) && refuses(SOCK_RAW));
     }
 
     #[test]
