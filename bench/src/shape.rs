@@ -10,7 +10,7 @@ use crate::{sys, view};
 /// One entry of the view, in mount order. Paths are the same inside and outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// A recursive read-only bind; a top-level directory needs its mount point made.
+    /// A recursive read-only bind; at the top level its mount point has to be made.
     ReadOnly(PathBuf),
     /// A recursive writable bind.
     Writable(PathBuf),
@@ -29,7 +29,7 @@ pub enum Item {
 pub enum Base {
     /// One recursive bind of `/`: what Codex tells bwrap.
     Whole,
-    /// One recursive bind per top-level directory: what works under any OCI runtime, and what our config.json says.
+    /// One recursive bind per top-level directory and file: what works under any OCI runtime, and what our config.json says.
     PerDirectory,
 }
 
@@ -68,7 +68,7 @@ fn top_level() -> Vec<Item> {
     let entries = fs::read_dir("/").into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| !is_fresh(path)).collect();
     paths.sort();
-    paths.into_iter().filter_map(|path| link(&path).or_else(|| directory(path))).collect()
+    paths.into_iter().filter_map(|path| link(&path).or_else(|| bind(path))).collect()
 }
 
 fn is_fresh(path: &Path) -> bool {
@@ -79,10 +79,11 @@ fn link(path: &Path) -> Option<Item> {
     Some(Item::Link(fs::read_link(path).ok()?, path.to_path_buf()))
 }
 
-// What the caller may not enter is left out: crun cannot bind it.
-fn directory(path: PathBuf) -> Option<Item> {
-    let enterable = path.is_dir() && view::text(&path).is_ok_and(|text| sys::enterable(&text));
-    enterable.then_some(Item::ReadOnly(path))
+// A directory that the caller may not enter is left out: crun cannot bind it.
+fn bind(path: PathBuf) -> Option<Item> {
+    let enterable = || path.is_dir() && view::text(&path).is_ok_and(|text| sys::enterable(&text));
+    let bound = path.is_file() || enterable();
+    bound.then_some(Item::ReadOnly(path))
 }
 
 /// The names that a contender may leave behind on the host.
@@ -124,7 +125,7 @@ pub fn floor(items: &[Item], cwd: &Path, uid: u32) -> Vec<OsString> {
     for item in items {
         match item {
             Item::ReadOnly(path) if is_top_level(path) => {
-                line.add(&["dir"], &[inside(path)]);
+                line.add(&[if path.is_dir() { "dir" } else { "file" }], &[inside(path)]);
                 line.add(&["ro"], &[path, inside(path)]);
             }
             Item::ReadOnly(path) => line.add(&["ro"], &[path, inside(path)]),

@@ -1,6 +1,7 @@
-//! `order PROGRAM COMMAND [ARG…]`: runs the command, in which PROGRAM runs, and prints PROGRAM's functions in the order in which its
-//! processes first enter them. The linker is given that list (`scripts/order`, `cmd/text.order`): functions that a launch needs then lie
-//! together, and the kernel, which maps 64 KiB around each page that is touched, maps no others with them.
+//! `order PROGRAM COMMAND [ARG…]`: runs the command, which launches PROGRAM, once after the other, and prints which of PROGRAM's functions
+//! the processes of each launch enter, in the order in which they first do: the number of the launch, and a name. The linker is given a list
+//! made of that (`scripts/order`, `cmd/text.order`): functions that a launch needs then lie together, and the kernel, which maps 64 KiB
+//! around each page that is touched, maps few others with them.
 //!
 //! How: a breakpoint on each function, which goes when it is hit. PROGRAM must have its symbols.
 
@@ -29,8 +30,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     match order(Path::new(program), Command::new(command).args(words)) {
-        Ok(names) => {
-            names.iter().for_each(|name| println!("{name}"));
+        Ok(entered) => {
+            entered.iter().for_each(|(launch, name)| println!("{launch} {name}"));
             ExitCode::SUCCESS
         }
         Err(e) => {
@@ -40,11 +41,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn order(program: &Path, command: &mut Command) -> Result<Vec<String>> {
+fn order(program: &Path, command: &mut Command) -> Result<Vec<(usize, String)>> {
     // Every process then has the program at the same address.
     nix::sys::personality::set(nix::sys::personality::Persona::ADDR_NO_RANDOMIZE)?;
-    let mut course =
-        Course { program: program.canonicalize()?, functions: functions(program)?, sites: HashMap::new(), entered: Vec::new() };
+    let mut course = Course {
+        program: program.canonicalize()?,
+        functions: functions(program)?,
+        sites: HashMap::new(),
+        launches: 0,
+        entered: Vec::new(),
+    };
     let child = Pid::from_raw(i32::try_from(sys::traced(command).spawn()?.id())?);
     waitpid(child, None)?;
     let wanted = [Options::PTRACE_O_TRACECLONE, Options::PTRACE_O_TRACEFORK, Options::PTRACE_O_TRACEVFORK];
@@ -56,7 +62,7 @@ fn order(program: &Path, command: &mut Command) -> Result<Vec<String>> {
     course.follow()?;
     match course.entered.is_empty() {
         true => Err(format!("{} did not run", program.display()).into()),
-        false => Ok(course.entered),
+        false => Ok(course.entered.iter().map(|(launch, nth)| (*launch, course.functions[*nth].1.clone())).collect()),
     }
 }
 
@@ -76,7 +82,10 @@ struct Course {
     functions: Vec<(u64, String)>,
     /// By address: which function begins there, and its first byte.
     sites: HashMap<u64, (usize, i64)>,
-    entered: Vec<String>,
+    /// How often it was executed.
+    launches: usize,
+    /// In which launch, and which function.
+    entered: Vec<(usize, usize)>,
 }
 
 impl Course {
@@ -105,6 +114,7 @@ impl Course {
                 false => Ok(ptrace::detach(pid, None)?),
             };
         }
+        self.launches += 1;
         let base = self.base(pid)?;
         for (nth, (offset, _)) in self.functions.iter().enumerate() {
             let at = base + offset;
@@ -136,9 +146,9 @@ impl Course {
         ptrace::write(pid, at as ptrace::AddressType, word & !0xff | first)?;
         registers.rip = at;
         ptrace::setregs(pid, registers)?;
-        let name = &self.functions[*nth].1;
-        if !self.entered.contains(name) {
-            self.entered.push(name.clone());
+        let entered = (self.launches, *nth);
+        if !self.entered.contains(&entered) {
+            self.entered.push(entered);
         }
         go_on(pid, None)
     }

@@ -42,7 +42,7 @@ impl Cgroup {
             Version::V1 => ("freezer.state", "THAWED"),
             Version::V2 => ("cgroup.freeze", "0"),
         };
-        match file::read(&group.dir(), name) {
+        match file::line(&group.dir(), name) {
             Ok(state) => Ok(state != thawed),
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(false),
             Err(e) => Err(failed("look into", &group.dir(), &e.to_string())),

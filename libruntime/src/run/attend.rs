@@ -63,11 +63,17 @@ pub(super) struct Company<'a> {
 impl Company<'_> {
     /// Fails if this signal ends a start.
     fn hear(&self, number: i32) -> Result<()> {
-        let Some(starting) = self.starting else { return Ok(()) };
+        let (Some(starting), Some(stopped)) = (self.starting, interrupt::before_start(number)) else { return Ok(()) };
         match file::poll_for(starting, 0).map_err(|e| setup("look whether the process has started", e))? {
             true => Ok(()),
-            false => interrupt::before_start(number).map_or(Ok(()), Err),
+            false => Err(stopped),
         }
+    }
+
+    /// Of children it hears by SIGCHLD; the container's process has a descriptor of its own.
+    fn listens_to(&self, blocked: &signal::Set) -> signal::Set {
+        let children = self.keeper.is_some() || !matches!(self.broker, BrokerProcess::None);
+        if children { *blocked } else { blocked.without(libc::SIGCHLD) }
     }
 
     /// One of them has changed.
@@ -85,7 +91,7 @@ pub(super) fn follow(
     timer: Option<BorrowedFd>,
     company: &mut Company,
 ) -> Result<()> {
-    let signals = signal::signalfd(blocked).map_err(|e| setup("listen for signals", e))?;
+    let signals = signal::signalfd(&company.listens_to(blocked)).map_err(|e| setup("listen for signals", e))?;
     let mut relay = master.map(Relay::new).transpose().map_err(not_relayed)?;
     let mut asked = false;
     loop {

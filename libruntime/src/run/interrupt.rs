@@ -7,8 +7,8 @@ use crate::{Error, Result};
 use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-const NAMES: &[(i32, &str)] =
-    &[(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT"), (libc::SIGHUP, "SIGHUP"), (libc::SIGQUIT, "SIGQUIT")];
+const NAMES: [(i32, &str); 4] =
+    [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT"), (libc::SIGHUP, "SIGHUP"), (libc::SIGQUIT, "SIGQUIT")];
 
 /// Listens from the first wait on; a signal that came before is heard too.
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub(super) fn before_start(number: i32) -> Option<Error> {
 
 /// That something was stopped, and by which signal, if it is one of these.
 pub(super) fn stopped(number: i32, what: impl FnOnce(&str) -> String) -> Option<Error> {
-    let (_, name) = NAMES.iter().find(|(known, _)| *known == number && is_heard(number) != Ok(false))?;
+    let (_, name) = NAMES.into_iter().find(|(known, _)| *known == number && is_heard(number) != Ok(false))?;
     Some(Error::new(what(name)).code(128 + number as u8))
 }
 
@@ -52,13 +52,16 @@ impl Interrupt {
 
     /// The same of two; which of them it is.
     pub fn or_either(&self, [one, other]: [Option<BorrowedFd>; 2], milliseconds: i32) -> SysResult<[bool; 2]> {
-        let [one, other, signalled] = file::poll_within([one, other, Some(self.listen()?)], milliseconds)?;
-        match signalled {
-            true => {
-                self.came.set(Some(signal::next(self.listen()?)?));
-                Err(Errno::EINTR)
+        loop {
+            let [one, other, signalled] = file::poll_within([one, other, Some(self.listen()?)], milliseconds)?;
+            if !signalled {
+                return Ok([one, other]);
             }
-            false => Ok([one, other]),
+            let number = signal::next(self.listen()?)?;
+            if is_heard(number)? {
+                self.came.set(Some(number));
+                return Err(Errno::EINTR);
+            }
         }
     }
 
@@ -83,13 +86,7 @@ impl Interrupt {
 
     fn listen(&self) -> SysResult<BorrowedFd<'_>> {
         if self.signals.get().is_none() {
-            let mut heard = Vec::new();
-            for (number, _) in NAMES {
-                if is_heard(*number)? {
-                    heard.push(*number);
-                }
-            }
-            let signals = signal::signalfd(&signal::Set::of(&heard))?;
+            let signals = signal::signalfd(&signal::Set::of(&NAMES.map(|(number, _)| number)))?;
             self.signals.set(signals).map_err(|_| Errno::EEXIST)?;
         }
         self.signals.get().map(AsFd::as_fd).ok_or(Errno::EBADF)

@@ -36,6 +36,13 @@ impl Set {
         }
         Set(set)
     }
+
+    /// The others of them.
+    pub fn without(mut self, signal: i32) -> Self {
+        // SAFETY: the call writes only into the set, which is live.
+        unsafe { libc::sigdelset(&raw mut self.0, signal) };
+        self
+    }
 }
 
 /// Blocks exactly `set`; the mask that was in force before.

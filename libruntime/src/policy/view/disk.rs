@@ -137,12 +137,14 @@ impl View for Disk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut text = Vec::new();
         // Whoever can write there may have made it a FIFO, which open(2) would wait for.
         let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        if !file.metadata()?.is_file() {
+        let meta = file.metadata()?;
+        if !meta.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        // Without room it would be read by small steps.
+        let mut text = Vec::with_capacity(meta.len().min(READ_MAX) as usize + 1);
         match file.take(READ_MAX + 1).read_to_end(&mut text)? as u64 {
             0..=READ_MAX => Ok(text),
             _ => Err(Errno::EFBIG.into()),
