@@ -218,7 +218,7 @@ fn one_that_was_never_started_is_deleted_with_its_process() {
 #[test]
 fn one_that_is_being_made_is_deleted_when_it_is_made() {
     let Some(place) = Place::new("sleep 60") else { return };
-    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook("touch making; sleep 1")]}));
+    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook("touch ../making; sleep 1")]}));
     let mut create = place.command(&["create", "--bundle", "b", "--pid-file", "pid", ID]);
     let mut create = create.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until("the hook runs", || place.path("making").exists());
@@ -640,7 +640,7 @@ fn what_fails_after_create_is_said_by_start() {
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     place.edit(|spec| {
         spec["process"]["args"] = json!(["late"]);
-        spec["hooks"] = json!({"poststop": [hook("echo stopped >> log")]});
+        spec["hooks"] = json!({"poststop": [hook("echo stopped >> ../log")]});
     });
     assert_eq!(place.create().code, 0);
     place.fails(&["start", ID], 127, "exec: \"late\"");
@@ -969,6 +969,31 @@ fn a_hook_that_enters_the_mount_namespace_finds_the_host_and_the_root_at_its_own
             assert_eq!(out, "given\nbin\ndev\ngiven\nproc\ntmp\n", "{kind} {namespaces:?}");
             assert_eq!(fs::read_to_string(&target).unwrap(), "the image's\n", "{kind}: nothing of it is on the host");
         }
+/// As under runc and crun: a bundle may name its own files.
+#[test]
+fn a_hook_outside_begins_in_the_bundle() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let kinds = ["prestart", "createRuntime", "poststart", "poststop"];
+    place.edit(|spec| {
+        for kind in kinds {
+            spec["hooks"][kind] = json!([hook(&format!("echo {kind} $(pwd) >> ../log"))]);
+        }
+    });
+    place.started();
+    place.ok(&["delete", "--force", ID]);
+    let bundle = place.path("b");
+    let each = |kind: &str| format!("{kind} {}\n", bundle.display());
+    assert_eq!(place.read("log"), kinds.map(each).concat());
+    place.write(&spec("exec sleep 60"));
+    // A bundle that is gone keeps no container from its end.
+    let (gone, log) = (place.path("gone"), place.path("log"));
+    place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&format!("pwd >> {}", log.display()))]}));
+    place.started();
+    fs::rename(&bundle, &gone).unwrap();
+    assert_eq!(place.ok(&["delete", "--force", ID]), "");
+    assert!(place.read("log").ends_with("\n/\n"), "{}", place.read("log"));
+}
+
     }
 }
 
@@ -1015,7 +1040,7 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
         let bad = if kind == "startContainer" { hook("exit 3") } else { hook("cat >/dev/null; exit 3") };
         place.edit(|spec| {
             spec["ociVersion"] = json!("1.3.0");
-            spec["hooks"] = json!({kind: [bad], "poststop": [hook("echo stopped >> log")]});
+            spec["hooks"] = json!({kind: [bad], "poststop": [hook("echo stopped >> ../log")]});
             if nix::unistd::getuid().is_root() {
                 // `start` must number the steps as `create` did, also those of the cgroup.
                 spec["linux"]["resources"] = json!({"pids": {"limit": 20}});
@@ -1026,7 +1051,8 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
         let created = place.create();
         let failed = if kind.contains("start") && kind != "prestart" { place.codexrun(&["start", ID]) } else { created };
         assert_eq!(failed.code, 1, "{kind}: {failed:?}");
-        assert!(failed.err.contains(&format!("config.json: hooks.{kind}[0]: the hook `/bin/sh` failed")), "{failed:?}");
+        let words = format!("config.json: hooks.{kind}[0]: the hook `/bin/sh` failed: error running {kind} hook #0: ");
+        assert!(failed.err.contains(&words), "{failed:?}");
         place.fails(&["state", ID], 1, "container does not exist");
         assert_eq!(place.read("log"), "stopped\n", "{kind}");
     }
@@ -1039,7 +1065,7 @@ fn a_failed_poststart_hook_is_a_warning_where_the_bundle_is_of_a_version_before_
         let Some(place) = Place::new("exec sleep 60") else { return };
         place.edit(|spec| {
             spec["ociVersion"] = json!(version);
-            spec["hooks"] = json!({"poststart": [hook("exit 3"), hook("echo second >> log")]});
+            spec["hooks"] = json!({"poststart": [hook("exit 3"), hook("echo second >> ../log")]});
         });
         place.create();
         let started = place.codexrun(&["start", ID]);
@@ -1057,7 +1083,7 @@ fn codexruns_own_file_cannot_be_written_to_through_its_process() {
         return eprintln!("skipped: an ordinary user's containers have no right to root's files");
     }
     // It is busy while it runs, so nothing is lost. What is said of the mount comes first, and stays true when it has ended.
-    let script = format!("(: > /proc/$PPID/exe) 2> {}; cat /proc/$PPID/comm >> log", place.path("said").display());
+    let script = format!("(: > /proc/$PPID/exe) 2> {}; cat /proc/$PPID/comm >> ../log", place.path("said").display());
     place.edit(|spec| {
         spec["hooks"] = json!({"createRuntime": [hook(&script)]});
         spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
@@ -1589,5 +1615,5 @@ fn a_hook_of_the_image_is_not_codexrun_itself() {
     symlink("/proc/self/exe", place.path("b/rootfs/bin/hook")).unwrap();
     place.edit(|spec| spec["hooks"] = json!({"startContainer": [{"path": "/bin/hook", "args": ["hook", "--version"]}]}));
     assert_eq!(place.create().code, 0);
-    place.fails(&["start", ID], 1, "cannot run the hook `/bin/hook`: ELOOP");
+    place.fails(&["start", ID], 1, "cannot run the hook `/bin/hook`: error running startContainer hook #0: ELOOP");
 }

@@ -1,5 +1,6 @@
 //! What a failed step tells the parent, and the sentence that the parent makes of it.
 
+use super::hook;
 use super::op::exec::NO_INTERPRETER;
 use crate::host::namespaces;
 use crate::plan::op::{By, ChildHook, Op, ParentOp};
@@ -188,10 +189,13 @@ fn hook_failed(hook: &ChildHook, origin: &str, errno: Errno) -> Error {
     let name = hook.path.to_string_lossy();
     let error = match errno {
         Errno::ETIME => Error::new(format!("the hook `{name}` did not end within {} s", hook.timeout / 1000)),
-        Errno::ECANCELED => Error::new(format!("the hook `{name}` failed")),
+        Errno::EBADRQC => Error::new(format!("the hook `{name}` failed"))
+            .cause("signal: bad system call: the action of `linux.seccomp` for what it called"),
+        Errno::ECANCELED if hook.is_bridge() => Error::new(format!("the hook `{name}` failed")),
+        Errno::ECANCELED => Error::new(format!("the hook `{name}` failed")).cause("its exit status is not 0"),
         errno => Error::new(format!("cannot run the hook `{name}`")).cause(describe(errno)),
     };
-    error.at(format!("config.json: {origin}"))
+    hook::failed(error, origin, hook.is_bridge())
 }
 
 /// An errno as people look it up: `EPERM (Operation not permitted)`.

@@ -188,8 +188,8 @@ impl Revival<'_> {
 
     fn hooks(&self, pid: Pid, interrupt: &Interrupt) -> Result<()> {
         let state = |kind: HookKind| self.launch.state(kind.status(), pid);
-        let config = self.launch.config();
-        self.early_hooks().try_for_each(|(place, kind, hooks)| hook::run_all((place, config), hooks, &state(kind), interrupt))
+        self.early_hooks()
+            .try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, self.launch.hooks_of(&state(kind)), interrupt))
     }
 }
 
