@@ -1416,6 +1416,53 @@ mod cgroup {
         own.map(dir).collect()
     }
 
+    /// The kernel leaves the affinity of who starts a container on it: that of an engine's daemon is nobody's wish.
+    #[test]
+    fn a_container_has_the_cpus_of_its_cgroup_and_not_those_of_who_starts_it() {
+        let Some(place) = limited("exec sleep 60") else { return };
+        let list = fs::read_to_string("/proc/self/status").unwrap();
+        let allowed =
+            |status: &str| status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).unwrap().to_owned();
+        let all = allowed(&list);
+        let (first, rest) = all.split_at(all.find(|c: char| !c.is_ascii_digit()).unwrap_or(all.len()));
+        if rest.is_empty() {
+            return eprintln!("skipped: there is one CPU");
+        }
+        let bound = |words: &[&str]| {
+            let mut command = Command::new("taskset");
+            command.args(["-c", first, env!("CARGO_BIN_EXE_codexrun"), "--root", place.path("r").to_str().unwrap()]);
+            said(&command.args(words).current_dir(place.0.path()).stdin(Stdio::null()).output().unwrap())
+        };
+        let of_exec = bound(&["exec", ID, "cat", "/proc/self/status"]);
+        assert_eq!((of_exec.code, allowed(&of_exec.out)), (0, all.clone()), "{of_exec:?}");
+        place.ok(&["delete", "--force", ID]);
+        place.edit(|spec| spec["process"]["args"] = json!(["cat", "/proc/self/status"]));
+        let of_run = bound(&["run", "--bundle", "b", ID]);
+        assert_eq!((of_run.code, allowed(&of_run.out)), (0, all.clone()), "{of_run:?}");
+        let alone = bound(&["run", "b"]);
+        assert_eq!((alone.code, allowed(&alone.out).as_str()), (0, first), "a sandbox keeps to those of who began it: {alone:?}");
+    }
+
+    #[test]
+    fn what_codexrun_would_have_made_is_not_missed() {
+        let name = format!("codexrun-test-frozen-{}", std::process::id());
+        let dir = Path::new("/sys/fs/cgroup/freezer").join(&name);
+        if fs::create_dir(&dir).is_err() {
+            return eprintln!("skipped: needs root and cgroup version 1");
+        }
+        fs::write(dir.join("freezer.state"), "FROZEN").unwrap();
+        let Some(place) = Place::new("true") else { return fs::remove_dir(&dir).unwrap() };
+        place.edit(|spec| {
+            spec["linux"]["cgroupsPath"] = json!(format!("/{name}"));
+            let mount = json!({"destination": "/cgroup", "type": "cgroup", "source": "cgroup"});
+            spec["mounts"].as_array_mut().unwrap().push(mount);
+        });
+        let said = place.create();
+        fs::remove_dir(&dir).unwrap();
+        assert!(said.err.contains("container's cgroup unexpectedly frozen: `/sys/fs/cgroup/freezer/"), "{said:?}");
+        assert_eq!((said.code, said.err.lines().count()), (1, 1), "{said:?}");
+    }
+
     #[test]
     fn exec_puts_a_process_into_a_cgroup_below_the_containers() {
         let Some(place) = limited("exec sleep 60") else { return };

@@ -61,6 +61,10 @@ impl Listing {
             };
             self.steps.splice(next..next, READY.1.iter().map(step));
         }
+        if let Some(entered) = self.steps.iter().rposition(|step| step.stage == "cgroup") {
+            let (what, place) = ("run on all CPUs of the cgroup".into(), "linux.cgroupsPath".into());
+            self.steps.insert(entered + 1, Step { stage: "cgroup".into(), what, place });
+        }
         self.places.push(verb.into());
         self
     }

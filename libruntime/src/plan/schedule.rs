@@ -33,6 +33,15 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     }
 }
 
+/// Where a cgroup is entered its cpuset says which CPUs these are, not what started codexrun: the kernel leaves the caller's affinity as it
+/// is (since Linux 6.2 also where it moves a process), and that of an engine's daemon is nobody's wish. runc and crun have come to the same.
+pub(super) fn all_cpus(draft: &mut Draft) {
+    draft.step(Stage::Cgroup, Op::Affinity(ALL), "linux.cgroupsPath");
+}
+
+/// Those that the kernel's cpuset lacks it leaves out.
+pub(super) const ALL: Nodes = [u64::MAX; 16];
+
 /// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair. What no `exec` could do is refused before,
 /// and the rest is listed.
 fn affinity(draft: &mut Draft, process: &Process) {

@@ -625,6 +625,28 @@ fn without_selinux_mounts_have_no_label_and_that_is_said() {
 fn the_cpus_are_for_a_process_that_joins() {
     let mut spec = minimal();
     spec["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "1-2"});
+#[test]
+fn who_enters_a_cgroup_has_its_cpus_and_a_sandbox_those_of_who_began_it() {
+    let all = "cgroup        run on all CPUs of the cgroup ";
+    let mut spec = with("/linux/cgroupsPath", json!("/box"));
+    let text = |spec: &Value, record| {
+        let options = Options { record, ..Options::default() };
+        let bundle =
+            Bundle { spec: serde_json::from_value(spec.clone()).unwrap(), rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };
+        Plan::new(&bundle, &Host::recorded(0, 0), &options).unwrap().to_string()
+    };
+    assert!(text(&spec, true).contains(all) && !text(&spec, false).contains(all), "{}", text(&spec, true));
+    let joins = |spec: &Value| {
+        let spec: oci_spec::runtime::Spec = serde_json::from_value(spec.clone()).unwrap();
+        let process = spec.process().clone().unwrap();
+        let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };
+        Plan::exec(&bundle, process, &Host::recorded(0, 0), &Options::default()).unwrap().to_string()
+    };
+    assert!(joins(&spec).contains(all), "{}", joins(&spec));
+    spec["process"]["execCPUAffinity"] = json!({"initial": "0"});
+    assert!(!joins(&spec).contains(all), "it has said which");
+}
+
     let first = plan(spec.clone(), &Options::default()).unwrap().to_string();
     let (run, joins) = first.split_once("\nwho joins\n").unwrap();
     assert!(!run.contains("CPUs") && joins.contains("guard         run on CPUs 0 "), "{first}");
