@@ -86,7 +86,8 @@ fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
     }
     // The kernel keeps it with these two alone (`fair_policy`), and says nothing.
     if nice != 0 && !matches!(policy, 0 | 3) {
-        draft.refuse(format!("{place}.nice"), "is for SCHED_OTHER and SCHED_BATCH: another policy drops it");
+        let what = "has no effect: it is for SCHED_OTHER and SCHED_BATCH, and another policy drops it";
+        draft.warnings.push(format!("config.json: {place}.nice: {what}"));
     }
     for (i, flag) in scheduler.flags().iter().flatten().enumerate() {
         let why = match flag {

@@ -172,16 +172,6 @@ fn what_is_wrong_is_refused_with_its_place() {
             "process.scheduler.nice: 20 is not between -20 and 19",
         ),
         (
-            "/process/scheduler",
-            json!({"policy": "SCHED_IDLE", "nice": 5}),
-            "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
-        ),
-        (
-            "/process/scheduler",
-            json!({"policy": "SCHED_DEADLINE", "nice": 5, "runtime": 1024, "deadline": 2048, "period": 4096}),
-            "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
-        ),
-        (
             "/linux/memoryPolicy",
             json!({"mode": "MPOL_DEFAULT", "flags": ["MPOL_F_STATIC_NODES"]}),
             "linux.memoryPolicy.flags: have no effect with MPOL_DEFAULT",
@@ -457,6 +447,20 @@ fn a_flag_of_the_scheduler_that_the_kernel_drops_or_that_drops_another_field_is_
 }
 
 #[test]
+fn a_nice_value_that_the_policy_drops_is_a_warning() {
+    for (scheduler, lost) in [
+        (json!({"policy": "SCHED_IDLE", "nice": 5}), true),
+        (json!({"policy": "SCHED_DEADLINE", "nice": 5, "runtime": 1024, "deadline": 2048, "period": 4096}), true),
+        (json!({"policy": "SCHED_FIFO", "priority": 1}), false),
+        (json!({"policy": "SCHED_BATCH", "nice": 5}), false),
+    ] {
+        let warnings = plan(with("/process/scheduler", scheduler.clone()), &Options::default()).unwrap().warnings;
+        let said = warnings.iter().any(|warning| warning.starts_with("config.json: process.scheduler.nice: has no effect: "));
+        assert_eq!(said, lost, "{scheduler}: {warnings:?}");
+    }
+}
+
+#[test]
 fn what_has_no_effect_is_told_a_hundred_times() {
     let spec = serde_json::from_value(minimal()).unwrap();
     let unknown = (0..150).map(|n| format!("k{n}")).collect();
@@ -622,10 +626,6 @@ fn without_selinux_mounts_have_no_label_and_that_is_said() {
 }
 
 #[test]
-fn the_cpus_are_for_a_process_that_joins() {
-    let mut spec = minimal();
-    spec["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "1-2"});
-#[test]
 fn who_enters_a_cgroup_has_its_cpus_and_a_sandbox_those_of_who_began_it() {
     let all = "cgroup        run on all CPUs of the cgroup ";
     let mut spec = with("/linux/cgroupsPath", json!("/box"));
@@ -647,6 +647,10 @@ fn who_enters_a_cgroup_has_its_cpus_and_a_sandbox_those_of_who_began_it() {
     assert!(!joins(&spec).contains(all), "it has said which");
 }
 
+#[test]
+fn the_cpus_are_for_a_process_that_joins() {
+    let mut spec = minimal();
+    spec["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "1-2"});
     let first = plan(spec.clone(), &Options::default()).unwrap().to_string();
     let (run, joins) = first.split_once("\nwho joins\n").unwrap();
     assert!(!run.contains("CPUs") && joins.contains("guard         run on CPUs 0 "), "{first}");

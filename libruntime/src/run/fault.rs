@@ -255,6 +255,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Unshare(_) | Op::NestUser(_), Errno::ENOSPC) => None,
         (Op::OomScore(_), Errno::EACCES) => Some("lowering it needs CAP_SYS_RESOURCE"),
         (Op::Rlimit { .. }, Errno::EPERM) => Some("raising a hard limit needs CAP_SYS_RESOURCE"),
+        (Op::Scheduler(_), Errno::EPERM) => Some(
+            "it needs CAP_SYS_NICE; a deadline needs all CPUs: the process scheduler can't be used together with AllowedCPUs (sched_setattr(2))",
+        ),
         (Op::EnterCgroup, Errno::ENOSPC) => Some("its cpuset has no CPU or no memory node"),
         (Op::EnterCgroup, Errno::EBUSY) => Some("a cgroup with controllers for its children may hold no process"),
         (_, Errno::ENOSPC) => Some("is /proc/sys/fs/mount-max (or a limit under /proc/sys/user) reached?"),
