@@ -607,7 +607,7 @@ fn of_a_program_that_is_there_it_is_said_that_its_interpreter_is_missing() {
     std::fs::write(&script, "#!/bin/sh\r\n").unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     place.started();
-    let text = "exec: \"/script\": no such file or directory: the program is there; the interpreter that";
+    let text = "exec /script: no such file or directory: the program is there; the interpreter that";
     place.fails(&["exec", ID, "/script"], 255, text);
     place.ok(&["delete", "--force", ID]);
     place.edit(|spec| spec["process"]["args"] = json!(["/script"]));
@@ -644,7 +644,7 @@ fn what_fails_after_create_is_said_by_start() {
         spec["hooks"] = json!({"poststop": [hook("echo stopped >> ../log")]});
     });
     assert_eq!(place.create().code, 0);
-    place.fails(&["start", ID], 127, "exec: \"late\"");
+    place.fails(&["start", ID], 127, "exec late: no such file or directory: ");
     assert_eq!(place.status(), "stopped");
     assert_eq!(place.read("log"), "");
     place.ok(&["delete", ID]);
@@ -969,6 +969,31 @@ fn hooks_of_all_six_kinds_run_in_order_each_in_its_place() {
     }
 }
 
+/// As under runc and crun: a bundle may name its own files.
+#[test]
+fn a_hook_outside_begins_in_the_bundle() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let kinds = ["prestart", "createRuntime", "poststart", "poststop"];
+    place.edit(|spec| {
+        for kind in kinds {
+            spec["hooks"][kind] = json!([hook(&format!("echo {kind} $(pwd) >> ../log"))]);
+        }
+    });
+    place.started();
+    place.ok(&["delete", "--force", ID]);
+    let bundle = place.path("b");
+    let each = |kind: &str| format!("{kind} {}\n", bundle.display());
+    assert_eq!(place.read("log"), kinds.map(each).concat());
+    place.write(&spec("exec sleep 60"));
+    // A bundle that is gone keeps no container from its end.
+    let (gone, log) = (place.path("gone"), place.path("log"));
+    place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&format!("pwd >> {}", log.display()))]}));
+    place.started();
+    fs::rename(&bundle, &gone).unwrap();
+    assert_eq!(place.ok(&["delete", "--force", ID]), "");
+    assert!(place.read("log").ends_with("\n/\n"), "{}", place.read("log"));
+}
+
 /// So do hooks that bring a GPU's libraries in, and `hooks_so.bats` of runc's. What lay over `/` was the container's root: mount(8) was the
 /// image's.
 #[test]
@@ -997,31 +1022,6 @@ fn a_hook_that_enters_the_mount_namespace_finds_the_host_and_the_root_at_its_own
             assert_eq!(out, "given\nbin\ndev\ngiven\nproc\ntmp\n", "{kind} {namespaces:?}");
             assert_eq!(fs::read_to_string(&target).unwrap(), "the image's\n", "{kind}: nothing of it is on the host");
         }
-/// As under runc and crun: a bundle may name its own files.
-#[test]
-fn a_hook_outside_begins_in_the_bundle() {
-    let Some(place) = Place::new("exec sleep 60") else { return };
-    let kinds = ["prestart", "createRuntime", "poststart", "poststop"];
-    place.edit(|spec| {
-        for kind in kinds {
-            spec["hooks"][kind] = json!([hook(&format!("echo {kind} $(pwd) >> ../log"))]);
-        }
-    });
-    place.started();
-    place.ok(&["delete", "--force", ID]);
-    let bundle = place.path("b");
-    let each = |kind: &str| format!("{kind} {}\n", bundle.display());
-    assert_eq!(place.read("log"), kinds.map(each).concat());
-    place.write(&spec("exec sleep 60"));
-    // A bundle that is gone keeps no container from its end.
-    let (gone, log) = (place.path("gone"), place.path("log"));
-    place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&format!("pwd >> {}", log.display()))]}));
-    place.started();
-    fs::rename(&bundle, &gone).unwrap();
-    assert_eq!(place.ok(&["delete", "--force", ID]), "");
-    assert!(place.read("log").ends_with("\n/\n"), "{}", place.read("log"));
-}
-
     }
 }
 
@@ -1479,7 +1479,11 @@ mod cgroup {
         assert_eq!(seen(&["--cgroup", "sub"]).len(), all.len());
         let one = seen(&["--cgroup", "pids:/sub"]);
         assert!(one.len() == 1 && one[0].contains(":pids:"), "{one:?}");
-        for (wrong, why) in [("..", "leads out of"), ("no/such", "No such file"), ("nosuch:/", "unknown controller `nosuch`")] {
+        for (wrong, why) in [
+            ("..", "leads out of"),
+            ("no/such", "no/such/cgroup.procs: no such file or directory"),
+            ("nosuch:/", "unknown controller `nosuch`"),
+        ] {
             place.fails(&["exec", "--cgroup", wrong, ID, "true"], 255, why);
         }
         all.iter().for_each(|(dir, _)| fs::remove_dir(dir.join("sub")).unwrap());

@@ -555,7 +555,9 @@ fn names_a_file(sentence: &str) -> bool {
 
 /// Whether it names a place in config.json, or the program.
 fn is_step(sentence: &str) -> bool {
-    ["config.json: ", "exec: \""].iter().any(|step| sentence.strip_prefix(OURS).is_some_and(|said| said.starts_with(step)))
+    ["config.json: ", "exec: \"", "exec "]
+        .iter()
+        .any(|step| sentence.strip_prefix(OURS).is_some_and(|said| said.starts_with(step)))
 }
 
 fn beside_the_plan(sentence: &str) -> bool {

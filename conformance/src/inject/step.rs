@@ -75,7 +75,7 @@ impl Listing {
             Some(said) => {
                 said.strip_prefix(&*step.place).and_then(|said| said.strip_prefix(": ")).is_some_and(|said| step.is(said))
             }
-            None => sentence.starts_with(EXEC) && step.place == "process.args",
+            None => EXEC.iter().any(|words| sentence.starts_with(words)) && step.place == "process.args",
         };
         self.steps.iter().enumerate().filter(|(_, step)| tells(step)).map(|(n, _)| n).collect()
     }
@@ -109,7 +109,8 @@ fn has_place<'p>(places: impl IntoIterator<Item = &'p String>, sentence: &str) -
 }
 
 const IN_CONFIG: &str = "codexrun: error: config.json: ";
-const EXEC: &str = "codexrun: error: exec: \"";
+/// Of an interpreter that is missing it is `exec FILE`, of all else `exec: "FILE"`.
+const EXEC: [&str; 2] = ["codexrun: error: exec: \"", "codexrun: error: exec "];
 
 impl Step {
     /// Whether it is what was said that cannot be done, or the hook that has failed.

@@ -209,7 +209,7 @@ fn not_executed(name: &str, errno: Errno) -> Error {
         Errno::ENOENT if name.contains('/') => Error::new(format!("exec: \"{name}\": stat {name}: no such file or directory")),
         Errno::ENOENT => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
         Errno::EACCES => Error::new(format!("exec: \"{name}\": permission denied")),
-        NO_INTERPRETER => Error::new(format!("exec: \"{name}\": no such file or directory"))
+        NO_INTERPRETER => Error::new(format!("exec {name}: no such file or directory"))
             .cause("the program is there; the interpreter that its `#!` line or its ELF header names is not"),
         Errno::ELOOP => {
             let what = format!("exec: \"{name}\": leads through a link of /proc, e.g. to codexrun's own file, or in a circle");
