@@ -47,9 +47,6 @@ pub struct New {
     /// Send the terminal's master to this Unix socket
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// Send a pidfd of the container's first process to this Unix socket
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
     /// Run only what was made for this isolation; auto: as the bundle was made. Which it is is said
     #[arg(long, value_enum, value_name = "HOW")]
     pub isolation: Option<Isolation>,
@@ -86,7 +83,6 @@ impl New {
             bundle_dir: Some(absolute(dir)?),
             config: self.config()?,
             console_socket: self.console_socket.clone(),
-            pidfd_socket: self.pidfd_socket.clone(),
             keep_keyring: self.no_new_keyring,
             ..Options::default()
         })

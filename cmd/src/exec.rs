@@ -57,9 +57,6 @@ pub struct Exec {
     /// Send its terminal's master to this Unix socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
-    /// Send a pidfd of it to this Unix socket
-    #[arg(long, value_name = "SOCKET")]
-    pidfd_socket: Option<PathBuf>,
     /// Pass on descriptors 3 to 2 + N
     #[arg(long, value_name = "N", default_value_t, value_parser = descriptors())]
     preserve_fds: u32,
@@ -91,7 +88,6 @@ impl Exec {
             detach: self.detach,
             pid_file: self.pid_file.clone(),
             console_socket: self.console_socket.clone(),
-            pidfd_socket: self.pidfd_socket.clone(),
             preserve_fds: self.preserve_fds,
             ignore_paused: self.ignore_paused,
             cgroups: self.cgroup.clone(),

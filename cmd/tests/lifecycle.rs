@@ -4,7 +4,6 @@ use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -741,33 +740,6 @@ fn exec_gives_a_terminal_of_the_container() {
     listener.set_nonblocking(true).unwrap();
     listener.accept().expect("the master has been sent");
     place.fails(&["exec", "--console-socket", socket.to_str().unwrap(), ID, "true"], 255, "the process has no terminal");
-}
-
-/// runc 1.2's: engines that have it need not open a number that may be another process's by then.
-#[test]
-fn a_pidfd_goes_to_whoever_listens() {
-    let Some(place) = Place::new("exec sleep 60") else { return };
-    let socket = place.path("pidfd");
-    let path = socket.to_str().unwrap();
-    let listener = UnixListener::bind(&socket).unwrap();
-    let of = || {
-        let (connection, _) = listener.accept().unwrap();
-        let pidfd = libruntime::sys::file::receive_fd(connection.as_fd(), 0).unwrap().unwrap();
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
-        info.lines().find_map(|line| line.strip_prefix("Pid:\t")).unwrap().to_owned()
-    };
-    let out = fs::File::create(place.path("out")).unwrap();
-    let mut create = place.command(&["create", "--bundle", "b", "--pidfd-socket", path, ID]);
-    assert!(create.stdout(out.try_clone().unwrap()).stderr(out).status().unwrap().success());
-    assert_eq!(of(), place.state()["pid"].to_string());
-    place.ok(&["start", ID]);
-    place.ok(&["exec", "--detach", "--pid-file", "pid", "--pidfd-socket", path, ID, "true"]);
-    let told = of();
-    // Who has ended meanwhile has no number any more.
-    assert!(told == place.read("pid") || told == "-1", "{told}");
-    let nobody = place.path("nobody");
-    let words = ["exec", "--pidfd-socket", nobody.to_str().unwrap(), ID, "true"];
-    place.fails(&words, 255, &format!("cannot send the pidfd to `{}`: ENOENT", nobody.display()));
 }
 
 #[test]

@@ -65,12 +65,7 @@ impl Launch<'_> {
                     container.hear(joined).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::Terminal => self.terminal(container, interrupt)?,
-                ParentOp::Record => {
-                    self.record(container.pid, cgroup.as_ref())?;
-                    if let Some(path) = &self.options.pidfd_socket {
-                        console::send("the pidfd", path, container.pidfd.as_fd(), interrupt)?;
-                    }
-                }
+                ParentOp::Record => self.record(container.pid, cgroup.as_ref())?,
             }
         }
         container.fault_writer = None;
@@ -104,7 +99,7 @@ impl Launch<'_> {
     fn terminal(&self, container: &mut Container, interrupt: &Interrupt) -> Result<()> {
         let master = container.master.take().ok_or_else(|| setup("receive the terminal", Errno::EPROTO).at(terminal::PLACE))?;
         match &self.options.console_socket {
-            Some(path) => console::send("the terminal", path, master.as_fd(), interrupt),
+            Some(path) => console::send(path, master.as_fd(), interrupt),
             None => {
                 terminal::prepare(master.as_fd()).map_err(|e| setup("prepare the terminal", e).at(terminal::PLACE))?;
                 container.master = Some(master);

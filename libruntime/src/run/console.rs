@@ -1,4 +1,4 @@
-//! Sockets of the caller's: whoever listens there gets the master of the container's terminal, or a pidfd of its process.
+//! The console socket: whoever listens there gets the master of the container's terminal.
 
 use super::fault::describe;
 use super::interrupt::Interrupt;
@@ -11,14 +11,14 @@ use std::path::Path;
 const TRIES: usize = 500;
 const PAUSE: i32 = 20;
 
-/// Hands a descriptor over; `what` it is.
+/// Hands the master over.
 ///
 /// # Errors
 /// Nobody listens, or nobody takes it in time; or a signal came.
-pub(super) fn send(what: &str, path: &Path, fd: BorrowedFd, interrupt: &Interrupt) -> Result<()> {
-    let sent = connect(path, interrupt).and_then(|socket| file::send_fd(socket.as_fd(), fd, 0));
+pub(super) fn send(path: &Path, master: BorrowedFd, interrupt: &Interrupt) -> Result<()> {
+    let sent = connect(path, interrupt).and_then(|socket| file::send_fd(socket.as_fd(), master, 0));
     sent.map_err(|e| {
-        let error = Error::new(format!("cannot send {what} to `{}`", path.display())).cause(describe(e));
+        let error = Error::new(format!("cannot send the terminal to `{}`", path.display())).cause(describe(e));
         match e {
             Errno::EAGAIN => error.hint("its listener has accepted nobody for 10 seconds"),
             _ => error,

@@ -23,8 +23,6 @@ pub struct Exec {
     pub pid_file: Option<PathBuf>,
     /// A Unix socket that gets the master of its terminal.
     pub console_socket: Option<PathBuf>,
-    /// A Unix socket that gets a pidfd of it.
-    pub pidfd_socket: Option<PathBuf>,
     /// Descriptors from 3 on that it keeps.
     pub preserve_fds: u32,
     /// In a paused container too, where it waits until that is resumed.
@@ -135,7 +133,6 @@ impl<'a> Found<'a> {
             detach: exec.detach,
             pid_file: exec.pid_file.clone(),
             console_socket: exec.console_socket.clone(),
-            pidfd_socket: exec.pidfd_socket.clone(),
             preserve_fds: exec.preserve_fds,
             bundle_dir: Some(record.bundle.clone()),
             config: record.source(),

@@ -84,8 +84,6 @@ pub struct Options {
     pub process: Option<PathBuf>,
     /// A Unix socket that gets the master of the terminal.
     pub console_socket: Option<PathBuf>,
-    /// A Unix socket that gets a pidfd of the container's first process.
-    pub pidfd_socket: Option<PathBuf>,
     /// The caller's session keyring stays the process's.
     pub keep_keyring: bool,
     /// No cgroup is made, whatever the spec says.
@@ -118,7 +116,7 @@ impl Options {
         plan::Options {
             detach: self.detach,
             park,
-            record: self.store.is_some() || self.pid_file.is_some() || self.pidfd_socket.is_some(),
+            record: self.store.is_some() || self.pid_file.is_some(),
             preserve_fds: self.preserve_fds,
             listen: self.listen.clone(),
             id: Some(self.name()),
