@@ -5,8 +5,7 @@ use crate::output;
 use crate::report::Failure;
 use clap::Args;
 use libruntime::error::plain;
-use libruntime::state::Record;
-use serde_json::Value;
+use libruntime::state::{OciState, Record};
 
 /// List containers
 #[derive(Debug, Args)]
@@ -29,24 +28,16 @@ impl List {
         if garbled.is_empty() { Ok(0) } else { Err(garbled.into()) }
     }
 
-    fn text(&self, states: &[Value]) -> String {
+    fn text(&self, states: &[OciState]) -> String {
         match self.format {
-            _ if self.quiet => states.iter().map(|state| format!("{}\n", word(&state["id"]))).collect(),
-            Format::Json => format!("{}\n", json(states)),
+            _ if self.quiet => states.iter().map(|state| format!("{}\n", state.id)).collect(),
+            Format::Json => format!("{}\n", OciState::array(states)),
             Format::Table => table(states.iter().map(row)),
         }
     }
 }
 
-/// `null` for none, as runc's callers are used to.
-fn json(states: &[Value]) -> Value {
-    match states {
-        [] => Value::Null,
-        states => Value::from(states),
-    }
-}
-
-fn split(all: Vec<libruntime::Result<Record>>) -> (Vec<Value>, Vec<libruntime::Error>) {
+fn split(all: Vec<libruntime::Result<Record>>) -> (Vec<OciState>, Vec<libruntime::Error>) {
     let (mut states, mut garbled) = (Vec::new(), Vec::new());
     for one in all {
         match one.and_then(|record| record.oci_state()) {
@@ -57,12 +48,9 @@ fn split(all: Vec<libruntime::Result<Record>>) -> (Vec<Value>, Vec<libruntime::E
     (states, garbled)
 }
 
-fn row(state: &Value) -> [String; 6] {
-    ["id", "pid", "status", "bundle", "created", "owner"].map(|key| plain(&word(&state[key])))
-}
-
-fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+fn row(state: &OciState) -> [String; 6] {
+    let bundle = state.bundle.to_string_lossy();
+    [state.id.as_str(), &state.pid.to_string(), &state.status, &bundle, &state.created, &state.owner].map(plain)
 }
 
 /// runc's form: a column is at least 12 wide, with three spaces behind its longest word.
@@ -81,10 +69,33 @@ fn table(rows: impl Iterator<Item = [String; 6]>) -> String {
 mod tests {
     use super::*;
 
+    fn state() -> OciState {
+        OciState {
+            oci_version: "1.0.2".into(),
+            id: "a".parse().unwrap(),
+            pid: 7,
+            status: "running".into(),
+            bundle: "/b\nc\u{1b}[2J".into(),
+            rootfs: "/r".into(),
+            created: "then".into(),
+            annotations: [("k".into(), "v".into())].into(),
+            owner: "root".into(),
+        }
+    }
+
     #[test]
     fn a_bundle_by_any_name_has_one_line() {
-        let state = serde_json::json!({"id": "a", "bundle": "/b\nc\u{1b}[2J"});
-        assert_eq!(row(&state)[3], "/b\\nc\\u{1b}[2J");
+        assert_eq!(row(&state()), ["a", "7", "running", "/b\\nc\\u{1b}[2J", "then", "root"]);
+    }
+
+    #[test]
+    fn fields_stand_in_runcs_order() {
+        let list = List { format: Format::Json, quiet: false };
+        let one = "{\"ociVersion\":\"1.0.2\",\"id\":\"a\",\"pid\":7,\"status\":\"running\",\"bundle\":\"/b\\nc\\u001b[2J\",\
+                   \"rootfs\":\"/r\",\"created\":\"then\",\"annotations\":{\"k\":\"v\"},\"owner\":\"root\"}";
+        assert_eq!(list.text(&[state(), state()]), format!("[{one},{one}]\n"));
+        assert_eq!(list.text(&[]), "null\n");
+        assert!(state().json(true).starts_with("{\n  \"ociVersion\": \"1.0.2\",\n  \"id\": \"a\",\n  \"pid\": 7,\n"));
     }
 
     #[test]

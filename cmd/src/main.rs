@@ -67,7 +67,8 @@ fn start() -> u8 {
     let (done, global) = match parsed {
         Ok(cli) => (dispatch(&cli), cli.top.global),
         Err(e) => {
-            let done = if report::is_help(&e) { output::print(&e.to_string()) } else { Err(report::mistake(&e)) };
+            let help = || words.iter().any(|word| word == "-h" || word == "--help");
+            let done = if report::is_help(&e) { output::print(&e.to_string()) } else { Err(report::mistake(&e, help())) };
             (done, Global::of_a_mistake(&line.words))
         }
     };

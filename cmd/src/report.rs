@@ -1,7 +1,7 @@
 //! How a failure is said: on stderr a line per reason, each beginning with `codexrun: error: `, and in the log one record.
 
 use crate::grammar::{Global, LogFormat};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use libruntime::Error;
 use libruntime::error::say;
 use libruntime::put;
@@ -80,10 +80,14 @@ pub fn is_help(e: &clap::Error) -> bool {
     e.kind() == ErrorKind::DisplayHelp
 }
 
-/// A command line that the grammar does not know.
-pub fn mistake(e: &clap::Error) -> Failure {
+/// A command line that the grammar does not know; whether it asks for help.
+pub fn mistake(e: &clap::Error, help: bool) -> Failure {
     let text = e.to_string();
-    let error = Error::new(one_line(&text));
+    let error = match e.get(ContextKind::InvalidSubcommand) {
+        // runc's words.
+        Some(name) if help => Error::new(format!("No help topic for '{name}'")).cause(one_line(&text)),
+        _ => Error::new(one_line(&text)),
+    };
     match (e.kind(), text.lines().find_map(|line| line.strip_prefix("Usage: "))) {
         (ErrorKind::MissingRequiredArgument, Some(usage)) => error.hint(format!("`{usage}`")).into(),
         (ErrorKind::InvalidSubcommand, _) => error.hint("`codexrun --help` lists the commands").into(),
@@ -123,8 +127,11 @@ mod tests {
         assert!(wrong.starts_with("unexpected argument '--forse' found (tip: ") && wrong.contains("'--force'"), "{wrong}");
         let missing = said(&["kill"]);
         assert_eq!(missing, "the following required arguments were not provided: <ID>");
-        let hint = mistake(&Cli::try_parse_from(["codexrun", "kill"]).unwrap_err()).0[0].hint.clone();
+        let hint = mistake(&Cli::try_parse_from(["codexrun", "kill"]).unwrap_err(), false).0[0].hint.clone();
         assert!(hint.unwrap().starts_with("`codexrun kill "));
+        let topic = |help| mistake(&Cli::try_parse_from(["codexrun", "foo", "-h"]).unwrap_err(), help).0[0].to_string();
+        assert!(topic(true).starts_with("No help topic for 'foo': unrecognized subcommand 'foo'"), "{}", topic(true));
+        assert!(topic(false).starts_with("unrecognized subcommand 'foo'"), "{}", topic(false));
         let value = said(&["--log-format", "x", "list"]);
         assert_eq!(value, "invalid value 'x' for '--log-format <FORMAT>' (possible values: text, json)");
         let tips = said(&["sandbox", "--polcy", "read-only"]);

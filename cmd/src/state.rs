@@ -16,6 +16,6 @@ pub struct State {
 impl State {
     pub fn run(&self, global: &Global) -> Result<u8, Failure> {
         let record = global.store()?.load(&self.id.parse()?)?;
-        output::print(&format!("{:#}\n", record.oci_state()?))
+        output::print(&format!("{}\n", record.oci_state()?.json(true)))
     }
 }

@@ -1686,6 +1686,30 @@ fn a_filter_that_is_older_than_our_system_calls_hinders_nothing() {
     bundle(json!(["getcwd"]), "/proc/self/cwd", json!(["readlink", "/proc/self/cwd"])).says_as("/\n", &[]);
 }
 
+/// runc's words.
+#[test]
+fn a_start_container_hook_that_the_filter_ends_is_told_of_as_that() {
+    if !root() {
+        return;
+    }
+    let filter = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"});
+    Bundle::new("")
+        .with("/process/rlimits", json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]))
+        .with("/hooks", json!({"startContainer": [{"path": "/bin/mkdir", "args": ["mkdir", "/tmp/made"]}]}))
+        .with("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [filter]}))
+        .refused("`/bin/mkdir` failed: error running startContainer hook #0: signal: bad system call");
+}
+
+#[test]
+fn an_idle_process_needs_no_level_of_priority() {
+    if !root() {
+        return;
+    }
+    let seen = |priority: Value| Bundle::new("ionice -p $$").with("/process/ioPriority", priority);
+    seen(json!({"class": "IOPRIO_CLASS_IDLE"})).says_as("idle\n", &[]);
+    seen(json!({"class": "IOPRIO_CLASS_BE"})).refused("process.ioPriority.priority: missing");
+}
+
 /// What a launch would do without the calls that a filter around codexrun refuses.
 #[test]
 fn a_plan_says_what_is_done_without_the_calls_that_are_missing() {

@@ -222,7 +222,7 @@ fn one_that_was_never_started_is_deleted_with_its_process() {
 #[test]
 fn one_that_is_being_made_is_deleted_when_it_is_made() {
     let Some(place) = Place::new("sleep 60") else { return };
-    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook("touch making; sleep 1")]}));
+    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hook("touch ../making; sleep 1")]}));
     let mut create = place.command(&["create", "--bundle", "b", "--pid-file", "pid", ID]);
     let mut create = create.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until("the hook runs", || place.path("making").exists());
@@ -611,7 +611,7 @@ fn of_a_program_that_is_there_it_is_said_that_its_interpreter_is_missing() {
     std::fs::write(&script, "#!/bin/sh\r\n").unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     place.started();
-    let text = "exec: \"/script\": no such file or directory: the program is there; the interpreter that";
+    let text = "exec /script: no such file or directory: the program is there; the interpreter that";
     place.fails(&["exec", ID, "/script"], 255, text);
     place.ok(&["delete", "--force", ID]);
     place.edit(|spec| spec["process"]["args"] = json!(["/script"]));
@@ -645,10 +645,10 @@ fn what_fails_after_create_is_said_by_start() {
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     place.edit(|spec| {
         spec["process"]["args"] = json!(["late"]);
-        spec["hooks"] = json!({"poststop": [hook("echo stopped >> log")]});
+        spec["hooks"] = json!({"poststop": [hook("echo stopped >> ../log")]});
     });
     assert_eq!(place.create().code, 0);
-    place.fails(&["start", ID], 127, "exec: \"late\"");
+    place.fails(&["start", ID], 127, "exec late: no such file or directory: ");
     assert_eq!(place.status(), "stopped");
     assert_eq!(place.read("log"), "");
     place.ok(&["delete", ID]);
@@ -1008,6 +1008,31 @@ fn hooks_of_all_six_kinds_run_in_order_each_in_its_place() {
     }
 }
 
+/// As under runc and crun: a bundle may name its own files.
+#[test]
+fn a_hook_outside_begins_in_the_bundle() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let kinds = ["prestart", "createRuntime", "poststart", "poststop"];
+    place.edit(|spec| {
+        for kind in kinds {
+            spec["hooks"][kind] = json!([hook(&format!("echo {kind} $(pwd) >> ../log"))]);
+        }
+    });
+    place.started();
+    place.ok(&["delete", "--force", ID]);
+    let bundle = place.path("b");
+    let each = |kind: &str| format!("{kind} {}\n", bundle.display());
+    assert_eq!(place.read("log"), kinds.map(each).concat());
+    place.write(&spec("exec sleep 60"));
+    // A bundle that is gone keeps no container from its end.
+    let (gone, log) = (place.path("gone"), place.path("log"));
+    place.edit(|spec| spec["hooks"] = json!({"poststop": [hook(&format!("pwd >> {}", log.display()))]}));
+    place.started();
+    fs::rename(&bundle, &gone).unwrap();
+    assert_eq!(place.ok(&["delete", "--force", ID]), "");
+    assert!(place.read("log").ends_with("\n/\n"), "{}", place.read("log"));
+}
+
 /// So do hooks that bring a GPU's libraries in, and `hooks_so.bats` of runc's. What lay over `/` was the container's root: mount(8) was the
 /// image's.
 #[test]
@@ -1082,7 +1107,7 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
         let bad = if kind == "startContainer" { hook("exit 3") } else { hook("cat >/dev/null; exit 3") };
         place.edit(|spec| {
             spec["ociVersion"] = json!("1.3.0");
-            spec["hooks"] = json!({kind: [bad], "poststop": [hook("echo stopped >> log")]});
+            spec["hooks"] = json!({kind: [bad], "poststop": [hook("echo stopped >> ../log")]});
             if nix::unistd::getuid().is_root() {
                 // `start` must number the steps as `create` did, also those of the cgroup.
                 spec["linux"]["resources"] = json!({"pids": {"limit": 20}});
@@ -1093,7 +1118,8 @@ fn a_failing_hook_destroys_the_container_and_is_named() {
         let created = place.create();
         let failed = if kind.contains("start") && kind != "prestart" { place.codexrun(&["start", ID]) } else { created };
         assert_eq!(failed.code, 1, "{kind}: {failed:?}");
-        assert!(failed.err.contains(&format!("config.json: hooks.{kind}[0]: the hook `/bin/sh` failed")), "{failed:?}");
+        let words = format!("config.json: hooks.{kind}[0]: the hook `/bin/sh` failed: error running {kind} hook #0: ");
+        assert!(failed.err.contains(&words), "{failed:?}");
         place.fails(&["state", ID], 1, "container does not exist");
         assert_eq!(place.read("log"), "stopped\n", "{kind}");
     }
@@ -1106,7 +1132,7 @@ fn a_failed_poststart_hook_is_a_warning_where_the_bundle_is_of_a_version_before_
         let Some(place) = Place::new("exec sleep 60") else { return };
         place.edit(|spec| {
             spec["ociVersion"] = json!(version);
-            spec["hooks"] = json!({"poststart": [hook("exit 3"), hook("echo second >> log")]});
+            spec["hooks"] = json!({"poststart": [hook("exit 3"), hook("echo second >> ../log")]});
         });
         place.create();
         let started = place.codexrun(&["start", ID]);
@@ -1125,7 +1151,7 @@ fn codexruns_own_file_cannot_be_written_to_through_its_process() {
         return eprintln!("skipped: an ordinary user's containers have no right to root's files");
     }
     // It is busy while it runs, so nothing is lost. What is said of the mount comes first, and stays true when it has ended.
-    let script = format!("(: > /proc/$PPID/exe) 2> {}; cat /proc/$PPID/comm >> log", place.path("said").display());
+    let script = format!("(: > /proc/$PPID/exe) 2> {}; cat /proc/$PPID/comm >> ../log", place.path("said").display());
     place.edit(|spec| {
         spec["hooks"] = json!({"createRuntime": [hook(&script)]});
         spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
@@ -1430,6 +1456,53 @@ mod cgroup {
         own.map(dir).collect()
     }
 
+    /// The kernel leaves the affinity of who starts a container on it: that of an engine's daemon is nobody's wish.
+    #[test]
+    fn a_container_has_the_cpus_of_its_cgroup_and_not_those_of_who_starts_it() {
+        let Some(place) = limited("exec sleep 60") else { return };
+        let list = fs::read_to_string("/proc/self/status").unwrap();
+        let allowed =
+            |status: &str| status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).unwrap().to_owned();
+        let all = allowed(&list);
+        let (first, rest) = all.split_at(all.find(|c: char| !c.is_ascii_digit()).unwrap_or(all.len()));
+        if rest.is_empty() {
+            return eprintln!("skipped: there is one CPU");
+        }
+        let bound = |words: &[&str]| {
+            let mut command = Command::new("taskset");
+            command.args(["-c", first, env!("CARGO_BIN_EXE_codexrun"), "--root", place.path("r").to_str().unwrap()]);
+            said(&command.args(words).current_dir(place.0.path()).stdin(Stdio::null()).output().unwrap())
+        };
+        let of_exec = bound(&["exec", ID, "cat", "/proc/self/status"]);
+        assert_eq!((of_exec.code, allowed(&of_exec.out)), (0, all.clone()), "{of_exec:?}");
+        place.ok(&["delete", "--force", ID]);
+        place.edit(|spec| spec["process"]["args"] = json!(["cat", "/proc/self/status"]));
+        let of_run = bound(&["run", "--bundle", "b", ID]);
+        assert_eq!((of_run.code, allowed(&of_run.out)), (0, all.clone()), "{of_run:?}");
+        let alone = bound(&["run", "b"]);
+        assert_eq!((alone.code, allowed(&alone.out).as_str()), (0, first), "a sandbox keeps to those of who began it: {alone:?}");
+    }
+
+    #[test]
+    fn what_codexrun_would_have_made_is_not_missed() {
+        let name = format!("codexrun-test-frozen-{}", std::process::id());
+        let dir = Path::new("/sys/fs/cgroup/freezer").join(&name);
+        if fs::create_dir(&dir).is_err() {
+            return eprintln!("skipped: needs root and cgroup version 1");
+        }
+        fs::write(dir.join("freezer.state"), "FROZEN").unwrap();
+        let Some(place) = Place::new("true") else { return fs::remove_dir(&dir).unwrap() };
+        place.edit(|spec| {
+            spec["linux"]["cgroupsPath"] = json!(format!("/{name}"));
+            let mount = json!({"destination": "/cgroup", "type": "cgroup", "source": "cgroup"});
+            spec["mounts"].as_array_mut().unwrap().push(mount);
+        });
+        let said = place.create();
+        fs::remove_dir(&dir).unwrap();
+        assert!(said.err.contains("container's cgroup unexpectedly frozen: `/sys/fs/cgroup/freezer/"), "{said:?}");
+        assert_eq!((said.code, said.err.lines().count()), (1, 1), "{said:?}");
+    }
+
     #[test]
     fn exec_puts_a_process_into_a_cgroup_below_the_containers() {
         let Some(place) = limited("exec sleep 60") else { return };
@@ -1446,7 +1519,11 @@ mod cgroup {
         assert_eq!(seen(&["--cgroup", "sub"]).len(), all.len());
         let one = seen(&["--cgroup", "pids:/sub"]);
         assert!(one.len() == 1 && one[0].contains(":pids:"), "{one:?}");
-        for (wrong, why) in [("..", "leads out of"), ("no/such", "No such file"), ("nosuch:/", "unknown controller `nosuch`")] {
+        for (wrong, why) in [
+            ("..", "leads out of"),
+            ("no/such", "no/such/cgroup.procs: no such file or directory"),
+            ("nosuch:/", "unknown controller `nosuch`"),
+        ] {
             place.fails(&["exec", "--cgroup", wrong, ID, "true"], 255, why);
         }
         all.iter().for_each(|(dir, _)| fs::remove_dir(dir.join("sub")).unwrap());
@@ -1657,5 +1734,5 @@ fn a_hook_of_the_image_is_not_codexrun_itself() {
     symlink("/proc/self/exe", place.path("b/rootfs/bin/hook")).unwrap();
     place.edit(|spec| spec["hooks"] = json!({"startContainer": [{"path": "/bin/hook", "args": ["hook", "--version"]}]}));
     assert_eq!(place.create().code, 0);
-    place.fails(&["start", ID], 1, "cannot run the hook `/bin/hook`: ELOOP");
+    place.fails(&["start", ID], 1, "cannot run the hook `/bin/hook`: error running startContainer hook #0: ELOOP");
 }

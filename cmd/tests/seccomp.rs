@@ -292,7 +292,7 @@ fn without_an_agent_there_is_no_container() {
     let Some(place) = Place::new("true", &["mkdir"]) else { return };
     let (code, _, said) = place.codexrun(&["run", ID]);
     let path = place.0.path().join("agent");
-    let wanted = format!("linux.seccomp.listenerPath: cannot connect to the seccomp agent at `{}`: ENOENT", path.display());
+    let wanted = format!("linux.seccomp.listenerPath: failed to connect with seccomp agent at `{}`: ENOENT", path.display());
     assert!(code == 1 && said.contains(&wanted), "{said}");
     assert!(!place.0.path().join("state").join(ID).exists());
 }

@@ -630,7 +630,8 @@ fn names_a_file(sentence: &str) -> bool {
 
 /// Whether it names a place in config.json, or the program.
 fn is_step(sentence: &str) -> bool {
-    in_config(sentence).is_some() || sentence.strip_prefix(OURS).is_some_and(|said| said.starts_with("exec: \""))
+    let program = |said: &str| ["exec: \"", "exec "].iter().any(|step| said.starts_with(step));
+    in_config(sentence).is_some() || sentence.strip_prefix(OURS).is_some_and(program)
 }
 
 fn beside_the_plan(sentence: &str) -> bool {

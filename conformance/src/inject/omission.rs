@@ -36,7 +36,6 @@ const SILENT: &[i64] = &[
     libc::SYS_linkat,
     libc::SYS_mount,
     libc::SYS_pivot_root,
-    libc::SYS_sched_setaffinity,
     libc::SYS_sched_setattr,
     libc::SYS_set_mempolicy,
     libc::SYS_setdomainname,
@@ -58,6 +57,9 @@ const IOCTL: [u64; 4] = [libc::SIOCSIFFLAGS, libc::TIOCSCTTY, libc::TIOCSWINSZ, 
 const FSCONFIG_SET_STRING: u64 = 1;
 /// The mode that a tmpfs has by itself.
 const OWN_MODE: &[u8] = b"1777\0";
+
+/// All CPUs that a cgroup has: the suite is bound to none of them, and `cmd/tests/lifecycle.rs` tells of who is.
+const ALL_CPUS: &[u8] = &[0xff; 128];
 
 /// personality(2): only what it is.
 const ASKS: u64 = 0xffff_ffff;
@@ -125,6 +127,7 @@ fn said(pid: Pid, nr: i64, regs: &user_regs_struct) -> Option<i64> {
     match nr {
         nr if SILENT.contains(&nr) => Some(0),
         libc::SYS_umask => status(pid, "Umask:", 8),
+        libc::SYS_sched_setaffinity => if_so(!lies_at(pid, regs.rdx, ALL_CPUS)),
         libc::SYS_prlimit64 => if_so(regs.rdx != 0),
         libc::SYS_personality => if_so(regs.rdi != ASKS),
         // Without a filter it asks whether there could be one.

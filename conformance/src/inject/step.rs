@@ -61,6 +61,10 @@ impl Listing {
             };
             self.steps.splice(next..next, READY.1.iter().map(step));
         }
+        if let Some(entered) = self.steps.iter().rposition(|step| step.stage == "cgroup") {
+            let (what, place) = ("run on all CPUs of the cgroup".into(), "linux.cgroupsPath".into());
+            self.steps.insert(entered + 1, Step { stage: "cgroup".into(), what, place });
+        }
         self.places.push(verb.into());
         self
     }
@@ -71,7 +75,7 @@ impl Listing {
             Some(said) => {
                 said.strip_prefix(&*step.place).and_then(|said| said.strip_prefix(": ")).is_some_and(|said| step.is(said))
             }
-            None => sentence.starts_with(EXEC) && step.place == "process.args",
+            None => EXEC.iter().any(|words| sentence.starts_with(words)) && step.place == "process.args",
         };
         self.steps.iter().enumerate().filter(|(_, step)| tells(step)).map(|(n, _)| n).collect()
     }
@@ -110,7 +114,8 @@ pub fn in_config(sentence: &str) -> Option<&str> {
     (file.is_empty() || file.starts_with('/') && !file.contains(": ")).then_some(said)
 }
 
-const EXEC: &str = "codexrun: error: exec: \"";
+/// Of an interpreter that is missing it is `exec FILE`, of all else `exec: "FILE"`.
+const EXEC: [&str; 2] = ["codexrun: error: exec: \"", "codexrun: error: exec "];
 
 impl Step {
     /// Whether it is what was said that cannot be done, or the hook that has failed.

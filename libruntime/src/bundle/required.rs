@@ -5,7 +5,8 @@ use super::locate::{self, Source};
 use super::mend::Fault;
 use crate::Error;
 use oci_spec::runtime::{
-    Linux, LinuxBlockIo, LinuxDeviceType, LinuxIdMapping, LinuxNetwork, LinuxResources, LinuxThrottleDevice, Process, Spec,
+    IOPriorityClass, Linux, LinuxBlockIo, LinuxDeviceType, LinuxIdMapping, LinuxNetwork, LinuxResources, LinuxThrottleDevice,
+    Process, Spec,
 };
 use serde_json::Value;
 
@@ -29,7 +30,11 @@ const REQUIRED: &[Required] = &[
     Required {
         at: &[&["process", "ioPriority"]],
         members: &["class", "priority"],
-        is_doubtful: |spec, _| process(spec).is_some_and(|process| process.io_priority().is_some()),
+        // Of the class that has no levels nothing is left out.
+        is_doubtful: |spec, _| {
+            let priority = process(spec).and_then(|process| process.io_priority().as_ref());
+            priority.is_some_and(|priority| priority.class() != IOPriorityClass::IoprioClassIdle)
+        },
     },
     Required {
         at: &[&["process", "rlimits", ANY]],
@@ -163,7 +168,9 @@ pub(crate) fn all(source: &Source, text: &[u8]) -> Vec<Fault> {
         let mut one = |object: &Value, path: &str| {
             // config-linux.md, "Devices": a FIFO has no number.
             let needed = !path.starts_with("linux.devices") || object["type"] != "p";
-            let absent = members.iter().filter(|name| needed && object.is_object() && object.get(name).is_none());
+            // ioprio_set(2): the class that has no levels.
+            let idle = |name: &str| name == "priority" && object["class"] == "IOPRIO_CLASS_IDLE";
+            let absent = members.iter().filter(|name| needed && object.is_object() && object.get(name).is_none() && !idle(name));
             faults.extend(absent.map(|name| fault(source, &format!("{path}.{name}"))));
         };
         at.iter().for_each(|way| each(&json, way, String::new(), &mut one));

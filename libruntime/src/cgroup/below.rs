@@ -31,7 +31,9 @@ impl FromStr for Below {
             match part {
                 Component::Normal(name) => below.push(name),
                 Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-                Component::ParentDir => return Err(wrong("leads out of the container's cgroup")),
+                Component::ParentDir => {
+                    return Err(wrong(&format!("{path} is not a sub cgroup path: it leads out of the container's")));
+                }
             }
         }
         Ok(Below { controllers, path: below })
@@ -103,7 +105,7 @@ mod tests {
         assert_eq!(both(&["memory:a"]), ["box", "box/a"]);
         assert_eq!(both(&["memory:a", "cpu,cpuacct:b"]), ["box/b", "box/a"]);
         let refused = [
-            (&[".."][..], "leads out"),
+            (&[".."][..], "`--cgroup ..`: .. is not a sub cgroup path: it leads out"),
             (&["memory:a/../../b"], "leads out"),
             (&[":a"], "no name"),
             (&["cpu,:a"], "no name"),

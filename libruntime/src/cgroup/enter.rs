@@ -45,10 +45,7 @@ impl Cgroup {
                 Ok(opened) if unified => entry.unified = Some(opened.into()),
                 Ok(opened) => entry.files.push(Some(opened.into())),
                 Err(e) if self.may_stay_outside(&e) => {}
-                Err(e) => {
-                    let error = Error::new(format!("cannot enter the cgroup `{}`", group.dir().display()));
-                    return Err(error.at("config.json: linux.cgroupsPath").cause(e));
-                }
+                Err(e) => return Err(not_opened(group, &e)),
             }
         }
         Ok(entry)
@@ -73,6 +70,18 @@ fn undivided(dir: PathBuf, init: Option<i32>) -> PathBuf {
     let holds = |init| tree::find(&dir, |place| Ok(file::holds_at(place.dir, init).then(|| place.path()))).ok().flatten();
     let inside = init.filter(|_| divided(&dir)).and_then(holds);
     inside.unwrap_or(dir)
+}
+
+/// What is missing has runc's words.
+fn not_opened(group: &Group, cause: &io::Error) -> Error {
+    let dir = group.dir();
+    let error = Error::new(format!("cannot enter the cgroup `{}`", dir.display())).at("config.json: linux.cgroupsPath");
+    match cause.kind() {
+        io::ErrorKind::NotFound => {
+            error.cause(format!("adding pid 0 to {}: no such file or directory", dir.join("cgroup.procs").display()))
+        }
+        _ => error.cause(cause),
+    }
 }
 
 fn not_entered(group: &Group, pid: i32, cause: &io::Error) -> Error {

@@ -45,7 +45,8 @@ fn not_frozen(cgroup: &Cgroup) -> Result<()> {
     };
     match cgroup.groups.iter().find(frozen) {
         Some(group) => {
-            Err(Error::new(format!("the cgroup `{}` is frozen", group.dir().display())).at("config.json: linux.cgroupsPath"))
+            let what = format!("container's cgroup unexpectedly frozen: `{}`", group.dir().display());
+            Err(Error::new(what).at("config.json: linux.cgroupsPath"))
         }
         None => Ok(()),
     }

@@ -268,7 +268,7 @@ fn nothing_enters_a_frozen_cgroup() {
     let below = |group: &Group| Group { path: group.path.join("below"), ..group.clone() };
     let plan = plan(cgroup.0.groups.iter().map(below).collect(), json!({}));
     let said = Cgroup::create(&plan).unwrap_err().to_string();
-    assert!(said.starts_with("config.json: linux.cgroupsPath: the cgroup `") && said.ends_with("` is frozen"), "{said}");
+    assert!(said.starts_with("config.json: linux.cgroupsPath: container's cgroup unexpectedly frozen: `"), "{said}");
     assert!(plan.paths().iter().all(|path| !path.exists()));
 }
 

@@ -3,7 +3,7 @@
 use super::namespace::{self, Maps};
 use super::op::{Op, ParentOp, Sync};
 use super::order::Stage;
-use super::{Draft, Options, ParentStep, Plan, alone, check, device, identity, landlock, process, resctrl, seccomp};
+use super::{Draft, Options, ParentStep, Plan, alone, check, device, identity, landlock, process, resctrl, schedule, seccomp};
 use crate::Error;
 use crate::annotation::ISOLATION;
 use crate::bundle::Bundle;
@@ -59,6 +59,10 @@ fn join(draft: &mut Draft, bundle: &Bundle) -> Maps {
             draft.step(Stage::Unit, Op::Wait(Sync::Cgroup), "linux.cgroupsPath");
         }
         _ => draft.step(Stage::Cgroup, Op::EnterCgroup, "linux.cgroupsPath"),
+    }
+    let affinity = bundle.spec.process().as_ref().and_then(|process| process.exec_cpu_affinity().as_ref());
+    if !draft.options.no_cgroup && affinity.and_then(|affinity| affinity.initial().as_ref()).is_none() {
+        schedule::all_cpus(draft);
     }
     resctrl::join(draft, &bundle.spec);
     draft.step(Stage::Join, Op::Undumpable, "exec");

@@ -174,7 +174,12 @@ impl Sets {
         keep("effective", &mut self.effective, grantable, here);
         keep("inheritable", &mut self.inheritable, grantable, here);
         let crossing = self.permitted & self.inheritable;
-        keep("ambient", &mut self.ambient, crossing, "are not in both `permitted` and `inheritable`");
+        // runc's words, which name one at a time.
+        warnings.extend(names(self.ambient & !crossing).map(|name| {
+            let why = "it is not in both `permitted` and `inheritable`, and is left out";
+            format!("config.json: process.capabilities.ambient: can't raise ambient capability {name}: {why}")
+        }));
+        self.ambient &= crossing;
         warnings
     }
 
@@ -290,6 +295,9 @@ mod tests {
         assert_eq!([sets.bounding, sets.effective, sets.permitted, sets.inheritable, sets.ambient], [1; 5]);
         assert_eq!(warnings.len(), 4, "{warnings:?}");
         assert!(warnings[0].contains("capabilities.bounding: CAP_SYS_RESOURCE cannot be granted here"), "{warnings:?}");
-        assert!(warnings[3].contains("ambient: CAP_SYS_RESOURCE are not in both"), "{warnings:?}");
+        assert!(
+            warnings[3].contains("ambient: can't raise ambient capability CAP_SYS_RESOURCE: it is not in both"),
+            "{warnings:?}"
+        );
     }
 }

@@ -33,6 +33,15 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     }
 }
 
+/// Where a cgroup is entered its cpuset says which CPUs these are, not what started codexrun: the kernel leaves the caller's affinity as it
+/// is (since Linux 6.2 also where it moves a process), and that of an engine's daemon is nobody's wish. runc and crun have come to the same.
+pub(super) fn all_cpus(draft: &mut Draft) {
+    draft.step(Stage::Cgroup, Op::Affinity(ALL), "linux.cgroupsPath");
+}
+
+/// Those that the kernel's cpuset lacks it leaves out.
+pub(super) const ALL: Nodes = [u64::MAX; 16];
+
 /// config.md: for a process that joins a container; the first one's CPUs are the cgroup's affair. What no `exec` could do is refused before,
 /// and the rest is listed.
 fn affinity(draft: &mut Draft, process: &Process) {
@@ -77,7 +86,8 @@ fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
     }
     // The kernel keeps it with these two alone (`fair_policy`), and says nothing.
     if nice != 0 && !matches!(policy, 0 | 3) {
-        draft.refuse(format!("{place}.nice"), "is for SCHED_OTHER and SCHED_BATCH: another policy drops it");
+        let what = "has no effect: it is for SCHED_OTHER and SCHED_BATCH, and another policy drops it";
+        draft.warnings.push(format!("config.json: {place}.nice: {what}"));
     }
     for (i, flag) in scheduler.flags().iter().flatten().enumerate() {
         let why = match flag {

@@ -4,7 +4,7 @@ use super::hook::Hook;
 use super::op::{Attrs, Begins, Bind, Broker, By, Device, Follow, Label, NewFs, Node, Nodes, Op, ParentOp, Prepared, Root, Sync};
 use super::place::At;
 use super::resctrl::Group;
-use super::{ParentStep, Plan, Step};
+use super::{ParentStep, Plan, Step, schedule};
 use crate::error::plain;
 use crate::landlock::{file_rights, port_rights, scopes};
 use crate::sys::landlock::Handled;
@@ -118,6 +118,7 @@ impl fmt::Display for Op {
                 if s.deadline == [0; 3] { Ok(()) } else { write!(f, " runtime {runtime} deadline {deadline} period {period}") }
             }
             Op::IoPriority(value) => write!(f, "set I/O priority class {} level {}", value >> 13, value & 7),
+            Op::Affinity(cpus) if *cpus == schedule::ALL => write!(f, "run on all CPUs of the cgroup"),
             Op::Affinity(cpus) => write!(f, "run on CPUs {}", set(cpus)),
             Op::MemoryPolicy { mode, nodes } => write!(f, "set memory policy {mode:#x} nodes {}", set(nodes)),
             Op::Personality(persona) => write!(f, "set personality {persona:#x}"),

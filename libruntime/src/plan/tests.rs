@@ -172,16 +172,6 @@ fn what_is_wrong_is_refused_with_its_place() {
             "process.scheduler.nice: 20 is not between -20 and 19",
         ),
         (
-            "/process/scheduler",
-            json!({"policy": "SCHED_IDLE", "nice": 5}),
-            "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
-        ),
-        (
-            "/process/scheduler",
-            json!({"policy": "SCHED_DEADLINE", "nice": 5, "runtime": 1024, "deadline": 2048, "period": 4096}),
-            "process.scheduler.nice: is for SCHED_OTHER and SCHED_BATCH: another policy drops it",
-        ),
-        (
             "/linux/memoryPolicy",
             json!({"mode": "MPOL_DEFAULT", "flags": ["MPOL_F_STATIC_NODES"]}),
             "linux.memoryPolicy.flags: have no effect with MPOL_DEFAULT",
@@ -480,6 +470,20 @@ fn a_flag_of_the_scheduler_that_the_kernel_drops_or_that_drops_another_field_is_
 }
 
 #[test]
+fn a_nice_value_that_the_policy_drops_is_a_warning() {
+    for (scheduler, lost) in [
+        (json!({"policy": "SCHED_IDLE", "nice": 5}), true),
+        (json!({"policy": "SCHED_DEADLINE", "nice": 5, "runtime": 1024, "deadline": 2048, "period": 4096}), true),
+        (json!({"policy": "SCHED_FIFO", "priority": 1}), false),
+        (json!({"policy": "SCHED_BATCH", "nice": 5}), false),
+    ] {
+        let warnings = plan(with("/process/scheduler", scheduler.clone()), &Options::default()).unwrap().warnings;
+        let said = warnings.iter().any(|warning| warning.starts_with("config.json: process.scheduler.nice: has no effect: "));
+        assert_eq!(said, lost, "{scheduler}: {warnings:?}");
+    }
+}
+
+#[test]
 fn what_has_no_effect_is_told_a_hundred_times() {
     let spec = serde_json::from_value(minimal()).unwrap();
     let unknown = (0..150).map(|n| format!("k{n}")).collect();
@@ -642,6 +646,28 @@ fn without_selinux_mounts_have_no_label_and_that_is_said() {
     let said = "config.json: linux.mountLabel: no mount has the label `u:o:t:s0`: the kernel does not run SELinux";
     assert!(plan.warnings.iter().any(|warning| warning == said), "{:?}", plan.warnings);
     assert!(!plan.to_string().contains("context="));
+}
+
+#[test]
+fn who_enters_a_cgroup_has_its_cpus_and_a_sandbox_those_of_who_began_it() {
+    let all = "cgroup        run on all CPUs of the cgroup ";
+    let mut spec = with("/linux/cgroupsPath", json!("/box"));
+    let text = |spec: &Value, record| {
+        let options = Options { record, ..Options::default() };
+        let bundle =
+            Bundle { spec: serde_json::from_value(spec.clone()).unwrap(), rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };
+        Plan::new(&bundle, &Host::recorded(0, 0), &options).unwrap().to_string()
+    };
+    assert!(text(&spec, true).contains(all) && !text(&spec, false).contains(all), "{}", text(&spec, true));
+    let joins = |spec: &Value| {
+        let spec: oci_spec::runtime::Spec = serde_json::from_value(spec.clone()).unwrap();
+        let process = spec.process().clone().unwrap();
+        let bundle = Bundle { spec, rootfs: Rootfs::Dir("/r".into()), unknown: vec![] };
+        Plan::exec(&bundle, process, &Host::recorded(0, 0), &Options::default()).unwrap().to_string()
+    };
+    assert!(joins(&spec).contains(all), "{}", joins(&spec));
+    spec["process"]["execCPUAffinity"] = json!({"initial": "0"});
+    assert!(!joins(&spec).contains(all), "it has said which");
 }
 
 #[test]

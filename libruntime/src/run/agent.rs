@@ -52,7 +52,7 @@ pub(super) fn missing(steps: &[ParentStep]) -> Option<Error> {
 }
 
 fn not_connected(agent: &op::Agent, origin: &str, errno: Errno) -> Error {
-    let what = format!("cannot connect to the seccomp agent at `{}`", agent.path.display());
+    let what = format!("failed to connect with seccomp agent at `{}`", agent.path.display());
     Error::new(what)
         .at(format!("config.json: {origin}"))
         .cause(fault::describe(errno))

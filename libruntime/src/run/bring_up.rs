@@ -54,12 +54,8 @@ impl Launch<'_> {
                     container.hear(told).map_err(|e| failed(step, e))?;
                 }
                 ParentOp::Hooks(kind, hooks) => {
-                    hook::run_all(
-                        (&step.origin, self.config().as_deref()),
-                        hooks,
-                        &self.state(kind.status(), container.pid),
-                        interrupt,
-                    )?;
+                    let state = self.state(kind.status(), container.pid);
+                    hook::run_all(&step.origin, hooks, &self.hooks_of(&state), interrupt)?;
                 }
                 ParentOp::Attach => {
                     self.joined.and_then(|joined| joined.cgroup).map_or(Ok(()), |cgroup| cgroup.attach(container.pid))?;

@@ -1,5 +1,6 @@
 //! What a failed step tells the parent, and the sentence that the parent makes of it.
 
+use super::hook;
 use super::op::exec::NO_INTERPRETER;
 use crate::host::namespaces;
 use crate::plan::op::{By, ChildHook, Op, ParentOp};
@@ -203,10 +204,13 @@ fn hook_failed(hook: &ChildHook, origin: &str, errno: Errno) -> Error {
         Errno::ETIME => {
             Error::new(format!("the hook `{name}` did not end within {} s", hook.timeout.unwrap_or_default().as_secs()))
         }
-        Errno::ECANCELED => Error::new(format!("the hook `{name}` failed")),
+        Errno::EBADRQC => Error::new(format!("the hook `{name}` failed"))
+            .cause("signal: bad system call: the action of `linux.seccomp` for what it called"),
+        Errno::ECANCELED if hook.is_bridge() => Error::new(format!("the hook `{name}` failed")),
+        Errno::ECANCELED => Error::new(format!("the hook `{name}` failed")).cause("its exit status is not 0"),
         errno => Error::new(format!("cannot run the hook `{name}`")).cause(describe(errno)),
     };
-    error.at(format!("config.json: {origin}"))
+    hook::failed(error, origin, hook.is_bridge())
 }
 
 /// An errno as people look it up: `EPERM (Operation not permitted)`.
@@ -221,7 +225,7 @@ fn not_executed(name: &str, errno: Errno) -> Error {
         Errno::ENOTDIR if name.contains('/') => Error::new(format!("exec: \"{name}\": stat {name}: not a directory")),
         Errno::ENOENT | Errno::ENOTDIR => Error::new(format!("exec: \"{name}\": executable file not found in $PATH")),
         Errno::EACCES => Error::new(format!("exec: \"{name}\": permission denied")),
-        NO_INTERPRETER => Error::new(format!("exec: \"{name}\": no such file or directory"))
+        NO_INTERPRETER => Error::new(format!("exec {name}: no such file or directory"))
             .cause("the program is there; the interpreter that its `#!` line or its ELF header names is not"),
         Errno::ELOOP => {
             let what = format!("exec: \"{name}\": leads through a link of /proc, e.g. to codexrun's own file, or in a circle");
@@ -270,6 +274,9 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
             Some("raising a hard limit needs CAP_SYS_RESOURCE, and nobody has more than /proc/sys/fs/nr_open says")
         }
         (Op::Rlimit { .. }, Errno::EPERM) => Some("raising a hard limit needs CAP_SYS_RESOURCE"),
+        (Op::Scheduler(_), Errno::EPERM) => Some(
+            "it needs CAP_SYS_NICE; a deadline needs all CPUs: the process scheduler can't be used together with AllowedCPUs (sched_setattr(2))",
+        ),
         (Op::EnterCgroup, Errno::ENOSPC) => Some("its cpuset has no CPU or no memory node"),
         (Op::EnterCgroup, Errno::EBUSY) => Some("a cgroup with controllers for its children may hold no process"),
         (_, Errno::ENOSPC) => Some("is /proc/sys/fs/mount-max (or a limit under /proc/sys/user) reached?"),

@@ -8,12 +8,12 @@ use crate::sys::process::{self, Cloned, Ended, Strings};
 use crate::sys::{Errno, Result as SysResult, file, signal};
 use crate::{Error, Result};
 use nix::unistd::Pid;
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What runs, whatever has become of its name.
@@ -21,41 +21,61 @@ const EXE: &str = "/proc/self/exe";
 /// For a hook that cleans up when codexrun is asked to end.
 const HURRY: Duration = Duration::from_secs(2);
 
+/// The container that hooks are run for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Of<'a> {
+    /// What was read as config.json.
+    pub config: Option<PathBuf>,
+    /// Where they begin, as under runc and crun: a bundle names its files from there. Without one it is where the caller is.
+    pub bundle: Option<&'a Path>,
+    /// What they read.
+    pub state: &'a str,
+}
+
 /// Runs them in order; the first failure that is fatal, or a signal, ends the series, any other is said. `place` is e.g.
-/// `hooks.createRuntime`, in the file `config`.
-pub(super) fn run_all((place, config): (&str, Option<&Path>), hooks: &[Hook], state: &str, interrupt: &Interrupt) -> Result<()> {
+/// `hooks.createRuntime`.
+pub(super) fn run_all(place: &str, hooks: &[Hook], of: &Of, interrupt: &Interrupt) -> Result<()> {
     for (i, hook) in hooks.iter().enumerate() {
-        match run(hook, state, Some(interrupt), None).map_err(|e| e.at(format!("config.json: {place}[{i}]"))) {
+        match run(hook, of, Some(interrupt), None).map_err(|e| failed(e, &format!("{place}[{i}]"), hook.is_bridge())) {
             Err(e) if hook.fatal || interrupt.came().is_some() => return Err(e),
-            failed => failed.unwrap_or_else(|e| e.of(Sources::config(config)).warn()),
+            failed => failed.unwrap_or_else(|e| e.of(Sources::config(of.config.as_deref())).warn()),
         }
     }
     Ok(())
 }
 
+/// In our words and, but for the bridge, which says itself why, in runc's, which people look for. `origin` is e.g. `hooks.createRuntime[1]`.
+pub(super) fn failed(error: Error, origin: &str, is_bridge: bool) -> Error {
+    let named = origin.strip_prefix("hooks.").and_then(|rest| rest.strip_suffix(']')).and_then(|rest| rest.split_once('['));
+    let error = match named.filter(|_| !is_bridge) {
+        Some((kind, number)) => {
+            let why = error.cause.as_deref().unwrap_or("it was stopped");
+            let cause = format!("error running {kind} hook #{number}: {why}");
+            Error { cause: Some(cause), ..error }
+        }
+        None => error,
+    };
+    error.at(format!("config.json: {origin}"))
+}
+
 /// After the end of a container, which no failure can undo: every hook gets its turn. A signal ends the one that runs, and hurries those
-/// that follow. `config` as for [`run_all`]. `own`: codexrun's own file as it was called when the container was made. What has that name now
-/// may be of the container's making; executed is what runs already.
-pub(super) fn run_poststop(
-    hooks: &[Hook],
-    config: Option<&Path>,
-    state: &str,
-    interrupt: Option<&Interrupt>,
-    own: Option<&Path>,
-) {
+/// that follow. `own`: codexrun's own file as it was called when the container was made. What has that name now may be of the container's
+/// making; executed is what runs already.
+pub(super) fn run_poststop(hooks: &[Hook], of: &Of, interrupt: Option<&Interrupt>, own: Option<&Path>) {
     for (i, hook) in hooks.iter().enumerate() {
         let hurry = interrupt.and_then(Interrupt::came).map(|_| hook.timeout.map_or(HURRY, |timeout| timeout.min(HURRY)));
         let hook = Hook { timeout: hurry.or(hook.timeout), ..hook.clone() };
-        let place = format!("config.json: hooks.poststop[{i}]");
-        run(&hook, state, interrupt, own).unwrap_or_else(|e| e.at(place).of(Sources::config(config)).warn());
+        let place = format!("hooks.poststop[{i}]");
+        let sources = Sources::config(of.config.as_deref());
+        run(&hook, of, interrupt, own).unwrap_or_else(|e| failed(e, &place, hook.is_bridge()).of(sources).warn());
     }
 }
 
-fn run(hook: &Hook, state: &str, interrupt: Option<&Interrupt>, own: Option<&Path>) -> Result<()> {
+fn run(hook: &Hook, of: &Of, interrupt: Option<&Interrupt>, own: Option<&Path>) -> Result<()> {
     let name = hook.path.display();
     let file = if own == Some(&hook.path) { Path::new(EXE) } else { &hook.path };
     let said = hook.is_bridge().then(Said::new).transpose().map_err(std::io::Error::from);
-    let running = said.and_then(|said| Ok((spawn(file, hook, &input(state)?, said.as_ref())?, said)));
+    let running = said.and_then(|said| Ok((spawn(file, hook, of, said.as_ref())?, said)));
     let (running, said) = running.map_err(|e| Error::new(format!("cannot run the hook `{name}`")).cause(e))?;
     let cannot = |e: Errno| Error::new(format!("cannot wait for the hook `{name}`")).cause(std::io::Error::from(e));
     match running.ended(hook.timeout, interrupt) {
@@ -97,11 +117,13 @@ pub(super) struct Running {
 }
 
 /// By execve(2) of that path and nothing else: execvp(3) would give what the kernel cannot execute to a shell.
-fn spawn(file: &Path, hook: &Hook, input: &File, said: Option<&Said>) -> std::io::Result<Running> {
+fn spawn(file: &Path, hook: &Hook, of: &Of, said: Option<&Said>) -> std::io::Result<Running> {
+    let input = input(of.state)?;
+    let dir = of.bundle.map(|dir| CString::new(dir.as_os_str().as_bytes())).transpose()?;
     let (path, args, env) = (CString::new(file.as_os_str().as_bytes())?, strings(&hook.args)?, environment(hook)?);
     let (args, env) = (Strings::new(&args), Strings::new(&env));
     let null = File::options().write(true).open("/dev/null")?;
-    let running = Running::begin(Side::Outside, || match prepare(input, &null, said) {
+    let running = Running::begin(Side::Outside, || match prepare(&input, &null, said).and_then(|()| begin_in(dir.as_deref())) {
         Ok(()) => process::exec(&path, &args, &env),
         Err(errno) => errno,
     })?;
@@ -128,6 +150,11 @@ fn prepare(input: &File, null: &File, said: Option<&Said>) -> SysResult<()> {
     file::become_stdio_number(null.as_fd(), 1)?;
     said.map_or(Ok(()), |said| file::become_stdio_number(said.as_fd(), 2))?;
     signal::set_mask(&signal::Set::of(&[])).map(drop)
+}
+
+/// A bundle may be gone when its container ends.
+fn begin_in(bundle: Option<&CStr>) -> SysResult<()> {
+    bundle.map_or(Ok(()), |dir| file::chdir(dir).or_else(|_| file::chdir(c"/")))
 }
 
 /// Where a hook runs.
@@ -218,17 +245,21 @@ mod tests {
         Hook { path: "/bin/sh".into(), args, env: Some(Vec::new()), timeout: Some(timeout), fatal: true }
     }
 
+    fn of(state: &str) -> Of<'_> {
+        Of { state, ..Of::default() }
+    }
+
     #[test]
     fn a_hook_that_does_not_read_a_long_state_is_stopped_in_time() {
-        let error = run(&sh("exec sleep 30", Duration::from_secs(1)), &"x".repeat(1 << 20), None, None).unwrap_err();
+        let error = run(&sh("exec sleep 30", Duration::from_secs(1)), of(&"x".repeat(1 << 20)), None, None).unwrap_err();
         assert!(error.to_string().contains("did not end within 1 s"), "{error}");
     }
 
     #[test]
     fn the_runtimes_environment_is_that_of_a_hook_which_names_none() {
         let hook = |env| Hook { env, ..sh("test -n \"$CARGO_MANIFEST_DIR\"", Duration::from_secs(9)) };
-        run(&hook(None), "", None, None).unwrap();
-        run(&hook(Some(Vec::new())), "", None, None).unwrap_err();
+        run(&hook(None), &of(""), None, None).unwrap();
+        run(&hook(Some(Vec::new())), &of(""), None, None).unwrap_err();
     }
 
     #[test]
@@ -242,7 +273,7 @@ mod tests {
     #[test]
     fn a_hook_dies_with_the_thread_that_waits_for_it() {
         let hook = sh("exec sleep 60", Duration::from_secs(60));
-        let running = std::thread::spawn(move || spawn(&hook.path, &hook, &input("").unwrap(), None).unwrap()).join().unwrap();
+        let running = std::thread::spawn(move || spawn(&hook.path, &hook, &of(""), None).unwrap()).join().unwrap();
         assert_eq!(running.wait(), Ok(Ended::Killed(libc::SIGKILL)));
     }
 
@@ -278,7 +309,7 @@ mod tests {
         let path = dir.path().join("hook");
         std::fs::write(&path, "exit 0\n").unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let error = run(&Hook { path, ..sh("", Duration::from_secs(9)) }, "", None, None).unwrap_err();
+        let error = run(&Hook { path, ..sh("", Duration::from_secs(9)) }, &of(""), None, None).unwrap_err();
         assert!(error.to_string().ends_with("Exec format error (os error 8)"), "{error}");
     }
 
@@ -286,7 +317,7 @@ mod tests {
     fn what_a_hook_of_the_bridge_says_is_the_cause_and_nothing_else_is_said() {
         // A shell takes `bridge` for a script, and there is none.
         let hook = Hook { args: ["codexrun", "bridge"].map(str::to_owned).to_vec(), ..sh("", Duration::from_secs(9)) };
-        let error = run(&hook, "", None, None).unwrap_err().to_string();
+        let error = run(&hook, &of(""), None, None).unwrap_err().to_string();
         assert!(error.starts_with("the hook `/bin/sh` failed: codexrun: ") && error.contains("bridge"), "{error}");
     }
 
@@ -298,14 +329,14 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         // What runs here is a test program, which has such an option too.
         let hook = Hook { path: path.clone(), args: vec!["codexrun".into(), "--help".into()], ..sh("", Duration::from_secs(9)) };
-        run_poststop(std::slice::from_ref(&hook), None, "", None, Some(&path));
+        run_poststop(std::slice::from_ref(&hook), &of(""), None, Some(&path));
         assert!(!proof.exists());
-        run_poststop(&[hook], None, "", None, None);
+        run_poststop(&[hook], &of(""), None, None);
         assert!(proof.exists());
     }
 
     #[test]
     fn a_hook_may_have_until_the_end_of_time() {
-        run(&sh("read line; test \"$line\" = state", Duration::from_secs(i64::MAX as u64)), "state\n", None, None).unwrap();
+        run(&sh("read line; test \"$line\" = state", Duration::from_secs(i64::MAX as u64)), &of("state\n"), None, None).unwrap();
     }
 }

@@ -135,7 +135,7 @@ impl<'a> Launch<'a> {
         }
         match step.map(|step| (&step.op, &step.origin)) {
             Some((ParentOp::Hooks(_, hooks), origin)) => {
-                hook::run_all((origin, self.config().as_deref()), hooks, &self.state("running", container.pid), interrupt)
+                hook::run_all(origin, hooks, &self.hooks_of(&self.state("running", container.pid)), interrupt)
             }
             _ => Ok(()),
         }
@@ -227,7 +227,7 @@ impl<'a> Launch<'a> {
     pub(super) fn poststop(&self, pid: Pid, interrupt: Interrupt, own: Option<&Path>) {
         let Some(hooks) = self.poststop_hooks() else { return };
         let hurry = if interrupt.came().is_some() { interrupt } else { Interrupt::from_now_on() };
-        hook::run_poststop(hooks, self.config().as_deref(), &self.state("stopped", pid), Some(&hurry), own);
+        hook::run_poststop(hooks, &self.hooks_of(&self.state("stopped", pid)), Some(&hurry), own);
     }
 
     fn poststop_hooks(&self) -> Option<&'a Vec<Hook>> {
@@ -239,6 +239,11 @@ impl<'a> Launch<'a> {
     /// What was read as config.json.
     pub(super) fn config(&self) -> Option<PathBuf> {
         self.options.file()
+    }
+
+    /// For whom hooks run that read this.
+    pub(super) fn hooks_of<'b>(&'b self, state: &'b str) -> hook::Of<'b> {
+        hook::Of { config: self.config(), bundle: self.options.bundle_dir.as_deref(), state }
     }
 
     pub(super) fn state(&self, status: &str, pid: Pid) -> String {

@@ -128,7 +128,12 @@ fn missing(plan: &Plan, source: &CStr, follow: Follow) -> Option<Errno> {
     let mounts = libc::CLONE_NEWNS as u64;
     let elsewhere = plan.parent.iter().any(|step| matches!(&step.op, ParentOp::Join(join) if join.flag == mounts));
     let source = path(source);
-    if elsewhere || root.is_some_and(|root| source.starts_with(root)) {
+    // Which codexrun would have made, had it come so far.
+    let own = plan.parent.iter().any(|step| match &step.op {
+        ParentOp::Cgroup(cgroup) => cgroup.groups.iter().any(|group| source.starts_with(group.dir())),
+        _ => false,
+    });
+    if elsewhere || own || root.is_some_and(|root| source.starts_with(root)) {
         return None;
     }
     let there = if follow == Follow::All { fs::metadata(source) } else { fs::symlink_metadata(source) };

@@ -29,7 +29,7 @@ use began::Began;
 use nix::errno::Errno;
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::OpenOptions;
@@ -299,23 +299,63 @@ impl Record {
         }
     }
 
-    /// The OCI state, as `codexrun state` prints it and hooks read it.
+    /// The OCI state, as `codexrun state` prints it.
     ///
     /// # Errors
     /// The kernel does not tell its status.
-    pub fn oci_state(&self) -> Result<Value> {
+    pub fn oci_state(&self) -> Result<OciState> {
         let status = self.status()?;
         let pid = match status {
             Status::Created | Status::Running | Status::Paused => self.pid,
             // runc's way of saying that there is none.
             Status::Creating | Status::Stopped => 0,
         };
-        Ok(json!({
-            "ociVersion": self.oci_version, "id": self.id, "pid": pid, "status": status.to_string(),
-            "bundle": self.bundle, "rootfs": self.rootfs, "created": self.created, "annotations": self.annotations,
-            "owner": process::name(self.uid),
-        }))
+        Ok(OciState {
+            oci_version: self.oci_version.clone(),
+            id: self.id.clone(),
+            pid,
+            status: status.to_string(),
+            bundle: self.bundle.clone(),
+            rootfs: self.rootfs.clone(),
+            created: self.created.clone(),
+            annotations: self.annotations.clone(),
+            owner: process::name(self.uid),
+        })
     }
+}
+
+/// The OCI state (runtime.md, "State") and what runc tells beside it, in runc's order: people look for fields with grep(1).
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each is the field of the state that is called so")]
+pub struct OciState {
+    pub oci_version: String,
+    pub id: ContainerId,
+    pub pid: i32,
+    pub status: String,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    pub created: String,
+    pub annotations: BTreeMap<String, String>,
+    pub owner: String,
+}
+
+impl OciState {
+    /// On one line, or indented.
+    pub fn json(&self, indented: bool) -> String {
+        json(self, indented)
+    }
+
+    /// All of them as an array; `null` for none, as runc's callers are used to.
+    pub fn array(all: &[OciState]) -> String {
+        json(&(!all.is_empty()).then_some(all), false)
+    }
+}
+
+/// What was read as JSON can be written.
+fn json(of: &impl Serialize, indented: bool) -> String {
+    let text = if indented { serde_json::to_string_pretty(of) } else { serde_json::to_string(of) };
+    text.unwrap_or_default()
 }
 
 /// How `start` reaches a process that waits for it.
@@ -377,7 +417,7 @@ mod tests {
         assert_eq!(record.status().unwrap(), Status::Stopped);
         child.wait().unwrap();
         assert_eq!(record.status().unwrap(), Status::Stopped);
-        assert_eq!(record.oci_state().unwrap()["pid"], 0);
+        assert_eq!(record.oci_state().unwrap().pid, 0);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use table::{Change, limits};
 
 use super::op::{Op, ParentOp, Sync};
 use super::order::Stage;
-use super::{Draft, Options, ParentStep};
+use super::{Draft, Options, ParentStep, schedule};
 use crate::bpf::device::Insn;
 use crate::host::cgroup::{Cgroups, Hierarchy, Version};
 use crate::namespace::is_new;
@@ -214,6 +214,10 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) -> Vec<String> {
     } else {
         draft.before.insert(0, step(ParentOp::Cgroup(plan)));
         draft.step(Stage::Cgroup, Op::EnterCgroup, origin);
+    }
+    // A sandbox keeps to the CPUs of who began it.
+    if draft.options.record {
+        schedule::all_cpus(draft);
     }
     warnings
 }

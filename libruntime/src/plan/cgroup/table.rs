@@ -219,9 +219,12 @@ fn unified(t: &mut Table, r: &LinuxResources) {
             _ if controller == "cgroup" && !LIMITS_OF_CORE.contains(&key.as_str()) => {
                 t.refuse(&field, format!("is no limit; of the files `cgroup.*` there are {}", LIMITS_OF_CORE.join(", ")));
             }
-            None => t.refuse(&field, "needs cgroup version 2, which this host has not mounted"),
+            None => t.refuse(&field, "invalid configuration: it needs cgroup version 2, which this host has not mounted"),
             Some(at) if controller != "cgroup" && !t.groups[at].controllers.iter().any(|name| name == controller) => {
-                t.refuse(&field, format!("the version 2 hierarchy of this host has no controller `{controller}`"));
+                t.refuse(
+                    &field,
+                    format!("invalid configuration: the version 2 hierarchy of this host has no controller `{controller}`"),
+                );
             }
             Some(_) if value.contains('\0') => t.refuse(&field, "contains a NUL byte"),
             Some(_) if value.trim().is_empty() => t.refuse(&field, "is empty: there is nothing to write"),

@@ -343,7 +343,7 @@ fn a_controller_is_looked_for_in_both_halves_of_a_hybrid_host() {
         json!({"pids": {"limit": 7}, "hugepageLimits": [{"pageSize": "2MB", "limit": 9}], "unified": {"hugetlb.1GB.max": "3"}});
     let want = ["pids.max 7", "hugetlb.2MB.rsvd.max 9", "hugetlb.2MB.max 9", "hugetlb.1GB.max 3"];
     assert_eq!(table(&hybrid(), all, false), ok(&want));
-    let why = ["unified[memory.max]: the version 2 hierarchy of this host has no controller `memory`"];
+    let why = ["unified[memory.max]: invalid configuration: the version 2 hierarchy of this host has no controller `memory`"];
     assert_eq!(table(&hybrid(), json!({"unified": {"memory.max": "1"}}), false), no(&why));
 }
 
@@ -355,11 +355,11 @@ fn unified_is_written_as_it_stands_last_and_line_by_line() {
     let bad = json!({"unified": {"../memory.max": "1", "x": "1", "misc2.max": "1"}});
     let why = [
         "unified[../memory.max]: is not a file name, CONTROLLER.VALUE",
-        "unified[misc2.max]: the version 2 hierarchy of this host has no controller `misc2`",
+        "unified[misc2.max]: invalid configuration: the version 2 hierarchy of this host has no controller `misc2`",
         "unified[x]: is not a file name, CONTROLLER.VALUE",
     ];
     assert_eq!(table(&Cgroups::recorded(), bad, false), no(&why));
-    let why = ["unified[memory.max]: needs cgroup version 2, which this host has not mounted"];
+    let why = ["unified[memory.max]: invalid configuration: it needs cgroup version 2, which this host has not mounted"];
     assert_eq!(table(&v1(), json!({"unified": {"memory.max": "1"}}), false), no(&why));
 }
 

@@ -192,9 +192,8 @@ impl Revival<'_> {
 
     fn hooks(&self, pid: Pid, interrupt: &Interrupt) -> Result<()> {
         let state = |kind: HookKind| self.launch.state(kind.status(), pid);
-        let config = self.launch.config();
         self.early_hooks()
-            .try_for_each(|(place, kind, hooks)| hook::run_all((place, config.as_deref()), hooks, &state(kind), interrupt))
+            .try_for_each(|(place, kind, hooks)| hook::run_all(place, hooks, &self.launch.hooks_of(&state(kind)), interrupt))
     }
 }
 

@@ -9,8 +9,8 @@ use crate::sys::process::{self, Ended, Strings};
 use crate::sys::{Errno, Result, file, signal};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// ETIME: it took too long and has been killed. EPIPE: so has codexrun, and the hook with it. ECANCELED: it failed. Anything else: it could
-/// not be run.
+/// ETIME: it took too long and has been killed. EPIPE: so has codexrun, and the hook with it. EBADRQC: the container's filter has ended it.
+/// ECANCELED: it failed. Anything else: it could not be run.
 pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
     let state = if hook.kind == HookKind::StartContainer { &child.states.created } else { &child.states.creating };
     let state = state.as_ref().ok_or(Errno::EBADF)?;
@@ -34,6 +34,7 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
         None if orphaned => Err(Errno::EPIPE),
         None if !in_time => Err(Errno::ETIME),
         None if ended == Ended::Exited(0) => Ok(()),
+        None if ended == Ended::Killed(libc::SIGSYS) => Err(Errno::EBADRQC),
         None => Err(Errno::ECANCELED),
     }
 }
