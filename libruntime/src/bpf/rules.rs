@@ -99,7 +99,13 @@ pub(super) fn read(seccomp: &LinuxSeccomp) -> Result<Profile<'_>, Vec<Error>> {
 fn idle_rules(rules: &[Rule<'_>], default: u32) -> Vec<String> {
     let mut about: BTreeMap<&str, Vec<&Rule<'_>>> = BTreeMap::new();
     for rule in rules {
-        rule.calls.iter().for_each(|(name, _)| about.entry(name).or_default().push(rule));
+        for (name, _) in &rule.calls {
+            let all = about.entry(name).or_default();
+            // It may name it again and again.
+            if all.last().is_none_or(|last| last.index != rule.index) {
+                all.push(rule);
+            }
+        }
     }
     about.into_iter().flat_map(|(name, rules)| idle(name, &rules, default)).collect()
 }

@@ -3,7 +3,7 @@
 use super::{Cgroup, file};
 use crate::host::cgroup::Version;
 use crate::plan::cgroup::{Devices, Group, Plan, Write};
-use crate::sys::bpf;
+use crate::sys::{Errno, bpf};
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::fs;
@@ -79,7 +79,7 @@ fn not_made(plan: &Plan, group: usize, error: &io::Error) -> Vec<Error> {
 
 fn not_made_for(origin: &str, group: &Group, needed: bool, error: &io::Error) -> Error {
     let what = format!("cannot make the cgroup `{}`", group.dir().display());
-    let made = Error::new(what).at(format!("config.json: {origin}")).cause(error);
+    let made = Error::new(what).at(format!("config.json: {origin}")).cause(described(error));
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => {
             let needs = "this needs root, or a cgroup that was delegated to this user (cgroups(7))";
@@ -219,9 +219,15 @@ fn has_gone(group: &Group, error: &io::Error) -> bool {
         && group.dir().symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
+/// As all else is described: by the errno's name.
+fn described(error: &io::Error) -> String {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    errno.map_or_else(|| error.to_string(), |errno| format!("{errno:?} ({})", errno.desc()))
+}
+
 fn not_written(groups: &[Group], write: &Write, error: &io::Error) -> Error {
     let group = &groups[write.group];
-    let made = Error::new(format!("cannot {write} in `{}`", group.dir().display())).cause(error);
+    let made = Error::new(format!("cannot {write} in `{}`", group.dir().display())).cause(described(error));
     let made = made.at(format!("config.json: {}", write.origin));
     let file = write.choices.first().map(|(file, _)| file.as_str()).unwrap_or_default();
     let controller = file.split('.').next().unwrap_or_default();
@@ -237,6 +243,9 @@ fn not_written(groups: &[Group], write: &Write, error: &io::Error) -> Error {
         Some(libc::ENOENT) if has_gone(group, error) => made.hint("somebody has removed that cgroup"),
         Some(libc::ENOENT) => made.hint("this kernel has no such limit"),
         Some(libc::EBUSY) => made.hint("more than that is in use"),
+        Some(libc::EINVAL) if file == "memory.memsw.limit_in_bytes" => {
+            made.hint("it counts memory too: it may not be below `limit`, and without one a new cgroup has no limit")
+        }
         Some(libc::EACCES | libc::EPERM) => made.hint("the cgroup above it permits no more, or this user may not change it"),
         _ => made,
     }

@@ -216,6 +216,19 @@ fn a_limit_that_fails_leaves_nothing_behind_and_names_its_field() {
     assert!(plan.paths().iter().all(|path| !path.exists()));
 }
 
+/// `memory.swap` without `memory.limit`: the kernel of version 1 refuses it, as there is no memory's limit that it could hold beside.
+#[test]
+fn a_limit_of_swap_that_cannot_be_is_told_with_the_errnos_name_and_why() {
+    let Some(mut groups) = groups("swap") else { return };
+    groups.retain(|group| group.version == Version::V1 && group.controllers.iter().any(|name| name == "memory"));
+    if !groups.first().is_some_and(|group| group.base.join("memory.memsw.limit_in_bytes").exists()) {
+        return eprintln!("left out: no memory.memsw of version 1");
+    }
+    let said = Cgroup::create(&plan(groups, json!({"memory": {"swap": 1 << 30}}))).unwrap_err().to_string();
+    assert!(said.starts_with("config.json: linux.resources.memory.swap: cannot "), "{said}");
+    assert!(said.contains(": EINVAL (Invalid argument) (hint: ") && said.contains("may not be below `limit`"), "{said}");
+}
+
 #[test]
 fn a_cgroup_that_somebody_has_removed_is_told_once_and_each_limit_that_there_is_not() {
     let dir = tempfile::tempdir().unwrap();
