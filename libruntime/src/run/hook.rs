@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_hook_that_does_not_read_a_long_state_is_stopped_in_time() {
-        let error = run(&sh("exec sleep 30", Duration::from_secs(1)), of(&"x".repeat(1 << 20)), None, None).unwrap_err();
+        let error = run(&sh("exec sleep 30", Duration::from_secs(1)), &of(&"x".repeat(1 << 20)), None, None).unwrap_err();
         assert!(error.to_string().contains("did not end within 1 s"), "{error}");
     }
 
