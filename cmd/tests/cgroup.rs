@@ -308,3 +308,19 @@ fn a_launch_that_the_kernel_ends_for_want_of_memory_names_the_limit() {
     assert!(out.is_empty() && err.contains(&format!("config.json: linux.resources.memory.limit: {killed}")), "{code}: {err}");
     assert_eq!(place.directories(), Vec::<PathBuf>::new());
 }
+
+/// As an engine may make it beforehand.
+#[test]
+fn a_launch_that_the_kernel_ends_in_a_cgroup_that_was_there_is_told_why() {
+    let Some(place) = Place::new("starved-there") else { return };
+    let Some(memory) = hierarchies().into_iter().find(|mount| mount.ends_with("memory")) else {
+        return eprintln!("left out: needs the controller memory of cgroup version 1");
+    };
+    let there = memory.join(place.cgroup.trim_start_matches('/'));
+    fs::create_dir(&there).unwrap();
+    let (code, out, err) = place.run(&place.spec("echo ran", &["mount", "pid"], json!({"memory": {"limit": 1}})), 0);
+    fs::remove_dir(&there).unwrap();
+    let why = "before it was ready (hint: the kernel has ended 1 process(es) of the cgroup for want of memory since it was made";
+    // Which step wants the first page is the kernel's affair.
+    assert!(out.is_empty() && (code == 137 || err.contains(why)), "{code}: {err}");
+}

@@ -2,6 +2,7 @@
 
 use super::{Cgroup, file};
 use crate::host::cgroup::Version;
+use crate::plan::cgroup::Group;
 use crate::sys::{event, file as sys};
 use crate::{Error, Result};
 use std::ffi::CString;
@@ -21,15 +22,24 @@ pub struct Oom {
     kills: Option<u64>,
 }
 
+fn killed<'g>(mut groups: impl Iterator<Item = &'g Group>) -> u64 {
+    let has = |group: &&Group| group.controllers.iter().any(|name| name == "memory");
+    let count = |group: &Group| {
+        let name = if group.version == Version::V1 { "memory.oom_control" } else { "memory.events" };
+        file::keyed(&file::read(&group.dir(), name).ok()?, "oom_kill")
+    };
+    groups.find(has).and_then(count).unwrap_or(0)
+}
+
 impl Cgroup {
     /// How many processes the kernel has ended for want of memory; 0 where it does not tell (version 1 before Linux 4.13).
     pub fn oom_kills(&self) -> u64 {
-        let has = |group: &&crate::plan::cgroup::Group| group.controllers.iter().any(|name| name == "memory");
-        let count = |group: &crate::plan::cgroup::Group| {
-            let name = if group.version == Version::V1 { "memory.oom_control" } else { "memory.events" };
-            file::keyed(&file::read(&group.dir(), name).ok()?, "oom_kill")
-        };
-        self.own().find(has).and_then(count).unwrap_or(0)
+        killed(self.own())
+    }
+
+    /// The same, also of a cgroup that somebody else has made: since then, whoever was in it.
+    pub fn oom_kills_ever(&self) -> u64 {
+        killed(self.groups.iter())
     }
 
     /// Listens.

@@ -10,16 +10,17 @@ pub(super) fn in_a_hook() -> Error {
     Error::new("the process was ended while its hooks ran").at("config.json: hooks.startContainer")
 }
 
-/// The sentence; `kills` is how many processes of its cgroup the kernel has ended for want of memory. One that was joined counts since it
-/// was made: which of them was this one's, no launch can tell without a look before, which each would pay for.
-pub(super) fn explain(how: Ended, plan: &Plan, kills: u64, joined: bool) -> Error {
+/// The sentence; `kills` is how many processes of its cgroup the kernel has ended for want of memory. One that is `shared`,
+/// joined or there before, counts since it was made: which of them was this one's, no launch can tell without a look before, which each
+/// would pay for.
+pub(super) fn explain(how: Ended, plan: &Plan, kills: u64, shared: bool) -> Error {
     let error = match how {
         Ended::Exited(code) => Error::new(format!("the process ended with {code} before it was ready")),
         Ended::Killed(signal) => Error::new(format!("the process was killed by {} before it was ready", name(signal))),
     };
     match how {
-        Ended::Killed(libc::SIGKILL) if kills > 0 && joined => {
-            let since = "for want of memory since the container was made";
+        Ended::Killed(libc::SIGKILL) if kills > 0 && shared => {
+            let since = "for want of memory since it was made";
             error.hint(format!("the kernel has ended {kills} process(es) of the cgroup {since}; was this one of them?"))
         }
         Ended::Killed(libc::SIGKILL) if kills > 0 => error
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_cgroup_that_was_joined_no_limit_is_blamed_for_what_may_have_been_long_ago() {
+    fn of_a_cgroup_that_is_shared_no_limit_is_blamed_for_what_may_have_been_long_ago() {
         let (parent, child, after, warnings) = (vec![], vec![], vec![], vec![]);
         let joining = Vec::new();
         let plan = Plan { parent, child, after, joining, warnings, init: false, terminal: false, wall: None };
@@ -57,6 +58,6 @@ mod tests {
         let killed = "the process was killed by SIGKILL before it was ready";
         assert_eq!([said(0, false), said(0, true)], [killed, killed]);
         assert!(said(2, false).starts_with("config.json: linux.resources.memory.limit: "), "{}", said(2, false));
-        assert!(said(2, true).starts_with(killed) && said(2, true).contains("since the container was made"), "{}", said(2, true));
+        assert!(said(2, true).starts_with(killed) && said(2, true).contains("since it was made"), "{}", said(2, true));
     }
 }

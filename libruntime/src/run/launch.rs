@@ -212,7 +212,11 @@ impl<'a> Launch<'a> {
                 return Err(look::ahead(self.plan, *fault, others, container.heard(fault.explain(self.plan))));
             }
             [] => followed.map_err(|e| match (container.gone, &ended) {
-                (true, Ok(how)) => died::explain(*how, self.plan, cgroup.map_or(0, Cgroup::oom_kills), self.joined.is_some()),
+                (true, Ok(how)) => {
+                    let kills = cgroup.map_or(0, Cgroup::oom_kills_ever);
+                    let shared = self.joined.is_some() || cgroup.is_some_and(|cgroup| cgroup.oom_kills() == 0);
+                    died::explain(*how, self.plan, kills, shared)
+                }
                 _ => e,
             })?,
         }
