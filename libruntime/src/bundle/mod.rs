@@ -3,6 +3,7 @@
 pub mod capability;
 pub(crate) mod locate;
 pub(crate) mod mend;
+mod object;
 pub mod part;
 pub(crate) mod read;
 pub(crate) mod required;

@@ -129,6 +129,23 @@ mod tests {
     }
 
     #[test]
+    fn an_array_where_an_object_belongs_is_refused_by_line_column_and_path() {
+        let said = limits("{\"memory\":{},\n\"pids\":[5], \"devices\":[[false,null,null,null,\"rwm\"]]}").unwrap_err();
+        assert_eq!(
+            said,
+            ["pids", "devices[0]"].map(|place| {
+                let column = if place == "pids" { 7 } else { 23 };
+                format!("r.json:2:{column}: {place}: invalid type: sequence, expected an object")
+            })
+        );
+        let said = run(r#"{"cwd":"/","user":[5,6],"capabilities":[],"rlimits":[["RLIMIT_CORE",1,2]]}"#, None).unwrap_err();
+        let places: Vec<&str> =
+            said.iter().filter_map(|said| said.strip_suffix(": invalid type: sequence, expected an object")).collect();
+        assert_eq!(places, ["p.json:1:18: user", "p.json:1:39: capabilities", "p.json:1:53: rlimits[0]"], "{said:?}");
+        assert_eq!(said.len(), 3, "{said:?}");
+    }
+
+    #[test]
     fn a_process_that_does_not_say_who_it_is_is_who_the_container_is() {
         let user = |uid| serde_json::from_value::<User>(serde_json::json!({"uid": uid, "gid": 8})).unwrap();
         let seen = |text: &str| run(text, Some(&user(7))).map(|process| process.user().clone());

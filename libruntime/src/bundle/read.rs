@@ -1,6 +1,7 @@
 //! A bundle directory → [`Bundle`]. Judges the form of config.json only; what it asks for is judged by the plan.
 
 use super::locate::{self, Grown, Source};
+use super::object::Objects;
 use super::{Bundle, CONFIG, OF_ANOTHER_PLATFORM, PLATFORMS, Rootfs, capability};
 use crate::text::LIMIT;
 use crate::{Error, Result};
@@ -118,7 +119,7 @@ pub(super) fn deserialize(text: &[u8], mut unknown: impl FnMut(serde_ignored::Pa
 /// The one place where a spec is read: each other kind of deserializer would be another copy of every type's code in memory.
 fn of_text(text: &[u8], unknown: &mut dyn FnMut(serde_ignored::Path)) -> serde_json::Result<Spec> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let spec = serde_ignored::deserialize(&mut json, unknown)?;
+    let spec = serde_ignored::deserialize(Objects(&mut json), unknown)?;
     json.end().map(|()| spec)
 }
 
@@ -177,7 +178,7 @@ pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], gro
     let more = grown.before(text, line, column);
     let said = e.to_string();
     let what = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
-    let what = &*too_great(what).unwrap_or_else(|| what.to_owned());
+    let what = &*too_great(what).or_else(|| no_object(what)).unwrap_or_else(|| what.to_owned());
     // A value of the wrong kind may be such a fault to `serde_json` too.
     let broken = (e.is_syntax() || e.is_eof()) && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err();
     let named = if broken { format!("not JSON: {what}") } else { what.to_owned() };
@@ -202,6 +203,12 @@ pub(super) fn malformed(source: &Source, e: &serde_json::Error, text: &[u8], gro
 fn too_great(what: &str) -> Option<String> {
     let number: u64 = what.strip_prefix("invalid value: integer `")?.strip_suffix("`, expected i64")?.parse().ok()?;
     Some(format!("{number} is above {}, the most that codexrun takes there", i64::MAX))
+}
+
+/// The specification has objects; what a structure is called is `oci_spec`'s own affair.
+fn no_object(what: &str) -> Option<String> {
+    let (found, wanted) = what.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
+    (wanted == "a map" || wanted.starts_with("struct ")).then(|| format!("invalid type: {found}, expected an object"))
 }
 
 pub(super) fn rootfs(dir: &Path, file: &Path, spec: &Spec) -> Result<PathBuf> {
@@ -284,6 +291,40 @@ mod tests {
             r#"{"ociVersion":"1.3.0","annotations":{"a":"b","b":"a"},"mounts":[{"destination":"/a"},{"destination":"/a"}]}"#,
         );
         assert!(apart.contains("root: missing"), "{apart}");
+    }
+
+    /// `serde_json` reads it by the order of the members that `oci_spec` has: `"user":[5,6]` was 5:6.
+    #[test]
+    fn an_array_where_an_object_belongs_is_refused_by_line_column_and_path() {
+        let process = |user: &str| format!(r#""process":{{"cwd":"/","user":{user}}}"#);
+        let user = process(r#"{"uid":5,"gid":6}"#);
+        for (place, what, array) in [
+            ("process.user", process("[5,6]"), "[5,6]"),
+            ("process", r#""process":[false,null,{"uid":5,"gid":6},["sh"],null,null,"/"]"#.into(), "[false"),
+            ("root", r#""root":["rootfs",true]"#.into(), "[\"rootfs"),
+            ("hooks", r#""hooks":[]"#.into(), "[]"),
+            ("mounts[1]", r#""mounts":[{"destination":"/a"}, ["/proc"]]"#.into(), "[\"/proc"),
+            ("linux.resources", r#""linux":{"resources":[]}"#.into(), "[]"),
+            ("linux.seccomp", r#""linux":{"seccomp": ["SCMP_ACT_ERRNO"]}"#.into(), "[\"SCMP"),
+            (
+                "linux.seccomp.syscalls[0].args[0]",
+                r#""linux":{"seccomp":{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_LOG","args":[[1,7,3,"SCMP_CMP_EQ"]]}]}}"#
+                    .into(),
+                "[1,7",
+            ),
+            ("linux.resources.rdma.mlx", r#""linux":{"resources":{"rdma":{"mlx":[1,2]}}}"#.into(), "[1,2]"),
+            ("linux.timeOffsets.boottime", r#""linux":{"timeOffsets":{"boottime":[1,2]}}"#.into(), "[1,2]"),
+            ("annotations", r#""annotations":[]"#.into(), "[]"),
+        ] {
+            let said = refusal(&format!("{{\"ociVersion\":\"1.3.0\",\n{what}}}"));
+            let wanted = format!("DIR/config.json:2:{}: {place}: invalid type: sequence, expected an object", what.find(array).unwrap());
+            assert_eq!(said, wanted);
+        }
+        assert_eq!(refusal(r#" ["1.3.0"]"#), "DIR/config.json:1:1: invalid type: sequence, expected an object");
+        assert!(refusal(&format!(r#"{{"ociVersion":"1.3.0",{user},"x":[[]],"linux":{{"y":[7]}}}}"#)).contains("root: missing"));
+        assert!(
+            refusal(r#"{"ociVersion":"1.3.0","linux":{"resources":{"pids":7}}}"#).ends_with("integer `7`, expected an object")
+        );
     }
 
     /// Found by reading for `fuzz/targets/config.rs`: the look for them ended there.

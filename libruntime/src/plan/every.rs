@@ -473,3 +473,40 @@ fn no_field_is_missing_here() {
         assert_eq!(known.difference(set).collect::<Vec<_>>(), [""; 0], "of {name}");
     }
 }
+
+/// The pointers of all objects.
+fn objects(json: &Value, at: &str, all: &mut Vec<String>) {
+    match json {
+        Value::Object(object) => {
+            all.push(at.to_owned());
+            object.iter().for_each(|(name, value)| objects(value, &format!("{at}/{name}"), all));
+        }
+        Value::Array(list) => list.iter().enumerate().for_each(|(n, value)| objects(value, &format!("{at}/{n}"), all)),
+        _ => {}
+    }
+}
+
+/// `serde_json` would read it by the order of the type's members.
+#[test]
+fn the_list_of_an_objects_members_is_no_such_object_in_any_field() {
+    let foreign = refused().into_iter().map(|(at, value)| {
+        let mut spec = full();
+        set(&mut spec, at, value);
+        spec
+    });
+    for spec in variants().into_iter().chain(foreign) {
+        let mut all = Vec::new();
+        objects(&spec, "", &mut all);
+        for at in all {
+            let mut changed = spec.clone();
+            let object = changed.pointer_mut(&at).unwrap();
+            *object = object.as_object().unwrap().values().cloned().collect();
+            let text = changed.to_string();
+            let read = crate::bundle::read::parse(&Source::whole("c".as_ref()), text.as_bytes(), &mut drop);
+            let error = read.expect_err(&at);
+            assert_eq!(error.what, "invalid type: sequence, expected an object", "{at}");
+            let place = error.place.unwrap();
+            assert_eq!(place.split_once(": ").map_or(String::new(), |(_, path)| pointer(path)), at);
+        }
+    }
+}
