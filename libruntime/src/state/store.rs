@@ -145,7 +145,7 @@ impl Store {
         })?;
         let garbled = |why: String| {
             let hint =
-                format!("`codexrun delete --force {id}` removes it, and ends nobody");
+                format!("`codexrun delete --force {id}` removes it when nobody is in its cgroup any more, and ends nobody");
             Error::new("garbled record").at(file.display().to_string()).cause(why).hint(hint)
         };
         let text = unsealed(&text).ok_or_else(|| garbled("it is not as it was written".into()))?;
@@ -577,6 +577,8 @@ mod tests {
             fs::write(dir.join(STATE), text).unwrap();
             let error = said(store.load(&id("a")));
             assert!(error.contains("/a/state.json: garbled record: "), "{error}");
+            let hint = "(hint: `codexrun delete --force a` removes it when nobody is in its cgroup any more, and ends nobody)";
+            assert!(error.ends_with(hint), "{error}");
             assert!(store.list().unwrap()[0].is_err());
         }
         store.hold(&id("a")).unwrap().unwrap().remove().unwrap();
