@@ -144,6 +144,21 @@ fn what_is_wrong_is_refused_with_its_place() {
         ),
         ("/linux/devices", json!([{"path": "/dev/\0", "type": "p"}]), "linux.devices[0].path: `/dev/\0` contains a NUL byte"),
         (
+            "/linux/devices",
+            json!([{"path": "/dev/../etc/pw", "type": "p"}]),
+            "linux.devices[0].path: `/dev/../etc/pw` has `..` in it",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/null/x/y", "type": "p"}]),
+            "linux.devices[0].path: `/dev/null/x/y` lies below `/dev/null`, which is no directory",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/opt/x/y", "type": "p"}, {"path": "/opt//x", "type": "p"}]),
+            "linux.devices[0].path: `/opt/x/y` lies below `/opt/x`, which is no directory",
+        ),
+        (
             "/annotations",
             json!({"dev.codexrun.placeholders": json!(vec!["/x"; 1001]).to_string()}),
             "annotations[dev.codexrun.placeholders]: has 1001 paths, and no more than 1000 are held",
