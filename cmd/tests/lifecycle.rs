@@ -540,6 +540,80 @@ fn a_spoilt_record_loses_no_process() {
     assert!(!state.exists());
 }
 
+/// One after the other, what somebody may have put in the place of a file of ours.
+fn in_place_of(file: &Path) -> impl Iterator<Item = &'static str> {
+    type Put = (&'static str, fn(&Path));
+    const ALL: [Put; 4] = [
+        ("a FIFO", |at| nix::unistd::mkfifo(at, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("a directory", |at| fs::create_dir(at).unwrap()),
+        ("a link", |at| symlink("nowhere", at).unwrap()),
+        ("a socket", |at| drop(UnixListener::bind(at).unwrap())),
+    ];
+    let file = file.to_owned();
+    ALL.into_iter().map(move |(name, put)| {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&file);
+        put(&file);
+        name
+    })
+}
+
+#[test]
+fn what_is_no_lock_holds_nobody_up_and_goes_by_force() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let (dir, why) = (place.path("r").join(ID), "/r/box/lock`, by which codexrun holds a container, is no regular file");
+    for what in in_place_of(&dir.join("lock")) {
+        for verb in [&["create", "--bundle", "b"][..], &["run", "--bundle", "b"]] {
+            place.fails(&[verb, &[ID]].concat(), 1, why);
+        }
+        place.ok(&["delete", "--force", ID]);
+        assert!(!dir.exists(), "{what}");
+    }
+    for create in [true, false] {
+        for what in in_place_of(&place.path("aside")) {
+            if create {
+                assert_eq!(place.create().code, 0)
+            } else {
+                place.started()
+            };
+            fs::remove_file(dir.join("lock")).unwrap();
+            fs::rename(place.path("aside"), dir.join("lock")).unwrap();
+            if create {
+                place.fails(&["start", ID], 1, why);
+                place.fails(&["delete", ID], 1, why);
+            }
+            place.ok(&["delete", "--force", ID]);
+            assert!(!dir.exists() && !Path::new(&format!("/proc/{}/fd/0", place.read("pid"))).exists(), "{what}");
+        }
+    }
+    fs::create_dir_all(dir.join("lock/somebodys")).unwrap();
+    place.fails(&["delete", "--force", ID], 1, "/r/box/lock`: Directory not empty");
+    fs::remove_dir(dir.join("lock/somebodys")).unwrap();
+}
+
+#[test]
+fn who_cannot_hear_why_a_container_does_not_start_does_not_start_it() {
+    let Some(place) = Place::new("exec sleep 60") else { return };
+    let dir = place.path("r").join(ID);
+    for name in ["fault", "start"] {
+        for what in in_place_of(&place.path("aside")).chain(["a file", "nothing"]) {
+            assert_eq!(place.create().code, 0);
+            fs::remove_file(dir.join(name)).unwrap();
+            match what {
+                "nothing" => {}
+                "a file" => fs::write(dir.join(name), "").unwrap(),
+                _ => fs::rename(place.path("aside"), dir.join(name)).unwrap(),
+            }
+            let why =
+                if name == "fault" { "/r/box/fault`, where the container's process says why it does not start: " } else { "" };
+            place.fails(&["start", ID], 1, why);
+            assert_eq!(place.status(), if name == "fault" { "created" } else { "running" }, "{what}");
+            place.ok(&["delete", "--force", ID]);
+            assert!(!dir.exists() && !Path::new(&format!("/proc/{}/fd/0", place.read("pid"))).exists(), "{what}");
+        }
+    }
+}
+
 #[test]
 fn a_created_container_that_a_signal_has_stopped_is_not_started() {
     let Some(place) = Place::new("exec sleep 60") else { return };
@@ -1559,6 +1633,13 @@ mod cgroup {
         assert!(left());
         for name in ["state.json", "state.json.copy"] {
             fs::write(place.path("r").join(ID).join(name), "{").unwrap();
+        }
+        for verb in ["state", "delete"] {
+            place.fails(
+                &[verb, ID],
+                1,
+                "`codexrun delete --force box` removes it when nobody is in its cgroup any more, and ends nobody)",
+            );
         }
         place.fails(&["delete", "--force", ID], 1, "the container may go on in the cgroup `/sys/fs/cgroup/");
         let pid = nix::unistd::Pid::from_raw(place.read("pid").parse().unwrap());

@@ -152,6 +152,10 @@ fn sizes(turn: &Turn) -> Verdict {
         ("/linux/namespaces", many(20_000, &|_| json!({"type": "pid"}))),
         ("/linux/maskedPaths", many(10_000, &|n| json!(format!("/p{n}")))),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": many(20_000, &rule)})),
+        (
+            "/annotations",
+            json!({"dev.codexrun.placeholders": many(20_000, &|n| json!(format!("/tmp/codexrun-test-{n}"))).to_string()}),
+        ),
     ];
     all.into_iter().try_for_each(|(pointer, value)| run(turn, &with(turn, pointer, value).to_string(), |_| Ok(())))
 }

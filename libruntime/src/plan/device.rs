@@ -6,8 +6,9 @@ use super::order::Stage;
 use super::place::{At, c_path, c_string};
 use super::{Draft, ParentStep, check, kernels, options};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType as Type, LinuxIdMapping, Spec};
+use std::collections::HashSet;
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// capabilities(7).
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -28,7 +29,12 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     let asked = spec.linux().as_ref().and_then(|l| l.devices().as_deref()).unwrap_or_default();
     let hosts = is_hosts(spec);
     let there = |device: &LinuxDevice| hosts && device.path().starts_with(DEV);
+    let devices: HashSet<&Path> = asked.iter().map(|device| device.path().as_path()).collect();
     for (i, device) in asked.iter().enumerate() {
+        if let Err(why) = reachable(device.path(), &devices, hosts) {
+            draft.refuse(format!("linux.devices[{i}].path"), why);
+            continue;
+        }
         asked_for(draft, &format!("linux.devices[{i}]"), device, there(device));
     }
     for (i, why) in check::rivals(asked, |device| device.path().components().collect::<PathBuf>().display().to_string()) {
@@ -42,6 +48,21 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
         draft.warnings.push(format!("config.json: linux.devices: {what}"));
     }
     console(draft, spec);
+}
+
+/// Not by way of another name, which would be taken for another place, nor below what is no directory.
+fn reachable(path: &Path, devices: &HashSet<&Path>, hosts: bool) -> Result<(), String> {
+    if path.components().any(|component| component == Component::ParentDir) {
+        return Err(format!("`{}` has `..` in it", path.display()));
+    }
+    let is_default = |at: &Path| {
+        let mut names = NODES.iter().map(|(name, ..)| name).chain(LINKS.iter().map(|(name, _)| name));
+        !hosts && at.strip_prefix(DEV).is_ok_and(|rest| names.any(|name| rest == Path::new(name)))
+    };
+    match path.ancestors().skip(1).find(|at| devices.contains(at) || is_default(at)) {
+        Some(at) => Err(format!("`{}` lies below `{}`, which is no directory", path.display(), at.display())),
+        None => Ok(()),
+    }
 }
 
 const DEV: &str = "/dev";

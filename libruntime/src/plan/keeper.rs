@@ -7,6 +7,9 @@ use crate::{Error, annotation};
 use oci_spec::runtime::Spec;
 use std::path::PathBuf;
 
+/// Each is a directory and two descriptors of the keeper's; a policy has three for each directory that may be written.
+const MOST: usize = 1000;
+
 /// What it is to hold.
 pub(super) fn placeholders(draft: &mut Draft, spec: &Spec) -> Vec<PathBuf> {
     let Some(text) = annotation_of(spec, annotation::PLACEHOLDERS) else { return Vec::new() };
@@ -16,6 +19,9 @@ pub(super) fn placeholders(draft: &mut Draft, spec: &Spec) -> Vec<PathBuf> {
     let clean = |p: &PathBuf| p.is_absolute() && p.file_name().is_some() && p.components().collect::<PathBuf>() == *p;
     if let Some(bad) = paths.iter().find(|p| !clean(p) || p.components().any(|c| c == std::path::Component::ParentDir)) {
         draft.refuse(&place, format!("`{}` is not a clean absolute path", bad.display()));
+    }
+    if paths.len() > MOST {
+        draft.refuse(&place, format!("has {} paths, and no more than {MOST} are held", paths.len()));
     }
     paths
 }

@@ -143,6 +143,26 @@ fn what_is_wrong_is_refused_with_its_place() {
             "linux.devices[0].path: `x` is not an absolute path (hint: paths inside the container begin with `/`)",
         ),
         ("/linux/devices", json!([{"path": "/dev/\0", "type": "p"}]), "linux.devices[0].path: `/dev/\0` contains a NUL byte"),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/../etc/pw", "type": "p"}]),
+            "linux.devices[0].path: `/dev/../etc/pw` has `..` in it",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/null/x/y", "type": "p"}]),
+            "linux.devices[0].path: `/dev/null/x/y` lies below `/dev/null`, which is no directory",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/opt/x/y", "type": "p"}, {"path": "/opt//x", "type": "p"}]),
+            "linux.devices[0].path: `/opt/x/y` lies below `/opt/x`, which is no directory",
+        ),
+        (
+            "/annotations",
+            json!({"dev.codexrun.placeholders": json!(vec!["/x"; 1001]).to_string()}),
+            "annotations[dev.codexrun.placeholders]: has 1001 paths, and no more than 1000 are held",
+        ),
         ("/mounts/-", mount(&["copy-symlink"]), "mounts[1].options: mount option `copy-symlink` is not supported"),
         ("/mounts/-", mount(&["idmap"]), "mounts[1].options: only a bind mount can be id-mapped"),
         ("/mounts/-", mount(&["tmpcopyup"]), "mounts[1].options: `tmpcopyup` is for a `tmpfs`"),

@@ -37,7 +37,8 @@ pub(super) fn remove(store: &Store, id: &ContainerId, force: bool, interrupt: Op
     if let Some(record) = &ended {
         stop(record, force)?;
     }
-    let Some(held) = store.hold(id)? else { return Ok(()) };
+    let held = if force { store.hold_to_remove(id)? } else { store.hold(id)? };
+    let Some(held) = held else { return Ok(()) };
     // Whoever held it until now may have made it to the end, or another one of this name: it must not run on, unknown.
     let record = match store.load(id) {
         Err(e) if !force => return Err(e),

@@ -64,10 +64,7 @@ impl Keeper<'_> {
             process::exit(errno as i32);
         }
         let released = release(kept);
-        if file::poll_for(codexrun, 0) == Ok(true) {
-            // Nobody is there to be told of what fails; then the next sandbox removes it.
-            self.cgroup.map_or(Ok(()), Cgroup::remove).unwrap_or(());
-        }
+        remove_cgroup(codexrun, self.cgroup);
         outlast(released)
     }
 
@@ -92,6 +89,8 @@ impl Keeper<'_> {
                 Ok(one) => kept.extend(one),
                 Err(errno) => {
                     drop(release(kept));
+                    // What failed may have come after mkdir(2). Now there are descriptors to look with again.
+                    drop(release_all(&self.paths[i..=i]));
                     return Err((i, errno));
                 }
             }
@@ -105,13 +104,29 @@ impl Keeper<'_> {
         Ok(kept)
     }
 
-    /// Says so, unless the sandbox has died meanwhile and said why itself, and ends.
-    fn fail(&self, step: usize, errno: Errno) -> ! {
-        if errno == Errno::EPIPE {
-            process::exit(1);
+    /// Says so, unless the sandbox has died meanwhile and said why itself, and ends. A codexrun that lives waits for that, and does the rest.
+    fn fail(self, step: usize, errno: Errno) -> ! {
+        if errno != Errno::EPIPE {
+            Fault { column: Column::Keeper, step: step as u16, errno: errno as i32 }.send(self.faults.as_fd());
         }
-        Fault { column: Column::Keeper, step: step as u16, errno: errno as i32 }.send(self.faults.as_fd());
+        // Who waits for our word hears now that none comes.
+        drop((self.gate, self.faults));
+        let codexrun = self.codexrun.as_fd();
+        if file::poll_for(codexrun, 0) == Ok(true) {
+            let together = self.dies_together.then_some(codexrun);
+            // Whoever is left in the cgroup goes with it.
+            await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd), together).unwrap_or(());
+            remove_cgroup(codexrun, self.cgroup);
+        }
         process::exit(1)
+    }
+}
+
+/// What a codexrun that was killed would have done.
+fn remove_cgroup(codexrun: BorrowedFd, cgroup: Option<&Cgroup>) {
+    if file::poll_for(codexrun, 0) == Ok(true) {
+        // Nobody is there to be told of what fails; then the next sandbox removes it.
+        cgroup.map_or(Ok(()), Cgroup::remove).unwrap_or(());
     }
 }
 
@@ -509,6 +524,23 @@ mod tests {
         let keeper = Keeper { paths, container, gate, faults, ended: None, codexrun, dies_together: true, cgroup: None };
         assert_eq!(keeper.reserve().err(), Some((1, Errno::EPIPE)));
         assert!(!path.exists());
+    }
+
+    /// Three descriptors: two for the first name, and for the second none any more when it has been made.
+    #[test]
+    fn a_keeper_that_comes_to_the_end_of_its_descriptors_leaves_nothing() {
+        let (_dir, path) = dir();
+        let paths = [path.clone(), path.with_extension("two")];
+        let [(gate, _other), (container, _), (faults, _), (codexrun, _)] =
+            [file::socketpair(), file::pipe(), file::pipe(), file::pipe()].map(std::result::Result::unwrap);
+        let kept = [&gate, &container, &faults, &codexrun].map(AsRawFd::as_raw_fd);
+        let keeper = Keeper { paths: &paths, container, gate, faults, ended: None, codexrun, dies_together: true, cgroup: None };
+        let Cloned::Parent(pid, _) = process::clone(0).unwrap() else {
+            let prepared = file::close_all_but(kept).and_then(|()| process::setrlimit(libc::RLIMIT_NOFILE, 3, 3));
+            process::exit(i32::from(prepared.is_err() || keeper.reserve().err() != Some((1, Errno::EMFILE))));
+        };
+        assert_eq!(process::wait(pid, 0).unwrap().map(|(_, how)| how), Some(process::Ended::Exited(0)));
+        assert_eq!(paths.map(|path| path.exists()), [false; 2]);
     }
 
     #[test]

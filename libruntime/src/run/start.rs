@@ -65,6 +65,7 @@ fn running() -> Error {
 /// Sends the byte, and waits until the process has executed, or says why it has not.
 fn go(record: &Record, waiting: Waiting, interrupt: &Interrupt) -> Result<Option<Fault>> {
     let cannot = |e| setup("start the container's process", e);
+    let faults = waiting.faults()?;
     let told = file::write_all(waiting.gate.as_fd(), &[Sync::Start as u8]);
     if told == Err(Errno::EPIPE) {
         // The process died at this moment; that is no end of us by SIGPIPE.
@@ -74,8 +75,8 @@ fn go(record: &Record, waiting: Waiting, interrupt: &Interrupt) -> Result<Option
     let mut hooked = !record.start_hooks;
     loop {
         // As long as it has the other end open, there is something to wait for.
-        interrupt.or_wait(Some(waiting.faults.as_fd()), -1).map_err(cannot)?;
-        match Heard::receive(waiting.faults.as_fd()).map_err(cannot)? {
+        interrupt.or_wait(Some(faults.as_fd()), -1).map_err(cannot)?;
+        match Heard::receive(faults.as_fd()).map_err(cannot)? {
             Heard::Fault(fault) => return Ok(Some(fault)),
             Heard::Hooked => hooked = true,
             Heard::End if hooked => return Ok(None),

@@ -33,9 +33,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// One container, as `state.json` keeps it.
@@ -234,20 +234,15 @@ impl Record {
         Began { ticks: self.start_time, ahead: self.clock_ahead }
     }
 
-    /// The two FIFOs by which a created container is started, if it still waits for that.
+    /// How a created container is started, if it still waits for that.
     fn waiting(&self) -> Result<Option<Waiting>> {
-        let open = |options: &mut OpenOptions, name| {
-            let path = self.dir.join(name);
-            match options.custom_flags(libc::O_NONBLOCK).open(&path) {
-                Ok(fifo) => Ok(Some(OwnedFd::from(fifo))),
-                // Nobody reads, so nobody waits; or it was never made, or has gone with the container.
-                Err(e) if e.raw_os_error() == Some(libc::ENXIO) || e.kind() == ErrorKind::NotFound => Ok(None),
-                Err(e) => Err(Error::new(format!("cannot open `{}`", path.display())).cause(e)),
-            }
-        };
-        let Some(gate) = open(OpenOptions::new().write(true), store::START)? else { return Ok(None) };
-        let faults = open(OpenOptions::new().read(true), store::FAULT)?;
-        Ok(faults.map(|faults| Waiting { gate, faults }))
+        let path = self.dir.join(store::START);
+        match open_fifo(&path, OpenOptions::new().write(true)) {
+            Ok(gate) => Ok(gate.map(|gate| Waiting { gate, told: self.dir.join(store::FAULT) })),
+            // Nobody reads, so nobody waits; or it was never made, or has gone with the container, or something else is there.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENXIO | libc::ENOENT | libc::EISDIR | libc::ELOOP)) => Ok(None),
+            Err(e) => Err(Error::new(format!("cannot open `{}`", path.display())).cause(e)),
+        }
     }
 
     /// Asks the kernel.
@@ -363,8 +358,34 @@ fn json(of: &impl Serialize, indented: bool) -> String {
 pub struct Waiting {
     /// A byte opens the way.
     pub gate: OwnedFd,
+    told: PathBuf,
+}
+
+impl Waiting {
     /// Ends when the process has executed; what comes before is a fault.
-    pub faults: OwnedFd,
+    ///
+    /// # Errors
+    /// The FIFO is not there, or is none that the process has open: whoever waited for its end would wait for ever.
+    pub fn faults(&self) -> Result<OwnedFd> {
+        let cannot = || {
+            let what = format!("cannot open `{}`, where the container's process says why it does not start", self.told.display());
+            Error::new(what).hint("`codexrun delete --force` removes the container")
+        };
+        let open = |options: &mut OpenOptions| match open_fifo(&self.told, options) {
+            Ok(fifo) => fifo.ok_or_else(|| cannot().cause("this is no FIFO")),
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Err(cannot().cause(format!("nobody has this open: {e}"))),
+            Err(e) => Err(cannot().cause(e)),
+        };
+        // As long as we read it there is a reader, and the kernel no longer says that there is no other.
+        let _somebody = open(OpenOptions::new().write(true))?;
+        open(OpenOptions::new().read(true))
+    }
+}
+
+/// Without waiting for who has the other end; `None` if something else is there.
+fn open_fifo(path: &Path, options: &mut OpenOptions) -> io::Result<Option<OwnedFd>> {
+    let file = options.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)?;
+    Ok(file.metadata()?.file_type().is_fifo().then(|| file.into()))
 }
 
 /// The words that containerd looks for.
@@ -418,6 +439,43 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(record.status().unwrap(), Status::Stopped);
         assert_eq!(record.oci_state().unwrap().pid, 0);
+    }
+
+    /// Of what else may be in the place of `fault` nobody ever hears the end.
+    #[test]
+    fn who_waits_for_a_start_hears_of_it_or_it_is_not_begun() {
+        let mut child = sleeper();
+        let dir = tempfile::tempdir().unwrap();
+        let reserved = Store::at(dir.path()).reserve(&"a".parse().unwrap()).unwrap();
+        let _ours = reserved.fifos().unwrap();
+        let record = Record { dir: dir.path().join("a"), ..record("a", &child) };
+        let waiting = || match record.startable().unwrap() {
+            (Status::Created, Some(waiting)) => waiting,
+            other => panic!("{other:?}"),
+        };
+        waiting().faults().unwrap();
+        let fault = reserved.file(store::FAULT);
+        let put: [fn(&Path); 4] = [
+            |at| nix::unistd::mkfifo(at, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            |at| std::fs::create_dir(at).unwrap(),
+            |at| std::fs::write(at, "").unwrap(),
+            |_| {},
+        ];
+        let whys = ["nobody has this open: No such device", "Is a directory", "this is no FIFO", "No such file or directory"];
+        for (put, why) in put.into_iter().zip(whys) {
+            std::fs::remove_file(&fault).or_else(|_| std::fs::remove_dir(&fault)).unwrap_or(());
+            put(&fault);
+            let said = waiting().faults().unwrap_err().to_string();
+            let about =
+                format!("cannot open `{}`, where the container's process says why it does not start: {why}", fault.display());
+            assert!(said.starts_with(&about), "{said}");
+        }
+        let gate = reserved.file(store::START);
+        std::fs::remove_file(&gate).unwrap();
+        std::fs::create_dir(&gate).unwrap();
+        assert_eq!(record.status().unwrap(), Status::Running);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Store {
                 Held::Yes(reserved) if !reserved.dir.join(STATE).exists() => {
                     // What a crash left of one that was never recorded.
                     if !made {
-                        clear(&reserved.dir).map_err(|e| failed("clear", &dir, &e))?;
+                        clear(&reserved.dir)?;
                     }
                     return Ok(reserved);
                 }
@@ -144,7 +144,8 @@ impl Store {
             _ => failed("read", &file, &e),
         })?;
         let garbled = |why: String| {
-            let hint = format!("`codexrun delete --force {id}` removes it, and ends nobody");
+            let hint =
+                format!("`codexrun delete --force {id}` removes it when nobody is in its cgroup any more, and ends nobody");
             Error::new("garbled record").at(file.display().to_string()).cause(why).hint(hint)
         };
         let text = unsealed(&text).ok_or_else(|| garbled("it is not as it was written".into()))?;
@@ -173,6 +174,20 @@ impl Store {
         // Without a record it is about to be made, or was abandoned: nothing to show.
         ids.retain(|id| self.dir(id).join(STATE).try_exists().unwrap_or(true));
         Ok(ids)
+    }
+
+    /// As [`Store::hold`], for who removes it whatever has become of it: what stands in the place of the lock, and is none, goes first.
+    ///
+    /// # Errors
+    /// It does not go; or as of [`Store::hold`].
+    pub fn hold_to_remove(&self, id: &ContainerId) -> Result<Option<Reserved>> {
+        self.trust()?;
+        let lock = self.dir(id).join(LOCK);
+        // Nobody can have it locked, so that nobody's hold is lost.
+        if is_no_file(&lock) {
+            unlink(&lock)?;
+        }
+        self.hold(id)
     }
 
     /// Takes hold of a container that is there, so that nobody else starts or removes it meanwhile; `None` if it is gone.
@@ -251,18 +266,28 @@ enum Held {
 
 fn hold(dir: &Path) -> Result<Held> {
     let path = dir.join(LOCK);
-    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let strange = || {
+        let what = format!("`{}`, by which codexrun holds a container, is no regular file", path.display());
+        Error::new(what).hint(format!("`codexrun delete --force {}` removes it", dir.file_name().unwrap_or_default().display()))
+    };
+    // A FIFO that nobody reads must not hold us up.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
     let lock = match open {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Held::Gone),
+        Err(e) if is_no_file(&path) => return Err(strange().cause(e)),
         lock => lock.map_err(|e| failed("open", &path, &e))?,
     };
+    let held = lock.metadata().map_err(|e| failed("read", &path, &e))?;
+    if !held.is_file() {
+        return Err(strange());
+    }
     match file::flock(lock.as_fd(), libc::LOCK_EX | libc::LOCK_NB) {
         Ok(()) => {}
         Err(Errno::EWOULDBLOCK) => return Ok(Held::Elsewhere),
         Err(e) => return Err(failed("lock", &path, &e.into())),
     }
     // The file may have been unlinked, and the directory made anew, while we waited: then this lock guards nothing.
-    let held = lock.metadata().map_err(|e| failed("read", &path, &e))?;
     match fs::symlink_metadata(&path) {
         Ok(now) if (now.dev(), now.ino()) == (held.dev(), held.ino()) => Ok(Held::Yes(Reserved { dir: dir.to_owned(), lock })),
         Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("read", &path, &e)),
@@ -323,30 +348,41 @@ impl Reserved {
 
     /// Removes everything that is kept of the container; content if it is gone already.
     pub fn remove(self) -> Result<()> {
-        match empty(&self.dir) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("remove", &self.dir, &e)),
+        clear(&self.dir)?;
+        // The lock last, since without it the rest is anybody's; a crash before leaves a directory that can be reserved again.
+        match fs::remove_file(self.dir.join(LOCK)).and_then(|()| fs::remove_dir(&self.dir)) {
+            // Whoever was waiting for the lock may have taken the name the moment the file went: it is theirs now.
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                Err(failed("remove", &self.dir, &e))
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// The lock last, since without it the rest is anybody's; a crash before leaves a directory that can be reserved again.
-fn empty(dir: &Path) -> io::Result<()> {
-    clear(dir)?;
-    fs::remove_file(dir.join(LOCK))?;
-    match fs::remove_dir(dir) {
-        // Whoever was waiting for the lock may have taken the name the moment the file went: it is theirs now.
-        Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+/// Everything but the lock; the record first, since what has none can be reserved again.
+fn clear(dir: &Path) -> Result<()> {
+    [STATE, NEW, COPY, CONFIG, START, FAULT, DOOR].iter().try_for_each(|name| unlink(&dir.join(name)))
+}
+
+/// Removes what is there of that name, if anything is; an empty directory too, which somebody has put there.
+fn unlink(path: &Path) -> Result<()> {
+    let removed = match fs::remove_file(path) {
+        Err(e) if e.kind() == ErrorKind::IsADirectory => fs::remove_dir(path),
         removed => removed,
+    };
+    match removed {
+        Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => {
+            Err(failed("remove", path, &e).hint("empty it: what is in there is not codexrun's"))
+        }
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("remove", path, &e)),
+        _ => Ok(()),
     }
 }
 
-/// Everything but the lock; the record first, since what has none can be reserved again.
-fn clear(dir: &Path) -> io::Result<()> {
-    [STATE, NEW, COPY, CONFIG, START, FAULT, DOOR].iter().try_for_each(|name| match fs::remove_file(dir.join(name)) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    })
+/// Whether something else stands there.
+fn is_no_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file())
 }
 
 impl Drop for Reserved {
@@ -453,6 +489,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_lock_holds_nobody_up_and_goes_with_what_is_removed() {
+        let (_dir, store) = store();
+        let lock = store.dir(&id("a")).join(LOCK);
+        let put: [fn(&Path); 4] = [
+            |at| nix::unistd::mkfifo(at, Mode::S_IRWXU).unwrap(),
+            |at| fs::create_dir(at).unwrap(),
+            |at| std::os::unix::fs::symlink("nowhere", at).unwrap(),
+            |at| drop(std::os::unix::net::UnixListener::bind(at).unwrap()),
+        ];
+        for put in put {
+            fs::create_dir_all(store.dir(&id("a"))).unwrap();
+            put(&lock);
+            let why = format!("`{}`, by which codexrun holds a container, is no regular file", lock.display());
+            for said in [said(store.reserve(&id("a"))), said(store.hold(&id("a")))] {
+                assert!(said.starts_with(&why) && said.ends_with("(hint: `codexrun delete --force a` removes it)"), "{said}");
+            }
+            store.hold_to_remove(&id("a")).unwrap().unwrap().remove().unwrap();
+            assert!(!store.dir(&id("a")).exists());
+        }
+        fs::create_dir_all(lock.join("somebodys")).unwrap();
+        assert!(said(store.hold_to_remove(&id("a"))).contains("/a/lock`: Directory not empty"));
+        // One that is a lock stays whose it is.
+        let held = store.reserve(&id("b")).unwrap();
+        assert!(matches!(hold(&held.dir), Ok(Held::Elsewhere)));
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_a_file_of_ours_goes_with_the_rest() {
+        let (_dir, store) = store();
+        for name in [STATE, NEW, COPY, CONFIG, START, FAULT, DOOR] {
+            let held = store.reserve(&id("a")).unwrap();
+            fs::create_dir(held.dir.join(name)).unwrap();
+            held.remove().unwrap();
+            assert!(!store.dir(&id("a")).exists(), "{name}");
+        }
+    }
+
+    #[test]
     fn what_a_crash_left_is_not_taken_for_the_next_containers() {
         let (_dir, store) = store();
         let held = store.reserve(&id("a")).unwrap();
@@ -503,6 +577,8 @@ mod tests {
             fs::write(dir.join(STATE), text).unwrap();
             let error = said(store.load(&id("a")));
             assert!(error.contains("/a/state.json: garbled record: "), "{error}");
+            let hint = "(hint: `codexrun delete --force a` removes it when nobody is in its cgroup any more, and ends nobody)";
+            assert!(error.ends_with(hint), "{error}");
             assert!(store.list().unwrap()[0].is_err());
         }
         store.hold(&id("a")).unwrap().unwrap().remove().unwrap();
