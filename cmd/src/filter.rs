@@ -2,14 +2,14 @@
 
 use crate::ready::ready;
 use clap::{Args, ValueEnum};
+use libruntime::bridge;
 use libruntime::policy::domain::Domains;
 use libruntime::policy::view::PROXY;
-use libruntime::sys::socket;
 use libruntime::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ impl Filter {
             return self.idle();
         }
         let domains = self.over(policy.cloned().unwrap_or_default());
-        let (listener, kept) = taken().map_err(|e| Error::new("cannot take a port for the proxy").cause(e))?;
+        let (listener, kept) = bridge::kept_port().map_err(|e| Error::new("cannot take a port for the proxy").cause(e))?;
         let port = listener.local_addr().map_err(|e| Error::new("cannot learn the proxy's port").cause(e))?.port();
         Ok(Some(Port { proxy: Proxy::of(&domains, port), listener, kept, domains }))
     }
@@ -109,19 +109,6 @@ impl Filter {
             None => Ok(None),
         }
     }
-}
-
-/// A listener, and a socket that has its port and does not listen: while it is there the port is nobody else's, and when the listener has gone,
-/// with the proxy, who connects is refused and does not wait.
-fn taken() -> std::io::Result<(TcpListener, OwnedFd)> {
-    let kept = socket::tcp(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    socket::share_port(kept.as_fd(), true)?;
-    socket::bind(kept.as_fd())?;
-    let kept = TcpListener::from(kept);
-    // It shares its port too, as those of the standard library do.
-    let listener = TcpListener::bind(kept.local_addr()?)?;
-    socket::share_port(kept.as_fd(), false)?;
-    Ok((listener, kept.into()))
 }
 
 /// Where a proxy of ours is, and what the environment says of it.
@@ -209,10 +196,11 @@ impl Drop for Keeper {
 mod tests {
     use super::*;
     use std::net::TcpStream;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     #[test]
     fn a_port_whose_listener_has_gone_refuses_and_is_nobody_elses() {
-        let (listener, _kept) = taken().unwrap();
+        let (listener, _kept) = bridge::kept_port().unwrap();
         let at = listener.local_addr().unwrap();
         TcpStream::connect(at).unwrap();
         let kept_from_others =

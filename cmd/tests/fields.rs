@@ -1778,13 +1778,16 @@ fn a_filter_that_ends_the_launch_is_named() {
     if !root() {
         return;
     }
+    let filter = |action: &str, syscalls: Value| json!({"defaultAction": action, "architectures": ["SCMP_ARCH_X86_64"], "syscalls": syscalls});
     for (action, how) in [("SCMP_ACT_KILL_PROCESS", "killed by SIGSYS"), ("SCMP_ACT_ERRNO", "before it was ready")] {
         let bundle = Bundle::new("echo ran")
             .with("/process/noNewPrivileges", false.into())
-            .with("/linux/seccomp", json!({"defaultAction": action, "architectures": ["SCMP_ARCH_X86_64"]}));
+            .with("/linux/seccomp", filter(action, json!([{"names": ["execve"], "action": "SCMP_ACT_ALLOW"}])));
         let said = bundle.run("codexrun");
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{}", said.err);
         let named = said.err.contains("config.json: linux.seccomp: the process ") && said.err.contains(how);
         assert!(named && said.err.contains("without process.noNewPrivileges"), "{action}: {}", said.err);
+        let said = bundle.with("/linux/seccomp", filter(action, json!([]))).run("codexrun");
+        assert!(said.code == 1 && said.err.contains("linux.seccomp: refuses execve(2)"), "{action}: {}", said.err);
     }
 }

@@ -905,7 +905,8 @@ fn what_a_filter_keeps_from_beginning_a_hook_is_told_with_the_filter() {
             spec["hooks"] = json!({"startContainer": [hook("true")]});
         });
         let said = place.codexrun(&["run", "--bundle", "b", ID]).err;
-        let begins = "hooks.startContainer[0]: cannot run the hook `/bin/sh`: EPERM (Operation not permitted) (hint: the filter of linux.seccomp is";
+        let begins = "hooks.startContainer[0]: cannot run the hook `/bin/sh`: error running startContainer hook #0: \
+                      EPERM (Operation not permitted) (hint: the filter of linux.seccomp is";
         assert!(said.contains(begins) && said.lines().count() == 1, "{call}: {said}");
     }
 }

@@ -14,9 +14,11 @@ pub(crate) mod greeting;
 mod link;
 pub(crate) mod names;
 mod namespace;
+mod port;
 mod relay;
 mod route;
 
+pub use port::kept_port;
 pub use route::{Route, Says, Side};
 
 use crate::run::fault::describe;
