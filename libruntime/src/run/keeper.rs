@@ -106,13 +106,14 @@ impl Keeper<'_> {
 
     /// Says so, unless the sandbox has died meanwhile and said why itself, and ends. A codexrun that lives waits for that, and does the rest.
     fn fail(self, step: usize, errno: Errno) -> ! {
-        if errno != Errno::EPIPE {
+        let codexrun = self.codexrun.as_fd();
+        let alone = file::poll_for(codexrun, 0) == Ok(true);
+        if !alone && errno != Errno::EPIPE {
             Fault { column: Column::Keeper, step: step as u16, errno: errno as i32 }.send(self.faults.as_fd());
         }
         // Who waits for our word hears now that none comes.
         drop((self.gate, self.faults));
-        let codexrun = self.codexrun.as_fd();
-        if file::poll_for(codexrun, 0) == Ok(true) {
+        if alone {
             let together = self.dies_together.then_some(codexrun);
             // Whoever is left in the cgroup goes with it.
             await_end(self.container.as_fd(), self.ended.as_ref().map(AsFd::as_fd), together).unwrap_or(());
