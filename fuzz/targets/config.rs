@@ -1,6 +1,7 @@
 //! The text of a config.json → spec → plan → listing: whatever it says, it is planned or refused with reasons, each with its place. What
-//! was read is written and read again as the same, and what is wrong with it stands in the text. Behind `p` or `r` stands a part of one:
-//! the process of `exec --process`, the limits of `update --resources`, of which the same is said as of the whole.
+//! was read is written and read again as the same, an array in place of an object is refused, and what is wrong with it stands in the
+//! text. Behind `p` or `r` stands a part of one: the process of `exec --process`, the limits of `update --resources`, of which the same is
+//! said as of the whole.
 #![no_main]
 
 #[path = "../src/tree.rs"]
@@ -37,6 +38,9 @@ fn accepted(text: &[u8], json: &Value, Config { spec, unknown, warned }: Config)
     assert_eq!(fuzz::missing(text), [""; 0], "and the specification requires it");
     // Nothing stands twice, so nothing is lost in a value.
     assert!(warned || bundle::spec(json).expect("a spec") == spec, "as the value says");
+    if !warned {
+        array(text, json, &unknown);
+    }
     let tree = Tree::of(text);
     assert!(tree.is_none_or(|tree| unknown.iter().all(|path| tree.has(path))), "{unknown:?}");
     again(&spec, &serde_json::to_string(&spec).expect("what was read can be written"));
@@ -55,6 +59,38 @@ fn accepted(text: &[u8], json: &Value, Config { spec, unknown, warned }: Config)
                 assert!(reasons.iter().all(|reason| reason.place.is_some()), "{reasons:?}");
             }
         }
+    }
+}
+
+/// In place of an object the array of its members' values is refused, wherever somebody knows the object; of another one with each text.
+fn array(text: &[u8], json: &Value, unknown: &[String]) {
+    let mut all = Vec::new();
+    objects(json, ["", ""], unknown, &mut all);
+    let at = &all[text.len() % all.len()];
+    let mut json = json.clone();
+    let object = json.pointer_mut(at).expect("an object");
+    *object = object.as_object().into_iter().flat_map(|object| object.values()).cloned().collect();
+    let said = bundle::spec(&json).expect_err(at).to_string();
+    assert!(said.starts_with("invalid type: sequence"), "{at}: {said}");
+}
+
+/// The pointers of all; beside each the way as sentences have it.
+fn objects(json: &Value, [at, path]: [&str; 2], unknown: &[String], all: &mut Vec<String>) {
+    match json {
+        _ if unknown.iter().any(|unknown| path.strip_prefix('.') == Some(unknown)) => {}
+        Value::Object(object) => {
+            all.push(at.to_owned());
+            for (name, value) in object {
+                let step = name.replace('~', "~0").replace('/', "~1");
+                objects(value, [&format!("{at}/{step}"), &format!("{path}.{name}")], unknown, all);
+            }
+        }
+        Value::Array(list) => {
+            for (i, value) in list.iter().enumerate() {
+                objects(value, [&format!("{at}/{i}"), &format!("{path}[{i}]")], unknown, all);
+            }
+        }
+        _ => {}
     }
 }
 
