@@ -31,7 +31,8 @@ const CERTAIN: &[i64] = &[
 
 /// Families of calls that fail alike.
 const FAMILIES: &[(&[i64], &[Errno])] = &[
-    (&[libc::SYS_brk, libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_mremap], &[ENOMEM, EAGAIN]),
+    (&[libc::SYS_brk], &[ENOMEM]),
+    (&[libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_mremap], &[ENOMEM, EAGAIN]),
     (&[libc::SYS_munmap, libc::SYS_madvise, libc::SYS_sigaltstack], &[ENOMEM]),
     (
         &[libc::SYS_open, libc::SYS_openat, libc::SYS_openat2, libc::SYS_open_tree, OPEN_TREE_ATTR, libc::SYS_creat],

@@ -256,7 +256,7 @@ impl Judge {
             }
             // Without CAP_CHOWN a terminal stays its maker's; it is open already.
             Blow::Fails(Errno::EPERM) if call.nr == libc::SYS_fchown => {
-                self.less_but(&["node /dev/console"], said).and_then(|_| self.less_but(&["node /proc/self/fd/0"], said))
+                self.less_but(&["node /dev/console", "node /proc/self/fd/0"], said)
             }
             // What the kernel says is not there is none of the policy's, but it is shut all the same.
             Blow::Fails(Errno::ENOENT) if call.process == 0 && self.course.is_sandbox() => self.opened(said),
@@ -621,7 +621,12 @@ const BESIDE_THE_PLAN: &[&str] = &[
 /// Whether it says what of the caller's asked for the step: a place in config.json, a path, the program. All that another process than the
 /// first does is a step of the plan.
 fn is_placed(call: Call, sentence: &str) -> bool {
-    is_step(sentence) || call.process == 0 && (names_a_file(sentence) || beside_the_plan(sentence))
+    is_step(sentence) || names_an_option(sentence) || call.process == 0 && (names_a_file(sentence) || beside_the_plan(sentence))
+}
+
+/// What a verb's option asked for: `--tty: cannot …`.
+fn names_an_option(sentence: &str) -> bool {
+    sentence.strip_prefix(OURS).is_some_and(|said| said.starts_with("--") && said.contains(": "))
 }
 
 fn names_a_file(sentence: &str) -> bool {
@@ -830,7 +835,7 @@ mod tests {
     fn a_sentence_has_a_place_unless_codexrun_speaks_of_itself() {
         let by = |process, sentence| is_placed(Call { process, nr: 0, nth: 0 }, sentence);
         assert!(by(1, "codexrun: error: config.json: mounts[3]: cannot bind /a → /b: EIO"));
-        assert!(by(1, "codexrun: error: exec: \"sh\": EIO"));
+        assert!(by(1, "codexrun: error: exec: \"sh\": EIO") && by(2, "codexrun: error: --tty: cannot open a terminal: EIO"));
         assert!(by(0, "codexrun: error: cannot write `/run/x`: EIO") && !by(1, "codexrun: error: cannot write `/run/x`: EIO"));
         assert!(by(0, "codexrun: error: cannot block signals: EIO") && !by(1, "codexrun: error: cannot block signals: EIO"));
         assert!(!by(0, "codexrun: error: cannot make the process: EIO"));

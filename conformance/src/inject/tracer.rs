@@ -481,6 +481,10 @@ impl Hunt<'_> {
             Blow::Omitted(said) => said,
         };
         let regs = ptrace::getregs(pid)?;
+        if call.nr == libc::SYS_brk {
+            // The kernel knows no errno there (brk(2), "C library/kernel differences"): it says where the end is, as who asks for no other hears.
+            return ptrace::setregs(pid, user_regs_struct { rdi: 0, ..regs });
+        }
         self.subject = subject::of(pid, call.nr, [regs.rdi, regs.rsi]);
         // Another call that does nothing, in its place; -1 would be a call that a seccomp filter may kill for.
         ptrace::setregs(pid, user_regs_struct { orig_rax: libc::SYS_getpid.cast_unsigned(), ..regs })?;
