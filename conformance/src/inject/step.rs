@@ -108,11 +108,15 @@ fn has_place<'p>(places: impl IntoIterator<Item = &'p String>, sentence: &str) -
     places.into_iter().any(|place| within(told, place) || within(place, told))
 }
 
-/// What is said of a config.json, from the place in it on.
+/// What is said of a config.json, from the place in it on; none of one that cannot be read.
 pub fn in_config(sentence: &str) -> Option<&str> {
     let (file, said) = sentence.strip_prefix("codexrun: error: ")?.split_once("config.json: ")?;
-    (file.is_empty() || file.starts_with('/') && !file.contains(": ")).then_some(said)
+    let named = file.is_empty() || file.starts_with('/') && !file.contains(": ");
+    (named && !said.starts_with(UNREADABLE)).then_some(said)
 }
+
+/// Of the whole file.
+const UNREADABLE: &str = "cannot be read: ";
 
 /// Of an interpreter that is missing it is `exec FILE`, of all else `exec: "FILE"`.
 const EXEC: [&str; 2] = ["codexrun: error: exec: \"", "codexrun: error: exec "];
@@ -279,6 +283,14 @@ child
 after
   run poststart /h                      # hooks.poststart
 ";
+
+    #[test]
+    fn a_file_that_cannot_be_read_has_no_place_in_it() {
+        assert_eq!(in_config("codexrun: error: /b/config.json: root.path: is no directory"), Some("root.path: is no directory"));
+        assert_eq!(in_config("codexrun: error: config.json: hostname: EIO"), Some("hostname: EIO"));
+        assert_eq!(in_config("codexrun: error: /r/a/config.json: cannot be read: try again"), None);
+        assert_eq!(in_config("codexrun: error: exec: config.json: EIO"), None);
+    }
 
     const CALLS: [Call; 7] = [
         call(libc::SYS_fsopen, 0),
