@@ -57,8 +57,9 @@ const COVER: &str = "4000";
 const EXEC_FAILED: i32 = 255;
 
 /// How a sentence says ENOENT of a container, of its process, of the FIFO at which it waits, and of a directory.
-const MISSING: [&str; 7] = [
+const MISSING: [&str; 8] = [
     DIED,
+    NO_CONTROLLER,
     "ended before it was recorded",
     "container does not exist",
     "container not running",
@@ -664,7 +665,10 @@ const BRIDGE_FAILED: &str = "/codexrun` failed";
 const NONE: &str = "no sentence";
 
 /// What is said of it.
-const NO_CGROUP: &str = ": cannot make the cgroup `";
+const NO_CGROUP: [&str; 2] = [": cannot make the cgroup `", NO_CONTROLLER];
+
+/// Of a host whose list of them is not there.
+const NO_CONTROLLER: &str = ": this host has no cgroup controller `";
 
 /// The one sentence that there is, or what is there instead.
 fn sentence(err: &str) -> Result<&str, &'static str> {
@@ -674,8 +678,10 @@ fn sentence(err: &str) -> Result<&str, &'static str> {
         [one] if one.starts_with(OURS) => Ok(one),
         // A hook that is codexrun too says what its fault was.
         [one, hook] if one.starts_with(OURS) && hook.starts_with(OURS) && hook.contains(BRIDGE_FAILED) => Ok(err),
-        // Each field that needs a cgroup of a caller who may make none.
-        [first, ..] if lines.iter().all(|line| line.starts_with(OURS) && line.contains(NO_CGROUP)) => Ok(first),
+        // Each field that needs a cgroup, of a caller who may make none or has none.
+        [first, ..] if lines.iter().all(|line| line.starts_with(OURS) && NO_CGROUP.iter().any(|words| line.contains(words))) => {
+            Ok(first)
+        }
         [] => Err(NONE),
         _ => Err("not one sentence"),
     }
@@ -705,6 +711,8 @@ fn crashed(code: i32, err: &str) -> bool {
 fn says_a_library(err: &str) -> bool {
     let theirs = [
         "Fatal glibc error",
+        // A few bytes more, which the kernel cannot refuse after the page.
+        "break adjusted to free malloc space",
         "cannot set %fs base address",
         "error while loading shared libraries",
         STD_THREADS,
