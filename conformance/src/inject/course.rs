@@ -430,7 +430,9 @@ impl<'t> Ground<'t> {
 
     /// Whether the process whose pid was told is no more, or a zombie: it says nothing any more.
     fn has_ended(&self) -> bool {
-        let told = fs::read_to_string(self.pid_file()).ok().and_then(|text| text.parse::<u32>().ok());
+        // The process that `start` lets go was made before.
+        let file = if self.course == Course::Start { self.first() } else { self.pid_file() };
+        let told = fs::read_to_string(file).ok().and_then(|text| text.parse::<u32>().ok());
         told.is_some_and(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_err())
     }
 
