@@ -711,8 +711,6 @@ fn crashed(code: i32, err: &str) -> bool {
 fn says_a_library(err: &str) -> bool {
     let theirs = [
         "Fatal glibc error",
-        // A few bytes more, which the kernel cannot refuse after the page.
-        "break adjusted to free malloc space",
         "cannot set %fs base address",
         "error while loading shared libraries",
         STD_THREADS,

@@ -136,6 +136,8 @@ struct Tracee {
     watched: bool,
     /// What its call returns instead, when it comes back.
     says: Option<i64>,
+    /// What it had asked brk(2) for: it looks at that register again.
+    asked: Option<u64>,
 }
 
 /// The tracer; one thread, one launch at a time.
@@ -185,7 +187,7 @@ impl Tracer {
         let main = Pid::from_raw(child.id().cast_signed());
         waitpid(main, Some(WaitPidFlag::WUNTRACED))?;
         ptrace::seize(main, options())?;
-        let tracee = |process, watched| Tracee { process, counts: HashMap::new(), watched, says: None };
+        let tracee = |process, watched| Tracee { process, counts: HashMap::new(), watched, says: None, asked: None };
         let mut tracees = HashMap::from([(main, tracee(0, false))]);
         if let Some(pid) = created {
             ptrace::seize(pid, options())?;
@@ -398,7 +400,7 @@ impl Hunt<'_> {
         self.births += 1;
         self.parents.push(self.tracees.get(&parent).map_or(0, |p| p.process));
         self.story.tell(self.births, Seen::Born(parent, child));
-        self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, says: None });
+        self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, says: None, asked: None });
         if let Some(at) = self.early.iter().position(|p| *p == child) {
             self.early.swap_remove(at);
             self.go_on(child, None)?;
@@ -448,6 +450,10 @@ impl Hunt<'_> {
                     regs.rax = said.cast_unsigned();
                     ptrace::setregs(pid, regs)?;
                 }
+                if let Some(asked) = tracee.asked.take() {
+                    regs.rdi = asked;
+                    ptrace::setregs(pid, regs)?;
+                }
                 self.story.tell(tracee.process, Seen::Returned(regs.rax.cast_signed()));
             }
         }
@@ -460,8 +466,9 @@ impl Hunt<'_> {
         let tracee = self.tracees.get(&pid);
         let struck_soon = |call: Call| !self.struck && tracee.is_some_and(|t| t.process == call.process);
         let everywhere = self.tracer.thorough || self.strike.is_some_and(|(call, blow)| blow.is_everywhere(call));
-        let matters =
-            everywhere || self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.says.is_some());
+        let matters = everywhere
+            || self.strike.is_none_or(|(call, _)| struck_soon(call))
+            || tracee.is_some_and(|t| t.says.is_some() || t.asked.is_some());
         if matters { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }
     }
 
@@ -483,6 +490,7 @@ impl Hunt<'_> {
         let regs = ptrace::getregs(pid)?;
         if call.nr == libc::SYS_brk {
             // The kernel knows no errno there (brk(2), "C library/kernel differences"): it says where the end is, as who asks for no other hears.
+            self.tracees.entry(pid).and_modify(|t| t.asked = Some(regs.rdi));
             return ptrace::setregs(pid, user_regs_struct { rdi: 0, ..regs });
         }
         self.subject = subject::of(pid, call.nr, [regs.rdi, regs.rsi]);
