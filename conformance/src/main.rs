@@ -10,6 +10,7 @@ mod hole;
 mod inject;
 mod launch;
 mod matrix;
+mod mounted;
 mod oci;
 mod outside;
 mod policy;
@@ -82,19 +83,14 @@ fn suite(args: &Args) -> Result<Report, String> {
         report.print(args.verbose);
         return Ok(report);
     }
-    if args.inject.is_some() {
+    let (shares, per_processor) = match args.inject {
         // A trial waits more than it works.
-        let shares = inject::shares(&columns, &|row, column| args.wants(row, column));
-        worker::play(stage.programs(), &shares, at_once(2), &mut report);
-        report.print(args.verbose);
-        return Ok(report);
-    }
-    worker::play(stage.programs(), &worker::whole(&columns), at_once(1), &mut report);
+        Some(_) => (inject::shares(&columns, &|row, column| args.wants(row, column)), 2),
+        None => (worker::whole(&columns), 1),
+    };
+    worker::play(stage.programs(), &shares, at_once(per_processor), &mut report);
     report.print(args.verbose);
-    if args.worst.is_some() {
-        return Ok(report);
-    }
-    match &args.write_doc {
+    match args.write_doc.as_ref().filter(|_| args.inject.is_none() && args.worst.is_none()) {
         Some(page) => oci::doc::write(page, &columns, &report).map(|()| report),
         None => Ok(report),
     }

@@ -3,7 +3,7 @@
 use super::aftermath::{self, Next};
 use super::asked;
 use super::container::{self, Container};
-use super::material::{self, Peer, TRIED_BY_POLICY, WORKSPACE};
+use super::material::{self, TRIED_BY_POLICY, WORKSPACE};
 use super::outlet::{self, Outlet};
 use super::places::Places;
 use super::step::Listing;
@@ -11,6 +11,7 @@ use super::story::Story;
 use super::testimony;
 use super::tracer::{Blow, Call, End, Traced, Tracer};
 use crate::launch::{Launch, text};
+use crate::mounted::Mounted;
 use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
 use crate::report::{No, Verdict, fail};
@@ -199,7 +200,7 @@ pub struct Ground<'t> {
     shut: Socket,
     /// Of the course that has one.
     outlet: Option<Outlet>,
-    _peer: Peer,
+    _peer: Mounted,
 }
 
 /// One repetition, and all that can be said about it.

@@ -5,11 +5,12 @@ use super::course::Course;
 use super::outlet::Outlet;
 use super::testimony;
 use super::tracer::End;
+use crate::mounted::Mounted;
 use crate::oci::bundle;
 use crate::oci::console::Socket;
 use crate::oci::turn::Turn;
 use crate::report::{No, Verdict};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 use std::fs;
@@ -55,8 +56,8 @@ pub fn script(course: Course, end: End) -> String {
 }
 
 /// The directories of the host's that a course opens, and its policy.
-pub fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Result<Peer, No> {
-    let peer = Peer::mount(turn.dir.join("ro"))?;
+pub fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Result<Mounted, No> {
+    let peer = peer(&turn.dir.join("ro"))?;
     for (file, text) in [("ro/file", "fixed\n"), ("trace/file", "open\n")] {
         fs::write(turn.dir.join(file), text)?;
     }
@@ -80,25 +81,11 @@ pub fn workspace(turn: &Turn, course: Course, granted: &Socket) -> Result<Peer, 
     Ok(peer)
 }
 
-/// A mount of the host's that its copies share, as most of a host's are; in the column's namespace all others are private. Gone when dropped.
-pub struct Peer(PathBuf);
-
-impl Peer {
-    fn mount(at: PathBuf) -> Result<Peer, No> {
-        fs::create_dir_all(&at)?;
-        let (none, flags) = (None::<&str>, MsFlags::empty());
-        mount(Some("peer"), &at, Some("tmpfs"), flags, none).map_err(std::io::Error::from)?;
-        let peer = Peer(at);
-        mount(none, &peer.0, none, MsFlags::MS_SHARED, none).map_err(std::io::Error::from)?;
-        Ok(peer)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // What stays mounted is found by the look at what is left.
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
+/// A mount of the host's that its copies share, as most of a host's are; in the column's namespace all others are private.
+fn peer(at: &Path) -> Result<Mounted, No> {
+    let peer = Mounted::tmpfs("peer", at, MsFlags::empty(), None)?;
+    peer.change(MsFlags::MS_SHARED)?;
+    Ok(peer)
 }
 
 /// The connections that the payload of a policy asks for: of the broker one that it makes and one that it refuses, or what goes by the bridge.

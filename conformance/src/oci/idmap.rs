@@ -4,12 +4,13 @@ use super::Who::Root;
 use super::bundle::push;
 use super::turn::Turn;
 use super::{Must, must};
+use crate::mounted::Mounted;
 use crate::report::{No, Verdict, fail};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::MsFlags;
 use nix::unistd::{Gid, Uid, chown};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub const CASES: &[Must] = &[
     must("config.mounts.idmap.own", "with mappings of its own files have the owners that these say", Root, own),
@@ -29,37 +30,32 @@ pub const CASES: &[Must] = &[
 ];
 
 /// A file system of the suite's own, with another one below it, and a file of user 5 and group 6 in both.
-struct Volume(PathBuf);
+struct Volume {
+    _below: Mounted,
+    top: Mounted,
+}
 
 impl Volume {
     fn new(turn: &Turn) -> Result<Volume, No> {
-        let volume = Volume(turn.dir.join("volume"));
-        for dir in [volume.0.clone(), volume.0.join("below")] {
-            fs::create_dir(&dir)?;
-            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-            mount(Some("tmpfs"), &dir, Some("tmpfs"), flags, Some("mode=0777")).map_err(std::io::Error::from)?;
-            fs::write(dir.join("f"), "")?;
-            chown(&dir.join("f"), Some(Uid::from_raw(5)), Some(Gid::from_raw(6))).map_err(std::io::Error::from)?;
-        }
-        Ok(volume)
+        let one = |at: &Path| {
+            let mounted = Mounted::tmpfs("tmpfs", at, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0777"))?;
+            fs::write(at.join("f"), "")?;
+            chown(&at.join("f"), Some(Uid::from_raw(5)), Some(Gid::from_raw(6)))?;
+            Ok::<_, std::io::Error>(mounted)
+        };
+        let top = one(&turn.dir.join("volume"))?;
+        Ok(Volume { _below: one(&top.at.join("below"))?, top })
     }
 
     /// At /work.
     fn mount(&self, options: &[&str]) -> Value {
-        json!({"destination": "/work", "type": "bind", "source": self.0, "options": options})
+        json!({"destination": "/work", "type": "bind", "source": self.top.at, "options": options})
     }
 
     fn mapped(&self, options: &[&str], uid: u32, gid: u32) -> Value {
         let mut mount = self.mount(options);
         (mount["uidMappings"], mount["gidMappings"]) = (map(uid), map(gid));
         mount
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        // The look at the host's mounts, after the case, is the judge of this.
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
     }
 }
 
@@ -115,7 +111,7 @@ fn writes(turn: &Turn) -> Verdict {
     use std::os::unix::fs::MetadataExt;
     let volume = Volume::new(turn)?;
     turn.output(&in_user_namespace(with(turn, "echo > /work/new", volume.mapped(&["bind", "idmap"], UID, GID))))?;
-    let meta = volume.0.join("new").metadata()?;
+    let meta = volume.top.at.join("new").metadata()?;
     let seen = (meta.uid(), meta.gid());
     if seen == (0, 0) {
         Ok(())

@@ -4,8 +4,9 @@ use super::Who::{Both, Root};
 use super::bundle::push;
 use super::turn::Turn;
 use super::{Must, must};
-use crate::report::{No, Verdict, fail};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use crate::mounted::Mounted;
+use crate::report::{Verdict, fail};
+use nix::mount::MsFlags;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -187,9 +188,8 @@ fn propagation(turn: &Turn) -> Verdict {
 
 /// A slave needs a master: a mount of the host that is shared. Engines ask for the root's propagation as well then.
 fn slave(turn: &Turn) -> Verdict {
-    let _host = Mounted::new(turn, "shared", MsFlags::empty())?;
-    mount(None::<&str>, &turn.dir.join("shared"), None::<&str>, MsFlags::MS_SHARED, None::<&str>)
-        .map_err(std::io::Error::from)?;
+    let host = Mounted::tmpfs("tmpfs", &turn.dir.join("shared"), MsFlags::empty(), None)?;
+    host.change(MsFlags::MS_SHARED)?;
     let of_it = |option: &str| json!({"destination": "/work", "source": turn.dir.join("shared"), "options": ["rbind", option]});
     for option in ["slave", "rslave"] {
         let mut config = with(turn, "cat /proc/self/mountinfo", &[of_it(option)]);
@@ -201,25 +201,6 @@ fn slave(turn: &Turn) -> Verdict {
         }
     }
     Ok(())
-}
-
-/// A tmpfs in the suite's own mount namespace.
-struct Mounted(std::path::PathBuf);
-
-impl Mounted {
-    fn new(turn: &Turn, name: &str, flags: MsFlags) -> Result<Mounted, No> {
-        let at = turn.dir.join(name);
-        fs::create_dir(&at)?;
-        mount(Some("tmpfs"), &at, Some("tmpfs"), flags, None::<&str>).map_err(std::io::Error::from)?;
-        Ok(Mounted(at))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // The look at the host's mounts, after the case, is the judge of this.
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
 }
 
 fn rbind(turn: &Turn) -> Verdict {
@@ -254,9 +235,9 @@ const CLEARED: &[(&[&str], &[&str])] =
 
 fn cleared(turn: &Turn) -> Verdict {
     let all = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let host = Mounted::new(turn, "source", all)?;
+    let host = Mounted::tmpfs("tmpfs", &turn.dir.join("source"), all, None)?;
     for (options, gone) in CLEARED {
-        let bind = json!({"destination": "/work", "type": "bind", "source": host.0, "options": options});
+        let bind = json!({"destination": "/work", "type": "bind", "source": host.at, "options": options});
         let text = turn.output(&with(turn, "cat /proc/self/mountinfo", &[bind]))?;
         let line = text.lines().find(|l| l.split(' ').nth(4) == Some("/work")).unwrap_or_default();
         let has = line.split(' ').nth(5).unwrap_or("ro,nosuid,nodev,noexec");

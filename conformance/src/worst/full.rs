@@ -5,11 +5,12 @@ use crate::inject::course::{Course, Ground};
 use crate::inject::judge::Judge;
 use crate::inject::tracer::End;
 use crate::launch::{Launch, Ran};
+use crate::mounted::Mounted;
 use crate::report::{No, Verdict, fail};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::MsFlags;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub const CASES: &[Case] = &[
     ("a state directory without inodes", |p| records(p, "nr_inodes", 1..12)),
@@ -23,45 +24,38 @@ pub const CASES: &[Case] = &[
     ("standard error", standard_error),
 ];
 
-/// A file system of its own for a directory; gone when dropped.
-pub(super) struct Small {
-    pub at: PathBuf,
-}
+/// A file system of its own for a directory.
+pub(super) struct Small(Mounted);
 
 impl Small {
     /// With a limit such as `nr_inodes=3` (tmpfs(5)), owned by the caller.
     pub fn mount(place: &Place, at: &Path, limit: &str) -> Result<Small, No> {
         let actor = &place.turn.column.actor;
         let data = format!("mode=0755,uid={},gid={},{limit}", actor.uid, actor.gid);
-        fs::create_dir_all(at)?;
-        mount(Some("small"), at, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(data.as_str()))
-            .map_err(std::io::Error::from)?;
-        Ok(Small { at: at.into() })
+        Ok(Small(Mounted::tmpfs("small", at, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(&data))?))
+    }
+
+    /// Where it is.
+    pub fn at(&self) -> &Path {
+        &self.0.at
     }
 
     /// Nobody can write to it any more, or all can again.
     pub fn remount(&self, read_only: bool) -> Verdict {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         let flags = if read_only { flags | MsFlags::MS_RDONLY } else { flags };
-        Ok(mount(None::<&str>, &self.at, None::<&str>, flags, None::<&str>).map_err(std::io::Error::from)?)
+        Ok(self.0.change(flags)?)
     }
 
     /// What is in it.
     fn names(&self) -> Result<Vec<String>, No> {
-        let names = fs::read_dir(&self.at)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let names = fs::read_dir(self.at())?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         Ok(names.collect::<std::io::Result<_>>()?)
     }
 
     pub fn is_empty(&self, line: &str) -> Verdict {
         let names = self.names()?;
-        if names.is_empty() { Ok(()) } else { fail(line, format!("nothing in {}", self.at.display()), names.join(" ")) }
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        // What stays mounted is found by the look at what is left.
-        let _ = umount2(&self.at, MntFlags::MNT_DETACH);
+        if names.is_empty() { Ok(()) } else { fail(line, format!("nothing in {}", self.at().display()), names.join(" ")) }
     }
 }
 
@@ -100,9 +94,9 @@ fn pid_file(place: &Place) -> Verdict {
         let small = Small::mount(place, &turn.dir.join("small"), limit)?;
         if limit.contains("size") {
             // The one block that there is.
-            fs::write(small.at.join("full"), [0; 4096])?;
+            fs::write(small.at().join("full"), [0; 4096])?;
         }
-        let (before, file, id) = (small.names()?, small.at.join("pid").display().to_string(), turn.fresh());
+        let (before, file, id) = (small.names()?, small.at().join("pid").display().to_string(), turn.fresh());
         let ran = turn.call(&["create", "--bundle", &dir, "--pid-file", &file, &id])?;
         refused(&ran)?;
         turn.unknown(&id)?;
@@ -118,7 +112,7 @@ fn bundle(place: &Place) -> Verdict {
     let levels = (1..8).map(|n| format!("nr_inodes={n}")).chain((1..4).map(|n| format!("nr_blocks={n}")));
     for limit in levels {
         let small = Small::mount(place, &turn.dir.join("small"), &limit)?;
-        let at = small.at.display().to_string();
+        let at = small.at().display().to_string();
         let cwd = turn.dir.display().to_string();
         let ran = turn.call(&["spec", "--from-policy", "workspace-write", "--cwd", &cwd, "--bundle", &at, "--", "/bin/true"])?;
         if ran.code != 0 {
@@ -135,12 +129,12 @@ fn rootfs(place: &Place) -> Verdict {
     let mut config = turn.sh("exit 0");
     let whole = turn.bundle(&config)?;
     let small = Small::mount(place, &turn.dir.join("small"), "size=8m,nr_inodes=70")?;
-    let copied = Launch::new(&["cp", "-a", &format!("{}/rootfs", whole.display()), &small.at.display().to_string()], &turn.dir);
+    let copied = Launch::new(&["cp", "-a", &format!("{}/rootfs", whole.display()), &small.at().display().to_string()], &turn.dir);
     let copied = copied.run(&turn.column.actor)?;
     copied.must("exit 0", copied.code == 0)?;
-    (0..).map_while(|n| fs::write(small.at.join(n.to_string()), "").ok()).for_each(drop);
+    (0..).map_while(|n| fs::write(small.at().join(n.to_string()), "").ok()).for_each(drop);
     let (before, id) = (small.names()?, turn.fresh());
-    config["root"]["path"] = json!(small.at.join("rootfs"));
+    config["root"]["path"] = json!(small.at().join("rootfs"));
     let run = |config: &Value| -> Result<Ran, No> {
         let dir = turn.bundle(config)?.display().to_string();
         turn.call(&["run", "--bundle", &dir, &id])
@@ -159,7 +153,7 @@ fn rootfs(place: &Place) -> Verdict {
 fn log(place: &Place) -> Verdict {
     let turn = &place.turn;
     let small = Small::mount(place, &turn.dir.join("small"), "nr_inodes=1")?;
-    let (dir, file) = (turn.bundle(&turn.sh("exit 3"))?.display().to_string(), small.at.join("log").display().to_string());
+    let (dir, file) = (turn.bundle(&turn.sh("exit 3"))?.display().to_string(), small.at().join("log").display().to_string());
     let ran = turn.call(&["--log", &file, "run", "--bundle", &dir, &turn.fresh()])?;
     ran.must("exit 3", ran.code == 3 && ran.err.is_empty())?;
     let ran = turn.call(&["--log", &file, "state", &turn.fresh()])?;
@@ -176,7 +170,7 @@ fn workspace(place: &Place) -> Verdict {
     let turn = &place.turn;
     for (limit, starts) in [("nr_inodes=1", false), ("nr_inodes=2", false), ("nr_inodes=3", false), ("nr_inodes=100", true)] {
         let small = Small::mount(place, &turn.dir.join("small"), limit)?;
-        let cwd = small.at.display().to_string();
+        let cwd = small.at().display().to_string();
         let ran = turn.call(&["sandbox", "--policy", "workspace-write", "--cwd", &cwd, "--", "/bin/true"])?;
         if starts {
             ran.must("exit 0", ran.code == 0)?
@@ -193,7 +187,7 @@ fn workspace(place: &Place) -> Verdict {
 fn awaited(place: &Place) -> Verdict {
     let turn = &place.turn;
     let small = Small::mount(place, &turn.dir.join("small"), "nr_inodes=1")?;
-    let cwd = small.at.display().to_string();
+    let cwd = small.at().display().to_string();
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
     let proxied = ["--managed-network", "{}", "--env", "HTTP_PROXY=http://127.0.0.1:9"];
     for words in [&["--publish", &port][..], &["--allow-host-port", &port], &["--allow-domain", "localhost"], &proxied] {

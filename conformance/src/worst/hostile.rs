@@ -85,19 +85,19 @@ fn reaches(place: &Place) -> Verdict {
 /// A workspace with something to lose, on a file system that may be filled.
 fn workspace(place: &Place) -> Result<super::full::Small, No> {
     let small = super::full::Small::mount(place, &place.turn.dir.join("workspace"), "size=2m")?;
-    fs::create_dir(small.at.join(".git"))?;
-    fs::create_dir(small.at.join("sub"))?;
+    fs::create_dir(small.at().join(".git"))?;
+    fs::create_dir(small.at().join("sub"))?;
     for name in ["plain", "secret", "sub/inner", ".git/config"] {
-        fs::write(small.at.join(name), "text\n")?;
+        fs::write(small.at().join(name), "text\n")?;
     }
-    place.turn.column.actor.own(&small.at)?;
+    place.turn.column.actor.own(small.at())?;
     Ok(small)
 }
 
 fn sandbox(place: &Place, way: &str, want: &Want) -> Verdict {
     let (turn, outside, small) = (&place.turn, outside(place)?, workspace(place)?);
-    let (before, git) = (snapshot(&outside), snapshot(&small.at.join(".git")));
-    let (cwd, probe) = (small.at.display().to_string(), place.probe.display().to_string());
+    let (before, git) = (snapshot(&outside), snapshot(&small.at().join(".git")));
+    let (cwd, probe) = (small.at().display().to_string(), place.probe.display().to_string());
     let rage = ["sandbox", "--policy", "workspace-write", "--cwd", &cwd, "--", &probe, "hostile", way];
     let mut launch = turn.launch(&rage);
     launch.env.push(("STATE".into(), turn.state.display().to_string()));
@@ -116,8 +116,8 @@ fn sandbox(place: &Place, way: &str, want: &Want) -> Verdict {
     beside?;
     in_time(&ran, begun)?;
     let left = orphans_end(GRACE);
-    let changed = difference(&before, &snapshot(&outside)).or_else(|| difference(&git, &snapshot(&small.at.join(".git"))));
-    let held: Vec<&str> = [".codex", ".agents"].into_iter().filter(|name| small.at.join(name).exists()).collect();
+    let changed = difference(&before, &snapshot(&outside)).or_else(|| difference(&git, &snapshot(&small.at().join(".git"))));
+    let held: Vec<&str> = [".codex", ".agents"].into_iter().filter(|name| small.at().join(name).exists()).collect();
     let what = changed.into_iter().chain(left).chain(held.iter().map(|name| format!("{name} stays"))).collect::<Vec<_>>();
     if what.is_empty() { Ok(()) } else { fail(&ran.line, "the host is unchanged", what.join("; ")) }
 }

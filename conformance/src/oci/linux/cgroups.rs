@@ -1,5 +1,6 @@
 //! cgroupsPath, and resources where the host's controllers are those of version 1. Version 2 is asked for in the machine of `--vm`.
 
+use crate::mounted::Mounted;
 use crate::oci::Who::Root;
 use crate::oci::bundle::push;
 use crate::oci::container::{Container, until};
@@ -8,7 +9,7 @@ use crate::oci::{Must, must};
 use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::Kind;
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -113,11 +114,11 @@ pub const CASES: &[Must] = &[
         refused(t, json!({"network": {"priorities": [{"name": "lo", "priority": 5}]}}))
     }),
     must("linux.resources.network.class-id", "classID is that of the cgroup", Root, |t| {
-        let _hierarchies = Hierarchies::with(NETWORK)?;
+        let _hierarchies = with_hierarchies(NETWORK)?;
         sets(t, json!({"network": {"classID": 1_048_577}}), &[("net_cls", "net_cls.classid", "1048577")])
     }),
     must("linux.resources.network.priorities", "priorities, by the name of a device", Root, |t| {
-        let _hierarchies = Hierarchies::with(NETWORK)?;
+        let _hierarchies = with_hierarchies(NETWORK)?;
         let priority = json!({"network": {"priorities": [{"name": "lo", "priority": 5}]}});
         sets(t, priority, &[("net_prio", "net_prio.ifpriomap", "lo 5")])
     }),
@@ -168,48 +169,32 @@ fn with(turn: &Turn, resources: Value) -> Value {
 }
 
 /// What lies at [`TOP`], and hierarchies that the machine has not mounted: for as long as a case needs them.
-struct Hierarchies;
-
-impl Hierarchies {
-    fn with(controllers: &[&str]) -> Result<Hierarchies, No> {
-        // Beside it until it is whole: what is mounted there is bound, not moved.
-        let beside = tempfile::tempdir_in("/tmp")?;
-        mount(Some("tmpfs"), beside.path(), Some("tmpfs"), MsFlags::empty(), NONE).map_err(io::Error::from)?;
-        let all = Hierarchies::fill(beside.path(), controllers)
-            .and_then(|()| mount(Some(beside.path()), TOP, NONE, MsFlags::MS_MOVE, NONE));
-        if all.is_err() {
-            let _ = umount2(beside.path(), MntFlags::MNT_DETACH);
+fn with_hierarchies(controllers: &[&str]) -> Result<Mounted, No> {
+    // Beside it until it is whole: what is mounted there is bound, not moved.
+    let beside = tempfile::tempdir_in("/tmp")?;
+    let mounted = Mounted::tmpfs("tmpfs", beside.path(), MsFlags::empty(), None)?;
+    match fill(&mounted.at, controllers) {
+        Err(Errno::EBUSY | Errno::EINVAL | Errno::ENOENT) => {
+            skip(format!("this kernel gives no hierarchy of version 1 for {}", controllers.join(", ")))
         }
-        match all {
-            Err(Errno::EBUSY | Errno::EINVAL | Errno::ENOENT) => {
-                skip(format!("this kernel gives no hierarchy of version 1 for {}", controllers.join(", ")))
-            }
-            all => Ok(all.map(|()| Hierarchies).map_err(io::Error::from)?),
-        }
-    }
-
-    fn fill(dir: &Path, controllers: &[&str]) -> nix::Result<()> {
-        let made = |name: &OsStr| {
-            let at = dir.join(name);
-            fs::create_dir(&at).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))).map(|()| at)
-        };
-        for there in fs::read_dir(TOP).into_iter().flatten().flatten() {
-            mount(Some(&there.path()), &made(&there.file_name())?, NONE, MsFlags::MS_BIND, NONE)?;
-        }
-        for controller in controllers.iter().filter(|controller| present(controller).is_err()) {
-            mount(Some("cgroup"), &made(controller.as_ref())?, Some("cgroup"), MsFlags::empty(), Some(*controller))?;
-        }
-        Ok(())
+        filled => Ok(filled.map_err(io::Error::from).and_then(|()| mounted.moved(Path::new(TOP)))?),
     }
 }
 
-impl Drop for Hierarchies {
-    fn drop(&mut self) {
-        let _ = umount2(TOP, MntFlags::MNT_DETACH);
+fn fill(dir: &Path, controllers: &[&str]) -> nix::Result<()> {
+    const NONE: Option<&str> = None;
+    let made = |name: &OsStr| {
+        let at = dir.join(name);
+        fs::create_dir(&at).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))).map(|()| at)
+    };
+    for there in fs::read_dir(TOP).into_iter().flatten().flatten() {
+        mount(Some(&there.path()), &made(&there.file_name())?, NONE, MsFlags::MS_BIND, NONE)?;
     }
+    for controller in controllers.iter().filter(|controller| present(controller).is_err()) {
+        mount(Some("cgroup"), &made(controller.as_ref())?, Some("cgroup"), MsFlags::empty(), Some(*controller))?;
+    }
+    Ok(())
 }
-
-const NONE: Option<&str> = None;
 
 /// crun looks for both, whichever is asked for.
 const NETWORK: &[&str] = &["net_cls", "net_prio"];
