@@ -280,9 +280,9 @@ impl Judge {
             _ if traced.code == 0 && !self.course.deletes() => Some("did not run, and exit 0".into()),
             // `create` was done when its process died; whom it could have told is gone.
             _ if self.course.creates() && err.contains(DIED) => None,
-            // Whoever is not there has a sentence of his own.
             // Who waits for his start has nobody to tell before it comes; that he has died is told by how far `start` has come.
             _ if self.course == Course::Start && call == WAITS_FOR_START && sentence(err).is_ok() => None,
+            // Whoever is not there has a sentence of his own.
             Errno::ENOENT if MISSING.iter().any(|words| err.contains(words)) => None,
             // What was there already is opened, and then it is not there.
             Errno::EEXIST if sentence(err).is_ok_and(|sentence| says(Errno::ENOENT, sentence)) => None,
@@ -372,7 +372,7 @@ impl Judge {
             _ if traced.killed => (sentence(err) != Err(NONE)).then(|| "was killed, and says more".into()),
             _ if hit && code != own && !failed && !done => Some(format!("{signal}, and no exit {own}")),
             // The signal may have been the payload's, which has said nothing yet, or what it was to be: it finds it pending.
-            _ if traced.begun || !traced.struck || crashed(code, err) || says_a_library(err) => None,
+            _ if traced.begun || !traced.struck || is_beside_us(code, err) => None,
             // So does the process that codexrun has passed it on to: the exit code says all.
             _ if code == own && sentence(err) == Err(NONE) => None,
             _ => sentence(err).err().map(str::to_string),
@@ -395,8 +395,7 @@ impl Judge {
             (Some(_), _) if traced.code == 0 => told("was ended while it ran, and exit 0".into()),
             (Some(_), _) => None,
             (None, _) if traced.code == 0 && !self.course.deletes() => told("did not run, and exit 0".into()),
-            (None, _) if traced.code == 0 || killed(traced.code) => None,
-            (None, _) if crashed(traced.code, &traced.err) || says_a_library(&traced.err) => None,
+            (None, _) if traced.code == 0 || killed(traced.code) || is_beside_us(traced.code, &traced.err) => None,
             // The shell that was to execute codexrun.
             (None, _) if traced.err.starts_with("sh: ") => None,
             (None, _) => sentence(&traced.err).err().and_then(|what| told(what.into())),
@@ -497,7 +496,7 @@ impl Judge {
         };
         let Some((at, options)) = mount(line) else {
             let covered = line.starts_with("node ") && line.split(' ').nth(2) == Some(COVER);
-            return covered || ["reads not ", "writes not "].iter().any(|shut| line.starts_with(shut));
+            return covered || is_shut(line);
         };
         let before = self.undisturbed.iter().filter_map(|line| mount(line)).find(|(place, _)| *place == at);
         let before = before.map_or(vec!["ro".to_string()], |(_, options)| options);
@@ -507,8 +506,7 @@ impl Judge {
     /// Whether a payload may do nothing that it could not do undisturbed. A line may lack its end: what should have said that was shut.
     fn fewer(&self, said: &[String]) -> bool {
         // Of a root that may not be listed the shell says this; it may be where nothing below it is shut.
-        let shut =
-            |line: &str| ["reads not ", "writes not ", "descriptor *", "there /"].iter().any(|words| line.starts_with(words));
+        let shut = |line: &str| is_shut(line) || ["descriptor *", "there /"].iter().any(|words| line.starts_with(words));
         said.iter().all(|line| shut(line) || self.undisturbed.iter().any(|known| known.starts_with(line.as_str())))
     }
 
@@ -528,14 +526,13 @@ impl Judge {
     /// What has come open to a payload, or is other than what is mounted and reached.
     fn opened(&self, said: &[String]) -> Option<String> {
         let of = |line: &str, kinds: &[&str]| kinds.iter().any(|kind| line.starts_with(kind));
-        let shut = |line: &str| of(line, &["reads not ", "writes not "]);
         // A probe that is not there says nothing.
         let probed = |line: &str| line.contains('\t') && !line.starts_with("status ");
         let silent = !said.iter().any(|line| probed(line));
         let may_lack = ["mount ", "there ", "node ", "granted\t", "reads ", "writes "];
         // Without mounts nothing is covered, /proc neither: what is not believed to be there has no rule, and says nothing at all.
         let bare = self.course == Course::Alone;
-        let lacks = |line: &&String| bare || of(line, &may_lack) && !shut(line) || silent && probed(line);
+        let lacks = |line: &&String| bare || of(line, &may_lack) && !is_shut(line) || silent && probed(line);
         // Without mounts the root is listed where nothing below it is shut.
         let listed = |line: &str| bare && of(line, &["there /"]);
         let has = |line: &&String| of(line, &["granted\t"]) || listed(line) || self.opens_nothing(line);
@@ -717,6 +714,16 @@ fn says_a_library(err: &str) -> bool {
         "fatal runtime error: assertion failed: signal(",
     ];
     theirs.iter().any(|words| err.contains(words))
+}
+
+/// Either, where nobody asks at which call.
+fn is_beside_us(code: i32, err: &str) -> bool {
+    crashed(code, err) || says_a_library(err)
+}
+
+/// Whether a payload says of a place that it is shut.
+fn is_shut(line: &str) -> bool {
+    ["reads not ", "writes not "].iter().any(|words| line.starts_with(words))
 }
 
 /// A blow in words: `process 1, mount 17: ENOMEM`.

@@ -134,10 +134,17 @@ struct Tracee {
     counts: HashMap<i64, usize>,
     /// Whether it is codexrun: not before the first execve of the command.
     watched: bool,
-    /// What its call returns instead, when it comes back.
-    says: Option<i64>,
-    /// What it had asked brk(2) for: it looks at that register again.
-    asked: Option<u64>,
+    /// What is put right when the call that was struck comes back.
+    owed: Option<Owed>,
+}
+
+/// Of a call that was not made as it was asked for.
+#[derive(Debug, Clone, Copy)]
+enum Owed {
+    /// It returns this.
+    Says(i64),
+    /// It was made with another first argument: the caller looks at that register again.
+    Asked(u64),
 }
 
 /// The tracer; one thread, one launch at a time.
@@ -187,7 +194,7 @@ impl Tracer {
         let main = Pid::from_raw(child.id().cast_signed());
         waitpid(main, Some(WaitPidFlag::WUNTRACED))?;
         ptrace::seize(main, options())?;
-        let tracee = |process, watched| Tracee { process, counts: HashMap::new(), watched, says: None, asked: None };
+        let tracee = |process, watched| Tracee { process, counts: HashMap::new(), watched, owed: None };
         let mut tracees = HashMap::from([(main, tracee(0, false))]);
         if let Some(pid) = created {
             ptrace::seize(pid, options())?;
@@ -221,8 +228,7 @@ impl Tracer {
             story: Story::default(),
         };
         if let Some(pid) = created {
-            let entered = hunt.syscall(pid);
-            lives_or_not(entered)?;
+            lives_or_not(hunt.syscall(pid))?;
         }
         kill(main, Signal::SIGCONT)?;
         let hung = hunt.follow()?;
@@ -400,7 +406,7 @@ impl Hunt<'_> {
         self.births += 1;
         self.parents.push(self.tracees.get(&parent).map_or(0, |p| p.process));
         self.story.tell(self.births, Seen::Born(parent, child));
-        self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, says: None, asked: None });
+        self.tracees.insert(child, Tracee { process: self.births, counts: HashMap::new(), watched, owed: None });
         if let Some(at) = self.early.iter().position(|p| *p == child) {
             self.early.swap_remove(at);
             self.go_on(child, None)?;
@@ -446,12 +452,11 @@ impl Hunt<'_> {
                 self.entered(pid, call)?;
             } else {
                 let mut regs = ptrace::getregs(pid)?;
-                if let Some(said) = tracee.says.take() {
-                    regs.rax = said.cast_unsigned();
-                    ptrace::setregs(pid, regs)?;
-                }
-                if let Some(asked) = tracee.asked.take() {
-                    regs.rdi = asked;
+                if let Some(owed) = tracee.owed.take() {
+                    match owed {
+                        Owed::Says(said) => regs.rax = said.cast_unsigned(),
+                        Owed::Asked(asked) => regs.rdi = asked,
+                    }
                     ptrace::setregs(pid, regs)?;
                 }
                 self.story.tell(tracee.process, Seen::Returned(regs.rax.cast_signed()));
@@ -466,9 +471,8 @@ impl Hunt<'_> {
         let tracee = self.tracees.get(&pid);
         let struck_soon = |call: Call| !self.struck && tracee.is_some_and(|t| t.process == call.process);
         let everywhere = self.tracer.thorough || self.strike.is_some_and(|(call, blow)| blow.is_everywhere(call));
-        let matters = everywhere
-            || self.strike.is_none_or(|(call, _)| struck_soon(call))
-            || tracee.is_some_and(|t| t.says.is_some() || t.asked.is_some());
+        let matters =
+            everywhere || self.strike.is_none_or(|(call, _)| struck_soon(call)) || tracee.is_some_and(|t| t.owed.is_some());
         if matters { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }
     }
 
@@ -490,13 +494,13 @@ impl Hunt<'_> {
         let regs = ptrace::getregs(pid)?;
         if call.nr == libc::SYS_brk {
             // The kernel knows no errno there (brk(2), "C library/kernel differences"): it says where the end is, as who asks for no other hears.
-            self.tracees.entry(pid).and_modify(|t| t.asked = Some(regs.rdi));
+            self.tracees.entry(pid).and_modify(|t| t.owed = Some(Owed::Asked(regs.rdi)));
             return ptrace::setregs(pid, user_regs_struct { rdi: 0, ..regs });
         }
         self.subject = subject::of(pid, call.nr, [regs.rdi, regs.rsi]);
         // Another call that does nothing, in its place; -1 would be a call that a seccomp filter may kill for.
         ptrace::setregs(pid, user_regs_struct { orig_rax: libc::SYS_getpid.cast_unsigned(), ..regs })?;
-        self.tracees.entry(pid).and_modify(|t| t.says = Some(said));
+        self.tracees.entry(pid).and_modify(|t| t.owed = Some(Owed::Says(said)));
         Ok(())
     }
 
