@@ -195,8 +195,7 @@ impl Drop for Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
-    use std::net::{Ipv4Addr, SocketAddr};
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
     #[test]
     fn a_port_whose_listener_has_gone_refuses_and_is_nobody_elses() {

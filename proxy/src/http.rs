@@ -151,6 +151,7 @@ mod tests {
         assert!(Instant::now() < end - HEARD / 2, "{:?} too late", Instant::now().duration_since(end - HEARD));
         drip.join().unwrap();
     }
+
     /// What a client reads to the end of its connection, whose server answers so and keeps its own as long as it is not closed.
     fn heard(method: &str, answer: &'static [&'static str]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -285,6 +285,7 @@ mod tests {
             assert_eq!(passed(none), none);
         }
     }
+
     #[test]
     fn an_answer_says_how_it_ends() {
         let end = |text: &str, speaks| {

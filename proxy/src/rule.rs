@@ -140,10 +140,11 @@ impl Rules {
         if self.local || localhost || self.allow.iter().any(|pattern| pattern.matches(&literal)) {
             return Ok(());
         }
-        let near = match (is_public(address), is_own(address)) {
-            (true, false) => return Ok(()),
-            (true, true) => "this machine's own",
-            (false, _) => "not public",
+        // The kernel is asked of a public one alone.
+        let near = match is_public(address) {
+            false => "not public",
+            true if is_own(address) => "this machine's own",
+            true => return Ok(()),
         };
         Err(Refused { word: "blocked-by-policy", rule: format!("{address} is {near}, and not allowed literally") })
     }

@@ -126,14 +126,16 @@ fn poststart(record: &Record, interrupt: &Interrupt) -> Result<()> {
     let bundle = Bundle::recorded(&record.config(), record.rootfs.clone())?;
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststart);
     let state = oci_state(&bundle.spec, record.id.as_str(), "running", record.pid, &record.bundle).to_string();
-    let of = hook::Of { config: Some(record.source()), bundle: Some(&record.bundle), state: &state };
-    hook::run_all("hooks.poststart", &hooks, &of, interrupt)
+    hook::run_all("hooks.poststart", &hooks, &of(record, &state), interrupt)
 }
 
 /// Of a container that is stopped. Who is asked to end meanwhile hurries them; without an `interrupt` that ends codexrun.
 pub(super) fn poststop(record: &Record, bundle: &Bundle, interrupt: Option<&Interrupt>) {
     let hooks = plan::hook::late(&bundle.spec, plan::op::HookKind::Poststop);
     let state = oci_state(&bundle.spec, record.id.as_str(), "stopped", 0, &record.bundle).to_string();
-    let of = hook::Of { config: Some(record.source()), bundle: Some(&record.bundle), state: &state };
-    hook::run_poststop(&hooks, &of, interrupt, None);
+    hook::run_poststop(&hooks, &of(record, &state), interrupt, None);
+}
+
+fn of<'a>(record: &'a Record, state: &'a str) -> hook::Of<'a> {
+    hook::Of { config: Some(record.source()), bundle: Some(&record.bundle), state }
 }

@@ -1,7 +1,7 @@
 //! Sockets that std cannot make: ones that do not wait, ones that are connected in two halves, and ones whose connect(2) gives up.
 
 use super::{Errno, Result, again, check, done, owned};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -18,12 +18,7 @@ pub fn tcp(of: &SocketAddr) -> Result<OwnedFd> {
 pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
     let connect = || match to {
         SocketAddr::V4(v4) => {
-            let address = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
-                sin_zero: [0; 8],
-            };
+            let address = inet(v4);
             // SAFETY: `address` is a live sockaddr_in, and as long as said.
             unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) }
         }
@@ -46,34 +41,38 @@ pub fn connect(socket: BorrowedFd, to: &SocketAddr) -> Result<()> {
     }
 }
 
+/// ip(7).
+fn inet(at: &SocketAddrV4) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: at.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(at.ip().octets()) },
+        sin_zero: [0; 8],
+    }
+}
+
 /// bind(2): to a port of 127.0.0.1 that nobody has.
 pub fn bind(socket: BorrowedFd) -> Result<()> {
-    let address = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: 0,
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
-        sin_zero: [0; 8],
-    };
+    let address = inet(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
     // SAFETY: `address` is a live sockaddr_in, and as long as said.
     done(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) }.into())
 }
 
 /// SO_REUSEADDR: whether others may bind its port that say so too, while neither listens (socket(7)).
 pub fn share_port(socket: BorrowedFd, on: bool) -> Result<()> {
-    let (value, level) = (i32::from(on), libc::SOL_SOCKET);
-    let size = size_of_val(&value) as libc::socklen_t;
+    set(socket, libc::SO_REUSEADDR, i32::from(on))
+}
+
+/// setsockopt(2), SOL_SOCKET: an option whose value is an int.
+fn set(socket: BorrowedFd, name: i32, value: i32) -> Result<()> {
+    let (level, size) = (libc::SOL_SOCKET, size_of_val(&value) as libc::socklen_t);
     // SAFETY: `value` is a live int, and as long as said.
-    done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, libc::SO_REUSEADDR, (&raw const value).cast(), size) }.into())
+    done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size) }.into())
 }
 
 /// SO_RCVBUF and SO_SNDBUF: the kernel takes twice as much, and lets neither grow any more (socket(7)).
 pub fn limit_buffers(socket: BorrowedFd, bytes: i32) -> Result<()> {
-    for name in [libc::SO_RCVBUF, libc::SO_SNDBUF] {
-        let (level, size) = (libc::SOL_SOCKET, size_of_val(&bytes) as libc::socklen_t);
-        // SAFETY: `bytes` is a live int, and as long as said.
-        done(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const bytes).cast(), size) }.into())?;
-    }
-    Ok(())
+    [libc::SO_RCVBUF, libc::SO_SNDBUF].into_iter().try_for_each(|name| set(socket, name, bytes))
 }
 
 /// A Unix stream socket, close-on-exec, that is connected to `path`. Where nobody accepts and the queue is full, connect(2) waits for
