@@ -273,6 +273,15 @@ fn create_is_stopped_by_a_signal_while_a_hook_runs_and_leaves_nothing() {
     }
 }
 
+/// A codexrun whose caller ignores these three.
+fn deaf(place: &Place, words: &[&str]) -> Command {
+    let codexrun = place.command(words);
+    let mut deaf = Command::new("/bin/sh");
+    deaf.args(["-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""]).arg(codexrun.get_program()).args(codexrun.get_args());
+    deaf.current_dir(place.0.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    deaf
+}
+
 #[test]
 fn a_terminal_that_hangs_up_stops_a_create_unless_the_caller_ignores_that() {
     let Some(place) = Place::new("sleep 60") else { return };
@@ -283,11 +292,7 @@ fn a_terminal_that_hangs_up_stops_a_create_unless_the_caller_ignores_that() {
         stopped_by(signal, &place, &mut place.command(&["create", "--bundle", "b", ID]), || runs.exists());
         fs::remove_file(&runs).unwrap();
     }
-    let create = place.command(&["create", "--bundle", "b", ID]);
-    let mut deaf = Command::new("/bin/sh");
-    deaf.args(["-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""]).arg(create.get_program()).args(create.get_args());
-    deaf.current_dir(place.0.path()).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut deaf = deaf.spawn().unwrap();
+    let mut deaf = deaf(&place, &["create", "--bundle", "b", ID]).spawn().unwrap();
     until("the hook runs", || runs.exists());
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         kill(Pid::from_raw(deaf.id().cast_signed()), signal).unwrap();
@@ -295,6 +300,26 @@ fn a_terminal_that_hangs_up_stops_a_create_unless_the_caller_ignores_that() {
     fs::write(&go, "").unwrap();
     assert_eq!(deaf.wait().unwrap().code(), Some(0));
     place.ok(&["delete", "--force", ID]);
+}
+
+#[test]
+fn a_hook_has_its_time_and_no_more_whatever_ignored_signals_come() {
+    let Some(place) = Place::new("sleep 60") else { return };
+    let runs = place.path("runs");
+    let mut hangs = hook(&format!("echo > {}; exec sleep 60", runs.display()));
+    hangs["timeout"] = json!(1);
+    place.edit(|spec| spec["hooks"] = json!({"createRuntime": [hangs]}));
+    let mut deaf = deaf(&place, &["create", "--bundle", "b", ID]).stderr(Stdio::piped()).spawn().unwrap();
+    until("the hook runs", || runs.exists());
+    let begun = Instant::now();
+    while deaf.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "its time never ends");
+        kill(Pid::from_raw(deaf.id().cast_signed()), Signal::SIGQUIT).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let out = deaf.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("within 1 s"), "{}: {said}", out.status);
 }
 
 /// Sends SIGTERM to a codexrun that waits for a hook or for its container; it ends in time, with this to say.

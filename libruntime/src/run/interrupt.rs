@@ -6,6 +6,7 @@ use crate::sys::{Errno, Result as SysResult, file, signal};
 use crate::{Error, Result};
 use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 const NAMES: [(i32, &str); 4] =
     [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT"), (libc::SIGHUP, "SIGHUP"), (libc::SIGQUIT, "SIGQUIT")];
@@ -52,8 +53,11 @@ impl Interrupt {
 
     /// The same of two; which of them it is.
     pub fn or_either(&self, [one, other]: [Option<BorrowedFd>; 2], milliseconds: i32) -> SysResult<[bool; 2]> {
+        let end = u64::try_from(milliseconds).ok().map(|time| Instant::now() + Duration::from_millis(time));
         loop {
-            let [one, other, signalled] = file::poll_within([one, other, Some(self.listen()?)], milliseconds)?;
+            let left =
+                end.map_or(-1, |end| end.saturating_duration_since(Instant::now()).as_millis().try_into().unwrap_or(i32::MAX));
+            let [one, other, signalled] = file::poll_within([one, other, Some(self.listen()?)], left)?;
             if !signalled {
                 return Ok([one, other]);
             }
