@@ -99,14 +99,21 @@ fn accept(listener: &TcpListener, gate: Arc<Gate>, most: usize) -> ! {
             std::thread::sleep(PAUSE);
         }
         match listener.accept() {
-            // Without a thread the client finds its connection closed.
-            Ok((client, _)) => {
-                let gate = gate.clone();
-                drop(std::thread::Builder::new().stack_size(STACK).spawn(move || one(client, &gate)));
-            }
+            Ok((client, _)) => begin(Arc::new(client), &gate),
             // It stays in the queue, and accept(2) would say so again at once.
             Err(_) => std::thread::sleep(PAUSE),
         }
+    }
+}
+
+/// A client waits for its thread, as it does for its turn, until there is one (EAGAIN, pthread_create(3)).
+fn begin(client: Arc<TcpStream>, gate: &Arc<Gate>) {
+    let thread = || {
+        let (client, gate) = (client.clone(), gate.clone());
+        std::thread::Builder::new().stack_size(STACK).spawn(move || one(&client, &gate))
+    };
+    while thread().is_err() {
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -134,13 +141,13 @@ fn until_the_end(mut codexrun: File) {
 }
 
 /// A connection that fails is one that ends; what was refused has been said.
-fn one(client: TcpStream, gate: &Gate) -> Option<()> {
+fn one(client: &TcpStream, gate: &Gate) -> Option<()> {
     client.set_nodelay(true).ok()?;
-    relay::inline(&client).ok()?;
-    let mut hurry = Hurry::new(&client, PATIENCE);
+    relay::inline(client).ok()?;
+    let mut hurry = Hurry::new(client, PATIENCE);
     let (who, mut first) = (Client::of(&mut hurry, gate.direct)?, [0]);
     if who.is_the_bridge() {
-        return stay(&client);
+        return stay(client);
     }
     match message::again(|| hurry.peek(&mut first)).ok()? {
         1 if first[0] == SOCKS5 && gate.socks => socks::serve(hurry, &who, gate),

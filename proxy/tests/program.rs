@@ -1,6 +1,6 @@
 //! The program from outside: when something is short, or in its way, it ends, or waits, and burns nothing; what it does not serve, it says.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -98,6 +98,26 @@ fn without_a_descriptor_it_waits_and_burns_nothing() {
     assert!(burnt(&proxy.child) - before < 20, "{} ticks", burnt(&proxy.child) - before);
     drop((held, waiting));
     assert!(tunnel(port, server, Duration::from_secs(5)).is_some(), "others have gone");
+    ended(proxy);
+}
+
+#[test]
+fn a_client_without_a_thread_waits_until_there_is_one() {
+    let (proxy, server) = (serving("-c 0", "--direct --allow localhost"), server());
+    let pid = proxy.child.id().to_string();
+    let limit = |data: &str| Command::new("prlimit").args(["--pid", &pid, &format!("--data={data}:")]).status();
+    if limit("4096").is_err() {
+        return eprintln!("skipped: there is no prlimit");
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+    write!(stream, "CONNECT localhost:{server} HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert_eq!(stream.read(&mut answer).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(limit("unlimited").unwrap().success());
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
     ended(proxy);
 }
 
