@@ -3,7 +3,7 @@
 use super::client::Sockets;
 use super::{errno, failed, listen};
 use crate::sys::process;
-use crate::sys::{Errno, Result as SysResult, event, file, namespace, net, netlink, socket};
+use crate::sys::{Result as SysResult, event, file, namespace, net, netlink, socket};
 use crate::{Error, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -84,8 +84,8 @@ fn one(guest: BorrowedFd, kind: i32) -> Result<OwnedFd> {
     let fd = received.ok_or_else(|| Error::new("the container's namespaces were not handed over"))?;
     match namespace::kind(fd.as_fd()) {
         Ok(found) if found == kind as u64 => Ok(fd),
-        Err(e) if e != Errno::ENOTTY => Err(failed("look at the container's namespaces", e)),
-        _ => Err(Error::new("what was handed over is not the container's namespaces")),
+        Ok(_) => Err(Error::new("what was handed over is not the container's namespaces")),
+        Err(e) => Err(failed("look at the container's namespaces", e)),
     }
 }
 
