@@ -290,11 +290,7 @@ impl Judge {
             // Whoever does not listen any more has died, and that is what is said.
             Errno::EPIPE if err.contains(NOT_READY) => None,
             _ if self.is_behind(call, blow, traced) => None,
-            _ if self.course == Course::Outlet && call.process != 0 && UNTOLD.contains(&call.nr) => {
-                // Or it was the proxy's start.
-                let untold = !err.contains(BRIDGE_FAILED) && !self.is_beside_us(call, traced);
-                untold.then(|| "no sentence of the bridge".into())
-            }
+            _ if self.course == Course::Outlet && call.process != 0 && self.is_untold(call, err) => None,
             // What the kernel, or a filter, will never do is told by what it is good for.
             _ if FOR_EVER.contains(&errno) && NEVER.iter().any(|words| err.contains(words)) => None,
             // Whose process is not there any more has stopped, and that is what is said.
@@ -306,6 +302,11 @@ impl Judge {
             }
             _ => None,
         }
+    }
+
+    /// Whether a bridge had nobody to tell, or was let go by a proxy that had nobody; it says what it met.
+    fn is_untold(&self, call: Call, err: &str) -> bool {
+        UNTOLD.contains(&call.nr) && err.contains(BRIDGE_FAILED) || err.contains(LET_GO) && sentence(err).is_ok()
     }
 
     /// Whether it was over before codexrun's `main`, or beside it.
@@ -641,8 +642,18 @@ fn beside_the_plan(sentence: &str) -> bool {
     BESIDE_THE_PLAN.iter().any(|words| sentence.contains(words))
 }
 
+/// What says an errno in other words: the proxy's, std's, and pthread_create(3)'s, which knows one for all that lacks.
+const MEANT: [(Errno, &str); 3] = [
+    (Errno::ELOOP, "a symbolic link lies on the way"),
+    (Errno::ENOENT, "no /proc/self/exe available"),
+    (Errno::ENOMEM, "the proxy cannot begin a thread: Resource temporarily unavailable"),
+];
+
 /// By its name, in the C library's words, or in those of the crate nix.
 fn says(errno: Errno, sentence: &str) -> bool {
+    if MEANT.iter().any(|(known, words)| *known == errno && sentence.contains(words)) {
+        return true;
+    }
     let words = std::io::Error::from_raw_os_error(errno as i32).to_string();
     let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
     [&words, errno.desc(), &format!("{errno:?}")].iter().any(|w| sentence.to_lowercase().contains(&w.to_lowercase()))
@@ -655,6 +666,9 @@ const OURS: &str = "codexrun: error: ";
 
 /// What a bridge has nobody to tell, and how it would tell; what ends a hook before it begins.
 const UNTOLD: [i64; 4] = [libc::SYS_accept4, libc::SYS_sendto, libc::SYS_brk, libc::SYS_mmap];
+
+/// What a bridge says whose connection the proxy has closed.
+const LET_GO: &str = "cannot find codexrun's proxy at ";
 
 /// What is said of a hook of the bridge's after its own words.
 const BRIDGE_FAILED: &str = "/codexrun` failed";
@@ -711,6 +725,7 @@ fn says_a_library(err: &str) -> bool {
         "cannot set %fs base address",
         "error while loading shared libraries",
         STD_THREADS,
+        "The futex facility returned an unexpected error code",
         "fatal runtime error: assertion failed: signal(",
     ];
     theirs.iter().any(|words| err.contains(words))
