@@ -18,6 +18,7 @@ mod shape;
 mod stats;
 mod sys;
 mod trace;
+mod traces;
 mod view;
 
 use clap::Parser;

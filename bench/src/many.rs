@@ -15,6 +15,7 @@ use crate::place::Place;
 use crate::shape::{self, Base, words};
 use crate::stats::quantile;
 use crate::sys;
+use crate::traces::Traces;
 
 /// As many samples as a p99 needs, of few sandboxes at once too.
 const SAMPLES: usize = 200;
@@ -147,6 +148,7 @@ const GATE: [&str; 4] = ["/bin/sh", "-c", "echo >&2; read -r _; exec \"$@\"", "s
 /// All of them wait at a gate, which opens; all payloads tell their time and wait until nobody listens any more.
 fn round(crowd: &Crowd, count: usize, taken: &mut Taken, mut charge: Option<&mut Charge>) -> Result<()> {
     charge.as_deref_mut().map_or(Ok(()), Charge::begin)?;
+    let before = Traces::now()?;
     let (mut children, mut ends) = start(crowd, count)?;
     ends.said.read_exact(&mut vec![0; count])?;
     let begin = sys::now();
@@ -175,6 +177,7 @@ fn round(crowd: &Crowd, count: usize, taken: &mut Taken, mut charge: Option<&mut
     taken.gone.push(over.elapsed().as_secs_f64() * 1e3);
     taken.memory = memory.map(|mib| taken.memory.unwrap_or(0.0).max(mib));
     taken.left.extend(left(crowd));
+    taken.left.extend(Traces::now()?.since(&before));
     Ok(())
 }
 
