@@ -3,7 +3,7 @@
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::pty::openpty;
 use nix::sys::termios;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -372,6 +372,32 @@ fn a_terminal_that_was_shut_to_others_is_open_to_them_again() {
     assert_eq!((code, out.as_str()), (0, "1\n"), "{err}");
     let after = Command::new("/usr/bin/python3").args(["-c", exclusive]).stdin(Stdio::from(pty.slave)).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&after.stdout), "0\n");
+}
+
+/// tcflow(3), TCOOFF; what it says comes by standard output, which is no terminal.
+const STOPS: &str = "
+import fcntl, termios
+try: print(fcntl.ioctl(0, termios.TCXONC, 0))
+except OSError as e: print(e.errno)
+";
+
+#[test]
+fn a_terminal_that_is_stopped_goes_on_and_under_a_filter_it_is_not_stopped_at_all() {
+    if !Path::new("/usr/bin/python3").exists() {
+        return eprintln!("skipped: no /usr/bin/python3");
+    }
+    for (options, said) in [
+        (&["--policy", "danger-full-access"][..], "0\n"),
+        (&["--policy", "read-only"], "1\n"),
+        (&["--policy", "read-only", "--isolation", "landlock", "--accept-loss", "processes"], "1\n"),
+    ] {
+        let pty = openpty(None, None).unwrap();
+        let words = [&["sandbox"], options, &["--", "/usr/bin/python3", "-c", STOPS]].concat();
+        let (code, out, err) = with(pty.slave.try_clone().unwrap(), &words);
+        assert_eq!((code, out.as_str()), (0, said), "{options:?}: {err}");
+        fcntl(&pty.slave, FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+        assert_eq!(std::fs::File::from(pty.slave).write(b"on").unwrap(), 2, "{options:?}");
+    }
 }
 
 /// Makes the terminal its own, which the kernel permits of one that no session has, and types into it.

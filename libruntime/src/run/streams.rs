@@ -1,10 +1,10 @@
-//! The caller's streams as they were. What runs in the foreground has them: it may leave a terminal without echo or shut to others, and a file that whoever
+//! The caller's streams as they were. What runs in the foreground has them: it may leave a terminal without echo, stopped or shut to others, and a file that whoever
 //! reads it next does not wait for (O_NONBLOCK is of the open file, not of the descriptor; open(2)).
 
 use crate::sys::{file, tty};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::termios::{self, SetArg, Termios};
+use nix::sys::termios::{self, FlowArg, SetArg, Termios};
 use nix::unistd::{getpgrp, tcgetpgrp};
 use std::os::fd::BorrowedFd;
 
@@ -36,6 +36,8 @@ impl Stream {
             let _ = fcntl(self.fd, FcntlArg::F_SETFL(flags));
         }
         if let Some(modes) = self.modes.as_ref().filter(|_| is_ours(self.fd)) {
+            // Before anything is written there, also by tcsetattr(3), which may wait for it.
+            let _ = termios::tcflow(self.fd, FlowArg::TCOON);
             let _ = termios::tcsetattr(self.fd, SetArg::TCSANOW, modes);
             if self.shared {
                 let _ = tty::share(self.fd);

@@ -45,9 +45,12 @@ use When::*;
 
 const NETLINK_ROUTE: u64 = 0;
 const IPPROTO_TCP: u64 = 6;
+const TCP_ULP: u64 = 31;
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
 const TIOCSETD: u64 = 0x5423;
+const TCXONC: u64 = 0x540a;
+const TCOOFF: u64 = 0;
 const CLONE_NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 
 const fn call(call: &'static str) -> Rule {
@@ -129,7 +132,7 @@ const PROXY: &[Part] = &[
 const PORTS: &[Part] =
     &[part("with `tcp_ports`: what is TCP to a program and not to Landlock (MPTCP, SMC), and what makes a socket of TCP that (TCP_ULP)", &[
         rule("socket", &[Greater(2, 255)]),
-        rule("setsockopt", &[Masked(1, INT, IPPROTO_TCP), Masked(2, INT, 31)]),
+        rule("setsockopt", &[Masked(1, INT, IPPROTO_TCP), Masked(2, INT, TCP_ULP)]),
     ])];
 
 /// The host's network is granted.
@@ -187,6 +190,9 @@ const ALWAYS: &[Part] = &[
         rule("ioctl", &[Masked(1, INT, TIOCSTI)]),
         rule("ioctl", &[Masked(1, INT, TIOCLINUX)]),
         rule("ioctl", &[Masked(1, INT, TIOCSETD)]),
+    ]),
+    part("and to stop it (tcflow(3), TCOOFF): its next reader would wait for ever, and no key starts it again", &[
+        rule("ioctl", &[Masked(1, INT, TCXONC), Is(2, TCOOFF)]),
     ]),
     lifted("keys", "the session keyring is the caller's and crosses every namespace: its keys could be read, and others planted", &[
         call("keyctl"),
@@ -265,13 +271,14 @@ const ALONE_OFF: &[Part] = &[
 /// The same, with a proxy.
 #[rustfmt::skip]
 const ALONE_PROXY: &[Part] = &[
-    part("Landlock's rules about ports are about TCP: not UDP, nor what only looks like TCP to a program (MPTCP)", &[
+    part("Landlock's rules about ports are about TCP: not UDP, nor what only looks like TCP to a program (MPTCP), or is made that (SMC, by TCP_ULP)", &[
         rule("socket", &[Masked(1, SOCK_MASK, SOCK_DGRAM)]),
         rule("socket", &[Masked(1, SOCK_MASK, SOCK_RAW)]),
         rule("socket", &[Masked(1, SOCK_MASK, 4)]), // SOCK_RDM
         rule("socket", &[Masked(1, SOCK_MASK, 5)]), // SOCK_SEQPACKET: SCTP
         rule("socket", &[Masked(1, SOCK_MASK, 6)]), // SOCK_DCCP
         rule("socket", &[Greater(2, IPPROTO_TCP)]),
+        rule("setsockopt", &[Masked(1, INT, IPPROTO_TCP), Masked(2, INT, TCP_ULP)]),
     ]),
     part("binds to some port without bind(2)", &[call("listen")]),
 ];
@@ -569,6 +576,18 @@ mod tests {
             ALONE_PROXY.iter().flat_map(|part| part.rules).any(|rule| rule.call == "socket" && of_kind(rule))
         };
         assert!(refuses(SOCK_DGRAM) && refuses(SOCK_RAW));
+    }
+
+    #[test]
+    fn what_stops_being_tcp_to_landlock_is_refused_where_its_ports_are_a_wall() {
+        let ulp = |filter: LinuxSeccomp| {
+            let rules = filter.syscalls().clone().unwrap_or_default();
+            rules.iter().any(|rule| {
+                rule.names() == &["setsockopt"] && rule.args().as_ref().is_some_and(|args| args[1].value_two() == Some(TCP_ULP))
+            })
+        };
+        assert!(ulp(alone(Proxy, true, &[], "x86_64").unwrap()), "Landlock is the only one");
+        assert!(ulp(filter(Proxy, true, &[], "x86_64").unwrap()) && !ulp(filter(Proxy, false, &[], "x86_64").unwrap()));
     }
 
     #[test]
