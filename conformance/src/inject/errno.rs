@@ -27,6 +27,8 @@ const CERTAIN: &[i64] = &[
     libc::SYS_getpgrp,
     libc::SYS_alarm,
     libc::SYS_restart_syscall,
+    // But for who waits: [`of_request`].
+    libc::SYS_futex,
 ];
 
 /// Families of calls that fail alike.
@@ -71,7 +73,6 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
         &[EINTR, ENOMEM],
     ),
     (&[libc::SYS_epoll_ctl], &[ENOMEM, ENOSPC]),
-    (&[libc::SYS_futex], &[EINTR, EAGAIN]),
     (&[libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_pause], &[EINTR]),
     (&[libc::SYS_clock_gettime, libc::SYS_gettimeofday, libc::SYS_times, libc::SYS_uname, libc::SYS_sysinfo], &[EPERM]),
     (&[libc::SYS_wait4, libc::SYS_waitid, libc::SYS_rt_sigtimedwait], &[EINTR]),
@@ -156,7 +157,7 @@ const FAMILIES: &[(&[i64], &[Errno])] = &[
     (&[libc::SYS_shutdown, libc::SYS_getpeername], &[ENOTCONN, EPERM]),
     (&[libc::SYS_getsockname], &[ENOBUFS, EPERM]),
     (&[libc::SYS_getsockopt, libc::SYS_setsockopt], &[ENOPROTOOPT, EINVAL, ENOMEM, EPERM]),
-    // A kernel that does not know the request says ENOTTY; what else a filter's listener says: [`of_listener`].
+    // A kernel that does not know the request says ENOTTY; what else a filter's listener says: [`of_request`].
     (&[libc::SYS_ioctl], &[ENOTTY, EINVAL, EPERM, EIO, ENOMEM, ENODEV]),
     (&[libc::SYS_prctl], &[EPERM, EINVAL, EACCES, ENOMEM, ENOSYS]),
     (&[libc::SYS_arch_prctl], &[EPERM, EINVAL, ENODEV]),
@@ -209,10 +210,19 @@ pub fn plausible(nr: i64) -> Option<&'static [Errno]> {
     FAMILIES.iter().find(|(calls, _)| calls.contains(&nr)).map(|(_, errnos)| *errnos)
 }
 
-/// What ioctl(2) of a filter's listener says beside that (seccomp_unotify(2)): a signal came; whoever made the call has gone before it could be
+/// What futex(2) says, and ioctl(2) of a filter's listener beside that (seccomp_unotify(2)): a signal came; whoever made the call has gone before it could be
 /// told. Not that he has gone when he is answered: he would be there all the same, and wait.
-pub fn of_listener(request: u64) -> &'static [Errno] {
+pub fn of_request(nr: i64, request: u64) -> &'static [Errno] {
+    // The upper bits are flags; who wakes others meets neither.
+    let waits = [libc::FUTEX_WAIT, libc::FUTEX_WAIT_BITSET].contains(&(request as i32 & libc::FUTEX_CMD_MASK));
     match request {
+        _ if nr == libc::SYS_futex => {
+            if waits {
+                &[EINTR, EAGAIN]
+            } else {
+                &[]
+            }
+        }
         libc::SECCOMP_IOCTL_NOTIF_RECV => &[ENOENT, EINTR],
         libc::SECCOMP_IOCTL_NOTIF_SEND | libc::SECCOMP_IOCTL_NOTIF_ID_VALID | libc::SECCOMP_IOCTL_NOTIF_ADDFD => &[EINTR],
         _ => &[],
@@ -239,5 +249,7 @@ mod tests {
         assert_eq!(plausible(libc::SYS_exit_group), Some(&[][..]));
         assert_eq!(plausible(libc::SYS_wait4), Some(&[EINTR][..]));
         assert_eq!(plausible(libc::SYS_sysfs), None);
+        let futex = |command: i32| of_request(libc::SYS_futex, (command | libc::FUTEX_PRIVATE_FLAG) as u64);
+        assert_eq!((futex(libc::FUTEX_WAKE), futex(libc::FUTEX_WAIT_BITSET)), (&[][..], &[EINTR, EAGAIN][..]));
     }
 }

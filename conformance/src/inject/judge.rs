@@ -147,8 +147,8 @@ impl Judge {
 
     /// What a call can plausibly say no with; none if nobody has said it yet.
     pub fn plausible(&self, call: Call) -> Option<Vec<Errno>> {
-        let of_listener = self.requests.get(&call).map_or(&[][..], |request| errno::of_listener(*request));
-        Some([errno::plausible(call.nr)?, of_listener].concat())
+        let of_request = self.requests.get(&call).map_or(&[][..], |request| errno::of_request(call.nr, *request));
+        Some([errno::plausible(call.nr)?, of_request].concat())
     }
 
     /// What can be left out.
@@ -251,6 +251,12 @@ impl Judge {
             Blow::Fails(_) if self.course == Course::Outlet && call.nr == libc::SYS_rt_sigprocmask => {
                 self.less_but(&["status SigBlk"], said)
             }
+            // Who brings the network in has died, and nobody does any more.
+            Blow::Signal(_)
+                if self.course == Course::Outlet && call.process != 0 && said.last().is_some_and(|line| line == "end") =>
+            {
+                self.less_but(&["granted "], said)
+            }
             // A link of the host's root is one that has gone since its name was read, or that shows nobody where it leads.
             Blow::Fails(Errno::ENOENT | Errno::EACCES) if call.nr == libc::SYS_readlink && self.course.is_sandbox() => {
                 self.less_but(&["there /"], said)
@@ -306,7 +312,8 @@ impl Judge {
 
     /// Whether a bridge had nobody to tell, or was let go by a proxy that had nobody; it says what it met.
     fn is_untold(&self, call: Call, err: &str) -> bool {
-        UNTOLD.contains(&call.nr) && err.contains(BRIDGE_FAILED) || err.contains(LET_GO) && sentence(err).is_ok()
+        UNTOLD.contains(&call.nr) && err.contains(BRIDGE_FAILED)
+            || LET_GO.iter().any(|words| err.contains(words)) && sentence(err).is_ok()
     }
 
     /// Whether it was over before codexrun's `main`, or beside it.
@@ -612,6 +619,7 @@ const BESIDE_THE_PLAN: &[&str] = &[
     "cannot refer to process ",
     "no process of the container can be looked into",
     "the proxy cannot ",
+    "the proxy has not begun within",
     "nobody waits for the proxy",
     "cannot take a port for the proxy",
     "cannot hear whether the proxy",
@@ -667,8 +675,8 @@ const OURS: &str = "codexrun: error: ";
 /// What a bridge has nobody to tell, and how it would tell; what ends a hook before it begins.
 const UNTOLD: [i64; 4] = [libc::SYS_accept4, libc::SYS_sendto, libc::SYS_brk, libc::SYS_mmap];
 
-/// What a bridge says whose connection the proxy has closed.
-const LET_GO: &str = "cannot find codexrun's proxy at ";
+/// What a bridge says whose connection the proxy has closed, and a hook whose connection the bridge has: who knocked had gone, by /proc.
+const LET_GO: [&str; 2] = ["cannot find codexrun's proxy at ", "the bridge gives no answer"];
 
 /// What is said of a hook of the bridge's after its own words.
 const BRIDGE_FAILED: &str = "/codexrun` failed";

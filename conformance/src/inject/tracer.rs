@@ -90,7 +90,7 @@ pub struct Traced {
     pub calls: Vec<Call>,
     /// Those that could be left out.
     pub omissions: Vec<Omission>,
-    /// What each ioctl(2) asked for.
+    /// What each ioctl(2) and futex(2) asked for.
     pub requests: HashMap<Call, u64>,
     /// Processes that have become another program, and whose descendants they are.
     pub payloads: HashSet<usize>,
@@ -445,7 +445,7 @@ impl Hunt<'_> {
                 if self.strike.is_none() {
                     self.omissions.extend(Omission::of(pid, call, &regs));
                 }
-                if nr == libc::SYS_ioctl {
+                if [libc::SYS_ioctl, libc::SYS_futex].contains(&nr) {
                     self.requests.insert(call, regs.rsi);
                 }
                 self.story.tell(call.process, Seen::Call(nr));
