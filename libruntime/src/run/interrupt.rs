@@ -80,6 +80,10 @@ impl Interrupt {
 
     /// The error, or the signal that it comes of.
     pub fn explain(&self, error: Error) -> Error {
+        if self.came.get().is_none() {
+            // Who has sent it to all has ended what failed, and nobody has listened since.
+            let _ = self.or_wait(None, 0);
+        }
         self.came.get().and_then(before_start).unwrap_or(error)
     }
 
