@@ -3,7 +3,8 @@
 
 use super::{failed, say};
 use crate::proc_status::ProcStatus;
-use crate::sys::{Errno, file, process, socket};
+use crate::run::fault::describe;
+use crate::sys::{Errno, Result as SysResult, again, file, process, socket};
 use crate::{Error, Result};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const DIR: &str = "/dev/shm";
@@ -64,15 +65,20 @@ pub(super) struct Door {
 /// The container's side.
 pub(super) fn knock(state: &State) -> Result<UnixStream> {
     let path = state.door();
-    UnixStream::connect(&path).map_err(|e| {
+    connect(&path).map_err(|e| {
         // Who performs connect(2) for an outer sandbox does so for its own network alone.
-        let outer = e.raw_os_error() == Some(Errno::EPERM as i32);
-        let error = Error::new(format!("no bridge at `{}`", path.display())).cause(e);
+        let outer = e == Errno::EPERM;
+        let error = Error::new(format!("no bridge at `{}`", path.display())).cause(describe(e));
         error.hint(match outer {
             true => "codexrun runs inside a sandbox of codexrun's, in which no other has a bridge: no proxy, no port, no names",
             false => "the `createRuntime` hook of this bundle starts it",
         })
     })
+}
+
+/// std makes a connect(2) that a signal has interrupted not again.
+fn connect(path: &Path) -> SysResult<UnixStream> {
+    again(|| UnixStream::connect(path).map_err(|e| e.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)))
 }
 
 impl Door {
@@ -140,10 +146,9 @@ fn old(door: &fs::Metadata) -> bool {
 }
 
 /// A name of our own whose bridge was killed. Another user's socket may keep us waiting.
-fn stale(path: &PathBuf) -> bool {
-    let refused = Errno::ECONNREFUSED as i32;
+fn stale(path: &Path) -> bool {
     let own = |of: fs::Metadata| of.file_type().is_socket() && of.uid() == nix::unistd::geteuid().as_raw();
-    fs::symlink_metadata(path).is_ok_and(own) && UnixStream::connect(path).is_err_and(|e| e.raw_os_error() == Some(refused))
+    fs::symlink_metadata(path).is_ok_and(own) && connect(path).is_err_and(|e| e == Errno::ECONNREFUSED)
 }
 
 /// A runtime runs a hook by a process or two in between.

@@ -62,8 +62,9 @@ pub fn hand_over(state: &str) -> Result<()> {
 
 fn give(bridge: UnixStream, namespaces: [BorrowedFd; 2]) -> Result<()> {
     match namespaces.into_iter().try_for_each(|fd| file::send_fd(bridge.as_fd(), fd, 0)) {
+        Ok(()) => hear(bridge),
         // It has ended, and has said why.
-        Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => hear(bridge),
+        Err(Errno::EPIPE | Errno::ECONNRESET) if file::poll_for(bridge.as_fd(), 0) == Ok(true) => hear(bridge),
         Err(e) => Err(failed("hand over the container's namespaces", e)),
     }
 }

@@ -41,7 +41,7 @@ fn done(ret: libc::c_long) -> Result<()> {
 }
 
 /// A call that a signal has interrupted is made again (EINTR, signal(7)).
-fn again<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn again<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}
