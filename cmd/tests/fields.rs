@@ -959,6 +959,21 @@ mod more_mounts {
         assert!(said.out.contains("size=64k"), "{}{}", said.out, said.err);
     }
 
+    /// mount(2) says EINVAL, also where it would change nothing.
+    #[test]
+    fn a_remount_of_nothing_is_refused_with_its_place() {
+        if !root() {
+            return;
+        }
+        for options in [&["bind", "remount"][..], &["remount"], &["bind", "remount", "ro"], &["remount", "size=64k"]] {
+            let bundle = Bundle::new("true").mount(tmpfs("/tmp", options));
+            bundle.refused("config.json: mounts[2]: cannot remount /tmp");
+            bundle.refused("EINVAL (Invalid argument) (hint: nothing is mounted there");
+            assert!(!has("runc") || bundle.run("runc").code != 0);
+        }
+        Bundle::new("echo yes").mount(tmpfs("/tmp", &[])).mount(tmpfs("/tmp", &["remount"])).says("yes\n");
+    }
+
     #[test]
     fn a_mount_over_the_root_is_the_root() {
         if !root() {

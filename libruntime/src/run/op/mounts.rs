@@ -83,12 +83,15 @@ pub(in super::super) fn clone_of(path: &CStr, follow: Follow, tree: u32) -> Resu
 
 pub(super) fn remount(at: &At, attrs: &Attrs, parameters: &[(CString, Option<CString>)], child: &Child) -> Result<()> {
     let target = open(at, PATH, child)?;
-    if !parameters.is_empty() {
+    // Where nothing is to be changed it is asked all the same whether something is mounted there (EINVAL), as mount(2) does.
+    if !parameters.is_empty() || attrs.own.is_empty() && attrs.tree.is_empty() {
         let fs = mount::fspick(target.as_fd())?;
         for (key, value) in parameters {
             mount::fsconfig(fs.as_fd(), key, value.as_deref())?;
         }
-        mount::fsreconfigure(fs.as_fd())?;
+        if !parameters.is_empty() {
+            mount::fsreconfigure(fs.as_fd())?;
+        }
     }
     set_attrs(target.as_fd(), attrs)
 }
