@@ -928,6 +928,19 @@ fn a_mount_option_that_no_kernel_looks_at_is_mentioned() {
     }
 }
 
+#[test]
+fn of_two_mount_options_that_exclude_each_other_one_is_mentioned_and_the_other_is_in_the_list() {
+    for (options, line, lost) in [
+        (json!(["rbind", "rro", "rw", "dev"]), "rbind /s → /x dev rro", "`rw` has no effect: `rro` says otherwise"),
+        (json!(["bind", "slave", "ro", "shared", "rrw"]), "bind /s → /x slave shared rrw", "`ro` has no effect: `rrw` says otherwise"),
+    ] {
+        let mount = json!({"destination": "/x", "source": "/s", "options": options});
+        let plan = plan(with("/mounts/-", mount), &Options::default()).unwrap();
+        assert!(plan.warnings.contains(&format!("config.json: mounts[1].options: {lost}")), "{:?}", plan.warnings);
+        assert!(plan.to_string().contains(line), "{plan}");
+    }
+}
+
 /// /proc/mounts has it.
 #[test]
 fn the_source_of_a_new_file_system_is_in_its_line_where_it_is_not_the_type() {
