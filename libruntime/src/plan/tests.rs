@@ -365,6 +365,21 @@ fn what_is_too_long_for_the_kernel_is_refused_by_its_place() {
 }
 
 #[test]
+fn what_is_no_variable_is_refused_and_one_that_a_later_entry_replaces_is_mentioned() {
+    let env = json!(["PATH=/bin", "A", "", "B\n", "=x", "A=1"]);
+    let refused = plan(with("/process/env", env), &Options::default()).unwrap_err();
+    let said = |n: usize, entry: &str| format!("config.json: process.env[{n}]: `{entry}` is no variable: it has no `=`");
+    assert_eq!(refused, [said(1, "A"), said(2, ""), said(3, "B\\n")]);
+    let plan = plan(with("/process/env", json!(["A=1", "B=", "A=2", "B=", "=x", "A=3"])), &Options::default()).unwrap();
+    let mut said: Vec<_> = plan.warnings.iter().filter(|w| w.contains("process.env")).cloned().collect();
+    said.sort();
+    let lost = |n: usize| format!("config.json: process.env[{n}]: `A` has no effect: [5] gives it another value");
+    assert_eq!(said, [lost(0), lost(2)]);
+    let env: Vec<_> = plan.program().unwrap().env.iter().map(|variable| variable.to_str().unwrap().to_owned()).collect();
+    assert_eq!(env, ["B=", "=x", "A=3"]);
+}
+
+#[test]
 fn arguments_and_environment_fit_in_a_quarter_of_the_stack() {
     let words = |bytes: usize| json!(["true", "a".repeat(bytes / 2), "b".repeat(bytes / 2)]);
     let many = |n: usize| json!([vec!["true".to_owned()], vec!["c".repeat(131_071); n]].concat());
