@@ -1470,8 +1470,18 @@ mod users {
         }
         let bundle = mapped("true", range(200_000), range(100_000));
         let Some(said) = ordinary(&bundle, "codexrun") else { return eprintln!("skipped: no user codexrun-test") };
-        assert!(said.code != 0 && said.err.contains("linux.uidMappings: `newuidmap` does not map these ids: "), "{}", said.err);
-        assert!(said.err.contains("/etc/subuid says which ids"), "{}", said.err);
+        let line = |list: &str, program: &str, file: &str, ids: &str| {
+            let what = format!("`{program}` does not map these ids: `/etc/{file}` does not grant `codexrun-test` the ids {ids}");
+            format!("config.json: linux.{list}: {what} (hint: /etc/{file} says which ids the user may have)\n")
+        };
+        let uids = line("uidMappings[1]", "newuidmap", "subuid", "200000 to 265535");
+        assert!(said.code != 0 && said.err.ends_with(&uids) && said.err.lines().count() == 1, "{}", said.err);
+        // The groups are written first, and refused first.
+        let bundle = mapped("true", range(200_000), range(300_000))
+            .with("/linux/uidMappings/-", json!({"containerID": 90_000, "hostID": 100_000, "size": 9}));
+        let Some(said) = ordinary(&bundle, "codexrun") else { return };
+        let gids = line("gidMappings[1]", "newgidmap", "subgid", "300000 to 365535");
+        assert!(said.err.contains(&gids) && said.err.contains(&uids) && said.err.lines().count() == 2, "{}", said.err);
     }
 
     #[test]
