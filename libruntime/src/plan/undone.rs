@@ -43,7 +43,8 @@ fn claim<'a>(options: &Options, word: &'a str) -> Option<Claim<'a>> {
 
 /// Of these the kernel takes the last.
 fn opposed<'a>(options: &Options, word: &'a str) -> Option<Claim<'a>> {
-    let pair = [["sync", "async"], ["lazytime", "nolazytime"], ["mand", "nomand"]].into_iter().find(|pair| pair.contains(&word))?;
+    let pair =
+        [["sync", "async"], ["lazytime", "nolazytime"], ["mand", "nomand"]].into_iter().find(|pair| pair.contains(&word))?;
     let last = options.data.iter().rfind(|(key, _)| pair.contains(&key.as_str()))?;
     Some(Claim { about: pair[0], bits: !0, holds: last.0 == word })
 }
