@@ -90,7 +90,7 @@ const NOTES: &str = "\
 - `process.user` is required; runc and crun take a missing one for root. The case forbids only that it is somebody else.
 - `pids.limit` of 0 leaves the limit as it is. Since 1.3.0 it is a limit of none; podman and containerd mean by it that there is no limit.
 - A mount namespace by path gets the container's mounts and its root, for everybody in it ([architecture](architecture.md#namespaces-by-path)).
-- A container may be made in a cgroup that has processes of others in it: as under runc 1.1.5 and crun (runc 1.3.6 refuses it).
+- A container may be made in a cgroup that has processes of others in it: as under runc 1.1.5 and crun (runc 1.3.6 refuses it). A warning says so.
 - A system call that is newer than every call a profile names is answered ENOSYS in place of the profile's errno, `defaultErrnoRet` too: programs
   try an older call only then ([seccomp](seccomp.md)).
 - `unified`: a configuration that the runtime does not know must still be written. A key `cgroup.*` is not, unless it is a limit (`cgroup.max.depth`,
