@@ -1207,6 +1207,34 @@ mod propagation {
         assert_eq!(with_shared(&bundle, dir.path(), "true"), wanted);
     }
 
+    /// As with mount(2), one word behind the other: what was made private or a slave first is no peer of the host's.
+    #[test]
+    fn words_of_propagation_are_taken_one_behind_the_other() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let script = "awk '$5 ~ \"^/v[0-9]$\" {print $5, / shared:/, / master:/}' /proc/self/mountinfo";
+        let mut bundle = Bundle::new(script).with("/linux/rootfsPropagation", json!("shared"));
+        for (i, words) in
+            [&["shared"][..], &["slave", "shared"], &["private", "shared"], &["rslave", "rshared"]].iter().enumerate()
+        {
+            let options: Vec<&str> = ["rbind"].iter().chain(*words).copied().collect();
+            bundle =
+                bundle.mount(json!({"destination": format!("/v{i}"), "type": "bind", "source": dir.path(), "options": options}));
+        }
+        assert_eq!(with_shared(&bundle, dir.path(), "true"), "/v0 1 0\n/v1 1 1\n/v2 1 0\n/v3 1 1\n");
+        // A peer would carry it to the host.
+        for (words, seen) in [(["rbind", "shared"].as_slice(), "1\n"), (&["rbind", "private", "shared"], "0\n")] {
+            let caps = json!(["CAP_SYS_ADMIN"]);
+            let bundle = Bundle::new("mount -t tmpfs inside /v/in").with("/linux/rootfsPropagation", json!("shared"));
+            let bundle = bundle.with("/process/capabilities", json!({"bounding": caps, "effective": caps, "permitted": caps}));
+            let bundle = bundle.mount(json!({"destination": "/v", "type": "bind", "source": dir.path(), "options": words}));
+            let after = format!("grep -c {}/in /proc/self/mountinfo", dir.path().display());
+            assert_eq!(with_shared(&bundle, dir.path(), &after), seen, "{words:?}");
+        }
+    }
+
     /// Whether the container's process has taken over the host's mounts when it is made or not.
     #[test]
     fn a_copy_of_what_the_containers_root_could_not_reach_is_always_the_same() {
