@@ -10,8 +10,8 @@ use oci_spec::runtime::Mount;
 pub(super) fn words_of<'a>(mount: &'a Mount, options: &Options) -> Vec<(&'a str, &'a str)> {
     let all: Vec<(&str, Claim)> = words(mount).filter_map(|word| Some((word, claim(options, word)?))).collect();
     let rival = |lost: &Claim| {
-        let same = all.iter().filter(|(_, one)| one.holds && one.about == lost.about && one.bits & lost.bits != 0);
-        same.last().map(|(word, _)| *word)
+        let same = |one: &Claim| one.holds && one.about == lost.about && one.bits & lost.bits != 0;
+        all.iter().rfind(|(_, one)| same(one)).map(|(word, _)| *word)
     };
     all.iter().filter(|(_, one)| !one.holds).filter_map(|(word, one)| Some((*word, rival(one)?))).collect()
 }
