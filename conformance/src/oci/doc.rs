@@ -129,6 +129,7 @@ confines the process has this outcome. These are all, with the rules about devic
 | `mode`, `size`, `nr_blocks`, `nr_inodes`, `uid`, `gid` on a bind | mount(2) does not look at them, and bundles for runc and crun have them |
 | `iversion`, `noiversion`, `silent`, `loud` of a mount | since Linux 4.16 the file system itself decides about its counter of changes; `silent` is about the kernel's log. util-linux and other runtimes take them |
 | of two options of a mount that exclude each other one: `rw` beside `rro`, in any order (what is said of all below is said last, and to set goes before to clear), else the earlier | as with runc, and with crun where it takes both; the list of `plan` has what is done |
+| `private`, `unbindable` of a mount beside `rootfsPropagation` `rshared`; `slave`, `shared` beside `runbindable` | the root's is set last, and is for every mount; what was private is no peer of the host's all the same |
 | an entry of `process.env` that a later one gives another value | as with runc and crun. An entry without `=` is no variable, and refused (runc refuses it, crun leaves it out) |
 | `process.user.additionalGids` beside the annotation `run.oci.keep_original_groups` | the annotation says so |
 

@@ -100,6 +100,11 @@ fn one(draft: &mut Draft, spec: &Spec, i: usize, kept: bool, rest: &mut Rest) {
     for (lost, by) in undone::words_of(mount, &options) {
         draft.warnings.push(format!("config.json: {place}.options: `{lost}` has no effect: `{by}` says otherwise"));
     }
+    let root = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or_default();
+    for lost in undone::by_the_root(mount, root) {
+        let why = format!("`linux.rootfsPropagation`, `{root}`, is for every mount of the container");
+        draft.warnings.push(format!("config.json: {place}.options: `{lost}` has no effect: {why}"));
+    }
     if at.is_root() && !options.remount {
         draft.layers += 1;
     }

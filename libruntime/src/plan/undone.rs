@@ -16,6 +16,16 @@ pub(super) fn words_of<'a>(mount: &'a Mount, options: &Options) -> Vec<(&'a str,
     all.iter().filter(|(_, one)| !one.holds).filter_map(|(word, one)| Some((*word, rival(one)?))).collect()
 }
 
+/// Words of propagation that do not hold beside `linux.rootfsPropagation`, which is set last, and with an `r` for everything there is.
+pub(super) fn by_the_root<'a>(mount: &'a Mount, root: &str) -> Vec<&'a str> {
+    let lost: &[&str] = match root {
+        "rshared" => &["private", "unbindable"],
+        "runbindable" => &["slave", "shared"],
+        _ => &[],
+    };
+    words(mount).filter(|word| lost.contains(word) || word.strip_prefix('r').is_some_and(|word| lost.contains(&word))).collect()
+}
+
 /// What a word is about, and whether it holds.
 struct Claim<'a> {
     about: &'a str,
@@ -67,6 +77,16 @@ mod tests {
         let mount = serde_json::from_value(mount).unwrap();
         let lost = words_of(&mount, &Options::of(&mount).unwrap());
         lost.iter().map(|(word, by)| format!("{word}:{by}")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_word_that_the_roots_takes_back_is_named() {
+        let options = ["rprivate", "slave", "unbindable", "shared", "ro"];
+        let mount = serde_json::json!({"destination": "/m", "type": "bind", "options": options});
+        let mount = serde_json::from_value(mount).unwrap();
+        assert_eq!(by_the_root(&mount, "rshared"), ["rprivate", "unbindable"]);
+        assert_eq!(by_the_root(&mount, "runbindable"), ["slave", "shared"]);
+        assert!(["shared", "rslave", "rprivate", ""].iter().all(|root| by_the_root(&mount, root).is_empty()));
     }
 
     #[test]
