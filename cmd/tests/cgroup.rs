@@ -309,6 +309,29 @@ fn a_launch_that_the_kernel_ends_for_want_of_memory_names_the_limit() {
     assert_eq!(place.directories(), Vec::<PathBuf>::new());
 }
 
+#[test]
+fn a_cgroup_that_has_processes_of_others_is_mentioned_and_an_empty_one_is_not() {
+    let Some(place) = Place::new("company") else { return };
+    let spec = place.spec("true", &["mount", "pid"], json!({}));
+    let hierarchies = hierarchies();
+    // A cpuset that nobody has filled takes no process.
+    let mount = hierarchies.iter().find(|mount| mount.ends_with("pids")).or(hierarchies.first()).unwrap();
+    let there = mount.join(&place.cgroup[1..]);
+    fs::create_dir(&there).unwrap();
+    assert_eq!(place.run(&spec, 0), (0, String::new(), String::new()));
+    let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+    fs::write(there.join("cgroup.procs"), other.id().to_string()).unwrap();
+    let (code, _, err) = place.run(&spec, 0);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    fs::remove_dir(&there).unwrap();
+    let what = format!(": linux.cgroupsPath: the cgroup `{}` has processes of others, one is {}: ", there.display(), other.id());
+    assert!(code == 0 && err.starts_with("codexrun: warning: ") && err.contains(&what), "{code}: {err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    let (code, _, err) = place.run(&spec, 0);
+    assert_eq!((code, err.as_str()), (0, ""));
+}
+
 /// As an engine may make it beforehand.
 #[test]
 fn a_launch_that_the_kernel_ends_in_a_cgroup_that_was_there_is_told_why() {

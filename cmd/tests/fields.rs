@@ -959,6 +959,21 @@ mod more_mounts {
         assert!(said.out.contains("size=64k"), "{}{}", said.out, said.err);
     }
 
+    /// mount(2) says EINVAL, also where it would change nothing.
+    #[test]
+    fn a_remount_of_nothing_is_refused_with_its_place() {
+        if !root() {
+            return;
+        }
+        for options in [&["bind", "remount"][..], &["remount"], &["bind", "remount", "ro"], &["remount", "size=64k"]] {
+            let bundle = Bundle::new("true").mount(tmpfs("/tmp", options));
+            bundle.refused("config.json: mounts[2]: cannot remount /tmp");
+            bundle.refused("EINVAL (Invalid argument) (hint: nothing is mounted there");
+            assert!(!has("runc") || bundle.run("runc").code != 0);
+        }
+        Bundle::new("echo yes").mount(tmpfs("/tmp", &[])).mount(tmpfs("/tmp", &["remount"])).says("yes\n");
+    }
+
     #[test]
     fn a_mount_over_the_root_is_the_root() {
         if !root() {
@@ -1190,6 +1205,34 @@ mod propagation {
         }
         let wanted = "/v0 0 0\n/v1 0 1\n/v2 0 1\n/v3 1 1\n/v4 0 0\n/v5 0 0\n";
         assert_eq!(with_shared(&bundle, dir.path(), "true"), wanted);
+    }
+
+    /// As with mount(2), one word behind the other: what was made private or a slave first is no peer of the host's.
+    #[test]
+    fn words_of_propagation_are_taken_one_behind_the_other() {
+        if !root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let script = "awk '$5 ~ \"^/v[0-9]$\" {print $5, / shared:/, / master:/}' /proc/self/mountinfo";
+        let mut bundle = Bundle::new(script).with("/linux/rootfsPropagation", json!("shared"));
+        for (i, words) in
+            [&["shared"][..], &["slave", "shared"], &["private", "shared"], &["rslave", "rshared"]].iter().enumerate()
+        {
+            let options: Vec<&str> = ["rbind"].iter().chain(*words).copied().collect();
+            bundle =
+                bundle.mount(json!({"destination": format!("/v{i}"), "type": "bind", "source": dir.path(), "options": options}));
+        }
+        assert_eq!(with_shared(&bundle, dir.path(), "true"), "/v0 1 0\n/v1 1 1\n/v2 1 0\n/v3 1 1\n");
+        // A peer would carry it to the host.
+        for (words, seen) in [(["rbind", "shared"].as_slice(), "1\n"), (&["rbind", "private", "shared"], "0\n")] {
+            let caps = json!(["CAP_SYS_ADMIN"]);
+            let bundle = Bundle::new("mount -t tmpfs inside /v/in").with("/linux/rootfsPropagation", json!("shared"));
+            let bundle = bundle.with("/process/capabilities", json!({"bounding": caps, "effective": caps, "permitted": caps}));
+            let bundle = bundle.mount(json!({"destination": "/v", "type": "bind", "source": dir.path(), "options": words}));
+            let after = format!("grep -c {}/in /proc/self/mountinfo", dir.path().display());
+            assert_eq!(with_shared(&bundle, dir.path(), &after), seen, "{words:?}");
+        }
     }
 
     /// Whether the container's process has taken over the host's mounts when it is made or not.
@@ -1455,8 +1498,18 @@ mod users {
         }
         let bundle = mapped("true", range(200_000), range(100_000));
         let Some(said) = ordinary(&bundle, "codexrun") else { return eprintln!("skipped: no user codexrun-test") };
-        assert!(said.code != 0 && said.err.contains("linux.uidMappings: `newuidmap` does not map these ids: "), "{}", said.err);
-        assert!(said.err.contains("/etc/subuid says which ids"), "{}", said.err);
+        let line = |list: &str, program: &str, file: &str, ids: &str| {
+            let what = format!("`{program}` does not map these ids: `/etc/{file}` does not grant `codexrun-test` the ids {ids}");
+            format!("config.json: linux.{list}: {what} (hint: /etc/{file} says which ids the user may have)\n")
+        };
+        let uids = line("uidMappings[1]", "newuidmap", "subuid", "200000 to 265535");
+        assert!(said.code != 0 && said.err.ends_with(&uids) && said.err.lines().count() == 1, "{}", said.err);
+        // The groups are written first, and refused first.
+        let bundle = mapped("true", range(200_000), range(300_000))
+            .with("/linux/uidMappings/-", json!({"containerID": 90_000, "hostID": 100_000, "size": 9}));
+        let Some(said) = ordinary(&bundle, "codexrun") else { return };
+        let gids = line("gidMappings[1]", "newgidmap", "subgid", "300000 to 365535");
+        assert!(said.err.contains(&gids) && said.err.contains(&uids) && said.err.lines().count() == 2, "{}", said.err);
     }
 
     #[test]

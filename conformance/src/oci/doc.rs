@@ -90,7 +90,7 @@ const NOTES: &str = "\
 - `process.user` is required; runc and crun take a missing one for root. The case forbids only that it is somebody else.
 - `pids.limit` of 0 leaves the limit as it is. Since 1.3.0 it is a limit of none; podman and containerd mean by it that there is no limit.
 - A mount namespace by path gets the container's mounts and its root, for everybody in it ([architecture](architecture.md#namespaces-by-path)).
-- A container may be made in a cgroup that has processes of others in it: as under runc 1.1.5 and crun (runc 1.3.6 refuses it).
+- A container may be made in a cgroup that has processes of others in it: as under runc 1.1.5 and crun (runc 1.3.6 refuses it). A warning says so.
 - A system call that is newer than every call a profile names is answered ENOSYS in place of the profile's errno, `defaultErrnoRet` too: programs
   try an older call only then ([seccomp](seccomp.md)).
 - `unified`: a configuration that the runtime does not know must still be written. A key `cgroup.*` is not, unless it is a limit (`cgroup.max.depth`,
@@ -128,6 +128,9 @@ confines the process has this outcome. These are all, with the rules about devic
 | `linux.mountLabel` where SELinux does not run | it confines nobody without the label of a process, which is refused there |
 | `mode`, `size`, `nr_blocks`, `nr_inodes`, `uid`, `gid` on a bind | mount(2) does not look at them, and bundles for runc and crun have them |
 | `iversion`, `noiversion`, `silent`, `loud` of a mount | since Linux 4.16 the file system itself decides about its counter of changes; `silent` is about the kernel's log. util-linux and other runtimes take them |
+| of two options of a mount that exclude each other one: `rw` beside `rro`, in any order (what is said of all below is said last, and to set goes before to clear), else the earlier | as with runc, and with crun where it takes both; the list of `plan` has what is done |
+| `private`, `unbindable` of a mount beside `rootfsPropagation` `rshared`; `slave`, `shared` beside `runbindable` | the root's is set last, and is for every mount; what was private is no peer of the host's all the same |
+| an entry of `process.env` that a later one gives another value | as with runc and crun. An entry without `=` is no variable, and refused (runc refuses it, crun leaves it out) |
 | `process.user.additionalGids` beside the annotation `run.oci.keep_original_groups` | the annotation says so |
 
 ## Demands without a case

@@ -246,6 +246,16 @@ fn not_written(groups: &[Group], write: &Write, error: &io::Error) -> Error {
         Some(libc::EINVAL) if file == "memory.memsw.limit_in_bytes" => {
             made.hint("it counts memory too: it may not be below `limit`, and without one a new cgroup has no limit")
         }
+        Some(libc::EINVAL | libc::ERANGE | libc::EOVERFLOW) if file == "cpuset.cpus" || file == "cpuset.mems" => {
+            let (what, list) = match file {
+                "cpuset.cpus" => ("CPUs", "/sys/devices/system/cpu/possible"),
+                _ => ("memory nodes", "/sys/devices/system/node/has_memory"),
+            };
+            match fs::read_to_string(list) {
+                Ok(there) => made.hint(format!("this machine has the {what} {}", there.trim())),
+                Err(_) => made,
+            }
+        }
         Some(libc::EACCES | libc::EPERM) => made.hint("the cgroup above it permits no more, or this user may not change it"),
         _ => made,
     }

@@ -109,6 +109,13 @@ impl Cgroup {
         self.tell(unit, writes)
     }
 
+    /// A directory of it that was there before and has processes of others, and one of them. Of one that was made nothing is asked.
+    pub fn company(&self) -> Option<(PathBuf, String)> {
+        let dir = self.groups.iter().map(Group::dir).find(|dir| !self.made.contains(dir))?;
+        let all = file::line(&dir, "cgroup.procs").ok()?;
+        all.lines().next().map(|first| (dir, first.to_owned()))
+    }
+
     /// Groups whose directory was made for this container.
     fn own(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().filter(|group| self.made.contains(&group.dir()))

@@ -69,6 +69,8 @@ pub struct Host {
     pub cgroups: Option<Cgroups>,
     /// The nodes that have memory; looked for only when a spec names some, and unknown where the kernel does not tell.
     pub nodes: Option<plan::op::Nodes>,
+    /// The CPUs that there can be; looked for only when a process names some, and unknown where the kernel does not tell.
+    pub cpus: Option<plan::op::Nodes>,
     /// The resctrl file system; looked for only when a spec needs it.
     pub resctrl: Option<resctrl::Resctrl>,
 }
@@ -102,10 +104,15 @@ fn setgroups_allowed() -> Result<bool> {
 }
 
 /// The nodes that have memory.
-fn nodes() -> Result<Option<plan::op::Nodes>> {
-    let list = fact("/sys/devices/system/node/has_memory")?.unwrap_or_default();
+const NODES: &str = "/sys/devices/system/node/has_memory";
+/// The CPUs that are there, or could be added.
+const CPUS: &str = "/sys/devices/system/cpu/possible";
+
+/// What the kernel lists in such a file.
+fn listed(file: &str) -> Result<Option<plan::op::Nodes>> {
+    let list = fact(file)?.unwrap_or_default();
     let list = String::from_utf8_lossy(&list);
-    Ok(Some(list.trim()).filter(|list| !list.is_empty()).and_then(plan::schedule::set))
+    Ok(Some(list.trim()).filter(|list| !list.is_empty()).and_then(|list| plan::schedule::set(list).ok()))
 }
 
 /// What a file of /proc or /sys says; none if this kernel has no such file.
@@ -193,6 +200,7 @@ impl Host {
             native: crate::bpf::Native::host(),
             cgroups: None,
             nodes: None,
+            cpus: if process.is_some_and(|process| process.exec_cpu_affinity().is_some()) { listed(CPUS)? } else { None },
             resctrl: None,
         })
     }
@@ -212,7 +220,7 @@ impl Host {
         let listener = plan::annotation_of(spec, annotation::UNIX_SOCKETS).is_some() && can_answer()?;
         let trees = plan::stays_in_mount_namespace(spec) && mounts::can_be_attached_nowhere()?;
         let named = spec.linux().as_ref().and_then(|l| l.memory_policy().as_ref()).and_then(|policy| policy.nodes().as_ref());
-        let nodes = named.map_or(Ok(None), |_| nodes())?;
+        let nodes = named.map_or(Ok(None), |_| listed(NODES))?;
         let host = Host::probe(spec, spec.process().as_ref())?;
         let out_of_reach = if host.privileged { reach::beyond(spec, options.bundle_dir.as_deref()) } else { BTreeSet::new() };
         let locked = locked::attributes(spec, options.bundle_dir.as_deref(), in_initial_user_namespace)?;
@@ -244,6 +252,7 @@ impl Host {
             native: crate::bpf::Native::X86_64,
             cgroups: Some(Cgroups::recorded()),
             nodes: None,
+            cpus: None,
             resctrl: None,
         }
     }

@@ -37,6 +37,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 mod time;
+mod undone;
 
 use crate::bundle::{Bundle, CONFIG, Rootfs};
 use crate::error::Sources;

@@ -6,7 +6,7 @@ use super::op::{Attrs, Bind, Follow, NewFs, Op, Root, Source};
 use super::options::{self, Options};
 use super::order::Stage;
 use super::place::{At, c_path, c_string};
-use super::{Draft, cgroup, keeper};
+use super::{Draft, cgroup, keeper, undone};
 use crate::bundle::{Node, Rootfs, Skeleton};
 use crate::sys::file::Resolve;
 use crate::sys::mount::{MountAttr, attr};
@@ -97,6 +97,14 @@ fn one(draft: &mut Draft, spec: &Spec, i: usize, kept: bool, rest: &mut Rest) {
     // config.md, "Mounts": a relative one, as old tools write it, is relative to `/`.
     let at = draft.at(&format!("{place}.destination"), &Path::new("/").join(mount.destination()));
     let (Some(options), Some(at)) = (options, at.map(|at| At { kept, ..at })) else { return };
+    for (lost, by) in undone::words_of(mount, &options) {
+        draft.warnings.push(format!("config.json: {place}.options: `{lost}` has no effect: `{by}` says otherwise"));
+    }
+    let root = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or_default();
+    for lost in undone::by_the_root(mount, root) {
+        let why = format!("`linux.rootfsPropagation`, `{root}`, is for every mount of the container");
+        draft.warnings.push(format!("config.json: {place}.options: `{lost}` has no effect: {why}"));
+    }
     if at.is_root() && !options.remount {
         draft.layers += 1;
     }
@@ -195,7 +203,7 @@ fn bind(draft: &mut Draft, place: &str, mount: &Mount, options: Options, recursi
         locked(draft, place, &path, &mut attrs);
     }
     let one_call = draft.host.open_tree_attr && !draft.chroots && recursive && follow != Follow::None && !attrs.tree.is_empty();
-    attrs.one_call = one_call && prepared.is_none();
+    attrs.one_call = one_call && prepared.is_none() && attrs.tree.propagation.count_ones() < 2;
     draft.step(Stage::Mounts, Op::Bind(Bind { source, follow, recursive, prepared, attrs, at }), place);
 }
 

@@ -1,6 +1,7 @@
 //! The option strings of config.json's mounts (config.md, "Linux mount options"; mount(8)) as a table.
 
 use super::op::Attrs;
+use crate::sys::mount::MountAttr;
 use crate::sys::mount::attr::*;
 use crate::{Error, Result};
 use oci_spec::runtime::Mount;
@@ -10,8 +11,9 @@ const SLAVE: u64 = 1 << 19;
 const SHARED: u64 = 1 << 20;
 const UNBINDABLE: u64 = 1 << 17;
 
+/// What a word of the tables says.
 #[derive(Clone, Copy)]
-enum Meaning {
+pub(super) enum Meaning {
     Set(u64),
     Clear(u64),
     /// One of the exclusive access-time modes.
@@ -158,26 +160,23 @@ impl Options {
     /// # Errors
     /// Each that is refused.
     pub fn of(mount: &Mount) -> Result<Self, Vec<Error>> {
-        let mut out = Options::parse(mount.options().as_deref().unwrap_or_default())?;
-        // A new file system has nothing that could be cleared.
-        if !out.remount && !is_bind(mount) {
-            out.attrs.own.clear &= ATIME;
-        }
-        Ok(out)
+        Options::parse(mount.options().as_deref().unwrap_or_default(), !is_remount(mount) && !is_bind(mount))
     }
 
-    /// Reads them in order; a later one overrides an earlier.
-    fn parse(options: &[String]) -> Result<Self, Vec<Error>> {
+    /// Reads them in order; a later one overrides an earlier. A `new` file system has nothing that could be cleared.
+    fn parse(options: &[String], new: bool) -> Result<Self, Vec<Error>> {
         let mut out = Options { remount: all(options).any(|option| option == "remount"), ..Options::default() };
         let refused: Vec<Error> = all(options).filter_map(|option| out.add(option).err()).collect();
         if !refused.is_empty() {
             return Err(refused);
         }
-        // The tree's attributes hold for the mount itself too: a second call that would add nothing is left out.
-        let (own, tree) = (&mut out.attrs.own, out.attrs.tree);
-        if own.clear == 0 && own.propagation == 0 && own.set & !tree.set == 0 {
-            *own = Default::default();
+        let Attrs { own, tree, .. } = &mut out.attrs;
+        if new {
+            (own.clear, tree.clear) = (own.clear & ATIME, tree.clear & ATIME);
         }
+        // What is said of all below holds for the mount itself too, wherever it stands: runc and crun say it last.
+        let said = tree.set | tree.clear;
+        (own.set, own.clear) = (own.set & !said, own.clear & !said);
         Ok(out)
     }
 
@@ -195,36 +194,35 @@ impl Options {
     }
 
     fn add(&mut self, option: &str) -> Result<()> {
-        if let Some(meaning) = look_up(WORDS, option) {
-            return self.word(option, meaning);
+        if let Some((meaning, recursive)) = meaning(option) {
+            return self.word(option, meaning, recursive);
         }
-        if let Some(meaning) = look_up(ATTRIBUTES, option) {
-            apply(&mut self.attrs.own, meaning);
-        } else if let Some(meaning) = option.strip_prefix('r').and_then(|o| look_up(ATTRIBUTES, o)) {
-            apply(&mut self.attrs.tree, meaning);
-            take_back(&mut self.attrs.own, meaning);
-        } else if let Some(Propagate(flag)) = option.strip_prefix('r').and_then(|o| look_up(WORDS, o)) {
-            (self.attrs.tree.propagation, self.attrs.own.propagation) = (flag, 0);
-        } else {
-            let (key, value) = option.split_once('=').map_or((option, None), |(k, v)| (k, Some(v.to_owned())));
-            // The kernel would read `ro=recursive` of mount(8) as the file system's `ro`; `idmap=…` is crun's.
-            if value.is_some() && (look_up(ATTRIBUTES, key).is_some() || look_up(WORDS, key).is_some()) {
-                return Err(Error::new(format!("mount option `{key}` takes no value: `{option}`")));
-            }
-            self.data.push((key.to_owned(), value));
+        let (key, value) = option.split_once('=').map_or((option, None), |(k, v)| (k, Some(v.to_owned())));
+        // The kernel would read `ro=recursive` of mount(8) as the file system's `ro`; `idmap=…` is crun's.
+        if value.is_some() && (look_up(ATTRIBUTES, key).is_some() || look_up(WORDS, key).is_some()) {
+            return Err(Error::new(format!("mount option `{key}` takes no value: `{option}`")));
         }
+        self.data.push((key.to_owned(), value));
         Ok(())
     }
 
-    fn word(&mut self, option: &str, meaning: Meaning) -> Result<()> {
+    fn word(&mut self, option: &str, meaning: Meaning, recursive: bool) -> Result<()> {
+        let Attrs { own, tree, .. } = &mut self.attrs;
         match meaning {
-            Bind { recursive } => self.bind = Some(recursive),
-            Propagate(flag) => self.attrs.own.propagation = flag,
+            Set(_) | Clear(_) | Atime(_) | NotAtime(..) if recursive => apply_to_all(tree, meaning),
+            Set(_) | Clear(_) | Atime(_) | NotAtime(..) => apply(own, meaning),
+            Propagate(flag) if recursive => {
+                tree.propagation = moved(tree.propagation, flag);
+                // The mount's own comes after.
+                own.propagation = if own.propagation == 0 { 0 } else { moved(own.propagation, flag) };
+            }
+            Propagate(flag) => own.propagation = moved(own.propagation, flag),
+            Bind { recursive } => self.bind = Some(recursive || self.bind == Some(true)),
             Refused => return Err(Error::new(format!("mount option `{option}` is not supported"))),
             CopyUp => self.copy_up = true,
             IdMap { recursive } => self.idmap = Some(recursive),
             Super => self.data.push((option.to_owned(), None)),
-            Remount | Nothing | Set(_) | Clear(_) | Atime(_) | NotAtime(..) => {}
+            Remount | Nothing => {}
         }
         Ok(())
     }
@@ -245,7 +243,33 @@ fn look_up(table: &[(&str, Meaning)], option: &str) -> Option<Meaning> {
     table.iter().find(|(name, _)| *name == option).map(|(_, meaning)| *meaning)
 }
 
-fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning) {
+/// What a word of the tables means, and whether it is the recursive twin that speaks of all below too.
+pub(super) fn meaning(option: &str) -> Option<(Meaning, bool)> {
+    let twin = |name| look_up(ATTRIBUTES, name).or(look_up(WORDS, name).filter(|meaning| matches!(meaning, Propagate(_))));
+    let own = look_up(WORDS, option).or(look_up(ATTRIBUTES, option)).map(|meaning| (meaning, false));
+    own.or_else(|| option.strip_prefix('r').and_then(twin).map(|meaning| (meaning, true)))
+}
+
+/// As mount(2) would do one after the other. Of what was made private or a slave before it became shared both are left; what is private
+/// has nobody whose slave it could become.
+fn moved(before: u64, flag: u64) -> u64 {
+    match flag {
+        SHARED if before & (PRIVATE | UNBINDABLE) != 0 => PRIVATE | SHARED,
+        SHARED => before | SHARED,
+        SLAVE if before & PRIVATE != 0 => PRIVATE,
+        flag => flag,
+    }
+}
+
+/// In one call what is set goes before what is cleared (mount_setattr(2)), wherever the words stand: so it is with runc and crun.
+fn apply_to_all(tree: &mut MountAttr, meaning: Meaning) {
+    match meaning {
+        Clear(flag) if tree.set & flag != 0 => {}
+        meaning => apply(tree, meaning),
+    }
+}
+
+fn apply(attr: &mut MountAttr, meaning: Meaning) {
     match meaning {
         Set(flag) => (attr.set, attr.clear) = (attr.set | flag, attr.clear & !flag),
         Clear(flag) => (attr.set, attr.clear) = (attr.set & !flag, attr.clear | flag),
@@ -257,23 +281,13 @@ fn apply(attr: &mut crate::sys::mount::MountAttr, meaning: Meaning) {
     }
 }
 
-/// What the mount itself has been given is said anew of it and of all below.
-fn take_back(own: &mut crate::sys::mount::MountAttr, meaning: Meaning) {
-    let flags = match meaning {
-        Set(flag) | Clear(flag) => flag,
-        Atime(_) | NotAtime(..) => ATIME,
-        Propagate(_) | Bind { .. } | Remount | Nothing | Super | CopyUp | IdMap { .. } | Refused => 0,
-    };
-    (own.set, own.clear) = (own.set & !flags, own.clear & !flags);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(options: &str) -> Options {
         let words: Vec<String> = options.split(',').map(str::to_owned).collect();
-        Options::parse(&words).unwrap()
+        Options::parse(&words, false).unwrap()
     }
 
     #[test]
@@ -287,14 +301,12 @@ mod tests {
     #[test]
     fn a_later_option_overrides_an_earlier_one() {
         assert_eq!((parse("ro,rw").attrs.own.set, parse("ro,rw").attrs.own.clear), (0, RDONLY));
-        assert_eq!(parse("rro,rrw").attrs.tree.clear, RDONLY);
         let cleared = |typ: &str, options: &[&str]| {
             let mount = serde_json::json!({"destination": "/m", "type": typ, "options": options});
             Options::of(&serde_json::from_value(mount).unwrap()).unwrap().attrs.own.clear
         };
         assert_eq!(cleared("tmpfs", &["rw", "exec", "relatime"]), ATIME);
         assert_eq!((cleared("tmpfs", &["remount", "rw"]), cleared("bind", &["exec"])), (RDONLY, NOEXEC));
-        assert_eq!(cleared("none", &["rbind", "rro", "rw", "dev"]), RDONLY | NODEV);
         assert_eq!(parse("noatime,relatime").attrs.own.set, 0);
         assert_eq!(parse("noatime,relatime").attrs.own.clear, ATIME);
         for (options, set) in [
@@ -307,14 +319,60 @@ mod tests {
         ] {
             assert_eq!((parse(options).attrs.own.set, parse(options).attrs.own.clear), (set, ATIME), "{options}");
         }
-        let (both, tree) = (parse("private,noexec,rshared,rexec").attrs, parse("rshared,private").attrs);
-        assert_eq!((both.own, both.tree.propagation, both.tree.clear), (Default::default(), SHARED, NOEXEC));
-        assert_eq!((tree.own.propagation, tree.tree.propagation), (PRIVATE, SHARED));
+    }
+
+    /// As by runc 1.1.5 and crun 1.8.1, for which it is a call of its own behind the others.
+    #[test]
+    fn what_is_said_of_the_whole_tree_holds_wherever_it_stands() {
+        let of = |typ: &str, options: &str| {
+            let words: Vec<&str> = options.split(',').collect();
+            let mount = serde_json::json!({"destination": "/m", "type": typ, "options": words});
+            let Attrs { own, tree, .. } = Options::of(&serde_json::from_value(mount).unwrap()).unwrap().attrs;
+            assert_eq!(own.propagation | tree.propagation, 0);
+            ((own.set, own.clear), (tree.set, tree.clear))
+        };
+        for (options, own, tree) in [
+            ("rro,rw,dev", (0, NODEV), (RDONLY, 0)),
+            ("rw,rro", (0, 0), (RDONLY, 0)),
+            ("ro,rrw", (0, 0), (0, RDONLY)),
+            ("rro,rrw", (0, 0), (RDONLY, 0)),
+            ("rrw,rro", (0, 0), (RDONLY, 0)),
+            ("noexec,rexec,nodev", (NODEV, 0), (0, NOEXEC)),
+            ("rnoatime,relatime", (0, 0), (NOATIME, ATIME)),
+            ("rnoatime,rrelatime", (0, 0), (0, ATIME)),
+        ] {
+            assert_eq!(of("bind", options), (own, tree), "{options}");
+        }
+        for (options, own, tree) in [("ro,rrw", RDONLY, 0), ("rro,rw", 0, RDONLY), ("rro,rrw", 0, RDONLY)] {
+            assert_eq!(of("tmpfs", options), ((own, 0), (tree, 0)), "{options}");
+        }
+        assert_eq!((parse("rbind,bind").bind, parse("bind,rbind").bind), (Some(true), Some(true)));
+    }
+
+    #[test]
+    fn words_of_propagation_are_steps_one_behind_the_other() {
+        for (options, own, tree) in [
+            ("private,shared", PRIVATE | SHARED, 0),
+            ("slave,shared", SLAVE | SHARED, 0),
+            ("unbindable,shared", PRIVATE | SHARED, 0),
+            ("shared,slave", SLAVE, 0),
+            ("private,slave", PRIVATE, 0),
+            ("private,shared,slave", PRIVATE, 0),
+            ("slave,shared,private", PRIVATE, 0),
+            ("rslave,rshared", 0, SLAVE | SHARED),
+            ("rslave,shared", SHARED, SLAVE),
+            ("private,rshared", PRIVATE | SHARED, SHARED),
+            ("shared,rprivate", PRIVATE, PRIVATE),
+            ("rshared,private", PRIVATE, SHARED),
+        ] {
+            let attrs = parse(options).attrs;
+            assert_eq!((attrs.own.propagation, attrs.tree.propagation), (own, tree), "{options}");
+        }
     }
 
     #[test]
     fn several_may_stand_in_one_string() {
-        let one = |options: &str| Options::parse(&[options.to_owned()]).unwrap();
+        let one = |options: &str| Options::parse(&[options.to_owned()], false).unwrap();
         assert_eq!(one("ro,mode=755,,size=4k"), parse("ro,mode=755,size=4k"));
         assert_eq!(one(""), Options::default());
         let whole = one(r#"context="u:r:t:s0:c1,c2",lowerdir=/a\,b:/c,index=off"#).data;
@@ -336,7 +394,7 @@ mod tests {
         }
         assert_eq!(parse("rslave").attrs.tree.propagation, SLAVE);
         let words = ["copy-symlink", "ro=recursive", "idmap=uids=0-1-9"];
-        let refused = Options::parse(&words.map(str::to_owned)).unwrap_err();
+        let refused = Options::parse(&words.map(str::to_owned), false).unwrap_err();
         assert!(refused.iter().zip(words).all(|(error, word)| error.to_string().contains(&format!("`{word}`"))), "{refused:?}");
         assert_eq!(refused.len(), words.len());
     }

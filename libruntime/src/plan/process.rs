@@ -6,7 +6,7 @@ use super::place::{c_path, c_string, not_too_long};
 use super::{Draft, ParentStep};
 use crate::sys::file::Resolve;
 use oci_spec::runtime::{PosixRlimitType as Limit, Process, Spec};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::path::Path;
 
@@ -30,6 +30,7 @@ fn exec(draft: &mut Draft, process: &Process) {
     let Some(name) = args.first().filter(|a| !a.is_empty()) else {
         return draft.refuse("process.args", "is empty: there is nothing to run");
     };
+    variables(draft, process);
     let env = &home(draft, process);
     let candidates = candidates(name, env);
     too_long(draft, "process.args", args);
@@ -71,6 +72,31 @@ const MOST_ROOM: u64 = 6 << 20;
 /// What execve(2) counts: the strings with their NULs, and a pointer to each.
 pub(crate) fn weight<'a>(words: impl Iterator<Item = &'a String>) -> u64 {
     words.map(|word| (word.len() + 1 + size_of::<usize>()) as u64).sum()
+}
+
+/// environ(7) and IEEE Std 1003.1, by which the specification goes, know `NAME=value`: by another string no program finds anything, and
+/// one beside `NAME=value` would take its place.
+fn variables(draft: &mut Draft, process: &Process) {
+    let env = process.env().as_deref().unwrap_or_default();
+    for (i, entry) in env.iter().enumerate().filter(|(_, entry)| !entry.contains('=')) {
+        draft.refuse(format!("process.env[{i}]"), format!("`{}` is no variable: it has no `=`", entry.escape_debug()));
+    }
+    // What `exec --env` adds goes before what the container has.
+    if draft.joins {
+        return;
+    }
+    let mut last = HashMap::new();
+    for (i, entry) in env.iter().enumerate().rev() {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        match last.get(name) {
+            Some(&(later, other)) if other != value => {
+                let what = format!("`{}` has no effect: [{later}] gives it another value", name.escape_debug());
+                draft.warnings.push(format!("config.json: process.env[{i}]: {what}"));
+            }
+            Some(_) => {}
+            None => drop(last.insert(name, (i, value))),
+        }
+    }
 }
 
 /// The environment, each variable once and without an empty `HOME`. Engines leave that one to the runtime, as runc and crun set it;
@@ -196,7 +222,7 @@ mod tests {
 
     #[test]
     fn of_a_variable_that_is_named_twice_the_last_value_counts() {
-        let env = ["A=1", "AB=2", "A=3", "A", "B=", "A=x=y"].map(String::from).to_vec();
+        let env = ["A=1", "AB=2", "A=3", "A=", "B=", "A=x=y"].map(String::from).to_vec();
         assert_eq!(once(env), ["AB=2", "B=", "A=x=y"].map(String::from));
     }
 }

@@ -52,12 +52,26 @@ fn affinity(draft: &mut Draft, process: &Process) {
     {
         let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else { continue };
         let place = format!("{place}.{name}");
+        let there = draft.host.cpus;
+        let lacking = |cpu: &str| match there.map(|there| last(&there)) {
+            Some(last) => format!("there is no CPU {cpu} on this machine, whose last is {last}: the kernel would leave it out"),
+            None => format!("CPU {cpu} is above {MOST}, the last that is supported"),
+        };
         match set(list) {
-            Some(cpus) if draft.joins => draft.step(stage, Op::Affinity(cpus), place),
-            Some(cpus) => draft.joining.push(Step { stage, op: Op::Affinity(cpus), origin: place }),
-            None => draft.refuse(place, format!("`{list}` is not a list of CPUs like `0-3,7`")),
+            Ok(cpus) => match there.and_then(|there| first_without(&cpus, &there)) {
+                Some(cpu) => draft.refuse(place, lacking(&cpu.to_string())),
+                None if draft.joins => draft.step(stage, Op::Affinity(cpus), place),
+                None => draft.joining.push(Step { stage, op: Op::Affinity(cpus), origin: place }),
+            },
+            Err(NoSet::Above(cpu)) => draft.refuse(place, lacking(&cpu)),
+            Err(NoSet::NoList) => draft.refuse(place, format!("`{}` is not a list of CPUs like `0-3,7`", list.escape_debug())),
         }
     }
+}
+
+/// The highest of a set.
+fn last(set: &Nodes) -> usize {
+    (0..=MOST).rfind(|n| set[n / 64] & 1 << (n % 64) != 0).unwrap_or(0)
 }
 
 fn scheduler(draft: &mut Draft, scheduler: &Scheduler) {
@@ -199,8 +213,15 @@ fn memory_policy(draft: &mut Draft, policy: &LinuxMemoryPolicy) {
         );
     }
     let place = "linux.memoryPolicy";
-    let Some(nodes) = set(list) else {
-        return draft.refuse(format!("{place}.nodes"), format!("`{list}` is not a list of nodes like `0-3,7`"));
+    let nodes = match set(list) {
+        Ok(nodes) => nodes,
+        Err(NoSet::NoList) => {
+            return draft
+                .refuse(format!("{place}.nodes"), format!("`{}` is not a list of nodes like `0-3,7`", list.escape_debug()));
+        }
+        Err(NoSet::Above(node)) => {
+            return draft.refuse(format!("{place}.nodes"), format!("node {node} is above {MOST}, the last that is supported"));
+        }
     };
     // Relative ones are counted among those that may be used, round and round.
     let lacking = draft.host.nodes.filter(|_| flags & RELATIVE == 0).and_then(|there| first_without(&nodes, &there));
@@ -222,34 +243,57 @@ fn first_without(set: &Nodes, other: &Nodes) -> Option<usize> {
     (0..set.len() * 64).find(|n| set[n / 64] & !other[n / 64] & 1 << (n % 64) != 0)
 }
 
-/// `0-3,7` as bits (cpuset(7), "List format"); `None` when it is no such list, or goes beyond what is supported (1024).
-pub(crate) fn set(list: &str) -> Option<Nodes> {
+/// The highest number in a set.
+const MOST: usize = 64 * size_of::<Nodes>() / size_of::<u64>() - 1;
+
+/// Why a text is no set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoSet {
+    /// It is no list.
+    NoList,
+    /// This number is above what is supported.
+    Above(String),
+}
+
+/// `0-3,7` as bits (cpuset(7), "List format").
+pub(crate) fn set(list: &str) -> Result<Nodes, NoSet> {
     let mut bits = Nodes::default();
+    let mut above = None;
     for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
-        if first > last {
-            return None;
+        let numbers = [first, last].map(number);
+        let ([Some(from), Some(to)], true) = (numbers, numbers[0] <= numbers[1]) else { return Err(NoSet::NoList) };
+        if to > MOST {
+            above.get_or_insert(NoSet::Above(last.to_owned()));
         }
-        for n in first..=last {
-            *bits.get_mut(n / 64)? |= 1 << (n % 64);
-        }
+        (from..=to.min(MOST)).for_each(|n| bits[n / 64] |= 1 << (n % 64));
     }
-    Some(bits)
+    above.map_or(Ok(bits), Err)
+}
+
+/// Of any length: what is too large for a number is a number all the same.
+fn number(text: &str) -> Option<usize> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::set;
+    use super::{NoSet, set};
 
     #[test]
     fn lists_are_sets() {
         let bits = |list: &str| set(list).map(|bits| bits[..2].to_vec());
-        assert_eq!(bits("0-3,7"), Some(vec![0x8f, 0]));
-        assert_eq!(bits("63-64"), Some(vec![1 << 63, 1]));
-        assert_eq!(bits(""), Some(vec![0, 0]));
-        for wrong in ["3-1", "a", "1-", "-1", "1024", "0-99999999"] {
-            assert_eq!(set(wrong), None, "{wrong}");
+        assert_eq!(bits("0-3,7"), Ok(vec![0x8f, 0]));
+        assert_eq!(bits("63-64"), Ok(vec![1 << 63, 1]));
+        assert_eq!(bits(""), Ok(vec![0, 0]));
+        for wrong in ["3-1", "a", "1-", "-1", "+1", "9999-1", "1024,x"] {
+            assert_eq!(set(wrong), Err(NoSet::NoList), "{wrong}");
+        }
+        for above in ["1024", "99999999", "99999999999999999999999"] {
+            for list in [above.to_owned(), format!("0-{above}"), format!("1,{above},2048")] {
+                assert_eq!(set(&list), Err(NoSet::Above(above.to_owned())), "{list}");
+            }
         }
     }
 }

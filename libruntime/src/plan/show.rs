@@ -393,8 +393,9 @@ fn words(attr: &MountAttr, prefix: &str) -> String {
     if attr.clear & attr::ATIME != 0 && attr.set & attr::ATIME == 0 {
         out.extend([" ", prefix, "relatime"]);
     }
-    if attr.propagation != 0 {
-        out.extend([" ", prefix, propagation(attr.propagation)]);
+    // What comes before `shared` has the lower bit.
+    for flag in (17..=20).map(|bit| 1 << bit).filter(|flag| attr.propagation & flag != 0) {
+        out.extend([" ", prefix, propagation(flag)]);
     }
     out
 }

@@ -61,7 +61,17 @@ fn what_is_wrong_is_refused_with_its_place() {
         (
             "/process/execCPUAffinity",
             json!({"final": "0,99999"}),
-            "process.execCPUAffinity.final: `0,99999` is not a list of CPUs like `0-3,7`",
+            "process.execCPUAffinity.final: CPU 99999 is above 1023, the last that is supported",
+        ),
+        (
+            "/process/execCPUAffinity",
+            json!({"initial": "3-1"}),
+            "process.execCPUAffinity.initial: `3-1` is not a list of CPUs like `0-3,7`",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0-1024"}),
+            "linux.memoryPolicy.nodes: node 1024 is above 1023, the last that is supported",
         ),
         (
             "/linux/memoryPolicy",
@@ -365,6 +375,21 @@ fn what_is_too_long_for_the_kernel_is_refused_by_its_place() {
 }
 
 #[test]
+fn what_is_no_variable_is_refused_and_one_that_a_later_entry_replaces_is_mentioned() {
+    let env = json!(["PATH=/bin", "A", "", "B\n", "=x", "A=1"]);
+    let refused = plan(with("/process/env", env), &Options::default()).unwrap_err();
+    let said = |n: usize, entry: &str| format!("config.json: process.env[{n}]: `{entry}` is no variable: it has no `=`");
+    assert_eq!(refused, [said(1, "A"), said(2, ""), said(3, "B\\n")]);
+    let plan = plan(with("/process/env", json!(["A=1", "B=", "A=2", "B=", "=x", "A=3"])), &Options::default()).unwrap();
+    let mut said: Vec<_> = plan.warnings.iter().filter(|w| w.contains("process.env")).cloned().collect();
+    said.sort();
+    let lost = |n: usize| format!("config.json: process.env[{n}]: `A` has no effect: [5] gives it another value");
+    assert_eq!(said, [lost(0), lost(2)]);
+    let env: Vec<_> = plan.program().unwrap().env.iter().map(|variable| variable.to_str().unwrap().to_owned()).collect();
+    assert_eq!(env, ["B=", "=x", "A=3"]);
+}
+
+#[test]
 fn arguments_and_environment_fit_in_a_quarter_of_the_stack() {
     let words = |bytes: usize| json!(["true", "a".repeat(bytes / 2), "b".repeat(bytes / 2)]);
     let many = |n: usize| json!([vec!["true".to_owned()], vec!["c".repeat(131_071); n]].concat());
@@ -523,13 +548,26 @@ fn a_device_that_keeps_its_bad_name_has_one_reason() {
 
 #[test]
 fn a_node_that_the_machine_lacks_is_refused_where_it_is_known() {
-    let host = Host { nodes: super::schedule::set("0,2"), ..Host::recorded(0, 0) };
+    let host = Host { nodes: super::schedule::set("0,2").ok(), ..Host::recorded(0, 0) };
     let with = |policy: Value| plan_on(&host, with("/linux/memoryPolicy", policy), &Options::default());
     let said = with(json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-1000"})).unwrap_err();
     let why = "linux.memoryPolicy.nodes: node 1 has no memory on this machine: the kernel would leave it out";
     assert_eq!(said, [format!("config.json: {why}")]);
     assert!(with(json!({"mode": "MPOL_INTERLEAVE", "nodes": "0,2"})).is_ok());
     assert!(with(json!({"mode": "MPOL_BIND", "nodes": "0-1", "flags": ["MPOL_F_RELATIVE_NODES"]})).is_ok());
+}
+
+#[test]
+fn a_cpu_that_the_machine_cannot_have_is_refused() {
+    let host = Host { cpus: super::schedule::set("0-3").ok(), ..Host::recorded(0, 0) };
+    let with = |affinity: Value| plan_on(&host, with("/process/execCPUAffinity", affinity), &Options::default());
+    let said = |field: &str, cpu: &str| {
+        let what = format!("there is no CPU {cpu} on this machine, whose last is 3: the kernel would leave it out");
+        format!("config.json: process.execCPUAffinity.{field}: {what}")
+    };
+    let both = with(json!({"initial": "2-5", "final": "0,99999999999999999999"})).unwrap_err();
+    assert_eq!(both, [said("initial", "4"), said("final", "99999999999999999999")]);
+    assert!(with(json!({"initial": "2", "final": "0-3"})).is_ok());
 }
 
 #[test]
@@ -925,6 +963,23 @@ fn a_mount_option_that_no_kernel_looks_at_is_mentioned() {
         let said: Vec<_> = warnings.iter().filter_map(|w| w.strip_prefix("config.json: mounts[1].options: ")).collect();
         let expected = ["iversion", "noiversion", "silent", "loud"].map(|word| format!("`{word}` has no effect"));
         assert_eq!(said, expected, "{typ}: {warnings:?}");
+    }
+}
+
+#[test]
+fn of_two_mount_options_that_exclude_each_other_one_is_mentioned_and_the_other_is_in_the_list() {
+    for (options, line, lost) in [
+        (json!(["rbind", "rro", "rw", "dev"]), "rbind /s → /x dev rro", "`rw` has no effect: `rro` says otherwise"),
+        (
+            json!(["bind", "slave", "ro", "shared", "rrw"]),
+            "bind /s → /x slave shared rrw",
+            "`ro` has no effect: `rrw` says otherwise",
+        ),
+    ] {
+        let mount = json!({"destination": "/x", "source": "/s", "options": options});
+        let plan = plan(with("/mounts/-", mount), &Options::default()).unwrap();
+        assert!(plan.warnings.contains(&format!("config.json: mounts[1].options: {lost}")), "{:?}", plan.warnings);
+        assert!(plan.to_string().contains(line), "{plan}");
     }
 }
 

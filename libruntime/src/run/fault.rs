@@ -263,6 +263,10 @@ fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::Bind(_) | Op::Again { .. } | Op::Mount(_), Errno::ELOOP) => {
             Some("a symbolic link lies on the way where none may, or leads to the root itself")
         }
+        (Op::Remount { parameters, .. }, Errno::EINVAL) if parameters.is_empty() => Some("nothing is mounted there"),
+        (Op::Remount { .. }, Errno::EINVAL) => {
+            Some("nothing is mounted there, or the file system does not take one of these options")
+        }
         (Op::Device(device), Errno::ENOENT) if device.by == By::Itself => {
             Some("`/dev` is a bind, in which nothing is made: the device must be there")
         }

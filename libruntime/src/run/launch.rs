@@ -116,7 +116,11 @@ impl<'a> Launch<'a> {
             reserved.save(&self.new_record(None, plan.map(Cgroup::foresee).as_ref())?)?;
         }
         // systemd makes none without a process in it.
-        plan.filter(|plan| plan.unit.is_none()).map_or(Ok(None), Cgroup::create)
+        let made = plan.filter(|plan| plan.unit.is_none()).map_or(Ok(None), Cgroup::create)?;
+        if let Some((dir, one)) = made.as_ref().and_then(Cgroup::company) {
+            self.options.warn(shared(&dir, &one));
+        }
+        Ok(made)
     }
 
     fn make_resctrl(&self) -> Result<()> {
@@ -278,6 +282,12 @@ pub(super) fn resctrl_group(plan: &Plan) -> Option<&Group> {
 }
 
 /// The exit code alone, 137, could be anybody's SIGKILL.
+fn shared(cgroup: &Path, one: &str) -> Error {
+    let what = format!("the cgroup `{}` has processes of others, one is {one}", cgroup.display());
+    let why = "they have one set of limits, and who made it freezes and ends all that are in it";
+    Error::new(what).cause(why).at("config.json: linux.cgroupsPath").hint("give each container its own")
+}
+
 fn starved(kills: u64) -> Error {
     let what = format!("the kernel ended {kills} process(es) of the container, which wanted more memory than it may have");
     Error::new(what).at("config.json: linux.resources.memory.limit")

@@ -3,7 +3,7 @@
 
 use super::interrupt::Interrupt;
 use super::said::Said;
-use super::{fault, launch};
+use super::{fault, granted, launch};
 use crate::plan::ParentStep;
 use crate::sys::pidfd::pidfd_open;
 use crate::sys::process::Pid;
@@ -21,12 +21,19 @@ pub(super) fn write(step: &ParentStep, pid: Pid, uid: &str, gid: &str, helper: b
         });
     }
     // The groups first: newgidmap(1) may have to deny setgroups(2) before.
-    help("newgidmap", "/etc/subgid", pid, gid, interrupt).map_err(|e| at(e, "gidMappings"))?;
-    help("newuidmap", "/etc/subuid", pid, uid, interrupt).map_err(|e| at(e, "uidMappings"))
+    let lists = [("newgidmap", "/etc/subgid", gid, "gidMappings"), ("newuidmap", "/etc/subuid", uid, "uidMappings")];
+    for (program, grants, lines, list) in lists {
+        if let Some(refusal) = help(program, grants, pid, lines, interrupt).map_err(|e| at(e, list))? {
+            let lacking = granted::lacking(uid, gid);
+            let is_told = lacking.iter().any(|one| one.place.as_ref().is_some_and(|place| place.contains(list)));
+            return Error::all((!is_told).then(|| at(refusal, list)).into_iter().chain(lacking));
+        }
+    }
+    Ok(())
 }
 
-/// newuidmap(1), newgidmap(1).
-fn help(program: &str, grants: &str, pid: Pid, lines: &str, interrupt: &Interrupt) -> Result<()> {
+/// newuidmap(1), newgidmap(1), and what it says when it refuses.
+fn help(program: &str, grants: &str, pid: Pid, lines: &str, interrupt: &Interrupt) -> Result<Option<Error>> {
     let cannot = |e: io::Error| Error::new(format!("cannot run `{program}`")).cause(e);
     let said = Said::new().map_err(|e| cannot(e.into()))?;
     let mut command = Command::new(program);
@@ -37,13 +44,12 @@ fn help(program: &str, grants: &str, pid: Pid, lines: &str, interrupt: &Interrup
         _ => cannot(e),
     })?;
     if ended(child, interrupt).map_err(cannot)?.success() {
-        return Ok(());
+        return Ok(None);
     }
     let said = said.text().unwrap_or_default();
     let said = said.strip_prefix(program).map_or(said.as_str(), |rest| rest.trim_start_matches(':').trim());
-    Err(Error::new(format!("`{program}` does not map these ids"))
-        .cause(said)
-        .hint(format!("{grants} says which ids the user may have")))
+    let refusal = Error::new(format!("`{program}` does not map these ids")).cause(said);
+    Ok(Some(refusal.hint(format!("{grants} says which ids the user may have"))))
 }
 
 /// It asks whatever has the host's accounts, which may be far away; a signal ends the wait, and it. Though it is setuid it has the

@@ -14,6 +14,7 @@ pub(crate) mod died;
 pub(crate) mod door;
 mod exec;
 pub mod fault;
+mod granted;
 pub(crate) mod hook;
 mod idmap;
 mod init;

@@ -36,7 +36,9 @@ pub(super) fn limits(t: &mut Table, r: &LinuxResources) {
     }
     for (list, field, file) in [(cpu.cpus(), "cpu.cpus", "cpuset.cpus"), (cpu.mems(), "cpu.mems", "cpuset.mems")] {
         let Some(list) = list.as_ref().filter(|list| !list.is_empty()) else { continue };
-        if !is_list(list) {
+        if has_too_large(list) {
+            t.refuse(field, format!("`{}` has a number above {}, the last that the kernel reads", list.escape_debug(), u32::MAX));
+        } else if !is_list(list) {
             t.refuse(field, format!("`{}` is not a list like `0-3,7`", list.escape_debug()));
         } else if let Some((at, _)) = t.home(&CPUSET, field) {
             t.put(at, field, file, list);
@@ -66,6 +68,11 @@ fn times(t: &mut Table, cpu: &LinuxCpu) {
 fn is_list(text: &str) -> bool {
     let mut regions = text.split([',', ' ', '\t', '\n']).filter(|region| !region.is_empty()).peekable();
     regions.peek().is_some() && regions.all(|region| is_region(region).is_some())
+}
+
+fn has_too_large(text: &str) -> bool {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty());
+    numbers.any(|number| number.parse::<u32>().is_err())
 }
 
 fn is_region(region: &str) -> Option<()> {

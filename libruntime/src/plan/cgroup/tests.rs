@@ -71,6 +71,10 @@ fn what_no_kernel_would_take_is_refused_by_every_name() {
         (json!({"cpu": {"period": 1_000_001}}), "cpu.period: 1000001 is not from 1000 to 1000000"),
         (json!({"cpu": {"realtimeRuntime": 9, "realtimePeriod": 8}}), "cpu.realtimeRuntime: 9 is above `cpu.realtimePeriod`, 8"),
         (json!({"cpu": {"cpus": "banana"}}), "cpu.cpus: `banana` is not a list like `0-3,7`"),
+        (
+            json!({"cpu": {"cpus": "0-4294967296"}}),
+            "cpu.cpus: `0-4294967296` has a number above 4294967295, the last that the kernel reads",
+        ),
         (json!({"cpu": {"mems": "1-"}}), "cpu.mems: `1-` is not a list like `0-3,7`"),
         (
             json!({"blockIO": {"throttleReadBpsDevice": [{"major": -1, "minor": 0, "rate": 1}]}}),

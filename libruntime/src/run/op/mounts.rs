@@ -83,12 +83,15 @@ pub(in super::super) fn clone_of(path: &CStr, follow: Follow, tree: u32) -> Resu
 
 pub(super) fn remount(at: &At, attrs: &Attrs, parameters: &[(CString, Option<CString>)], child: &Child) -> Result<()> {
     let target = open(at, PATH, child)?;
-    if !parameters.is_empty() {
+    // Where nothing is to be changed it is asked all the same whether something is mounted there (EINVAL), as mount(2) does.
+    if !parameters.is_empty() || attrs.own.is_empty() && attrs.tree.is_empty() {
         let fs = mount::fspick(target.as_fd())?;
         for (key, value) in parameters {
             mount::fsconfig(fs.as_fd(), key, value.as_deref())?;
         }
-        mount::fsreconfigure(fs.as_fd())?;
+        if !parameters.is_empty() {
+            mount::fsreconfigure(fs.as_fd())?;
+        }
     }
     set_attrs(target.as_fd(), attrs)
 }
@@ -105,9 +108,19 @@ pub(super) fn bind_or(plan: &Bind, other: &CStr, child: &mut Child) -> Result<()
 
 pub(super) fn set_attrs(mount: BorrowedFd, attrs: &Attrs) -> Result<()> {
     if !attrs.tree.is_empty() && !attrs.one_call {
-        mount::setattr(mount, RECURSIVE, &attrs.tree)?;
+        change(mount, RECURSIVE, attrs.tree)?;
     }
-    if attrs.own.is_empty() { Ok(()) } else { mount::setattr(mount, 0, &attrs.own) }
+    if attrs.own.is_empty() { Ok(()) } else { change(mount, 0, attrs.own) }
+}
+
+/// One call takes one kind of propagation: what a mount is before it becomes shared goes first.
+fn change(mount: BorrowedFd, recursive: u32, attr: MountAttr) -> Result<()> {
+    let (before, last) = (attr.propagation & !libc::MS_SHARED, attr.propagation & libc::MS_SHARED);
+    if before == 0 || last == 0 {
+        return mount::setattr(mount, recursive, &attr);
+    }
+    mount::setattr(mount, recursive, &MountAttr { propagation: before, ..MountAttr::default() })?;
+    mount::setattr(mount, recursive, &MountAttr { propagation: last, ..attr })
 }
 
 pub(super) fn new_fs(plan: &NewFs, child: &mut Child) -> Result<()> {
@@ -126,7 +139,7 @@ pub(super) fn new_fs(plan: &NewFs, child: &mut Child) -> Result<()> {
     }
     let attr = MountAttr { set: later, propagation: plan.attrs.own.propagation, ..MountAttr::default() };
     if !attr.is_empty() {
-        mount::setattr(mount.as_fd(), 0, &attr)?;
+        change(mount.as_fd(), 0, attr)?;
     }
     let mount = attach(mount, &plan.at, child)?;
     if let Some(slot) = plan.keep.and_then(|slot| child.kept.get_mut(slot)) {
