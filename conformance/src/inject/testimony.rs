@@ -25,7 +25,8 @@ done
 every hostname /proc/sys/kernel/hostname
 every domainname /proc/sys/kernel/domainname
 # A number there is read in one piece or not at all.
-read -r ttl </proc/sys/net/ipv4/ip_default_ttl && echo "ttl $ttl"
+read -r ttl </proc/sys/net/ipv4/ip_default_ttl
+[ -n "$ttl" ] && echo "ttl $ttl"
 every oom_score_adj /proc/self/oom_score_adj
 every limit /proc/self/limits
 every personality /proc/self/personality
