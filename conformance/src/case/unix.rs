@@ -52,6 +52,7 @@ pub const CASES: &[Case] = &[
         datagrams,
     ),
     case("datagrams: the host's are shut in every mode, and those granted are reached", On::Codexrun, hosts_datagrams),
+    case("datagrams: a granted socket of those is warned of where nobody asks for them", On::Codexrun, silent),
     case("datagrams: netlink(7) names no process outside", On::Codexrun, unnamed),
     case("a name that is rewritten during sendmsg(2) leads to no other socket", On::Codexrun, datagram_race),
     case("the broker begins with the first connect(2), and without it every one fails", On::Codexrun, bereft),
@@ -414,6 +415,33 @@ fn hosts_datagrams(play: &Play) -> Verdict {
         }
     }
     drop(abstracted);
+    Ok(())
+}
+
+/// By the launch, and by who looks at it before; and the socket hears of nothing but what is sent to it.
+fn silent(play: &Play) -> Verdict {
+    let [packets, stream] = ["notify", "stream"].map(|name| play.scene.out().join(name));
+    let (notify, listener) = (receiver(&packets)?, Host::at(&stream)?);
+    let [packets, stream, w] = [packets, stream, play.scene.w()].map(|path| path.display().to_string());
+    let granted = ["--unix-socket", &packets, "--unix-socket", &stream];
+    let warned = |ran: &Ran, times: usize| {
+        let said = format!("`{packets}` is a socket of datagrams");
+        let lines = ran.err.lines().filter(|line| line.contains("of datagrams"));
+        let told = lines.map(|line| line.contains(&said) && line.contains("`--unix-datagrams`")).collect::<Vec<_>>();
+        ran.must(&format!("{times} warnings of {packets}"), ran.code == 0 && told == vec![true; times])
+    };
+    for (more, times, answer) in [(&[][..], 1, "EPERM"), (&["--unix-datagrams"], 0, "ok")] {
+        let options = [&granted, more].concat();
+        let (ran, said) = answers(play, "workspace-write", &options, &[&format!("unix-dgram-connect {packets}")])?;
+        warned(&ran, times)?;
+        ran.must(&format!("{answer}; it is {said:?}"), said == [answer])?;
+        for verb in ["plan", "explain"] {
+            warned(&play.codexrun(&[&[verb, "--policy", "workspace-write", "--cwd", &w], &options[..]].concat())?, times)?;
+        }
+        let came = std::iter::from_fn(|| notify.recv(&mut [0; 8]).ok()).count();
+        ran.must(&format!("what the probe sends and no more; it is {came}"), came == usize::from(answer == "ok"))?;
+        unreached(&ran, &listener)?;
+    }
     Ok(())
 }
 
