@@ -4,7 +4,6 @@ use super::locate::{self, Grown, Source};
 use super::object::Objects;
 use super::{Bundle, CONFIG, OF_ANOTHER_PLATFORM, PLATFORMS, Rootfs, capability};
 use crate::annotation::ISOLATION;
-use crate::plan::annotation_of;
 use crate::text::LIMIT;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
@@ -220,7 +219,7 @@ pub(super) fn rootfs(dir: &Path, file: &Path, spec: &Spec) -> Result<PathBuf> {
         return Err(wrong("root.path", "empty".into()));
     }
     // The plan says which words may stand there; nobody looks for what they name.
-    if annotation_of(spec, ISOLATION).is_some() {
+    if spec.annotations().as_ref().is_some_and(|all| all.contains_key(ISOLATION)) {
         return Ok("/".into());
     }
     let path = dir.join(root.path());
