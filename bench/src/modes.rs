@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::contender::{Contender, Shape, Step};
 use crate::place::Place;
 use crate::round::command;
-use crate::shape::words;
+use crate::shape::{self, Base, words};
 use crate::stats::{median, ratio};
 use crate::trace;
 
@@ -21,7 +21,7 @@ use crate::trace;
 enum Most {
     /// Of the first one's.
     OfFirst(f64),
-    /// Of bwrap's, the last.
+    /// Of bwrap's with the same mounts, the last.
     OfBwrap(f64),
     /// Of the line before.
     OfBefore(f64),
@@ -42,8 +42,9 @@ const ENABLED: &str = r#"{"type": "read-only", "network_access": true}"#;
 /// A bundle of the first mode's, and the same without the annotation by which its Unix sockets have a broker.
 const BUNDLES: [&str; 2] = ["its bundle, without Unix sockets", "its bundle, with Unix sockets"];
 const BROKER: &str = "dev.codexrun.unix-sockets";
-/// As Codex calls it, without a filter.
-const BWRAP: &str = "bwrap --unshare-all --die-with-parent --new-session --ro-bind / / --dev /dev --proc /proc --";
+
+/// By which the first is judged; the last.
+const SAME: &str = "bwrap, network off, same mounts";
 
 struct Mode {
     name: &'static str,
@@ -98,7 +99,7 @@ impl Most {
             Most::OfFirst(most) => (of(all.first()) <= most, format!("   at most {most}")),
             Most::OfBwrap(most) => {
                 let ratio = of(all.last());
-                (ratio <= most, format!("   at most {most} of bwrap's; {ratio:.2}"))
+                (ratio <= most, format!("   at most {most} of bwrap's with the same mounts; {ratio:.2}"))
             }
             Most::OfBefore(most) => {
                 let ratio = of(at.checked_sub(1).and_then(|before| all.get(before)));
@@ -131,10 +132,16 @@ fn modes(place: &Place, codexrun: &Path) -> Result<Vec<Mode>> {
         (BUNDLES[1], with, Most::OfBefore(1.25)),
         ("a Unix socket of its own is used", sandbox("read-only", "", &format!("{us} --own-socket")), Most::Any),
         ("the same without a sandbox", words(&format!("{us} --own-socket")), Most::Any),
-        ("bwrap, network off", words(&format!("{BWRAP} /bin/true")), Most::Any),
+        ("bwrap, network off, one bind of /", bwrap(Base::Whole), Most::Any),
+        (SAME, bwrap(Base::PerDirectory), Most::Any),
     ];
     modes.extend(more.map(|(name, line, most)| Mode { name, line, most }));
     Ok(modes)
+}
+
+/// As Codex calls it, without a filter: with one bind of the root, or with the mounts that the first mode has.
+fn bwrap(base: Base) -> Vec<OsString> {
+    [words("bwrap"), shape::bwrap(&shape::read_only(base)), words("/bin/true")].concat()
 }
 
 /// Without a broker, where Unix sockets are shut, and with one.
@@ -176,10 +183,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bwrap_is_given_the_mounts_that_the_first_mode_has() {
+        let binds = |base| bwrap(base).iter().filter(|word| *word == "--ro-bind").count();
+        assert!(binds(Base::Whole) == 1 && binds(Base::PerDirectory) > 1);
+        assert_eq!(bwrap(Base::PerDirectory).last().map(|word| word == "/bin/true"), Some(true));
+    }
+
+    #[test]
     fn the_first_is_judged_by_bwraps_and_the_others_by_it_or_by_the_line_before() {
         let all = [vec![4.0, 8.0], vec![6.0, 12.0], vec![5.0, 10.0]];
         let judged = |most: Most, at: usize| most.judge(at, &all);
-        assert_eq!(judged(Most::OfBwrap(1.0), 0), (true, "   at most 1 of bwrap's; 0.80".into()));
+        assert_eq!(judged(Most::OfBwrap(1.0), 0), (true, "   at most 1 of bwrap's with the same mounts; 0.80".into()));
         assert!(!judged(Most::OfBwrap(0.7), 0).0 && judged(Most::OfFirst(1.5), 1).0 && !judged(Most::OfFirst(1.4), 1).0);
         assert!(judged(Most::OfBefore(1.0), 2).0 && !judged(Most::OfBefore(0.8), 2).0 && !judged(Most::OfBefore(2.0), 0).0);
         assert_eq!(judged(Most::Any, 2), (true, String::new()));

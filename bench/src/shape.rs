@@ -1,4 +1,4 @@
-//! What `workspace-write` looks like from inside, as one list; bwrap's command line and the floor's steps are both
+//! What `read-only` and `workspace-write` look like from inside, as one list; bwrap's command line and the floor's steps are both
 //! rendered from it, so that they are equal because they cannot differ.
 
 use std::ffi::OsString;
@@ -46,13 +46,19 @@ pub fn writable_roots(cwd: &Path) -> Vec<PathBuf> {
     roots
 }
 
-/// The whole view for a working directory.
-pub fn workspace_write(cwd: &Path, base: Base) -> Vec<Item> {
+/// The whole view of `read-only`, wherever.
+pub fn read_only(base: Base) -> Vec<Item> {
     let mut items = match base {
         Base::Whole => vec![Item::ReadOnly("/".into())],
         Base::PerDirectory => top_level(),
     };
     items.extend([Item::Dev, Item::Proc]);
+    items
+}
+
+/// The whole view of `workspace-write` for a working directory.
+pub fn workspace_write(cwd: &Path, base: Base) -> Vec<Item> {
+    let mut items = read_only(base);
     for root in writable_roots(cwd) {
         items.push(Item::Writable(root.clone()));
         items.extend(METADATA.iter().map(|name| protect(root.join(name))));

@@ -14,7 +14,7 @@ use libruntime::policy::compile::{Said, said};
 use libruntime::policy::parse::{self, Base};
 use libruntime::policy::view::{Disk, View};
 use libruntime::policy::{FileSystem, Policy};
-use libruntime::{Error, Result, annotation};
+use libruntime::{Error, Result, annotation, run};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
@@ -47,6 +47,7 @@ impl Explain {
     pub fn run(&self) -> Result<u8, Failure> {
         let (subject, words) = self.subject()?;
         let planned = subject.planned()?;
+        run::warn(&planned.plan, planned.file.as_deref());
         let explained = planned.explained()?;
         let facts = planned.facts(&explained)?;
         let mut paths: Vec<PathBuf> = words.iter().map(PathBuf::from).collect();

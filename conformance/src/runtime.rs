@@ -224,6 +224,14 @@ impl Column {
         Ok(self.launch(scene, self.argv(scene, words), &job).start(&self.actor)?)
     }
 
+    /// A verb within a shell script, as its `"$@"`; root's has mounts of its own, as what it starts may be wrong about them.
+    pub fn within(&self, scene: &Scene, script: &str, words: &[&str]) -> Result<Ran, No> {
+        let apart: &[&str] = if self.actor.is_root() { &["unshare", "--mount", "--propagation", "private"] } else { &[] };
+        let before = [apart, &["/bin/sh", "-c", script, "sh"]].concat();
+        let argv = before.into_iter().map(str::to_string).chain(self.argv(scene, words)).collect();
+        Ok(self.launch(scene, argv, &Job::new("", scene, &[])).run(&self.actor)?)
+    }
+
     fn argv(&self, scene: &Scene, words: &[&str]) -> Vec<String> {
         let mut argv = vec![self.runtime.path.display().to_string()];
         argv.extend(self.globals(scene));

@@ -9,6 +9,7 @@ use oci_spec::runtime::Spec;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 
 /// Another OCI runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub fn losses(spec: &Spec, other: Other) -> Vec<Loss> {
     losses.extend(device(&json, other));
     losses.extend(version(spec, other));
     losses.extend(no_root_id(spec, other));
-    losses.extend(root_itself(spec));
+    losses.extend(root_itself(spec, other));
     losses.extend(root_on_root(&json, other));
     losses
 }
@@ -183,11 +184,18 @@ fn landlock(spec: &Spec) -> Option<Loss> {
     Some(loss(annotated(annotation::LANDLOCK), "Landlock's rules", consequence))
 }
 
-/// A bundle without namespaces: whoever does not know the annotation confines it by its filter alone, if it takes it at all.
+/// A bundle without namespaces: whoever does not know the annotation would confine it by its filter alone.
 fn alone(spec: &Spec) -> Option<Loss> {
     spec.annotations().as_ref()?.get(annotation::ISOLATION)?;
-    let consequence = "refused for want of a mount namespace, or run with the caller's files and nothing but the filter";
+    let consequence = match root_of(spec) {
+        Some(path) if path == Path::new(bundle::NO_ROOT) => "refused, before anything is mounted: `root.path` names no directory",
+        _ => "run with the caller's files and nothing but the filter, if it is not refused",
+    };
     Some(loss(annotated(annotation::ISOLATION), "isolation by Landlock alone", consequence))
+}
+
+fn root_of(spec: &Spec) -> Option<&Path> {
+    spec.root().as_ref().map(|root| root.path().as_path())
 }
 
 /// What the policy's author accepted, under codexrun too.
@@ -242,9 +250,18 @@ fn no_root_id(spec: &Spec, other: Other) -> Option<Loss> {
     })
 }
 
-fn root_itself(spec: &Spec) -> Option<Loss> {
-    let root = spec.root().as_ref()?.path().as_os_str() == "/";
-    root.then(|| loss("root.path", "the host's `/`", "pivot_root fails: EBUSY"))
+fn root_itself(spec: &Spec, other: Other) -> Option<Loss> {
+    let stays = plan::stays_in_mount_namespace(spec)
+        || spec.annotations().as_ref().is_some_and(|all| all.contains_key(annotation::ISOLATION));
+    let consequence = match (stays, other) {
+        (false, _) => "pivot_root fails: EBUSY",
+        (true, Other::Crun) => "refused where there are no `mounts`; with them the command runs among the caller's files",
+        (true, Other::Runc | Other::Any) => {
+            "runc of root mounts `/` over itself on the host, where nobody can make a user namespace from then on, and the command runs among \
+             the host's files"
+        }
+    };
+    (root_of(spec)? == Path::new("/")).then(|| loss("root.path", "the host's `/`", consequence))
 }
 
 fn root_on_root(spec: &Value, other: Other) -> Option<Loss> {
@@ -416,6 +433,24 @@ mod tests {
         assert_eq!(lost(spec.clone(), Other::Runc), ["domainname", "process.ioPriority", "linux.uidMappings"]);
         assert_eq!(lost(spec, Other::Crun), ["process.ioPriority", "ociVersion", "mounts[0]"]);
         assert_eq!(lost(json!({ "ociVersion": "x", "root": { "path": "/" } }), Other::Crun), ["root.path"]);
+    }
+
+    #[test]
+    fn landlock_alone_is_refused_by_others_if_they_find_no_root() {
+        let said = |root: &str, other: Other| {
+            let annotations = json!({ annotation::ISOLATION: "landlock" });
+            let spec = json!({ "ociVersion": "1.0.0", "root": { "path": root }, "linux": { "namespaces": [] }, "annotations": annotations });
+            let said = losses(&serde_json::from_value(spec).unwrap(), other);
+            said.into_iter().map(|loss| format!("{}: {}", loss.place, loss.consequence)).collect::<Vec<_>>()
+        };
+        for other in [Other::Runc, Other::Crun, Other::Any] {
+            let refused = said(bundle::NO_ROOT, other);
+            assert!(matches!(&refused[..], [one] if one.contains("isolation") && one.contains(": refused, ")), "{refused:?}");
+            let [isolation, root] = &said("/", other)[..] else { panic!("isolation and root.path") };
+            assert!(isolation.contains("nothing but the filter"), "{isolation}");
+            assert!(root.starts_with("root.path: ") && !root.contains("pivot_root"), "{root}");
+        }
+        assert!(said("/", Other::Runc)[1].contains("over itself on the host"));
     }
 
     #[test]

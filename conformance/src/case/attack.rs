@@ -5,7 +5,7 @@ use super::{Case, On, Play, WRITE, case};
 use crate::launch::{Launch, Ran};
 use crate::outside::Outside;
 use crate::policy::{POLICIES, special};
-use crate::report::{No, Verdict, fail};
+use crate::report::{No, Verdict, fail, skip};
 use crate::runtime::Job;
 use crate::scene::{Scene, difference, snapshot};
 use nix::unistd::Uid;
@@ -43,6 +43,7 @@ pub const CASES: &[Case] = &[
         let walls = [FILES, SHUT, &["workspace"]];
         alone(p, &preset(p, 0)?, &["--isolation", "landlock", "--accept-loss", "processes"], &walls)
     }),
+    case("Landlock alone sees the host's mounts, as is given up", On::Codexrun, mounts_seen),
     case("nothing gets through Landlock alone, workspace-write, but what is given up", On::Codexrun, |p| {
         alone(p, &preset(p, 1)?, ALONE, &[&["files"], SHUT])
     }),
@@ -124,6 +125,17 @@ fn domains(play: &Play) -> Verdict {
     let friend = Friend::new()?;
     let options = [allowed(&friend), resolved(&friend).to_vec()].concat();
     tried(play, &preset(play, 1)?, &options, &[FILES, SHUT, &["always", "processes", "proxy", "domains"]], Some(&friend))
+}
+
+/// Without a mount namespace they are the command's own: by hand and here the attempt can get through, and no sandbox of namespaces lets it.
+fn mounts_seen(play: &Play) -> Verdict {
+    let Some(id) = mount()? else { return skip("mounts have such numbers since Linux 6.8") };
+    let outside = Outside::new(&play.scene, &play.column.actor)?;
+    let options = words(&["--isolation", "landlock", "--accept-loss", "processes"]);
+    let seen = vec!["only=the host's mounts".to_owned()];
+    let told = attack(play, &outside, &job(play, "read-only", &options), Some(&["processes"]), seen)?;
+    let line = format!("processes: steps: the host's mounts by their numbers: {id}");
+    told.ran.must(&format!("{line}, of one attempt; it is {:?}", told.through), told.through == [line] && told.made == 1)
 }
 
 /// The listener's own address is allowed, and with it every spelling: the program can fail.
@@ -253,6 +265,8 @@ fn hand(listener: UnixListener, all: [OwnedFd; HANDED]) {
 }
 
 const HANDED: usize = 11;
+/// STATX_MNT_ID_UNIQUE (statx(2), Linux 6.8): the number that the kernel gives to no other mount.
+const MOUNT_ID: u32 = 0x4000;
 /// Fewer than there are of those attempts.
 const BY_HAND: usize = 40;
 /// Fewer than there are of those by sockets.
@@ -427,6 +441,13 @@ fn job(play: &Play, policy: &str, options: &[String]) -> Job {
     Job { leak: true, options: options.to_vec(), ..Job::new(policy, &play.scene, &[]) }
 }
 
+/// The number of the root's mount, outside; an older kernel has none.
+fn mount() -> Result<Option<u64>, No> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    let root = statx(CWD, "/", AtFlags::empty(), StatxFlags::from_bits_retain(MOUNT_ID)).map_err(std::io::Error::from)?;
+    Ok((root.stx_mask & MOUNT_ID != 0).then_some(root.stx_mnt_id))
+}
+
 /// The job's command is the program, which is told what is outside, and more in these words.
 fn attack(play: &Play, outside: &Outside, job: &Job, walls: Option<&[&str]>, words: Vec<String>) -> Result<Told, No> {
     let scene = &play.scene;
@@ -444,6 +465,7 @@ fn attack(play: &Play, outside: &Outside, job: &Job, walls: Option<&[&str]>, wor
         ("file", "7".into()),
         ("dir", "9".into()),
     ];
+    world.extend(mount()?.map(|id| ("mount", id.to_string())));
     world.extend(walls.map(|walls| ("walls", walls.join(","))));
     let world = world.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let program = vec![scene.w().join("bin/probe").display().to_string(), "attack".into()];

@@ -35,6 +35,7 @@ pub const CASES: &[Case] = &[
     case("without namespaces: proxies by their ports alone", On::Codexrun, proxies),
     case("without namespaces: nobody outside is signalled, traced or limited", On::Codexrun, processes),
     case("without namespaces: what is lost is refused by name", On::Sandbox, lost),
+    case("a bundle of Landlock alone is refused by other runtimes, and nothing on the host is changed", On::Bundle, elsewhere),
     case("what is chosen is said, by flags and by the policy", On::Sandbox, chosen),
     case("under a filter as docker's, the message and the way out", On::Sandbox, nested),
     case("under a filter that forbids nothing, what does is named", On::Sandbox, harmless_filter),
@@ -463,6 +464,21 @@ fn lost(play: &Play) -> Verdict {
     refused(&["--accept-loss", "metadata", "--private-tmp"], &["processes", "attributes", "private-tmp"])?;
     let ran = with(play, WRITE, &["--isolation", "landlock", "--accept-loss", "everything"], "echo started")?;
     ran.must("the names of clauses", ran.code == 1 && ran.err.contains("known are processes, metadata"))
+}
+
+/// Who knows nothing of such a bundle's walls must not run it; and must not mount anything over the host's `/`, which has all others below a
+/// chroot(2).
+fn elsewhere(play: &Play) -> Verdict {
+    let dir = bundle(play, "read-only", &["--isolation", "landlock", "--accept-loss", "processes"], |_| ())?;
+    std::fs::write(play.scene.w().join("script"), "echo began; echo x > made")?;
+    let script = "before=$(cat /proc/self/mountinfo); \"$@\"; code=$?; [ \"$before\" = \"$(cat /proc/self/mountinfo)\" ] || echo mounted; exit $code";
+    let (at, id) = (dir.display().to_string(), crate::runtime::fresh_id());
+    let ran = play.column.within(&play.scene, script, &["run", "--bundle", &at, &id])?;
+    let made = play.scene.w().join("made").exists();
+    match play.column.runtime.is_codexrun() {
+        true => ran.must("what is there already, and nothing made", ran.out == "began\n" && !made),
+        false => ran.must("refused before anything is done", ran.code != 0 && ran.out.is_empty() && !made),
+    }
 }
 
 /// A bundle that confines nothing but refuses what docker's default profile refuses; `clone3` is what clone3(2) fails with.

@@ -28,6 +28,10 @@ pub fn file(dir: Option<&Path>, config: Option<&Path>) -> Option<PathBuf> {
 /// The directory, inside a bundle, that a [`Skeleton`] is written to.
 pub const ROOTFS: &str = "rootfs";
 
+/// What `root.path` is in a bundle without mounts, relative to it and never made. codexrun knows that the host's root is meant; any other
+/// runtime finds nothing, and stops before it mounts, where of root's `/` runc makes a mount on the host's.
+pub const NO_ROOT: &str = "no-root-without-codexrun";
+
 /// config.json's objects of other platforms.
 pub(crate) const PLATFORMS: [&str; 5] = ["windows", "solaris", "vm", "zos", FREEBSD];
 /// Since version 1.3.0; `oci_spec` does not know it.

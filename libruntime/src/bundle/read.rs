@@ -3,6 +3,7 @@
 use super::locate::{self, Grown, Source};
 use super::object::Objects;
 use super::{Bundle, CONFIG, OF_ANOTHER_PLATFORM, PLATFORMS, Rootfs, capability};
+use crate::annotation::ISOLATION;
 use crate::text::LIMIT;
 use crate::{Error, Result};
 use oci_spec::runtime::Spec;
@@ -217,6 +218,10 @@ pub(super) fn rootfs(dir: &Path, file: &Path, spec: &Spec) -> Result<PathBuf> {
     if root.path().as_os_str().is_empty() {
         return Err(wrong("root.path", "empty".into()));
     }
+    // The plan says which words may stand there; nobody looks for what they name.
+    if spec.annotations().as_ref().is_some_and(|all| all.contains_key(ISOLATION)) {
+        return Ok("/".into());
+    }
     let path = dir.join(root.path());
     let shown = path.display();
     match std::fs::metadata(&path) {
@@ -236,6 +241,17 @@ mod tests {
         fs::write(dir.path().join(CONFIG), config).unwrap();
         let error = Bundle::read(dir.path()).unwrap_err().to_string();
         error.replace(&dir.path().display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn nobody_looks_for_the_root_of_a_bundle_without_mounts() {
+        let dir = tempfile::tempdir().unwrap();
+        for root in [crate::bundle::NO_ROOT, "/"] {
+            let annotations = format!(r#"{{"{ISOLATION}": "landlock"}}"#);
+            let config = format!(r#"{{"ociVersion": "1.0.0", "root": {{"path": "{root}"}}, "annotations": {annotations}}}"#);
+            fs::write(dir.path().join(CONFIG), config).unwrap();
+            assert_eq!(Bundle::read(dir.path()).unwrap().rootfs, Rootfs::Dir("/".into()));
+        }
     }
 
     #[test]

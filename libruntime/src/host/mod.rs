@@ -1,6 +1,7 @@
 //! Facts of this machine and of the calling process, probed once, so that the plan need not look.
 
 pub mod cgroup;
+mod datagrams;
 mod locked;
 mod mounts;
 pub mod namespaces;
@@ -53,6 +54,8 @@ pub struct Host {
     pub trees: bool,
     /// Somebody may answer for a filter's calls (Linux 5.19, and nothing that forbids it); looked for only when a spec wants it.
     pub listener: bool,
+    /// Unix sockets that a spec grants, and that are of datagrams, for which it does not ask.
+    pub datagrams: BTreeSet<PathBuf>,
     /// Sources of binds that the caller can reach, and the root of the spec's user namespace cannot.
     pub out_of_reach: BTreeSet<PathBuf>,
     /// What the sources of binds have that the container cannot take off; looked for only when a spec wants it taken off.
@@ -192,6 +195,7 @@ impl Host {
             open_tree_attr: false,
             trees: false,
             listener: false,
+            datagrams: BTreeSet::new(),
             out_of_reach: BTreeSet::new(),
             locked: locked::Locked::new(),
             apparmor: labels && fact("/sys/module/apparmor/parameters/enabled")?.is_some_and(|text| text.starts_with(b"Y")),
@@ -224,7 +228,8 @@ impl Host {
         let host = Host::probe(spec, spec.process().as_ref())?;
         let out_of_reach = if host.privileged { reach::beyond(spec, options.bundle_dir.as_deref()) } else { BTreeSet::new() };
         let locked = locked::attributes(spec, options.bundle_dir.as_deref(), in_initial_user_namespace)?;
-        Ok(Host { cgroups, nodes, locked, resctrl, open_tree_attr, trees, listener, out_of_reach, ..host })
+        let datagrams = datagrams::granted(spec);
+        Ok(Host { cgroups, nodes, locked, resctrl, open_tree_attr, trees, listener, datagrams, out_of_reach, ..host })
     }
 
     /// A fixed host (an ordinary user of a recent kernel), for listings that must not depend on the machine.
@@ -244,6 +249,7 @@ impl Host {
             open_tree_attr: true,
             trees: true,
             listener: true,
+            datagrams: BTreeSet::new(),
             out_of_reach: BTreeSet::new(),
             locked: locked::Locked::new(),
             apparmor: false,

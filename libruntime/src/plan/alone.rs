@@ -7,7 +7,7 @@ use super::{
 };
 use crate::Error;
 use crate::annotation::{INIT, ISOLATION, PLACEHOLDERS};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, NO_ROOT};
 use crate::host::Host;
 use oci_spec::runtime::{Linux, Process, Spec};
 use std::path::Path;
@@ -26,6 +26,7 @@ pub(super) fn plan(bundle: &Bundle, host: &Host, options: &Options) -> Result<Pl
     draft.before.push(ParentStep { op: ParentOp::Clone(0), origin: origin.clone() });
     let mut warnings = cgroup::plan(&mut draft, spec);
     identity::drop_groups(&mut draft, spec);
+    warnings.extend(root(&mut draft, spec));
     if let Some(process) = spec.process() {
         caller(&mut draft, process);
     }
@@ -54,12 +55,26 @@ fn caller(draft: &mut Draft, process: &Process) {
     }
 }
 
+/// The host's `/`, by a name that says nothing to others: or they would mount over it, and run the command without any rules.
+fn root(draft: &mut Draft, spec: &Spec) -> Option<String> {
+    match spec.root().as_ref().map(|root| root.path().as_path()) {
+        Some(path) if path == Path::new(NO_ROOT) => None,
+        Some(path) if path == Path::new("/") => Some(format!(
+            "config.json: root.path: `/` lets root's runc mount over the host's `/` and run the command without Landlock's rules: write \
+             `{NO_ROOT}` there, which stops every other runtime"
+        )),
+        _ => {
+            draft.refuse("root.path", format!("means nothing with `{ISOLATION}`, unless it is `{NO_ROOT}`"));
+            None
+        }
+    }
+}
+
 /// What speaks of namespaces and mounts must not be taken for a protection.
 fn needless(draft: &mut Draft, spec: &Spec) {
     let why = format!("means nothing with `{ISOLATION}`: there are no namespaces and no mounts");
     let root = spec.root().as_ref();
     let top = [
-        (root.is_none_or(|root| root.path() != Path::new("/")), "root.path, unless it is `/`,"),
         (root.is_some_and(|root| root.readonly() == Some(true)), "root.readonly"),
         (some(spec.mounts().as_ref().map(Vec::len)), "mounts"),
         (spec.hostname().as_ref().is_some_and(|name| !name.is_empty()), "hostname"),
@@ -110,16 +125,19 @@ mod tests {
     use crate::bundle::Rootfs;
     use serde_json::{Value, json};
 
-    fn planned(host: &Host, change: impl FnOnce(&mut Value)) -> Result<String, Vec<String>> {
+    fn bundle(host: &Host, change: impl FnOnce(&mut Value)) -> Bundle {
         let mut spec = json!({
-            "ociVersion": "1.0.0", "root": { "path": "/" },
+            "ociVersion": "1.0.0", "root": { "path": NO_ROOT },
             "process": { "cwd": "/", "args": ["/x"], "env": ["HOME=/h"], "user": { "uid": host.uid, "gid": host.gid }, "noNewPrivileges": true },
             "linux": {},
             "annotations": { ISOLATION: "landlock", crate::annotation::LANDLOCK: r#"{"ruleset": [{"handledAccessFs": ["v1.all"]}]}"# },
         });
         change(&mut spec);
-        let bundle = Bundle { spec: serde_json::from_value(spec).unwrap(), rootfs: Rootfs::Dir("/".into()), unknown: Vec::new() };
-        let plan = Plan::new(&bundle, host, &Options::default());
+        Bundle { spec: serde_json::from_value(spec).unwrap(), rootfs: Rootfs::Dir("/".into()), unknown: Vec::new() }
+    }
+
+    fn planned(host: &Host, change: impl FnOnce(&mut Value)) -> Result<String, Vec<String>> {
+        let plan = Plan::new(&bundle(host, change), host, &Options::default());
         plan.map(|plan| plan.to_string()).map_err(|all| all.iter().map(ToString::to_string).collect())
     }
 
@@ -133,6 +151,16 @@ mod tests {
             assert!(plan.contains("restrict to what is permitted") && plan.contains("  clone  "), "{plan}");
             assert_eq!(plan.contains("limit the bounding set"), host.uid == 0);
         }
+    }
+
+    #[test]
+    fn a_root_that_another_runtime_would_find_is_warned_of() {
+        let warned = |path: &str| {
+            let bundle = bundle(&Host::recorded(0, 0), |spec| spec["root"]["path"] = json!(path));
+            let plan = Plan::new(&bundle, &Host::recorded(0, 0), &Options::default()).unwrap();
+            plan.warnings.iter().any(|line| line.starts_with("config.json: root.path: `/` ") && line.contains(NO_ROOT))
+        };
+        assert_eq!([NO_ROOT, "/"].map(warned), [false, true]);
     }
 
     #[test]

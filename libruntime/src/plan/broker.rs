@@ -75,6 +75,11 @@ pub(super) fn rules(draft: &mut Draft, spec: &Spec, ports: Option<Vec<u16>>) -> 
     };
     let place = format!("annotations[{}]", annotation::UNIX_SOCKETS);
     let Some(grants) = draft.take(&place, grants(text)) else { return Vec::new() };
+    let silent = grants.iter().filter(|path| !datagrams && draft.host.datagrams.contains(*path));
+    draft.warnings.extend(silent.map(|path| {
+        let (path, asks) = (path.display(), annotation::UNIX_DATAGRAMS);
+        format!("config.json: {place}: `{path}` is a socket of datagrams, which the sandbox has none of, so nothing can be sent there: `--unix-datagrams` (`{asks}`) asks for them")
+    }));
     let own_network = draft.spaces.own(libc::CLONE_NEWNET);
     let more = match () {
         // Of the container, which has been planned, or of one whose broker is gone.
@@ -299,6 +304,17 @@ mod tests {
         assert_eq!(sends(&hosts), sends(&own));
         let without = plan(|_| {}, Host::recorded(ID, ID)).unwrap();
         assert_eq!(sends(&without), [[ALLOW; 4]; 2]);
+    }
+
+    #[test]
+    fn a_granted_socket_of_datagrams_is_warned_of_where_nobody_asks_for_them() {
+        let host = || Host { datagrams: ["/run/x".into(), "/run/y".into()].into(), ..Host::recorded(ID, ID) };
+        let warned = |change: fn(&mut Value)| plan(change, host()).unwrap().warnings.join("\n");
+        let said = warned(|_| {});
+        assert!(said.contains("`/run/x` is a socket of datagrams") && said.contains("`--unix-datagrams`"), "{said}");
+        assert!(!said.contains("/run/y"), "{said}");
+        let asked = warned(|spec| spec["annotations"][annotation::UNIX_DATAGRAMS] = json!("true"));
+        assert!(!asked.contains("datagrams"), "{asked}");
     }
 
     #[test]

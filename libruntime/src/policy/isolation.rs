@@ -46,8 +46,8 @@ pub const CLAUSES: &[(&str, Clause, &str)] = &[
     (
         "processes",
         Clause::Processes,
-        "other processes are seen in /proc (not traced), those of the same user can be given other priorities and CPUs, and what the command \
-         leaves running goes on after it",
+        "other processes, the host's mounts and the tables of its network are seen in /proc (not traced), processes of the same user can be \
+         given other priorities and CPUs, and what the command leaves running goes on after it",
     ),
     ("metadata", Clause::Metadata, ".git, .agents and .codex of writable roots can be written"),
     ("carve-outs", Clause::CarveOuts, "what is denied or read-only below a writable root can be read and written"),

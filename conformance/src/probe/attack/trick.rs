@@ -64,7 +64,7 @@ const TRICKS: &[Trick] = &[
     (Wall::Processes, "the capabilities of a process outside", &["capget"], |world| capabilities(world.pid()?)),
     (Wall::Always, "another user for files", &["setfsuid"], |_| for_files(libc::SYS_setfsuid)),
     (Wall::Always, "another group for files", &["setfsgid"], |_| for_files(libc::SYS_setfsgid)),
-    (Wall::Always, "the host's mounts by their numbers", &["statmount", "listmount"], |_| mounts()),
+    (Wall::Processes, "the host's mounts by their numbers", &["statmount", "listmount"], mounts),
     (Wall::Always, "a watch over a whole file system", &["fanotify_init", "fanotify_mark"], |_| watch()),
     (Wall::Always, "the sandbox's own network", &["ioctl"], |_| power_over_network()),
     (Wall::Always, "a network namespace of one's own with power over it", &["unshare"], |_| raw_in_a_namespace()),
@@ -231,16 +231,26 @@ fn for_files(nr: i64) -> Outcome {
     }
 }
 
-/// The oldest of the machine's (statmount(2), listmount(2)): their numbers begin there, and those of a sandbox are new.
-fn mounts() -> Outcome {
+/// The one that is named, or the oldest of the machine's, where their numbers begin: asked for each by itself (statmount(2), listmount(2)),
+/// and looked for among all that are below the root.
+fn mounts(world: &World) -> Outcome {
     const FIRST: u64 = 1 << 31;
-    const CALLS: [(i64, i64); 2] = [(457, 512), (458, 64)];
-    let asked = |id: u64, (nr, room): (i64, i64)| {
-        let (request, mut answer) = ([24, id, 1].map(u64::to_ne_bytes).concat(), [0; 512]);
-        call(nr, [Arg::In(&request), Arg::Out(&mut answer), Arg::Int(room), Arg::Int(0)]).is_ok()
+    const LSMT_ROOT: u64 = u64::MAX;
+    let asked = |nr: i64, id: u64, more: u64, answer: &mut [u8], room: usize| {
+        let request = [24, id, more].map(u64::to_ne_bytes).concat();
+        call(nr, [Arg::In(&request), Arg::Out(answer), Arg::Int(room as i64), Arg::Int(0)])
     };
-    let found = (FIRST..FIRST + 64).find(|id| CALLS.iter().any(|call| asked(*id, *call)));
-    found.map_or_else(|| word("none", ""), |id| Ok(id.to_string()))
+    let (stat, list) = (457, 458);
+    let hosts = match world.0.get("mount").and_then(|id| id.parse().ok()) {
+        Some(id) => id..id + 1,
+        None => FIRST..FIRST + 64,
+    };
+    let mut all = vec![0; 1 << 16];
+    let below = asked(list, LSMT_ROOT, 0, &mut all, (1 << 16) / 8).unwrap_or(0);
+    let below = all.chunks_exact(8).take(below as usize).filter_map(|id| Some(u64::from_ne_bytes(id.try_into().ok()?)));
+    let listed = below.into_iter().find(|id| hosts.contains(id));
+    let by_itself = |id: &u64| asked(stat, *id, 1, &mut [0; 512], 512).is_ok() || asked(list, *id, 0, &mut [0; 512], 64).is_ok();
+    listed.or_else(|| hosts.clone().find(by_itself)).map_or_else(|| word("none", ""), |id| Ok(id.to_string()))
 }
 
 /// FAN_REPORT_FID, which needs no power, and a mark that does.

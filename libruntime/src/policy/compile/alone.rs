@@ -9,7 +9,7 @@ use super::{
     working_directory,
 };
 use crate::bridge::Side;
-use crate::bundle::{Bundle, Rootfs};
+use crate::bundle::{Bundle, NO_ROOT, Rootfs};
 use crate::policy::choice::StdioSockets;
 use crate::policy::isolation::{Clause, Isolation};
 use crate::policy::view::View;
@@ -191,7 +191,7 @@ fn spec(
     annotations: HashMap<String, String>,
 ) -> Result<Spec> {
     let mut root = Root::default();
-    root.set_path("/".into()).set_readonly(None);
+    root.set_path(NO_ROOT.into()).set_readonly(None);
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(Vec::new()))

@@ -915,6 +915,7 @@ fn without_namespaces_what_is_readable_and_what_is_writable_become_rules() {
     let spec = &made.bundle.spec;
     assert!(spec.mounts().is_none() && spec.linux().as_ref().unwrap().namespaces().as_ref().unwrap().is_empty());
     assert_eq!(made.bundle.rootfs, Rootfs::Dir("/".into()));
+    assert_eq!(spec.root().as_ref().unwrap().path(), Path::new(crate::bundle::NO_ROOT), "other runtimes find no root");
     assert_eq!(spec.annotations().as_ref().unwrap()[annotation::LOST], r#"["processes","attributes","metadata"]"#);
 }
 
