@@ -24,7 +24,7 @@ pub const UNIX_SOCKETS: &str = "dev.codexrun.unix-sockets";
 /// `true`, with [`UNIX_SOCKETS`]: Unix datagrams too. Whatever is sent to a name, and every sendmsg(2), then asks [`crate::broker`].
 pub const UNIX_DATAGRAMS: &str = "dev.codexrun.unix-datagrams";
 /// What may be a standard stream: a file, a pipe, a terminal, or of sockets `connected`, streams that have a peer, [`STDIO_INTERNET`],
-/// [`STDIO_ANY`] or [`STDIO_NONE`]. Absent: anything.
+/// [`STDIO_ANY`] or [`STDIO_NONE`]. Of Unix sockets of the first two kinds only bytes are passed on, by who stays in the foreground. Absent: anything.
 pub const STDIO_SOCKETS: &str = "dev.codexrun.stdio-sockets";
 /// Those, and streams and datagrams of IP, whatever the protocol: the network is on, and Unix sockets of the host are shut all the same.
 pub const STDIO_INTERNET: &str = "connected-or-internet";

@@ -87,14 +87,14 @@ const ANNOTATIONS: &[(&str, &str, &str, &str)] = &[
     (
         annotation::STDIO_SOCKETS,
         "connected",
-        "no standard stream but files, pipes, terminals and connections",
-        "any other is passed on, and reaches what it reaches outside",
+        "no standard stream but files, pipes, terminals and connections, and of Unix sockets only bytes",
+        "any is passed on, and reaches what it reaches outside; by a Unix socket descriptors come in",
     ),
     (
         annotation::STDIO_SOCKETS,
         annotation::STDIO_INTERNET,
-        "no standard stream but files, pipes, terminals, connections and sockets of IP",
-        "any other is passed on, and reaches what it reaches outside",
+        "no standard stream but files, pipes, terminals, connections and sockets of IP, and of Unix sockets only bytes",
+        "any is passed on, and reaches what it reaches outside; by a Unix socket descriptors come in",
     ),
     (
         annotation::STDIO_SOCKETS,

@@ -52,14 +52,12 @@ pub const CASES: &[Case] = &[
     }),
     case("nothing gets through Landlock alone, with --allow-domain", On::Sandbox, domains_alone),
     case("nothing gets through by descriptors that come by standard input", On::Every, |p| {
-        handed(p, WRITE, &[], NAMESPACES, BY_HAND)
+        handed(p, WRITE, ANY, NAMESPACES, BY_HAND)
     }),
     case("nothing gets through by descriptors that come by standard input, with Unix datagrams", On::Codexrun, |p| {
-        handed(p, WRITE, &["--unix-datagrams"], &[NAMESPACES, &["sends"]].concat(), BY_HAND)
+        handed(p, WRITE, &[ANY, &["--unix-datagrams"]].concat(), &[NAMESPACES, &["sends"]].concat(), BY_HAND)
     }),
-    case("nothing gets through by sockets that come by standard input, Landlock alone", On::Codexrun, |p| {
-        handed(p, "read-only", &["--isolation", "landlock", "--accept-loss", "processes"], &["accepts", "network"], BY_SOCKET)
-    }),
+    case("no descriptor comes by a standard stream, unless any socket may be one", On::Codexrun, no_descriptor),
     case("with no socket as a standard stream nothing starts that has one", On::Codexrun, no_socket),
     case("what comes by standard input leads on outside of any sandbox", On::Sandbox, leads),
     case("outside of any sandbox attempts get through", On::Every, control),
@@ -269,8 +267,6 @@ const HANDED: usize = 11;
 const MOUNT_ID: u32 = 0x4000;
 /// Fewer than there are of those attempts.
 const BY_HAND: usize = 40;
-/// Fewer than there are of those by sockets.
-const BY_SOCKET: usize = 20;
 /// Fewer than get through by files and processes where nothing keeps them.
 const LEADS: usize = 10;
 /// Who calls the listener that is handed in, so often that each attempt has somebody to accept.
@@ -282,6 +278,31 @@ fn handed(play: &Play, policy: &str, options: &[&str], walls: &[&str], least: us
     by_hand(play, &outside, |at| {
         let job = Job { handed: Some(at.to_owned()), ..job(play, policy, &words(options)) };
         kept(play, &outside, &job, &[walls], tells.clone(), least)
+    })
+}
+
+/// Where the choice was made that standard input may be any socket, by which the descriptors come.
+const ANY: &[&str] = &["--stdio-sockets", "any"];
+
+/// What is sent by standard input arrives without the descriptors that are sent with it, in every mode.
+fn no_descriptor(play: &Play) -> Verdict {
+    let outside = Outside::new(&play.scene, &play.column.actor)?;
+    let list = play.scene.w().join("list.txt");
+    std::fs::write(&list, "0\tunix-handed\n")?;
+    let (probe, list) = (play.scene.w().join("bin/probe").display().to_string(), list.display().to_string());
+    let proxy = ["--managed-network", "{}", "--env", "HTTP_PROXY=http://127.0.0.1:9"];
+    let open = preset(play, 2)?;
+    let modes = [(WRITE, &[][..]), (WRITE, ALONE), (WRITE, &proxy[..]), (open.as_str(), &[]), (WRITE, &["--unix-datagrams"])];
+    by_hand(play, &outside, |at| {
+        for (policy, how) in modes {
+            for (options, none) in [(how.to_vec(), true), ([how, ANY].concat(), false)] {
+                let job = Job::new(policy, &play.scene, &[&probe, &list]);
+                let ran = play.column.run(&play.scene, &Job { handed: Some(at.to_owned()), options: words(&options), ..job })?;
+                let expected = if none { "0\tok" } else { "0\thanded-in" };
+                ran.must(&format!("{expected:?} with {options:?}"), ran.code == 0 && ran.out.trim_end() == expected)?;
+            }
+        }
+        Ok(())
     })
 }
 

@@ -25,6 +25,7 @@ pub const VERBS: &[Verb] = &[
     ("unix-reuse", |a| reuse(a[0], a[1], a[2])),
     ("unix-received", |a| received(a[0], a[1], a[2], a[3])),
     ("tcp-received", |a| tcp_received(a[0], a[1], a[2])),
+    ("unix-handed", |_| handed()),
     ("unix-patience", |a| patience(a[0])),
     ("unix-toggled", |a| toggled(a[0])),
     ("unix-limited", |a| limited(a[0])),
@@ -231,6 +232,18 @@ fn sent_in(path: &str, ready: &str) -> std::io::Result<i32> {
     call(libc::SYS_recvmsg, [Arg::Int(peer.as_raw_fd().into()), Arg::Out(&mut header), Arg::Int(0)])
         .map_err(std::io::Error::from_raw_os_error)?;
     Ok(i32::from_ne_bytes([control[16], control[17], control[18], control[19]]))
+}
+
+/// The byte that is sent by standard input comes without descriptors, and none is cut off (MSG_CTRUNC).
+fn handed() -> Outcome {
+    let (mut control, mut byte) = ([0_u8; 128], [0]);
+    let iov = words(&[byte.as_mut_ptr() as u64, 1]);
+    let mut header = words(&[0, 0, iov.as_ptr() as u64, 1, control.as_mut_ptr() as u64, control.len() as u64, 0]);
+    match call(libc::SYS_recvmsg, [Arg::Int(0), Arg::Out(&mut header), Arg::Int(0)]) {
+        Ok(1) if header[40..56].iter().all(|byte| *byte == 0) => Ok(String::new()),
+        Ok(1) => word("handed-in", format!("{:?}", &control[..16])),
+        other => word("not-received", format!("{other:?}")),
+    }
 }
 
 fn leads_nowhere(fd: i32, addresses: &[Vec<u8>]) -> Outcome {

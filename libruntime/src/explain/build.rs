@@ -90,7 +90,9 @@ impl Build<'_, '_> {
             }
             Op::Affinity(_) | Op::MemoryPolicy { .. } | Op::Personality(_) | Op::OpenProc | Op::Label(_) => Ok(()),
             Op::Keyring | Op::Groups { .. } | Op::KeepCapabilities | Op::Gid(_) | Op::Uid(_) | Op::Bounding { .. } => Ok(()),
-            Op::Capabilities { .. } | Op::Undumpable | Op::Chdir(_) | Op::NoNewPrivs | Op::CloexecFrom(_) => Ok(()),
+            Op::Capabilities { .. } | Op::Undumpable | Op::Chdir(_) | Op::NoNewPrivs | Op::CloexecFrom(_) | Op::TakeRelay => {
+                Ok(())
+            }
             Op::Join(_) | Op::Descend | Op::Terminal { .. } | Op::Stdio | Op::Find(_) | Op::Pin(_) | Op::Park => Ok(()),
             Op::Hook(_)
             | Op::Hooked

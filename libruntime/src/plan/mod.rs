@@ -45,7 +45,7 @@ use crate::host::Host;
 use crate::sys::file::Resolve;
 use crate::{Error, annotation};
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
-use op::{Op, ParentOp, Sync};
+use op::{Op, ParentOp, Sync, UnixStreams};
 use order::Stage;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -252,7 +252,7 @@ impl<'a> Draft<'a> {
             host,
             options,
             child: Vec::new(),
-            streams: streams(&bundle.spec),
+            streams: streams(&bundle.spec, options.detach || options.park),
             before: Vec::new(),
             parent: Vec::new(),
             after: Vec::new(),
@@ -415,11 +415,18 @@ impl<'a> Draft<'a> {
 }
 
 /// The caller's streams are judged, unless the process has a terminal of its own in their place.
-fn streams(spec: &Spec) -> Option<ParentStep> {
+/// Only in the foreground there is somebody to relay.
+fn streams(spec: &Spec, alone: bool) -> Option<ParentStep> {
     let sockets = annotation_of(spec, annotation::STDIO_SOCKETS)?;
     let terminal = spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or_default());
     let origin = format!("annotations[{}]", annotation::STDIO_SOCKETS);
-    (!terminal).then(|| ParentStep { op: ParentOp::Streams(sockets.to_owned()), origin })
+    let unix = match sockets {
+        annotation::STDIO_ANY => UnixStreams::Passed,
+        annotation::STDIO_NONE => UnixStreams::Refused,
+        _ if alone => UnixStreams::Refused,
+        _ => UnixStreams::Relayed,
+    };
+    (!terminal).then(|| ParentStep { op: ParentOp::Streams { sockets: sockets.to_owned(), unix }, origin })
 }
 
 /// The value of one annotation.

@@ -253,6 +253,8 @@ pub enum Op {
     NoNewPrivs,
     /// Marks every descriptor from this number on close-on-exec.
     CloexecFrom(u32),
+    /// Ends of codexrun's relay become the standard streams that are Unix sockets of the caller's.
+    TakeRelay,
     /// setns(2) of these CLONE_NEW* namespaces of the container's first process.
     Join(u64),
     /// chroot(2) into the root of the container's first process: with the caller's mount namespace [`Op::Join`] does not bring it.
@@ -471,11 +473,27 @@ pub struct Exec {
     pub candidates: Vec<CString>,
 }
 
+/// A standard stream that is a connected Unix socket, by which whoever has its other end could send descriptors in (unix(7), SCM_RIGHTS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnixStreams {
+    /// Is the process's as it is.
+    Passed,
+    /// Stays codexrun's, which passes bytes on.
+    Relayed,
+    /// Is refused.
+    Refused,
+}
+
 /// One operation of the parent, outside of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParentOp {
-    /// Refuses to start with a standard stream by which the process could reach past the policy; which sockets are none such.
-    Streams(String),
+    /// Refuses to start with a standard stream by which the process could reach past the policy.
+    Streams {
+        /// Which sockets are none such.
+        sockets: String,
+        /// What becomes of those that are connected Unix sockets.
+        unix: UnixStreams,
+    },
     /// setgroups(2) to none, before the clone: inside, the group map forbids it.
     DropGroups,
     /// Opens a namespace, and joins it in the process that makes the container's first one.

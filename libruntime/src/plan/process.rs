@@ -1,6 +1,6 @@
 //! The rest of `process`: arguments, environment, working directory, limits, session.
 
-use super::op::{Exec, Op, ParentOp};
+use super::op::{Exec, Op, ParentOp, UnixStreams};
 use super::order::Stage;
 use super::place::{c_path, c_string, not_too_long};
 use super::{Draft, ParentStep};
@@ -22,6 +22,11 @@ pub(super) fn plan(draft: &mut Draft, spec: &Spec) {
     // As runc and crun do: no controlling terminal but its own, into which it could push input (TIOCSTI).
     draft.step(Stage::Session, Op::Session, "process.terminal");
     draft.step(Stage::Descriptors, Op::CloexecFrom(draft.options.preserve_fds.saturating_add(3)), "run");
+    // Before the filter, which need not permit dup2(2).
+    let relays = |step: &ParentStep| matches!(step.op, ParentOp::Streams { unix: UnixStreams::Relayed, .. });
+    if let Some(origin) = draft.streams.as_ref().filter(|step| relays(step)).map(|step| step.origin.clone()) {
+        draft.step(Stage::Descriptors, Op::TakeRelay, origin);
+    }
     draft.step(Stage::Signals, Op::Signals, "run");
 }
 

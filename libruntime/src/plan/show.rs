@@ -1,10 +1,13 @@
 //! The listing that `codexrun plan` prints: one operation a line, with its stage and its origin in config.json.
 
 use super::hook::Hook;
-use super::op::{Attrs, Begins, Bind, Broker, By, Device, Follow, Label, NewFs, Node, Nodes, Op, ParentOp, Prepared, Root, Sync};
+use super::op::{
+    Attrs, Begins, Bind, Broker, By, Device, Follow, Label, NewFs, Node, Nodes, Op, ParentOp, Prepared, Root, Sync, UnixStreams,
+};
 use super::place::At;
 use super::resctrl::Group;
 use super::{ParentStep, Plan, Step, schedule};
+use crate::annotation;
 use crate::error::plain;
 use crate::landlock::{file_rights, port_rights, scopes};
 use crate::sys::landlock::Handled;
@@ -143,6 +146,7 @@ impl fmt::Display for Op {
             Op::Chdir(path) => write!(f, "chdir {}", text(path)),
             Op::NoNewPrivs => write!(f, "set no_new_privs"),
             Op::CloexecFrom(first) => write!(f, "set close-on-exec from {first}"),
+            Op::TakeRelay => write!(f, "take the relay's ends for streams that are Unix sockets"),
             Op::Join(flags) => write!(f, "join{}", namespaces(*flags)),
             Op::JoinRoot => write!(f, "chroot into the root of the container"),
             Op::Descend => write!(f, "fork into the pid namespace; tell the parent"),
@@ -209,7 +213,14 @@ impl fmt::Display for ParentOp {
                 f.write_str(what)?;
                 placeholders.iter().try_for_each(|p| write!(f, " {}", p.display()))
             }
-            ParentOp::Streams(sockets) => write!(f, "judge the standard streams; sockets that pass: {sockets}"),
+            ParentOp::Streams { sockets, unix } => {
+                let but = match unix {
+                    UnixStreams::Relayed => "; of Unix ones only bytes, by a relay",
+                    UnixStreams::Refused if sockets != annotation::STDIO_NONE => "; no Unix ones",
+                    UnixStreams::Passed | UnixStreams::Refused => "",
+                };
+                write!(f, "judge the standard streams; sockets that pass: {sockets}{but}")
+            }
             ParentOp::Wait(sync) => write!(f, "wait for {sync}"),
             ParentOp::Tell(sync) => write!(f, "tell {sync}"),
             ParentOp::Hooks(kind, hooks) => {

@@ -1,7 +1,8 @@
 //! Every field that is not applied is refused by name; what is applied shows in the listing.
 
-use super::op::{ParentOp, Sync};
+use super::op::{ParentOp, Sync, UnixStreams};
 use super::{Op, Options, Plan};
+use crate::annotation;
 use crate::bundle::{Bundle, Rootfs};
 use crate::host::Host;
 use crate::sys::file::Resolve;
@@ -907,6 +908,37 @@ fn a_program_with_a_terminal_waits_until_that_was_looked_after() {
         let child = |op: &Op| plan.child.iter().position(|step| step.op == *op);
         assert!(child(&Op::Wait(Sync::Start)).is_some_and(|at| at > child(&Op::Stdio).unwrap()), "{plan}");
     }
+}
+
+/// Somebody has to stay for it; a terminal of the process's own needs none; and no filter needs to permit dup2(2) for it.
+#[test]
+fn unix_sockets_as_streams_are_relayed_in_the_foreground_and_refused_elsewhere() {
+    let key = annotation::STDIO_SOCKETS;
+    let mut spec = with("/annotations", json!({ key: "connected" }));
+    let rule = json!({"names": ["dup2"], "action": "SCMP_ACT_ERRNO"});
+    spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    let unix = |spec: &serde_json::Value, options: Options| {
+        let plan = plan(spec.clone(), &options).unwrap();
+        let taken = plan.child.iter().position(|step| step.op == Op::TakeRelay);
+        let filter = plan.child.iter().position(|step| matches!(step.op, Op::Seccomp(_)));
+        assert!(taken.is_none() || taken < filter, "{plan}");
+        let streams =
+            plan.parent.iter().find_map(|step| if let ParentOp::Streams { unix, .. } = &step.op { Some(*unix) } else { None });
+        (streams, taken.is_some())
+    };
+    let (here, alone) = (Options::default, || Options { detach: true, ..Options::default() });
+    for kind in ["connected", annotation::STDIO_INTERNET] {
+        spec["annotations"][key] = json!(kind);
+        assert_eq!(unix(&spec, here()), (Some(UnixStreams::Relayed), true), "{kind}");
+        assert_eq!(unix(&spec, alone()), (Some(UnixStreams::Refused), false), "{kind}");
+    }
+    for (kind, fate) in [(annotation::STDIO_ANY, UnixStreams::Passed), (annotation::STDIO_NONE, UnixStreams::Refused)] {
+        spec["annotations"][key] = json!(kind);
+        assert_eq!(unix(&spec, here()), (Some(fate), false), "{kind}");
+        assert_eq!(unix(&spec, alone()), (Some(fate), false), "{kind}");
+    }
+    spec["annotations"] = json!({});
+    assert_eq!(unix(&spec, here()), (None, false));
 }
 
 #[test]

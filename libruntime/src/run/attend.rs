@@ -5,6 +5,7 @@ use super::container::{Container, KeeperProcess};
 use super::interrupt;
 use super::job::Job;
 use super::launch::setup;
+use super::relay;
 use super::terminal::{self, Relay};
 use crate::annotation;
 use crate::plan::Plan;
@@ -34,7 +35,7 @@ const TIMED_OUT: u8 = 124;
 
 /// Follows the container to its end, or for as long as its plan says, and forwards signals to it.
 pub(super) fn attend(container: &mut Container, blocked: &signal::Set, plan: &Plan) -> Result<()> {
-    let Container { pid, pidfd, master, keeper, broker, faults, .. } = container;
+    let Container { pid, pidfd, master, keeper, broker, faults, relay, .. } = container;
     let timer = plan.wall.map(event::timer).transpose().map_err(|e| setup("set a timer", e))?;
     let starting = may_linger(plan).then(|| faults.as_fd());
     follow(
@@ -42,7 +43,7 @@ pub(super) fn attend(container: &mut Container, blocked: &signal::Set, plan: &Pl
         master.take(),
         blocked,
         timer.as_ref().map(AsFd::as_fd),
-        &mut Company { job: Job::of(plan, *pid), keeper: keeper.as_mut(), broker, starting },
+        &mut Company { job: Job::of(plan, *pid), keeper: keeper.as_mut(), broker, starting, relay: relay.as_mut() },
     )
 }
 
@@ -58,6 +59,8 @@ pub(super) struct Company<'a> {
     pub broker: &'a mut BrokerProcess,
     /// Where a process that may linger before it executes tells its fault. It hears no signal until it has executed.
     pub starting: Option<BorrowedFd<'a>>,
+    /// Its standard streams that are Unix sockets of the caller's.
+    pub relay: Option<&'a mut relay::Relay>,
 }
 
 impl Company<'_> {
@@ -98,9 +101,21 @@ pub(super) fn follow(
         let [output, input] = relay.as_ref().map_or([None, None], Relay::awaits);
         let read = |fd| (fd, Ready::In);
         let [asked_for, door] = company.broker.bells().map(|bell| bell.map(read));
-        let fds = [Some(read(first)), Some(read(signals.as_fd())), output, input, timer.map(read), asked_for, door];
+        let mut fds = [None; 7 + relay::POLLED];
+        fds[..7].copy_from_slice(&[
+            Some(read(first)),
+            Some(read(signals.as_fd())),
+            output,
+            input,
+            timer.map(read),
+            asked_for,
+            door,
+        ]);
+        if let Some(relay) = &company.relay {
+            fds[7..].copy_from_slice(&relay.awaits());
+        }
         let polled = file::poll_for_each(fds, -1).map_err(|e| setup("follow the container", e))?;
-        let [ended, signal, output, input, late, call, visit] = polled;
+        let [ended, signal, output, input, late, call, visit, streams @ ..] = polled;
         if ended {
             let last = relay.map_or(Ok(()), |relay| relay.last_words(signals.as_fd(), asked));
             return last.map_err(not_relayed);
@@ -111,6 +126,12 @@ pub(super) fn follow(
         }
         if signal {
             asked |= signal::asks_to_end(forward(first, &signals, blocked, relay.as_ref(), company)?);
+        }
+        if let Some(relay) = &mut company.relay {
+            relay.pass(&streams);
+            if asked {
+                relay.hurry();
+            }
         }
         if call || visit {
             company.broker.called();

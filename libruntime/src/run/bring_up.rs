@@ -27,7 +27,7 @@ impl Launch<'_> {
                     }
                 }
                 ParentOp::DropGroups | ParentOp::Join(_) | ParentOp::IdMap(_) | ParentOp::Clone(_) => {}
-                ParentOp::Streams(_) | ParentOp::OomScore(_) | ParentOp::Undumpable => {}
+                ParentOp::Streams { .. } | ParentOp::OomScore(_) | ParentOp::Undumpable => {}
                 ParentOp::Node(_) | ParentOp::Agent(_) | ParentOp::Resctrl(_) | ParentOp::Ruleset { .. } => {}
                 ParentOp::EnterResctrl => self.resctrl.as_ref().map_or(Ok(()), |group| group.enter(container.pid))?,
                 ParentOp::Introduce => {

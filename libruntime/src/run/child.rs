@@ -3,6 +3,7 @@
 use super::agent::Agent;
 use super::fault::{Column, Fault};
 use super::op::pin::Program;
+use super::relay::Inner;
 use super::said::Said;
 use crate::plan::Plan;
 use crate::plan::mount_slots;
@@ -74,6 +75,10 @@ pub(super) struct Child<'a> {
     pub states: States,
     /// What those of the bridge say.
     pub said: Option<Said>,
+    /// What its standard streams are to be, if they are not the caller's.
+    pub streams: Inner,
+    /// The caller's standard error, for hooks that run when it is no longer ours.
+    pub stderr: Option<OwnedFd>,
     /// Where init tells the keeper that nobody is left.
     pub ended: Option<OwnedFd>,
     /// For the command's process, until it executes.
@@ -147,6 +152,8 @@ impl<'a> Child<'a> {
             hooks: Vec::new(),
             states: States::default(),
             said: None,
+            streams: Inner::default(),
+            stderr: None,
             ended: None,
             stack: Vec::new(),
             program: None,

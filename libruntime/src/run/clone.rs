@@ -5,8 +5,9 @@ use super::broker::BrokerProcess;
 use super::child::{Child, Start, States};
 use super::container::Container;
 use super::launch::{Launch, failed, setup};
+use super::relay::{Inner, Relay};
 use super::said::Said;
-use super::{door, idmap, netdevice, node};
+use super::{door, idmap, netdevice, node, relay};
 use crate::cgroup::{Cgroup, Entry};
 use crate::plan::Plan;
 use crate::plan::op::{ChildHook, HookKind, Op, ParentOp};
@@ -29,6 +30,8 @@ struct Ends {
     said: Option<Said>,
     /// Not yet begun.
     broker: BrokerProcess,
+    /// Of standard streams.
+    relay: Option<Relay>,
 }
 
 impl<'a> Launch<'a> {
@@ -61,6 +64,7 @@ impl<'a> Launch<'a> {
         container.introduction = agent.and_then(|agent| agent.message);
         container.broker = ours.broker;
         container.said = ours.said;
+        container.relay = ours.relay;
         match told.and_then(|()| self.tell_states(&states, pid)) {
             Ok(()) => Ok(container),
             Err(e) => {
@@ -106,8 +110,13 @@ impl<'a> Launch<'a> {
         let (args, env) = (Strings::new(&program.args), Strings::with_room(&program.env, libc::PATH_MAX as usize));
         let own = super::own::identity()?;
         let said = hooks.iter().any(|hook| hook.is_bridge()).then(Said::new).transpose().map_err(for_hooks)?;
+        let (relay, streams) = match self.relayed.is_empty() {
+            true => (None, Inner::default()),
+            false => relay::open(self.relayed).map(|(relay, inner)| (Some(relay), inner)).map_err(sockets)?,
+        };
         let child = Child {
             ended: says,
+            streams,
             said: said.as_ref().map(Said::again).transpose().map_err(for_hooks)?,
             states: States { creating: state(HookKind::CreateContainer)?, created: state(HookKind::StartContainer)? },
             hooks: hooks.iter().map(|hook| (Strings::new(&hook.args), hook.env.as_deref().map(Strings::new))).collect(),
@@ -129,7 +138,7 @@ impl<'a> Launch<'a> {
             may_stay_outside: entry.lenient,
             ..Child::new(plan, child_gate, fault_writer, mask, args, env, own)
         };
-        Ok((Ends { gate, faults, ended: hears, said, broker }, child))
+        Ok((Ends { gate, faults, ended: hears, said, broker, relay }, child))
     }
 
     /// What hooks inside the container read: only now is the pid known.

@@ -3,7 +3,9 @@
 use super::broker::BrokerProcess;
 use super::fault::Fault;
 use super::interrupt::Interrupt;
+use super::launch::setup;
 use super::netdevice::Abroad;
+use super::relay::Relay;
 use super::said::Said;
 use super::{fault, keeper};
 use crate::plan::op::Sync;
@@ -29,6 +31,8 @@ pub(super) struct Container {
     pub ended: Option<OwnedFd>,
     pub keeper: Option<KeeperProcess>,
     pub master: Option<OwnedFd>,
+    /// Its standard streams that are Unix sockets of the caller's.
+    pub relay: Option<Relay>,
     /// Who answers for its Unix sockets.
     pub broker: BrokerProcess,
     /// What the seccomp agent is told, to be written.
@@ -92,7 +96,7 @@ impl Container {
     /// As it is right after the clone.
     pub fn new(pid: Pid, pidfd: OwnedFd, gate: OwnedFd, faults: OwnedFd, fault_writer: OwnedFd, ended: Option<OwnedFd>) -> Self {
         let fault_writer = Some(fault_writer);
-        let (keeper, master, introduction, broker) = (None, None, None, BrokerProcess::None);
+        let (keeper, master, relay, introduction, broker) = (None, None, None, None, BrokerProcess::None);
         let (said, abroad, gone, hooked) = (None, None, false, false);
         Container {
             pid,
@@ -103,6 +107,7 @@ impl Container {
             ended,
             keeper,
             master,
+            relay,
             broker,
             introduction,
             said,
@@ -194,6 +199,15 @@ impl Container {
             }
         }
         process::wait(self.pid, 0)?.map(|(_, ended)| ended).ok_or(Errno::ECHILD)
+    }
+
+    /// It has ended: what it has said is delivered, but for who has no time.
+    pub fn last_words(&mut self, hurried: bool) -> Result<()> {
+        let Some(mut relay) = self.relay.take() else { return Ok(()) };
+        if hurried {
+            relay.hurry();
+        }
+        relay.last_words().map_err(|e| setup("relay what the process has said", e))
     }
 
     /// The keeper sees the end by itself; what one that was killed or could not has left is removed here.

@@ -1,5 +1,6 @@
 //! `exec`: one more process in a running container.
 
+use super::relay::Relayed;
 use super::{Options, alone, broker, launch, own, receiver, stdio};
 use crate::bundle::Bundle;
 use crate::cgroup::{Below, Cgroup};
@@ -92,15 +93,15 @@ fn join(
     // Either the program is kept, and our own file is out of reach; or that file cannot be written to, for which we begin anew. Only the
     // process itself can tell whether its program can be kept.
     let pinned = plan(exposed)?;
-    stdio::permitted(&pinned).map_err(one)?;
+    let relayed = stdio::permitted(&pinned).map_err(one)?;
     if exposed && !pinned.pins() {
         own::read_only_self().map_err(one)?;
     }
-    match found.run(&pinned).map_err(one)? {
+    match found.run(&pinned, relayed).map_err(one)? {
         Some(code) => Ok(code),
         None => {
             own::read_only_self().map_err(one)?;
-            found.run(&plan(false)?).map(Option::unwrap_or_default).map_err(one)
+            found.run(&plan(false)?, relayed).map(Option::unwrap_or_default).map_err(one)
         }
     }
 }
@@ -167,7 +168,7 @@ impl<'a> Found<'a> {
         Plan::exec(&self.bundle, process, host, &options)
     }
 
-    fn run(&self, plan: &Plan) -> Result<Option<u8>> {
+    fn run(&self, plan: &Plan, relayed: Relayed) -> Result<Option<u8>> {
         let Found { record, bundle, options, .. } = self;
         receiver(plan, options)?;
         let joined = launch::Joined {
@@ -180,7 +181,7 @@ impl<'a> Found<'a> {
             door: self.door.as_deref(),
         };
         let resctrl = record.resctrl.clone();
-        launch::Launch { plan, bundle, options, reserved: None, joined: Some(joined), park: false, resctrl }.run()
+        launch::Launch { plan, bundle, options, reserved: None, joined: Some(joined), park: false, resctrl, relayed }.run()
     }
 }
 

@@ -29,6 +29,16 @@ pub(super) fn stopped(number: i32, what: impl FnOnce(&str) -> String) -> Option<
     Some(Error::new(what(name)).code(128 + number as u8))
 }
 
+/// Whether this signal asks us to end, and is heard.
+pub(super) fn ends(number: i32) -> bool {
+    signal::asks_to_end(number) && is_heard(number) != Ok(false)
+}
+
+/// All that do.
+pub(super) fn all() -> signal::Set {
+    signal::Set::of(&NAMES.map(|(number, _)| number))
+}
+
 /// nohup(1), and a shell that starts something in the background, have them ignored; the kernel keeps also those that are blocked (signal(7)).
 fn is_heard(number: i32) -> SysResult<bool> {
     signal::is_ignored(number).map(|ignored| !ignored)
@@ -94,7 +104,7 @@ impl Interrupt {
 
     fn listen(&self) -> SysResult<BorrowedFd<'_>> {
         if self.signals.get().is_none() {
-            let signals = signal::signalfd(&signal::Set::of(&NAMES.map(|(number, _)| number)))?;
+            let signals = signal::signalfd(&all())?;
             self.signals.set(signals).map_err(|_| Errno::EEXIST)?;
         }
         self.signals.get().map(AsFd::as_fd).ok_or(Errno::EBADF)

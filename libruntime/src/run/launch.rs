@@ -4,6 +4,7 @@ use super::attend::{OURS, attend};
 use super::container::Container;
 use super::fault::{self, Fault, Heard};
 use super::interrupt::Interrupt;
+use super::relay::Relayed;
 use super::streams::Streams;
 use super::{Options, died, hook, look, netdevice, oci_state};
 use crate::bundle::Bundle;
@@ -33,6 +34,8 @@ pub(super) struct Launch<'a> {
     pub park: bool,
     /// Its resctrl group, to be made; of one that is joined, there.
     pub resctrl: Option<Resctrl>,
+    /// Streams of the caller's of which the process has only the bytes.
+    pub relayed: Relayed,
 }
 
 /// A container that runs already.
@@ -206,6 +209,7 @@ impl<'a> Launch<'a> {
     fn outcome(&self, container: &mut Container, followed: Result<()>, cgroup: Option<&Cgroup>) -> Result<Option<u8>> {
         let paused = || self.joined.and_then(|joined| joined.whole).is_some_and(|cgroup| cgroup.is_frozen() == Ok(true));
         let ended = container.end(followed.is_err(), paused);
+        let delivered = container.last_words(followed.is_err());
         container.end_keeper();
         container.broker.end().map_err(|e| setup("end the broker of Unix sockets", e))?;
         container.fault_writer = None;
@@ -215,7 +219,7 @@ impl<'a> Launch<'a> {
             [fault, others @ ..] => {
                 return Err(look::ahead(self.plan, *fault, others, container.heard(fault.explain(self.plan))));
             }
-            [] => followed.map_err(|e| match (container.gone, &ended) {
+            [] => followed.and(delivered).map_err(|e| match (container.gone, &ended) {
                 (true, Ok(how)) => {
                     let kills = cgroup.map_or(0, Cgroup::oom_kills_ever);
                     let shared = self.joined.is_some() || cgroup.is_some_and(|cgroup| cgroup.oom_kills() == 0);

@@ -33,6 +33,7 @@ mod own;
 mod reach;
 mod read;
 mod readings;
+mod relay;
 mod said;
 mod start;
 mod stdio;
@@ -164,7 +165,7 @@ fn make(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>
 fn launched(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Error>> {
     alone().map_err(|e| vec![e])?;
     let plan = planned(bundle, &options.plan(park))?;
-    stdio::permitted(&plan).map_err(|e| vec![e])?;
+    let relayed = stdio::permitted(&plan).map_err(|e| vec![e])?;
     if !park {
         warn(&plan, options.file().as_deref());
     }
@@ -175,7 +176,7 @@ fn launched(bundle: &Bundle, options: &Options, park: bool) -> Result<u8, Vec<Er
         _ => None,
     };
     let reserves = reserved.as_ref();
-    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserves, joined: None, park, resctrl };
+    let launch = launch::Launch { plan: &plan, bundle, options, reserved: reserves, joined: None, park, resctrl, relayed };
     let mut ended = launch.run();
     if ended.is_err() || !(options.detach || options.keep) {
         let removed = launch.resctrl.as_ref().map_or(Ok(()), Resctrl::remove);

@@ -1,8 +1,9 @@
 //! What may be a standard stream: the command has these three of its caller, and with them whatever they lead to.
 
 use super::fault::describe;
-use crate::plan::Plan;
-use crate::plan::op::ParentOp;
+use super::relay::Relayed;
+use crate::plan::op::{ParentOp, UnixStreams};
+use crate::plan::{ParentStep, Plan};
 use crate::sys::{Errno, Result as SysResult, file, socket};
 use crate::{Error, Result, annotation};
 use std::io::IsTerminal;
@@ -30,20 +31,53 @@ fn unknown(name: &str) -> impl Fn(Errno) -> Error {
     move |errno| Error::new(format!("cannot learn what {name} is")).cause(describe(errno))
 }
 
-/// What the policy permits.
+/// What the policy permits; of which streams the process has only the bytes.
 ///
 /// # Errors
 /// One is something else, or cannot be looked at.
-pub(super) fn permitted(plan: &Plan) -> Result<()> {
-    let asked = plan.parent.iter().find_map(|step| if let ParentOp::Streams(sockets) = &step.op { Some(sockets) } else { None });
-    let Some(sockets) = asked else { return Ok(()) };
-    streams().into_iter().try_for_each(|(name, fd)| match kind(fd).map_err(unknown(name))? {
-        Kind::Plain => Ok(()),
+pub(super) fn permitted(plan: &Plan) -> Result<Relayed> {
+    let asked = |step: &ParentStep| {
+        if let ParentOp::Streams { sockets, unix } = &step.op { Some((sockets.clone(), *unix)) } else { None }
+    };
+    let Some((sockets, unix)) = plan.parent.iter().find_map(asked) else { return Ok(Relayed::default()) };
+    let mut relayed = [None; 3];
+    for (socket, (name, fd)) in relayed.iter_mut().zip(streams()) {
+        *socket = judge(name, fd, &sockets, unix)?;
+    }
+    Ok(Relayed::of(relayed))
+}
+
+/// Where nobody relays anything.
+///
+/// # Errors
+/// Something should be relayed.
+pub(super) fn none_relayed(relayed: Relayed) -> Result<Relayed> {
+    if relayed.is_empty() { Ok(relayed) } else { Err(by_descriptors("a standard stream", NOBODY)) }
+}
+
+/// Why a Unix socket has no relay.
+const NOBODY: &str = "and nobody stays to relay its bytes";
+
+fn by_descriptors(name: &str, why: &str) -> Error {
+    let what = format!("{name} is a Unix socket, {why}: by it whoever has its other end can send descriptors in");
+    Error::new(what).hint("give it a pipe or a file; `--stdio-sockets any`, or `stdio_sockets` in the policy, permits any socket")
+}
+
+/// Which socket it is, if it is to be relayed.
+fn judge(name: &str, fd: BorrowedFd, sockets: &str, unix: UnixStreams) -> Result<Option<u64>> {
+    match kind(fd).map_err(unknown(name))? {
+        Kind::Plain => Ok(None),
         Kind::Socket if sockets == annotation::STDIO_NONE => {
-            let what = "is a socket, and the policy permits none: by one of Unix whoever has its other end can send descriptors in";
+            let what =
+                "is a socket, and the policy permits none: by one of Unix whoever has its other end can send descriptors in";
             Err(Error::new(format!("{name} {what}")).hint("give it a pipe, as a shell's `|` makes one, or a file"))
         }
-        Kind::Socket if fits(fd, sockets) => Ok(()),
+        Kind::Socket if unix != UnixStreams::Passed && is_unix_connection(fd) => match (unix, socket::kind(fd)) {
+            (UnixStreams::Relayed, Ok(libc::SOCK_STREAM)) => socket::identity(fd).map(Some).map_err(unknown(name)),
+            (_, Ok(libc::SOCK_STREAM)) => Err(by_descriptors(name, NOBODY)),
+            _ => Err(by_descriptors(name, "of packets, and only streams can be relayed")),
+        },
+        Kind::Socket if fits(fd, sockets) => Ok(None),
         Kind::Socket => {
             let what = "is a socket that is no connection: by it the command would reach others than its caller, past the policy";
             let hint = "give it a connection of TCP or of a Unix socket, a pipe or a file; `--stdio-sockets any`, or `stdio_sockets` in the policy, permits any socket";
@@ -53,7 +87,13 @@ pub(super) fn permitted(plan: &Plan) -> Result<()> {
             let what = "is no file, pipe, terminal or connection: by it the command could reach past the policy";
             Err(Error::new(format!("{name} {what}")).hint("redirect it to a file, a pipe or /dev/null"))
         }
-    })
+    }
+}
+
+/// A conversation, but one by which more than bytes comes.
+fn is_unix_connection(fd: BorrowedFd) -> bool {
+    let conversation = matches!(socket::kind(fd), Ok(libc::SOCK_STREAM | libc::SOCK_SEQPACKET));
+    socket::domain(fd) == Ok(libc::AF_UNIX) && conversation && socket::has_peer(fd)
 }
 
 enum Kind {

@@ -545,6 +545,8 @@ pub enum Ready {
     Out,
     /// That the other end of a socket has been closed, and nothing else.
     HungUp,
+    /// That it has been closed in both directions: not that it only says no more.
+    Gone,
 }
 
 /// poll(2) for what each descriptor is to be ready for, for about so many milliseconds (-1: without end).
@@ -553,6 +555,8 @@ pub fn poll_for_each<const N: usize>(fds: [Option<(BorrowedFd, Ready)>; N], mill
         let events = match fd {
             Some((_, Ready::Out)) => libc::POLLOUT,
             Some((_, Ready::HungUp)) => libc::POLLRDHUP,
+            // POLLHUP and POLLERR are told in any case.
+            Some((_, Ready::Gone)) => 0,
             Some((_, Ready::In)) | None => libc::POLLIN,
         };
         libc::pollfd { fd: fd.map_or(-1, |(fd, _)| fd.as_raw_fd()), events, revents: 0 }

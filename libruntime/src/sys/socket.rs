@@ -267,6 +267,66 @@ pub fn peek(socket: BorrowedFd, into: &mut [u8]) -> Result<usize> {
     recv(socket, into, libc::MSG_PEEK)
 }
 
+/// recv(2), which never waits, whatever the open file says: how many bytes were read; 0 at the end. Descriptors that come with them are closed
+/// by the kernel (unix(7), MSG_CTRUNC).
+pub fn receive_now(socket: BorrowedFd, into: &mut [u8]) -> Result<usize> {
+    recv(socket, into, libc::MSG_DONTWAIT)
+}
+
+/// recvmsg(2), MSG_PEEK: how many bytes there are up to the first descriptor, and whether one comes with them. Nothing is taken away.
+pub fn look_ahead(socket: BorrowedFd, into: &mut [u8]) -> Result<(usize, bool)> {
+    let mut data = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: `struct msghdr` is plain data, valid when zeroed.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut data, 1);
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: `message` refers to a live, writable buffer of the length given, and to nothing else.
+    let mut once = || unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let read = again(|| check(once() as libc::c_long))?;
+    Ok((read as usize, message.msg_flags & libc::MSG_CTRUNC != 0))
+}
+
+/// send(2), which never waits, whatever the open file says, and brings no signal about: how many bytes went.
+pub fn send_now(socket: BorrowedFd, bytes: &[u8]) -> Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the buffer is live and as long as said.
+    let once = || unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    again(|| check(once() as libc::c_long)).map(|n| n as usize)
+}
+
+/// ioctl(2), SIOCINQ (unix(7)): how many bytes there are to be read.
+pub fn unread(socket: BorrowedFd) -> Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: `bytes` is a live, writable int.
+    done(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) }.into())?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// shutdown(2) of what it reads: whoever writes to its other end is told EPIPE.
+pub fn hear_no_more(socket: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RD) }.into())
+}
+
+/// shutdown(2) of what it writes: its other end reads end of file.
+pub fn say_no_more(socket: BorrowedFd) -> Result<()> {
+    // SAFETY: takes no pointers.
+    done(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) }.into())
+}
+
+/// Not in `libc`; asm-generic/socket.h, which every machine of ours has.
+const SO_PASSRIGHTS: i32 = 83;
+
+/// SO_PASSRIGHTS, Linux 6.16: whoever sends it a descriptor is told EPERM. ENOPROTOOPT: the kernel is older.
+pub fn refuse_descriptors(socket: BorrowedFd) -> Result<()> {
+    set(socket, SO_PASSRIGHTS, 0)
+}
+
+/// SO_COOKIE (socket(7)): which socket it is, by a number that no other ever has.
+pub fn identity(socket: BorrowedFd) -> Result<u64> {
+    option(socket, libc::SO_COOKIE, 0)
+}
+
 /// recv(2): how many bytes were read; 0 at the end.
 pub fn receive(socket: BorrowedFd, into: &mut [u8]) -> Result<usize> {
     recv(socket, into, 0)

@@ -55,14 +55,15 @@ fn revived(bundle: &Bundle, options: &Options, restore: &Restore) -> Result<u8, 
     let asked = options.plan(false);
     let host = Host::probe_for(&bundle.spec, &asked).map_err(one)?;
     let plan = Plan::new(bundle, &host, &asked)?;
-    stdio::permitted(&plan).map_err(one)?;
+    let relayed = stdio::permitted(&plan).and_then(stdio::none_relayed).map_err(one)?;
     refuse::unfit(&bundle.spec, &plan)?;
     receiver(&plan, options).map_err(one)?;
     let (Rootfs::Dir(root), Some(store), Some(id)) = (&bundle.rootfs, &options.store, &options.id) else {
         return Err(one(Error::new("only a container with a name and a root directory can be restored")));
     };
     let reserved = reserve(store, id, bundle).map_err(one)?;
-    let launch = Launch { plan: &plan, bundle, options, reserved: Some(&reserved), joined: None, park: false, resctrl: None };
+    let launch =
+        Launch { plan: &plan, bundle, options, reserved: Some(&reserved), joined: None, park: false, resctrl: None, relayed };
     let root = root.canonicalize().map_err(|e| one(Error::new(format!("cannot use `{}`", root.display())).cause(e)))?;
     let revival = Revival { launch, reserved: &reserved, restore, program: &program, root: &root, host: &host };
     let ended = revival.run();
@@ -99,7 +100,8 @@ impl Revival<'_> {
             Ok(first) => first,
             Err(e) => return Err(without(cgroup.as_ref(), e)),
         };
-        let mut alone = Company { job: Job::Group(first.pid), keeper: None, broker: &mut BrokerProcess::None, starting: None };
+        let mut alone =
+            Company { job: Job::Group(first.pid), keeper: None, broker: &mut BrokerProcess::None, starting: None, relay: None };
         let followed = match self.launch.record(first.pid, cgroup.as_ref()) {
             Ok(()) if self.launch.options.detach => return Ok(0),
             Ok(()) => follow(first.pidfd.as_fd(), None, blocked, None, &mut alone),

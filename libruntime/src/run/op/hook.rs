@@ -41,7 +41,9 @@ pub(super) fn run(hook: &ChildHook, child: &Child) -> Result<()> {
 
 /// Nothing but the payload writes to standard output. Returns only if it fails.
 fn go_on(hook: &ChildHook, state: BorrowedFd, child: &Child, args: &Strings, env: &Strings) -> Errno {
-    let stdio = file::become_stdio_number(state, 0).and_then(|()| file::become_stdio_number(file::stderr(), 1));
+    let errors = child.stderr.as_ref().map_or(Ok(()), |stderr| file::become_stdio_number(stderr.as_fd(), 2));
+    let stdio = errors.and_then(|()| file::become_stdio_number(state, 0));
+    let stdio = stdio.and_then(|()| file::become_stdio_number(file::stderr(), 1));
     let said = child.said.as_ref().filter(|_| hook.is_bridge());
     let stdio = stdio.and_then(|()| said.map_or(Ok(()), |said| file::become_stdio_number(said.as_fd(), 2)));
     if hook.kind == HookKind::StartContainer && leads_to_us(&hook.path, child.own) {

@@ -100,6 +100,7 @@ pub(super) fn run(op: &Op, child: &mut Child) -> Result<()> {
         Op::Chdir(path) => chdir(path),
         Op::NoNewPrivs => process::set_no_new_privs(),
         Op::CloexecFrom(first) => file::cloexec_from(*first),
+        Op::TakeRelay => take_relay(child),
         Op::Join(flags) => join::join(child, *flags),
         Op::JoinRoot => chroot::join(child),
         Op::Descend => join::descend(child),
@@ -149,6 +150,14 @@ fn enter_cgroup(child: &mut Child) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Hooks still speak to the caller: while they run nobody relays.
+fn take_relay(child: &mut Child) -> Result<()> {
+    if child.streams.has_errors() && child.plan.child.iter().any(|step| step.op == Op::Hooked) {
+        child.stderr = Some(file::duplicate(file::stderr())?);
+    }
+    child.streams.become_streams()
 }
 
 fn wait(child: &Child, sync: Sync) -> Result<()> {
