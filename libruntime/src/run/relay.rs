@@ -101,7 +101,8 @@ impl Relay {
     pub fn last_words(mut self) -> Result<()> {
         self.pairs.iter_mut().flatten().for_each(Pair::count);
         let mut signals = None;
-        while self.pairs.iter_mut().flatten().fold(false, |waits, pair| pair.speak() || waits) {
+        // All speak, also when one of them waits.
+        while self.pairs.iter_mut().flatten().map(Pair::speak).filter(|waits| *waits).count() > 0 {
             let signals = match &mut signals {
                 Some(signals) => signals,
                 none => none.insert(Waiting::new()?),
