@@ -110,22 +110,27 @@ impl Client {
         static SEARCH: Mutex<Budget> = Mutex::new(Budget { debt: Duration::ZERO, at: None });
         let mut budget = SEARCH.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
-        let found = budget.has_any(begun).then(|| self.search());
+        let found = budget.has_any(begun).then(|| self.search(begun + AT_ONCE));
         budget.spend(begun.elapsed());
         found.flatten()
     }
 
-    fn search(&self) -> Option<Value> {
+    /// `None` also when `end` comes first: processes and threads are as many as the sandbox likes, and more of them while they are counted.
+    fn search(&self, end: Instant) -> Option<Value> {
         let (mut there, inode) = match self {
             Client::Bridged { socket: 0, .. } => return None,
-            Client::Bridged { init, socket, ports: _ } => (descendants(*init), *socket),
-            Client::Direct { from, to } => (processes().collect(), inode(*from, *to)?),
+            Client::Bridged { init, socket, ports: _ } => (descendants(*init, end)?, *socket),
+            Client::Direct { from, to } => (processes(end)?, inode(*from, *to)?),
         };
         there.sort_unstable();
         let socket = PathBuf::from(format!("socket:[{inode}]"));
         let mut left = MOST;
-        let (_, dir) = there.iter().find(|(_, dir)| holds(dir, &socket, &mut left))?;
-        Some(json!({ "comm": comm(dir)?, "pid": inner_pid(dir)? }))
+        for (_, dir) in there {
+            if holds(&dir, &socket, &mut left, end)? {
+                return Some(json!({ "comm": comm(&dir)?, "pid": inner_pid(&dir)? }));
+            }
+        }
+        None
     }
 }
 
@@ -150,28 +155,37 @@ fn noted(book: &File, (from, to): (u16, u16)) -> Option<Value> {
     Some(json!({ "comm": shown(&String::from_utf8_lossy(name)), "pid": pid }))
 }
 
+/// `None` when the time is over.
+fn in_time(end: Instant) -> Option<()> {
+    (Instant::now() < end).then_some(())
+}
+
 /// A process and those below it (proc_pid_task(5)): all of a PID namespace, if it is the first there.
-fn descendants(first: u32) -> Vec<Process> {
+fn descendants(first: u32, end: Instant) -> Option<Vec<Process>> {
     let mut all = vec![named(first)];
     let mut seen = 0;
     while let Some((_, dir)) = all.get(seen) {
-        let threads = fs::read_dir(dir.join("task")).into_iter().flatten().flatten();
-        let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-        let children: Vec<Process> =
-            lists.flat_map(|list| list.split(' ').filter_map(|pid| Some(named(pid.parse().ok()?))).collect::<Vec<_>>()).collect();
-        all.extend(children);
+        for thread in fs::read_dir(dir.join("task")).into_iter().flatten().flatten() {
+            in_time(end)?;
+            let list = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            all.extend(list.split(' ').filter_map(|pid| Some(named(pid.parse().ok()?))));
+        }
         seen += 1;
     }
-    all
+    Some(all)
 }
 
 fn named(pid: u32) -> Process {
     (pid, PathBuf::from(format!("/proc/{pid}")))
 }
 
-fn processes() -> impl Iterator<Item = Process> {
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(named))
+fn processes(end: Instant) -> Option<Vec<Process>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        in_time(end)?;
+        all.extend(entry.file_name().to_str().and_then(|pid| pid.parse().ok()).map(named));
+    }
+    Some(all)
 }
 
 /// proc_net_tcp(5): the client's end is the one that has these two addresses in this order. A socket of version 6 has the same address
@@ -192,13 +206,17 @@ fn hex(at: SocketAddrV4) -> String {
     format!("{:08X}:{:04X}", u32::from_ne_bytes(at.ip().octets()), at.port())
 }
 
-/// Looks at no more than what is left.
-fn holds(process: &Path, socket: &Path, left: &mut usize) -> bool {
-    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten().take(*left);
-    descriptors.map(|entry| entry.path()).any(|fd| {
+/// Looks at no more than what is left, of descriptors and of time.
+fn holds(process: &Path, socket: &Path, left: &mut usize, end: Instant) -> Option<bool> {
+    in_time(end)?;
+    for fd in fs::read_dir(process.join("fd")).into_iter().flatten().flatten().take(*left) {
+        in_time(end)?;
         *left -= 1;
-        fs::read_link(fd).is_ok_and(|to| to == socket)
-    })
+        if fs::read_link(fd.path()).is_ok_and(|to| to == socket) {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 /// The name that the process has given itself, which is no text that one may show to a terminal.
@@ -241,10 +259,29 @@ mod tests {
         assert!(matches!(client, Client::Direct { .. }), "whoever it says it is");
         let comm = comm(Path::new("/proc/self")).unwrap();
         // The other tests may have spent the time that all searches have.
-        let (process, pid) = (client.search().unwrap(), inner_pid(Path::new("/proc/self")).unwrap());
+        let (process, pid) = (client.search(later()).unwrap(), inner_pid(Path::new("/proc/self")).unwrap());
         assert_eq!((&process["comm"], &process["pid"]), (&json!(comm), &json!(pid)));
         drop((ours, accepted));
-        assert_eq!(client.search(), None);
+        assert_eq!(client.search(later()), None);
+    }
+
+    /// A time that no test sees the end of.
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(600)
+    }
+
+    #[test]
+    fn a_search_ends_with_its_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let client = Client::of(&mut Hurry::new(&accepted, crate::PATIENCE), true).unwrap();
+        let (own, over) = (std::process::id(), Instant::now());
+        assert_eq!((client.search(over), client.search(later()).is_some()), (None, true));
+        assert_eq!((descendants(own, over), processes(over)), (None, None));
+        let socket = fs::read_link(format!("/proc/self/fd/{}", ours.as_raw_fd())).unwrap();
+        let held = |end| holds(Path::new("/proc/self"), &socket, &mut MOST.clone(), end);
+        assert_eq!((held(over), held(later())), (None, Some(true)));
     }
 
     /// A shell with a child that holds the other end of our pipe.
@@ -259,8 +296,8 @@ mod tests {
     #[test]
     fn who_is_searched_are_the_first_process_and_those_below_it() {
         let (mut shell, pipe) = family();
-        let all = descendants(shell.id());
-        let holders = all.iter().filter(|(_, dir)| holds(dir, &pipe, &mut MOST.clone())).count();
+        let all = descendants(shell.id(), later()).unwrap();
+        let holders = all.iter().filter(|(_, dir)| holds(dir, &pipe, &mut MOST.clone(), later()) == Some(true)).count();
         for (pid, _) in all.iter().rev() {
             Command::new("kill").arg(pid.to_string()).status().unwrap();
         }
@@ -285,9 +322,9 @@ mod tests {
         let (listener, own) = (TcpListener::bind("127.0.0.1:0").unwrap(), Path::new("/proc/self"));
         let socket = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
         let mut left = MOST;
-        assert!(holds(own, &socket, &mut left));
+        assert_eq!(holds(own, &socket, &mut left, later()), Some(true));
         let mut short = MOST - left - 1;
-        assert!(!holds(own, &socket, &mut short) && short == 0, "it is the next");
+        assert_eq!((holds(own, &socket, &mut short, later()), short), (Some(false), 0), "it is the next");
     }
 
     #[test]
