@@ -228,9 +228,14 @@ fn comm(process: &Path) -> Option<String> {
 /// Characters of what no parser has taken for a host: more than a name has.
 const SHOWN: usize = 300;
 
-/// Nothing that a terminal obeys.
+/// Nothing that a terminal obeys: neither control characters nor those that change the direction in which the rest of the line is shown.
 pub fn shown(text: &str) -> String {
-    text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().take(SHOWN).map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Bidi_Control of the Unicode standard.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// NSpid begins with the number here; the next is that in the namespace below, if the sandbox has one.
@@ -291,6 +296,13 @@ mod tests {
         shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let pipe = fs::read_link(format!("/proc/{}/fd/1", shell.id())).unwrap();
         (shell, pipe)
+    }
+
+    #[test]
+    fn no_name_says_to_a_terminal_how_the_rest_of_the_line_is_shown() {
+        let turning = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+        assert_eq!(shown(&format!("{turning}\x1b[2J")), format!("{}[2J", "\u{fffd}".repeat(13)));
+        assert_eq!(shown("münchen 東京 עברית"), "münchen 東京 עברית");
     }
 
     #[test]
