@@ -559,7 +559,7 @@ mod clearing {
             (&["bind", "exec"], "ro,nosuid,nodev,nodiratime,relatime,nosymfollow\n"),
             (&["bind", "dev", "suid"], "ro,noexec,nodiratime,relatime,nosymfollow\n"),
             (&["rbind", "rw", "diratime", "symfollow"], "rw,nosuid,nodev,noexec,relatime\n"),
-            (&["rbind", "rro", "rw", "exec"], "rw,nosuid,nodev,nodiratime,relatime,nosymfollow\n"),
+            (&["rbind", "rro", "rw", "exec"], "ro,nosuid,nodev,nodiratime,relatime,nosymfollow\n"),
         ] {
             let said = bound(Bundle::new(SEEN), source.path(), options, None);
             let sorted = |text: &str| {
