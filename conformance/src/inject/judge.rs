@@ -57,7 +57,7 @@ const COVER: &str = "4000";
 const EXEC_FAILED: i32 = 255;
 
 /// How a sentence says ENOENT of a container, of its process, of the FIFO at which it waits, and of a directory.
-const MISSING: [&str; 8] = [
+const MISSING: [&str; 10] = [
     DIED,
     NO_CONTROLLER,
     "ended before it was recorded",
@@ -66,6 +66,8 @@ const MISSING: [&str; 8] = [
     "already running container",
     "is no directory",
     "does not exist, so a launch fails",
+    "cannot be bound: it is gone",
+    " is missing and cannot be made: ",
 ];
 
 /// What the C library does of a static program before `main`.
@@ -255,7 +257,8 @@ impl Judge {
             Blow::Signal(_)
                 if self.course == Course::Outlet && call.process != 0 && said.last().is_some_and(|line| line == "end") =>
             {
-                self.less_but(&["granted "], said)
+                let opened = said.iter().find(|line| line.starts_with("shut ") && line.contains("\tok"));
+                opened.map(|line| format!("ran, but has `{line}`")).or_else(|| self.less_but(&["granted ", "shut domain"], said))
             }
             // A link of the host's root is one that has gone since its name was read, or that shows nobody where it leads.
             Blow::Fails(Errno::ENOENT | Errno::EACCES) if call.nr == libc::SYS_readlink && self.course.is_sandbox() => {
@@ -456,7 +459,7 @@ impl Judge {
         let excused = |errno: &str| match blow {
             Blow::Signal(_) | Blow::Group(_) | Blow::Omitted(_) => errno != "ok",
             // What cannot be reached is not granted.
-            Blow::Fails(Errno::EACCES | Errno::ELOOP) => errno != "ok",
+            Blow::Fails(Errno::EACCES | Errno::ELOOP | Errno::ENOENT) => errno != "ok",
             // ENOSYS: nobody is left to answer, or whoever was to could not.
             Blow::Fails(blow) | Blow::Refused(blow) => errno == format!("{blow:?}") || errno == "ENOSYS",
         };
@@ -675,8 +678,14 @@ const OURS: &str = "codexrun: error: ";
 /// What a bridge has nobody to tell, and how it would tell; what ends a hook before it begins.
 const UNTOLD: [i64; 4] = [libc::SYS_accept4, libc::SYS_sendto, libc::SYS_brk, libc::SYS_mmap];
 
-/// What a bridge says whose connection the proxy has closed, and a hook whose connection the bridge has: who knocked had gone, by /proc.
-const LET_GO: [&str; 2] = ["cannot find codexrun's proxy at ", "the bridge gives no answer"];
+/// What a bridge says whose connection the proxy has closed, a hook whose connection the bridge has (who knocked had gone, by /proc), or whose
+/// bridge has ended, and codexrun of a proxy that hears of its end too early.
+const LET_GO: [&str; 4] = [
+    "cannot find codexrun's proxy at ",
+    "the bridge gives no answer",
+    "no bridge at `",
+    "the proxy has not started: exit status: 0",
+];
 
 /// What is said of a hook of the bridge's after its own words.
 const BRIDGE_FAILED: &str = "/codexrun` failed";
