@@ -3,7 +3,7 @@
 use super::attend::{OURS, attend};
 use super::container::Container;
 use super::fault::{self, Fault, Heard};
-use super::interrupt::Interrupt;
+use super::interrupt::{Interrupt, before_start};
 use super::relay::Relayed;
 use super::streams::Streams;
 use super::{Options, died, hook, look, netdevice, oci_state};
@@ -82,7 +82,10 @@ impl<'a> Launch<'a> {
         };
         let interrupt = Interrupt::default();
         let up = self.bring_up(&mut container, &mut made, &interrupt);
-        let ended = match up.map_err(|e| interrupt.explain(e)) {
+        let up = up.map_err(|e| interrupt.explain(e));
+        // Who was sent it too has perhaps told a fault of it.
+        let stopped = up.as_ref().err().and_then(|_| interrupt.came()).and_then(before_start);
+        let ended = match up {
             // It waits for `start`.
             Ok(()) if self.park => return Ok(Some(0)),
             Ok(()) if self.options.detach => self.started(&mut container, &interrupt),
@@ -105,7 +108,7 @@ impl<'a> Launch<'a> {
                 }
                 made.as_ref().map_or(Ok(()), Cgroup::remove).map(|()| code)
             }
-            Err(e) => Err(without(made.as_ref(), e)),
+            Err(e) => Err(without(made.as_ref(), stopped.unwrap_or(e))),
         };
         self.poststop(container.pid, interrupt, own.as_deref());
         code
